@@ -1,0 +1,58 @@
+"""Sift overlapping phases out of (S)TEM spectrum images.
+
+Everything named here is imported on first use, so that ``import siftem`` and
+``siftem --version`` stay fast.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+#: Public name -> module that defines it.
+_HOME = {
+    "Absent": "siftem.unmix.anchors",
+    "Acquisition": "siftem.spectrum_image",
+    "Composition": "siftem.quantify.composition",
+    "EnergyAxis": "siftem.energy_axis",
+    "Factors": "siftem.decompose.factors",
+    "GivenScale": "siftem.unmix.anchors",
+    "InputError": "siftem.errors",
+    "KnownRatio": "siftem.unmix.anchors",
+    "PixelClassifier": "siftem.segment.classifier",
+    "PoissonNMF": "siftem.decompose.poisson_nmf",
+    "Recipe": "siftem.pipeline.recipe",
+    "Regions": "siftem.segment.regions",
+    "SiftemError": "siftem.errors",
+    "SiftemWarning": "siftem.errors",
+    "Spectrum": "siftem.spectrum",
+    "SpectrumImage": "siftem.spectrum_image",
+    "decompose": "siftem.decompose.factors",
+    "from_hyperspy": "siftem.io.hyperspy_bridge",
+    "graph_cut": "siftem.segment.graph_cut",
+    "integrate": "siftem.unmix.integrate",
+    "load": "siftem.io.hyperspy_bridge",
+    "match_phases": "siftem.decompose.matching",
+    "quantify": "siftem.quantify.composition",
+    "run": "siftem.pipeline.run",
+    "simulate_demo": "siftem.simulate.phantom",
+    "subtract": "siftem.unmix.subtract",
+}
+
+__all__ = ["__version__", *sorted(_HOME)]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    try:
+        home = _HOME[name]
+    except KeyError:
+        raise AttributeError(f"module 'siftem' has no attribute {name!r}") from None
+    value = getattr(importlib.import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(__all__))

@@ -1,0 +1,1 @@
+"""The command line: parses, builds a recipe, calls the pipeline."""

@@ -1,0 +1,27 @@
+"""What can go wrong, said in one plain sentence that tells the reader what to do."""
+
+from __future__ import annotations
+
+
+class SiftemError(Exception):
+    """Base of every error that siftem raises on purpose.
+
+    The message is one sentence for the person at the keyboard: what was expected,
+    what came, and what to do about it. The command line prints it without a traceback.
+    """
+
+
+class InputError(SiftemError, ValueError):
+    """A parameter or an array does not fit: wrong shape, range, name or content."""
+
+
+class ReadError(SiftemError):
+    """A file cannot be read, or holds no usable spectrum image."""
+
+
+class RecipeError(InputError):
+    """A recipe is incomplete, contradicts itself or has an unknown key."""
+
+
+class SiftemWarning(UserWarning):
+    """Something the user should know; it also goes into the report."""

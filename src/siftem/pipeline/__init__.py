@@ -1,0 +1,1 @@
+"""The recipe and the road: the only joiner of decompose, segment, unmix and quantify."""

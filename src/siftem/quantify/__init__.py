@@ -1,0 +1,1 @@
+"""From spectra to compositions: line fit, k-factors, detection limits, minerals."""

@@ -1,0 +1,1 @@
+"""From maps to regions: traces, features, classifier, graph cut, region algebra."""

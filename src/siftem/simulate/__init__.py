@@ -1,0 +1,1 @@
+"""Phantoms with known truth: grain geometry, phase spectra, counting noise."""

@@ -1,0 +1,135 @@
+"""A spectrum that knows its uncertainty."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from siftem.energy_axis import EnergyAxis
+from siftem.errors import InputError
+
+
+@dataclass(frozen=True, eq=False)
+class Spectrum:
+    """Values with their covariance on an energy axis.
+
+    The covariance is kept as a diagonal plus a few rank-one terms, because that is
+    what counting and subtraction make: counting noise is independent from channel
+    to channel, and each subtracted phase adds one common mode (its scale).
+
+        Cov = diag(variance) + modes.T @ modes
+
+    Parameters
+    ----------
+    values : ndarray of shape (channels,)
+        Counts, or counts after subtraction (may be negative).
+    axis : EnergyAxis
+        The energy axis, ``axis.size == channels``.
+    variance : ndarray of shape (channels,), optional
+        Independent part of the variance, in counts squared. By default the values
+        themselves, as for Poisson counts.
+    modes : ndarray of shape (modes, channels), optional
+        Common modes: each row times itself, transposed, adds to the covariance.
+    background : ndarray of shape (channels,), optional
+        What was subtracted to get ``values``. ``values + background`` are then the
+        measured Poisson counts, so a fit can use the right likelihood.
+    name : str
+        Name of the phase or region.
+    n_pixels : int
+        Number of pixels that were summed; 0 if unknown.
+    """
+
+    values: np.ndarray
+    axis: EnergyAxis
+    variance: np.ndarray | None = None
+    modes: np.ndarray | None = None
+    background: np.ndarray | None = None
+    name: str = ""
+    n_pixels: int = 0
+    notes: tuple[str, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        values = np.asarray(self.values, dtype=np.float64)
+        channels = self.axis.size
+        if values.shape != (channels,):
+            raise InputError(
+                f"spectrum values must have shape ({channels},) to fit the axis, got {values.shape}"
+            )
+        variance = values.clip(min=0) if self.variance is None else np.asarray(self.variance, float)
+        modes = np.zeros((0, channels)) if self.modes is None else np.atleast_2d(self.modes)
+        background = np.zeros(channels) if self.background is None else np.asarray(self.background)
+        for label, array in (("variance", variance), ("background", background)):
+            if array.shape != (channels,):
+                raise InputError(f"spectrum {label} must have shape ({channels},), got {array.shape}")
+        if modes.shape[1] != channels:
+            raise InputError(f"spectrum modes must have {channels} columns, got {modes.shape[1]}")
+        if not np.isfinite(values).all():
+            raise InputError("spectrum values hold NaN or infinity")
+        if not (np.isfinite(variance).all() and (variance >= 0).all()):
+            raise InputError("spectrum variance must be finite and not negative")
+        for label, array in (
+            ("values", values),
+            ("variance", variance),
+            ("modes", np.asarray(modes, float)),
+            ("background", np.asarray(background, float)),
+        ):
+            array = array.copy()
+            array.flags.writeable = False
+            object.__setattr__(self, label, array)
+
+    @property
+    def counts(self) -> np.ndarray:
+        """The measured counts, before any subtraction; (channels,)."""
+        return self.values + self.background
+
+    @property
+    def standard_deviation(self) -> np.ndarray:
+        """One standard deviation of each channel; (channels,)."""
+        return np.sqrt(self.variance + (self.modes**2).sum(axis=0))
+
+    @property
+    def covariance(self) -> np.ndarray:
+        """The full covariance; (channels, channels). For 4096 channels this is 134 MB."""
+        return np.diag(self.variance) + self.modes.T @ self.modes
+
+    def sum(self, window: slice = slice(None)) -> tuple[float, float]:
+        """Sum over a window of channels, and its standard deviation."""
+        total = float(self.values[window].sum())
+        variance = self.variance[window].sum() + (self.modes[:, window].sum(axis=1) ** 2).sum()
+        return total, float(np.sqrt(variance))
+
+    def cropped(self, low: float | None = None, high: float | None = None) -> Spectrum:
+        """Return the part between two energies, in the axis' unit."""
+        window = self.axis.window(low, high)
+        return replace(
+            self,
+            values=self.values[window],
+            axis=self.axis.cropped(window),
+            variance=self.variance[window],
+            modes=self.modes[:, window],
+            background=self.background[window],
+        )
+
+    def angle_to(self, other: np.ndarray | Spectrum) -> float:
+        """Angle in degrees to another spectrum, blind to scale (0 means same shape)."""
+        b = other.values if isinstance(other, Spectrum) else np.asarray(other, float)
+        return spectral_angle(self.values, b)
+
+
+def spectral_angle(a: np.ndarray, b: np.ndarray) -> float:
+    """Angle between two vectors in degrees, ``arccos(a.b / |a||b|)``.
+
+    Parameters
+    ----------
+    a, b : ndarray of shape (channels,)
+
+    Returns
+    -------
+    float
+        Degrees, 0 to 180; 90 when either vector is zero.
+    """
+    norm = float(np.linalg.norm(a) * np.linalg.norm(b))
+    if norm == 0:
+        return 90.0
+    return float(np.degrees(np.arccos(np.clip(np.dot(a, b) / norm, -1.0, 1.0))))

@@ -1,0 +1,172 @@
+"""Sparse counts of a spectrum image with their axes: what flows through everything."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import scipy.sparse as sp
+
+from siftem.energy_axis import EnergyAxis
+from siftem.errors import InputError
+
+#: Below this energy (keV) EDS detectors put their zero (strobe) peak, which is not Poisson.
+ZERO_PEAK_END = 0.2
+
+
+@dataclass(frozen=True)
+class Acquisition:
+    """How the map was taken. ``None`` means that the file does not say.
+
+    Parameters
+    ----------
+    beam_energy : float, optional
+        Primary energy in keV.
+    take_off_angle : float, optional
+        Angle between the specimen plane and the detector, in degrees.
+    resolution : float, optional
+        Full width at half maximum at Mn Ka, in eV.
+    live_time : float, optional
+        Live time of the whole map, in seconds.
+    beam_current : float, optional
+        Probe current in nA.
+    elements : tuple of str
+        Elements that the file lists for the specimen.
+    """
+
+    beam_energy: float | None = None
+    take_off_angle: float | None = None
+    resolution: float | None = None
+    live_time: float | None = None
+    beam_current: float | None = None
+    elements: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class SpectrumImage:
+    """Immutable sparse counts (pixels x channels) on a scan grid.
+
+    Parameters
+    ----------
+    counts : scipy.sparse.csr_array of shape (ny * nx, channels)
+        Non-negative counts, row ``y * nx + x``. Integer or float.
+    shape : tuple of int
+        Scan size ``(ny, nx)``.
+    axis : EnergyAxis
+        The energy axis.
+    pixel_size : tuple of float, optional
+        Height and width of a pixel in nm; None when the file is not calibrated.
+    acquisition : Acquisition
+        How the map was taken.
+    survey : ndarray of shape (ny, nx), optional
+        A simultaneous image such as HAADF.
+    survey_name : str
+        What ``survey`` is, e.g. "HAADF".
+    signal_type : {"EDS_TEM", "EDS_SEM", "EELS", ""}
+        As HyperSpy names it.
+    title : str
+        Title for figures.
+    notes : tuple of str
+        What was done on the way in (detectors summed, channels cropped, ...).
+    """
+
+    counts: sp.csr_array
+    shape: tuple[int, int]
+    axis: EnergyAxis
+    pixel_size: tuple[float, float] | None = None
+    acquisition: Acquisition = field(default_factory=Acquisition)
+    survey: np.ndarray | None = None
+    survey_name: str = "HAADF"
+    signal_type: str = "EDS_TEM"
+    title: str = ""
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        counts = sp.csr_array(self.counts)
+        ny, nx = (int(n) for n in self.shape)
+        if counts.shape != (ny * nx, self.axis.size):
+            raise InputError(
+                f"counts must have shape ({ny * nx}, {self.axis.size}) for a map of {ny} x {nx} "
+                f"pixels and {self.axis.size} channels, got {counts.shape}"
+            )
+        if counts.nnz and not np.isfinite(counts.data).all():
+            raise InputError("the counts hold NaN or infinity: mend the file or mask those pixels")
+        if counts.nnz and counts.data.min() < 0:
+            raise InputError(
+                "the counts hold negative numbers: this is not a counted signal, "
+                "or a background was already subtracted; use the raw counts"
+            )
+        if self.survey is not None and np.shape(self.survey) != (ny, nx):
+            raise InputError(
+                f"the survey image must have shape ({ny}, {nx}), got {np.shape(self.survey)}"
+            )
+        object.__setattr__(self, "counts", counts)
+        object.__setattr__(self, "shape", (ny, nx))
+
+    @property
+    def n_pixels(self) -> int:
+        """Number of scan pixels."""
+        return self.shape[0] * self.shape[1]
+
+    @property
+    def n_channels(self) -> int:
+        """Number of energy channels."""
+        return self.axis.size
+
+    @property
+    def total(self) -> float:
+        """All counts of the map."""
+        return float(self.counts.sum(dtype=np.float64))
+
+    @property
+    def density(self) -> float:
+        """Fraction of the cube that is not zero."""
+        return self.counts.nnz / (self.n_pixels * self.n_channels)
+
+    def total_map(self) -> np.ndarray:
+        """Counts of each pixel over all channels; float64 (ny, nx)."""
+        return self._per_pixel(self.counts)
+
+    def window_map(self, low: float, high: float) -> np.ndarray:
+        """Counts of each pixel between two energies (axis unit); float64 (ny, nx)."""
+        return self._per_pixel(self.counts[:, self.axis.window(low, high)])
+
+    def sum_spectrum(self) -> np.ndarray:
+        """Counts of each channel over all pixels; float64 (channels,)."""
+        return np.asarray(self.counts.sum(axis=0, dtype=np.float64)).ravel()
+
+    def cropped(self, low: float | None = None, high: float | None = None) -> SpectrumImage:
+        """Return the channels between two energies (axis unit; None means open)."""
+        window = self.axis.window(low, high)
+        if window == slice(0, self.axis.size):
+            return self
+        return replace(
+            self, counts=self.counts[:, window].tocsr(), axis=self.axis.cropped(window)
+        )
+
+    def without_zero_peak(self) -> SpectrumImage:
+        """Crop an X-ray map below 0.2 keV, where the strobe peak of the detector lies.
+
+        That peak is not Poisson and often carries a pattern of the readout: a
+        factorisation takes it for a phase. Other signals are returned unchanged.
+        """
+        if not self.signal_type.startswith("EDS"):
+            return self
+        end = ZERO_PEAK_END if self.axis.unit == "keV" else 1e3 * ZERO_PEAK_END
+        if self.axis.centers[0] >= end:
+            return self
+        lost = float(self.counts[:, self.axis.window(None, end)].sum(dtype=np.float64))
+        note = f"cropped below {ZERO_PEAK_END} keV (zero peak, {lost:.3g} counts)"
+        cropped = self.cropped(low=end)
+        return replace(cropped, notes=(*self.notes, note))
+
+    def _per_pixel(self, counts: sp.csr_array) -> np.ndarray:
+        return np.asarray(counts.sum(axis=1, dtype=np.float64)).reshape(self.shape)
+
+    def __repr__(self) -> str:
+        ny, nx = self.shape
+        return (
+            f"<SpectrumImage {self.title!r} {ny} x {nx} pixels, {self.n_channels} channels "
+            f"{self.axis.first:.3g} to {self.axis.last:.4g} {self.axis.unit}, "
+            f"{self.total:.4g} counts, {100 * self.density:.3g}% non-zero>"
+        )

@@ -1,0 +1,1 @@
+"""X-ray physics: lines, cross-sections, k-factors, detector, absorption, continuum."""
