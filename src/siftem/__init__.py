@@ -14,7 +14,7 @@ __version__ = "0.1.0"
 #: Public name -> module that defines it.
 _HOME = {
     "Absent": "siftem.unmix.anchors",
-    "Acquisition": "siftem.spectrum_image",
+    "Acquisition": "siftem.acquisition",
     "Composition": "siftem.quantify.composition",
     "EnergyAxis": "siftem.energy_axis",
     "Factors": "siftem.decompose.factors",

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from siftem.acquisition import Acquisition
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError
 
@@ -38,6 +39,10 @@ class Spectrum:
         Name of the phase or region.
     n_pixels : int
         Number of pixels that were summed; 0 if unknown.
+    acquisition : Acquisition
+        How it was taken.
+    notes : tuple of str
+        What was done to it.
     """
 
     values: np.ndarray
@@ -47,6 +52,7 @@ class Spectrum:
     background: np.ndarray | None = None
     name: str = ""
     n_pixels: int = 0
+    acquisition: Acquisition = field(default_factory=Acquisition)
     notes: tuple[str, ...] = field(default=())
 
     def __post_init__(self) -> None:

@@ -7,39 +7,12 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import scipy.sparse as sp
 
+from siftem.acquisition import Acquisition
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError
 
 #: Below this energy (keV) EDS detectors put their zero (strobe) peak, which is not Poisson.
 ZERO_PEAK_END = 0.2
-
-
-@dataclass(frozen=True)
-class Acquisition:
-    """How the map was taken. ``None`` means that the file does not say.
-
-    Parameters
-    ----------
-    beam_energy : float, optional
-        Primary energy in keV.
-    take_off_angle : float, optional
-        Angle between the specimen plane and the detector, in degrees.
-    resolution : float, optional
-        Full width at half maximum at Mn Ka, in eV.
-    live_time : float, optional
-        Live time of the whole map, in seconds.
-    beam_current : float, optional
-        Probe current in nA.
-    elements : tuple of str
-        Elements that the file lists for the specimen.
-    """
-
-    beam_energy: float | None = None
-    take_off_angle: float | None = None
-    resolution: float | None = None
-    live_time: float | None = None
-    beam_current: float | None = None
-    elements: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,1 +1,1 @@
-"""Files in and out: the only home of hyperspy and rosettasciio."""
+"""Files and foreign objects: the only home of HyperSpy and RosettaSciIO."""

@@ -1,0 +1,33 @@
+"""How a map was taken."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Acquisition:
+    """How the map was taken. ``None`` means that the file does not say.
+
+    Parameters
+    ----------
+    beam_energy : float, optional
+        Primary energy in keV.
+    take_off_angle : float, optional
+        Angle between the specimen plane and the detector, in degrees.
+    resolution : float, optional
+        Full width at half maximum at Mn Ka, in eV.
+    live_time : float, optional
+        Live time of the whole map, in seconds.
+    beam_current : float, optional
+        Probe current in nA.
+    elements : tuple of str
+        Elements that the file lists for the specimen.
+    """
+
+    beam_energy: float | None = None
+    take_off_angle: float | None = None
+    resolution: float | None = None
+    live_time: float | None = None
+    beam_current: float | None = None
+    elements: tuple[str, ...] = ()

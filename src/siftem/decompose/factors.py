@@ -1,0 +1,138 @@
+"""Maps and spectra of a spectrum image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from siftem.decompose.poisson_nmf import PoissonNMF
+from siftem.energy_axis import EnergyAxis
+from siftem.errors import InputError
+from siftem.progress import Progress, silent
+from siftem.spectrum_image import SpectrumImage
+
+
+@dataclass(frozen=True, eq=False)
+class Factors:
+    """The two factors of a map.
+
+    Parameters
+    ----------
+    maps : ndarray of shape (k, ny, nx)
+        Counts that each component gave in each pixel.
+    spectra : ndarray of shape (k, channels)
+        Each sums to one.
+    axis : EnergyAxis
+        Axis of the spectra.
+    names : tuple of str
+        A name for each component: A, B, C until they are matched to phases.
+    deviance : float
+        Poisson deviance of the fit.
+    n_iter : int
+        Sweeps.
+    converged : bool
+        Whether the solver stopped by its tolerance.
+    """
+
+    maps: np.ndarray
+    spectra: np.ndarray
+    axis: EnergyAxis
+    names: tuple[str, ...]
+    deviance: float
+    n_iter: int
+    converged: bool
+
+    @property
+    def shares(self) -> np.ndarray:
+        """Each component's share of a pixel's counts; (k, ny, nx), 0 where a pixel is empty."""
+        total = self.maps.sum(axis=0)
+        return np.divide(self.maps, total, out=np.zeros_like(self.maps), where=total > 0)
+
+    def reordered(self, order: tuple[int, ...], names: tuple[str, ...]) -> Factors:
+        """Return the components in another order and with other names."""
+        index = list(order)
+        return replace(self, maps=self.maps[index], spectra=self.spectra[index], names=names)
+
+
+def decompose(
+    si: SpectrumImage,
+    n_components: int = 3,
+    *,
+    random_state: int = 0,
+    n_init: int = 1,
+    tol: float = 1e-7,
+    max_iter: int = 500,
+    keep_zero_peak: bool = False,
+    progress: Progress = silent,
+) -> Factors:
+    """Factorise a spectrum image by Poisson NMF.
+
+    Parameters
+    ----------
+    si : SpectrumImage
+        The counts. The zero peak of an X-ray map (below 0.2 keV) is cropped first.
+    n_components : int
+        Number of components.
+    random_state : int
+        Seed.
+    n_init, tol, max_iter
+        See :class:`siftem.PoissonNMF`.
+    keep_zero_peak : bool
+        Do not crop.
+    progress : Progress
+        Called as ``progress("decompose", fraction)``.
+
+    Returns
+    -------
+    Factors
+        In falling order of counts, named A, B, C, ...
+
+    Raises
+    ------
+    InputError
+        When there are more components than the map has pixels or channels, or no counts.
+    """
+    if not keep_zero_peak:
+        si = si.without_zero_peak()
+    if isinstance(n_components, bool) or int(n_components) != n_components or n_components < 1:
+        raise InputError(f"the number of phases must be a positive integer, got {n_components!r}")
+    if n_components > min(si.n_pixels, si.n_channels):
+        raise InputError(
+            f"{n_components} phases cannot be told apart in {si.n_pixels} pixels and "
+            f"{si.n_channels} channels: ask for fewer"
+        )
+    if si.counts.nnz == 0:
+        raise InputError(
+            "the map holds no counts in the chosen energy range: nothing to decompose"
+        )
+    model = PoissonNMF(
+        n_components,
+        n_init=n_init,
+        map_shape=si.shape,
+        max_iter=max_iter,
+        tol=tol,
+        random_state=random_state,
+        progress=progress,
+    )
+    weights = model.fit_transform(si.counts)
+    order = np.argsort(-weights.sum(axis=0), kind="stable")
+    return Factors(
+        maps=np.ascontiguousarray(weights.T[order]).reshape(n_components, *si.shape),
+        spectra=model.components_[order].astype(np.float64),
+        axis=si.axis,
+        names=tuple(component_name(i) for i in range(n_components)),
+        deviance=model.deviance_,
+        n_iter=model.n_iter_,
+        converged=model.converged_,
+    )
+
+
+def component_name(index: int) -> str:
+    """Return A, B, ..., Z, AA, AB, ... for 0, 1, ..."""
+    letters = ""
+    index += 1
+    while index:
+        index, rest = divmod(index - 1, 26)
+        letters = chr(ord("A") + rest) + letters
+    return letters

@@ -1,0 +1,116 @@
+"""Starting points for the factorisation: vertices of the pooled data, then random draws."""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.sparse as sp
+from scipy.sparse.linalg import svds
+
+#: Neighbours that are averaged into one vertex, against outliers.
+_NEIGHBOURS = 8
+
+
+def pooling_matrix(shape: tuple[int, int], block: int) -> sp.csr_array:
+    """Return the 0/1 matrix that sums square blocks of pixels.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Map size (ny, nx).
+    block : int
+        Side of the square blocks in pixels; the last ones may be smaller.
+
+    Returns
+    -------
+    scipy.sparse.csr_array of shape (blocks, ny * nx)
+    """
+    ny, nx = shape
+    by, bx = -(-ny // block), -(-nx // block)
+    rows = (np.arange(ny) // block)[:, None] * bx + (np.arange(nx) // block)[None, :]
+    return sp.csr_array(
+        (np.ones(ny * nx), (rows.ravel(), np.arange(ny * nx))), shape=(by * bx, ny * nx)
+    )
+
+
+def pooling_block(n_pixels: int, n_components: int, most: int = 2500) -> int:
+    """Side of the blocks that leaves at most ``most`` of them, yet 20 for each component."""
+    block = 1
+    while n_pixels / (block + 1) ** 2 >= 20 * n_components and n_pixels / block**2 > most:
+        block += 1
+    return block
+
+
+def vertex_spectra(
+    pooled: sp.csr_array, n_components: int, rng: np.random.Generator, *, draw: bool = False
+) -> np.ndarray:
+    """Pick the spectra of the most extreme blocks.
+
+    The pooled counts are scaled by the square roots of their row and column means (Keenan
+    & Kotula 2004), which makes their noise even, projected on their leading singular
+    vectors, and divided by the blocks' totals; mixtures then lie in a simplex whose
+    corners successive projection (Araujo et al. 2001) finds one by one.
+
+    Parameters
+    ----------
+    pooled : scipy.sparse.csr_array of shape (blocks, channels)
+        Counts.
+    n_components : int
+        Number of corners.
+    rng : numpy.random.Generator
+        Seeds the singular vectors and, with ``draw``, the choice of corners.
+    draw : bool
+        Draw each corner with a probability that grows with its distance from the span of
+        the earlier ones, instead of taking the farthest: a random restart.
+
+    Returns
+    -------
+    ndarray of shape (channels, n_components), float64
+        Positive, each column summing to one.
+    """
+    n_blocks, n_channels = pooled.shape
+    totals = np.asarray(pooled.sum(axis=1), dtype=np.float64).ravel()
+    mean = np.asarray(pooled.sum(axis=0), dtype=np.float64).ravel()
+    mean = (mean + 1e-9 * mean.sum() / n_channels) / mean.sum()
+    # Blocks with few counts (vacuum, holes) have wild directions and say little.
+    usable = np.flatnonzero(totals >= 0.25 * np.quantile(totals, 0.75))
+    rank = min(n_components, n_channels - 1, usable.size - 1)
+    chosen: list[int] = []
+    if rank >= 1:
+        scaled = (
+            sp.diags_array(1 / np.sqrt(totals[usable]))
+            @ pooled[usable].astype(np.float64)
+            @ sp.diags_array(1 / np.sqrt(mean))
+        )
+        u, s, _ = svds(scaled, k=rank, v0=rng.random(min(scaled.shape)))
+        points = (u * s) * (1 / np.sqrt(totals[usable]))[:, None]
+        chosen = _corners(points, min(n_components, usable.size), rng, draw)
+    spectra = np.empty((n_channels, n_components))
+    for c in range(n_components):
+        if c < len(chosen):
+            near = np.argsort(((points - points[chosen[c]]) ** 2).sum(axis=1), kind="stable")
+            group = usable[near[: max(1, min(_NEIGHBOURS, usable.size // (2 * n_components)))]]
+            counts = np.asarray(pooled[group].sum(axis=0), dtype=np.float64).ravel()
+        else:
+            counts = mean * rng.uniform(0.5, 1.5, n_channels)
+        # A floor lets every channel grow: coordinate descent never leaves an exact zero
+        # that no entry pulls on, and a corner with few counts has many.
+        counts = counts / max(counts.sum(), 1e-300) + 0.02 * mean
+        spectra[:, c] = counts / counts.sum()
+    return spectra
+
+
+def _corners(
+    points: np.ndarray, number: int, rng: np.random.Generator, draw: bool
+) -> list[int]:
+    """Successive projection: take the farthest point, remove its direction, repeat."""
+    residual = points.copy()
+    chosen: list[int] = []
+    for _ in range(number):
+        norms = (residual**2).sum(axis=1)
+        if not norms.max() > 0:
+            break
+        index = int(rng.choice(norms.size, p=norms / norms.sum())) if draw else int(norms.argmax())
+        chosen.append(index)
+        direction = residual[index] / np.sqrt(norms[index])
+        residual = residual - np.outer(residual @ direction, direction)
+    return chosen

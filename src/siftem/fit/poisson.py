@@ -1,0 +1,182 @@
+"""Maximum-likelihood fit of counts by a non-negative sum of known shapes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.linalg import cho_factor, cho_solve, cholesky, solve_triangular
+from scipy.optimize import nnls
+
+from siftem.errors import InputError
+
+
+@dataclass(frozen=True, eq=False)
+class PoissonFit:
+    """Result of :func:`fit_poisson`.
+
+    Parameters
+    ----------
+    amplitudes : ndarray of shape (p,)
+        Non-negative where asked.
+    mean : ndarray of shape (m,)
+        Expected counts, offset included.
+    information : ndarray of shape (p, p)
+        Fisher information ``G' diag(1/mean) G``.
+    deviance : float
+        ``2 sum(y ln(y/mean) - y + mean)``.
+    converged : bool
+    """
+
+    amplitudes: np.ndarray
+    mean: np.ndarray
+    information: np.ndarray
+    deviance: float
+    converged: bool
+
+
+def poisson_deviance(counts: np.ndarray, mean: np.ndarray) -> float:
+    """Return ``2 sum(y ln(y/mean) - y + mean)``; ``y ln y`` is 0 at 0, and y may be any real >= 0.
+
+    Parameters
+    ----------
+    counts, mean : ndarray of shape (m,)
+        Non-negative; ``mean`` positive where ``counts`` are.
+    """
+    y = np.asarray(counts, float)
+    log_ratio = np.zeros_like(y)
+    positive = y > 0
+    with np.errstate(divide="ignore"):
+        log_ratio[positive] = y[positive] * np.log(y[positive] / mean[positive])
+    return float(2 * (log_ratio - y + mean).sum())
+
+
+def fit_poisson(
+    design: np.ndarray,
+    counts: np.ndarray,
+    *,
+    offset: np.ndarray | None = None,
+    free_sign: np.ndarray | None = None,
+    start: np.ndarray | None = None,
+    max_iter: int = 100,
+    tol: float = 1e-9,
+) -> PoissonFit:
+    """Minimise ``sum(mean - y ln mean)`` with ``mean = design @ amplitudes + offset``.
+
+    Fisher scoring: each step is a non-negative least-squares problem weighted by
+    ``1/mean`` (Lawson & Hanson 1974), shortened until the deviance falls. The weights come
+    from the model and not from the data: weights ``1/max(y, 1)`` would pull every sum low.
+
+    Parameters
+    ----------
+    design : ndarray of shape (m, p)
+        Shapes; columns must not be zero.
+    counts : ndarray of shape (m,)
+        Measured counts, >= 0.
+    offset : ndarray of shape (m,), optional
+        Known part of the mean, >= 0.
+    free_sign : ndarray of bool, shape (p,), optional
+        Amplitudes that may be negative (small corrections such as an energy shift).
+    start : ndarray of shape (p,), optional
+        First amplitudes.
+    max_iter : int
+        Steps at the most.
+    tol : float
+        Stop when the deviance falls by less than ``tol`` times (1 + deviance).
+
+    Returns
+    -------
+    PoissonFit
+    """
+    g = np.asarray(design, float)
+    y = np.asarray(counts, float)
+    m, p = g.shape
+    if y.shape != (m,):
+        raise InputError(f"counts must have shape ({m},) to fit the design, got {y.shape}")
+    if (y < 0).any() or not np.isfinite(y).all():
+        raise InputError("counts to fit must be finite and not negative")
+    base = np.zeros(m) if offset is None else np.asarray(offset, float)
+    signed = np.zeros(p, bool) if free_sign is None else np.asarray(free_sign, bool)
+    scale = np.sqrt((g**2).sum(axis=0))
+    if (scale == 0).any():
+        raise InputError("a shape with no strength in the fitted range cannot be fitted: drop it")
+    # A mean far below one count over the range would give a channel an absurd weight.
+    floor = max(1e-6 * float(y.mean() + base.mean()), 1e-12)
+
+    def mean_of(theta: np.ndarray) -> np.ndarray:
+        return np.maximum(g @ theta + base, floor)
+
+    if start is None:
+        theta = _weighted_nnls(g, y - base, np.maximum(_smooth(y), 1.0), signed, scale)
+    else:
+        theta = np.asarray(start, float).copy()
+    mean = mean_of(theta)
+    deviance = poisson_deviance(y, mean)
+    converged = False
+    for _ in range(max_iter):
+        target = _weighted_nnls(g, y - base, mean, signed, scale)
+        length = 1.0
+        while True:
+            trial = theta + length * (target - theta)
+            trial_mean = mean_of(trial)
+            trial_deviance = poisson_deviance(y, trial_mean)
+            if trial_deviance <= deviance or length < 1e-4:
+                break
+            length *= 0.5
+        gain = deviance - trial_deviance
+        if gain > 0:
+            theta, mean, deviance = trial, trial_mean, trial_deviance
+        if gain <= tol * (1 + abs(deviance)):
+            converged = True
+            break
+    information = (g / mean[:, None]).T @ g
+    return PoissonFit(theta, mean, information, deviance, converged)
+
+
+def _weighted_nnls(
+    g: np.ndarray, target: np.ndarray, variance: np.ndarray, signed: np.ndarray, scale: np.ndarray
+) -> np.ndarray:
+    """Least squares weighted by 1/variance, non-negative but where ``signed``."""
+    root = 1 / np.sqrt(variance)
+    a = (g / scale) * root[:, None]
+    # Columns of length one under these weights; the small normal equations then suffice.
+    length = np.sqrt((a**2).sum(axis=0))
+    a = a / length
+    gram = a.T @ a + 1e-12 * np.eye(a.shape[1])
+    pull = a.T @ (target * root)
+    if signed.any():
+        # What may have either sign is solved exactly for any value of the rest: eliminate it.
+        inner = cho_solve(cho_factor(gram[np.ix_(signed, signed)]), gram[signed])
+        bound_gram = (gram - gram[:, signed] @ inner)[np.ix_(~signed, ~signed)]
+        unbound_pull = cho_solve(cho_factor(gram[np.ix_(signed, signed)]), pull[signed])
+        bound_pull = pull[~signed] - gram[np.ix_(~signed, signed)] @ unbound_pull
+    else:
+        bound_gram, bound_pull = gram, pull
+    lower = cholesky(bound_gram, lower=True)
+    theta = np.empty(g.shape[1])
+    size = bound_gram.shape[0]
+    theta[~signed] = nnls(
+        lower.T, solve_triangular(lower, bound_pull, lower=True), maxiter=30 * size
+    )[0]
+    if signed.any():
+        rest = pull[signed] - gram[np.ix_(signed, ~signed)] @ theta[~signed]
+        theta[signed] = cho_solve(cho_factor(gram[np.ix_(signed, signed)]), rest)
+    return theta / (scale * length)
+
+
+def _smooth(y: np.ndarray) -> np.ndarray:
+    """Running mean over five channels: a first guess of the expected counts."""
+    kernel = np.ones(5) / 5
+    return np.convolve(np.pad(y, 2, mode="edge"), kernel, mode="valid")
+
+
+def covariance_of(information: np.ndarray) -> np.ndarray:
+    """Inverse of a Fisher information, by scaled eigenvalues; (p, p).
+
+    Directions that the data do not fix at all (relative eigenvalue below 1e-12) get the
+    variance of that limit instead of infinity, which shows them as undetermined.
+    """
+    scale = np.sqrt(np.clip(np.diag(information), 1e-300, None))
+    values, vectors = np.linalg.eigh(information / np.outer(scale, scale))
+    values = np.maximum(values, 1e-12 * values.max())
+    return (vectors / values) @ vectors.T / np.outer(scale, scale)

@@ -1,0 +1,77 @@
+"""Files whose header or content cannot be trusted: stop early, and in one sentence."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from siftem.errors import ReadError, SiftemError
+from siftem.io.cube_blocks import PixelBlock
+from siftem.io.signal_axes import Layout
+from siftem.io.vendor_files import StoredSignal, stored_bytes
+
+#: A cube this small is always believed; a larger one must have some bytes in the file
+#: for its size. Deflate gains at most 1032 to 1; event streams keep 2 bytes a pixel.
+_BELIEVED_VOXELS, _VOXELS_PER_BYTE = 2**31, 20_000
+_BELIEVED_PIXELS, _PIXELS_PER_BYTE = 2**24, 16
+_MOST_CHANNELS = 2**17
+
+
+def refuse_absurd(stored: StoredSignal, layout: Layout, path: Path) -> None:
+    """Stop before a damaged or hostile header makes us fill the memory."""
+    voxels = int(np.prod(stored.signal.data.shape, dtype=object))
+    pixels = layout.shape[0] * layout.shape[1]
+    size = stored_bytes(path)
+    if (
+        layout.axis.size > _MOST_CHANNELS
+        or voxels > max(_BELIEVED_VOXELS, _VOXELS_PER_BYTE * size)
+        or pixels > max(_BELIEVED_PIXELS, _PIXELS_PER_BYTE * size)
+    ):
+        shape = " x ".join(str(n) for n in stored.signal.data.shape)
+        raise ReadError(
+            f"the header claims {shape} values in a file of {size / 1e6:.3g} MB: it is damaged"
+        )
+    if stored.reader == "JEOL" and layout.shape[0] > layout.shape[1]:
+        raise ReadError(
+            f"this JEOL map is higher than wide ({layout.shape[0]} x {layout.shape[1]} pixels), "
+            "and RosettaSciIO loses its lower rows: export it in another format"
+        )
+
+
+@contextlib.contextmanager
+def damage_as_read_error() -> Iterator[None]:
+    """Turn whatever a lazy reader raises when it meets the damage into a ReadError."""
+    try:
+        yield
+    except SiftemError:
+        raise
+    except MemoryError as error:
+        raise ReadError("there is not enough memory to read the map") from error
+    except Exception as error:
+        raise ReadError(
+            f"the map cannot be read, the file is damaged or incomplete ({type(error).__name__})"
+        ) from error
+
+
+def guarded(blocks: Iterator[PixelBlock]) -> Iterator[PixelBlock]:
+    """Pass blocks on; only errors of making them become a ReadError.
+
+    What the receiver raises between two blocks (a cancelled run) is not touched.
+
+    Parameters
+    ----------
+    blocks : iterator
+
+    Yields
+    ------
+    pixels, block
+    """
+    while True:
+        with damage_as_read_error():
+            item = next(blocks, None)
+        if item is None:
+            return
+        yield item

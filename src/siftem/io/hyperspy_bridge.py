@@ -1,0 +1,254 @@
+"""From vendor files and HyperSpy signals to sparse spectrum images."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from siftem.errors import InputError, ReadError
+from siftem.io.acquisition_metadata import read_acquisition
+from siftem.io.bruker_bands import bruker_blocks
+from siftem.io.counts import CountsBuilder
+from siftem.io.cube_blocks import PixelBlock, cube_blocks
+from siftem.io.damaged_files import damage_as_read_error, guarded, refuse_absurd
+from siftem.io.signal_axes import Layout, read_layout
+from siftem.io.signal_choice import choose_spectrum_images, find_survey, is_map
+from siftem.io.vendor_files import OpenedFile, StoredSignal, opened, quiet
+from siftem.progress import Progress, silent
+from siftem.spectrum_image import Acquisition, SpectrumImage
+
+
+def load(
+    path: str | os.PathLike[str],
+    *,
+    signal: int | None = None,
+    energy_range: tuple[float | None, float | None] | None = None,
+    progress: Progress = silent,
+) -> SpectrumImage:
+    """Read a spectrum image out of any file that HyperSpy reads.
+
+    Counts become sparse block by block; no dense cube is made. When the file keeps
+    X-ray detectors or frames apart, they are summed. An image of the same scan
+    (HAADF, else ADF, BF, BSE or SE) becomes the survey image. Every assumption is
+    said in ``notes``.
+
+    Parameters
+    ----------
+    path : str or path-like
+        A file; a folder for .zspy.
+    signal : int, optional
+        Number of the signal in the file, from 0, as ``siftem inspect`` lists them.
+        Needed only when the file holds several maps.
+    energy_range : tuple of float, optional
+        Keep the channels between (low, high), in the unit of the file's energy axis;
+        None leaves a side open.
+    progress : Progress
+        Called with the step and the fraction done.
+
+    Returns
+    -------
+    SpectrumImage
+        Counts are int32 (int64 beyond its range) when they are whole numbers, else
+        float64. The energy axis keeps the unit of the file.
+
+    Raises
+    ------
+    ReadError
+        When the file is missing, damaged, of no known format, holds no map or several,
+        or a map without a single count.
+    InputError
+        When a signal is not usable as a map, or has negative or NaN counts.
+    """
+    with opened(path) as file:
+        chosen = choose_spectrum_images(file, signal)
+        try:
+            parts = [
+                _read(s, file, energy_range, _share(progress, i, len(chosen)))
+                for i, s in enumerate(chosen)
+            ]
+            si = _summed(parts)
+            if si.counts.nnz == 0:
+                raise ReadError(_explain_no_counts(chosen[0], energy_range))
+            with damage_as_read_error():
+                survey, name = find_survey(file.signals, si.shape)
+        except (InputError, ReadError) as error:
+            raise type(error)(f"{file.path.name}: {error}") from error
+    return replace(si, title=file.path.stem, survey=survey, survey_name=name)
+
+
+def from_hyperspy(
+    signal: Any,
+    *,
+    energy_range: tuple[float | None, float | None] | None = None,
+    progress: Progress = silent,
+) -> SpectrumImage:
+    """Turn a HyperSpy signal into a spectrum image.
+
+    Parameters
+    ----------
+    signal : hyperspy.signals.BaseSignal
+        Lazy or in memory, with two navigation axes and one energy axis in eV or keV;
+        a third navigation axis of frames or detectors is summed. It is not changed,
+        and a lazy one is not computed as a whole.
+    energy_range : tuple of float, optional
+        Keep the channels between (low, high), in the unit of the energy axis.
+    progress : Progress
+        Called with the step and the fraction done.
+
+    Returns
+    -------
+    SpectrumImage
+
+    Raises
+    ------
+    InputError
+        When it is not such a signal, has no counts, or negative or NaN counts.
+    """
+    if not (hasattr(signal, "axes_manager") and hasattr(signal, "data")):
+        raise InputError(
+            f"signal must be a HyperSpy signal, got {type(signal).__name__}: "
+            "use siftem.load for files"
+        )
+    stored = StoredSignal(
+        0, signal, str(signal.metadata.get_item("Signal.signal_type") or ""), "HyperSpy"
+    )
+    with quiet():
+        layout = read_layout(signal, stored.signal_type)
+        blocks = cube_blocks(signal.data, layout.order, window=_window(layout, energy_range))
+        si = _assembled(stored, layout, blocks, energy_range, progress)
+    if si.counts.nnz == 0:
+        raise InputError("the signal holds no counts at all: every value is zero")
+    return si
+
+
+def _read(
+    stored: StoredSignal,
+    file: OpenedFile,
+    energy_range: tuple[float | None, float | None] | None,
+    progress: Progress,
+) -> SpectrumImage:
+    with damage_as_read_error():
+        layout = read_layout(stored.signal, stored.signal_type)
+        refuse_absurd(stored, layout, file.path)
+        window = _window(layout, energy_range)
+    data = stored.signal.data
+    if stored.reader == "Bruker" and layout.order == (0, 1, 2):
+        maps = [s.number for s in file.signals if is_map(s)]
+        whole = bruker_blocks(str(file.path), data.shape, map_number=maps.index(stored.number))
+        blocks: Iterator[PixelBlock] = ((pixels, block[:, window]) for pixels, block in whole)
+    else:
+        blocks = cube_blocks(data, layout.order, window=window)
+    return _assembled(stored, layout, guarded(blocks), energy_range, progress)
+
+
+def _assembled(
+    stored: StoredSignal,
+    layout: Layout,
+    blocks: Iterator[PixelBlock],
+    energy_range: tuple[float | None, float | None] | None,
+    progress: Progress,
+) -> SpectrumImage:
+    axis, notes = layout.axis, layout.notes
+    if energy_range is not None:
+        axis = axis.cropped(axis.window(*energy_range))
+        low, high = axis.centers[0], axis.centers[-1]
+        notes = (*notes, f"channels from {low:.4g} to {high:.4g} {axis.unit} read")
+    ny, nx = layout.shape
+    builder = CountsBuilder(ny * nx, axis.size, reverse=layout.reverse)
+    done = 0
+    progress("reading counts", 0.0)
+    for pixels, block in blocks:
+        builder.add(pixels, block)
+        done += len(pixels)
+        progress("reading counts", done / (ny * nx))
+    counts, count_notes = builder.result()
+    metadata = stored.signal.metadata
+    acquisition, how_notes = read_acquisition(metadata, stored.signal.original_metadata)
+    signal_type, type_notes = _signal_type_of(stored.signal_type, axis.unit, acquisition)
+    return SpectrumImage(
+        counts=counts,
+        shape=layout.shape,
+        axis=axis,
+        pixel_size=layout.pixel_size,
+        acquisition=acquisition,
+        signal_type=signal_type,
+        title=stored.title,
+        notes=(*notes, *count_notes, *how_notes, *type_notes),
+    )
+
+
+def _window(layout: Layout, energy_range: tuple[float | None, float | None] | None) -> slice:
+    """Channels to read, as the file counts them."""
+    if energy_range is None:
+        return slice(None)
+    try:
+        low, high = energy_range
+    except (TypeError, ValueError):
+        raise InputError(f"energy_range must be (low, high), got {energy_range!r}") from None
+    window = layout.axis.window(low, high)
+    if layout.reverse:
+        size = layout.axis.size
+        return slice(size - window.stop, size - window.start)
+    return window
+
+
+def _signal_type_of(
+    stated: str, unit: str, acquisition: Acquisition
+) -> tuple[str, tuple[str, ...]]:
+    if stated in ("EDS_TEM", "EDS_SEM", "EELS"):
+        return stated, ()
+    if stated.startswith("EDS") or (stated == "" and unit == "keV"):
+        # No scanning microscope with bulk specimens goes beyond 30 keV.
+        scanning = acquisition.beam_energy is not None and acquisition.beam_energy <= 30
+        assumed = "EDS_SEM" if scanning else "EDS_TEM"
+        return assumed, (f"the file does not name the kind of signal: taken as {assumed}",)
+    return "", ()
+
+
+def _summed(parts: list[SpectrumImage]) -> SpectrumImage:
+    if len(parts) == 1:
+        return parts[0]
+    spectra = [part.sum_spectrum() for part in parts]
+    everything = np.sum(spectra, axis=0)
+    for number, spectrum in enumerate(spectra):
+        if spectrum.any() and np.array_equal(spectrum, everything - spectrum):
+            note = f"signal {number + 1} of {len(parts)} is the sum of the other detectors"
+            return replace(parts[number], notes=(*parts[number].notes, note))
+    total = sp.csr_array(parts[0].counts, dtype=_wide(parts[0].counts.dtype))
+    for part in parts[1:]:
+        total = total + part.counts
+    if total.dtype == np.int64 and (not total.nnz or total.data.max() <= np.iinfo(np.int32).max):
+        total = total.astype(np.int32)
+    note = f"summed {len(parts)} detectors"
+    return replace(parts[0], counts=total, notes=(*parts[0].notes, note))
+
+
+def _wide(dtype: np.dtype) -> np.dtype:
+    return np.dtype(np.int64) if dtype.kind == "i" else dtype
+
+
+def _explain_no_counts(
+    stored: StoredSignal, energy_range: tuple[float | None, float | None] | None
+) -> str:
+    if energy_range is not None:
+        return f"the map holds no counts between {energy_range[0]} and {energy_range[1]}"
+    if stored.reader == "JEOL":
+        return (
+            "the map holds no counts at all: RosettaSciIO cannot decode this kind of .pts file "
+            "(DigiLine, for example), export the map in another format"
+        )
+    return "the map holds no counts at all: every value is zero"
+
+
+def _share(progress: Progress, part: int, parts: int) -> Progress:
+    """Report one of several equal parts of the work."""
+
+    def report(step: str, fraction: float) -> None:
+        progress(step, (part + fraction) / parts)
+
+    return report

@@ -1,0 +1,176 @@
+"""Which signal of a file is the map, and which image goes with it."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+from siftem.errors import InputError, ReadError
+from siftem.io.signal_axes import read_layout
+from siftem.io.vendor_files import OpenedFile, StoredSignal
+
+#: Titles of one detector among several in a file; siftem adds these up.
+_DETECTOR_TITLE = re.compile(
+    r"(eds|edx|edxs|super-?x|dual-?x|sdd|spu|det(ector)?)[a-z]{0,2}[\s_.#-]*\d*", re.IGNORECASE
+)
+#: Titles of survey images, best first, and what to call them.
+_SURVEYS = (
+    (r"haadf", "HAADF"),
+    (r"(maadf|laadf|adf|df\d?)", "ADF"),
+    (r"(bf|abf)", "BF"),
+    (r"bse", "BSE"),
+    (r"se", "SE"),
+    (r"s\(t\)em image", "STEM image"),
+)
+
+
+def choose_spectrum_images(file: OpenedFile, number: int | None) -> list[StoredSignal]:
+    """Pick the map out of what a file holds: one signal, or one for each detector.
+
+    Parameters
+    ----------
+    file : OpenedFile
+    number : int, optional
+        The user's choice.
+
+    Returns
+    -------
+    list of StoredSignal
+        Several only when they are detectors of one map, to be summed.
+
+    Raises
+    ------
+    ReadError
+        When there is no map, or several.
+    InputError
+        When ``number`` is not in the file.
+    """
+    where, signals = file.path.name, file.signals
+    listing = "; ".join(f"{s.number}: {describe(s)}" for s in signals) or "nothing"
+    if number is not None:
+        if not 0 <= number < len(signals):
+            raise InputError(f"{where} has no signal {number}; it holds {listing}")
+        return [signals[number]]
+    maps = [s for s in signals if is_map(s)]
+    if not maps:
+        pruned = any("prune" in text.lower() for text in file.complaints)
+        hint = (
+            ": its spectrum stream was pruned, save it again without pruning"
+            if pruned
+            else f"; it holds {listing}"
+        )
+        raise ReadError(f"{where} holds no spectrum image{hint}")
+    if len(maps) == 1 or _are_detectors(maps):
+        return maps
+    listing = "; ".join(f"{s.number}: {describe(s)}" for s in maps)
+    raise ReadError(f"{where} holds several spectrum images, choose with --signal N: {listing}")
+
+
+def describe(stored: StoredSignal) -> str:
+    """Say in a few words what a signal is.
+
+    Parameters
+    ----------
+    stored : StoredSignal
+
+    Returns
+    -------
+    str
+        For example ``EDS spectrum image 50 x 10 x 4096``.
+    """
+    shape = " x ".join(str(n) for n in stored.signal.data.shape)
+    return " ".join(filter(None, (repr(stored.title), kind_of(stored), shape)))
+
+
+def kind_of(stored: StoredSignal) -> str:
+    """Name the kind of a signal by its numbers of axes.
+
+    Parameters
+    ----------
+    stored : StoredSignal
+
+    Returns
+    -------
+    str
+        "spectrum image", "spectrum image series", "line scan", "spectrum", "image",
+        "image stack" or "other".
+    """
+    kinds = {
+        (2, 1): "spectrum image",
+        (3, 1): "spectrum image series",
+        (1, 1): "line scan",
+        (0, 1): "spectrum",
+        (0, 2): "image",
+        (2, 0): "image",
+        (1, 2): "image stack",
+    }
+    return kinds.get(stored.dimensions, "other")
+
+
+def is_map(stored: StoredSignal) -> bool:
+    """Whether a signal has the axes of a map, one of energy-filtered images included.
+
+    Parameters
+    ----------
+    stored : StoredSignal
+
+    Returns
+    -------
+    bool
+    """
+    if stored.dimensions[1] == 1:
+        return stored.dimensions[0] in (2, 3)
+    try:  # a stack of energy-filtered images
+        read_layout(stored.signal, stored.signal_type)
+    except InputError:
+        return False
+    return True
+
+
+def _are_detectors(maps: list[StoredSignal]) -> bool:
+    """Whether these are the same map, once for each X-ray detector."""
+    if not all(s.signal_type.startswith("EDS") for s in maps):
+        return False
+    if not all(_DETECTOR_TITLE.fullmatch(s.title.strip()) for s in maps):
+        return False
+    try:
+        layouts = [read_layout(s.signal, s.signal_type) for s in maps]
+    except InputError:
+        return False
+    first = layouts[0]
+    return all(
+        one.shape == first.shape
+        and one.axis.size == first.axis.size
+        and np.allclose(one.axis.centers, first.axis.centers, atol=0.01 * first.axis.scale)
+        for one in layouts
+    )
+
+
+def find_survey(
+    signals: list[StoredSignal], shape: tuple[int, int]
+) -> tuple[np.ndarray | None, str]:
+    """Find the image that was taken with the map.
+
+    Parameters
+    ----------
+    signals : list of StoredSignal
+        All that the file holds.
+    shape : tuple of int
+        Scan size (ny, nx) of the map; images of another size are passed over.
+
+    Returns
+    -------
+    image : ndarray of shape (ny, nx) or None
+        By its title: HAADF first, then ADF, BF, BSE, SE, STEM.
+    name : str
+    """
+    images = [s for s in signals if kind_of(s) == "image" and s.signal.data.shape == shape]
+    for pattern, name in _SURVEYS:
+        for image in images:
+            if re.search(rf"(?<![a-z]){pattern}(?![a-z])", image.title, re.IGNORECASE):
+                data = image.signal.data
+                data = data.compute() if hasattr(data, "dask") else data
+                if np.dtype(data.dtype).kind in "uif":
+                    return np.asarray(data), name
+    return None, "HAADF"

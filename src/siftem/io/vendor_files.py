@@ -1,0 +1,294 @@
+"""Opening any file that HyperSpy reads, lazily, quietly and as the file has it."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import logging
+import os
+import types
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from siftem.errors import InputError, ReadError
+
+#: Keeps readers that let dask choose their blocks well below a block of counts.
+_DASK_CHUNK = "32MiB"
+#: Options that keep X-ray counts sparse or apart until siftem itself sums them.
+_READER_OPTIONS: dict[str, dict[str, Any]] = {
+    "EMD": {"sum_EDS_detectors": False, "SI_dtype": "uint32"},
+    "JEOL": {"read_em_image": True},
+    "Bruker": {"index": "all"},
+}
+_HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+
+
+@dataclass(frozen=True)
+class StoredSignal:
+    """One signal of a file, not yet read.
+
+    Parameters
+    ----------
+    number : int
+        Place in the file, from 0: what ``signal=`` and ``--signal`` choose by.
+    signal : hyperspy.signals.BaseSignal
+        Lazy where the format allows it, with the metadata that the file states
+        (eXSpy's defaults are not filled in).
+    signal_type : str
+        As the file has it: "EDS_TEM", "EELS", "" ...
+    reader : str
+        RosettaSciIO's name of the format.
+    """
+
+    number: int
+    signal: Any
+    signal_type: str
+    reader: str
+
+    @property
+    def title(self) -> str:
+        """Title in the file, or an empty text."""
+        return str(self.signal.metadata.get_item("General.title") or "")
+
+    @property
+    def dimensions(self) -> tuple[int, int]:
+        """Number of navigation and of signal axes."""
+        manager = self.signal.axes_manager
+        return manager.navigation_dimension, manager.signal_dimension
+
+
+@dataclass
+class OpenedFile:
+    """The signals of a file, and what its reader complained about."""
+
+    path: Path
+    signals: list[StoredSignal]
+    complaints: list[str] = field(default_factory=list)
+
+
+@contextlib.contextmanager
+def opened(path: str | os.PathLike[str]) -> Iterator[OpenedFile]:
+    """Open a file with HyperSpy, and close it afterwards.
+
+    HyperSpy's and RosettaSciIO's messages and warnings are kept off the terminal
+    for as long as the file is open.
+
+    Parameters
+    ----------
+    path : str or path-like
+        A file (a folder for .zspy).
+
+    Yields
+    ------
+    OpenedFile
+
+    Raises
+    ------
+    ReadError
+        In one sentence, whatever it is that makes the file unreadable.
+    """
+    file = checked_path(path)
+    with quiet() as complaints:
+        signals = _load(file)
+        try:
+            yield OpenedFile(file, signals, complaints)
+        finally:
+            for stored in signals:
+                with contextlib.suppress(Exception):
+                    stored.signal.close_file()
+
+
+def checked_path(path: str | os.PathLike[str]) -> Path:
+    """Return the path if there is something to read at it.
+
+    Parameters
+    ----------
+    path : str or path-like
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    ReadError
+        When it is missing, a folder or empty.
+    """
+    if not isinstance(path, (str, os.PathLike)):
+        raise InputError(f"path must be a file name, got {type(path).__name__}")
+    file = Path(path)
+    try:
+        if file.is_dir() and file.suffix.lower() != ".zspy":
+            raise ReadError(f"cannot read {file}: it is a folder, name a file in it")
+        if not file.exists():
+            raise ReadError(f"cannot read {file}: there is no such file")
+        if file.is_file() and file.stat().st_size == 0:
+            raise ReadError(f"cannot read {file}: the file is empty")
+    except (OSError, ValueError) as error:  # no permission, or not a possible name
+        raise ReadError(f"cannot read {file}: {_one_line(error)}") from error
+    return file
+
+
+def stored_bytes(file: Path) -> int:
+    """Size of a file with the files that belong to it (.rpl and .raw, .emi and .ser).
+
+    Parameters
+    ----------
+    file : Path
+
+    Returns
+    -------
+    int
+    """
+    if file.is_dir():
+        family = file.rglob("*")
+    elif file.suffix.lower() == ".asw":  # an index to a tree of folders
+        family = file.parent.rglob("*")
+    else:
+        family = file.parent.glob("*")
+        stem = file.stem.lower()
+        family = (f for f in family if f.name.lower().startswith(stem))
+    return sum(f.stat().st_size for f in family if f.is_file())
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[list[str]]:
+    """Collect the messages of HyperSpy and RosettaSciIO instead of printing them.
+
+    Yields
+    ------
+    list of str
+        Filled while the block runs.
+    """
+    complaints: list[str] = []
+
+    class Ear(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            complaints.append(record.getMessage())
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import hyperspy.api  # noqa: F401  (it sets up its loggers on import)
+
+        ear = Ear(level=logging.WARNING)
+        loggers = [logging.getLogger(name) for name in ("hyperspy", "rsciio", "exspy")]
+        before = [(logger.handlers[:], logger.propagate) for logger in loggers]
+        for logger in loggers:
+            logger.handlers[:], logger.propagate = [ear], False
+        try:
+            yield complaints
+        finally:
+            for logger, (handlers, propagate) in zip(loggers, before, strict=True):
+                logger.handlers[:], logger.propagate = handlers, propagate
+
+
+def _plain_reader(plugin: dict[str, Any]) -> tuple[types.ModuleType, list[str]]:
+    """Wrap a RosettaSciIO reader so that it notes the signal types it finds.
+
+    HyperSpy is told to make plain signals (``signal_type=""``), since the classes of
+    eXSpy write default angles and resolutions into the metadata as if the file had
+    said so; the types are kept in the returned list instead. HyperSpy takes a module
+    with a ``file_reader`` as a custom reader.
+    """
+    original = importlib.import_module(plugin["api"])
+    signal_types: list[str] = []
+
+    def file_reader(filename: str, **options: Any) -> list[dict[str, Any]]:
+        found = [d for d in original.file_reader(filename, **options) if "metadata" in d]
+        signal_types[:] = [
+            str(d["metadata"].get("Signal", {}).get("signal_type") or "") for d in found
+        ]
+        return found
+
+    reader = types.ModuleType(original.__name__)
+    reader.__loader__ = original.__loader__
+    reader.file_reader = file_reader  # type: ignore[attr-defined]
+    return reader, signal_types
+
+
+def _load(file: Path) -> list[StoredSignal]:
+    plugins = _plugins_for(file)
+    failure: BaseException | None = None
+    for plugin in plugins:
+        try:
+            signals = _load_with(file, plugin)
+        except Exception as error:  # readers raise anything at all on a bad file
+            failure = failure or error
+        else:
+            if signals or len(plugins) == 1:
+                return signals
+    if isinstance(failure, ModuleNotFoundError):
+        raise ReadError(
+            f"cannot read {file}: this format needs the package {failure.name!r}, install it first"
+        ) from failure
+    if isinstance(failure, MemoryError):
+        raise ReadError(
+            f"cannot read {file}: its header asks for more memory than there is, "
+            "so it is damaged or far too large"
+        ) from failure
+    names = " or ".join(str(p["name"]) for p in plugins)
+    reason = f" ({_one_line(failure)})" if failure is not None else ""
+    raise ReadError(
+        f"cannot read {file}: it is damaged, incomplete or not a {names} file{reason}"
+    ) from failure
+
+
+def _load_with(file: Path, plugin: dict[str, Any]) -> list[StoredSignal]:
+    import dask
+    import hyperspy.api as hs
+
+    name = str(plugin["name"])
+    reader, signal_types = _plain_reader(plugin)
+    options = _READER_OPTIONS.get(name, {})
+    with dask.config.set({"array.chunk-size": _DASK_CHUNK}):
+        try:
+            found = hs.load(file, lazy=True, signal_type="", file_format=reader, **options)
+        except NotImplementedError:  # the format has no lazy reading
+            found = hs.load(file, lazy=False, signal_type="", file_format=reader, **options)
+    signals = found if isinstance(found, list) else [found]
+    return [
+        StoredSignal(number, signal, signal_type, name)
+        for number, (signal, signal_type) in enumerate(zip(signals, signal_types, strict=True))
+    ]
+
+
+def _plugins_for(file: Path) -> list[dict[str, Any]]:
+    """Readers for a file name; the one that its content names, where several match."""
+    from rsciio import IO_PLUGINS
+
+    suffix = file.suffix[1:].lower()
+    plugins = [p for p in IO_PLUGINS if suffix in (e.lower() for e in p["file_extensions"])]
+    if not plugins:
+        ending = f"names ending in {file.suffix!r}" if suffix else "names without an ending"
+        raise ReadError(f"cannot read {file}: HyperSpy has no reader for {ending}")
+    by_name = {p["name"]: p for p in plugins}
+    if len(plugins) > 1 and "HSPY" in by_name and _written_by_hyperspy(file):
+        return [by_name["HSPY"]]
+    if suffix == "hspy" and not _starts_with(file, _HDF5_MAGIC):
+        raise ReadError(f"cannot read {file}: it is not an HDF5 file, so not a .hspy file")
+    return plugins
+
+
+def _written_by_hyperspy(file: Path) -> bool:
+    import h5py  # type: ignore[import-untyped]
+
+    try:
+        with h5py.File(file, "r") as content:
+            return str(content.attrs.get("file_format", "")) == "HyperSpy"
+    except OSError:
+        return False
+
+
+def _starts_with(file: Path, magic: bytes) -> bool:
+    with file.open("rb") as stream:
+        return stream.read(len(magic)) == magic
+
+
+def _one_line(error: BaseException) -> str:
+    """Say an exception of a library in at most one short line."""
+    text = " ".join(str(error).split())
+    text = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return text if len(text) <= 160 else f"{text[:157]}..."

@@ -1,0 +1,364 @@
+"""A pixel classifier trained on a few painted traces."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+from warnings import catch_warnings, simplefilter
+
+import numpy as np
+from scipy.special import xlogy
+from sklearn.base import BaseEstimator, clone
+from sklearn.ensemble import RandomForestClassifier
+
+from siftem.errors import InputError
+from siftem.segment.classifier_file import read_classifier, write_classifier
+from siftem.segment.features import (
+    FEATURES,
+    SIGMAS,
+    Images,
+    PixelFeatures,
+    pixel_features,
+    thread_count,
+)
+
+#: Pixels that one thread classifies at a time: about 10 MB of features.
+BLOCK = 2**15
+
+
+class PixelClassifier(BaseEstimator):
+    """Learn classes from painted traces and give each pixel its probabilities.
+
+    By default a random forest on the features of `siftem.segment.features.pixel_features`,
+    with balanced class weights, so that a class with longer traces is not favoured. The
+    share p of T trees that vote for a class (each leaf with its own fractions) becomes
+
+        (T p + s) / (T + s K),     K classes, s = ``smoothing``,
+
+    the rule of succession: no class is ever ruled out by a handful of painted pixels, which
+    matters because a graph cut can never overturn a probability of zero.
+
+    Parameters
+    ----------
+    classifier : scikit-learn classifier, optional
+        Used (as a clone) instead of the forest; it needs ``predict_proba``, which is then
+        taken as it is, and it weights the classes as it was told to.
+    features, sigmas, poisson
+        As in `siftem.segment.features.pixel_features`.
+    n_trees : int
+        Trees of the forest.
+    max_features : "sqrt", "log2", int or float
+        Features tried at each split, as in scikit-learn.
+    min_samples_leaf : int
+        Fewest painted pixels in a leaf; larger gives smoother probabilities.
+    smoothing : float
+        Votes added to each class of the forest; not negative.
+    random_state : int
+        Seed. Results do not depend on the number of threads.
+    n_jobs : int, optional
+        Threads; by default one for each core.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (classes,), int64
+        The labels 1 ... n of the traces, in the order of the probabilities.
+    channels_ : tuple of str
+        Names of the images that it was trained on.
+    feature_names_ : tuple of str
+        Names of the features, ``"channel: feature"``.
+    oob_score_ : float
+        Accuracy on the painted pixels by the trees that did not see them; NaN for other
+        classifiers. Neighbouring pixels of a trace resemble each other, so this flatters.
+    feature_importances_ : ndarray of shape (n_features,)
+        Share of each feature in the decisions, where the classifier tells.
+    """
+
+    def __init__(
+        self,
+        classifier: Any = None,
+        *,
+        features: Sequence[str] = FEATURES,
+        sigmas: Sequence[float] = SIGMAS,
+        poisson: bool | Collection[str] = False,
+        n_trees: int = 200,
+        max_features: str | int | float = "sqrt",
+        min_samples_leaf: int = 2,
+        smoothing: float = 1.0,
+        random_state: int = 0,
+        n_jobs: int | None = None,
+    ) -> None:
+        self.classifier = classifier
+        self.features = features
+        self.sigmas = sigmas
+        self.poisson = poisson
+        self.n_trees = n_trees
+        self.max_features = max_features
+        self.min_samples_leaf = min_samples_leaf
+        self.smoothing = smoothing
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+
+    def compute_features(self, images: Images) -> PixelFeatures:
+        """Return the features of one map with this classifier's settings.
+
+        The result can stand for ``images`` in every method: a program that trains again
+        after each stroke computes them once.
+        """
+        return pixel_features(
+            images,
+            features=self.features,
+            sigmas=self.sigmas,
+            poisson=self.poisson,
+            n_jobs=self.n_jobs,
+        )
+
+    def fit(
+        self,
+        images: Images | PixelFeatures | list[Images | PixelFeatures],
+        traces: np.ndarray | list[np.ndarray],
+    ) -> PixelClassifier:
+        """Train on painted pixels.
+
+        Parameters
+        ----------
+        images : mapping of str to ndarray (ny, nx), ndarray (n, ny, nx), or PixelFeatures
+            The channels of one map; a list of these for several maps.
+        traces : ndarray of shape (ny, nx), integer
+            0 where nothing is painted, else the class, 1 ... n; a list for several maps.
+
+        Returns
+        -------
+        PixelClassifier
+            Itself.
+        """
+        if isinstance(images, list) != isinstance(traces, list):
+            raise InputError("images and traces must both be lists, or both be of one map")
+        maps = images if isinstance(images, list) else [images]
+        labels = traces if isinstance(traces, list) else [traces]
+        if len(maps) != len(labels) or not maps:
+            raise InputError(
+                f"each map needs its traces, but there are {len(maps)} maps and "
+                f"{len(labels)} label images"
+            )
+        names: tuple[str, ...] | None = None
+        samples, classes = [], []
+        for one, painted in zip(maps, labels, strict=True):
+            stack = one if isinstance(one, PixelFeatures) else self.compute_features(one)
+            if names is not None and stack.names != names:
+                raise InputError(
+                    f"every map must have the same images: {_listed(_channels(names))} in the "
+                    f"first, {_listed(_channels(stack.names))} in another"
+                )
+            names = stack.names
+            painted = _check_traces(painted, stack.values.shape[:2])
+            where = painted > 0
+            samples.append(stack.values[where])
+            classes.append(painted[where])
+        assert names is not None
+        return self._fit_samples(np.concatenate(samples), np.concatenate(classes), names)
+
+    def predict_proba(self, images: Images | PixelFeatures) -> np.ndarray:
+        """Return the probability of each class.
+
+        Parameters
+        ----------
+        images : mapping of str to ndarray (ny, nx), ndarray (n, ny, nx), or PixelFeatures
+            The same channels as in training, by name; others in a mapping are ignored.
+
+        Returns
+        -------
+        ndarray of shape (classes, ny, nx), float64
+            Sums to one over classes; the order is that of ``classes_``.
+        """
+        values = self._features_for_prediction(images)
+        ny, nx, n_features = values.shape
+        flat = values.reshape(-1, n_features)
+        out = np.empty((len(self.classes_), ny * nx))
+
+        def classify(start: int) -> None:
+            block = np.ascontiguousarray(flat[start : start + BLOCK])
+            out[:, start : start + BLOCK] = self.estimator_.predict_proba(block).T
+
+        # Blocks of a fixed size, each by one thread: the sum over trees then has a fixed
+        # order, and the last bit does not depend on the number of threads.
+        with ThreadPoolExecutor(thread_count(self.n_jobs)) as pool:
+            list(pool.map(classify, range(0, ny * nx, BLOCK)))
+        if self.classifier is None:
+            out = (self.n_trees * out + self.smoothing) / (
+                self.n_trees + self.smoothing * len(self.classes_)
+            )
+        return out.reshape(-1, ny, nx)
+
+    def predict(self, images: Images | PixelFeatures) -> np.ndarray:
+        """Return the most probable class of each pixel, as in the traces; (ny, nx) int64."""
+        return self.classes_[self.predict_proba(images).argmax(axis=0)]
+
+    def uncertainty(self, images: Images | PixelFeatures) -> np.ndarray:
+        """Return the entropy of each pixel's probabilities; see `normalised_entropy`."""
+        return normalised_entropy(self.predict_proba(images))
+
+    @property
+    def feature_importances_(self) -> np.ndarray:
+        """Share of each feature, sums to one; (n_features,). Not every classifier has it."""
+        self._check_fitted()
+        return self.estimator_.feature_importances_
+
+    @property
+    def channel_importances_(self) -> dict[str, float]:
+        """Share of each image in the decisions: the sum over its features."""
+        shares = dict.fromkeys(self.channels_, 0.0)
+        for name, share in zip(self.feature_names_, self.feature_importances_, strict=True):
+            shares[_channel(name)] += float(share)
+        return shares
+
+    def save(self, path: str | Path) -> None:
+        """Write settings and the painted pixels' features to an .npz file, pickling nothing.
+
+        See `siftem.segment.classifier_file`.
+        """
+        self._check_fitted()
+        write_classifier(
+            path,
+            settings={k: v for k, v in self.get_params(deep=False).items() if k != "n_jobs"},
+            names=self.feature_names_,
+            samples=self._samples,
+            labels=self._labels,
+        )
+
+    @classmethod
+    def load(cls, path: str | Path, *, n_jobs: int | None = None) -> PixelClassifier:
+        """Read a classifier written by `save` and train it again: the same forest."""
+        settings, names, samples, labels = read_classifier(path)
+        return cls(**settings, n_jobs=n_jobs)._fit_samples(samples, labels, names)
+
+    def _fit_samples(
+        self, samples: np.ndarray, labels: np.ndarray, names: tuple[str, ...]
+    ) -> PixelClassifier:
+        classes = np.unique(labels)
+        if classes.size == 0:
+            raise InputError("the traces are empty: paint some pixels of each class")
+        if classes.size == 1:
+            raise InputError(f"the traces hold only class {classes[0]}: paint at least two classes")
+        missing = sorted(set(range(1, int(classes[-1]) + 1)) - set(classes.tolist()))
+        if missing:
+            raise InputError(
+                f"class {missing[0]} has no painted pixels though class {classes[-1]} has: "
+                "paint some or renumber the classes"
+            )
+        estimator = self._new_estimator()
+        with catch_warnings():
+            # A few painted pixels may be in the sample of every tree; the score then
+            # counts them as wrong, which is all that scikit-learn warns of.
+            simplefilter("ignore", UserWarning)
+            estimator.fit(samples, labels)
+        # From here on the threads work on blocks of pixels, each with the whole forest.
+        self.estimator_ = estimator.set_params(n_jobs=1) if self.classifier is None else estimator
+        self.classes_ = classes.astype(np.int64)
+        self.feature_names_ = names
+        self.channels_ = _channels(names)
+        self.oob_score_ = float(getattr(estimator, "oob_score_", np.nan))
+        self._samples, self._labels = samples, labels
+        return self
+
+    def _new_estimator(self) -> Any:
+        if self.classifier is not None:
+            if not hasattr(self.classifier, "predict_proba"):
+                raise InputError(
+                    f"classifier must have predict_proba, {type(self.classifier).__name__} "
+                    "has not: choose one that gives probabilities"
+                )
+            estimator = clone(self.classifier)
+            if estimator.get_params().get("random_state", 0) is None:
+                estimator.set_params(random_state=self.random_state)
+            return estimator
+        if not isinstance(self.random_state, int | np.integer):
+            raise InputError(f"random_state must be an integer seed, got {self.random_state!r}")
+        if not self.n_trees >= 1:
+            raise InputError(f"n_trees must be a positive number, got {self.n_trees!r}")
+        if not self.smoothing >= 0:
+            raise InputError(f"smoothing must not be negative, got {self.smoothing!r}")
+        return RandomForestClassifier(
+            n_estimators=self.n_trees,
+            max_features=self.max_features,
+            min_samples_leaf=self.min_samples_leaf,
+            class_weight="balanced",
+            oob_score=True,
+            random_state=self.random_state,
+            n_jobs=thread_count(self.n_jobs),
+        )
+
+    def _features_for_prediction(self, images: Images | PixelFeatures) -> np.ndarray:
+        self._check_fitted()
+        if not isinstance(images, PixelFeatures):
+            if isinstance(images, Mapping):
+                lacking = [name for name in self.channels_ if name not in images]
+                if lacking:
+                    raise InputError(
+                        f"the classifier was trained on {_listed(self.channels_)}, but the "
+                        f"images lack {_listed(lacking)}"
+                    )
+                images = {name: images[name] for name in self.channels_}
+            images = self.compute_features(images)
+        if images.names != self.feature_names_:
+            raise InputError(
+                f"the classifier was trained on {len(self.feature_names_)} features of "
+                f"{_listed(self.channels_)}, got {len(images.names)} of "
+                f"{_listed(_channels(images.names))}: give the same images and settings"
+            )
+        return images.values
+
+    def _check_fitted(self) -> None:
+        if not hasattr(self, "estimator_"):
+            raise InputError("the classifier is not trained yet: call fit with traces first")
+
+
+def normalised_entropy(probabilities: np.ndarray) -> np.ndarray:
+    """Return how undecided each pixel is: ``-sum_k p_k log p_k / log K``.
+
+    Parameters
+    ----------
+    probabilities : ndarray of shape (classes, ny, nx)
+        Sum to one over the K >= 2 classes.
+
+    Returns
+    -------
+    ndarray of shape (ny, nx), float64
+        0 where one class is certain, 1 where all are equally probable.
+    """
+    p = np.asarray(probabilities, dtype=np.float64)
+    if p.ndim != 3 or p.shape[0] < 2:
+        raise InputError(
+            f"probabilities must have shape (classes, ny, nx) with two classes or more, "
+            f"got {p.shape}"
+        )
+    return -xlogy(p, p).sum(axis=0).clip(max=0.0) / np.log(p.shape[0])
+
+
+def _check_traces(traces: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    traces = np.asarray(traces)
+    if traces.shape != shape:
+        raise InputError(
+            f"traces must have the shape of the images, {shape}, got {traces.shape}: "
+            "they would lie outside the image"
+        )
+    if traces.dtype.kind not in "iu":
+        raise InputError(
+            f"traces must be integers (0 unpainted, 1 ... n the classes), got {traces.dtype}"
+        )
+    if traces.size and traces.min() < 0:
+        raise InputError(f"traces must not be negative (0 is unpainted), got {traces.min()}")
+    return traces.astype(np.int64)
+
+
+def _channel(feature_name: str) -> str:
+    return feature_name.rsplit(": ", 1)[0]
+
+
+def _channels(feature_names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(_channel(name) for name in feature_names))
+
+
+def _listed(names: Collection[str]) -> str:
+    return ", ".join(repr(name) for name in names)

@@ -1,0 +1,155 @@
+"""How a pixel classifier is kept on disk: settings and painted pixels, never a pickle.
+
+The file is a NumPy .npz with three arrays: ``description`` (JSON text), ``samples``
+(painted pixels x features, float32) and ``labels`` (painted pixels). Reading it trains the
+classifier again with the same seed, which takes a fraction of a second, gives the same
+forest, and runs no code from the file.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from warnings import warn
+
+import numpy as np
+import sklearn
+from sklearn.utils.discovery import all_estimators
+
+from siftem.errors import InputError, ReadError, SiftemWarning
+
+#: What the description says it is, and the version of its layout.
+FORMAT, FORMAT_VERSION = "siftem pixel classifier", 1
+
+
+def write_classifier(
+    path: str | Path,
+    *,
+    settings: Mapping[str, Any],
+    names: tuple[str, ...],
+    samples: np.ndarray,
+    labels: np.ndarray,
+) -> None:
+    """Write what is needed to train a classifier again.
+
+    Parameters
+    ----------
+    path : str or Path
+        Must end in ``.npz``.
+    settings : mapping
+        Constructor parameters. A ``classifier`` among them must be one of scikit-learn's
+        with plain parameters (numbers, text, lists).
+    names : tuple of str
+        Names of the features.
+    samples : ndarray of shape (painted, n_features), float32
+    labels : ndarray of shape (painted,), integer
+    """
+    path = Path(path)
+    if path.suffix != ".npz":
+        raise InputError(f"a classifier is saved as an .npz file, got {path.name!r}")
+    plain = {
+        name: _describe(value) if name == "classifier" else _plain(value)
+        for name, value in settings.items()
+    }
+    description = {
+        "format": FORMAT,
+        "version": FORMAT_VERSION,
+        "scikit-learn": sklearn.__version__,
+        "settings": plain,
+        "feature_names": list(names),
+    }
+    np.savez_compressed(
+        path, description=np.array(json.dumps(description)), samples=samples, labels=labels
+    )
+
+
+def read_classifier(
+    path: str | Path,
+) -> tuple[dict[str, Any], tuple[str, ...], np.ndarray, np.ndarray]:
+    """Read what `write_classifier` wrote.
+
+    Warns when another release of scikit-learn wrote it, for the forest may then differ.
+
+    Returns
+    -------
+    settings : dict
+        Constructor parameters, the classifier rebuilt.
+    names : tuple of str
+        Names of the features.
+    samples : ndarray of shape (painted, n_features), float32
+    labels : ndarray of shape (painted,), int64
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            description = json.loads(str(file["description"]))
+            samples, labels = file["samples"], file["labels"]
+        if description["format"] != FORMAT:
+            raise ValueError("its description is of something else")
+        version, written_by = int(description["version"]), str(description["scikit-learn"])
+        settings, names = dict(description["settings"]), tuple(description["feature_names"])
+        described = settings.pop("classifier")
+        if samples.shape != (*labels.shape, len(names)):
+            raise ValueError("its arrays do not fit each other")
+    except FileNotFoundError as error:
+        raise ReadError(f"there is no file {path}") from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ReadError(f"{path} is not a saved pixel classifier: {error}") from error
+    if version > FORMAT_VERSION:
+        raise ReadError(f"{path} was saved by a newer siftem: update siftem to read it")
+    if _release(written_by) != _release(sklearn.__version__):
+        warn(
+            f"{path} was saved with scikit-learn {written_by}, this is {sklearn.__version__}: "
+            "the probabilities may differ slightly",
+            SiftemWarning,
+            stacklevel=3,
+        )
+    settings["classifier"] = None if described is None else _rebuild(described, path)
+    return settings, names, samples, labels.astype(np.int64)
+
+
+def _plain(value: Any) -> Any:
+    """Turn NumPy scalars, tuples and sets into what JSON holds."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, set | frozenset):
+        return sorted(value)
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _describe(classifier: Any) -> dict[str, Any] | None:
+    if classifier is None:
+        return None
+    name = type(classifier).__name__
+    parameters = {key: _plain(value) for key, value in classifier.get_params(deep=False).items()}
+    try:
+        if _known_classifiers().get(name) is not type(classifier):
+            raise TypeError(name)
+        json.dumps(parameters)
+    except TypeError:
+        raise InputError(
+            f"this {name} cannot be saved: only a scikit-learn classifier whose parameters are "
+            "numbers, text or lists can; keep the traces and train again instead"
+        ) from None
+    return {"name": name, "parameters": parameters}
+
+
+def _rebuild(described: Any, path: str | Path) -> Any:
+    try:
+        # Looked up among scikit-learn's own, so a file cannot make Python import anything.
+        return _known_classifiers()[described["name"]](**described["parameters"])
+    except (KeyError, TypeError) as error:
+        raise ReadError(
+            f"{path} asks for a classifier that this scikit-learn does not have: {error}"
+        ) from error
+
+
+def _known_classifiers() -> dict[str, type]:
+    return dict(all_estimators(type_filter="classifier"))
+
+
+def _release(version: str) -> list[str]:
+    return version.split(".")[:2]

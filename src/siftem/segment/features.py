@@ -1,0 +1,332 @@
+"""Filtered versions of the chosen images: what the pixel classifier looks at.
+
+Every image is put on a common scale and then filtered at several widths. The set is the
+usual one of trainable segmentation: the image itself, Gaussian, gradient magnitude,
+Hessian eigenvalues, differences of Gaussians, and line filters that answer to needles
+and grain boundaries.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+import scipy.fft
+from scipy import ndimage
+
+from siftem.errors import InputError
+
+#: Every kind of feature, in the order in which they are stacked.
+FEATURES = ("original", "gaussian", "gradient", "hessian", "difference", "membrane")
+#: Widths of the Gaussian in pixels.
+SIGMAS = (1.0, 2.0, 4.0, 8.0, 16.0)
+
+#: Half the length of the line of the membrane filter, in pixels, and its orientations. At
+#: 15 degrees from one to the next, the tips of neighbouring lines lie 2.4 pixels apart.
+LINE_HALF_LENGTH = 9
+LINE_ORIENTATIONS = 12
+LINE_STATISTICS = ("mean", "max", "min", "std")
+
+Images = Mapping[str, np.ndarray] | np.ndarray
+
+
+class PixelFeatures(NamedTuple):
+    """Features of each pixel with their names.
+
+    Attributes
+    ----------
+    values : ndarray of shape (ny, nx, n_features), float32
+        A view whose memory runs feature by feature.
+    names : tuple of str
+        ``"channel: feature"``, for example ``"Fp: gaussian 4"`` for sigma = 4 pixels.
+    """
+
+    values: np.ndarray
+    names: tuple[str, ...]
+
+
+def anscombe(counts: np.ndarray) -> np.ndarray:
+    """Make the variance of Poisson counts nearly one: ``2 sqrt(x + 3/8)``.
+
+    Parameters
+    ----------
+    counts : ndarray
+        Counts, not negative; any shape.
+
+    Returns
+    -------
+    ndarray of float64
+        Same shape. The variance is within 10% of one from about two counts upwards.
+
+    References
+    ----------
+    F. J. Anscombe, Biometrika 35 (1948) 246.
+    """
+    counts = np.asarray(counts, dtype=np.float64)
+    if counts.size and counts.min() < 0:
+        raise InputError(
+            f"counts must not be negative for the Anscombe transform, got {counts.min():g}: "
+            "leave this image out of 'poisson'"
+        )
+    return 2.0 * np.sqrt(counts + 0.375)
+
+
+def pixel_features(
+    images: Images,
+    *,
+    features: Sequence[str] = FEATURES,
+    sigmas: Sequence[float] = SIGMAS,
+    poisson: bool | Collection[str] = False,
+    n_jobs: int | None = None,
+) -> PixelFeatures:
+    """Filter each image at several widths.
+
+    Each image is first brought to ``(x - median) / (q99 - q1)`` with q the percentiles of
+    its own pixels, so that dose and unit do not matter (where the percentiles agree, the
+    full range is used; a constant image becomes zero). With g the image after a Gaussian
+    of standard deviation sigma, the features are
+
+    - ``original``: the scaled image;
+    - ``gaussian``: g;
+    - ``gradient``: sigma |grad g|;
+    - ``hessian``: the larger and the smaller eigenvalue of sigma^2 times the Hessian of g;
+    - ``difference``: g of one sigma minus g of the next one;
+    - ``membrane``: mean, max, min and standard deviation, over 12 orientations, of the mean
+      along a line of 19 pixels through the pixel.
+
+    Derivatives are central differences. The image is mirrored at its borders, so it may be
+    smaller than any kernel.
+
+    Parameters
+    ----------
+    images : mapping of str to ndarray of shape (ny, nx), or ndarray of shape (n, ny, nx)
+        The channels; those of an array are called "0", "1", ...
+    features : sequence of str
+        Which features, any of ``FEATURES``.
+    sigmas : sequence of float
+        Widths of the Gaussian in pixels, positive.
+    poisson : bool or collection of str
+        Which channels are counts (True: all); they go through `anscombe` first.
+    n_jobs : int, optional
+        Threads; by default one for each core. The result does not depend on it.
+
+    Returns
+    -------
+    PixelFeatures
+        ``values`` (ny, nx, n_features) float32 and ``names``.
+    """
+    channels, stack = stack_images(images)
+    kinds, widths = _check_choice(features, sigmas)
+    scaled = _scale(channels, stack, poisson)
+    layout = _layout(kinds, widths)
+    n_channels, ny, nx = scaled.shape
+    out = np.empty((n_channels, len(layout), ny, nx), dtype=np.float32)
+    smooth = np.empty((n_channels, len(widths), ny, nx), dtype=np.float32)
+
+    def smoothing(channel: int, index: int) -> None:
+        g = smooth[channel, index]
+        ndimage.gaussian_filter(scaled[channel], widths[index], output=g, mode="reflect")
+        _fill_derivatives(out[channel], layout, g, widths[index])
+
+    def lines(channel: int) -> None:
+        for name, values in _line_statistics(scaled[channel]).items():
+            out[channel, layout[f"membrane {name}"]] = values
+
+    tasks: list[tuple[Callable[..., None], tuple[int, ...]]] = []
+    if set(kinds) - {"original", "membrane"}:
+        # The widest kernels first: the threads then finish together.
+        order = sorted(range(len(widths)), key=lambda i: -widths[i])
+        tasks += [(smoothing, (c, i)) for i in order for c in range(n_channels)]
+    if "membrane" in kinds:
+        tasks = [(lines, (c,)) for c in range(n_channels)] + tasks
+    with ThreadPoolExecutor(thread_count(n_jobs)) as pool:
+        for task in [pool.submit(function, *arguments) for function, arguments in tasks]:
+            task.result()
+
+    if "original" in kinds:
+        out[:, layout["original"]] = scaled
+    if "difference" in kinds:
+        for i, (fine, coarse) in enumerate(pairwise(widths)):
+            index = layout[f"difference {fine:g} {coarse:g}"]
+            np.subtract(smooth[:, i], smooth[:, i + 1], out=out[:, index])
+    names = tuple(f"{channel}: {feature}" for channel in channels for feature in layout)
+    return PixelFeatures(out.reshape(-1, ny, nx).transpose(1, 2, 0), names)
+
+
+def stack_images(images: Images) -> tuple[tuple[str, ...], np.ndarray]:
+    """Check images and stack them.
+
+    Parameters
+    ----------
+    images : mapping of str to ndarray of shape (ny, nx), or ndarray of shape (n, ny, nx)
+        Real numbers, finite.
+
+    Returns
+    -------
+    names : tuple of str
+        Of each channel.
+    stack : ndarray of shape (n, ny, nx), float64
+    """
+    if isinstance(images, Mapping):
+        named = {str(name): np.asarray(image) for name, image in images.items()}
+    else:
+        array = np.asarray(images)
+        if array.ndim != 3:
+            raise InputError(
+                f"images must be a mapping of names to (ny, nx) arrays or one array of shape "
+                f"(images, ny, nx), got an array of shape {array.shape}"
+            )
+        named = {str(i): image for i, image in enumerate(array)}
+    if not named:
+        raise InputError("images is empty: give at least one image")
+    first = next(iter(named))
+    for name, image in named.items():
+        if image.ndim != 2 or image.size == 0:
+            raise InputError(f"image {name!r} must have shape (ny, nx), got {image.shape}")
+        if image.shape != named[first].shape:
+            raise InputError(
+                f"images must have one shape, but {first!r} is {named[first].shape} and "
+                f"{name!r} is {image.shape}"
+            )
+        if image.dtype.kind not in "buif":
+            raise InputError(f"image {name!r} must hold real numbers, got dtype {image.dtype}")
+        if not np.isfinite(image).all():
+            raise InputError(
+                f"image {name!r} holds NaN or infinity: replace those pixels or leave it out"
+            )
+    return tuple(named), np.stack([image.astype(np.float64) for image in named.values()])
+
+
+def thread_count(n_jobs: int | None) -> int:
+    """Return how many threads to use: ``n_jobs``, or one for each core when None."""
+    if n_jobs is None:
+        return os.cpu_count() or 1
+    if n_jobs < 1:
+        raise InputError(f"n_jobs must be a positive number of threads or None, got {n_jobs}")
+    return int(n_jobs)
+
+
+def _check_choice(
+    features: Sequence[str], sigmas: Sequence[float]
+) -> tuple[tuple[str, ...], tuple[float, ...]]:
+    if isinstance(features, str):
+        features = (features,)
+    unknown = [name for name in features if name not in FEATURES]
+    if unknown or not features:
+        raise InputError(
+            f"features must be some of {', '.join(FEATURES)}, got {', '.join(unknown) or 'none'}"
+        )
+    widths = tuple(float(sigma) for sigma in sigmas)
+    if not widths or not all(np.isfinite(sigma) and sigma > 0 for sigma in widths):
+        raise InputError(f"sigmas must be one or more positive widths in pixels, got {sigmas!r}")
+    kinds = tuple(name for name in FEATURES if name in features)
+    if kinds == ("difference",) and len(set(widths)) < 2:
+        raise InputError("a difference of Gaussians needs at least two sigmas: add one")
+    return kinds, tuple(sorted(set(widths)))
+
+
+def _scale(
+    channels: tuple[str, ...], stack: np.ndarray, poisson: bool | Collection[str]
+) -> np.ndarray:
+    if isinstance(poisson, bool):
+        counted = set(channels) if poisson else set()
+    else:
+        counted = {poisson} if isinstance(poisson, str) else {str(name) for name in poisson}
+        unknown = sorted(counted - set(channels))
+        if unknown:
+            raise InputError(
+                f"poisson names {', '.join(unknown)}, but the images are {', '.join(channels)}"
+            )
+    scaled = np.empty(stack.shape, dtype=np.float32)
+    for out, name, image in zip(scaled, channels, stack, strict=True):
+        if name in counted:
+            if image.min() < 0:
+                raise InputError(
+                    f"image {name!r} holds negative values, so it is no count map: "
+                    "leave it out of 'poisson'"
+                )
+            image = anscombe(image)
+        low, middle, high = np.percentile(image, (1, 50, 99))
+        spread = high - low or float(np.ptp(image)) or 1.0
+        out[...] = (image - middle) / spread
+    return scaled
+
+
+def _layout(kinds: tuple[str, ...], widths: tuple[float, ...]) -> dict[str, int]:
+    """Return the features of one channel: name to position."""
+    names: list[str] = []
+    for kind in kinds:
+        if kind == "original":
+            names.append(kind)
+        elif kind == "difference":
+            names += [f"{kind} {a:g} {b:g}" for a, b in pairwise(widths)]
+        elif kind == "membrane":
+            names += [f"{kind} {statistic}" for statistic in LINE_STATISTICS]
+        elif kind == "hessian":
+            names += [f"{kind} {side} {sigma:g}" for sigma in widths for side in ("large", "small")]
+        else:
+            names += [f"{kind} {sigma:g}" for sigma in widths]
+    return {name: i for i, name in enumerate(names)}
+
+
+def _fill_derivatives(out: np.ndarray, layout: dict[str, int], g: np.ndarray, sigma: float) -> None:
+    """Write what derives from one smoothed image g; out is (features, ny, nx)."""
+    if f"gaussian {sigma:g}" in layout:
+        out[layout[f"gaussian {sigma:g}"]] = g
+    wants_hessian = f"hessian large {sigma:g}" in layout
+    if not wants_hessian and f"gradient {sigma:g}" not in layout:
+        return
+    slope, bend = (-0.5, 0.0, 0.5), (1.0, -2.0, 1.0)
+    dy = ndimage.correlate1d(g, slope, axis=0, mode="reflect")
+    if f"gradient {sigma:g}" in layout:
+        dx = ndimage.correlate1d(g, slope, axis=1, mode="reflect")
+        np.multiply(np.hypot(dy, dx), sigma, out=out[layout[f"gradient {sigma:g}"]])
+    if wants_hessian:
+        yy = ndimage.correlate1d(g, bend, axis=0, mode="reflect")
+        xx = ndimage.correlate1d(g, bend, axis=1, mode="reflect")
+        yx = ndimage.correlate1d(dy, slope, axis=1, mode="reflect")
+        half_trace = 0.5 * (yy + xx)
+        radius = np.hypot(0.5 * (yy - xx), yx)
+        area = np.float32(sigma**2)
+        out[layout[f"hessian large {sigma:g}"]] = area * (half_trace + radius)
+        out[layout[f"hessian small {sigma:g}"]] = area * (half_trace - radius)
+
+
+def _line_kernels() -> np.ndarray:
+    """Return lines through the centre at equal steps of angle, each of sum one."""
+    reach = np.arange(-LINE_HALF_LENGTH, LINE_HALF_LENGTH + 1)
+    y, x = np.meshgrid(reach, reach, indexing="ij")
+    angles = np.pi * np.arange(LINE_ORIENTATIONS)[:, None, None] / LINE_ORIENTATIONS
+    along = x * np.cos(angles) + y * np.sin(angles)
+    across = x * np.sin(angles) - y * np.cos(angles)
+    kernels = np.clip(1.0 - np.abs(across), 0.0, 1.0) * (np.abs(along) <= LINE_HALF_LENGTH)
+    return kernels / kernels.sum(axis=(1, 2), keepdims=True)
+
+
+def _line_statistics(image: np.ndarray) -> dict[str, np.ndarray]:
+    """Return statistics over orientations of the mean along a line, each (ny, nx) float32."""
+    ny, nx = image.shape
+    # "symmetric" of NumPy is "reflect" of ndimage: the border pixel is repeated.
+    padded = np.pad(image, LINE_HALF_LENGTH, mode="symmetric")
+    # Padded by the kernel's half length on each side, the wrap-around of the transform
+    # only reaches pixels that are cut off.
+    shape = tuple(scipy.fft.next_fast_len(n, real=True) for n in padded.shape)
+    transform = scipy.fft.rfft2(padded, shape)
+    answers = np.empty((LINE_ORIENTATIONS, ny, nx), dtype=np.float32)
+    window = (
+        slice(2 * LINE_HALF_LENGTH, 2 * LINE_HALF_LENGTH + ny),
+        slice(2 * LINE_HALF_LENGTH, 2 * LINE_HALF_LENGTH + nx),
+    )
+    for answer, kernel in zip(answers, _line_kernels(), strict=True):
+        kernel_transform = scipy.fft.rfft2(kernel.astype(np.float32), shape)
+        answer[...] = scipy.fft.irfft2(transform * kernel_transform, shape)[window]
+    return {
+        "mean": answers.mean(axis=0),
+        "max": answers.max(axis=0),
+        "min": answers.min(axis=0),
+        "std": answers.std(axis=0),
+    }

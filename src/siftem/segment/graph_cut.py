@@ -1,0 +1,332 @@
+"""Smooth labels from probabilities: the Potts model, minimised by graph cuts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import maxflow
+import numpy as np
+
+from siftem.errors import InputError
+
+#: Half of the neighbours of a pixel as (dy, dx), so that each pair is met once.
+OFFSETS = {4: ((0, 1), (1, 0)), 8: ((0, 1), (1, -1), (1, 0), (1, 1))}
+
+
+def graph_cut(
+    probabilities: np.ndarray,
+    *,
+    smoothness: float = 2.0,
+    weights: np.ndarray | None = None,
+    neighbourhood: int = 8,
+) -> np.ndarray:
+    """Choose the labels of least Potts energy.
+
+    The energy of labels L is
+
+        E(L) = -sum_i log p_i(L_i) + smoothness * sum_<ij> w_ij [L_i != L_j],
+
+    with natural logarithms, over pixels i and over each pair <ij> of the eight neighbours
+    once, diagonal pairs with the same weight as the others. For two classes the minimum is
+    exact (Boykov & Kolmogorov); for more it is reached by alpha-expansion, which ends
+    within a factor of two of it (Boykov, Veksler & Zabih).
+
+    This is the energy of Fiji's Graph Cut plugin (release 1.0.2) on a 32-bit image of p
+    whose largest value is one, or on an 8-bit one of 256 p, with the foreground bias and
+    the edge image left alone; ``smoothness`` is its slider over 100 (0 to 10; 5 when the
+    plugin starts). The plugin shows high p as black (0): what is black there is label 1
+    here. Three habits of the plugin are kept: a probability of zero is a verdict that no
+    smoothness overturns; data terms are rounded to single precision; pixels that could be
+    either label without changing the energy get the later one. Labels then agree pixel for
+    pixel, except where two labellings have the same energy within single precision.
+
+    Parameters
+    ----------
+    probabilities : ndarray of shape (classes, ny, nx)
+        From 0 to 1, two classes or more. A common factor of all classes of a pixel changes
+        nothing, so they need not sum to one exactly.
+    smoothness : float
+        Cost of one pair of neighbours with different labels, in units of log-probability;
+        0 takes the most probable class of each pixel.
+    weights : ndarray of shape (pairs, ny, nx), optional
+        Factor w_ij of each pair, not negative, by default one: entry ``[k, y, x]`` is for
+        pixel (y, x) and its neighbour at ``OFFSETS[neighbourhood][k]``; see
+        `contrast_weights`.
+    neighbourhood : {8, 4}
+        Neighbours of a pixel.
+
+    Returns
+    -------
+    ndarray of shape (ny, nx), int64
+        Index of the class, 0 ... classes - 1.
+
+    References
+    ----------
+    Y. Boykov, V. Kolmogorov, IEEE Trans. Pattern Anal. Mach. Intell. 26 (2004) 1124.
+    Y. Boykov, O. Veksler, R. Zabih, ibid. 23 (2001) 1222.
+    """
+    p = _check_probabilities(probabilities)
+    pair_costs = _pair_costs(smoothness, weights, neighbourhood, p.shape[1:])
+    data = _data_terms(p)
+    # Later class on ties, as the cut does.
+    most_probable = data.shape[0] - 1 - data[::-1].argmin(axis=0)
+    if not pair_costs.any():
+        return most_probable
+    data = _with_barrier(data, pair_costs)
+    if data.shape[0] == 2:
+        return _cut_two(data, pair_costs)
+    return _expand(data, pair_costs, most_probable)
+
+
+def potts_energy(
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    smoothness: float,
+    *,
+    weights: np.ndarray | None = None,
+    neighbourhood: int = 8,
+) -> float:
+    """Return the energy that `graph_cut` minimises, in double precision.
+
+    Parameters
+    ----------
+    labels : ndarray of shape (ny, nx), integer
+        Index of the class of each pixel.
+    probabilities, smoothness, weights, neighbourhood
+        As in `graph_cut`.
+
+    Returns
+    -------
+    float
+        Infinite when some pixel has a class of probability zero.
+    """
+    p = _check_probabilities(probabilities)
+    labels = np.asarray(labels)
+    if labels.shape != p.shape[1:] or labels.dtype.kind not in "iu":
+        raise InputError(
+            f"labels must be integers of shape {p.shape[1:]}, got {labels.dtype} of {labels.shape}"
+        )
+    if labels.min() < 0 or labels.max() >= p.shape[0]:
+        raise InputError(
+            f"labels must lie in 0 ... {p.shape[0] - 1}, got {labels.min()} ... {labels.max()}"
+        )
+    pair_costs = _pair_costs(smoothness, weights, neighbourhood, p.shape[1:])
+    with np.errstate(divide="ignore"):
+        data = -np.log(np.take_along_axis(p, labels[None].astype(np.intp), axis=0))
+    return float(data.sum() + _pair_energy(labels, pair_costs))
+
+
+def contrast_weights(
+    image: np.ndarray, *, contrast: float | None = None, neighbourhood: int = 8
+) -> np.ndarray:
+    """Make label changes cheap where an image changes: ``exp(-(I_i - I_j)^2 / 2 s^2)``.
+
+    Parameters
+    ----------
+    image : ndarray of shape (ny, nx)
+        For example a HAADF image; smooth it first if it is noisy.
+    contrast : float, optional
+        The step s that counts as an edge, in the image's unit; by default the root mean
+        square step between neighbours.
+    neighbourhood : {8, 4}
+        As in `graph_cut`.
+
+    Returns
+    -------
+    ndarray of shape (pairs, ny, nx), float64
+        Factors from 0 to 1; all one for a constant image. Entries of pairs that would
+        leave the image are one and never used.
+
+    References
+    ----------
+    Y. Boykov, M.-P. Jolly, Proc. ICCV 2001, vol. 1, 105.
+    """
+    values = np.asarray(image, dtype=np.float64)
+    if values.ndim != 2 or values.size == 0 or not np.isfinite(values).all():
+        raise InputError(
+            f"the contrast image must be finite numbers of shape (ny, nx), got {values.shape}"
+        )
+    if contrast is not None and not (np.isfinite(contrast) and contrast > 0):
+        raise InputError(f"contrast must be a positive step of the image, got {contrast!r}")
+    offsets = _offsets(neighbourhood)
+    steps = np.zeros((len(offsets), *values.shape))
+    n_pairs = 0
+    for step, offset in zip(steps, offsets, strict=True):
+        here, there = _ends(values, offset)
+        _ends(step, offset)[0][...] = (here - there) ** 2
+        n_pairs += here.size
+    variance = steps.sum() / max(n_pairs, 1) if contrast is None else contrast**2
+    return np.exp(-steps / (2.0 * variance)) if variance > 0 else np.ones_like(steps)
+
+
+def _check_probabilities(probabilities: np.ndarray) -> np.ndarray:
+    p = np.asarray(probabilities)
+    if p.ndim != 3 or p.shape[0] < 2 or p.size == 0:
+        raise InputError(
+            f"probabilities must have shape (classes, ny, nx) with two classes or more, "
+            f"got {p.shape}"
+        )
+    if p.dtype.kind != "f":
+        raise InputError(f"probabilities must be floats from 0 to 1, got dtype {p.dtype}")
+    if not np.isfinite(p).all():
+        raise InputError("probabilities hold NaN or infinity: replace those pixels")
+    if p.min() < 0 or p.max() > 1 + 1e-6:
+        raise InputError(
+            f"probabilities must lie between 0 and 1, got {p.min():g} to {p.max():g}: "
+            "divide an 8-bit map by 256"
+        )
+    if not p.any(axis=0).all():
+        raise InputError("some pixels have probability zero for every class: give one a chance")
+    return p
+
+
+def _offsets(neighbourhood: int) -> tuple[tuple[int, int], ...]:
+    if neighbourhood not in OFFSETS:
+        raise InputError(f"neighbourhood must be 8 or 4, got {neighbourhood!r}")
+    return OFFSETS[neighbourhood]
+
+
+def _pair_costs(
+    smoothness: float,
+    weights: np.ndarray | None,
+    neighbourhood: int,
+    shape: tuple[int, ...],
+) -> np.ndarray:
+    """Return smoothness * w of each pair, (pairs, ny, nx); float64, maybe a broadcast view."""
+    if not (np.isfinite(smoothness) and smoothness >= 0):
+        raise InputError(f"smoothness must be a number from 0 upwards, got {smoothness!r}")
+    expected = (len(_offsets(neighbourhood)), *shape)
+    if weights is None:
+        return np.broadcast_to(np.float64(smoothness), expected)
+    weights = np.asarray(weights, dtype=np.float64)
+    if weights.shape != expected:
+        raise InputError(f"weights must have shape {expected}, got {weights.shape}")
+    if not (np.isfinite(weights).all() and weights.min() >= 0):
+        raise InputError("weights must be finite and not negative")
+    return smoothness * weights
+
+
+def _data_terms(p: np.ndarray) -> np.ndarray:
+    """Return -log p, infinite where p is 0, rounded like Fiji's: (classes, ny, nx) float64.
+
+    Fiji adds its prior of one half to each term in single precision; so does this, since
+    the rounding decides which of two equally good labellings is taken.
+    """
+    with np.errstate(divide="ignore"):
+        log = np.log(p.astype(np.float64)).astype(np.float32)
+    return (-log - np.float32(np.log(0.5))).astype(np.float64)
+
+
+def _with_barrier(data: np.ndarray, pair_costs: np.ndarray) -> np.ndarray:
+    """Replace infinite terms by a finite one that no saving on pairs can pay for."""
+    finite = np.isfinite(data)
+    if finite.all():
+        return data
+    around = 2.0 * sum(float(costs.max()) for costs in pair_costs)
+    return np.where(finite, data, data[finite].max() + around + 1.0)
+
+
+def _ends(array: np.ndarray, offset: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Return views of both ends of all pairs with this offset; the last two axes are y, x."""
+    dy, dx = offset
+    ny, nx = array.shape[-2:]
+    left, right = max(0, -dx), max(0, dx)
+    here = array[..., : ny - dy, left : nx - right]
+    there = array[..., dy:, right : nx - left]
+    return here, there
+
+
+def _pairs(
+    pair_costs: np.ndarray,
+) -> Iterator[tuple[tuple[int, int], np.ndarray]]:
+    """Iterate over offsets with the costs of their pairs, as in the first view of _ends."""
+    offsets = next(o for o in OFFSETS.values() if len(o) == len(pair_costs))
+    for offset, costs in zip(offsets, pair_costs, strict=True):
+        yield offset, _ends(costs, offset)[0]
+
+
+def _pair_energy(labels: np.ndarray, pair_costs: np.ndarray) -> float:
+    total = 0.0
+    for offset, costs in _pairs(pair_costs):
+        here, there = _ends(labels, offset)
+        total += float(costs[here != there].sum())
+    return total
+
+
+def _cut_two(data: np.ndarray, pair_costs: np.ndarray) -> np.ndarray:
+    """Return the exact minimum for two classes."""
+    ny, nx = data.shape[1:]
+    graph = maxflow.GraphFloat(ny * nx, len(pair_costs) * ny * nx)
+    nodes = graph.add_grid_nodes((ny, nx))
+    # Label 1 is the side of the source: a pixel cut from it pays the term of label 0.
+    graph.add_grid_tedges(nodes, data[0], data[1])
+    for (dy, dx), costs in zip(OFFSETS[2 * len(pair_costs)], pair_costs, strict=True):
+        structure = np.zeros((3, 3))
+        structure[1 + dy, 1 + dx] = 1.0
+        graph.add_grid_edges(nodes, costs, structure, symmetric=True)
+    graph.maxflow()
+    # Free pixels count to the source here.
+    return (~graph.get_grid_segments(nodes)).astype(np.int64)
+
+
+def _expand(data: np.ndarray, pair_costs: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Minimise by alpha-expansion from the given labels."""
+
+    def energy(candidate: np.ndarray) -> float:
+        own = np.take_along_axis(data, candidate[None], axis=0)
+        return float(own.sum()) + _pair_energy(candidate, pair_costs)
+
+    n_classes = data.shape[0]
+    lowest = energy(labels)
+    alpha, fruitless = 0, 0
+    while fruitless < n_classes:
+        candidate = _expansion_move(data, pair_costs, labels, alpha)
+        reached = energy(candidate)
+        # A margin for rounding, or two equally good labellings could alternate for ever.
+        if reached < lowest - 1e-9 * max(1.0, abs(lowest)):
+            labels, lowest, fruitless = candidate, reached, 0
+        else:
+            fruitless += 1
+        alpha = (alpha + 1) % n_classes
+    return labels
+
+
+def _expansion_move(
+    data: np.ndarray, pair_costs: np.ndarray, labels: np.ndarray, alpha: int
+) -> np.ndarray:
+    """Return the best labels in which any set of pixels has turned to alpha.
+
+    With x = 1 for a pixel that turns, a pair of pixels i, j of other labels f costs
+
+        f_i == f_j:  w |x_i - x_j|
+        f_i != f_j:  w (1 - x_i x_j) = w - w/2 (x_i + x_j) + w/2 |x_i - x_j|,
+
+    and a pair of which one has alpha already costs w (1 - x) of the other.
+    """
+    others = labels != alpha
+    n_nodes = int(others.sum())
+    if n_nodes == 0:
+        return labels
+    node = np.full(labels.shape, -1, dtype=np.int64)
+    node[others] = np.arange(n_nodes)
+    turning = data[alpha] - np.take_along_axis(data, labels[None], axis=0)[0]
+    graph = maxflow.GraphFloat(n_nodes, len(pair_costs) * n_nodes)
+    graph.add_nodes(n_nodes)
+    for offset, costs in _pairs(pair_costs):
+        here, there = _ends(labels, offset)
+        here_turns, there_turns = _ends(turning, offset)
+        here_other, there_other = _ends(others, offset)
+        here_node, there_node = _ends(node, offset)
+        both = here_other & there_other
+        split = both & (here != there)
+        here_turns -= costs * (0.5 * split + (here_other & ~there_other))
+        there_turns -= costs * (0.5 * split + (there_other & ~here_other))
+        capacity = np.where(split, 0.5 * costs, costs)[both]
+        graph.add_edges(here_node[both], there_node[both], capacity, capacity)
+    cost = turning[others]
+    # The sink's side turns; free pixels stay.
+    graph.add_grid_tedges(np.arange(n_nodes), np.maximum(cost, 0.0), np.maximum(-cost, 0.0))
+    graph.maxflow()
+    moved = labels.copy()
+    moved[others] = np.where(graph.get_grid_segments(np.arange(n_nodes)), alpha, labels[others])
+    return moved

@@ -1,0 +1,52 @@
+"""Sum the spectra of all pixels of a region."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from siftem.errors import InputError
+from siftem.spectrum import Spectrum
+from siftem.spectrum_image import SpectrumImage
+
+
+def integrate(si: SpectrumImage, region: ArrayLike, *, name: str | None = None) -> Spectrum:
+    """Sum all pixels of a region, with Poisson errors.
+
+    Parameters
+    ----------
+    si : SpectrumImage
+        The counts.
+    region : array of bool, shape (ny, nx)
+        True = included (HyperSpy's masks mean the opposite). A ``Region`` is one.
+    name : str, optional
+        Name of the spectrum; the region's own name by default.
+
+    Returns
+    -------
+    Spectrum
+        Counts of each channel; the variance of a sum of Poisson counts is the sum itself.
+
+    Raises
+    ------
+    InputError
+        When the region has another shape than the map, is not boolean, or is empty.
+    """
+    mask = np.asarray(region)
+    label = name if name is not None else getattr(region, "name", "") or "region"
+    if mask.dtype != bool:
+        raise InputError(
+            f"a region must be a boolean array (True = included), got {mask.dtype}: "
+            f"compare labels with a class, e.g. labels == 1"
+        )
+    if mask.shape != si.shape:
+        raise InputError(f"region {label!r} has shape {mask.shape}, the map has {si.shape}")
+    rows = np.flatnonzero(mask.ravel())
+    if rows.size == 0:
+        raise InputError(
+            f"region {label!r} is empty: paint more traces, lower the smoothness or the margin"
+        )
+    values = np.asarray(si.counts[rows].sum(axis=0, dtype=np.float64)).ravel()
+    return Spectrum(
+        values, si.axis, name=label, n_pixels=int(rows.size), acquisition=si.acquisition
+    )

@@ -1,0 +1,151 @@
+"""What is known of a shell: binding energy, fluorescence yield, vacancy transfer, lines.
+
+All values come from xraylib (Schoonjans et al. 2011, Spectrochim. Acta B 66, 776), which
+collects published tables; two gaps of it are closed here, each with its reason. The
+functions assume clean input: atomic numbers and subshell names of this module.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+import xraylib
+
+#: Subshells of each shell, innermost first.
+SUBSHELLS: dict[str, tuple[str, ...]] = {
+    "K": ("K",),
+    "L": ("L1", "L2", "L3"),
+    "M": ("M1", "M2", "M3", "M4", "M5"),
+}
+
+#: Number of electrons that fill each subshell.
+OCCUPANCY = {"K": 2, "L1": 2, "L2": 2, "L3": 4, "M1": 2, "M2": 2, "M3": 4, "M4": 4, "M5": 6}
+
+_LEVELS = (("L", 3), ("M", 5), ("N", 7), ("O", 7), ("P", 5), ("Q", 1))
+# Some rates are tabulated for two levels, or for a whole shell, together.
+_GROUPED_LEVELS = ("N67", "O45", "P23", "P45", "O", "P")
+_OUTER = (
+    *(f"{shell}{i}" for shell, count in _LEVELS for i in range(1, count + 1)),
+    *_GROUPED_LEVELS,
+)
+
+# The table of M rates leaves out the decays from 4f (M4-N6, M5-N6, M5-N7) below Gd and
+# shares their part among the rest. These are the Ma and Mb lines, the strongest that one
+# sees, so they are put back with the share they have in Gd, in proportion to the number
+# of 4f electrons (La, with none in the free atom, as Ce: its Ma line is seen in solids).
+_FIRST_4F, _HALF_FILLED_4F = 57, 64
+_ELECTRONS_4F = {57: 1, 58: 1, 59: 3, 60: 4, 61: 5, 62: 6, 63: 7, 64: 7}
+
+# keV; the measured line lies off the difference of the tabulated levels.
+_MEASURED_ENERGY = {
+    (60, "M5", "N6"): 0.979,
+    (60, "M5", "N7"): 0.979,
+    (60, "M4", "N6"): 1.002,
+    (62, "M5", "N6"): 1.078,
+    (62, "M5", "N7"): 1.078,
+    (62, "M4", "N6"): 1.106,
+}
+
+
+@dataclass(frozen=True)
+class Transition:
+    """A radiative decay that fills ``inner`` from ``outer``.
+
+    ``rate`` is the share of the radiative decays of ``inner``; ``energy`` in keV.
+    """
+
+    inner: str
+    outer: str
+    energy: float
+    rate: float
+
+
+@cache
+def binding_energy(number: int, subshell: str) -> float:
+    """Return the binding energy of a subshell in keV; 0 where none is tabulated."""
+    try:
+        return float(xraylib.EdgeEnergy(number, getattr(xraylib, f"{subshell}_SHELL")))
+    except (ValueError, AttributeError):
+        return 0.0
+
+
+@cache
+def fluorescence_yield(number: int, subshell: str) -> float:
+    """Return the photons per vacancy of a subshell; 0 where none is tabulated."""
+    try:
+        value = float(xraylib.FluorYield(number, getattr(xraylib, f"{subshell}_SHELL")))
+    except ValueError:
+        value = 0.0
+    if value == 0.0 and subshell == "M5" and number >= _FIRST_4F:
+        # La lacks M5 alone; M4 and M5 fill from the same 4f electrons.
+        value = fluorescence_yield(number, "M4")
+    return value
+
+
+@cache
+def vacancy_transfer(number: int, inner: str, outer: str) -> float:
+    """Return the probability that a vacancy moves from ``inner`` to ``outer``, one shell.
+
+    The Coster-Kronig probability, plus the radiative one for L1 to L3; 0 where none is
+    tabulated (M shells of light elements).
+    """
+    shell, i, j = inner[0], inner[1], outer[1]
+    names = [f"F{shell}{i}{j}_TRANS"]
+    if (shell, i, j) == ("L", "1", "3"):
+        names.append("FLP13_TRANS")
+    total = 0.0
+    for name in names:
+        try:
+            total += float(xraylib.CosKronTransProb(number, getattr(xraylib, name)))
+        except ValueError:
+            continue
+    return total
+
+
+@cache
+def transitions(number: int, subshell: str) -> tuple[Transition, ...]:
+    """Return the radiative decays of a subshell, rates summing to 1; empty if unknown.
+
+    Where the table gives a rate but no energy (electrons from the valence band), the
+    energy is the difference of the binding energies.
+    """
+    rates: dict[str, float] = {}
+    for outer in _OUTER:
+        code = getattr(xraylib, f"{subshell}{outer}_LINE", None)
+        if code is None:
+            continue
+        try:
+            rate = float(xraylib.RadRate(number, code))
+        except ValueError:
+            continue
+        if rate > 0:
+            rates[outer] = rate
+    if subshell in ("M4", "M5") and _FIRST_4F <= number < _HALF_FILLED_4F:
+        rates = _rates_with_4f(number, subshell)
+    total = sum(rates.values())
+    found = [
+        Transition(subshell, outer, _line_energy(number, subshell, outer), rate / total)
+        for outer, rate in rates.items()
+    ]
+    return tuple(t for t in found if t.energy > 0)
+
+
+def _rates_with_4f(number: int, subshell: str) -> dict[str, float]:
+    filling = _ELECTRONS_4F[number] / _ELECTRONS_4F[_HALF_FILLED_4F]
+    return {
+        t.outer: t.rate * (filling if t.outer in ("N6", "N7") else 1.0)
+        for t in transitions(_HALF_FILLED_4F, subshell)
+    }
+
+
+def _line_energy(number: int, inner: str, outer: str) -> float:
+    if (number, inner, outer) in _MEASURED_ENERGY:
+        return _MEASURED_ENERGY[number, inner, outer]
+    try:
+        energy = float(xraylib.LineEnergy(number, getattr(xraylib, f"{inner}{outer}_LINE")))
+    except ValueError:
+        energy = 0.0
+    if energy > 0:
+        return energy
+    return binding_energy(number, inner) - binding_energy(number, outer)

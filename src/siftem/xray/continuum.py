@@ -1,0 +1,51 @@
+"""The bremsstrahlung of a thin film, as a few smooth terms."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from siftem.errors import InputError
+from siftem.xray.cross_sections import checked_beam_energy
+
+# keV. Fixed, not taken from the axis, so that coefficients of cropped spectra compare.
+_ENERGY_SCALE = 5.0
+_EXPONENTS = np.array([0.0, -1.0, 1.0, 2.0, 3.0])
+
+
+def continuum_terms(energy: np.ndarray, beam_energy: float, *, n_terms: int = 3) -> np.ndarray:
+    """Return the emitted continuum as a sum of terms for non-negative coefficients.
+
+    ``term_i = (E0 - E) / (E0 E) (E / 5 keV)^i`` with E in keV, and i = 0, -1, 1, 2, 3 in
+    this order. The first is Kramers' law, which alone is too stiff: the continuum of a thin
+    film falls faster, so the second is steeper. Emitted photons per
+    keV up to a factor: multiply by the detector's efficiency, the absorption and the
+    channel width.
+
+    Parameters
+    ----------
+    energy : ndarray of shape (channels,)
+        In keV.
+    beam_energy : float
+        E0 in keV.
+    n_terms : int
+        Number of terms, 1 to 5; 2 or 3 are enough from 0.2 to 20 keV.
+
+    Returns
+    -------
+    ndarray of shape (n_terms, channels)
+        float64, of order 1 between 0.2 and 20 keV; zero at E <= 0 and at E >= E0.
+
+    References
+    ----------
+    Kramers 1923, Phil. Mag. 46, 836.
+    """
+    beam_energy = checked_beam_energy(beam_energy)
+    if not 1 <= n_terms <= 5:
+        raise InputError(f"n_terms of the continuum must be 1 to 5, got {n_terms}")
+    energy = np.asarray(energy, dtype=np.float64)
+    if energy.ndim != 1:
+        raise InputError(f"energy must have shape (channels,), got {energy.shape}")
+    emitted = (energy > 0) & (energy < beam_energy)
+    safe = np.where(emitted, energy, 1.0)
+    kramers = np.where(emitted, (beam_energy - safe) / (beam_energy * safe), 0.0)
+    return kramers * (safe / _ENERGY_SCALE) ** _EXPONENTS[:n_terms, np.newaxis]
