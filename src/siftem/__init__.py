@@ -21,6 +21,7 @@ _HOME = {
     "GivenScale": "siftem.unmix.anchors",
     "InputError": "siftem.errors",
     "KnownRatio": "siftem.unmix.anchors",
+    "MostMatrix": "siftem.unmix.anchors",
     "PixelClassifier": "siftem.segment.classifier",
     "PoissonNMF": "siftem.decompose.poisson_nmf",
     "Recipe": "siftem.pipeline.recipe",

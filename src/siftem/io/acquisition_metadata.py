@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from siftem.spectrum_image import Acquisition
+from siftem.acquisition import Acquisition
 
 #: What eXSpy fills in when a file says nothing; Velox files never state it themselves.
 _EXSPY_DEFAULT_ELEVATION = 35.0

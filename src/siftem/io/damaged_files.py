@@ -3,31 +3,44 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-
 from siftem.errors import ReadError, SiftemError
 from siftem.io.cube_blocks import PixelBlock
+from siftem.io.file_headers import is_absurd
 from siftem.io.signal_axes import Layout
 from siftem.io.vendor_files import StoredSignal, stored_bytes
 
-#: A cube this small is always believed; a larger one must have some bytes in the file
-#: for its size. Deflate gains at most 1032 to 1; event streams keep 2 bytes a pixel.
-_BELIEVED_VOXELS, _VOXELS_PER_BYTE = 2**31, 20_000
+#: The sparse result needs some bytes for every pixel, even for empty ones.
 _BELIEVED_PIXELS, _PIXELS_PER_BYTE = 2**24, 16
 _MOST_CHANNELS = 2**17
 
 
 def refuse_absurd(stored: StoredSignal, layout: Layout, path: Path) -> None:
-    """Stop before a damaged or hostile header makes us fill the memory."""
-    voxels = int(np.prod(stored.signal.data.shape, dtype=object))
+    """Stop before a damaged or hostile header makes us fill the memory.
+
+    Parameters
+    ----------
+    stored : StoredSignal
+    layout : Layout
+        What its axes mean.
+    path : Path
+        The file it is in.
+
+    Raises
+    ------
+    ReadError
+        When the claimed shape cannot be in a file of this size, or when it is known
+        that the reader would lose a part of the map.
+    """
+    n_values = math.prod(int(n) for n in stored.signal.data.shape)
     pixels = layout.shape[0] * layout.shape[1]
     size = stored_bytes(path)
     if (
         layout.axis.size > _MOST_CHANNELS
-        or voxels > max(_BELIEVED_VOXELS, _VOXELS_PER_BYTE * size)
+        or is_absurd(n_values, size)
         or pixels > max(_BELIEVED_PIXELS, _PIXELS_PER_BYTE * size)
     ):
         shape = " x ".join(str(n) for n in stored.signal.data.shape)

@@ -10,17 +10,19 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
+from siftem.acquisition import Acquisition
 from siftem.errors import InputError, ReadError
 from siftem.io.acquisition_metadata import read_acquisition
 from siftem.io.bruker_bands import bruker_blocks
 from siftem.io.counts import CountsBuilder
 from siftem.io.cube_blocks import PixelBlock, cube_blocks
 from siftem.io.damaged_files import damage_as_read_error, guarded, refuse_absurd
+from siftem.io.library_messages import quiet
 from siftem.io.signal_axes import Layout, read_layout
 from siftem.io.signal_choice import choose_spectrum_images, find_survey, is_map
-from siftem.io.vendor_files import OpenedFile, StoredSignal, opened, quiet
+from siftem.io.vendor_files import OpenedFile, StoredSignal, opened
 from siftem.progress import Progress, silent
-from siftem.spectrum_image import Acquisition, SpectrumImage
+from siftem.spectrum_image import SpectrumImage
 
 
 def load(

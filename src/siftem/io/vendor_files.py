@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import logging
 import os
 import types
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from siftem.errors import InputError, ReadError
+from siftem.io.file_headers import (
+    is_hdf5,
+    largest_dataset,
+    refuse_bad_header,
+    written_by_hyperspy,
+)
+from siftem.io.library_messages import quiet
 
 #: Keeps readers that let dask choose their blocks well below a block of counts.
 _DASK_CHUNK = "32MiB"
@@ -23,7 +28,8 @@ _READER_OPTIONS: dict[str, dict[str, Any]] = {
     "JEOL": {"read_em_image": True},
     "Bruker": {"index": "all"},
 }
-_HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+#: A data set without chunks has to be read at once; beyond this it is refused.
+_LARGEST_UNCHUNKED = 2**30
 
 
 @dataclass(frozen=True)
@@ -154,37 +160,6 @@ def stored_bytes(file: Path) -> int:
     return sum(f.stat().st_size for f in family if f.is_file())
 
 
-@contextlib.contextmanager
-def quiet() -> Iterator[list[str]]:
-    """Collect the messages of HyperSpy and RosettaSciIO instead of printing them.
-
-    Yields
-    ------
-    list of str
-        Filled while the block runs.
-    """
-    complaints: list[str] = []
-
-    class Ear(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            complaints.append(record.getMessage())
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import hyperspy.api  # noqa: F401  (it sets up its loggers on import)
-
-        ear = Ear(level=logging.WARNING)
-        loggers = [logging.getLogger(name) for name in ("hyperspy", "rsciio", "exspy")]
-        before = [(logger.handlers[:], logger.propagate) for logger in loggers]
-        for logger in loggers:
-            logger.handlers[:], logger.propagate = [ear], False
-        try:
-            yield complaints
-        finally:
-            for logger, (handlers, propagate) in zip(loggers, before, strict=True):
-                logger.handlers[:], logger.propagate = handlers, propagate
-
-
 def _plain_reader(plugin: dict[str, Any]) -> tuple[types.ModuleType, list[str]]:
     """Wrap a RosettaSciIO reader so that it notes the signal types it finds.
 
@@ -211,14 +186,17 @@ def _plain_reader(plugin: dict[str, Any]) -> tuple[types.ModuleType, list[str]]:
 
 def _load(file: Path) -> list[StoredSignal]:
     plugins = _plugins_for(file)
+    refuse_bad_header(file)
     failure: BaseException | None = None
     for plugin in plugins:
         try:
             signals = _load_with(file, plugin)
+        except ReadError:
+            raise
         except Exception as error:  # readers raise anything at all on a bad file
             failure = failure or error
         else:
-            if signals or len(plugins) == 1:
+            if signals:
                 return signals
     if isinstance(failure, ModuleNotFoundError):
         raise ReadError(
@@ -238,21 +216,37 @@ def _load(file: Path) -> list[StoredSignal]:
 
 def _load_with(file: Path, plugin: dict[str, Any]) -> list[StoredSignal]:
     import dask
-    import hyperspy.api as hs
 
     name = str(plugin["name"])
     reader, signal_types = _plain_reader(plugin)
     options = _READER_OPTIONS.get(name, {})
     with dask.config.set({"array.chunk-size": _DASK_CHUNK}):
         try:
-            found = hs.load(file, lazy=True, signal_type="", file_format=reader, **options)
+            found = _hyperspy_load(file, reader, lazy=True, **options)
         except NotImplementedError:  # the format has no lazy reading
-            found = hs.load(file, lazy=False, signal_type="", file_format=reader, **options)
+            found = _hyperspy_load(file, reader, lazy=False, **options)
+        except ValueError as error:
+            # RosettaSciIO cannot read HDF5 data sets without chunks lazily.
+            if "chunks" not in str(error) or not is_hdf5(file):
+                raise
+            n_bytes = largest_dataset(file)[2]
+            if n_bytes > min(_LARGEST_UNCHUNKED, file.stat().st_size):
+                raise ReadError(
+                    f"cannot read {file}: its data set of {n_bytes / 1e9:.3g} GB is stored without "
+                    "chunks, save it again in chunks with HyperSpy"
+                ) from error
+            found = _hyperspy_load(file, reader, lazy=False, **options)
     signals = found if isinstance(found, list) else [found]
     return [
         StoredSignal(number, signal, signal_type, name)
         for number, (signal, signal_type) in enumerate(zip(signals, signal_types, strict=True))
     ]
+
+
+def _hyperspy_load(file: Path, reader: types.ModuleType, **options: Any) -> Any:
+    import hyperspy.api as hs
+
+    return hs.load(file, signal_type="", file_format=reader, **options)
 
 
 def _plugins_for(file: Path) -> list[dict[str, Any]]:
@@ -265,26 +259,9 @@ def _plugins_for(file: Path) -> list[dict[str, Any]]:
         ending = f"names ending in {file.suffix!r}" if suffix else "names without an ending"
         raise ReadError(f"cannot read {file}: HyperSpy has no reader for {ending}")
     by_name = {p["name"]: p for p in plugins}
-    if len(plugins) > 1 and "HSPY" in by_name and _written_by_hyperspy(file):
+    if len(plugins) > 1 and "HSPY" in by_name and written_by_hyperspy(file):
         return [by_name["HSPY"]]
-    if suffix == "hspy" and not _starts_with(file, _HDF5_MAGIC):
-        raise ReadError(f"cannot read {file}: it is not an HDF5 file, so not a .hspy file")
     return plugins
-
-
-def _written_by_hyperspy(file: Path) -> bool:
-    import h5py  # type: ignore[import-untyped]
-
-    try:
-        with h5py.File(file, "r") as content:
-            return str(content.attrs.get("file_format", "")) == "HyperSpy"
-    except OSError:
-        return False
-
-
-def _starts_with(file: Path, magic: bytes) -> bool:
-    with file.open("rb") as stream:
-        return stream.read(len(magic)) == magic
 
 
 def _one_line(error: BaseException) -> str:

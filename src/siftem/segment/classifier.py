@@ -17,7 +17,6 @@ from siftem.errors import InputError
 from siftem.segment.classifier_file import read_classifier, write_classifier
 from siftem.segment.features import (
     FEATURES,
-    SIGMAS,
     Images,
     PixelFeatures,
     pixel_features,
@@ -27,12 +26,18 @@ from siftem.segment.features import (
 #: Pixels that one thread classifies at a time: about 10 MB of features.
 BLOCK = 2**15
 
+#: Widths of the Gaussian, in pixels, that a classifier looks at by default. A wider one
+#: tells where a pixel is rather than what it is: with a few strokes to learn from, a forest
+#: then learns the places that were painted. With three strokes a class, leaving out 16
+#: raises the intersection over union by 0.01 to 0.03 (benchmarks/segment_strokes.py).
+WIDTHS = (1.0, 2.0, 4.0, 8.0)
+
 
 class PixelClassifier(BaseEstimator):
     """Learn classes from painted traces and give each pixel its probabilities.
 
     By default a random forest on the features of `siftem.segment.features.pixel_features`,
-    with balanced class weights, so that a class with longer traces is not favoured. The
+    with balanced class weights, so that longer traces are little advantage to a class. The
     share p of T trees that vote for a class (each leaf with its own fractions) becomes
 
         (T p + s) / (T + s K),     K classes, s = ``smoothing``,
@@ -46,7 +51,8 @@ class PixelClassifier(BaseEstimator):
         Used (as a clone) instead of the forest; it needs ``predict_proba``, which is then
         taken as it is, and it weights the classes as it was told to.
     features, sigmas, poisson
-        As in `siftem.segment.features.pixel_features`.
+        As in `siftem.segment.features.pixel_features`; sigmas are 1, 2, 4 and 8 pixels by
+        default.
     n_trees : int
         Trees of the forest.
     max_features : "sqrt", "log2", int or float
@@ -80,7 +86,7 @@ class PixelClassifier(BaseEstimator):
         classifier: Any = None,
         *,
         features: Sequence[str] = FEATURES,
-        sigmas: Sequence[float] = SIGMAS,
+        sigmas: Sequence[float] = WIDTHS,
         poisson: bool | Collection[str] = False,
         n_trees: int = 200,
         max_features: str | int | float = "sqrt",
@@ -193,7 +199,8 @@ class PixelClassifier(BaseEstimator):
 
     def predict(self, images: Images | PixelFeatures) -> np.ndarray:
         """Return the most probable class of each pixel, as in the traces; (ny, nx) int64."""
-        return self.classes_[self.predict_proba(images).argmax(axis=0)]
+        best = self.predict_proba(images).argmax(axis=0)
+        return self.classes_[best]
 
     def uncertainty(self, images: Images | PixelFeatures) -> np.ndarray:
         """Return the entropy of each pixel's probabilities; see `normalised_entropy`."""

@@ -60,7 +60,7 @@ def anscombe(counts: np.ndarray) -> np.ndarray:
     Returns
     -------
     ndarray of float64
-        Same shape. The variance is within 10% of one from about two counts upwards.
+        Same shape. The variance is within 10% of one for means of two counts and more.
 
     References
     ----------

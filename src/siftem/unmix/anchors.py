@@ -178,6 +178,49 @@ class KnownRatio:
 
 
 @dataclass(frozen=True)
+class MostMatrix:
+    """Nothing is known of the grain: take as much matrix as leaves no line negative.
+
+    The line that the matrix has most of relative to the mixture is taken as absent from the
+    grain. An upper limit of the matrix' part: right when some line of the matrix is absent.
+
+    Parameters
+    ----------
+    among : tuple of str
+        Elements that are looked at.
+    significance : float
+        Only lines that exceed their noise in the matrix by this factor count.
+    """
+
+    among: tuple[str, ...]
+    significance: float = 20.0
+
+    @property
+    def elements(self) -> tuple[str, ...]:
+        """Elements whose lines must be fitted for it."""
+        return self.among
+
+    def describe(self) -> str:
+        """Say in a few words what is assumed."""
+        return "as much matrix as leaves no line negative"
+
+    def scale(self, mixture: LineFit | None, matrix: LineFit | None) -> Scale:
+        """Return the smallest ratio ``I(mixture) / I(matrix)`` among the strong lines."""
+        mixture, matrix = _both(mixture, matrix, self.describe())
+        scales = [
+            Absent(element).scale(mixture, matrix)
+            for element in self.among
+            if _strong(matrix, element, self.significance)
+        ]
+        if not scales:
+            raise InputError(
+                "no line of the matrix is strong enough to anchor on: give an anchor, "
+                "for example the scale"
+            )
+        return min(scales, key=lambda s: s.value)
+
+
+@dataclass(frozen=True)
 class GivenScale:
     """The factor on the matrix spectrum is given.
 
@@ -210,6 +253,14 @@ class GivenScale:
     def scale(self, mixture: LineFit | None = None, matrix: LineFit | None = None) -> Scale:
         """Return the given scale."""
         return Scale(self.value, self.sigma)
+
+
+def _strong(fit: LineFit, element: str, factor: float) -> bool:
+    try:
+        index = fit.index(element)
+    except InputError:  # no line of it on the axis
+        return False
+    return bool(fit.amplitudes[index] > factor * fit.sigma_at_zero(index))
 
 
 def joined(elements: Sequence[str]) -> tuple[str, ...]:

@@ -1,0 +1,224 @@
+"""Spectra as EMSA/MAS (.msa) and CSV, which everyone else reads."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+
+from siftem.acquisition import Acquisition
+from siftem.energy_axis import EnergyAxis
+from siftem.errors import InputError, ReadError
+from siftem.io.acquisition_metadata import take_off_angle
+from siftem.io.atomic import replacing
+from siftem.spectrum import Spectrum
+
+_FORMAT = "EMSA/MAS Spectral Data File"
+_LONGEST_TITLE = 64
+_MOST_BYTES = 64 * 2**20
+_NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
+
+
+def write_emsa(
+    path: str | os.PathLike[str],
+    spectrum: Spectrum,
+    acquisition: Acquisition | None = None,
+    *,
+    signal_type: str = "EDS",
+) -> None:
+    """Write a spectrum in the EMSA/MAS format (ISO 22029), one value a line.
+
+    The format has no place for uncertainties: write a CSV as well to keep them.
+
+    Parameters
+    ----------
+    path : str or path-like
+        By custom .msa; an existing file is replaced.
+    spectrum : Spectrum
+        Values may be negative (after a subtraction).
+    acquisition : Acquisition, optional
+        By default that of the spectrum: beam energy (BEAMKV), probe current (PROBECUR,
+        nA), take-off angle as detector elevation at zero tilt (ELEVANGLE, XTILTSTGE),
+        live time (LIVETIME).
+    signal_type : str
+        Any name that starts with "EDS" becomes EDS, "EELS" becomes ELS; others are
+        left out.
+
+    Raises
+    ------
+    InputError
+        When the folder does not exist.
+    """
+    acquisition = acquisition or spectrum.acquisition
+    axis = spectrum.axis
+    title = " ".join(spectrum.name.encode("ascii", "replace").decode().split())
+    header: list[tuple[str, str]] = [
+        ("FORMAT", _FORMAT),
+        ("VERSION", "1.0"),
+        ("TITLE", title[:_LONGEST_TITLE]),
+        ("DATE", ""),
+        ("TIME", ""),
+        ("OWNER", ""),
+        ("NPOINTS", str(axis.size)),
+        ("NCOLUMNS", "1"),
+        ("XUNITS", axis.unit),
+        ("YUNITS", "Counts"),
+        ("DATATYPE", "Y"),
+        ("XPERCHAN", _text(axis.scale)),
+        ("OFFSET", _text(axis.offset)),
+    ]
+    kind = "EDS" if signal_type.startswith("EDS") else {"EELS": "ELS"}.get(signal_type)
+    if kind:
+        header.append(("SIGNALTYPE", kind))
+    optional = [
+        ("BEAMKV", acquisition.beam_energy),
+        ("PROBECUR", acquisition.beam_current),
+        ("ELEVANGLE", acquisition.take_off_angle),
+        ("XTILTSTGE", 0.0 if acquisition.take_off_angle is not None else None),
+        ("LIVETIME", acquisition.live_time),
+    ]
+    header += [(key, _text(value)) for key, value in optional if value is not None]
+    lines = [f"#{key:<12}: {value}" for key, value in header]
+    lines.append("#SPECTRUM    : Spectral Data Starts Here")
+    lines += [_text(value) for value in spectrum.values]
+    lines.append("#ENDOFDATA   : ")
+    with replacing(path) as draft:
+        draft.write_text("\n".join(lines) + "\n", encoding="ascii", newline="\r\n")
+
+
+def read_emsa(path: str | os.PathLike[str]) -> Spectrum:
+    """Read a spectrum in the EMSA/MAS format, values only (Y) or energies too (XY).
+
+    Parameters
+    ----------
+    path : str or path-like
+
+    Returns
+    -------
+    Spectrum
+        With the variance of Poisson counts, since the format knows no other. The name
+        is the title.
+
+    Raises
+    ------
+    ReadError
+        When the file is missing, not EMSA, cut short or without an energy axis.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise ReadError(f"cannot read {file}: there is no such file")
+    if file.stat().st_size > _MOST_BYTES:
+        raise ReadError(f"cannot read {file}: it is too large for one spectrum")
+    text = file.read_text(encoding="latin-1")
+    header, rows, complete = _parse(text)
+    if "EMSA" not in header.get("FORMAT", ""):
+        raise ReadError(f"cannot read {file}: it is not an EMSA/MAS file")
+    try:
+        n_points = int(float(header["NPOINTS"]))
+        offset, scale = float(header["OFFSET"]), float(header["XPERCHAN"])
+        numbers = np.array([float(n) for row in rows for n in row])
+    except (KeyError, ValueError) as error:
+        raise ReadError(
+            f"cannot read {file}: its header lacks a usable NPOINTS, OFFSET or XPERCHAN"
+        ) from error
+    values = numbers[1::2] if header.get("DATATYPE", "Y").upper() == "XY" else numbers
+    if n_points < 1 or len(values) < n_points:
+        missing = "" if complete else ", it is cut short"
+        raise ReadError(
+            f"cannot read {file}: it promises {n_points} channels and holds {len(values)}{missing}"
+        )
+    unit = {"kev": "keV", "ev": "eV"}.get(header.get("XUNITS", "").lower())
+    if unit is None:
+        raise ReadError(
+            f"cannot read {file}: its energies are in {header.get('XUNITS') or 'no unit'}, "
+            "expected keV or eV"
+        )
+    if scale < 0:
+        offset, scale, values = offset + scale * (n_points - 1), -scale, values[:n_points][::-1]
+    try:
+        axis = EnergyAxis(offset, scale, n_points, unit)
+        return Spectrum(
+            values[:n_points],
+            axis,
+            name=header.get("TITLE", ""),
+            acquisition=_acquisition_of(header),
+        )
+    except InputError as error:
+        raise ReadError(f"cannot read {file}: {error}") from error
+
+
+def write_csv(path: str | os.PathLike[str], spectrum: Spectrum) -> None:
+    """Write a spectrum as a table: energy, counts, standard deviation.
+
+    Parameters
+    ----------
+    path : str or path-like
+        An existing file is replaced.
+    spectrum : Spectrum
+        Its standard deviation includes common modes (the scale of a subtraction).
+
+    Raises
+    ------
+    InputError
+        When the folder does not exist.
+    """
+    unit = spectrum.axis.unit
+    columns = (spectrum.axis.centers, spectrum.values, spectrum.standard_deviation)
+    lines = [f"energy_{unit},counts,standard_deviation"]
+    # Rounding hides what 0.01 * 3 leaves behind the 15th digit.
+    lines += [f"{e:.10g},{_text(v)},{s:.9g}" for e, v, s in zip(*columns, strict=True)]
+    with replacing(path) as draft:
+        draft.write_text("\n".join(lines) + "\n", encoding="ascii", newline="\n")
+
+
+def _parse(text: str) -> tuple[dict[str, str], list[list[str]], bool]:
+    header: dict[str, str] = {}
+    rows: list[list[str]] = []
+    in_data = complete = False
+    for line in text.splitlines():
+        if line.startswith("#"):
+            key, _, value = line[1:].partition(":")
+            # A unit may follow the key, as in "#XPERCHAN -kV" or "#BEAMKV   -kV".
+            key = key.strip().split(" ")[0].split("-")[0].upper()
+            if key == "ENDOFDATA":
+                complete = True
+                break
+            in_data = in_data or key == "SPECTRUM"
+            header.setdefault(key, value.strip())
+        elif in_data:
+            rows.append(_NUMBER.findall(line))
+    return header, rows, complete
+
+
+def _acquisition_of(header: dict[str, str]) -> Acquisition:
+    def value(key: str) -> float | None:
+        found = _NUMBER.match(header.get(key, ""))
+        return float(found.group()) if found else None
+
+    def positive(key: str) -> float | None:
+        number = value(key)
+        return number if number is not None and number > 0 else None
+
+    elevation = positive("ELEVANGLE")
+    angle = None
+    if elevation is not None:
+        angle = take_off_angle(
+            elevation,
+            azimuth=value("AZIMANGLE") or 0.0,
+            tilt_alpha=value("XTILTSTGE") or 0.0,
+            tilt_beta=value("YTILTSTGE") or 0.0,
+        )
+    return Acquisition(
+        beam_energy=positive("BEAMKV"),
+        beam_current=positive("PROBECUR"),
+        take_off_angle=angle if angle is not None and angle > 0 else None,
+        live_time=positive("LIVETIME"),
+    )
+
+
+def _text(value: float) -> str:
+    """Write a number so that reading it gives the same float64; whole ones without a point."""
+    number = float(value)
+    return str(int(number)) if number.is_integer() and abs(number) < 2**53 else repr(number)

@@ -1,0 +1,178 @@
+"""What a run found, ready for figures, tables and files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from siftem.decompose.factors import Factors
+from siftem.fit.spectrum_model import Calibration
+from siftem.pipeline.recipe import Recipe
+from siftem.quantify.composition import Composition
+from siftem.segment.regions import Region, Regions
+from siftem.spectrum import Spectrum
+from siftem.spectrum_image import SpectrumImage
+from siftem.unmix.subtract import PureSpectrum
+
+
+@dataclass(frozen=True, eq=False)
+class Segmentation:
+    """Regions and how they came about.
+
+    Parameters
+    ----------
+    regions : Regions
+        Pure matrix, grain masks, mixtures, intersections.
+    probabilities : mapping of str to ndarray (ny, nx)
+        Probability of each grain phase, before the cut.
+    traces : mapping of str to ndarray (ny, nx)
+        For each grain phase: 2 present, 1 absent, 0 unused.
+    out_of_bag : mapping of str to float
+        Share of trace pixels that the forest classifies rightly when it has not seen them.
+    painted : bool
+        Whether the traces were given.
+    """
+
+    regions: Regions
+    probabilities: Mapping[str, np.ndarray]
+    traces: Mapping[str, np.ndarray]
+    out_of_bag: Mapping[str, float]
+    painted: bool
+
+
+@dataclass(frozen=True)
+class LineGain:
+    """Signal to noise of one line over the whole pure matrix and over a confined rectangle.
+
+    Signals are net counts of the line's family from the fit, noises their standard
+    deviations. Over one rectangle a faint line's signal is a matter of luck (its signal to
+    noise scatters by 1), so the mean over all rectangles that fit is compared.
+
+    Parameters
+    ----------
+    line : str
+        Such as "Nd La".
+    signal_whole, noise_whole : float
+        Over the whole pure region, in counts.
+    signals_rectangles : tuple of float
+        Over each disjoint rectangle of the same size that fits into the region.
+    noise_rectangle : float
+        Mean noise over one of the rectangles.
+    area_ratio : float
+        Pixels of the whole region over those of one rectangle.
+    """
+
+    line: str
+    signal_whole: float
+    noise_whole: float
+    signals_rectangles: tuple[float, ...]
+    noise_rectangle: float
+    area_ratio: float
+
+    @property
+    def whole(self) -> float:
+        """Signal to noise over the whole pure region."""
+        return self.signal_whole / self.noise_whole
+
+    @property
+    def rectangle(self) -> float:
+        """Signal to noise over one rectangle: the mean over all of them."""
+        signals = self.signals_rectangles
+        return sum(signals) / len(signals) / self.noise_rectangle
+
+    @property
+    def gain(self) -> float:
+        """Ratio of the two; infinite when the rectangles show nothing."""
+        return self.whole / self.rectangle if self.rectangle > 0 else float("inf")
+
+    @property
+    def gain_at_equal_signal(self) -> float:
+        """Gain if both held the line at the same strength per pixel: from the noises alone."""
+        return self.area_ratio * self.noise_rectangle / self.noise_whole
+
+
+@dataclass(frozen=True)
+class Truth:
+    """How close a simulated run came to what was simulated.
+
+    Parameters
+    ----------
+    overlap : mapping of str to float
+        Intersection over union of each grain mask with the true one.
+    threshold : float
+        Share of the thickness from which on a pixel truly holds the grain.
+    angles : mapping of str to float
+        Angle of each pure spectrum to the true one, degrees.
+    weight_fractions : mapping of str to mapping of str to float
+        True composition of each phase.
+    """
+
+    overlap: Mapping[str, float]
+    threshold: float
+    angles: Mapping[str, float]
+    weight_fractions: Mapping[str, Mapping[str, float]]
+
+
+@dataclass(frozen=True, eq=False)
+class RunResult:
+    """All results of a run.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        Complete: running it again gives the same numbers.
+    spectrum_image : SpectrumImage
+        As decomposed (cropped).
+    factors : Factors
+        Maps and spectra, phases first, in the order of the recipe.
+    segmentation : Segmentation
+    rectangles : tuple of Region
+        Confined rectangles of pure matrix that fit, the first as one would draw it.
+    spectra : mapping of str to Spectrum
+        Integrated: the pure matrix under its own name, "<grain> + <matrix>" for mixtures.
+    pure : mapping of str to Spectrum
+        Pure spectrum of each phase: the matrix integrated, the grains after subtraction.
+    compositions : mapping of str to Composition
+        Of each phase, and of "<grain> + <matrix>" mixtures.
+    calibration : Calibration or None
+        Energy scale fitted to the whole map; None without quantification.
+    gains : tuple of LineGain
+        Of the trace lines.
+    warnings : tuple of str
+        In one sentence each.
+    truth : Truth or None
+        For simulated maps.
+    rectangle_spectrum : Spectrum or None
+        Of the first rectangle.
+    """
+
+    recipe: Recipe
+    spectrum_image: SpectrumImage
+    factors: Factors
+    segmentation: Segmentation
+    rectangles: tuple[Region, ...]
+    spectra: Mapping[str, Spectrum]
+    pure: Mapping[str, Spectrum]
+    compositions: Mapping[str, Composition]
+    calibration: Calibration | None
+    gains: tuple[LineGain, ...]
+    warnings: tuple[str, ...] = ()
+    truth: Truth | None = None
+    rectangle_spectrum: Spectrum | None = field(default=None)
+
+    @property
+    def matrix(self) -> str:
+        """Name of the matrix phase."""
+        return self.segmentation.regions.matrix
+
+    @property
+    def grains(self) -> tuple[str, ...]:
+        """Names of the grain phases."""
+        return tuple(n for n in self.pure if n != self.matrix)
+
+    def scale_of(self, grain: str) -> PureSpectrum | None:
+        """Return the pure spectrum of a grain with its scale, None if it was not subtracted."""
+        found = self.pure.get(grain)
+        return found if isinstance(found, PureSpectrum) else None

@@ -1,0 +1,225 @@
+"""Region spectra, pure spectra, compositions and signal-to-noise gains of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from siftem.errors import InputError
+from siftem.fit.line_fit import LineFit, fit_lines
+from siftem.fit.spectrum_model import Calibration
+from siftem.pipeline.recipe import AnchorChoice, Phase, Recipe
+from siftem.pipeline.results import LineGain
+from siftem.quantify.composition import Composition, quantify
+from siftem.quantify.k_values import GivenKFactors
+from siftem.segment.regions import Regions
+from siftem.spectrum import Spectrum
+from siftem.spectrum_image import SpectrumImage
+from siftem.unmix.anchors import Absent, Anchor, GivenScale, KnownRatio, MostMatrix
+from siftem.unmix.integrate import integrate
+from siftem.unmix.subtract import subtract
+from siftem.xray.detector import Detector
+from siftem.xray.lines import parse_line
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """What every line fit of a run has in common.
+
+    Parameters
+    ----------
+    elements, support : tuple of str
+    beam_energy : float
+        keV.
+    detector : Detector
+    calibration : Calibration
+        Fitted once to the whole map, which has the most counts.
+    recipe : Recipe
+    """
+
+    elements: tuple[str, ...]
+    support: tuple[str, ...]
+    beam_energy: float
+    detector: Detector
+    calibration: Calibration
+    recipe: Recipe
+
+    def fit(self, spectrum: Spectrum) -> LineFit:
+        """Fit all lines of a spectrum, without absorption."""
+        return fit_lines(
+            spectrum,
+            self.elements,
+            support=self.support,
+            beam_energy=self.beam_energy,
+            detector=self.detector,
+            calibration=self.calibration,
+            energy_range=self.recipe.quantify.energy_range,
+            n_continuum=self.recipe.quantify.continuum_terms,
+            split_l=self.recipe.quantify.free_l_groups,
+        )
+
+
+def fit_settings(recipe: Recipe, si: SpectrumImage, elements: tuple[str, ...]) -> FitSettings:
+    """Fit the energy scale and resolution to the whole map.
+
+    Raises
+    ------
+    InputError
+        When the beam energy is unknown.
+    """
+    acquisition = si.acquisition
+    if acquisition.beam_energy is None:
+        raise InputError(
+            "the file does not say the beam energy: give acquisition.beam_energy (keV) in the recipe"
+        )
+    detector = Detector(resolution=acquisition.resolution or 130.0)
+    whole = Spectrum(si.sum_spectrum(), si.axis, name="whole map", acquisition=acquisition)
+    support = tuple(e for e in recipe.support if e not in elements)
+    found = fit_lines(
+        whole,
+        elements,
+        support=support,
+        beam_energy=acquisition.beam_energy,
+        detector=detector,
+        energy_range=recipe.quantify.energy_range,
+        n_continuum=recipe.quantify.continuum_terms,
+        split_l=recipe.quantify.free_l_groups,
+    )
+    return FitSettings(
+        elements, support, acquisition.beam_energy, detector, found.calibration, recipe
+    )
+
+
+def region_spectra(si: SpectrumImage, regions: Regions) -> dict[str, Spectrum]:
+    """Integrate the pure matrix and each mixture."""
+    out = {regions.matrix: integrate(si, regions.pure.required(), name=regions.matrix)}
+    for grain in regions.names:
+        label = mixture_name(grain, regions.matrix)
+        out[label] = integrate(si, regions.mixture(grain).required(), name=label)
+    return out
+
+
+def mixture_name(grain: str, matrix: str) -> str:
+    """Name of the spectrum of a grain's mixture with the matrix."""
+    return f"{grain} + {matrix}"
+
+
+def pure_spectra(
+    spectra: Mapping[str, Spectrum], regions: Regions, settings: FitSettings
+) -> dict[str, Spectrum]:
+    """Subtract the matrix from each mixture with the recipe's anchors."""
+    matrix = spectra[regions.matrix]
+    out: dict[str, Spectrum] = {regions.matrix: matrix}
+    for grain in regions.names:
+        phase = settings.recipe.phases.get(grain, Phase())
+        out[grain] = subtract(
+            spectra[mixture_name(grain, regions.matrix)],
+            matrix,
+            anchor=make_anchor(phase.anchor, settings.elements),
+            elements=settings.elements,
+            support=settings.support,
+            beam_energy=settings.beam_energy,
+            detector=settings.detector,
+            calibration=settings.calibration,
+            energy_range=settings.recipe.quantify.energy_range,
+            name=grain,
+        )
+    return out
+
+
+def make_anchor(choice: AnchorChoice, elements: tuple[str, ...]) -> Anchor:
+    """Build the anchor that a recipe asks for."""
+    if choice.absent is not None:
+        return Absent(*choice.absent)
+    if choice.ratio is not None:
+        r = choice.ratio
+        return KnownRatio(r.numerator, r.denominator, r.value, sigma=r.sigma, by=r.by)
+    if choice.scale is not None:
+        return GivenScale(choice.scale.value, choice.scale.sigma)
+    return MostMatrix(elements)
+
+
+def compositions(
+    pure: Mapping[str, Spectrum],
+    spectra: Mapping[str, Spectrum],
+    settings: FitSettings,
+) -> dict[str, Composition]:
+    """Quantify each phase, and the mixtures as they were before the subtraction."""
+    recipe = settings.recipe
+    out = {}
+    for name, spectrum in {**pure, **spectra}.items():
+        phase = recipe.phases.get(name) or recipe.phases.get(name.split(" + ")[0]) or Phase()
+        has_film = recipe.quantify.thickness is not None and phase.density is not None
+        out[name] = quantify(
+            spectrum,
+            settings.elements,
+            support=settings.support,
+            beam_energy=settings.beam_energy,
+            thickness=recipe.quantify.thickness if has_film else None,
+            density=phase.density if has_film else None,
+            detector=settings.detector,
+            calibration=settings.calibration,
+            k_factors=_given(recipe),
+            energy_range=recipe.quantify.energy_range,
+            n_continuum=recipe.quantify.continuum_terms,
+            split_l=recipe.quantify.free_l_groups,
+        )
+    return out
+
+
+def _given(recipe: Recipe) -> GivenKFactors | None:
+    k = recipe.quantify.k_factors
+    if k is None:
+        return None
+    return GivenKFactors(
+        values=k.values,
+        line=k.line,
+        detector=k.detector,
+        relative_sigma=k.relative_sigma,
+        reference=k.reference,
+    )
+
+
+def line_gains(
+    lines: tuple[str, ...],
+    whole: Spectrum,
+    rectangles: Sequence[Spectrum],
+    settings: FitSettings,
+) -> tuple[LineGain, ...]:
+    """Compare lines over the whole pure matrix with the same lines over confined rectangles.
+
+    Parameters
+    ----------
+    lines : tuple of str
+        Such as "Nd La".
+    whole : Spectrum
+        Of the whole pure matrix.
+    rectangles : sequence of Spectrum
+        Of rectangles of one size.
+    settings : FitSettings
+
+    Returns
+    -------
+    tuple of LineGain
+    """
+    fits = [settings.fit(spectrum) for spectrum in (whole, *rectangles)]
+    out = []
+    for line in lines:
+        element, shell, _ = parse_line(line, beam_energy=settings.beam_energy)
+        signals, noises = [], []
+        for fit in fits:
+            index = fit.index(element, shell)
+            seen = float(fit.design[:, index].sum())
+            signals.append(float(fit.amplitudes[index]) * seen)
+            noises.append(float(fit.covariance[index, index] ** 0.5) * seen)
+        out.append(
+            LineGain(
+                line=line,
+                signal_whole=signals[0],
+                noise_whole=noises[0],
+                signals_rectangles=tuple(signals[1:]),
+                noise_rectangle=sum(noises[1:]) / len(noises[1:]),
+                area_ratio=whole.n_pixels / rectangles[0].n_pixels,
+            )
+        )
+    return tuple(out)

@@ -1,0 +1,41 @@
+"""Data that is too large or not ours to ship: found where it is, else the test is skipped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+SHARED_DATA = Path(__file__).resolve().parents[1].parent / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def map_71gpa() -> Path:
+    """The real 71 GPa map, from SIFTEM_DATA, the user's data folder or ../shared/data."""
+    from siftem.io.example import FILE_NAME, example_path
+
+    found = example_path()
+    if found is None and (SHARED_DATA / FILE_NAME).is_file():
+        found = SHARED_DATA / FILE_NAME
+    if found is None:
+        pytest.skip("the 71 GPa map is not on this machine: run 'siftem example 71gpa' first")
+    return found
+
+
+@pytest.fixture(scope="session")
+def vendor_file() -> Callable[[str], Path]:
+    """Find a small vendor file by name in SIFTEM_DATA or ../shared/data."""
+    import os
+
+    folders = [SHARED_DATA]
+    if os.environ.get("SIFTEM_DATA"):
+        folders.insert(0, Path(os.environ["SIFTEM_DATA"]))
+
+    def find(name: str) -> Path:
+        for folder in folders:
+            if (folder / name).is_file():
+                return folder / name
+        pytest.skip(f"{name} is not on this machine: put it into the folder SIFTEM_DATA names")
+
+    return find
