@@ -77,11 +77,11 @@ class TestTakeOffAngle:
         about_x = np.array(
             [[1, 0, 0], [0, math.cos(b), math.sin(b)], [0, -math.sin(b), math.cos(b)]]
         )
-        normal = about_x @ about_y @ [0, 0, 1]
-        # eXSpy tilts beta first: the normal's x and y parts swap a cosine.
+        # The beta axis sits on the alpha holder and is tilted first.
+        normal = about_y @ about_x @ [0, 0, 1]
         expected = math.degrees(math.asin(np.dot(detector, normal)))
         found = take_off_angle(18.0, azimuth=30.0, tilt_alpha=12.0, tilt_beta=-7.0)
-        assert found == pytest.approx(expected, abs=0.5)
+        assert found == pytest.approx(expected, abs=1e-9)
 
     @pytest.mark.parametrize("angles", [(22, 45, 0, 0), (18, 30, 12, -7), (35, 200, -20, 5)])
     def test_agrees_with_exspy(self, signal, angles):

@@ -217,7 +217,7 @@ def _summed(parts: list[SpectrumImage]) -> SpectrumImage:
         return parts[0]
     spectra = [part.sum_spectrum() for part in parts]
     everything = np.sum(spectra, axis=0)
-    for number, spectrum in enumerate(spectra):
+    for number, spectrum in enumerate(spectra if len(parts) > 2 else ()):
         if spectrum.any() and np.array_equal(spectrum, everything - spectrum):
             note = f"signal {number + 1} of {len(parts)} is the sum of the other detectors"
             return replace(parts[number], notes=(*parts[number].notes, note))

@@ -172,6 +172,7 @@ def read_regions(path: str | os.PathLike[str], shape: tuple[int, int]) -> dict[s
         raise ReadError(f"cannot read {file}: it is not a usable TIFF file") from error
     stack = stack[np.newaxis] if stack.ndim == 2 else stack
     _check_size(file, stack.shape[1:], shape)
+    labels = [labels] if isinstance(labels, str) else labels  # of a single page
     names = [str(name) for name in labels] if len(labels) == len(stack) else []
     if len(set(names)) < len(stack):
         names = [f"region {number + 1}" for number in range(len(stack))]

@@ -133,6 +133,8 @@ def checked_path(path: str | os.PathLike[str]) -> Path:
             raise ReadError(f"cannot read {file}: there is no such file")
         if file.is_file() and file.stat().st_size == 0:
             raise ReadError(f"cannot read {file}: the file is empty")
+        if file.is_file():
+            file.open("rb").close()
     except (OSError, ValueError) as error:  # no permission, or not a possible name
         raise ReadError(f"cannot read {file}: {_one_line(error)}") from error
     return file
@@ -201,6 +203,11 @@ def _load(file: Path) -> list[StoredSignal]:
     if isinstance(failure, ModuleNotFoundError):
         raise ReadError(
             f"cannot read {file}: this format needs the package {failure.name!r}, install it first"
+        ) from failure
+    if file.suffix.lower() == ".zspy" and "zarr" in str(failure):
+        raise ReadError(
+            f"cannot read {file}: the installed RosettaSciIO and zarr do not fit each other, "
+            "install 'rosettasciio[zspy]'"
         ) from failure
     if isinstance(failure, MemoryError):
         raise ReadError(

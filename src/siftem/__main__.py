@@ -1,0 +1,5 @@
+"""``python -m siftem``."""
+
+from siftem.cli.main import entry
+
+entry()

@@ -1,0 +1,175 @@
+"""The subcommands of ``siftem``."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import click
+import typer
+from rich.console import Console
+
+from siftem import __version__
+from siftem.cli.display import ProgressBars, resources_used
+from siftem.errors import InputError, SiftemError
+
+#: Errors and progress go to standard error, results to standard output.
+_errors = Console(stderr=True, highlight=False, soft_wrap=True)
+_output = Console(highlight=False, soft_wrap=True)
+
+app = typer.Typer(
+    name="siftem",
+    help="Sift overlapping phases out of (S)TEM spectrum images.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+Out = Annotated[Path | None, typer.Option("--out", "-o", help="Folder for the results.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, errors only.")]
+
+
+def run_commands(arguments: list[str]) -> int:
+    """Run a subcommand and return its exit code, errors told in one line."""
+    try:
+        code = app(args=arguments, prog_name="siftem", standalone_mode=False)
+        return int(code or 0)
+    except SiftemError as error:
+        _errors.print(f"siftem: {error}", markup=False)
+        return 1
+    except click.exceptions.Abort:
+        _errors.print("siftem: interrupted, nothing was written")
+        return 130
+    except KeyboardInterrupt:
+        _errors.print("siftem: interrupted, nothing was written")
+        return 130
+    except click.ClickException as error:
+        _errors.print(f"siftem: {error.format_message()} (see siftem --help)", markup=False)
+        return 2
+    except MemoryError:
+        _errors.print("siftem: out of memory: crop the map or its energy range")
+        return 1
+    except Exception as error:
+        _errors.print("".join(traceback.format_exception(error)), markup=False)
+        _errors.print(
+            f"siftem: unexpected {type(error).__name__}: {error} "
+            f"(please report this with the lines above)",
+            markup=False,
+        )
+        return 1
+
+
+def _show_version(value: bool) -> None:
+    if value:
+        _output.print(f"siftem {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Version.")
+    ] = False,
+) -> None:
+    """Sift overlapping phases out of (S)TEM spectrum images."""
+
+
+@app.command()
+def demo(
+    out: Out = None,
+    dose: Annotated[float, typer.Option(help="Mean counts a pixel.")] = 300.0,
+    size: Annotated[int, typer.Option(help="Pixels on each side.")] = 128,
+    seed: Annotated[int, typer.Option(help="Seed of the simulation and of the run.")] = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Simulate the model case, run everything and write the report."""
+    from siftem.pipeline.demo import demo_recipe
+
+    recipe = demo_recipe(shape=(size, size), dose=dose, seed=seed)
+    _run_and_write(recipe, out or Path("siftem-demo"), quiet)
+
+
+@app.command()
+def example(
+    name: Annotated[str, typer.Argument(help="Which example: 71gpa.")],
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="File to write.")] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Fetch the real 71 GPa map by pip, check its hash, and keep it for later."""
+    if name.lower() != "71gpa":
+        raise InputError(f"there is no example {name!r}: the one there is is called 71gpa")
+    from siftem.io.example import fetch_71gpa
+
+    if not quiet:
+        _errors.print("fetching the 71 GPa map (5 MB in a source package of 60 MB or so) ...")
+    _output.print(str(fetch_71gpa(out)), markup=False)
+
+
+@app.command()
+def inspect(
+    file: Annotated[Path, typer.Argument(help="A vendor file or a HyperSpy file.")],
+    signal: Annotated[int | None, typer.Option(help="Number of the signal.")] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Show what is in a file: signals, axes, counts, sparsity, element lines."""
+    from siftem.cli.inspection import describe_file
+
+    with ProgressBars(_errors, quiet) as progress:
+        text = describe_file(file, signal, progress)
+    _output.print(text, markup=False)
+
+
+@app.command()
+def run(
+    source: Annotated[Path, typer.Argument(help="A spectrum image, or a recipe (.yaml).")],
+    phases: Annotated[
+        str | None, typer.Option("--phases", help="Number of phases, or 'auto'.")
+    ] = None,
+    elements: Annotated[
+        str | None, typer.Option("--elements", help="Elements to quantify, e.g. O,Mg,Si.")
+    ] = None,
+    support: Annotated[
+        str | None, typer.Option("--support", help="Elements of grid and holder, e.g. Cu,C.")
+    ] = None,
+    signal: Annotated[
+        int | None, typer.Option("--signal", help="Number of the signal in the file.")
+    ] = None,
+    out: Out = None,
+    quiet: Quiet = False,
+) -> None:
+    """Run a file or a recipe, from the counts to the compositions."""
+    from siftem.pipeline.changes import changed_recipe, recipe_for
+
+    recipe = recipe_for(source)
+    recipe = changed_recipe(
+        recipe,
+        components=phases,
+        elements=_listed(elements),
+        support=_listed(support),
+        signal=signal,
+    )
+    _run_and_write(recipe, out or Path(f"siftem-{source.stem}"), quiet)
+
+
+def _listed(text: str | None) -> tuple[str, ...] | None:
+    if text is None:
+        return None
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _run_and_write(recipe: Any, out: Path, quiet: bool) -> None:
+    from siftem.cli.tables import print_result
+    from siftem.pipeline.run import run as run_recipe
+    from siftem.pipeline.store import check_destination
+    from siftem.report.folder import write_results
+
+    check_destination(out)
+    used: Callable[[], dict[str, float]] = resources_used()
+    with ProgressBars(_errors, quiet) as progress:
+        result = run_recipe(recipe, progress=progress)
+        folder = write_results(result, out, resources=used(), progress=progress)
+    if not quiet:
+        print_result(_output, result, folder, used())

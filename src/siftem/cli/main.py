@@ -1,0 +1,36 @@
+"""The command ``siftem``: parse, build a recipe, call the pipeline, print."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line and exit.
+
+    ``siftem --version`` is answered before anything heavy is imported.
+
+    Parameters
+    ----------
+    arguments : list of str, optional
+        By default those of the process.
+
+    Returns
+    -------
+    int
+        0 done, 1 failed with a message, 2 used wrongly, 130 interrupted.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments == ["--version"]:
+        from siftem import __version__
+
+        print(f"siftem {__version__}")
+        return 0
+    from siftem.cli.commands import run_commands
+
+    return run_commands(arguments)
+
+
+def entry() -> None:
+    """Entry point of the console script."""
+    sys.exit(main())

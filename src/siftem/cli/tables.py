@@ -1,0 +1,52 @@
+"""The short summary of a run on the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from siftem.pipeline.results import RunResult
+from siftem.report.numbers import with_error
+
+
+def print_result(
+    console: Console, result: RunResult, folder: Path, resources: Mapping[str, float]
+) -> None:
+    """Print compositions, warnings, time and memory."""
+    phases = [n for n in result.pure if n in result.compositions]
+    if phases:
+        table = Table(title="Composition, at% (± counting only)", title_justify="left")
+        table.add_column("")
+        for name in phases:
+            table.add_column(name, justify="right")
+        for element in result.compositions[phases[0]].elements:
+            row = [element]
+            for name in phases:
+                c = result.compositions[name]
+                i = c.elements.index(element)
+                sigma = float(np.sqrt(c.atomic_covariance[i, i]))
+                shown = with_error(100 * float(c.atomic_fractions[i]), 100 * sigma)
+                row.append(shown if c.found[i] else "< LOD")
+            table.add_row(*row)
+        console.print(table)
+    for gain in result.gains:
+        console.print(
+            f"{gain.line}: signal to noise {gain.whole:.1f} over the whole pure {result.matrix}, "
+            f"{gain.rectangle:.1f} over a rectangle ({gain.gain:.1f} times)"
+        )
+    if result.truth:
+        for name, value in result.truth.overlap.items():
+            console.print(f"{name}: intersection over union with the true mask {value:.3f}")
+        for name, value in result.truth.angles.items():
+            console.print(f"{name}: {value:.2f} degrees from the true spectrum")
+    for warning in result.warnings:
+        console.print(f"note: {warning}", markup=False)
+    console.print(
+        f"{resources['seconds']:.1f} s, {resources['peak_memory_MB']:.0f} MB at the most; "
+        f"report: {folder / 'report.html'}",
+        markup=False,
+    )

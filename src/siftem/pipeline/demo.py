@@ -1,0 +1,52 @@
+"""The recipe of the demo: the model case, simulated."""
+
+from __future__ import annotations
+
+from siftem.pipeline.recipe import Recipe, make_recipe
+
+
+def demo_recipe(
+    *, shape: tuple[int, int] = (128, 128), dose: float = 300.0, seed: int = 0
+) -> Recipe:
+    """Return the recipe that simulates and runs the model case.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Pixels (ny, nx).
+    dose : float
+        Mean counts a pixel.
+    seed : int
+        Of the simulation and of the run.
+    """
+    return make_recipe(
+        {
+            "title": "Simulated model case",
+            "input": {"demo": {"shape": shape, "dose": dose, "seed": seed}},
+            "elements": ["O", "Mg", "Al", "Si", "Ca", "Fe", "Nd", "Sm", "Hf", "Lu", "U"],
+            "support": ["Cu"],
+            "matrix": "Brg",
+            "phases": {
+                "Brg": {"high": ["Si", "Al"], "density": 4.25},
+                "Fp": {
+                    "high": ["Mg", "Fe"],
+                    "absent": ["Si"],
+                    "anchor": {"absent": ["Si"]},
+                    "density": 4.1,
+                },
+                "Ca-Pv": {"high": ["Ca", "Nd"], "anchor": {"absent": ["Mg"]}, "density": 4.4},
+            },
+            "decompose": {"seed": seed},
+            "segment": {"seed": seed},
+            "quantify": {
+                "thickness": 100,
+                "ratios": [
+                    "(Mg+Fe)/O",
+                    "(Mg+Fe+Ca+Al/2)/(Si+Al/2)",
+                    "(Ca+Mg+Fe)/(Si+Al)",
+                    "Mg/(Mg+Fe)",
+                ],
+            },
+            "figures": {"trace_lines": ["Nd La", "Sm La"]},
+        }
+    )

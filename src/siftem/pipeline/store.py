@@ -1,0 +1,101 @@
+"""The folder of a run: written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from siftem.errors import InputError, SiftemError
+from siftem.io.exchange import write_emsa
+from siftem.io.hyperspy_export import write_maps
+from siftem.io.images import write_regions
+from siftem.pipeline.results import RunResult
+from siftem.pipeline.summary import summary_text
+
+#: By this file a folder is known to be siftem's, so that it may be replaced.
+MARK = "summary.json"
+
+
+def check_destination(folder: str | Path) -> Path:
+    """Return the folder if a run may write there, before any work is done.
+
+    Raises
+    ------
+    InputError
+        When it is a file, or a folder with other things in it.
+    """
+    folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is a file: choose another output folder")
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / MARK).exists():
+        raise InputError(
+            f"{folder} holds files that are not a run of siftem: choose another output folder"
+        )
+    return folder
+
+
+@contextmanager
+def whole_folder(folder: str | Path) -> Iterator[Path]:
+    """Give a temporary folder that takes the place of ``folder`` when all went well.
+
+    An earlier run in ``folder`` is replaced as a whole; when anything fails it stays as it
+    was, and nothing half-written is left.
+    """
+    folder = check_destination(folder).absolute()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    token = uuid.uuid4().hex[:8]
+    draft = folder.parent / f".{folder.name}.{token}.draft"
+    old = folder.parent / f".{folder.name}.{token}.old"
+    try:
+        draft.mkdir()
+        yield draft
+        if folder.exists():
+            os.replace(folder, old)
+        os.replace(draft, folder)
+    except OSError as error:
+        if old.exists() and not folder.exists():
+            os.replace(old, folder)
+        raise SiftemError(f"cannot write {folder}: {error.strerror or error}") from None
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+        if folder.exists():
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def write_data(result: RunResult, folder: Path) -> None:
+    """Write summary, recipe, spectra, maps and regions of a run.
+
+    Parameters
+    ----------
+    result : RunResult
+    folder : Path
+        Exists and is empty.
+    """
+    (folder / MARK).write_text(summary_text(result), encoding="utf-8")
+    (folder / "recipe.yaml").write_text(result.recipe.to_yaml(), encoding="utf-8")
+    si = result.spectrum_image
+    spectra = folder / "spectra"
+    spectra.mkdir()
+    for name, spectrum in result.pure.items():
+        write_emsa(spectra / f"{file_name(name)}.msa", spectrum, si.acquisition)
+    for name, spectrum in result.spectra.items():
+        if name not in result.pure:
+            write_emsa(spectra / f"{file_name(name)}.msa", spectrum, si.acquisition)
+    write_maps(
+        folder / "maps.hspy", result.factors.maps, result.factors.spectra, result.factors.names, si
+    )
+    regions = result.segmentation.regions
+    every = {f"mask {g}": regions.mask(g).mask for g in regions.names}
+    every.update({name: region.mask for name, region in regions.as_dict().items()})
+    write_regions(folder / "regions.tif", every, si.pixel_size)
+
+
+def file_name(name: str) -> str:
+    """Turn the name of a phase into a file name: letters, digits, ``-``, ``_`` and ``.``."""
+    safe = re.sub(r"[^\w.-]+", "_", name).strip("._")
+    return safe or "spectrum"

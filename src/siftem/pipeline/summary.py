@@ -1,0 +1,224 @@
+"""The numbers of a run as plain data, with units in the keys: ``summary.json``.
+
+Numbers are rounded to six significant digits, so that the file is the same, byte for byte,
+whenever the results agree to rounding. Time and memory are kept apart (``resources.json``),
+because they differ from run to run.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+
+from siftem import __version__
+from siftem.pipeline.results import LineGain, RunResult
+from siftem.pipeline.spectra import mixture_name
+from siftem.quantify.composition import Composition
+
+#: Version of the keys below.
+SUMMARY_SCHEMA = 1
+_DIGITS = 6
+
+
+def summarize(result: RunResult) -> dict[str, Any]:
+    """Return the summary of a run as plain data; see ``docs/summary.md`` for its keys."""
+    si = result.spectrum_image
+    regions = result.segmentation.regions
+    calibration = result.calibration
+    data = {
+        "schema": SUMMARY_SCHEMA,
+        "siftem": __version__,
+        "title": result.recipe.title or si.title,
+        "input": {
+            "shape_pixels": list(si.shape),
+            "channels": si.n_channels,
+            "energy_first_keV": si.axis.to_kev().centers[0],
+            "energy_last_keV": si.axis.to_kev().centers[-1],
+            "counts": si.total,
+            "counts_per_pixel": si.total / si.n_pixels,
+            "nonzero_percent": 100 * si.density,
+            "pixel_size_nm": list(si.pixel_size) if si.pixel_size else None,
+            "beam_energy_keV": si.acquisition.beam_energy,
+            "take_off_angle_deg": si.acquisition.take_off_angle,
+        },
+        "decomposition": {
+            "components": list(result.factors.names),
+            "counts_percent": {
+                name: 100 * float(m.sum()) / si.total
+                for name, m in zip(result.factors.names, result.factors.maps, strict=True)
+            },
+            "poisson_deviance": result.factors.deviance,
+            "sweeps": result.factors.n_iter,
+            "converged": result.factors.converged,
+        },
+        "regions": {
+            name: {"pixels": n, "percent_of_map": 100 * n / si.n_pixels}
+            for name, n in regions.pixel_counts().items()
+        },
+        "matrix": result.matrix,
+        "phases": {name: _phase(result, name) for name in result.pure},
+        "mixtures": {
+            mixture_name(g, result.matrix): _composition(
+                result.compositions[mixture_name(g, result.matrix)], result.recipe.quantify.ratios
+            )
+            for g in result.grains
+            if mixture_name(g, result.matrix) in result.compositions
+        },
+        "line_gains": {gain.line: _gain(gain) for gain in result.gains},
+        "confined_rectangles": [_box(r.mask) for r in result.rectangles],
+        "energy_calibration": None
+        if calibration is None
+        else {
+            "shift_eV": 1e3 * calibration.shift,
+            "gain_relative": calibration.gain,
+            "resolution_MnKa_eV": calibration.resolution,
+            "collection_depth_nm": calibration.collection_depth,
+        },
+        "truth": _truth(result),
+        "warnings": list(result.warnings),
+    }
+    return rounded(data)
+
+
+def summary_text(result: RunResult) -> str:
+    """Return ``summary.json`` as text."""
+    return json.dumps(summarize(result), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def rounded(value: Any) -> Any:
+    """Round all numbers in plain data to six significant digits; NaN and infinity become None."""
+    if isinstance(value, dict):
+        return {str(k): rounded(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [rounded(v) for v in value]
+    if isinstance(value, (bool, np.bool_)):
+        return bool(value)
+    if isinstance(value, (int, np.integer)):
+        return int(value)
+    if isinstance(value, (float, np.floating)):
+        if not np.isfinite(value):
+            return None
+        short = float(f"{float(value):.{_DIGITS}g}")
+        return int(short) if short.is_integer() and abs(short) < 1e15 else short
+    return value
+
+
+def _phase(result: RunResult, name: str) -> dict[str, Any]:
+    spectrum = result.pure[name]
+    data: dict[str, Any] = {
+        "role": "matrix" if name == result.matrix else "grain",
+        "pixels": spectrum.n_pixels,
+        "counts": float(spectrum.values.sum()),
+    }
+    scaled = result.scale_of(name)
+    if scaled is not None:
+        matrix = result.pure[result.matrix]
+        share = scaled.scale * matrix.values.sum() / scaled.counts.sum()
+        data["subtraction"] = {
+            "anchor": scaled.anchor,
+            "scale": scaled.scale,
+            "scale_sigma": scaled.scale_sigma,
+            "matrix_counts_percent_of_mixture": 100 * float(share),
+            "anchor_conflict_sigma": scaled.conflict,
+        }
+    if name in result.compositions:
+        data.update(_composition(result.compositions[name], result.recipe.quantify.ratios))
+    return data
+
+
+def _composition(c: Composition, ratios: tuple[str, ...]) -> dict[str, Any]:
+    at = 100 * c.atomic_fractions
+    at_sigma = 100 * np.sqrt(np.diag(c.atomic_covariance))
+    at_systematic = 100 * np.sqrt(np.diag(c.atomic_systematic))
+    elements = {}
+    for i, element in enumerate(c.elements):
+        elements[element] = {
+            "wt_percent": 100 * c.weight_fractions[i],
+            "wt_sigma": 100 * c.sigma[i],
+            "wt_systematic": 100 * c.systematic_sigma[i],
+            "at_percent": at[i],
+            "at_sigma": at_sigma[i],
+            "at_systematic": at_systematic[i],
+            "found": bool(c.found[i]),
+            "critical_level_wt_percent": 100 * c.critical_levels[i],
+            "detection_limit_wt_percent": 100 * c.detection_limits[i],
+            "line_family": c.families[i],
+            "k_factor_family_by_weight": c.k.values[i],
+            "k_factor_source": c.k.source[i],
+            "k_factor_relative_sigma": c.k.relative_sigma[i],
+            "absorption_factor": c.absorption[i],
+        }
+    usable = [r for r in ratios if _has_all(r, c)]
+    return {
+        "elements": elements,
+        "oxides_wt_percent": {
+            name: {"value": q.value, "sigma": q.sigma} for name, q in c.oxides().items()
+        },
+        "atomic_ratios": {
+            r: {
+                "value": c.ratio(r).value,
+                "sigma": c.ratio(r).sigma,
+                "systematic": c.ratio_systematic(r),
+            }
+            for r in usable
+        },
+        "film": None
+        if c.film is None
+        else {
+            "thickness_nm": c.film.thickness,
+            "density_g_cm3": c.film.density,
+            "take_off_angle_deg": c.film.take_off_angle,
+        },
+        "reduced_deviance": c.fit.reduced_deviance,
+        "not_in_range": list(c.fit.dropped),
+    }
+
+
+def _has_all(ratio: str, c: Composition) -> bool:
+    try:
+        c.ratio(ratio)
+    except ValueError:
+        return False
+    return True
+
+
+def _gain(gain: LineGain) -> dict[str, Any]:
+    return {
+        "signal_to_noise_whole": gain.whole,
+        "signal_to_noise_rectangle": gain.rectangle,
+        "gain": gain.gain,
+        "gain_at_equal_signal": gain.gain_at_equal_signal,
+        "area_ratio": gain.area_ratio,
+        "square_root_of_area_ratio": gain.area_ratio**0.5,
+        "signal_whole_counts": gain.signal_whole,
+        "noise_whole_counts": gain.noise_whole,
+        "signals_rectangles_counts": list(gain.signals_rectangles),
+        "noise_rectangle_counts": gain.noise_rectangle,
+    }
+
+
+def _box(mask: np.ndarray) -> dict[str, int]:
+    ys, xs = np.nonzero(mask)
+    return {
+        "y": int(ys.min()),
+        "x": int(xs.min()),
+        "height": int(np.ptp(ys)) + 1,
+        "width": int(np.ptp(xs)) + 1,
+    }
+
+
+def _truth(result: RunResult) -> dict[str, Any] | None:
+    truth = result.truth
+    if truth is None:
+        return None
+    return {
+        "grain_is_there_from_thickness_share": truth.threshold,
+        "intersection_over_union": dict(truth.overlap),
+        "spectral_angle_deg": dict(truth.angles),
+        "wt_percent": {
+            name: {e: 100 * w for e, w in fractions.items()}
+            for name, fractions in truth.weight_fractions.items()
+        },
+    }

@@ -1,0 +1,62 @@
+"""Everything a run leaves behind, in one folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from siftem.pipeline.results import RunResult
+from siftem.pipeline.store import whole_folder, write_data
+from siftem.progress import Progress, silent
+from siftem.report.html import render_report
+from siftem.report.pictures import draw_figures
+
+
+def write_results(
+    result: RunResult,
+    folder: str | Path,
+    *,
+    resources: Mapping[str, float] | None = None,
+    progress: Progress = silent,
+) -> Path:
+    """Write report, figures, summary, recipe, spectra, maps and regions of a run.
+
+    The folder appears whole or not at all; an earlier run in it is replaced.
+
+    Parameters
+    ----------
+    result : RunResult
+    folder : path-like
+        New, empty, or of an earlier run.
+    resources : mapping of str to float, optional
+        What the run took ("seconds", "peak_memory_MB"); written to ``resources.json`` and
+        into the report.
+    progress : Progress
+        Called with "report".
+
+    Returns
+    -------
+    Path
+        The folder.
+
+    Raises
+    ------
+    SiftemError
+        When it cannot be written.
+    """
+    with whole_folder(folder) as draft:
+        progress("report", 0.0)
+        write_data(result, draft)
+        progress("report", 0.3)
+        figures = draw_figures(result)
+        for name, picture in figures.items():
+            (draft / f"{name}.png").write_bytes(picture)
+        progress("report", 0.8)
+        html = render_report(result, figures=figures, resources=resources)
+        (draft / "report.html").write_text(html, encoding="utf-8")
+        if resources is not None:
+            text = json.dumps(dict(resources), indent=1) + "\n"
+            (draft / "resources.json").write_text(text, encoding="utf-8")
+        progress("report", 1.0)
+    return Path(folder)

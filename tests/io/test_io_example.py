@@ -1,0 +1,137 @@
+import hashlib
+import io
+import subprocess
+import sys
+import tarfile
+
+import pytest
+
+from siftem.errors import InputError, ReadError
+from siftem.io import example
+
+MEMBER = f"espm-1.1.1/generated_datasets/{example.FILE_NAME}"
+CONTENT = b"stands for the map"
+
+
+@pytest.fixture(autouse=True)
+def own_folders(tmp_path, monkeypatch):
+    monkeypatch.setattr(example, "cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.delenv(example.FOLDER_VARIABLE, raising=False)
+    monkeypatch.setattr(example, "SHA256", hashlib.sha256(CONTENT).hexdigest())
+
+
+def archive(path, members):
+    with tarfile.open(path, "w:gz") as file:
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            file.addfile(info, io.BytesIO(content))
+    return path
+
+
+@pytest.fixture
+def fake_pip(monkeypatch):
+    """Answer as pip would, with the given members in the archive."""
+    commands = []
+
+    def install(members=None, *, stderr="", returncode=0):
+        def run(command, **options):
+            commands.append(command)
+            if members is not None:
+                from pathlib import Path
+
+                folder = Path(command[command.index("--dest") + 1])
+                archive(folder / "espm-1.1.1.tar.gz", members)
+            return subprocess.CompletedProcess(command, returncode, "", stderr)
+
+        monkeypatch.setattr(example.subprocess, "run", run)
+        return commands
+
+    return install
+
+
+def test_fetch_takes_only_the_map_and_only_once(tmp_path, fake_pip):
+    commands = fake_pip({"espm-1.1.1/setup.py": b"no", "../evil": b"no", MEMBER: CONTENT})
+    assert example.example_path() is None
+    found = example.fetch_71gpa()
+    assert found == tmp_path / "cache" / example.FILE_NAME
+    assert found.read_bytes() == CONTENT
+    assert [p.name for p in (tmp_path / "cache").iterdir()] == [example.FILE_NAME]
+    assert not list(tmp_path.rglob("evil"))
+    assert example.fetch_71gpa() == found == example.example_path()
+    assert len(commands) == 1
+    assert commands[0][:4] == [sys.executable, "-m", "pip", "download"]
+    assert "--no-deps" in commands[0]
+    assert not any("://" in part for part in commands[0])
+
+
+def test_a_copy_where_the_user_wants_it(tmp_path, fake_pip):
+    fake_pip({MEMBER: CONTENT})
+    assert example.fetch_71gpa(tmp_path / "mine.hspy").read_bytes() == CONTENT
+    (tmp_path / "folder").mkdir()
+    copy = example.fetch_71gpa(tmp_path / "folder")
+    assert copy == tmp_path / "folder" / example.FILE_NAME
+    with pytest.raises(InputError, match="does not exist"):
+        example.fetch_71gpa(tmp_path / "no" / "mine.hspy")
+
+
+@pytest.mark.parametrize(
+    ("members", "match"),
+    [
+        ({MEMBER: b"something else"}, "hash differs"),
+        ({f"other/{example.FILE_NAME}": CONTENT}, "does not hold"),
+    ],
+)
+def test_the_wrong_archive_leaves_nothing_behind(tmp_path, fake_pip, members, match):
+    fake_pip(members)
+    with pytest.raises(ReadError, match=match):
+        example.fetch_71gpa()
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_a_damaged_archive(tmp_path):
+    whole = archive(tmp_path / "whole.tar.gz", {MEMBER: CONTENT * 1000}).read_bytes()
+    for number, content in enumerate((whole[: len(whole) // 2], b"not an archive")):
+        path = tmp_path / f"{number}.tar.gz"
+        path.write_bytes(content)
+        with pytest.raises(ReadError, match="damaged"):
+            example.extract_map(path, tmp_path / "out")
+
+
+def test_a_link_in_place_of_the_map_is_not_followed(tmp_path):
+    with tarfile.open(tmp_path / "a.tar.gz", "w:gz") as file:
+        info = tarfile.TarInfo(MEMBER)
+        info.type, info.linkname = tarfile.SYMTYPE, "/etc/hostname"
+        file.addfile(info)
+    with pytest.raises(ReadError, match="does not hold"):
+        example.extract_map(tmp_path / "a.tar.gz", tmp_path / "out")
+
+
+def test_offline_or_without_pip(fake_pip):
+    reason = "WARNING: Retrying\nERROR: No matching distribution found for espm==1.1.1\n"
+    fake_pip(stderr=reason, returncode=1)
+    with pytest.raises(ReadError, match=r"are you online\? .*SIFTEM_DATA.*No matching") as caught:
+        example.fetch_71gpa()
+    assert "\n" not in str(caught.value)
+    fake_pip(stderr="/usr/bin/python: No module named pip", returncode=1)
+    with pytest.raises(ReadError, match="needs pip"):
+        example.fetch_71gpa()
+
+
+def test_a_download_that_hangs(monkeypatch):
+    def run(command, **options):
+        raise subprocess.TimeoutExpired(command, options["timeout"])
+
+    monkeypatch.setattr(example.subprocess, "run", run)
+    with pytest.raises(ReadError, match="took too long"):
+        example.fetch_71gpa()
+
+
+def test_the_folder_variable_comes_first_and_is_checked(tmp_path, monkeypatch):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    monkeypatch.setenv(example.FOLDER_VARIABLE, str(folder))
+    (folder / example.FILE_NAME).write_bytes(b"another file")
+    assert example.example_path() is None
+    (folder / example.FILE_NAME).write_bytes(CONTENT)
+    assert example.example_path() == folder / example.FILE_NAME

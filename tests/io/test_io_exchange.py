@@ -1,0 +1,127 @@
+import numpy as np
+import pytest
+
+import siftem
+from siftem.errors import InputError, ReadError
+from siftem.io.exchange import read_emsa, write_csv, write_emsa
+
+
+@pytest.fixture
+def spectrum():
+    return siftem.Spectrum(
+        np.array([1.0, 2.5, -3.25, 1e6, 0.0, 1 / 3]),
+        siftem.EnergyAxis(-0.47195, 0.01, 6),
+        variance=np.array([1.0, 4.0, 9.0, 1e6, 0.0, 0.25]),
+        modes=np.array([[0.0, 0.0, 4.0, 0.0, 0.0, 0.0]]),
+        name="Ca-Pv",
+        acquisition=siftem.Acquisition(200.0, 22.0, 130.0, 12.5, 0.3),
+    )
+
+
+def test_emsa_round_trip_is_exact(tmp_path, spectrum):
+    write_emsa(tmp_path / "a.msa", spectrum)
+    found = read_emsa(tmp_path / "a.msa")
+    np.testing.assert_array_equal(found.values, spectrum.values)
+    assert found.axis == spectrum.axis
+    assert found.name == "Ca-Pv"
+    expected = siftem.Acquisition(200.0, pytest.approx(22.0), None, 12.5, 0.3)
+    assert found.acquisition == expected
+
+
+def test_hyperspy_reads_what_we_write(tmp_path, spectrum):
+    import hyperspy.api as hs
+
+    write_emsa(tmp_path / "a.msa", spectrum)
+    signal = hs.load(tmp_path / "a.msa")
+    np.testing.assert_allclose(signal.data, spectrum.values, rtol=1e-6)
+    axis = signal.axes_manager[0]
+    assert (axis.offset, axis.scale, axis.units) == (-0.47195, 0.01, "keV")
+    assert signal.metadata.Signal.signal_type == "EDS_TEM"
+    assert signal.metadata.General.title == "Ca-Pv"
+    tem = signal.metadata.Acquisition_instrument.TEM
+    assert (tem.beam_energy, tem.beam_current) == (200.0, 0.3)
+    assert (tem.Detector.EDS.elevation_angle, tem.Detector.EDS.live_time) == (22.0, 12.5)
+
+
+@pytest.mark.parametrize("layout", ["Y", "XY"])
+def test_we_read_what_hyperspy_writes(tmp_path, make_signal, layout):
+    values = np.array([3.0, 0.0, 1e5, 7.5])
+    signal = make_signal(values, energy=(100.0, 0.5, "eV"), signal_type="EELS", title="edge")
+    signal.save(tmp_path / "a.msa", format=layout)
+    found = read_emsa(tmp_path / "a.msa")
+    np.testing.assert_allclose(found.values, values)
+    assert (found.axis.offset, found.axis.scale, found.axis.unit) == (100.0, 0.5, "eV")
+    assert found.name == "edge"
+
+
+def test_a_hand_written_file(tmp_path):
+    """Units in the keys, several values a line, high to low energies."""
+    (tmp_path / "a.msa").write_text(
+        "#FORMAT      : EMSA/MAS Spectral Data File\n#VERSION     : 1.0\n#TITLE       : x\n"
+        "#NPOINTS     : 4.\n#NCOLUMNS    : 3.\n#XUNITS      : eV\n#YUNITS      : Intensity\n"
+        "#DATATYPE    : Y\n#XPERCHAN    : -10.0\n#OFFSET      : 90.0\n#BEAMKV   -kV: 300.0\n"
+        "#ELEVANGLE-dg: 18.0\n#XTILTSTGE-dg: 10.0\n"
+        "#SPECTRUM    : Spectral Data Starts Here\n1., 2., 3.,\n4.0\n#ENDOFDATA   :\n"
+    )
+    found = read_emsa(tmp_path / "a.msa")
+    assert found.values.tolist() == [4.0, 3.0, 2.0, 1.0]
+    assert found.axis == siftem.EnergyAxis(60.0, 10.0, 4, "eV")
+    assert found.acquisition.beam_energy == 300.0
+    assert found.acquisition.take_off_angle == pytest.approx(28.0)
+
+
+def test_a_long_title_with_line_breaks_stays_one_line(tmp_path, spectrum):
+    from dataclasses import replace
+
+    write_emsa(tmp_path / "a.msa", replace(spectrum, name="Ca\u2013Pv\n#NPOINTS : 1\n" + "x" * 99))
+    found = read_emsa(tmp_path / "a.msa")
+    assert len(found.values) == 6
+    assert len(found.name) == 64
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "match"),
+    [
+        ("EMSA/MAS Spectral", "Something", "not an EMSA"),
+        ("#NPOINTS     : 6", "#NPOINTS     : 9", "promises 9 channels and holds 6"),
+        ("#XPERCHAN    : 0.01", "#XPERCHAN    : wide", "lacks a usable"),
+        ("#OFFSET", "#OFFSIDE", "lacks a usable"),
+        ("#XUNITS      : keV", "#XUNITS      : nm", "energies are in nm"),
+        ("#XPERCHAN    : 0.01", "#XPERCHAN    : 0", "positive channel width"),
+        ("1000000", "nothing", "promises 6 channels and holds 5"),
+    ],
+)
+def test_damaged_emsa(tmp_path, spectrum, old, new, match):
+    path = tmp_path / "a.msa"
+    write_emsa(path, spectrum)
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+    with pytest.raises(ReadError, match=match):
+        read_emsa(path)
+
+
+def test_emsa_cut_short_missing_or_binary(tmp_path, spectrum):
+    path = tmp_path / "a.msa"
+    write_emsa(path, spectrum)
+    path.write_text(path.read_text()[:-40])
+    with pytest.raises(ReadError, match="cut short"):
+        read_emsa(path)
+    with pytest.raises(ReadError, match="no such file"):
+        read_emsa(tmp_path / "b.msa")
+    path.write_bytes(bytes(range(256)) * 10)
+    with pytest.raises(ReadError, match="not an EMSA"):
+        read_emsa(path)
+
+
+def test_csv(tmp_path, spectrum):
+    write_csv(tmp_path / "a.csv", spectrum)
+    header, *rows = (tmp_path / "a.csv").read_text().splitlines()
+    assert header == "energy_keV,counts,standard_deviation"
+    table = np.array([[float(v) for v in row.split(",")] for row in rows])
+    np.testing.assert_allclose(table[:, 0], spectrum.axis.centers, atol=1e-12)
+    np.testing.assert_array_equal(table[:, 1], spectrum.values)
+    # Common modes count: sqrt(9 + 4^2) = 5.
+    np.testing.assert_allclose(table[:, 2], [1, 2, 5, 1e3, 0, 0.5])
+    with pytest.raises(InputError, match="does not exist"):
+        write_csv(tmp_path / "no" / "a.csv", spectrum)

@@ -1,0 +1,160 @@
+"""Files that nobody should trust: each gives one sentence, quickly, in little memory."""
+
+import os
+import struct
+import tracemalloc
+
+import h5py
+import numpy as np
+import pytest
+
+import siftem
+from siftem.errors import ReadError
+from siftem.io.file_headers import is_absurd
+from siftem.io.vendor_files import checked_path, stored_bytes
+
+
+def refused(path, match):
+    for read in (siftem.load, siftem.io.contents.list_signals):
+        with pytest.raises(ReadError, match=match) as caught:
+            read(path)
+        assert "\n" not in str(caught.value)
+        assert len(str(caught.value)) < 400
+
+
+@pytest.fixture(autouse=True)
+def contents_imported():
+    import siftem.io.contents  # noqa: F401
+
+
+def test_missing_folder_and_empty(tmp_path):
+    refused(tmp_path / "nothing.hspy", "there is no such file")
+    refused(tmp_path, "it is a folder")
+    (tmp_path / "empty.hspy").touch()
+    refused(tmp_path / "empty.hspy", "the file is empty")
+    refused("\0", "cannot read")
+    with pytest.raises(siftem.InputError, match="file name, got int"):
+        siftem.load(3)
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="needs an ordinary user")
+def test_no_permission(tmp_path):
+    path = tmp_path / "locked.hspy"
+    path.write_bytes(b"x")
+    path.chmod(0)
+    refused(path, "cannot read")
+
+
+def test_unknown_endings(tmp_path):
+    for name, match in (("a.txt", r"ending in '\.txt'"), ("noending", "without an ending")):
+        (tmp_path / name).write_text("hello")
+        refused(tmp_path / name, match)
+
+
+@pytest.mark.parametrize(
+    "ending",
+    ["hspy", "bcf", "emd", "pts", "asw", "dm3", "dm4", "rpl", "h5", "hdf5", "ser", "emi",
+     "spd", "tif", "png", "npy", "nxs", "zspy"],
+)  # fmt: skip
+@pytest.mark.parametrize("content", [b"hello, this is text\n" * 100, bytes(4096)])
+def test_wrong_magic(tmp_path, ending, content):
+    path = tmp_path / f"wrong.{ending}"
+    path.write_bytes(content)
+    refused(path, "cannot read|holds no spectrum image")
+
+
+@pytest.mark.parametrize("fraction", [0.05, 0.5, 0.99])
+def test_truncated_hspy(tmp_path, make_signal, counts, fraction):
+    path = tmp_path / "cut.hspy"
+    make_signal(counts).save(path)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * fraction)])
+    refused(path, "damaged or incomplete")
+
+
+def test_damaged_chunk_is_met_while_reading(tmp_path, make_signal, counts):
+    path = tmp_path / "map.hspy"
+    make_signal(counts).save(path)
+    with h5py.File(path) as file:
+        stored = file["Experiments/EDS/data"].id.get_chunk_info(0)
+    with path.open("r+b") as stream:
+        stream.seek(stored.byte_offset + stored.size // 2)
+        stream.write(os.urandom(stored.size // 4))
+    with pytest.raises(ReadError, match=r"map\.hspy: the map cannot be read, the file is damaged"):
+        siftem.load(path)
+
+
+@pytest.mark.parametrize(
+    ("shape", "chunks"),
+    [
+        ((100_000, 100_000, 4096), (1, 1, 4096)),
+        ((10**6, 10**6, 4096), None),
+        ((1, 1, 10**10), None),
+        ((30_000, 30_000, 1), (100, 100, 1)),
+        ((20, 20, 10**6), (20, 20, 100)),
+    ],
+)
+def test_absurd_shapes(tmp_path, make_signal, shape, chunks):
+    path = tmp_path / "absurd.hspy"
+    make_signal(np.ones((1, 1, 2), np.uint8)).save(path)
+    with h5py.File(path, "a") as file:
+        group = file["Experiments/EDS"]
+        del group["data"]
+        group.create_dataset("data", shape=shape, dtype="u1", chunks=chunks)
+        for number, size in enumerate(shape):
+            group[f"axis-{number}"].attrs["size"] = size
+    resource = pytest.importorskip("resource")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(ReadError, match=r"claims .* in a file of .* MB"):
+        siftem.load(path)
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    assert grown < 300 * 1024  # kB
+
+
+def test_a_hollow_map_is_read_in_blocks(tmp_path, make_signal):
+    """A believable shape with nothing in it: no dense cube of its 400 MB."""
+    path = tmp_path / "hollow.hspy"
+    make_signal(np.ones((1, 1, 2), np.uint8)).save(path)
+    with h5py.File(path, "a") as file:
+        group = file["Experiments/EDS"]
+        del group["data"]
+        group.create_dataset("data", shape=(200, 500, 1000), dtype="f4", chunks=(200, 500, 1000))
+        for number, size in enumerate((200, 500, 1000)):
+            group[f"axis-{number}"].attrs["size"] = size
+    tracemalloc.start()
+    with pytest.raises(ReadError, match="no counts at all"):
+        siftem.load(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 200e6
+
+
+def test_ripple_header_that_promises_more_than_the_raw_file(tmp_path, make_signal, counts):
+    path = tmp_path / "map.rpl"
+    make_signal(counts).save(path)
+    raw = path.with_suffix(".raw")
+    raw.write_bytes(raw.read_bytes()[:-100])
+    refused_reading = pytest.raises(ReadError, match=r"map\.rpl")
+    with refused_reading:
+        siftem.load(path)
+
+
+def test_a_jeol_stream_that_is_cut_short(tmp_path):
+    path = tmp_path / "map.pts"
+    header = struct.pack("<I8s6I", 304, b"PTTDFILE", 0, 0, 305, 100, 32768, 100_000)
+    path.write_bytes(header + bytes(50_000))
+    refused(path, "cut short, 50036 of 100000 bytes")
+
+
+def test_size_of_a_file_counts_its_companions(tmp_path):
+    for name, size in (("a.rpl", 10), ("a.raw", 1000), ("b.raw", 5000)):
+        (tmp_path / name).write_bytes(bytes(size))
+    assert stored_bytes(tmp_path / "a.rpl") == 1010
+    assert checked_path(tmp_path / "a.rpl") == tmp_path / "a.rpl"
+
+
+def test_what_counts_as_absurd():
+    million = 10**6
+    assert not is_absurd(1024 * 1024 * 4096, 2 * million)  # one byte in 20,000 is there
+    assert is_absurd(1024 * 1024 * 4096, million // 10)
+    assert not is_absurd(201 * 201 * 2048, 1)
