@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,8 +27,6 @@ def map_71gpa() -> Path:
 @pytest.fixture(scope="session")
 def vendor_file() -> Callable[[str], Path]:
     """Find a small vendor file by name in SIFTEM_DATA or ../shared/data."""
-    import os
-
     folders = [SHARED_DATA]
     if os.environ.get("SIFTEM_DATA"):
         folders.insert(0, Path(os.environ["SIFTEM_DATA"]))

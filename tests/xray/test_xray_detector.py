@@ -79,11 +79,15 @@ def test_continuum_terms():
     assert terms.shape == (3, 8)
     assert (terms >= 0).all()
     assert (terms[:, [0, 1, 6, 7]] == 0).all()
-    assert 0.05 < terms[:, 2:6].max() < 10
-    # Kramers: (E0 - E)/E, and each further term one power of E more.
+    assert terms[:, 3] == pytest.approx(199 / 200)
+    # Kramers: (E0 - E)/E; the second term is steeper by 1/E, the third flatter by E.
     assert terms[0, 3] / terms[0, 4] == pytest.approx((199 / 1) / (195 / 5))
-    assert terms[1, 2:6] / terms[0, 2:6] == pytest.approx(energy[2:6] / 5)
-    assert terms[2, 2:6] / terms[1, 2:6] == pytest.approx(energy[2:6] / 5)
+    assert terms[1, 2:6] / terms[0, 2:6] == pytest.approx(1 / energy[2:6])
+    assert terms[2, 2:6] / terms[0, 2:6] == pytest.approx(energy[2:6])
+    more = continuum_terms(energy, 200.0, n_terms=5)
+    assert more[:3] == pytest.approx(terms)
+    assert more[3, 2:6] / terms[0, 2:6] == pytest.approx(energy[2:6] ** 2)
+    assert more[4, 2:6] / terms[0, 2:6] == pytest.approx(energy[2:6] ** 3)
 
 
 def test_bad_continuum():

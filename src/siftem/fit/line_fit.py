@@ -337,7 +337,7 @@ def _at(offsets: np.ndarray, nominal: float) -> Calibration:
 def _calibration_slopes(
     model: SpectrumModel, axis: EnergyAxis, calibration: Calibration, amplitudes: np.ndarray
 ) -> np.ndarray:
-    """Change of the expected counts with shift, gain, collection depth and relative resolution; (channels, 4)."""
+    """Change of the expected counts with the parameters of the calibration; (channels, 4)."""
     columns = []
     nominal = calibration.resolution
     for i, h in enumerate(_STEP):
@@ -347,8 +347,8 @@ def _calibration_slopes(
         # A depth below zero is cut to zero: divide by the distance that is left.
         low, high = (_at(o, nominal) for o in offsets)
         distance = _offsets(high, nominal)[i] - _offsets(low, nominal)[i]
-        change = model.line_columns(axis, high) - model.line_columns(axis, low)
-        columns.append(change @ amplitudes / distance)
+        change = model.line_sum(axis, high, amplitudes) - model.line_sum(axis, low, amplitudes)
+        columns.append(change / distance)
     return np.stack(columns, axis=1)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from siftem.energy_axis import EnergyAxis
 from siftem.xray.continuum import continuum_terms
 from siftem.xray.detector import Detector
 from siftem.xray.lines import LineFamily
-from siftem.xray.profiles import family_profile
+from siftem.xray.profiles import DetectedLines, detected_lines, line_profiles
 
 #: Share of the emitted photons that leave the film, as a function of energies in keV.
 Absorption = Callable[[np.ndarray], np.ndarray]
@@ -79,23 +80,37 @@ class SpectrumModel:
 
     def line_columns(self, axis: EnergyAxis, calibration: Calibration) -> np.ndarray:
         """Columns of the families on a nominal axis; (channels, families)."""
-        true = calibration.true_axis(axis)
-        detector = self._as_calibrated(calibration)
-        if not self.families:
-            return np.zeros((axis.size, 0))
-        return np.stack(
-            [family_profile(f, true, detector, absorption=self.absorption) for f in self.families],
-            axis=1,
+        return line_profiles(
+            self._lines, calibration.true_axis(axis), self._as_calibrated(calibration)
         )
+
+    def line_sum(
+        self, axis: EnergyAxis, calibration: Calibration, amplitudes: np.ndarray
+    ) -> np.ndarray:
+        """Sum of the families with these amplitudes (families,); (channels,)."""
+        return line_profiles(
+            self._lines.weighted(amplitudes),
+            calibration.true_axis(axis),
+            self._as_calibrated(calibration),
+        )[:, 0]
 
     def continuum_columns(self, axis: EnergyAxis, calibration: Calibration) -> np.ndarray:
         """Columns of the continuum on a nominal axis; (channels, terms)."""
-        energies = calibration.true_axis(axis).centers
-        seen = self.detector.efficiency(np.maximum(energies, 1e-3))
+        # Attenuation is looked up at the nominal energies, always the same ones, and moved:
+        # this blurs an absorption edge by a channel, far less than the detector does.
+        nominal = axis.to_kev().centers
+        positive = np.maximum(nominal, 1e-3)
+        seen = self.detector.efficiency(positive)
         if self.absorption is not None:
-            seen = seen * self.absorption(np.maximum(energies, 1e-3))
+            seen = seen * self.absorption(positive)
+        energies = calibration.true_axis(axis).centers
+        seen = np.interp(energies, nominal, seen)
         terms = continuum_terms(energies, self.beam_energy, n_terms=self.n_continuum)
         return (terms * seen).T
+
+    @cached_property
+    def _lines(self) -> DetectedLines:
+        return detected_lines(self.families, self.detector, absorption=self.absorption)
 
     def _as_calibrated(self, calibration: Calibration) -> Detector:
         return replace(

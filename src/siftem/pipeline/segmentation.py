@@ -69,12 +69,16 @@ def segment(
                 f"(it is {recipe.segment.smoothness:g}) or paint traces"
             )
     progress("segment", 1.0)
+    # Faint rims of grains belong to neither the pure matrix nor another grain's mixture.
+    rims = np.zeros(si.shape, bool)
+    for g, grain in enumerate(grains):
+        rims |= shares.touched[g] & ~masks[grain]
     regions = Regions(
         si.shape,
         matrix=matrix,
         masks=masks,
         margin=recipe.segment.margin,
-        excluded=shares.vacuum,
+        excluded=shares.vacuum | rims,
     )
     return Segmentation(
         regions=regions,
@@ -91,7 +95,7 @@ def _images(si: SpectrumImage, shares: GrainShares, grains: list[str]) -> dict[s
         grain: z.astype(np.float32)
         for grain, z in zip(grains, shares.significance, strict=True)
     }
-    images["counts"] = gaussian_filter(si.total_map(), shares.sigma).astype(np.float32)
+    images["counts"] = gaussian_filter(si.total_map(), float(shares.sigmas.mean())).astype(np.float32)
     return images
 
 

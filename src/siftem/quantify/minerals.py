@@ -8,7 +8,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from siftem.errors import InputError
+from siftem.xray.element_ratio import parse_ratio
 from siftem.xray.elements import atomic_weight
+
+__all__ = [
+    "VALENCES",
+    "Quantity",
+    "oxide_name",
+    "oxides_per_atom",
+    "parse_ratio",
+    "ratio",
+]
 
 #: Usual charge of each cation in minerals; iron is taken as Fe2+ and uranium as U4+.
 VALENCES = {
@@ -72,52 +82,6 @@ def ratio(
     value = numerator / denominator
     slope = (top - value * bottom) / denominator
     return Quantity(value, float(np.sqrt(max(slope @ covariance @ slope, 0.0))))
-
-
-def parse_ratio(text: str, elements: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Read a ratio such as "(Mg+Fe)/O" or "(Mg+Ca+Al/2)/(Si+Al/2)".
-
-    Parameters
-    ----------
-    text : str
-        Sums of elements, each with an optional divisor, on both sides of one slash that
-        stands between brackets or single elements.
-    elements : sequence of str
-        Elements of the composition.
-
-    Returns
-    -------
-    top, bottom : ndarray of shape (elements,)
-        Coefficients.
-    """
-    depth = 0
-    cuts = []
-    for i, letter in enumerate(text):
-        depth += (letter == "(") - (letter == ")")
-        if letter == "/" and depth == 0:
-            cuts.append(i)
-    if len(cuts) != 1 or depth != 0:
-        raise InputError(
-            f"a ratio must look like '(Mg+Fe)/O' or 'Mg/(Mg+Fe)', got {text!r}"
-        )
-    sides = (text[: cuts[0]], text[cuts[0] + 1 :])
-    return tuple(_coefficients(side, elements, text) for side in sides)  # type: ignore[return-value]
-
-
-def _coefficients(side: str, elements: Sequence[str], whole: str) -> np.ndarray:
-    out = np.zeros(len(elements))
-    for term in side.strip().strip("()").split("+"):
-        name, _, divisor = term.strip().partition("/")
-        if name not in elements:
-            raise InputError(
-                f"the ratio {whole!r} names {name or 'nothing'}, which is not among the elements "
-                f"{', '.join(elements)}"
-            )
-        try:
-            out[list(elements).index(name)] += 1.0 / float(divisor) if divisor else 1.0
-        except (ValueError, ZeroDivisionError):
-            raise InputError(f"the ratio {whole!r} has a bad divisor {divisor!r}") from None
-    return out
 
 
 def _valence(element: str) -> int:

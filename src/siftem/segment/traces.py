@@ -13,12 +13,21 @@ import warnings
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter, maximum_filter
 
 from siftem.errors import InputError, SiftemWarning
 
-#: A smoothing window holds about this many counts: shares then scatter by a few percent.
+#: A first smoothing window holds about this many counts.
 _COUNTS_IN_WINDOW = 4000.0
+#: Noise of a share that smoothing aims at: enough to see a grain of a fifth of the
+#: thickness, and no more blur of its border than that.
+_NOISE = 0.04
+#: Smoothing in pixels, at least and at most.
+_SIGMAS = (0.6, 4.0)
+#: A rim shows from this many standard deviations on, with twice the smoothing.
+_RIM, _RIM_SMOOTHING = 3.0, 2.0
+#: Share relative to the largest nearby: at least this inside a grain, at most that outside.
+_INSIDE, _OUTSIDE = 0.5, 0.3
 #: Pixels with fewer counts than this share of the typical one are vacuum or holes.
 _VACUUM_SHARE = 0.2
 
@@ -37,20 +46,36 @@ class GrainShares:
         Pixels with too few counts to say anything.
     matrix_ratio : ndarray of shape (k,)
         Mixing ratio of the components in the pure matrix.
-    sigma : float
-        Smoothing in pixels.
+    sigmas : ndarray of shape (grains,)
+        Smoothing of each grain's share in pixels.
+    touched : ndarray of bool, shape (grains, ny, nx)
+        Where a grain shows at all (three standard deviations) after stronger smoothing:
+        its faint rims, which are in no mask but not pure matrix either.
     """
 
     shares: np.ndarray
     noise: np.ndarray
     vacuum: np.ndarray
     matrix_ratio: np.ndarray
-    sigma: float
+    sigmas: np.ndarray
+    touched: np.ndarray
 
     @property
     def significance(self) -> np.ndarray:
         """Shares over their noise; (grains, ny, nx)."""
         return self.shares / self.noise[:, None, None]
+
+    @property
+    def relative(self) -> np.ndarray:
+        """Shares over the largest one nearby (within two smoothings); (grains, ny, nx).
+
+        About one inside a grain and a half at its border, whether it is thick or thin.
+        """
+        out = np.empty_like(self.shares)
+        for g, (share, sigma) in enumerate(zip(self.shares, self.sigmas, strict=True)):
+            size = 2 * int(np.ceil(2 * sigma + 1)) + 1
+            out[g] = share / np.maximum(maximum_filter(share, size=size), 1e-12)
+        return out
 
 
 def grain_shares(maps: np.ndarray, matrix: int, *, sigma: float | None = None) -> GrainShares:
@@ -66,7 +91,8 @@ def grain_shares(maps: np.ndarray, matrix: int, *, sigma: float | None = None) -
     matrix : int
         Which component is the matrix.
     sigma : float, optional
-        Gaussian smoothing in pixels; by default what gathers some 4000 counts, 0.7 to 4.
+        Gaussian smoothing in pixels. By default each grain's share gets what brings its
+        noise in the pure matrix to 0.04, between 0.6 and 4 pixels.
 
     Returns
     -------
@@ -84,9 +110,9 @@ def grain_shares(maps: np.ndarray, matrix: int, *, sigma: float | None = None) -
     if not total.max() > 0:
         raise InputError("the maps hold no counts: nothing to trace")
     typical = float(np.median(total[total > 0]))
-    if sigma is None:
-        sigma = float(np.clip(np.sqrt(_COUNTS_IN_WINDOW / (4 * np.pi * typical)), 0.7, 4.0))
-    smooth = np.array([gaussian_filter(m, sigma, mode="nearest") for m in maps])
+    window = float(np.clip(np.sqrt(_COUNTS_IN_WINDOW / (4 * np.pi * typical)), *_SIGMAS))
+    first = window if sigma is None else sigma
+    smooth = np.array([gaussian_filter(m, first, mode="nearest") for m in maps])
     level = smooth.sum(axis=0)
     vacuum = level < _VACUUM_SHARE * np.quantile(level, 0.75)
     ratios = (smooth / np.maximum(level, 1e-12))[:, ~vacuum]
@@ -97,13 +123,29 @@ def grain_shares(maps: np.ndarray, matrix: int, *, sigma: float | None = None) -
             "the component taken for the matrix is not what most pixels hold: name another "
             "phase as the matrix, mark it by other elements, or paint traces"
         )
-    slope = point / point[matrix]
     shares = np.zeros((len(grains), *total.shape))
+    noise = np.zeros(len(grains))
+    sigmas = np.full(len(grains), first)
+    touched = np.zeros(shares.shape, bool)
     for g, c in enumerate(grains):
-        shares[g] = (smooth[c] - slope[c] * smooth[matrix]) / np.maximum(level, 1e-12)
-    shares[:, vacuum] = 0.0
-    noise = np.array([_lower_spread(s[~vacuum]) for s in shares])
-    return GrainShares(shares, noise, vacuum, point, sigma)
+        raw = maps[c] - point[c] / point[matrix] * maps[matrix]
+        share = _smoothed_share(raw, total, first)
+        if sigma is None:
+            # White noise falls as 1 / sigma.
+            before = _lower_spread(share[~vacuum])
+            sigmas[g] = np.clip(first * before / _NOISE, *_SIGMAS)
+            share = _smoothed_share(raw, total, sigmas[g])
+        strong = _smoothed_share(raw, total, _RIM_SMOOTHING * sigmas[g])
+        touched[g] = (strong > _RIM * _lower_spread(strong[~vacuum])) & ~vacuum
+        share[vacuum] = 0.0
+        shares[g] = share
+        noise[g] = _lower_spread(share[~vacuum])
+    return GrainShares(shares, noise, vacuum, point, sigmas, touched)
+
+
+def _smoothed_share(part: np.ndarray, total: np.ndarray, sigma: float) -> np.ndarray:
+    level = gaussian_filter(total, sigma, mode="nearest")
+    return gaussian_filter(part, sigma, mode="nearest") / np.maximum(level, 1e-12)
 
 
 def certain_pixels(
@@ -116,13 +158,17 @@ def certain_pixels(
 ) -> np.ndarray:
     """Choose pixels that surely hold a grain phase, and pixels that surely don't.
 
+    A border pixel is neither: what is left between the two sets is for the classifier.
+
     Parameters
     ----------
     grains : GrainShares
     present : float
-        A grain is present where its share exceeds this many standard deviations.
+        A grain is present where its share exceeds this many standard deviations, and is at
+        least half the largest share nearby.
     absent : float
-        It is absent where its share is below this many.
+        It is absent where its share is below this many, or below 0.3 of the largest nearby:
+        on the outer slope of a blurred border.
     at_most : int
         Pixels of each class at the most, drawn at random.
     seed : int
@@ -141,9 +187,9 @@ def certain_pixels(
     rng = np.random.default_rng(seed)
     out = np.zeros(grains.shares.shape, np.int8)
     valid = ~grains.vacuum
-    for g, z in enumerate(grains.significance):
-        yes = (z > present) & valid
-        no = (z < absent) & valid
+    for g, (z, relative) in enumerate(zip(grains.significance, grains.relative, strict=True)):
+        yes = (z > present) & (relative > _INSIDE) & valid
+        no = ((z < absent) | (relative < _OUTSIDE)) & valid
         if yes.sum() < 10:
             warnings.warn(
                 f"grain phase {g + 1} exceeds the noise hardly anywhere (most: "

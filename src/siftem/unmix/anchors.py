@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 
 from siftem.errors import InputError
 from siftem.fit.line_fit import LineFit
+from siftem.fit.spectrum_model import quantified_family
+from siftem.unmix.conditions import Condition, solve_scales
+from siftem.xray.element_ratio import parse_ratio, ratio_elements
 from siftem.xray.elements import atomic_number, atomic_weight
 from siftem.xray.k_factors import emission
 
@@ -23,15 +26,18 @@ class Scale:
     value : float
         Factor on the matrix spectrum.
     sigma : float
-        Its standard deviation.
+        Its standard deviation, from counting and from what was assumed.
     conflict : float
         With several anchoring elements, how many standard deviations the one farthest from
         the common value lies off; 0 with one.
+    systematic : float
+        Standard deviation from the k-factors that the anchor uses; not in ``sigma``.
     """
 
     value: float
     sigma: float
     conflict: float = 0.0
+    systematic: float = 0.0
 
 
 class Anchor(Protocol):
@@ -47,6 +53,9 @@ class Anchor(Protocol):
     def scale(self, mixture: LineFit | None, matrix: LineFit | None) -> Scale:
         """Return the scale from the fitted lines of the mixture and of the matrix."""
 
+    def conditions(self, fit: LineFit) -> tuple[Condition, ...]:
+        """Return what the photons of the grain fulfil; ``fit`` tells the lines and the beam."""
+
 
 @dataclass(frozen=True, init=False)
 class Absent:
@@ -55,7 +64,8 @@ class Absent:
     Parameters
     ----------
     *elements : str
-        One or more. With several, the scales are averaged with their covariances.
+        One or more. With several, each is a condition; they are averaged with their
+        covariances, and their disagreement is told.
     """
 
     elements: tuple[str, ...]
@@ -65,11 +75,15 @@ class Absent:
             raise InputError("Absent needs at least one element, for example Absent('Si')")
         for element in elements:
             atomic_number(element)
-        object.__setattr__(self, "elements", tuple(elements))
+        object.__setattr__(self, "elements", tuple(dict.fromkeys(elements)))
 
     def describe(self) -> str:
         """Say in a few words what is assumed."""
         return f"no {' or '.join(self.elements)} in the grain"
+
+    def conditions(self, fit: LineFit) -> tuple[Condition, ...]:
+        """Return one condition for each element: its photons are none."""
+        return tuple(Condition(f"no {e} in the grain", {e: 1.0}) for e in self.elements)
 
     def scale(self, mixture: LineFit | None, matrix: LineFit | None) -> Scale:
         """Return ``I(mixture) / I(matrix)`` of the absent element's lines.
@@ -78,32 +92,75 @@ class Absent:
         variances, which for lone lines are the counts.
         """
         mixture, matrix = _both(mixture, matrix, self.describe())
-        own = [mixture.index(e) for e in self.elements]
-        other = [matrix.index(e) for e in self.elements]
-        top, bottom = mixture.amplitudes[own], matrix.amplitudes[other]
-        for element, value, index in zip(self.elements, bottom, other, strict=True):
-            if value < 5 * matrix.sigma_at_zero(index):
+        for element in self.elements:
+            index = matrix.index(element)
+            if matrix.amplitudes[index] < 5 * matrix.sigma_at_zero(index):
                 raise InputError(
                     f"the matrix itself holds no clear {element}: its absence from the grain "
                     f"says nothing; anchor on an element that the matrix is rich in"
                 )
-        ratios = top / bottom
-        covariance = mixture.covariance[np.ix_(own, own)] / np.outer(bottom, bottom)
-        covariance += (
-            np.outer(ratios, ratios)
-            * matrix.covariance[np.ix_(other, other)]
-            / np.outer(bottom, bottom)
-        )
-        weights = np.linalg.solve(covariance, np.ones(len(own)))
-        weights /= weights.sum()
-        value = float(weights @ ratios)
-        sigma = float(np.sqrt(weights @ covariance @ weights))
-        conflict = 0.0
-        if len(own) > 1:
-            spread = np.eye(len(own)) - np.outer(np.ones(len(own)), weights)
-            apart = spread @ covariance @ spread.T
-            conflict = float(np.max(np.abs(ratios - value) / np.sqrt(np.diag(apart))))
-        return Scale(value, sigma, conflict)
+        return _single(self, mixture, matrix)
+
+
+@dataclass(frozen=True)
+class Stoichiometry:
+    """The grain has a known ratio of sums of atoms, such as ABO3: A/B = 1.
+
+    It tells the grain from what has another ratio. A matrix of the same stoichiometry (as
+    bridgmanite beside Ca-perovskite) fulfils it too: then it fixes another contaminant,
+    beside a second anchor for the matrix.
+
+    Parameters
+    ----------
+    ratio : str
+        Such as "(Ca+Mg+Fe)/(Si+Al)", by atoms.
+    value : float
+        Its value in the grain.
+    sigma : float
+        Standard deviation of the value.
+    k_factors : mapping of str to float
+        k by weight of emitted family photons for elements whose computed one is not to be
+        used, in the scale of `siftem.xray.k_factors.k_factor_family` (Si K = 1).
+    """
+
+    ratio: str
+    value: float = 1.0
+    sigma: float = 0.0
+    k_factors: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        ratio_elements(self.ratio)
+        for element, k in self.k_factors.items():
+            atomic_number(element)
+            if not (np.isfinite(k) and k > 0):
+                raise InputError(f"the k-factor of {element} must be positive, got {k}")
+        if not (np.isfinite(self.value) and self.value >= 0 and self.sigma >= 0):
+            raise InputError(
+                f"Stoichiometry needs a value and a sigma that are not negative, "
+                f"got {self.value} and {self.sigma}"
+            )
+
+    @property
+    def elements(self) -> tuple[str, ...]:
+        """Elements whose lines must be fitted for it."""
+        return ratio_elements(self.ratio)
+
+    def describe(self) -> str:
+        """Say in a few words what is assumed."""
+        error = f" +- {self.sigma:g}" if self.sigma else ""
+        return f"{self.ratio} = {self.value:g}{error} by atoms"
+
+    def conditions(self, fit: LineFit) -> tuple[Condition, ...]:
+        """Return ``sum top - value sum bottom = 0``, in atoms."""
+        top, bottom = parse_ratio(self.ratio, self.elements)
+        atoms = {e: _atoms_per_photon(fit, e, self.k_factors.get(e)) for e in self.elements}
+        weights = {e: atoms[e] * (top[i] - self.value * bottom[i]) for i, e in enumerate(atoms)}
+        change = {e: -atoms[e] * self.sigma * bottom[i] for i, e in enumerate(atoms)}
+        return (Condition(self.describe(), weights, change if self.sigma else {}, by_k=True),)
+
+    def scale(self, mixture: LineFit | None, matrix: LineFit | None) -> Scale:
+        """Return ``(A1 - r B1) / (A2 - r B2)`` of the sums of atoms, with its error."""
+        return _single(self, *_both(mixture, matrix, self.describe()))
 
 
 @dataclass(frozen=True)
@@ -149,32 +206,20 @@ class KnownRatio:
         error = f" +- {self.sigma:g}" if self.sigma else ""
         return f"{self.numerator}/{self.denominator} = {self.ratio:g}{error} by {self.by}"
 
+    def conditions(self, fit: LineFit) -> tuple[Condition, ...]:
+        """Return ``numerator - ratio denominator = 0``, in atoms."""
+        factor = 1.0
+        if self.by == "weight":
+            factor = atomic_weight(self.denominator) / atomic_weight(self.numerator)
+        top = _atoms_per_photon(fit, self.numerator)
+        bottom = _atoms_per_photon(fit, self.denominator) * factor
+        weights = {self.numerator: top, self.denominator: -self.ratio * bottom}
+        change = {self.denominator: -self.sigma * bottom} if self.sigma else {}
+        return (Condition(self.describe(), weights, change, by_k=self.ratio > 0),)
+
     def scale(self, mixture: LineFit | None, matrix: LineFit | None) -> Scale:
         """Return ``(a1 - r b1) / (a2 - r b2)`` of the amounts a and b, with its error."""
-        mixture, matrix = _both(mixture, matrix, self.describe())
-        values, variances, lower = [], [], []
-        for fit in (mixture, matrix):
-            pair = [fit.index(e) for e in self.elements]
-            per_photon = np.array([self._amount_per_photon(fit, i) for i in pair])
-            condition = per_photon * np.array([1.0, -self.ratio])
-            values.append(float(condition @ fit.amplitudes[pair]))
-            variances.append(float(condition @ fit.covariance[np.ix_(pair, pair)] @ condition))
-            lower.append(float(per_photon[1] * fit.amplitudes[pair[1]]))
-        top, bottom = values
-        if abs(bottom) < 5 * np.sqrt(variances[1]):
-            raise InputError(
-                f"the matrix itself has {self.describe()} within its errors: "
-                f"that ratio cannot tell it from the grain; choose another anchor"
-            )
-        value = top / bottom
-        by_ratio = (lower[0] - value * lower[1]) * self.sigma
-        sigma = np.sqrt(variances[0] + value**2 * variances[1] + by_ratio**2) / abs(bottom)
-        return Scale(value, float(sigma))
-
-    def _amount_per_photon(self, fit: LineFit, index: int) -> float:
-        family = fit.model.families[index]
-        atoms = 1 / emission(family.element, family.shell, fit.model.beam_energy)
-        return atoms * atomic_weight(family.element) if self.by == "weight" else atoms
+        return _single(self, *_both(mixture, matrix, self.describe()))
 
 
 @dataclass(frozen=True)
@@ -204,6 +249,12 @@ class MostMatrix:
         """Say in a few words what is assumed."""
         return "as much matrix as leaves no line negative"
 
+    def conditions(self, fit: LineFit) -> tuple[Condition, ...]:
+        """Raise: this is a limit and not a condition."""
+        raise InputError(
+            "MostMatrix works with one spectrum to subtract only: give an anchor for each"
+        )
+
     def scale(self, mixture: LineFit | None, matrix: LineFit | None) -> Scale:
         """Return the smallest ratio ``I(mixture) / I(matrix)`` among the strong lines."""
         mixture, matrix = _both(mixture, matrix, self.describe())
@@ -227,13 +278,16 @@ class GivenScale:
     Parameters
     ----------
     value : float
-        Factor on the matrix spectrum as it is passed to :func:`siftem.subtract`.
+        Factor on the spectrum as it is passed to :func:`siftem.subtract`.
     sigma : float
         Its standard deviation.
+    of : str
+        Name of the spectrum, when several are subtracted; by default the first.
     """
 
     value: float
     sigma: float = 0.0
+    of: str = ""
 
     def __post_init__(self) -> None:
         if not (np.isfinite(self.value) and self.value >= 0 and self.sigma >= 0):
@@ -248,11 +302,43 @@ class GivenScale:
 
     def describe(self) -> str:
         """Say in a few words what is assumed."""
-        return f"given scale {self.value:g}" + (f" +- {self.sigma:g}" if self.sigma else "")
+        of = f" of {self.of}" if self.of else ""
+        return f"given scale{of} {self.value:g}" + (f" +- {self.sigma:g}" if self.sigma else "")
+
+    def conditions(self, fit: LineFit) -> tuple[Condition, ...]:
+        """Return none: it is a scale and not a condition on lines."""
+        return ()
 
     def scale(self, mixture: LineFit | None = None, matrix: LineFit | None = None) -> Scale:
         """Return the given scale."""
         return Scale(self.value, self.sigma)
+
+
+def joined(elements: Sequence[str]) -> tuple[str, ...]:
+    """Return the elements without repeats, in order."""
+    return tuple(dict.fromkeys(elements))
+
+
+def _single(anchor: Anchor, mixture: LineFit, matrix: LineFit) -> Scale:
+    found = solve_scales(mixture, [matrix], anchor.conditions(matrix))
+    return Scale(
+        float(found.values[0]),
+        float(np.sqrt(found.covariance[0, 0])),
+        found.conflict,
+        float(np.sqrt(found.systematic[0, 0])),
+    )
+
+
+def _atoms_per_photon(fit: LineFit, element: str, k: float | None = None) -> float:
+    """Atoms for one emitted photon of the family that measures an element, Si K = 1."""
+    family = quantified_family(fit.model.families, element, fit.spectrum.axis)
+    if family is None:
+        fit.index(element)  # says what is missing
+        raise AssertionError
+    if k is not None:
+        return k * atomic_weight("Si") / atomic_weight(element)
+    silicon = emission("Si", "K", fit.model.beam_energy)
+    return silicon / emission(element, family.shell, fit.model.beam_energy)
 
 
 def _strong(fit: LineFit, element: str, factor: float) -> bool:
@@ -263,14 +349,7 @@ def _strong(fit: LineFit, element: str, factor: float) -> bool:
     return bool(fit.amplitudes[index] > factor * fit.sigma_at_zero(index))
 
 
-def joined(elements: Sequence[str]) -> tuple[str, ...]:
-    """Return the elements without repeats, in order."""
-    return tuple(dict.fromkeys(elements))
-
-
-def _both(
-    mixture: LineFit | None, matrix: LineFit | None, what: str
-) -> tuple[LineFit, LineFit]:
+def _both(mixture: LineFit | None, matrix: LineFit | None, what: str) -> tuple[LineFit, LineFit]:
     if mixture is None or matrix is None:
         raise InputError(f"the anchor '{what}' needs fitted lines of mixture and matrix")
     return mixture, matrix

@@ -8,18 +8,17 @@ from siftem.errors import InputError
 from siftem.xray.cross_sections import checked_beam_energy
 
 # keV. Fixed, not taken from the axis, so that coefficients of cropped spectra compare.
-_ENERGY_SCALE = 5.0
+_ENERGY_SCALE = 1.0
 _EXPONENTS = np.array([0.0, -1.0, 1.0, 2.0, 3.0])
 
 
 def continuum_terms(energy: np.ndarray, beam_energy: float, *, n_terms: int = 3) -> np.ndarray:
     """Return the emitted continuum as a sum of terms for non-negative coefficients.
 
-    ``term_i = (E0 - E) / (E0 E) (E / 5 keV)^i`` with E in keV, and i = 0, -1, 1, 2, 3 in
+    ``term_i = (E0 - E) / (E0 E) (E / 1 keV)^i`` with E in keV, and i = 0, -1, 1, 2, 3 in
     this order. The first is Kramers' law, which alone is too stiff: the continuum of a thin
-    film falls faster, so the second is steeper. Emitted photons per
-    keV up to a factor: multiply by the detector's efficiency, the absorption and the
-    channel width.
+    film falls faster, so the second is steeper. Emitted photons per keV up to a factor:
+    multiply by the detector's efficiency, the absorption and the channel width.
 
     Parameters
     ----------
@@ -33,7 +32,7 @@ def continuum_terms(energy: np.ndarray, beam_energy: float, *, n_terms: int = 3)
     Returns
     -------
     ndarray of shape (n_terms, channels)
-        float64, of order 1 between 0.2 and 20 keV; zero at E <= 0 and at E >= E0.
+        float64, close to 1 at 1 keV; zero at E <= 0 and at E >= E0.
 
     References
     ----------

@@ -1,21 +1,133 @@
-"""What one family of lines looks like in the detector."""
+"""What families of lines look like in the detector."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.special import erf
 
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError
 from siftem.xray.charge_collection import collected_lines
 from siftem.xray.detector import Detector
 from siftem.xray.escape import SILICON_KA, escape_fraction
+from siftem.xray.kernels import add_gaussians
 from siftem.xray.lines import LineFamily
 
 # A line is evaluated this many standard deviations to each side; 2e-9 of it lies beyond.
 _REACH = 6.0
+
+
+@dataclass(frozen=True, eq=False)
+class DetectedLines:
+    """Lines of some families as the detector gets them, before it blurs them.
+
+    Parameters
+    ----------
+    energies : ndarray of shape (lines,)
+        True energies in keV, escape peaks included.
+    counts : ndarray of shape (lines,)
+        Counts for one emitted photon of the family.
+    family : ndarray of int64, shape (lines,)
+        Position of the family that a line belongs to.
+    n_families : int
+        Number of families.
+    """
+
+    energies: np.ndarray
+    counts: np.ndarray
+    family: np.ndarray
+    n_families: int
+
+    def weighted(self, amplitudes: np.ndarray) -> DetectedLines:
+        """Return all families as one, with these photons of each; (families,)."""
+        return replace(
+            self,
+            counts=self.counts * amplitudes[self.family],
+            family=np.zeros_like(self.family),
+            n_families=1,
+        )
+
+
+def detected_lines(
+    families: Sequence[LineFamily],
+    detector: Detector,
+    *,
+    absorption: Callable[[np.ndarray], np.ndarray] | None = None,
+    escape: bool = True,
+) -> DetectedLines:
+    """Return the lines of families as counted by a detector, before it blurs them.
+
+    The efficiency, the absorption and the escape depend on the true energies alone, not on
+    the energy scale or the resolution, so a fit of these needs the lines only once.
+
+    Parameters
+    ----------
+    families : sequence of LineFamily
+    detector : Detector
+    absorption : callable, optional
+        See `family_profile`.
+    escape : bool
+        Move the escape part of each line 1.740 keV down; the counts stay the same.
+
+    Returns
+    -------
+    DetectedLines
+    """
+    if not families:
+        nothing = np.zeros(0)
+        return DetectedLines(nothing, nothing, np.zeros(0, np.int64), 0)
+    energies = np.concatenate([f.energies for f in families])
+    weights = np.concatenate([f.weights for f in families])
+    family = np.repeat(np.arange(len(families)), [len(f.lines) for f in families])
+    counts = weights * detector.efficiency(energies)
+    if absorption is not None:
+        counts = counts * np.asarray(absorption(energies), dtype=np.float64)
+    if escape:
+        ratio = escape_fraction(energies)
+        escaping = ratio > 0
+        counts = counts / (1 + ratio)
+        counts = np.concatenate([counts, (counts * ratio)[escaping]])
+        energies = np.concatenate([energies, energies[escaping] - SILICON_KA])
+        family = np.concatenate([family, family[escaping]])
+    return DetectedLines(energies, counts, family, len(families))
+
+
+def line_profiles(
+    lines: DetectedLines,
+    axis: EnergyAxis,
+    detector: Detector,
+    *,
+    energy_shift: float = 0.0,
+    resolution_factor: float = 1.0,
+) -> np.ndarray:
+    """Return the expected counts in each channel for one emitted photon of each family.
+
+    Parameters
+    ----------
+    lines : DetectedLines
+    axis : EnergyAxis
+        Channels, in keV or eV. What falls outside is lost, not folded back.
+    detector : Detector
+        Resolution and charge collection; the efficiency is in ``lines`` already.
+    energy_shift, resolution_factor : float
+        See `family_profile`.
+
+    Returns
+    -------
+    ndarray of shape (channels, families)
+        float64, not negative.
+    """
+    sigma = detector.sigma(lines.energies) * resolution_factor
+    seen, shares, origin = collected_lines(lines.energies, detector.collection_depth)
+    kev = axis.to_kev()
+    out = np.zeros((kev.size, lines.n_families))
+    add_gaussians(
+        out, lines.family[origin], seen + energy_shift, sigma[origin],
+        lines.counts[origin] * shares, kev.first, kev.scale, _REACH,
+    )  # fmt: skip
+    return out
 
 
 def family_profile(
@@ -63,48 +175,8 @@ def family_profile(
         raise InputError(f"resolution_factor must be positive, got {resolution_factor}")
     if not np.isfinite(energy_shift):
         raise InputError(f"energy_shift must be a finite number of keV, got {energy_shift}")
-    energies = family.energies
-    counts = family.weights * detector.efficiency(energies)
-    if absorption is not None:
-        counts = counts * np.asarray(absorption(energies), dtype=np.float64)
-    if escape:
-        ratio = escape_fraction(energies)
-        escaping = ratio > 0
-        counts = counts / (1 + ratio)
-        counts = np.concatenate([counts, (counts * ratio)[escaping]])
-        energies = np.concatenate([energies, energies[escaping] - SILICON_KA])
-    sigma = detector.sigma(energies) * resolution_factor
-    seen, shares, origin = collected_lines(energies, detector.collection_depth)
-    return gaussian_counts(
-        axis.to_kev(), seen + energy_shift, sigma[origin], counts[origin] * shares
+    lines = detected_lines([family], detector, absorption=absorption, escape=escape)
+    profile = line_profiles(
+        lines, axis, detector, energy_shift=energy_shift, resolution_factor=resolution_factor
     )
-
-
-def gaussian_counts(
-    axis: EnergyAxis, energies: np.ndarray, sigma: np.ndarray, counts: np.ndarray
-) -> np.ndarray:
-    """Return the sum of Gaussians, each integrated over the channels of an axis in keV.
-
-    Parameters
-    ----------
-    axis : EnergyAxis
-        In keV.
-    energies, sigma : ndarray of shape (lines,)
-        Centres and standard deviations in keV.
-    counts : ndarray of shape (lines,)
-        Area of each Gaussian.
-
-    Returns
-    -------
-    ndarray of shape (channels,)
-        float64. The tails beyond 6 standard deviations are cut.
-    """
-    first = np.floor((energies - _REACH * sigma - axis.first) / axis.scale).astype(np.int64)
-    n_channels = int(np.ceil(2 * _REACH * sigma.max(initial=0.0) / axis.scale)) + 2
-    edges = first[:, np.newaxis] + np.arange(n_channels + 1)
-    distance = axis.first + edges * axis.scale - energies[:, np.newaxis]
-    below = 0.5 * erf(distance / (np.sqrt(2) * sigma[:, np.newaxis]))
-    content = counts[:, np.newaxis] * np.diff(below, axis=1)
-    channel = edges[:, :-1]
-    inside = (channel >= 0) & (channel < axis.size)
-    return np.bincount(channel[inside], weights=content[inside], minlength=axis.size)
+    return profile[:, 0]

@@ -1,0 +1,256 @@
+"""Linear conditions on a grain, and how much of each contaminant they leave in a mixture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from siftem.errors import InputError
+from siftem.fit.line_fit import LineFit
+from siftem.xray.k_factors import k_factor_uncertainty
+
+#: A contaminant must fulfil a condition this badly (in sigma) for it to say anything.
+_CLEAR = 5.0
+_ROUNDS = 8
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What the photons of the grain fulfil: ``sum_e c_e I_e = 0``.
+
+    Parameters
+    ----------
+    label : str
+        What is assumed, for messages.
+    coefficients : dict of str to float
+        Element -> c, for emitted photons of the family that measures the element.
+    change : dict of str to float
+        Change of each c when what was assumed changes by one standard deviation.
+    by_k : bool
+        Whether the coefficients hold k-factors, whose uncertainty then counts.
+    """
+
+    label: str
+    coefficients: dict[str, float]
+    change: dict[str, float] = field(default_factory=dict)
+    by_k: bool = False
+
+    def on(self, fit: LineFit, coefficients: dict[str, float] | None = None) -> np.ndarray:
+        """Return the coefficients on the amplitudes of a fit; (p,)."""
+        row = np.zeros(len(fit.names))
+        for element, c in (self.coefficients if coefficients is None else coefficients).items():
+            row[fit.index(element)] += c
+        return row
+
+
+@dataclass(frozen=True)
+class KnownScale:
+    """A contaminant whose factor is known beforehand.
+
+    Parameters
+    ----------
+    position : int
+        Which contaminant.
+    value, sigma : float
+        Factor and its standard deviation.
+    """
+
+    position: int
+    value: float
+    sigma: float
+
+
+@dataclass(frozen=True, eq=False)
+class Scales:
+    """Factors on the contaminants' spectra.
+
+    Parameters
+    ----------
+    values : ndarray of shape (contaminants,)
+        At least 0 where asked.
+    covariance : ndarray of shape (contaminants, contaminants)
+        From counting and from what was assumed.
+    systematic : ndarray of shape (contaminants, contaminants)
+        From the uncertainty of the k-factors in the conditions; apart.
+    conflict : float
+        With more conditions than contaminants, how many standard deviations the condition
+        that fits worst is off; else 0.
+    worst : str
+        That condition.
+    """
+
+    values: np.ndarray
+    covariance: np.ndarray
+    systematic: np.ndarray
+    conflict: float
+    worst: str
+
+
+def solve_scales(
+    mixture: LineFit,
+    contaminants: Sequence[LineFit],
+    conditions: Sequence[Condition],
+    known: Sequence[KnownScale] = (),
+) -> Scales:
+    """Find the factors that make the grain fulfil the conditions.
+
+    With photons ``I`` of the mixture and ``J_j`` of contaminant j, each condition c gives
+    ``c.I = sum_j a_j c.J_j``. They are solved for the ``a_j`` by generalised least squares
+    with ``Var = c' Cov(I) c + sum_j a_j^2 c' Cov(J_j) c`` and what the uncertainty of
+    the assumption adds. For one absent element and one contaminant this is
+    ``a = I / J`` with ``Var a = a^2 (Var I / I^2 + Var J / J^2)``.
+
+    Parameters
+    ----------
+    mixture : LineFit
+    contaminants : sequence of LineFit
+    conditions : sequence of Condition
+    known : sequence of KnownScale
+
+    Returns
+    -------
+    Scales
+
+    Raises
+    ------
+    InputError
+        With fewer conditions than contaminants, or when they can't tell the grain from a
+        contaminant, or two contaminants from each other.
+    """
+    n = len(contaminants)
+    if len(conditions) + len(known) < n:
+        raise InputError(
+            f"{n} spectra to subtract need at least as many conditions, got "
+            f"{len(conditions) + len(known)}: give one anchor for each"
+        )
+    rows = np.array([c.on(mixture) for c in conditions]).reshape(len(conditions), -1)
+    theirs = [
+        np.array([c.on(fit) for c in conditions]).reshape(len(conditions), -1)
+        for fit in contaminants
+    ]
+    left = rows @ mixture.amplitudes
+    right = np.array([t @ f.amplitudes for t, f in zip(theirs, contaminants, strict=True)])
+    right = right.reshape(n, len(conditions)).T
+    own = rows @ mixture.covariance @ rows.T
+    others = [t @ f.covariance @ t.T for t, f in zip(theirs, contaminants, strict=True)]
+    _check_clear(conditions, right, others)
+    pinned_rows = np.zeros((len(known), n))
+    for i, k in enumerate(known):
+        pinned_rows[i, k.position] = 1.0
+    pinned = np.array([k.value for k in known])
+    # An exact scale is one with an error that no double can show.
+    pinned_variance = np.array([max(k.sigma, 1e-9 * max(abs(k.value), 1.0)) ** 2 for k in known])
+    a = np.vstack([right, pinned_rows])
+    b = np.concatenate([left, pinned])
+    values = np.zeros(n)
+    m = len(conditions)
+    for _ in range(_ROUNDS):
+        v = np.zeros((a.shape[0], a.shape[0]))
+        v[:m, :m] = own + sum(s**2 * o for s, o in zip(values, others, strict=True))
+        v[:m, :m] += _assumed(conditions, mixture, contaminants, values)
+        v[m:, m:] = np.diag(pinned_variance)
+        root = np.sqrt(np.clip(np.diag(v), 1e-300, None))
+        inverse = np.linalg.pinv(v / np.outer(root, root)) / np.outer(root, root)
+        bread = _inverse_information(a.T @ inverse @ a)
+        new = bread @ a.T @ inverse @ b
+        settled = np.abs(new - values).max() <= 1e-10 * (1 + np.abs(new).max())
+        values = new
+        if settled:
+            break
+    operator = bread @ a.T @ inverse
+    conflict, worst = _conflict(a, b, v, operator, values, conditions)
+    by_k = _by_k(conditions, mixture, contaminants, values)
+    systematic = operator[:, :m] @ by_k @ operator[:, :m].T
+    return Scales(values, bread, systematic, conflict, worst)
+
+
+def _grain(
+    condition: Condition, mixture: LineFit, contaminants: Sequence[LineFit], values: np.ndarray
+) -> dict[str, float]:
+    """Photons of each element of a condition that the scales leave to the grain."""
+    out = {}
+    for element in condition.coefficients:
+        photons = mixture.amplitudes[mixture.index(element)]
+        for fit, value in zip(contaminants, values, strict=True):
+            photons -= value * fit.amplitudes[fit.index(element)]
+        out[element] = float(photons)
+    return out
+
+
+def _assumed(
+    conditions: Sequence[Condition],
+    mixture: LineFit,
+    contaminants: Sequence[LineFit],
+    values: np.ndarray,
+) -> np.ndarray:
+    """Variance of each condition from what was assumed; (m, m)."""
+    out = np.zeros(len(conditions))
+    for i, condition in enumerate(conditions):
+        if condition.change:
+            grain = _grain(condition, mixture, contaminants, values)
+            out[i] = sum(condition.change.get(e, 0.0) * g for e, g in grain.items()) ** 2
+    return np.diag(out)
+
+
+def _by_k(
+    conditions: Sequence[Condition],
+    mixture: LineFit,
+    contaminants: Sequence[LineFit],
+    values: np.ndarray,
+) -> np.ndarray:
+    """Covariance of the conditions from k-factors, which all of them share; (m, m)."""
+    elements = list(dict.fromkeys(e for c in conditions for e in c.coefficients))
+    moves = np.zeros((len(conditions), len(elements)))
+    for i, condition in enumerate(conditions):
+        if not condition.by_k:
+            continue
+        for element, grain in _grain(condition, mixture, contaminants, values).items():
+            shell = mixture.model.families[mixture.index(element)].shell
+            moves[i, elements.index(element)] = (
+                condition.coefficients[element] * grain * k_factor_uncertainty(shell)
+            )
+    return moves @ moves.T
+
+
+def _check_clear(
+    conditions: Sequence[Condition], right: np.ndarray, others: Sequence[np.ndarray]
+) -> None:
+    for i, condition in enumerate(conditions):
+        noise = np.sqrt([max(float(o[i, i]), 0.0) for o in others])
+        if not (np.abs(right[i]) > _CLEAR * noise).any():
+            raise InputError(
+                f"what is subtracted fulfils '{condition.label}' itself within its errors, "
+                f"so this can't tell it from the grain: choose another anchor"
+            )
+
+
+def _inverse_information(information: np.ndarray) -> np.ndarray:
+    scale = np.sqrt(np.clip(np.diag(information), 1e-300, None))
+    values = np.linalg.eigvalsh(information / np.outer(scale, scale))
+    if values[0] < 1e-9 * values[-1]:
+        raise InputError(
+            "the anchors can't tell the spectra that are subtracted from each other: "
+            "choose one on which they differ"
+        )
+    return np.linalg.inv(information)
+
+
+def _conflict(
+    a: np.ndarray,
+    b: np.ndarray,
+    v: np.ndarray,
+    operator: np.ndarray,
+    values: np.ndarray,
+    conditions: Sequence[Condition],
+) -> tuple[float, str]:
+    if a.shape[0] <= a.shape[1]:
+        return 0.0, ""
+    keep = np.eye(a.shape[0]) - a @ operator
+    spread = np.sqrt(np.clip(np.diag(keep @ v @ keep.T), 0.0, None))
+    usable = spread > 1e-9 * np.sqrt(np.diag(v))
+    off = np.where(usable, np.abs(b - a @ values) / np.where(usable, spread, 1.0), 0.0)
+    worst = int(np.argmax(off))
+    label = conditions[worst].label if worst < len(conditions) else "given scale"
+    return float(off[worst]), label

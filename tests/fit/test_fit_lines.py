@@ -1,0 +1,248 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from siftem.energy_axis import EnergyAxis
+from siftem.errors import InputError
+from siftem.fit.line_fit import fit_lines
+from siftem.fit.spectrum_model import Calibration, SpectrumModel, quantified_family
+from siftem.spectrum import Spectrum
+from siftem.xray.absorption import thin_film_absorption
+from siftem.xray.detector import Detector
+from siftem.xray.lines import line_families, line_family
+
+AXIS = EnergyAxis(0.2, 0.01, 900)
+ELEMENTS = ["O", "Mg", "Al", "Si", "Fe", "Nd"]
+PHOTONS = {
+    "O K": 4e4, "Mg K": 3e4, "Al K": 3e3, "Si K": 4e4, "Fe K": 6e3, "Fe L": 4e3, "Nd L": 300,
+    "Nd M": 900, "continuum 0": 300, "continuum 1": 30, "continuum 2": 1,
+}  # fmt: skip
+OFF = Calibration(shift=0.012, gain=0.001, collection_depth=60.0, resolution=134.0)
+ON = Calibration()
+
+
+def model(elements=ELEMENTS, axis=AXIS, **change):
+    kev = axis.to_kev()
+    families = line_families(elements, beam_energy=200.0, low=kev.first, high=kev.last)
+    return SpectrumModel(tuple(families), 200.0, **change)
+
+
+def expected(calibration=ON, axis=AXIS):
+    m = model(axis=axis)
+    design = np.hstack(
+        [m.line_columns(axis, calibration), m.continuum_columns(axis, calibration)]
+    )
+    return design @ [PHOTONS[n] for n in m.names]
+
+
+def amplitudes(fit):
+    return dict(zip(fit.names, fit.amplitudes, strict=True))
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    counts = np.random.default_rng(4).poisson(expected()).astype(float)
+    return fit_lines(Spectrum(counts, AXIS), ELEMENTS, beam_energy=200.0, calibration=ON)
+
+
+def test_expected_counts_give_back_every_photon():
+    fit = fit_lines(Spectrum(expected(), AXIS), ELEMENTS, beam_energy=200.0, calibration=ON)
+    assert amplitudes(fit) == pytest.approx(PHOTONS, rel=1e-3)
+    assert fit.deviance < 1e-3
+    assert fit.degrees_of_freedom == 900 - 11
+
+
+def test_energy_scale_resolution_and_charge_collection_are_found():
+    fit = fit_lines(Spectrum(expected(OFF), AXIS), ELEMENTS, beam_energy=200.0)
+    c = fit.calibration
+    assert c.shift == pytest.approx(0.012, abs=2e-5)
+    assert c.gain == pytest.approx(0.001, abs=2e-5)
+    assert c.resolution == pytest.approx(134.0, abs=0.05)
+    assert c.collection_depth == pytest.approx(60.0, abs=0.5)
+    assert amplitudes(fit) == pytest.approx(PHOTONS, rel=5e-3)
+
+
+def test_a_scale_that_is_50_ev_off():
+    # More than half a peak's width: only the coarse search before the fit finds it.
+    far = Calibration(shift=-0.05, gain=0.003, resolution=142.0)
+    fit = fit_lines(Spectrum(expected(far), AXIS), ELEMENTS, beam_energy=200.0)
+    assert fit.calibration.shift == pytest.approx(-0.05, abs=1e-3)
+    assert amplitudes(fit)["Si K"] == pytest.approx(4e4, rel=0.01)
+
+
+def test_true_axis_undoes_shift_and_gain():
+    # A line of 5 keV appears at 5 (1 + gain) + shift.
+    true = Calibration(shift=0.02, gain=0.01).true_axis(EnergyAxis(0.0, 10.0, 1000, "eV"))
+    appears = 5.0 * 1.01 + 0.02
+    assert np.interp(appears, np.arange(1000) * 0.01, true.centers) == pytest.approx(5.0)
+
+
+def test_operator_is_the_change_of_the_amplitudes_with_the_counts():
+    mean = expected()
+    fit = fit_lines(Spectrum(mean, AXIS), ELEMENTS, beam_energy=200.0, calibration=ON)
+    for channel in (32, 105, 154, 620):
+        nudged = mean.copy()
+        nudged[channel] += 0.02 * mean[channel]
+        other = fit_lines(Spectrum(nudged, AXIS), ELEMENTS, beam_energy=200.0, calibration=ON)
+        change = (other.amplitudes - fit.amplitudes) / (0.02 * mean[channel])
+        scale = np.sqrt(np.diag(fit.covariance) / mean[channel])
+        assert change / scale == pytest.approx(fit.operator[:, channel] / scale, abs=0.02)
+
+
+def test_covariance_of_counts_is_the_inverse_information(fitted):
+    # For plain counts the sandwich A diag(mean) A' is the inverse of the Fisher information.
+    information = (fitted.design / fitted.mean[:, None]).T @ fitted.design
+    assert fitted.covariance == pytest.approx(np.linalg.inv(information), rel=1e-6)
+
+
+def test_intervals_hold_the_truth():
+    # 150 spectra: three standard deviations of a share of 0.683 are 0.114.
+    rng = np.random.default_rng(1)
+    mean = expected()
+    fits = [
+        fit_lines(Spectrum(rng.poisson(mean).astype(float), AXIS), ELEMENTS,
+                  beam_energy=200.0, calibration=ON)
+        for _ in range(150)
+    ]  # fmt: skip
+    truth = np.array([PHOTONS[n] for n in fits[0].names])
+    z = [(f.amplitudes - truth) / np.sqrt(np.diag(f.covariance)) for f in fits]
+    held = (np.abs(z) < 1).mean(axis=0)
+    assert (np.abs(held[:8] - 0.683) < 0.115).all(), dict(zip(fits[0].names, held, strict=True))
+    assert np.abs(np.mean(z, axis=0)[:8]).max() < 0.25
+
+
+def test_sigma_at_zero_is_the_noise_of_a_blank():
+    blank = dict(PHOTONS, **{"Nd L": 0})
+    m = model()
+    design = np.hstack([m.line_columns(AXIS, ON), m.continuum_columns(AXIS, ON)])
+    mean = design @ [blank[n] for n in m.names]
+    rng = np.random.default_rng(2)
+    fits = [
+        fit_lines(Spectrum(rng.poisson(mean).astype(float), AXIS), ELEMENTS,
+                  beam_energy=200.0, calibration=ON)
+        for _ in range(150)
+    ]  # fmt: skip
+    index = fits[0].index("Nd")
+    values = np.array([f.amplitudes[index] for f in fits])
+    # Half of a normal distribution about zero is cut away: the mean square of the rest halves.
+    sigma = fits[0].sigma_at_zero(index)
+    assert np.sqrt(2 * (values**2).mean()) == pytest.approx(sigma, rel=0.2)
+    assert 0.4 < (values < 1e-6 * sigma).mean() < 0.6
+    # It does not depend on how much was found.
+    full = fit_lines(Spectrum(expected(), AXIS), ELEMENTS, beam_energy=200.0, calibration=ON)
+    assert full.sigma_at_zero(index) == pytest.approx(sigma, rel=0.05)
+
+
+def test_what_was_subtracted_is_part_of_the_mean():
+    # A known background does not move the result, and its noise and scale widen the errors.
+    mean, matrix = expected(), 0.5 * expected()
+    counts = np.random.default_rng(3).poisson(mean + 0.4 * matrix).astype(float)
+    spectrum = Spectrum(
+        counts - 0.4 * matrix, AXIS, variance=counts + 0.16 * matrix,
+        modes=0.01 * matrix[None, :], background=0.4 * matrix,
+    )  # fmt: skip
+    fit = fit_lines(spectrum, ELEMENTS, beam_energy=200.0, calibration=ON)
+    sigma = np.sqrt(np.diag(fit.covariance))
+    truth = np.array([PHOTONS[n] for n in fit.names])
+    assert (np.abs(fit.amplitudes - truth) < 3.5 * sigma).all()
+    plain = fit_lines(
+        replace(spectrum, variance=counts, modes=np.zeros((0, 900))), ELEMENTS,
+        beam_energy=200.0, calibration=ON,
+    )  # fmt: skip
+    assert fit.amplitudes == pytest.approx(plain.amplitudes)
+    i = fit.index("Si")
+    extra = fit.operator[i] ** 2 @ (0.16 * matrix) + (0.01 * matrix @ fit.operator[i]) ** 2
+    assert fit.covariance[i, i] == pytest.approx(plain.covariance[i, i] + extra, rel=1e-6)
+    # The common mode is 1% of half the spectrum: it moves Si by 0.5% of its photons.
+    assert 0.01 * matrix @ fit.operator[i] == pytest.approx(0.005 * 4e4, rel=0.01)
+
+
+def test_an_axis_in_ev_gives_the_same(fitted):
+    in_ev = Spectrum(fitted.spectrum.values, EnergyAxis(200.0, 10.0, 900, "eV"))
+    fit = fit_lines(in_ev, ELEMENTS, beam_energy=200.0, calibration=ON)
+    assert fit.amplitudes == pytest.approx(fitted.amplitudes, rel=1e-6, abs=1e-3)
+
+
+def test_absorption_gives_emitted_photons():
+    def film(energies):
+        return thin_film_absorption(
+            {"O": 0.5, "Mg": 0.5}, energies, thickness=300, density=4.0, take_off_angle=22
+        )
+
+    m = model(["O", "Si"], absorption=film)
+    design = np.hstack([m.line_columns(AXIS, ON), m.continuum_columns(AXIS, ON)])
+    counts = design @ [1e5, 1e4, 50, 5, 1]
+    spectrum = Spectrum(counts, AXIS)
+    fit = fit_lines(
+        spectrum, ["O", "Si"], beam_energy=200.0, calibration=ON, absorption=film
+    )
+    assert amplitudes(fit)["O K"] == pytest.approx(1e5, rel=1e-3)
+    bare = fit_lines(spectrum, ["O", "Si"], beam_energy=200.0, calibration=ON)
+    o_k = line_family("O", "K", beam_energy=200.0).alpha_energy
+    assert amplitudes(bare)["O K"] == pytest.approx(1e5 * float(film(o_k)), rel=0.01)
+
+
+def test_measured_shapes_are_fitted_beside_the_lines():
+    shape = expected() / 2
+    fit = fit_lines(
+        Spectrum(3 * shape, AXIS), ["Cu"], beam_energy=200.0, calibration=ON,
+        templates={"matrix": shape},
+    )  # fmt: skip
+    assert fit.names[-1] == "matrix"
+    assert amplitudes(fit)["matrix"] == pytest.approx(3, rel=1e-4)
+    assert fit.index("Cu") == fit.names.index("Cu K")
+
+
+def test_elements_out_of_range_are_dropped_and_named():
+    fit = fit_lines(
+        Spectrum(expected(), AXIS), [*ELEMENTS, "H", "Zr"], beam_energy=200.0,
+        calibration=ON, energy_range=(3.0, None),
+    )  # fmt: skip
+    assert set(fit.dropped) >= {"H", "O"}
+    assert not any(n.startswith("O ") for n in fit.names)
+    with pytest.raises(InputError, match="O has no fitted"):
+        fit.index("O")
+
+
+def test_split_l_groups():
+    fit = fit_lines(
+        Spectrum(expected(), AXIS), ELEMENTS, beam_energy=200.0, calibration=ON, split_l=True
+    )
+    assert {"Nd L1", "Nd L2", "Nd L3"} <= set(fit.names)
+    assert fit.names[fit.index("Nd")] == "Nd L3"
+
+
+def test_which_family_measures_an_element():
+    families = line_families(["Fe", "Nd"], beam_energy=200.0, low=0.2, high=9.2)
+    assert quantified_family(families, "Fe", AXIS).name == "Fe K"
+    assert quantified_family(families, "Nd", AXIS).name == "Nd L"
+    assert quantified_family(families, "Nd", AXIS, "M").name == "Nd M"
+    assert quantified_family(families, "Fe", EnergyAxis(0.2, 0.01, 300)).name == "Fe L"
+    assert quantified_family(families, "Ca", AXIS) is None
+
+
+def test_detector_shapes_the_columns():
+    thick = model(["O"], detector=Detector(dead_layer=300.0)).line_columns(AXIS, ON)
+    assert thick.sum() < 0.9 * model(["O"]).line_columns(AXIS, ON).sum()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"elements": ["Xx"]}, "chemical symbol"),
+        ({"beam_energy": 0.0}, "beam_energy"),
+        ({"energy_range": (50.0, 60.0)}, "no channel"),
+        ({"n_continuum": 9}, "n_terms"),
+        ({"templates": {"nothing": np.zeros(900)}}, "no strength"),
+    ],
+)
+def test_bad_input(change, message):
+    arguments = {"elements": ["O"], "beam_energy": 200.0, "calibration": ON, **change}
+    with pytest.raises(InputError, match=message):
+        fit_lines(Spectrum(expected(), AXIS), arguments.pop("elements"), **arguments)
+
+
+def test_an_empty_spectrum_says_so():
+    with pytest.raises(InputError, match="no counts"):
+        fit_lines(Spectrum(np.zeros(900), AXIS, name="gap"), ["O"], beam_energy=200.0)
