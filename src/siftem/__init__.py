@@ -30,16 +30,22 @@ _HOME = {
     "SiftemWarning": "siftem.errors",
     "Spectrum": "siftem.spectrum",
     "SpectrumImage": "siftem.spectrum_image",
+    "Stoichiometry": "siftem.unmix.anchors",
     "decompose": "siftem.decompose.factors",
+    "fetch_71gpa": "siftem.io.example",
+    "find_elements": "siftem.fit.element_search",
     "from_hyperspy": "siftem.io.hyperspy_bridge",
     "graph_cut": "siftem.segment.graph_cut",
     "integrate": "siftem.unmix.integrate",
+    "list_signals": "siftem.io.contents",
     "load": "siftem.io.hyperspy_bridge",
     "match_phases": "siftem.decompose.matching",
     "quantify": "siftem.quantify.composition",
     "run": "siftem.pipeline.run",
     "simulate_demo": "siftem.simulate.phantom",
     "subtract": "siftem.unmix.subtract",
+    "to_hyperspy": "siftem.io.hyperspy_export",
+    "write_results": "siftem.report.folder",
 }
 
 __all__ = ["__version__", *sorted(_HOME)]  # noqa: PLE0604

@@ -83,7 +83,7 @@ def _run(recipe: Recipe, progress: Progress) -> RunResult:
         share=recipe.figures.rectangle_share,
         given=recipe.figures.rectangle,
     )
-    spectra = region_spectra(si, regions)
+    spectra = region_spectra(si, regions, required=recipe.phases)
     notes = list(si.notes)
     settings: FitSettings | None = None
     pure: dict[str, Spectrum] = {matrix: spectra[matrix]}
@@ -95,7 +95,13 @@ def _run(recipe: Recipe, progress: Progress) -> RunResult:
         settings = fit_settings(recipe, si, elements)
         pure = pure_spectra(spectra, regions, settings)
         progress("quantify", 0.5)
-        quantities = compositions(pure, spectra, settings)
+        if si.signal_type == "EDS_SEM":
+            notes.append(
+                "a bulk specimen (SEM): k-factors of thin films do not hold, "
+                "so compositions are left out"
+            )
+        else:
+            quantities = compositions(pure, spectra, settings)
         lines = _trace_lines(recipe, elements)
         if confined and lines:
             gains = line_gains(lines, spectra[matrix], confined, settings)
@@ -103,6 +109,8 @@ def _run(recipe: Recipe, progress: Progress) -> RunResult:
     else:
         notes.append(
             "no elements are known: name them (--elements) to get pure spectra and compositions"
+            if si.signal_type.startswith("EDS")
+            else f"a signal of type {si.signal_type or 'unknown'}: region spectra only"
         )
     if not rectangles:
         notes.append("the pure matrix holds no rectangle to compare with")
@@ -126,6 +134,13 @@ def _run(recipe: Recipe, progress: Progress) -> RunResult:
 
 def _elements(recipe: Recipe, si: SpectrumImage) -> tuple[str, ...]:
     """Return the elements to quantify: the recipe's, else those that the file lists."""
+    if not si.signal_type.startswith("EDS"):
+        if recipe.elements:
+            raise InputError(
+                f"elements are quantified by X-ray lines, but this is a signal of type "
+                f"{si.signal_type or 'unknown'}: leave the elements out"
+            )
+        return ()
     if recipe.elements:
         return recipe.elements
     return tuple(e for e in si.acquisition.elements if e not in recipe.support)

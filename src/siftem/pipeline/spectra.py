@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from siftem.errors import InputError
+from siftem.errors import InputError, SiftemWarning
 from siftem.fit.line_fit import LineFit, fit_lines
 from siftem.fit.spectrum_model import Calibration
 from siftem.pipeline.recipe import AnchorChoice, Phase, Recipe
@@ -90,12 +91,45 @@ def fit_settings(recipe: Recipe, si: SpectrumImage, elements: tuple[str, ...]) -
     )
 
 
-def region_spectra(si: SpectrumImage, regions: Regions) -> dict[str, Spectrum]:
-    """Integrate the pure matrix and each mixture."""
+def region_spectra(
+    si: SpectrumImage, regions: Regions, *, required: Collection[str] = ()
+) -> dict[str, Spectrum]:
+    """Integrate the pure matrix and each mixture.
+
+    Parameters
+    ----------
+    si : SpectrumImage
+    regions : Regions
+    required : collection of str
+        Grains that the recipe names: it is an error when nothing is left of their mixture.
+
+    Returns
+    -------
+    dict of str to Spectrum
+        The matrix under its own name, then "<grain> + <matrix>".
+
+    Warns
+    -----
+    SiftemWarning
+        When a grain that was not asked for by name has an empty mixture; it is left out.
+
+    Raises
+    ------
+    InputError
+        When the pure matrix, or the mixture of a required grain, is empty.
+    """
     out = {regions.matrix: integrate(si, regions.pure.required(), name=regions.matrix)}
     for grain in regions.names:
         label = mixture_name(grain, regions.matrix)
-        out[label] = integrate(si, regions.mixture(grain).required(), name=label)
+        mixture = regions.mixture(grain)
+        if not mixture and grain not in required:
+            warnings.warn(
+                f"{grain} overlaps other grains in all its pixels: no spectrum of it",
+                SiftemWarning,
+                stacklevel=2,
+            )
+            continue
+        out[label] = integrate(si, mixture.required(), name=label)
     return out
 
 
@@ -111,9 +145,12 @@ def pure_spectra(
     matrix = spectra[regions.matrix]
     out: dict[str, Spectrum] = {regions.matrix: matrix}
     for grain in regions.names:
+        mixture = spectra.get(mixture_name(grain, regions.matrix))
+        if mixture is None:
+            continue
         phase = settings.recipe.phases.get(grain, Phase())
         out[grain] = subtract(
-            spectra[mixture_name(grain, regions.matrix)],
+            mixture,
             matrix,
             anchor=make_anchor(phase.anchor, settings.elements),
             elements=settings.elements,

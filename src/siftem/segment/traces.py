@@ -26,6 +26,8 @@ _NOISE = 0.04
 _SIGMAS = (0.6, 4.0)
 #: A rim shows from this many standard deviations on, with twice the smoothing.
 _RIM, _RIM_SMOOTHING = 3.0, 2.0
+#: The matrix component's share of the most common pixels must be at least this.
+_LEAST_MATRIX = 0.1
 #: Share relative to the largest nearby: at least this inside a grain, at most that outside.
 _INSIDE, _OUTSIDE = 0.5, 0.3
 #: Pixels with fewer counts than this share of the typical one are vacuum or holes.
@@ -118,7 +120,7 @@ def grain_shares(maps: np.ndarray, matrix: int, *, sigma: float | None = None) -
     ratios = (smooth / np.maximum(level, 1e-12))[:, ~vacuum]
     grains = [c for c in range(k) if c != matrix]
     point = _most_common(ratios, grains)
-    if point[matrix] < 0.05:
+    if point[matrix] < _LEAST_MATRIX:
         raise InputError(
             "the component taken for the matrix is not what most pixels hold: name another "
             "phase as the matrix, mark it by other elements, or paint traces"
@@ -132,15 +134,25 @@ def grain_shares(maps: np.ndarray, matrix: int, *, sigma: float | None = None) -
         share = _smoothed_share(raw, total, first)
         if sigma is None:
             # White noise falls as 1 / sigma.
-            before = _lower_spread(share[~vacuum])
+            before = max(_lower_spread(share[~vacuum]), _one_count(typical, first))
             sigmas[g] = np.clip(first * before / _NOISE, *_SIGMAS)
             share = _smoothed_share(raw, total, sigmas[g])
         strong = _smoothed_share(raw, total, _RIM_SMOOTHING * sigmas[g])
-        touched[g] = (strong > _RIM * _lower_spread(strong[~vacuum])) & ~vacuum
+        spread = max(_lower_spread(strong[~vacuum]), _one_count(typical, _RIM_SMOOTHING * sigmas[g]))
+        touched[g] = (strong > _RIM * spread) & ~vacuum
         share[vacuum] = 0.0
         shares[g] = share
-        noise[g] = _lower_spread(share[~vacuum])
+        noise[g] = max(_lower_spread(share[~vacuum]), _one_count(typical, sigmas[g]))
     return GrainShares(shares, noise, vacuum, point, sigmas, touched)
+
+
+def _one_count(counts: float, sigma: float) -> float:
+    """Share that one count makes in a smoothing window: no noise is less.
+
+    A factorisation sets a grain's map to exactly zero where the grain is not; the spread
+    below zero then says nothing.
+    """
+    return 1.0 / (4 * np.pi * sigma**2 * counts)
 
 
 def _smoothed_share(part: np.ndarray, total: np.ndarray, sigma: float) -> np.ndarray:

@@ -39,8 +39,9 @@ def poisson_counts(
             f"abundances (k, pixels) and spectra (k, channels) must have one k, "
             f"got {abundances.shape} and {spectra.shape}"
         )
-    if (abundances < 0).any() or (spectra < 0).any():
-        raise InputError("abundances and spectra must not be negative")
+    for label, array in (("abundances", abundances), ("spectra", spectra)):
+        if not (np.isfinite(array).all() and (array >= 0).all()):
+            raise InputError(f"{label} must be finite and not negative")
     if not np.allclose(spectra.sum(axis=1), 1, atol=1e-9):
         raise InputError("each spectrum must sum to one")
     n_pixels, n_channels = abundances.shape[1], spectra.shape[1]

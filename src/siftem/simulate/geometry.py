@@ -6,11 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.optimize import linprog
 
 from siftem.errors import InputError
 
-#: Slices of the slab along the beam, for sorting out which grain comes first.
-_SLICES = 40
+#: Chords that are computed at a time, to bound the memory.
+_CHORDS = 2_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +95,7 @@ def block(
     radius : float
         Half the width, in pixels.
     height : float
-        Along the beam, in slab thicknesses.
+        The longest way through the block along the beam, in slab thicknesses.
     """
     sides = int(rng.integers(5, 8))
     angles = 2 * np.pi * (np.arange(sides) + rng.uniform(-0.3, 0.3, sides)) / sides
@@ -106,7 +107,19 @@ def block(
         tilt = rng.uniform(-0.25, 0.25, 2) * height / radius
         normals.append(np.array([tilt[0], tilt[1], sign]))
         distances.append(height / 2)
-    return Polyhedron(np.asarray(centre, float), np.array(normals), np.array(distances))
+    faces, room = np.array(normals), np.array(distances)
+    # Caps that converge make it taller at one edge: squeeze it to the height asked for.
+    faces[:, 2] *= _longest_chord(faces, room) / height
+    return Polyhedron(np.asarray(centre, float), faces, room)
+
+
+def _longest_chord(normals: np.ndarray, distances: np.ndarray) -> float:
+    """Greatest z2 - z1 with (y, x, z1) and (y, x, z2) in the body: a linear programme."""
+    across, along = normals[:, :2], normals[:, 2:]
+    none = np.zeros_like(along)
+    both = np.vstack([np.hstack([across, along, none]), np.hstack([across, none, along])])
+    best = linprog([0, 0, 1, -1], A_ub=both, b_ub=np.tile(distances, 2), bounds=(None, None))
+    return -float(best.fun)
 
 
 def needle(
@@ -142,47 +155,60 @@ def thickness_fractions(
 ) -> np.ndarray:
     """Share of the slab's thickness that each grain phase fills in each pixel.
 
-    Where bodies meet in the slab the earlier one wins, so the shares sum to one at the most;
-    the matrix is the rest. Edges are averaged over sub-pixels.
+    Along each line parallel to the beam a body is one interval, so a phase gets exactly the
+    length that it adds to the union of its own and all earlier intervals: where bodies meet,
+    the earlier phase wins, and the shares sum to at most one; the matrix is the rest. Edges
+    are averaged over sub-pixels.
 
     Parameters
     ----------
     shape : tuple of int
         Map size (ny, nx).
     phases : sequence of sequences of bodies
-        For each grain phase.
+        For each grain phase, the first taking precedence.
     subpixels : int
-        Sub-pixels on each side of a pixel.
+        Sub-pixels on each side of a pixel, at least 1.
 
     Returns
     -------
     ndarray of shape (phases, ny, nx), float64
+        Between 0 and 1; a phase without bodies gives zeros.
     """
     ny, nx = shape
     step = (np.arange(subpixels) + 0.5) / subpixels - 0.5
-    y, x = np.meshgrid(
-        (np.arange(ny)[:, None] + step).ravel(), (np.arange(nx)[:, None] + step).ravel(),
-        indexing="ij",
-    )  # fmt: skip
-    free = np.ones((_SLICES, *y.shape), np.float32)
-    edges = np.arange(_SLICES + 1) / _SLICES
+    columns = (np.arange(nx)[:, None] + step).ravel()
+    n_bodies = sum(len(bodies) for bodies in phases)
+    rows_at_once = max(1, int(_CHORDS / (max(n_bodies, 1) * columns.size * subpixels)))
     out = np.zeros((len(phases), ny, nx))
-    for p, bodies in enumerate(phases):
-        filled = np.zeros(y.shape)
-        for body in bodies:
-            enter, leave = body.chord(y, x)
-            hit = np.nonzero(np.minimum(leave, 1) > np.maximum(enter, 0))
-            if hit[0].size == 0:
-                continue
-            top, bottom = leave[hit], enter[hit]
-            for z in range(_SLICES):
-                share = np.minimum(top, edges[z + 1]) - np.maximum(bottom, edges[z])
-                share = np.clip(share * _SLICES, 0, 1)
-                taken = np.minimum(share, free[z][hit])
-                free[z][hit] -= taken
-                filled[hit] += taken / _SLICES
-        out[p] = filled.reshape(ny, subpixels, nx, subpixels).mean(axis=(1, 3))
-    return np.clip(out, 0, 1)
+    for first in range(0, ny, rows_at_once):
+        last = min(first + rows_at_once, ny)
+        rows = (np.arange(first, last)[:, None] + step).ravel()
+        y, x = np.meshgrid(rows, columns, indexing="ij")
+        enter, leave = np.ones((2, n_bodies, *y.shape))
+        done, filled = 0, np.zeros(y.shape)
+        for p, bodies in enumerate(phases):
+            for body in bodies:
+                # Clipped to the slab; a miss keeps leave <= enter and has no length.
+                enter[done], leave[done] = (np.clip(z, 0.0, 1.0) for z in body.chord(y, x))
+                done += 1
+            union = _union_length(enter[:done], leave[:done])
+            share = np.maximum(union - filled, 0.0)
+            filled = union
+            share = share.reshape(last - first, subpixels, nx, subpixels)
+            out[p, first:last] = share.mean(axis=(1, 3))
+    return out
+
+
+def _union_length(enter: np.ndarray, leave: np.ndarray) -> np.ndarray:
+    """Length of the union of intervals in [0, 1]; (bodies, ny, nx) -> (ny, nx)."""
+    if enter.shape[0] == 0:
+        return np.zeros(enter.shape[1:])
+    order = np.argsort(enter, axis=0, kind="stable")
+    enter = np.take_along_axis(enter, order, axis=0)
+    leave = np.take_along_axis(leave, order, axis=0)
+    reached = np.zeros_like(leave)
+    np.maximum.accumulate(leave[:-1], axis=0, out=reached[1:])
+    return np.maximum(leave - np.maximum(enter, reached), 0.0).sum(axis=0)
 
 
 def scatter_blocks(
@@ -193,23 +219,24 @@ def scatter_blocks(
     most: float,
     size: float = 0.13,
 ) -> list[Body]:
-    """Draw blocks until they cover a share of the map (counted once each).
+    """Draw blocks until they cover at least a share of the map.
 
     Parameters
     ----------
     rng : numpy.random.Generator
     shape : tuple of int
     coverage : float
-        Share of the map.
+        Share of the pixels whose centre has a body in its line of sight.
     most : float
         Largest height, as a share of the slab's thickness.
     size : float
-        Typical half width as a share of the map's smaller side.
+        Typical half width as a share of the map's side (the root of its area).
     """
-    def draw(side: float) -> tuple[Body, float]:
+
+    def draw(side: float) -> Body:
         radius = side * size * rng.uniform(0.75, 1.35)
-        height = most * rng.uniform(0.45, 1.0)
-        return block(rng, _centre(rng, shape, height), radius, height), np.pi * radius**2
+        height = most * rng.uniform(0.6, 1.0)
+        return block(rng, _centre(rng, shape, height), radius, height)
 
     return _scatter(shape, coverage, draw)
 
@@ -222,21 +249,21 @@ def scatter_needles(
     most: float,
     size: float = 0.2,
 ) -> list[Body]:
-    """Draw needles and lenses until they cover a share of the map (counted once each).
+    """Draw needles and lenses until they cover at least a share of the map.
 
     Parameters
     ----------
     rng, shape, coverage, most
         As for :func:`scatter_blocks`.
     size : float
-        Typical length as a share of the map's smaller side.
+        Typical length as a share of the map's side (the root of its area).
     """
-    def draw(side: float) -> tuple[Body, float]:
+
+    def draw(side: float) -> Body:
         length = side * size * rng.uniform(0.6, 1.4)
         width = length / rng.uniform(1.8, 4.0)
         height = most * rng.uniform(0.5, 1.0)
-        body = needle(rng, _centre(rng, shape, height), length, width, height)
-        return body, np.pi / 4 * length * width
+        return needle(rng, _centre(rng, shape, height), length, width, height)
 
     return _scatter(shape, coverage, draw)
 
@@ -249,14 +276,16 @@ def _centre(
 
 
 def _scatter(
-    shape: tuple[int, int], coverage: float, draw: Callable[[float], tuple[Body, float]]
+    shape: tuple[int, int], coverage: float, draw: Callable[[float], Body]
 ) -> list[Body]:
     if not 0 < coverage < 1:
         raise InputError(f"the coverage of a grain phase must be between 0 and 1, got {coverage}")
+    y, x = np.meshgrid(np.arange(shape[0]), np.arange(shape[1]), indexing="ij")
     bodies: list[Body] = []
-    covered = 0.0
-    while covered < coverage * shape[0] * shape[1]:
-        body, area = draw(float(min(shape)))
+    covered = np.zeros(shape, bool)
+    while covered.mean() < coverage:
+        body = draw(float(np.sqrt(shape[0] * shape[1])))
+        enter, leave = body.chord(y, x)
+        covered |= np.minimum(leave, 1) > np.maximum(enter, 0)
         bodies.append(body)
-        covered += area
     return bodies

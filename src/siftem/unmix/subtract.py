@@ -1,22 +1,48 @@
-"""Take the matrix out of a mixture."""
+"""Take the matrix, and whatever else is in the way, out of a mixture."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from siftem.errors import InputError, SiftemWarning
 from siftem.fit.line_fit import LineFit, fit_lines
-from siftem.fit.spectrum_model import Calibration
+from siftem.fit.spectrum_model import Absorption, Calibration
 from siftem.spectrum import Spectrum
-from siftem.unmix.anchors import Anchor, joined
+from siftem.unmix.anchors import Anchor, GivenScale, MostMatrix, Scale, joined
+from siftem.unmix.conditions import Condition, KnownScale, Scales, solve_scales
 from siftem.xray.detector import Detector
 
-#: Anchoring elements that disagree by more than this are worth a warning.
+#: Anchors that disagree by more than this, or scales that far below 0, are worth a warning.
 _CONFLICT = 3.0
+
+
+@dataclass(frozen=True)
+class Subtracted:
+    """One spectrum that was taken out of a mixture.
+
+    Parameters
+    ----------
+    name : str
+        Its name.
+    scale : float
+        Factor on it.
+    sigma : float
+        Standard deviation of the factor, from counting and from what was assumed.
+    systematic : float
+        Standard deviation of the factor from the k-factors that the anchor uses.
+    counts : float
+        Counts that were taken out.
+    """
+
+    name: str
+    scale: float
+    sigma: float
+    systematic: float
+    counts: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,47 +52,57 @@ class PureSpectrum(Spectrum):
     Parameters
     ----------
     scale : float
-        Factor on the matrix spectrum that was subtracted.
+        Factor on the matrix spectrum (the first of several) that was subtracted.
     scale_sigma : float
         Its standard deviation; it is in ``modes``.
     anchor : str
         What was assumed.
     conflict : float
-        Disagreement of several anchoring elements, in standard deviations.
+        Disagreement of several conditions, in standard deviations.
+    subtracted : tuple of Subtracted
+        All that was taken out, in the order it was given.
+    scale_correlation : ndarray of shape (n, n)
+        Correlation of the factors.
     """
 
     scale: float = 0.0
     scale_sigma: float = 0.0
     anchor: str = ""
     conflict: float = 0.0
+    subtracted: tuple[Subtracted, ...] = ()
+    scale_correlation: np.ndarray = field(default_factory=lambda: np.eye(0))
 
 
 def subtract(
     mixture: Spectrum,
-    matrix: Spectrum,
+    matrix: Spectrum | Sequence[Spectrum],
     *,
-    anchor: Anchor,
+    anchor: Anchor | Sequence[Anchor],
     elements: Sequence[str] = (),
     support: Sequence[str] = (),
     beam_energy: float | None = None,
     detector: Detector | None = None,
     calibration: Calibration | None = None,
+    absorption: Absorption | None = None,
     energy_range: tuple[float | None, float | None] = (0.25, None),
+    n_continuum: int = 3,
     name: str | None = None,
 ) -> PureSpectrum:
-    """Subtract the matrix' part from the spectrum of a mixture.
+    """Subtract the matrix' part, and that of other contaminants, from a mixture.
 
-    ``pure = mixture - a matrix``, with the scale ``a`` from the anchor. Its covariance is
-    ``diag(Var mixture + a^2 Var matrix) + Var(a) matrix matrix'``.
+    ``pure = mixture - sum_j a_j T_j``, with the scales ``a`` from the anchors. Its
+    covariance is ``diag(Var mixture + sum_j a_j^2 Var T_j) + T' Cov(a) T``. The lines of the
+    anchor itself are fixed by it, so for them this errs on the large side.
 
     Parameters
     ----------
     mixture : Spectrum
         Grain and matrix.
-    matrix : Spectrum
-        Pure matrix, on the same axis.
-    anchor : Absent, KnownRatio or GivenScale
-        What fixes the scale.
+    matrix : Spectrum or sequence of Spectrum
+        Pure matrix, and further spectra that the mixture holds, on the same axis.
+    anchor : Absent, KnownRatio, Stoichiometry, MostMatrix, GivenScale, or a sequence
+        What fixes the scales. Several are fulfilled together as well as their errors allow;
+        as many conditions are needed as there are spectra to subtract.
     elements : sequence of str
         Elements that may have lines near the anchor's; by default those of the acquisition.
     support : sequence of str
@@ -77,8 +113,13 @@ def subtract(
         By default one with the acquisition's resolution.
     calibration : Calibration, optional
         Energy scale; by default fitted to the matrix.
+    absorption : callable, optional
+        Share of the photons that leave the film, of energies in keV. It matters for anchors
+        that compare elements.
     energy_range : tuple
         Fitted range in keV.
+    n_continuum : int
+        Terms of the continuum.
     name : str, optional
         Name of the result; by default that of the mixture.
 
@@ -90,64 +131,172 @@ def subtract(
     Raises
     ------
     InputError
-        When the axes differ, or the anchor can't be applied.
+        When the axes differ, or the anchors can't be applied.
 
     Warns
     -----
     SiftemWarning
-        When anchoring elements disagree by more than three standard deviations.
+        When conditions disagree, or a scale lies below zero, by more than three standard
+        deviations.
     """
-    if mixture.axis != matrix.axis:
+    contaminants = [matrix] if isinstance(matrix, Spectrum) else list(matrix)
+    anchors = list(anchor) if isinstance(anchor, Sequence) else [anchor]
+    if not contaminants or not anchors:
+        raise InputError("subtract needs at least one spectrum to subtract and one anchor")
+    if any(mixture.axis != c.axis for c in contaminants):
         raise InputError("mixture and matrix must be on the same energy axis: crop both alike")
-    fits: tuple[LineFit | None, LineFit | None] = (None, None)
-    if anchor.elements:
+    fits: list[LineFit] = []
+    needed = joined([e for a in anchors for e in a.elements])
+    if needed:
         acquisition = mixture.acquisition
         energy = beam_energy or acquisition.beam_energy
         if energy is None:
             raise InputError("the beam energy is not known: give beam_energy in keV")
         detector = detector or Detector(resolution=acquisition.resolution or 130.0)
-        listed = joined([*(elements or acquisition.elements), *anchor.elements])
-
-        def fitted(spectrum: Spectrum, scale: Calibration | None) -> LineFit:
-            return fit_lines(
+        listed = joined([*(elements or acquisition.elements), *needed])
+        for spectrum in (*contaminants, mixture):
+            fit = fit_lines(
                 spectrum,
                 listed,
-                support=support,
+                support=[e for e in support if e not in listed],
                 beam_energy=energy,
                 detector=detector,
-                calibration=scale,
+                absorption=absorption,
+                calibration=calibration,
                 energy_range=energy_range,
+                n_continuum=n_continuum,
             )
-
-        of_matrix = fitted(matrix, calibration)
-        fits = (fitted(mixture, of_matrix.calibration), of_matrix)
-    found = anchor.scale(*fits)
-    notes = list(mixture.notes)
-    value = found.value
-    if value < 0:
-        notes.append(f"the anchor gave a scale of {value:.3g}: nothing was subtracted")
-        value = 0.0
+            calibration = fit.calibration
+            fits.append(fit)
+    found, kept = _scales(anchors, contaminants, fits, mixture.name)
     if found.conflict > _CONFLICT:
+        what = f" ('{found.worst}' fits worst)" if found.worst else ""
         warnings.warn(
-            f"{mixture.name}: the anchoring elements disagree by {found.conflict:.1f} sigma: "
-            f"at least one of them is in the grain",
+            f"{mixture.name}: the anchors disagree by {found.conflict:.1f} sigma{what}: "
+            f"at least one of them does not hold for the grain",
             SiftemWarning,
             stacklevel=2,
         )
-    variance = mixture.variance + value**2 * matrix.variance
-    modes = np.vstack([mixture.modes, value * matrix.modes, found.sigma * matrix.values])
+    notes = [
+        f"the anchor left no {c.name or 'matrix'} to subtract"
+        for i, c in enumerate(contaminants)
+        if i not in kept
+    ]
+    scales = found.values
+    shapes = np.array([c.values for c in contaminants])
+    taken = scales @ shapes
+    variance = np.array(mixture.variance)
+    modes = [mixture.modes, _root(found.covariance) @ shapes]
+    for scale, c in zip(scales, contaminants, strict=True):
+        variance = variance + scale**2 * np.asarray(c.variance)
+        modes.append(scale * np.asarray(c.modes))
+    sigma = np.sqrt(np.diag(found.covariance))
+    systematic = np.sqrt(np.diag(found.systematic))
+    safe = np.where(sigma > 0, sigma, 1.0)
     return PureSpectrum(
-        values=mixture.values - value * matrix.values,
+        values=mixture.values - taken,
         axis=mixture.axis,
         variance=variance,
-        modes=modes,
-        background=mixture.background + value * matrix.values,
+        modes=np.vstack(modes),
+        background=mixture.background + taken,
         name=name or mixture.name,
         n_pixels=mixture.n_pixels,
         acquisition=mixture.acquisition,
-        notes=tuple(notes),
-        scale=value,
-        scale_sigma=found.sigma,
-        anchor=anchor.describe(),
+        notes=(*mixture.notes, *notes),
+        scale=float(scales[0]),
+        scale_sigma=float(sigma[0]),
+        anchor="; ".join(a.describe() for a in anchors),
         conflict=found.conflict,
+        subtracted=tuple(
+            Subtracted(c.name, float(a), float(s), float(k), float(a * c.values.sum()))
+            for c, a, s, k in zip(contaminants, scales, sigma, systematic, strict=True)
+        ),
+        scale_correlation=found.covariance / np.outer(safe, safe),
     )
+
+
+def _root(covariance: np.ndarray) -> np.ndarray:
+    """Return R with ``R' R = covariance``; (n, n), also of a singular one."""
+    values, vectors = np.linalg.eigh(covariance)
+    return np.sqrt(np.clip(values, 0.0, None))[:, None] * vectors.T
+
+
+def _scales(
+    anchors: list[Anchor], contaminants: list[Spectrum], fits: list[LineFit], name: str
+) -> tuple[Scales, list[int]]:
+    """Solve for the scales, those below zero set to zero; and which are left."""
+    n = len(contaminants)
+    kept = list(range(n))
+    if n == 1 and len(anchors) == 1 and isinstance(anchors[0], (MostMatrix, GivenScale)):
+        mixture, matrix = (fits[1], fits[0]) if fits else (None, None)
+        found = _as_scales(anchors[0].scale(mixture, matrix))
+    else:
+        known = [_known(a, contaminants) for a in anchors if isinstance(a, GivenScale)]
+        if fits:
+            if n == 1:
+                for a in anchors:  # each says in its own words what the matrix lacks for it
+                    a.scale(fits[1], fits[0])
+            conditions = [c for a in anchors for c in a.conditions(fits[0])]
+        else:
+            conditions = []
+        found = _solve(fits, conditions, known, n, kept)
+    while (found.values < 0).any():
+        lowest = min(kept, key=lambda i: found.values[i])
+        if found.values[lowest] < -_CONFLICT * np.sqrt(found.covariance[lowest, lowest]):
+            warnings.warn(
+                f"{name}: the anchors ask for a negative amount of "
+                f"{contaminants[lowest].name or 'matrix'} "
+                f"({found.values[lowest]:.3g}): they do not hold for the grain; nothing of it "
+                f"was subtracted",
+                SiftemWarning,
+                stacklevel=3,
+            )
+        kept.remove(lowest)
+        if not kept:
+            # How much there could be still counts as an error.
+            return Scales(np.zeros(n), found.covariance, found.systematic, 0.0, ""), kept
+        known = [k for k in known if k.position in kept]
+        found = _solve(fits, conditions, known, n, kept)
+    return found, kept
+
+
+def _solve(
+    fits: list[LineFit],
+    conditions: list[Condition],
+    known: list[KnownScale],
+    n: int,
+    kept: list[int],
+) -> Scales:
+    if not fits:
+        values, sigmas = np.zeros(n), np.zeros(n)
+        if len({k.position for k in known}) < n:
+            raise InputError(f"{n} spectra to subtract need an anchor for each")
+        for k in known:
+            values[k.position], sigmas[k.position] = k.value, k.sigma
+        return Scales(values, np.diag(sigmas**2), np.zeros((n, n)), 0.0, "")
+    moved = [KnownScale(kept.index(k.position), k.value, k.sigma) for k in known]
+    part = solve_scales(fits[n], [fits[i] for i in kept], conditions, moved)
+    values, covariance, systematic = np.zeros(n), np.zeros((n, n)), np.zeros((n, n))
+    values[kept] = part.values
+    covariance[np.ix_(kept, kept)] = part.covariance
+    systematic[np.ix_(kept, kept)] = part.systematic
+    return Scales(values, covariance, systematic, part.conflict, part.worst)
+
+
+def _as_scales(scale: Scale) -> Scales:
+    return Scales(
+        np.array([scale.value]),
+        np.array([[scale.sigma**2]]),
+        np.array([[scale.systematic**2]]),
+        scale.conflict,
+        "",
+    )
+
+
+def _known(anchor: GivenScale, contaminants: list[Spectrum]) -> KnownScale:
+    names = [c.name for c in contaminants]
+    if anchor.of and anchor.of not in names:
+        raise InputError(
+            f"a scale is given for {anchor.of!r}, but what is subtracted is {', '.join(names)}"
+        )
+    return KnownScale(names.index(anchor.of) if anchor.of else 0, anchor.value, anchor.sigma)

@@ -1,0 +1,97 @@
+"""What ``siftem inspect`` prints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from siftem.errors import ReadError
+from siftem.fit.element_search import find_elements
+from siftem.io.contents import list_signals
+from siftem.io.hyperspy_bridge import load
+from siftem.progress import Progress
+from siftem.spectrum import Spectrum
+from siftem.spectrum_image import SpectrumImage
+
+
+def describe_file(path: Path, signal: int | None, progress: Progress) -> str:
+    """Describe the signals of a file and the spectrum image that would be used.
+
+    Parameters
+    ----------
+    path : Path
+    signal : int, optional
+        Number of the signal; by default the only usable one.
+    progress : Progress
+
+    Returns
+    -------
+    str
+        Several lines.
+
+    Raises
+    ------
+    ReadError
+        When the file cannot be read, or the asked signal is no spectrum image.
+    """
+    entries = list_signals(path)
+    lines = [f"{path}: {len(entries)} signal{'s' if len(entries) != 1 else ''}"]
+    for entry in entries:
+        shape = " x ".join(str(n) for n in entry.shape)
+        kind = f"{entry.signal_type} {entry.kind}".strip()
+        lines.append(f"  {entry.index}: {entry.title or 'untitled'}: {kind}, {shape} {entry.dtype}")
+        lines += [f"       {axis}" for axis in entry.axes]
+    try:
+        si = load(path, signal=signal, progress=progress)
+    except ReadError as error:
+        if signal is not None or not any(e.usable for e in entries):
+            raise
+        return "\n".join([*lines, str(error)])
+    return "\n".join([*lines, *_describe_map(si), *_describe_elements(si)])
+
+
+def _describe_map(si: SpectrumImage) -> list[str]:
+    ny, nx = si.shape
+    a = si.acquisition
+    known = [
+        f"{label} {value:g} {unit}"
+        for label, value, unit in (
+            ("beam", a.beam_energy, "keV"),
+            ("take-off angle", a.take_off_angle, "degrees"),
+            ("resolution", a.resolution, "eV at Mn Ka"),
+            ("live time", a.live_time, "s"),
+        )
+        if value is not None
+    ]
+    size = "not calibrated"
+    if si.pixel_size is not None:
+        size = f"{si.pixel_size[0]:.4g} x {si.pixel_size[1]:.4g} nm"
+    empty = int((si.total_map() == 0).sum())
+    lines = [
+        "",
+        f"spectrum image: {ny} x {nx} pixels of {size}, {si.n_channels} channels of "
+        f"{si.axis.scale:.4g} {si.axis.unit} from {si.axis.offset:.4g} {si.axis.unit}",
+        f"counts: {si.total:.4g} in all, {si.total / si.n_pixels:.4g} a pixel, "
+        f"{100 * si.density:.3g}% of the cube is not zero"
+        + (f", {empty} pixels are empty" if empty else ""),
+        f"acquisition: {', '.join(known) or 'not stated in the file'}",
+    ]
+    if si.survey is not None:
+        lines.append(f"survey image: {si.survey_name}")
+    if a.elements:
+        lines.append(f"elements listed in the file: {', '.join(a.elements)}")
+    lines += [f"note: {note}" for note in si.notes]
+    return lines
+
+
+def _describe_elements(si: SpectrumImage) -> list[str]:
+    if not si.signal_type.startswith("EDS"):
+        return []
+    cropped = si.without_zero_peak()
+    spectrum = Spectrum(
+        cropped.sum_spectrum(), cropped.axis, name="sum", acquisition=si.acquisition
+    )
+    found = find_elements(spectrum)
+    if not found:
+        return ["lines seen: none"]
+    lines = [f"{f.line} ({f.energy:.3f} keV, {f.counts:.3g} counts)" for f in found]
+    return ["lines seen (a suggestion): " + ", ".join(lines)]

@@ -1,0 +1,237 @@
+"""Images of a scan with scale bar and colour bar."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.image import AxesImage
+from matplotlib.patches import Rectangle
+from matplotlib.patheffects import withStroke
+
+from siftem.figures.page import Page
+from siftem.figures.style import MARK_COLOUR, MM_PER_INCH, SMALL_FONT_SIZE, text_width
+from siftem.segment.regions import Region
+
+#: Perceptually uniform, dark where there is nothing.
+COUNTS_COLOURS = "inferno"
+SURVEY_COLOURS = "gray"
+#: mm below an image for a colour bar with its numbers.
+COLOUR_BAR_ROOM = 6.4
+
+_BAR_SHARE = 0.3  # longest scale bar, as a share of the image's width
+_HALO = [withStroke(linewidth=1.6, foreground="black", alpha=0.75)]
+
+
+@dataclass(frozen=True)
+class ScaleBar:
+    """A length of 1, 2 or 5 times a power of ten.
+
+    Parameters
+    ----------
+    pixels : float
+        Length in pixels of the scan.
+    label : str
+        The length with its unit.
+    """
+
+    pixels: float
+    label: str
+
+
+def scale_bar(columns: int, pixel_size: tuple[float, float] | None) -> ScaleBar:
+    """Choose the longest 1-2-5 length that is at most 30% of an image's width.
+
+    Parameters
+    ----------
+    columns : int
+        Width of the image in pixels.
+    pixel_size : tuple of float or None
+        Height and width of a pixel in nm; None gives a bar in pixels ("px").
+
+    Returns
+    -------
+    ScaleBar
+        In nm, from 1000 nm on in µm, below 1 nm in pm. Without calibration at least 1 px.
+    """
+    size = 1.0 if pixel_size is None else pixel_size[1]
+    length = _nice_below(_BAR_SHARE * columns * size)
+    if pixel_size is None:
+        length = max(length, 1.0)
+        return ScaleBar(length, f"{length:g} px")
+    for unit, nm in (("mm", 1e6), ("µm", 1e3), ("nm", 1.0), ("pm", 1e-3)):
+        if length >= nm * (1 - 1e-9) or unit == "pm":
+            return ScaleBar(length / size, f"{float(f'{length / nm:.6g}'):g} {unit}")
+    raise AssertionError("unreachable")
+
+
+def _nice_below(limit: float) -> float:
+    """Largest of 1, 2, 5 times a power of ten that does not exceed a positive limit."""
+    power = 10.0 ** np.floor(np.log10(limit))
+    steps = [s * power for s in (0.5, 1.0, 2.0, 5.0, 10.0)]
+    return float(max(s for s in steps if s <= limit * (1 + 1e-9)))
+
+
+def draw_image(
+    ax: Axes,
+    image: np.ndarray,
+    *,
+    pixel_size: tuple[float, float] | None = None,
+    colours: str = COUNTS_COLOURS,
+    limits: tuple[float, float] | None = None,
+) -> AxesImage:
+    """Draw an image of the scan with a scale bar and no ticks.
+
+    Parameters
+    ----------
+    ax : Axes
+    image : ndarray of shape (ny, nx) or (ny, nx, 3)
+        Values, or RGB from 0 to 1.
+    pixel_size : tuple of float, optional
+        Height and width of a pixel in nm.
+    colours : str
+        Matplotlib's name of a colour map.
+    limits : tuple of float, optional
+        Values of the darkest and the brightest colour; by default `image_limits`.
+
+    Returns
+    -------
+    AxesImage
+    """
+    if limits is None and image.ndim == 2:
+        limits = image_limits(image)
+    low, high = limits or (None, None)
+    # The frame already has the right aspect; strips of extreme aspect are stretched into it.
+    drawn = ax.imshow(
+        image, cmap=colours, vmin=low, vmax=high, aspect="auto", interpolation="nearest"
+    )
+    ax.set_xticks([])
+    ax.set_yticks([])
+    add_scale_bar(ax, image.shape[:2], pixel_size)
+    return drawn
+
+
+def image_limits(image: np.ndarray, *, from_zero: bool = True) -> tuple[float, float]:
+    """Return limits of the colours that a few extreme pixels don't stretch.
+
+    Parameters
+    ----------
+    image : ndarray of shape (ny, nx)
+        NaN is ignored.
+    from_zero : bool
+        Start at zero, as for counts; else at the 0.5% quantile.
+
+    Returns
+    -------
+    low, high : float
+        ``high`` is the 99.8% quantile, or the maximum where that is not above ``low``.
+    """
+    finite = image[np.isfinite(image)]
+    if finite.size == 0:
+        return 0.0, 1.0
+    low = 0.0 if from_zero and finite.min() >= 0 else float(np.quantile(finite, 0.005))
+    high = float(np.quantile(finite, 0.998))
+    if high <= low:
+        high = float(finite.max())
+    return (low, high) if high > low else (low, low + 1.0)
+
+
+def add_scale_bar(
+    ax: Axes, shape: tuple[int, ...], pixel_size: tuple[float, float] | None
+) -> None:
+    """Draw a scale bar into the lower left of an image, readable on bright and dark."""
+    ny, nx = shape[0], shape[1]
+    bar = scale_bar(nx, pixel_size)
+    width, height = frame_size(ax)
+    pad_x, pad_y = 1.6 * nx / width, 1.6 * ny / height
+    thickness = 0.6 * ny / height
+    left, bottom = -0.5 + pad_x, ny - 0.5 - pad_y
+    frame = Rectangle(
+        (left, bottom - thickness),
+        bar.pixels,
+        thickness,
+        facecolor="white",
+        edgecolor="none",
+        path_effects=_HALO,
+        gid="scale bar",
+    )
+    ax.add_patch(frame)
+    label = ax.text(
+        left,
+        bottom - thickness - 0.5 * ny / height,
+        bar.label,
+        color="white",
+        size=SMALL_FONT_SIZE,
+        ha="left",
+        va="bottom",
+        parse_math=False,
+        path_effects=_HALO,
+        gid="scale bar label",
+    )
+    label.set_clip_on(False)
+
+
+def frame_size(ax: Axes) -> tuple[float, float]:
+    """Width and height of the frame of axes, mm."""
+    box = ax.get_position()
+    inches = ax.figure.get_size_inches() * MM_PER_INCH
+    return float(box.width * inches[0]), float(box.height * inches[1])
+
+
+def add_colour_bar(
+    page: Page, image: AxesImage, *, left: float, top: float, width: float, label: str
+) -> None:
+    """Draw a colour bar with two numbers and a label below an image.
+
+    Parameters
+    ----------
+    page : Page
+    image : AxesImage
+    left, top, width : float
+        Lower edge of the image, mm.
+    label : str
+        What the colours mean, such as "counts".
+    """
+    low, high = image.get_clim()
+    room = text_width(label, size=SMALL_FONT_SIZE) + 1.0
+    length = max(width - room - 1.0, 0.35 * width)
+    ax = page.axes(left, top + 0.9, length, 1.5)
+    extend = "max" if float(np.nanmax(image.get_array())) > high else "neither"
+    bar = page.figure.colorbar(image, cax=ax, orientation="horizontal", extend=extend)
+    bar.outline.set_linewidth(0.4)
+    upper = low + _nice_below(high - low)
+    bar.set_ticks([low, upper], labels=[f"{low:.4g}", f"{upper:.4g}"])
+    ax.tick_params(length=1.5, pad=1.0, width=0.4, labelsize=SMALL_FONT_SIZE)
+    ax.minorticks_off()
+    page.text(left + length + 1.6, top + 2.3, label, size=SMALL_FONT_SIZE)
+
+
+def draw_rectangles(ax: Axes, rectangles: Sequence[Region]) -> None:
+    """Outline rectangular regions: the first one solid, the others dashed.
+
+    Parameters
+    ----------
+    ax : Axes
+        With an image of the scan.
+    rectangles : sequence of Region
+        The outline is the box around their pixels.
+    """
+    halo = [withStroke(linewidth=2.0, foreground="black", alpha=0.8)]
+    for i, region in enumerate(rectangles):
+        ys, xs = np.nonzero(region.mask)
+        if ys.size == 0:
+            continue
+        outline = Rectangle(
+            (xs.min() - 0.5, ys.min() - 0.5),
+            np.ptp(xs) + 1,
+            np.ptp(ys) + 1,
+            fill=False,
+            edgecolor=MARK_COLOUR,
+            linewidth=1.0 if i == 0 else 0.7,
+            linestyle="-" if i == 0 else (0, (3, 2)),
+            path_effects=halo if i == 0 else None,
+            gid=region.name,
+        )
+        ax.add_patch(outline)

@@ -1,0 +1,186 @@
+"""Panels placed in millimetres, from the top left of a page."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from siftem.figures.style import FONT_SIZE, PAGE_WIDTH, fitted_text, new_figure, text_width
+
+#: Space above each panel for its letter and title, mm.
+TITLE_HEIGHT = 4.6
+#: Space between neighbouring panels, mm.
+GAP = 4.0
+#: Space around the page, mm.
+MARGIN = 1.5
+
+
+class Page:
+    """A figure whose axes and texts are placed in mm from the top left.
+
+    Parameters
+    ----------
+    height : float
+        mm.
+    width : float
+        mm.
+    """
+
+    def __init__(self, height: float, width: float = PAGE_WIDTH) -> None:
+        self.width = width
+        self.height = height
+        self.figure: Figure = new_figure(width, height)
+        self._letters = 0
+
+    def axes(self, left: float, top: float, width: float, height: float) -> Axes:
+        """Add axes whose frame has these edges."""
+        box = (
+            left / self.width,
+            1 - (top + height) / self.height,
+            width / self.width,
+            height / self.height,
+        )
+        return self.figure.add_axes(box)
+
+    def text(self, left: float, top: float, text: str, **style: object) -> Text:
+        """Write plain text (never read as formulas) with its baseline at ``top``."""
+        return self.figure.text(
+            left / self.width, 1 - top / self.height, text, parse_math=False, **style
+        )
+
+    def title(
+        self, left: float, top: float, text: str, *, width: float, colour: str = "black"
+    ) -> None:
+        """Write the next panel letter and a title above a panel whose top left is given.
+
+        A title wider than ``width`` mm is cut with an ellipsis.
+        """
+        letter = f"({panel_letter(self._letters)})"
+        self._letters += 1
+        baseline = top - 1.5
+        self.text(left, baseline, letter, weight="bold")
+        start = text_width(letter, bold=True) + 1.3
+        named = colour != "black"
+        shown = fitted_text(text, width - start, size=FONT_SIZE, bold=named)
+        weight = "bold" if named else "normal"
+        self.text(left + start, baseline, shown, color=colour, weight=weight)
+
+
+def panel_letter(index: int) -> str:
+    """Return a, b, ..., z, aa, ab, ... for 0, 1, ..."""
+    letters = ""
+    index += 1
+    while index:
+        index, rest = divmod(index - 1, 26)
+        letters = chr(ord("a") + rest) + letters
+    return letters
+
+
+@dataclass(frozen=True)
+class ImageGrid:
+    """Where equal image panels go: rows of cells, each with a title and room below.
+
+    Parameters
+    ----------
+    columns, rows : int
+    image_width, image_height : float
+        mm.
+    left : float
+        mm from the left of the page to the first cell.
+    cell_width, cell_height : float
+        mm, titles and gaps included.
+    """
+
+    columns: int
+    rows: int
+    image_width: float
+    image_height: float
+    left: float
+    cell_width: float
+    cell_height: float
+
+    @property
+    def height(self) -> float:
+        """Height of all rows, mm."""
+        return self.rows * self.cell_height
+
+    def place(self, index: int, top: float) -> tuple[float, float]:
+        """Return left and top of an image's frame, for a grid that starts at ``top``."""
+        row, column = divmod(index, self.columns)
+        return (
+            self.left + column * self.cell_width,
+            top + row * self.cell_height + TITLE_HEIGHT,
+        )
+
+
+def image_grid(
+    n: int,
+    shape: tuple[int, int],
+    pixel_size: tuple[float, float] | None,
+    *,
+    below: float = 0.0,
+    columns: int | None = None,
+    width: float = PAGE_WIDTH,
+    max_height: float = 60.0,
+) -> ImageGrid:
+    """Plan equal panels for images of one shape over the width of a page.
+
+    Up to five stand in one row; more are spread evenly over rows.
+
+    Parameters
+    ----------
+    n : int
+        Number of images, at least 1.
+    shape : tuple of int
+        Pixels (ny, nx).
+    pixel_size : tuple of float or None
+        Height and width of a pixel.
+    below : float
+        mm to keep free below each image, as for a colour bar.
+    columns : int, optional
+        Images in a row.
+    width : float
+        mm.
+    max_height : float
+        Tallest image, mm; images then become narrower than their cells.
+
+    Returns
+    -------
+    ImageGrid
+        Strips of extreme aspect are shown with at least 6 mm on the short side, stretched.
+    """
+    if columns is None:
+        rows = math.ceil(n / 5)
+        columns = math.ceil(n / rows)
+    rows = math.ceil(n / columns)
+    usable = width - 2 * MARGIN
+    # One or two lone panels would be too large: no cell is wider than a third of the page.
+    cell = min((usable + GAP) / columns, (usable + GAP) / 3)
+    aspect = image_aspect(shape, pixel_size)
+    image_width = cell - GAP
+    image_height = image_width * aspect
+    if image_height > max_height:
+        image_height = max_height
+        image_width = max(max_height / aspect, 6.0)
+    image_height = max(image_height, 6.0)
+    left = MARGIN + max(0.0, (usable + GAP - columns * cell) / 2)
+    return ImageGrid(
+        columns=columns,
+        rows=rows,
+        image_width=image_width,
+        image_height=image_height,
+        left=left,
+        cell_width=cell,
+        cell_height=TITLE_HEIGHT + image_height + below + 1.5,
+    )
+
+
+def image_aspect(shape: tuple[int, int], pixel_size: tuple[float, float] | None) -> float:
+    """Return height over width of an image of rectangular pixels."""
+    ny, nx = shape
+    dy, dx = pixel_size or (1.0, 1.0)
+    return (ny * dy) / (nx * dx)

@@ -1,0 +1,172 @@
+"""Sizes, fonts and colours that all figures share."""
+
+from __future__ import annotations
+
+import colorsys
+import io
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import matplotlib.style
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+
+#: Width of a journal's double column, mm.
+PAGE_WIDTH = 180.0
+#: Pixels per inch of saved figures.
+DPI = 300
+#: Points; nothing is written smaller than the second.
+FONT_SIZE = 7.0
+SMALL_FONT_SIZE = 6.0
+MM_PER_INCH = 25.4
+
+#: Okabe & Ito 2008 without yellow and black, then three of Tol's muted colours: told apart
+#: with any kind of colour vision, and dark enough for lines on white.
+_PALETTE = (
+    "#0072B2",  # blue
+    "#D55E00",  # vermillion
+    "#009E73",  # bluish green
+    "#CC79A7",  # reddish purple
+    "#E69F00",  # orange
+    "#56B4E9",  # sky blue
+    "#332288",  # indigo
+    "#882255",  # wine
+    "#999933",  # olive
+)
+#: What two grains share.
+OVERLAP_COLOUR = "#222222"
+#: What stands beside a phase: rectangles, continuum, guides.
+NEUTRAL_COLOUR = "#555555"
+GUIDE_COLOUR = "#BBBBBB"
+MARK_COLOUR = "#F0E442"
+
+# DejaVu Sans comes with matplotlib, so that text is as wide everywhere as it was measured.
+_STYLE: dict[str, Any] = {
+    "font.family": ["DejaVu Sans"],
+    "font.size": FONT_SIZE,
+    "axes.labelsize": FONT_SIZE,
+    "axes.titlesize": FONT_SIZE,
+    "xtick.labelsize": SMALL_FONT_SIZE,
+    "ytick.labelsize": SMALL_FONT_SIZE,
+    "axes.linewidth": 0.5,
+    "lines.linewidth": 0.7,
+    "patch.linewidth": 0.5,
+    "xtick.major.width": 0.5,
+    "ytick.major.width": 0.5,
+    "xtick.minor.width": 0.35,
+    "ytick.minor.width": 0.35,
+    "xtick.major.size": 2.2,
+    "ytick.major.size": 2.2,
+    "xtick.minor.size": 1.2,
+    "ytick.minor.size": 1.2,
+    "xtick.major.pad": 1.8,
+    "ytick.major.pad": 1.8,
+    "axes.labelpad": 2.0,
+    "xtick.direction": "out",
+    "ytick.direction": "out",
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+    "text.usetex": False,
+    "path.simplify_threshold": 0.05,
+}
+
+# Styles pass through matplotlib's global settings; threads must take turns.
+_lock = threading.RLock()
+
+
+@contextmanager
+def drawing_style() -> Iterator[None]:
+    """Draw in the project's style, whatever the user's settings; they come back at the end."""
+    with _lock, matplotlib.style.context(["default", _STYLE]):
+        yield
+
+
+def phase_colours(names: Sequence[str]) -> dict[str, str]:
+    """Give each phase its colour, by order, the same in every panel and figure.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Phases in the order of the recipe.
+
+    Returns
+    -------
+    dict of str to str
+        Hexadecimal RGB. The first nine are told apart with any kind of colour vision; more
+        are spread around the colour circle.
+    """
+    colours = {}
+    for i, name in enumerate(dict.fromkeys(names)):
+        colours[name] = _PALETTE[i] if i < len(_PALETTE) else _extra_colour(i - len(_PALETTE))
+    return colours
+
+
+def _extra_colour(index: int) -> str:
+    # Steps of the golden angle never repeat; lightness alternates to help the eye.
+    hue = (0.05 + index * 0.618034) % 1.0
+    red, green, blue = colorsys.hls_to_rgb(hue, (0.32, 0.5)[index % 2], 0.75)
+    return f"#{round(255 * red):02X}{round(255 * green):02X}{round(255 * blue):02X}"
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """Return an empty figure with its own canvas.
+
+    Parameters
+    ----------
+    width, height : float
+        mm.
+    """
+    figure = Figure(figsize=(width / MM_PER_INCH, height / MM_PER_INCH), dpi=DPI)
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def png_bytes(figure: Figure, *, dpi: int = DPI) -> bytes:
+    """Return a figure as a PNG; the same figure gives the same bytes.
+
+    Parameters
+    ----------
+    figure : Figure
+    dpi : int
+        Pixels per inch.
+    """
+    buffer = io.BytesIO()
+    with drawing_style():
+        figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def text_width(text: str, *, size: float = FONT_SIZE, bold: bool = False) -> float:
+    """Return the width of one line of plain text in mm.
+
+    Parameters
+    ----------
+    text : str
+    size : float
+        Points.
+    bold : bool
+    """
+    font = FontProperties(
+        family=["DejaVu Sans"], size=size, weight="bold" if bold else "normal"
+    )
+    renderer = new_figure(1, 1).canvas.get_renderer()
+    width, _, _ = renderer.get_text_width_height_descent(text, font, ismath=False)
+    return float(width * MM_PER_INCH / DPI)
+
+
+def fitted_text(text: str, width: float, *, size: float = FONT_SIZE, bold: bool = False) -> str:
+    """Return a text on one line, cut with an ellipsis where it is wider than ``width`` mm."""
+    text = " ".join(text.split())
+    if text_width(text, size=size, bold=bold) <= width:
+        return text
+    while text and text_width(text + "…", size=size, bold=bold) > width:
+        text = text[:-1]
+    return text.rstrip() + "…"
+
+
+def text_height(size: float = FONT_SIZE) -> float:
+    """Return the height of one line of text in mm, with ascenders and descenders."""
+    return 1.17 * size * MM_PER_INCH / 72.0

@@ -1,0 +1,112 @@
+"""The layers of the house, and what may be imported at start-up."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import siftem
+
+ROOT = Path(siftem.__file__).parent
+#: Each layer may import from the ones before it; those in one set are siblings.
+LAYERS = [
+    {"errors", "progress", "energy_axis", "acquisition", "spectrum", "spectrum_image"},
+    {"xray"},
+    {"fit"},
+    {"simulate", "decompose", "segment", "unmix", "quantify"},
+    {"io", "figures"},
+    {"pipeline"},
+    {"report"},
+    {"cli"},
+]
+HOMES = {
+    "hyperspy": {"io"},
+    "exspy": {"io"},
+    "rsciio": {"io"},
+    "matplotlib": {"figures"},
+    "dask": {"io", "cluster"},
+    "typer": {"cli"},
+    "click": {"cli"},
+    "rich": {"cli"},
+    "jinja2": {"report"},
+}
+MODULES = sorted(ROOT.rglob("*.py"))
+
+
+def layer_of(name):
+    for level, members in enumerate(LAYERS):
+        if name in members:
+            return level
+    raise AssertionError(f"{name} has no place in the layers: add it to LAYERS and CONTRIBUTING")
+
+
+def part_of(path):
+    relative = path.relative_to(ROOT)
+    return relative.parts[0].removesuffix(".py")
+
+
+def imports_of(path):
+    """Absolute names of all modules that a file imports, also inside functions."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_a_module_imports_only_from_layers_above(path):
+    part = part_of(path)
+    if part in ("__init__", "__main__"):
+        return
+    own = layer_of(part)
+    for name in imports_of(path):
+        words = name.split(".")
+        if words[0] == "siftem" and words[1] != "__version__":
+            other = words[1]
+            if other == part:
+                continue
+            level = layer_of(other)
+            sibling_base = own == 0 and level == 0
+            assert level < own or sibling_base, f"{part} must not import {name}"
+        for library, homes in HOMES.items():
+            if words[0] == library:
+                assert part in homes, f"{library} is imported in {part}, its home is {homes}"
+
+
+def test_no_module_is_over_400_lines_or_named_after_nothing():
+    for path in MODULES:
+        assert len(path.read_text(encoding="utf-8").splitlines()) <= 400, path
+        assert path.stem not in {"utils", "util", "helpers", "misc", "common", "core", "manager"}
+
+
+def test_the_layer_test_sees_a_forbidden_import(tmp_path):
+    bad = tmp_path / "bad.py"
+    bad.write_text("def f():\n    import siftem.pipeline.run\n    from siftem.cli import main\n")
+    assert list(imports_of(bad)) == ["siftem.pipeline.run", "siftem.cli.main"]
+
+
+def run_python(code):
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout
+
+
+def test_importing_siftem_and_its_version_loads_nothing_heavy():
+    code = (
+        "import sys; import siftem; from siftem.cli.main import main; main(['--version']);"
+        "print(sorted(set(sys.modules) & {'numpy', 'scipy', 'numba', 'sklearn', 'hyperspy',"
+        " 'matplotlib', 'dask', 'pydantic', 'typer', 'rich', 'skimage', 'xraylib'}))"
+    )
+    assert run_python(code).splitlines() == [f"siftem {siftem.__version__}", "[]"]
+
+
+def test_every_public_name_exists_and_has_a_docstring():
+    for name in siftem.__all__:
+        if name != "__version__":
+            assert getattr(siftem, name).__doc__, name
+    with pytest.raises(AttributeError, match="nothing"):
+        siftem.nothing  # noqa: B018
