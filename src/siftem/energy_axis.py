@@ -85,9 +85,7 @@ class EnergyAxis:
         high = np.inf if high is None else high
         # A rounding guard: a centre that equals a bound up to 1e-6 channels is inside.
         slack = 1e-6 * self.scale
-        inside = np.flatnonzero(
-            (self.centers >= low - slack) & (self.centers <= high + slack)
-        )
+        inside = np.flatnonzero((self.centers >= low - slack) & (self.centers <= high + slack))
         if inside.size == 0:
             raise InputError(
                 f"no channel lies between {low:g} and {high:g} {self.unit}: the axis runs "

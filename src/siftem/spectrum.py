@@ -47,9 +47,10 @@ class Spectrum:
 
     values: np.ndarray
     axis: EnergyAxis
-    variance: np.ndarray | None = None
-    modes: np.ndarray | None = None
-    background: np.ndarray | None = None
+    # None is what a caller may leave out; __post_init__ turns it into an array.
+    variance: np.ndarray = None  # type: ignore[assignment]
+    modes: np.ndarray = None  # type: ignore[assignment]
+    background: np.ndarray = None  # type: ignore[assignment]
     name: str = ""
     n_pixels: int = 0
     acquisition: Acquisition = field(default_factory=Acquisition)
@@ -67,7 +68,9 @@ class Spectrum:
         background = np.zeros(channels) if self.background is None else np.asarray(self.background)
         for label, array in (("variance", variance), ("background", background)):
             if array.shape != (channels,):
-                raise InputError(f"spectrum {label} must have shape ({channels},), got {array.shape}")
+                raise InputError(
+                    f"spectrum {label} must have shape ({channels},), got {array.shape}"
+                )
         if modes.shape[1] != channels:
             raise InputError(f"spectrum modes must have {channels} columns, got {modes.shape[1]}")
         if not np.isfinite(values).all():

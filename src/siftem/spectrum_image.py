@@ -113,9 +113,7 @@ class SpectrumImage:
         window = self.axis.window(low, high)
         if window == slice(0, self.axis.size):
             return self
-        return replace(
-            self, counts=self.counts[:, window].tocsr(), axis=self.axis.cropped(window)
-        )
+        return replace(self, counts=self.counts[:, window].tocsr(), axis=self.axis.cropped(window))
 
     def without_zero_peak(self) -> SpectrumImage:
         """Crop an X-ray map below 0.2 keV, where the strobe peak of the detector lies.

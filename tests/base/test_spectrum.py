@@ -46,9 +46,7 @@ def test_modes_enter_sums_and_covariance_as_common_noise():
     weights[20:40] = 1
     expected = np.sqrt(weights @ spectrum.covariance @ weights)
     assert spectrum.sum(slice(20, 40))[1] == pytest.approx(expected)
-    np.testing.assert_allclose(
-        spectrum.standard_deviation, np.sqrt(np.diag(spectrum.covariance))
-    )
+    np.testing.assert_allclose(spectrum.standard_deviation, np.sqrt(np.diag(spectrum.covariance)))
 
 
 def test_a_spectrum_is_immutable_and_keeps_its_own_copy():

@@ -103,9 +103,7 @@ def decompose(
             f"{si.n_channels} channels: ask for fewer"
         )
     if si.counts.nnz == 0:
-        raise InputError(
-            "the map holds no counts in the chosen energy range: nothing to decompose"
-        )
+        raise InputError("the map holds no counts in the chosen energy range: nothing to decompose")
     model = PoissonNMF(
         n_components,
         n_init=n_init,

@@ -71,9 +71,7 @@ def line_strengths(
     detector = Detector(resolution=resolution)
     out = np.zeros((spectra.shape[0], len(elements)))
     for e, element in enumerate(elements):
-        families = line_families(
-            [element], beam_energy=beam_energy, low=kev.first, high=kev.last
-        )
+        families = line_families([element], beam_energy=beam_energy, low=kev.first, high=kev.last)
         families = [f for f in families if kev.contains(f.alpha_energy)]
         if not families:
             raise InputError(

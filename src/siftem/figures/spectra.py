@@ -110,11 +110,11 @@ def draw_spectrum(
     values = np.asarray(curve.values, float)
     low = -np.inf if floor is None else floor
     if curve.sigma is not None:
-        ax.fill_between(
+        ax.stairs(
+            np.maximum(values + curve.sigma, low),
             edges,
-            np.append(*_with_last(np.maximum(values - curve.sigma, low))),
-            np.append(*_with_last(np.maximum(values + curve.sigma, low))),
-            step="post",
+            baseline=np.maximum(values - curve.sigma, low),
+            fill=True,
             color=curve.colour,
             alpha=0.3,
             linewidth=0,
@@ -129,10 +129,6 @@ def draw_spectrum(
         zorder=2.5 if curve.bold else 1.2,
         alpha=1.0 if curve.bold else 0.75,
     )
-
-
-def _with_last(values: np.ndarray) -> tuple[np.ndarray, float]:
-    return values, float(values[-1])
 
 
 def log_limits(

@@ -39,7 +39,7 @@ def written_by_hyperspy(file: Path) -> bool:
     -------
     bool
     """
-    import h5py  # type: ignore[import-untyped]
+    import h5py
 
     try:
         with h5py.File(file, "r") as content:

@@ -253,7 +253,7 @@ def _origin(spectrum: Spectrum, like: SpectrumImage | None) -> tuple[str, Acquis
 
 def _append_experiment(source: os.PathLike[str], target: os.PathLike[str]) -> None:
     """Copy the signal of one .hspy file into another one."""
-    import h5py  # type: ignore[import-untyped]
+    import h5py
 
     with h5py.File(source, "r") as given, h5py.File(target, "a") as taking:
         for name in given["Experiments"]:

@@ -32,9 +32,7 @@ def prepare(recipe: Recipe, *, progress: Progress) -> Prepared:
     if recipe.input.demo is not None:
         demo = recipe.input.demo
         progress("simulate", 0.0)
-        phantom = simulate_demo(
-            demo.shape, channels=demo.channels, dose=demo.dose, seed=demo.seed
-        )
+        phantom = simulate_demo(demo.shape, channels=demo.channels, dose=demo.dose, seed=demo.seed)
         si = phantom.spectrum_image
         progress("simulate", 1.0)
     else:

@@ -160,7 +160,7 @@ class Figures(_Section):
 class Recipe(_Section):
     """All that a run depends on."""
 
-    siftem: Literal[1] = SCHEMA
+    siftem: Literal[1] = 1
     title: str = ""
     input: Input
     elements: tuple[str, ...] = ()
@@ -201,9 +201,7 @@ class Recipe(_Section):
             _checked(tuple(self.quantify.k_factors.values))
         overlap = set(self.elements) & set(self.support)
         if overlap:
-            raise ValueError(
-                f"{', '.join(sorted(overlap))} cannot be both an element and support"
-            )
+            raise ValueError(f"{', '.join(sorted(overlap))} cannot be both an element and support")
         return self
 
     @property

@@ -13,7 +13,7 @@ from siftem.errors import InputError, SiftemWarning
 from siftem.pipeline.preparation import prepare
 from siftem.pipeline.recipe import Recipe
 from siftem.pipeline.rectangle import confined_rectangles
-from siftem.pipeline.results import RunResult, Truth
+from siftem.pipeline.results import LineGain, RunResult, Truth
 from siftem.pipeline.segmentation import segment
 from siftem.pipeline.spectra import (
     FitSettings,
@@ -88,7 +88,7 @@ def _run(recipe: Recipe, progress: Progress) -> RunResult:
     settings: FitSettings | None = None
     pure: dict[str, Spectrum] = {matrix: spectra[matrix]}
     quantities = {}
-    gains = ()
+    gains: tuple[LineGain, ...] = ()
     confined = [integrate(si, rectangle) for rectangle in rectangles]
     if elements:
         progress("quantify", 0.0)
@@ -170,9 +170,7 @@ def _named(
         )
     if len(factors.names) == 1 or not elements:
         return factors, factors.names[0]
-    visible = [
-        e for e in elements if _has_line(e, si, beam)
-    ]
+    visible = [e for e in elements if _has_line(e, si, beam)]
     strengths = line_strengths(
         factors.spectra, factors.axis, visible, beam_energy=beam, resolution=width
     )
@@ -186,9 +184,7 @@ def _named(
 
 def _has_line(element: str, si: SpectrumImage, beam_energy: float) -> bool:
     try:
-        line_strengths(
-            np.ones((1, si.n_channels)), si.axis, [element], beam_energy=beam_energy
-        )
+        line_strengths(np.ones((1, si.n_channels)), si.axis, [element], beam_energy=beam_energy)
     except InputError:
         return False
     return True
@@ -200,9 +196,7 @@ def _trace_lines(recipe: Recipe, elements: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(f"{e} La" for e in ("Nd", "Sm") if e in elements)
 
 
-def _complete(
-    recipe: Recipe, factors: Factors, matrix: str, elements: tuple[str, ...]
-) -> Recipe:
+def _complete(recipe: Recipe, factors: Factors, matrix: str, elements: tuple[str, ...]) -> Recipe:
     """Write into the recipe what was chosen on the way, so that it runs the same again."""
     return recipe.model_copy(
         update={
@@ -223,9 +217,7 @@ def _truth(phantom: Phantom, regions: Regions, pure: dict[str, Spectrum]) -> Tru
         fractions[name] = dict(phantom.weight_fractions[i])
         if name in pure:
             axis = pure[name].axis
-            first = round(
-                (axis.offset - phantom.spectrum_image.axis.offset) / axis.scale
-            )
+            first = round((axis.offset - phantom.spectrum_image.axis.offset) / axis.scale)
             true = phantom.spectra[i][first : first + axis.size]
             angles[name] = spectral_angle(pure[name].values, true)
         if name in regions.names:

@@ -92,10 +92,11 @@ def segment(
 def _images(si: SpectrumImage, shares: GrainShares, grains: list[str]) -> dict[str, np.ndarray]:
     """Channels for the classifier: the grains' shares over their noise, and all counts."""
     images = {
-        grain: z.astype(np.float32)
-        for grain, z in zip(grains, shares.significance, strict=True)
+        grain: z.astype(np.float32) for grain, z in zip(grains, shares.significance, strict=True)
     }
-    images["counts"] = gaussian_filter(si.total_map(), float(shares.sigmas.mean())).astype(np.float32)
+    images["counts"] = gaussian_filter(si.total_map(), float(shares.sigmas.mean())).astype(
+        np.float32
+    )
     return images
 
 

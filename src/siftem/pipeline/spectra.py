@@ -71,7 +71,8 @@ def fit_settings(recipe: Recipe, si: SpectrumImage, elements: tuple[str, ...]) -
     acquisition = si.acquisition
     if acquisition.beam_energy is None:
         raise InputError(
-            "the file does not say the beam energy: give acquisition.beam_energy (keV) in the recipe"
+            "the file does not say the beam energy: "
+            "give acquisition.beam_energy (keV) in the recipe"
         )
     detector = Detector(resolution=acquisition.resolution or 130.0)
     whole = Spectrum(si.sum_spectrum(), si.axis, name="whole map", acquisition=acquisition)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import uuid
@@ -55,11 +54,11 @@ def whole_folder(folder: str | Path) -> Iterator[Path]:
         draft.mkdir()
         yield draft
         if folder.exists():
-            os.replace(folder, old)
-        os.replace(draft, folder)
+            folder.replace(old)
+        draft.replace(folder)
     except OSError as error:
         if old.exists() and not folder.exists():
-            os.replace(old, folder)
+            old.replace(folder)
         raise SiftemError(f"cannot write {folder}: {error.strerror or error}") from None
     finally:
         shutil.rmtree(draft, ignore_errors=True)

@@ -138,7 +138,9 @@ def grain_shares(maps: np.ndarray, matrix: int, *, sigma: float | None = None) -
             sigmas[g] = np.clip(first * before / _NOISE, *_SIGMAS)
             share = _smoothed_share(raw, total, sigmas[g])
         strong = _smoothed_share(raw, total, _RIM_SMOOTHING * sigmas[g])
-        spread = max(_lower_spread(strong[~vacuum]), _one_count(typical, _RIM_SMOOTHING * sigmas[g]))
+        spread = max(
+            _lower_spread(strong[~vacuum]), _one_count(typical, _RIM_SMOOTHING * sigmas[g])
+        )
         touched[g] = (strong > _RIM * spread) & ~vacuum
         share[vacuum] = 0.0
         shares[g] = share

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import scipy.sparse as sp
 
@@ -71,4 +73,4 @@ def _blocks(expected: np.ndarray) -> list[tuple[int, int]]:
     run = np.floor(np.cumsum(expected) / _EVENTS)
     cuts = np.flatnonzero(np.diff(run)) + 1
     bounds = [0, *cuts.tolist(), expected.size]
-    return [(a, b) for a, b in zip(bounds[:-1], bounds[1:], strict=True) if b > a]
+    return [(a, b) for a, b in pairwise(bounds) if b > a]

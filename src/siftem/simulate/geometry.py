@@ -275,9 +275,7 @@ def _centre(
     return (rng.uniform(0, shape[0]), rng.uniform(0, shape[1]), rng.uniform(low, high))
 
 
-def _scatter(
-    shape: tuple[int, int], coverage: float, draw: Callable[[float], Body]
-) -> list[Body]:
+def _scatter(shape: tuple[int, int], coverage: float, draw: Callable[[float], Body]) -> list[Body]:
     if not 0 < coverage < 1:
         raise InputError(f"the coverage of a grain phase must be between 0 and 1, got {coverage}")
     y, x = np.meshgrid(np.arange(shape[0]), np.arange(shape[1]), indexing="ij")

@@ -22,6 +22,13 @@ from siftem.spectrum_image import SpectrumImage
 _FIRST, _WIDTH = -0.47, 0.01
 _PIXEL = 1.72  # nm
 
+#: The zero peak, as it is in the 71 GPa map: a clock gated to bands that run obliquely over
+#: the scan; in an open pixel nearly every pulse of the detector arrives.
+_STROBE_WAVE = (0.094, 0.204)  # cycles a pixel, along y and x
+_STROBE_OPEN = 0.5  # share of the pixels
+_STROBE_ARRIVES = 0.88
+_STROBE_WIDTH = 0.023  # keV, standard deviation
+
 
 @dataclass(frozen=True, eq=False)
 class Phantom:
@@ -33,7 +40,8 @@ class Phantom:
     names : tuple of str
         Phases, the matrix first.
     fractions : ndarray of shape (k, ny, nx)
-        Share of the film's thickness of each phase; sums to one where there is film.
+        Share of the film's thickness of each phase; sums to one where there is film and to
+        zero in vacuum.
     abundances : ndarray of shape (k, ny, nx)
         Expected counts of each phase above the zero peak.
     spectra : ndarray of shape (k, channels)
@@ -76,7 +84,7 @@ def simulate(
     seed: int = 0,
     max_fraction: float = 0.8,
     blur: float = 0.6,
-    zero_peak: float = 0.02,
+    zero_peak: float = 0.011,
     vacuum: float = 0.0,
     energy_shift: float = 0.0,
     microscope: Microscope | None = None,
@@ -105,7 +113,7 @@ def simulate(
         Standard deviation of the probe, in pixels.
     zero_peak : float
         Counts of the zero (strobe) peak, as a share of the dose: not Poisson, with a
-        pattern of the readout; 0 leaves it out.
+        pattern of the readout, and in vacuum too; 0 leaves it out. The 71 GPa map has 0.011.
     vacuum : float
         Share of the map, at the upper edge, that holds no film.
     energy_shift : float
@@ -115,23 +123,23 @@ def simulate(
     Returns
     -------
     Phantom
-        The matrix first, then the grains in the order given.
+        The matrix first, then the grains in the order given. Where grains meet in the film,
+        the phase given later keeps its place.
     """
     phases, matrix = _checked_phases(phases)
-    ny, nx = (int(n) for n in shape)
+    ny, nx = _checked_size(shape, channels)
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise InputError(f"seed must be a whole number from 0 on, got {seed!r}")
     for label, value, low, high in (
         ("dose", dose, 1e-3, 1e7),
         ("max_fraction", max_fraction, 0.05, 1.0),
         ("blur", blur, 0.0, 20.0),
         ("zero_peak", zero_peak, 0.0, 100.0),
         ("vacuum", vacuum, 0.0, 0.9),
+        ("energy_shift", energy_shift, -1.0, 1.0),
     ):
         if not low <= value <= high:
             raise InputError(f"{label} must be between {low:g} and {high:g}, got {value}")
-    if min(ny, nx) < 8 or channels < 16:
-        raise InputError(
-            f"a phantom needs at least 8 x 8 pixels and 16 channels, got {ny} x {nx} x {channels}"
-        )
     microscope = microscope or Microscope()
     geometry, noise, strobe, survey = (
         np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(4)
@@ -142,27 +150,38 @@ def simulate(
             continue
         scatter = scatter_blocks if phase.form == "block" else scatter_needles
         bodies.append(scatter(geometry, (ny, nx), coverage=phase.coverage, most=max_fraction))
-    # Earlier bodies win where they meet: let the rarer phases come first.
+    # Earlier bodies win where they meet: let the phases given last, the rarer ones, be first.
     grains = thickness_fractions((ny, nx), bodies[::-1])[::-1]
+    for phase, grain in zip((p for p in phases if p is not matrix), grains, strict=True):
+        if not grain.any():
+            raise InputError(
+                f"no grain of {phase.name} is left in the map, others took its place: give it "
+                "more coverage or another seed"
+            )
     if blur:
         grains = np.array([gaussian_filter(g, blur, mode="nearest") for g in grains])
-    fractions = np.concatenate([1 - grains.sum(axis=0, keepdims=True), grains])
     film = np.ones((ny, nx))
     film[: round(vacuum * ny)] = 0.0
+    # Rounding may leave the matrix at -1e-16 where grains fill the film.
+    rest = np.maximum(1 - grains.sum(axis=0, keepdims=True), 0.0)
+    fractions = np.concatenate([rest, grains]) * film
     axis = EnergyAxis(_FIRST, _WIDTH, channels)
     true_axis = EnergyAxis(_FIRST - energy_shift, _WIDTH, channels)
     ordered = [matrix, *(p for p in phases if p is not matrix)]
     bright = np.array([phase_spectrum(p, true_axis, microscope) for p in ordered])
+    for phase, spectrum in zip(ordered, bright, strict=True):
+        if not spectrum.any():
+            raise InputError(f"{phase.name} gives no counts on the energy axis: more channels")
     spectra = bright / bright.sum(axis=1, keepdims=True)
     # A wedge of a few percent, as every lamella has.
     y, x = np.mgrid[0:ny, 0:nx]
     wedge = 1 + 0.08 * (x / nx - 0.5) + 0.05 * (y / ny - 0.5)
-    abundances = fractions * bright.sum(axis=1)[:, None, None] * wedge * film
+    abundances = fractions * bright.sum(axis=1)[:, None, None] * wedge
     abundances *= dose * film.sum() / abundances.sum()
     counts = poisson_counts(abundances.reshape(len(ordered), -1), spectra, noise)
     if zero_peak:
-        counts = sp.csr_array(counts + _strobe((ny, nx), axis, zero_peak * dose, strobe))
-    mass = np.tensordot([p.density for p in ordered], fractions, axes=1) * wedge * film
+        counts = sp.csr_array(counts + _strobe((ny, nx), true_axis, zero_peak * dose, strobe))
+    mass = np.tensordot([p.density for p in ordered], fractions, axes=1) * wedge
     image = mass * (1 + 0.01 * survey.standard_normal((ny, nx)))
     acquisition = Acquisition(
         beam_energy=microscope.beam_energy,
@@ -220,16 +239,34 @@ def simulate_demo(
 def _strobe(
     shape: tuple[int, int], axis: EnergyAxis, level: float, rng: np.random.Generator
 ) -> sp.csr_array:
-    """Counts of the zero peak: in pairs (so not Poisson), with a lattice of the readout."""
+    """Draw the counts of the zero peak: pulses in the open bands, none elsewhere.
+
+    Binomial, so less scattered than Poisson in a pixel, and far more from pixel to pixel.
+    """
     y, x = np.mgrid[0 : shape[0], 0 : shape[1]]
-    lattice = 1 + 0.5 * np.cos(2 * np.pi * x / 4) * np.cos(2 * np.pi * y / 4)
-    peak = np.exp(-0.5 * (axis.centers / 0.022) ** 2)
-    if not peak.sum() > 0:
-        return sp.csr_array((shape[0] * shape[1], axis.size), dtype=np.int32)
-    pairs = poisson_counts(
-        (0.5 * level * lattice).reshape(1, -1), (peak / peak.sum())[None, :], rng
-    )
-    return sp.csr_array(2 * pairs)
+    phase = _STROBE_WAVE[0] * y + _STROBE_WAVE[1] * x + rng.random()
+    is_open = (phase % 1.0) < _STROBE_OPEN
+    wanted = level / _STROBE_OPEN
+    pulses = int(np.ceil(wanted / _STROBE_ARRIVES))
+    numbers = rng.binomial(pulses, wanted / pulses, size=shape) * is_open
+    pixel = np.repeat(np.arange(numbers.size), numbers.ravel())
+    energy = rng.normal(0.0, _STROBE_WIDTH, pixel.size)
+    channel = np.floor((energy - axis.first) / axis.scale).astype(np.int64)
+    seen = (channel >= 0) & (channel < axis.size)
+    ones = np.ones(int(seen.sum()), np.int32)
+    events = sp.coo_array((ones, (pixel[seen], channel[seen])), shape=(numbers.size, axis.size))
+    return sp.csr_array(events.tocsr())
+
+
+def _checked_size(shape: tuple[int, int], channels: int) -> tuple[int, int]:
+    sizes = (*shape, channels) if isinstance(shape, list | tuple) else (shape, channels)
+    whole = all(isinstance(n, int | np.integer) and not isinstance(n, bool) for n in sizes)
+    if len(sizes) != 3 or not whole or min(sizes[:2]) < 8 or channels < 64:
+        raise InputError(
+            "a phantom needs a shape (ny, nx) of at least 8 x 8 pixels and 64 channels or more, "
+            f"got shape={shape!r} and channels={channels!r}"
+        )
+    return int(sizes[0]), int(sizes[1])
 
 
 def _checked_phases(phases: Sequence[PhaseModel]) -> tuple[list[PhaseModel], PhaseModel]:

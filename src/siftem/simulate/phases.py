@@ -45,7 +45,9 @@ class PhaseModel:
         for element, value in self.weight_fractions.items():
             atomic_number(element)
             if not (np.isfinite(value) and value >= 0):
-                raise InputError(f"the weight of {element} in {self.name} must be >= 0, got {value}")
+                raise InputError(
+                    f"the weight of {element} in {self.name} must be >= 0, got {value}"
+                )
         total = float(sum(self.weight_fractions.values()))
         if total <= 0:
             raise InputError(f"phase {self.name} holds no element")

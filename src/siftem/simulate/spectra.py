@@ -19,6 +19,9 @@ from siftem.xray.profiles import family_profile
 #: Shares of the continuum's terms: what the spectrum of bridgmanite at 200 keV looks like.
 _CONTINUUM = np.array([0.95, 0.05])
 
+#: keV: softer pulses are not told from noise, and not registered.
+_DISCRIMINATOR = 0.115
+
 
 @dataclass(frozen=True)
 class Microscope:
@@ -80,8 +83,7 @@ def phase_spectrum(phase: PhaseModel, axis: EnergyAxis, microscope: Microscope) 
 
     kev = axis.to_kev()
     reference = sum(
-        family_emission(f, beam)
-        for f in line_families(["Si"], beam_energy=beam, low=1.0, high=3.0)
+        family_emission(f, beam) for f in line_families(["Si"], beam_energy=beam, low=1.0, high=3.0)
     ) / atomic_weight("Si")
     out = np.zeros(axis.size)
     stray = {e: w / 100 for e, w in microscope.support.items()}
@@ -100,4 +102,6 @@ def phase_spectrum(phase: PhaseModel, axis: EnergyAxis, microscope: Microscope) 
     seen = microscope.detector.efficiency(positive) * absorption(positive)
     # Softer photons than the attenuation tables know don't get through a window.
     seen[energies < SOFTEST] = 0.0
-    return out + level * smooth * seen * kev.scale
+    out += level * smooth * seen * kev.scale
+    out[energies < _DISCRIMINATOR] = 0.0
+    return out

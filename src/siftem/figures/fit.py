@@ -1,0 +1,141 @@
+"""A line fit and its residuals: whether lines and continuum explain the counts."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator
+
+from siftem.figures.line_labels import LineLabel, band_height, draw_line_labels, seen_lines
+from siftem.figures.page import MARGIN, TITLE_HEIGHT, Page
+from siftem.figures.spectra import (
+    BOTTOM_ROOM,
+    LEFT_ROOM,
+    RIGHT_ROOM,
+    Curve,
+    draw_spectrum,
+    energy_scale,
+    log_axis,
+    log_limits,
+    shown_range,
+)
+from siftem.figures.style import (
+    NEUTRAL_COLOUR,
+    PAGE_WIDTH,
+    SMALL_FONT_SIZE,
+    drawing_style,
+    fitted_text,
+    text_width,
+)
+from siftem.fit.line_fit import LineFit
+
+_FIT_COLOUR = "#D55E00"
+_CONTINUUM_COLOUR = "#0072B2"
+#: Residuals beyond this many standard deviations are drawn at the edge.
+_RESIDUAL_LIMIT = 6.0
+
+
+def fit_figure(
+    fit: LineFit,
+    *,
+    name: str | None = None,
+    labels: tuple[LineLabel, ...] | None = None,
+    colour: str = "black",
+    signal_type: str = "EDS_TEM",
+) -> Figure:
+    """Draw counts, fit and continuum on a logarithmic axis, and the residuals below.
+
+    Parameters
+    ----------
+    fit : LineFit
+        What was subtracted before the fit is left out of counts and fit alike.
+    name : str, optional
+        By default that of the spectrum.
+    labels : tuple of LineLabel, optional
+        By default the lines that are seen in this fit.
+    colour : str
+        Of the counts and the name.
+    signal_type : str
+
+    Returns
+    -------
+    Figure
+        180 mm wide. Residuals are ``(counts - fit) / sqrt(fit)``, those beyond 6 at the edge.
+    """
+    labels = seen_lines([fit]) if labels is None else labels
+    spectrum = fit.spectrum
+    scale = energy_scale(spectrum.axis, signal_type)
+    band, main, below = band_height(labels), 42.0, 16.0
+    height = TITLE_HEIGHT + band + main + below + BOTTOM_ROOM + 2 * MARGIN
+    frame_width = PAGE_WIDTH - 2 * MARGIN - LEFT_ROOM - RIGHT_ROOM
+    left = MARGIN + LEFT_ROOM
+    top = MARGIN + TITLE_HEIGHT + band
+    with drawing_style():
+        page = Page(height)
+        low, high = shown_range(spectrum.axis, labels, [spectrum.values])
+        limits = (low * scale.per_kev, high * scale.per_kev)
+        ax = page.axes(left, top, frame_width, main)
+        ax.set_xlim(*limits)
+        window = spectrum.axis.to_kev().window(low, high)
+        floor, ceiling = log_limits(
+            spectrum.values[window], np.sqrt(spectrum.variance[window])
+        )
+        log_axis(ax, floor, ceiling)
+        modelled = fit.mean - spectrum.background
+        for curve in (
+            Curve(spectrum.values, colour, bold=False),
+            Curve(modelled, _FIT_COLOUR),
+            Curve(fit.continuum, _CONTINUUM_COLOUR),
+        ):
+            draw_spectrum(ax, spectrum.axis, curve, scale=scale, floor=floor)
+        ax.tick_params(labelbottom=False)
+        residuals = page.axes(left, top + main, frame_width, below)
+        residuals.set_xlim(*limits)
+        residuals.set_ylim(-_RESIDUAL_LIMIT, _RESIDUAL_LIMIT)
+        for level in (-3, 3):
+            residuals.axhline(level, color=NEUTRAL_COLOUR, lw=0.4, ls=(0, (3, 3)))
+        edges = spectrum.axis.to_kev().edges * scale.per_kev
+        clipped = np.clip(fit.residual, -_RESIDUAL_LIMIT, _RESIDUAL_LIMIT)
+        residuals.stairs(clipped, edges, baseline=None, color=colour, lw=0.5)
+        residuals.yaxis.set_major_locator(FixedLocator([-3, 0, 3]))
+        residuals.set_xlabel(scale.label)
+        page.text(
+            MARGIN + 0.3, top + main / 2, scale.channel_label, rotation=90, ha="left", va="center"
+        )
+        page.text(
+            MARGIN + 0.3, top + main + below / 2, "residual (σ)", rotation=90, ha="left", va="center"
+        )
+        if labels:
+            strip = page.axes(left, MARGIN + TITLE_HEIGHT, frame_width, band)
+            strip.set_xlim(*limits)
+            draw_line_labels(
+                strip,
+                labels,
+                width=frame_width,
+                height=band,
+                per_kev=scale.per_kev,
+                spectra=[ax, residuals],
+            )
+        _header(page, fit, name if name is not None else spectrum.name, left, frame_width, colour)
+    return page.figure
+
+
+def _header(
+    page: Page, fit: LineFit, name: str, left: float, width: float, colour: str
+) -> None:
+    """Write name, legend and quality on one line above the labels."""
+    quality = f"deviance per degree of freedom {fit.reduced_deviance:.2f}"
+    items = [
+        ("counts", colour),
+        ("fit", _FIT_COLOUR),
+        ("continuum", _CONTINUUM_COLOUR),
+        (quality, NEUTRAL_COLOUR),
+    ]
+    widths = [text_width(text, size=SMALL_FONT_SIZE) + 4.0 for text, _ in items]
+    baseline = MARGIN + 2.6
+    shown = fitted_text(name, width - sum(widths) - 2.0, bold=True)
+    page.text(left, baseline, shown, weight="bold", color=colour)
+    x = left + width - sum(widths) + 4.0
+    for (text, tone), room in zip(items, widths, strict=True):
+        page.text(x, baseline, text, size=SMALL_FONT_SIZE, color=tone)
+        x += room

@@ -1,0 +1,364 @@
+"""Faint lines over a whole region against a confined rectangle: what the many pixels gain."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from siftem.energy_axis import EnergyAxis
+from siftem.figures.line_labels import LineLabel, place_labels
+from siftem.figures.page import Page
+from siftem.figures.spectra import BOTTOM_ROOM, LEFT_ROOM, RIGHT_ROOM, EnergyScale, energy_scale
+from siftem.figures.style import (
+    GUIDE_COLOUR,
+    NEUTRAL_COLOUR,
+    SMALL_FONT_SIZE,
+    fitted_text,
+    text_height,
+    text_width,
+)
+from siftem.fit.line_fit import LineFit
+from siftem.spectrum import Spectrum
+from siftem.xray.detector import Detector
+
+#: Energies shown on each side of a line, and bins, in widths (FWHM) of the line.
+_SIDE = 3.6
+_BINS_PER_WIDTH = 3.0
+
+
+@dataclass(frozen=True)
+class TraceLine:
+    """A faint line and how well it is seen.
+
+    Parameters
+    ----------
+    text : str
+        Such as "Nd Lα".
+    energy : float
+        keV, on the axis as measured.
+    whole, rectangle : float
+        Signal to noise over the whole region and over the confined rectangle.
+    """
+
+    text: str
+    energy: float
+    whole: float
+    rectangle: float | None = None
+
+
+@dataclass(frozen=True)
+class Window:
+    """A range of energies around lines that lie close to each other.
+
+    Parameters
+    ----------
+    low, high : float
+        keV.
+    bin_width : float
+        keV, about a third of the detector's width there.
+    lines : tuple of TraceLine
+    """
+
+    low: float
+    high: float
+    bin_width: float
+    lines: tuple[TraceLine, ...]
+
+
+def line_windows(
+    lines: Sequence[TraceLine], axis: EnergyAxis, *, resolution: float = 130.0
+) -> list[Window]:
+    """Group lines into windows; those that would overlap become one.
+
+    Parameters
+    ----------
+    lines : sequence of TraceLine
+    axis : EnergyAxis
+    resolution : float
+        Full width at half maximum at Mn Ka, eV.
+
+    Returns
+    -------
+    list of Window
+        By energy. Lines outside the axis are left out.
+    """
+    kev = axis.to_kev()
+    detector = Detector(resolution=resolution)
+    windows: list[Window] = []
+    for line in sorted(lines, key=lambda item: item.energy):
+        if not kev.contains(line.energy):
+            continue
+        fwhm = float(detector.fwhm(line.energy))
+        low = max(kev.first, line.energy - _SIDE * fwhm)
+        high = min(kev.last, line.energy + _SIDE * fwhm)
+        bin_width = max(1, round(fwhm / _BINS_PER_WIDTH / kev.scale)) * kev.scale
+        last = windows[-1] if windows else None
+        if last is not None and low < last.high:
+            windows[-1] = Window(last.low, high, last.bin_width, (*last.lines, line))
+        else:
+            windows.append(Window(low, high, bin_width, (line,)))
+    return windows
+
+
+def binned_per_pixel(
+    values: np.ndarray, variance: np.ndarray, axis: EnergyAxis, window: Window, n_pixels: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Sum channels to bins, for one pixel and keV.
+
+    Parameters
+    ----------
+    values, variance : ndarray of shape (channels,)
+    axis : EnergyAxis
+    window : Window
+    n_pixels : int
+        Pixels that were summed.
+
+    Returns
+    -------
+    edges : ndarray of shape (bins + 1,)
+        keV.
+    density : ndarray of shape (bins,)
+        Counts per pixel and keV.
+    sigma : ndarray of shape (bins,)
+        One standard deviation of it.
+    """
+    kev = axis.to_kev()
+    channels = kev.window(window.low, window.high)
+    per_bin = max(1, round(window.bin_width / kev.scale))
+    n_bins = (channels.stop - channels.start) // per_bin
+    used = slice(channels.start, channels.start + n_bins * per_bin)
+    edges = kev.edges[used.start : used.stop + 1 : per_bin]
+    unit = n_pixels * per_bin * kev.scale
+    density = values[used].reshape(n_bins, per_bin).sum(axis=1) / unit
+    sigma = np.sqrt(variance[used].reshape(n_bins, per_bin).sum(axis=1)) / unit
+    return edges, density, sigma
+
+
+def draw_trace_lines(
+    page: Page,
+    lines: Sequence[TraceLine],
+    whole: Spectrum,
+    *,
+    left: float,
+    top: float,
+    width: float,
+    height: float,
+    colour: str,
+    rectangle: Spectrum | None = None,
+    fit: LineFit | None = None,
+    others: Sequence[LineLabel] = (),
+    signal_type: str = "EDS_TEM",
+) -> list[Axes]:
+    """Draw faint lines over the whole region and over the rectangle, per pixel and keV.
+
+    The same number of counts per pixel stands behind both, so that only the noise differs.
+
+    Parameters
+    ----------
+    page : Page
+    lines : sequence of TraceLine
+    whole : Spectrum
+        Of the whole region: steps with a band of one standard deviation.
+    left, top, width, height : float
+        Of everything, mm.
+    colour : str
+        Of the region's phase.
+    rectangle : Spectrum, optional
+        Of the confined rectangle: points with bars of one standard deviation.
+    fit : LineFit, optional
+        Fit of ``whole``; drawn with its continuum.
+    others : sequence of LineLabel
+        Further lines to mark where they lie in the windows.
+    signal_type : str
+
+    Returns
+    -------
+    list of Axes
+        One for each window; empty when no line lies on the axis.
+    """
+    windows = line_windows(
+        lines, whole.axis, resolution=whole.acquisition.resolution or 130.0
+    )
+    if not windows:
+        return []
+    scale = energy_scale(whole.axis, signal_type)
+    legend = 2 * text_height(SMALL_FONT_SIZE) if rectangle is not None or fit else 0.0
+    header = 4 * text_height(SMALL_FONT_SIZE) + 3.0
+    each = width / len(windows)
+    panels = []
+    for i, window in enumerate(windows):
+        frame_left = left + i * each + LEFT_ROOM
+        frame_width = each - LEFT_ROOM - RIGHT_ROOM
+        frame_top = top + legend + header
+        frame_height = height - legend - header - BOTTOM_ROOM
+        ax = page.axes(frame_left, frame_top, frame_width, frame_height)
+        _draw_window(ax, window, whole, rectangle, fit, colour, scale)
+        ax.set_xlabel(scale.label)
+        if i == 0:
+            ax.set_ylabel("counts per pixel and keV")
+        _head(page, ax, window, others, scale, colour, frame_left, frame_top, frame_width)
+        panels.append(ax)
+    if legend:
+        _legend(page, left + LEFT_ROOM, top, width - LEFT_ROOM, whole, rectangle, fit, colour)
+    return panels
+
+
+def _draw_window(
+    ax: Axes,
+    window: Window,
+    whole: Spectrum,
+    rectangle: Spectrum | None,
+    fit: LineFit | None,
+    colour: str,
+    scale: EnergyScale,
+) -> None:
+    edges, density, sigma = binned_per_pixel(
+        whole.values, whole.variance, whole.axis, window, whole.n_pixels
+    )
+    shown = edges * scale.per_kev
+    ax.stairs(
+        density + sigma, shown, baseline=density - sigma, fill=True, color=colour, alpha=0.35, lw=0
+    )
+    ax.stairs(density, shown, baseline=None, color=colour, lw=0.9, zorder=3)
+    bounds = [density - sigma, density + sigma]
+    centers = 0.5 * (edges[1:] + edges[:-1])
+    if rectangle is not None:
+        _, points, bars = binned_per_pixel(
+            rectangle.values, rectangle.variance, rectangle.axis, window, rectangle.n_pixels
+        )
+        ax.errorbar(
+            centers * scale.per_kev,
+            points,
+            bars,
+            fmt="o",
+            ms=1.8,
+            color=NEUTRAL_COLOUR,
+            elinewidth=0.5,
+            capsize=0,
+            zorder=2,
+        )
+        bounds += [points - bars, points + bars]
+    if fit is not None:
+        start = whole.axis.to_kev().centers
+        for curve, style in ((fit.mean, "-"), (fit.continuum, "--")):
+            full = np.interp(start, fit.spectrum.axis.to_kev().centers, curve)
+            _, model, _ = binned_per_pixel(full, full, whole.axis, window, whole.n_pixels)
+            ax.plot(centers * scale.per_kev, model, style, color="black", lw=0.6, zorder=4)
+    near = np.zeros(centers.size, bool)
+    for line in window.lines:
+        near |= np.abs(centers - line.energy) < 0.62 * _SIDE * 3 * window.bin_width
+    near = near if near.any() else np.ones_like(near)
+    low = min(float(b[near].min()) for b in bounds)
+    high = max(float(b[near].max()) for b in bounds)
+    room = 0.06 * (high - low) or 1.0
+    ax.set_ylim(max(low - room, 0.0) if low >= 0 else low - room, high + room)
+    ax.set_xlim(shown[0], shown[-1])
+    ax.yaxis.set_major_locator(MaxNLocator(4))
+    ax.xaxis.set_major_locator(MaxNLocator(5))
+
+
+def _head(
+    page: Page,
+    ax: Axes,
+    window: Window,
+    others: Sequence[LineLabel],
+    scale: EnergyScale,
+    colour: str,
+    left: float,
+    top: float,
+    width: float,
+) -> None:
+    """Name each line above the panel, with its signal to noise; mark the other lines."""
+    line_height = text_height(SMALL_FONT_SIZE)
+    named = {line.text for line in window.lines}
+    low, high = (v / scale.per_kev for v in ax.get_xlim())
+    minor = [o for o in others if low < o.energy < high and o.text not in named]
+    blocks = [[line.text, *_noise_texts(line)] for line in window.lines]
+    widths = [
+        max(text_width(t, size=SMALL_FONT_SIZE, bold=i == 0) for i, t in enumerate(block)) + 2.0
+        for block in blocks
+    ] + [line_height + 0.3] * len(minor)
+    energies = [line.energy for line in window.lines] + [o.energy for o in minor]
+    ranks = [1e9] * len(blocks) + [o.prominence for o in minor]
+    mm = (high - low) / width
+    placed = place_labels(
+        [(e - low) / mm for e in energies],
+        widths,
+        ranks,
+        low=-2.0,
+        high=width + 2.0,
+        farthest=0.35 * width,
+    )
+    for index, x in placed:
+        energy = energies[index]
+        major = index < len(blocks)
+        tone = "black" if major else GUIDE_COLOUR
+        ax.axvline(energy * scale.per_kev, color=tone, lw=0.5, ls=(0, (2, 2)), zorder=0.5)
+        leader_x = [left + (energy - low) / mm, left + x]
+        _leader(page, leader_x, top, tone)
+        if not major:
+            page.text(
+                left + x,
+                top - 2.6,
+                minor[index - len(blocks)].text,
+                size=SMALL_FONT_SIZE,
+                rotation=90,
+                ha="center",
+                va="bottom",
+                gid="line label",
+            )
+            continue
+        block = blocks[index]
+        for row, text in enumerate(block):
+            page.text(
+                left + x,
+                top - 2.9 - (len(block) - 1 - row) * line_height,
+                text,
+                size=SMALL_FONT_SIZE,
+                ha="center",
+                weight="bold" if row == 0 else "normal",
+                color=("black", colour, NEUTRAL_COLOUR)[row],
+                gid="trace line",
+            )
+
+
+def _noise_texts(line: TraceLine) -> list[str]:
+    texts = [f"S/N {line.whole:.1f}"]
+    if line.rectangle is not None:
+        texts.append(f"S/N {line.rectangle:.1f}")
+    return texts
+
+
+def _leader(page: Page, x: list[float], top: float, colour: str) -> None:
+    points_x = [x[0] / page.width, x[0] / page.width, x[1] / page.width]
+    points_y = [1 - (top - d) / page.height for d in (0.0, 0.5, 2.2)]
+    page.figure.add_artist(
+        Line2D(points_x, points_y, color=colour, lw=0.4, transform=page.figure.transFigure)
+    )
+
+
+def _legend(
+    page: Page,
+    left: float,
+    top: float,
+    width: float,
+    whole: Spectrum,
+    rectangle: Spectrum | None,
+    fit: LineFit | None,
+    colour: str,
+) -> None:
+    items = [(f"whole region, {whole.n_pixels} pixels", colour)]
+    if rectangle is not None:
+        items.append((f"confined rectangle, {rectangle.n_pixels} pixels", NEUTRAL_COLOUR))
+    if fit is not None:
+        items.append(("fit, continuum", "black"))
+    x = left
+    for text, tone in items:
+        shown = fitted_text(text, width - (x - left), size=SMALL_FONT_SIZE)
+        page.text(x, top + 2.0, shown, size=SMALL_FONT_SIZE, color=tone)
+        x += text_width(shown, size=SMALL_FONT_SIZE) + 4.0

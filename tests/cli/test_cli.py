@@ -1,0 +1,262 @@
+"""The command line as its users meet it: messages, exit codes, folders."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import hyperspy.api as hs
+import numpy as np
+import pytest
+import yaml
+
+from siftem.cli.main import main
+from siftem.simulate.phantom import simulate_demo
+
+CHANNELS = 1100
+
+
+@pytest.fixture(scope="module")
+def small_map(tmp_path_factory):
+    """A small simulated map as a HyperSpy file."""
+    return save(simulate_demo((40, 40), channels=CHANNELS, dose=400, seed=1).spectrum_image,
+                tmp_path_factory.mktemp("map") / "map.hspy")  # fmt: skip
+
+
+def save(si, path):
+    from siftem import to_hyperspy
+
+    signal = to_hyperspy(si)
+    signal.compute(progressbar=False)
+    signal.save(path)
+    return path
+
+
+def save_dense(data, path, signal_type="EDS_TEM", scale=0.01, offset=-0.47):
+    signal = hs.signals.Signal1D(data)
+    signal.set_signal_type(signal_type)
+    axis = signal.axes_manager.signal_axes[0]
+    axis.scale, axis.offset, axis.units = scale, offset, "keV"
+    signal.metadata.set_item("Acquisition_instrument.TEM.beam_energy", 200.0)
+    signal.save(path)
+    return path
+
+
+def recipe_file(tmp_path, source, **changes):
+    data = {
+        "input": {"file": str(source)},
+        "elements": ["O", "Mg", "Al", "Si", "Ca", "Fe"],
+        "support": ["Cu"],
+        "matrix": "Brg",
+        "phases": {
+            "Brg": {"high": ["Si", "Al"]},
+            "Fp": {"high": ["Mg", "Fe"], "absent": ["Si"], "anchor": {"absent": ["Si"]}},
+            "Ca-Pv": {"high": ["Ca"], "anchor": {"absent": ["Mg"]}},
+        },
+    }
+    for key, value in changes.items():
+        if isinstance(value, dict) and key in data:
+            data[key] = {**data[key], **value}
+        else:
+            data[key] = value
+    path = tmp_path / "recipe.yaml"
+    path.write_text(yaml.safe_dump(data))
+    return path
+
+
+def fails(capsys, arguments, *words, code=1, out=None):
+    assert main([str(a) for a in arguments]) == code
+    captured = capsys.readouterr()
+    text = captured.err.strip()
+    assert text.count("\n") == 0, text
+    for word in words:
+        assert word in text, text
+    if out is not None:
+        assert not out.exists()
+        assert not list(out.parent.glob(f".{out.name}*"))
+
+
+@pytest.fixture
+def out(tmp_path):
+    return tmp_path / "out"
+
+
+def test_a_run_writes_all_that_is_promised_and_runs_again_to_the_same_numbers(
+    small_map, tmp_path, out, capsys
+):
+    recipe = recipe_file(tmp_path, small_map)
+    assert main(["run", str(recipe), "--out", str(out)]) == 0
+    shown = capsys.readouterr().out
+    assert "report:" in shown
+    assert " s, " in shown
+    assert "MB at the most" in shown
+    names = {p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file()}
+    assert names >= {
+        "report.html", "figure1.png", "figure2.png", "summary.json", "recipe.yaml",
+        "resources.json", "maps.hspy", "regions.tif",
+        "spectra/Brg.msa", "spectra/Fp.msa", "spectra/Ca-Pv.msa",
+    }  # fmt: skip
+    again = tmp_path / "again"
+    assert main(["run", str(out / "recipe.yaml"), "--out", str(again), "--quiet"]) == 0
+    assert capsys.readouterr().out == ""
+    assert (again / "summary.json").read_bytes() == (out / "summary.json").read_bytes()
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["phases"]["Fp"]["subtraction"]["anchor"] == "no Si in the grain"
+    assert set(summary["phases"]) == {"Brg", "Fp", "Ca-Pv"}
+    # An earlier run is replaced.
+    assert main(["run", str(recipe), "--out", str(out), "--quiet"]) == 0
+
+
+def test_a_file_alone_runs_with_letters_for_phases(small_map, out):
+    arguments = ["run", small_map, "--phases", "3", "--elements", "O,Mg,Si,Ca,Fe"]
+    assert main([str(a) for a in [*arguments, "--support", "Cu", "--out", out, "-q"]]) == 0
+    summary = json.loads((out / "summary.json").read_text())
+    assert [name[:2] for name in summary["phases"]] == ["A ", "B ", "C "]
+    assert all("(" in name for name in summary["phases"])
+
+
+def test_the_demo_twice_gives_the_same_bytes(tmp_path):
+    first, second = tmp_path / "a", tmp_path / "b"
+    for folder in (first, second):
+        arguments = ["demo", "--out", str(folder), "--size", "48", "--dose", "200", "-q"]
+        assert main(arguments) == 0
+    assert (first / "summary.json").read_bytes() == (second / "summary.json").read_bytes()
+
+
+def test_one_thread_or_two_give_the_same_summary(tmp_path):
+    texts = []
+    for threads in ("1", "2"):
+        folder = tmp_path / threads
+        code = (
+            "from siftem.cli.main import main; import sys; "
+            f"sys.exit(main(['demo','--size','32','--dose','200','--out',{str(folder)!r},'-q']))"
+        )
+        env = {**os.environ, "NUMBA_NUM_THREADS": threads, "OMP_NUM_THREADS": threads}
+        subprocess.run([sys.executable, "-c", code], check=True, env=env)
+        texts.append((folder / "summary.json").read_text())
+    assert texts[0] == texts[1]
+
+
+def test_version_and_help(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("siftem 0.")
+    assert main(["--help"]) == 0
+    assert "demo" in capsys.readouterr().out
+
+
+def test_inspect_tells_what_is_in_a_file(small_map, capsys):
+    assert main(["inspect", str(small_map), "--quiet"]) == 0
+    shown = capsys.readouterr().out
+    assert "40 x 40 pixels" in shown
+    assert "beam 200 keV" in shown
+    for line in ("Mg K", "Si K", "Fe K"):
+        assert line in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["run"], "Missing argument"),
+        (["fly"], "No such command"),
+        (["demo", "--dose", "much"], "Invalid value"),
+    ],
+)
+def test_wrong_use(capsys, arguments, word):
+    fails(capsys, arguments, word, code=2)
+
+
+def test_unreadable_files(tmp_path, out, capsys):
+    fails(capsys, ["run", tmp_path / "none.hspy", "--out", out, "-q"], "none.hspy", out=out)
+    broken = tmp_path / "broken.hspy"
+    broken.write_bytes(b"not an HDF5 file")
+    fails(capsys, ["run", broken, "--out", out, "-q"], "broken.hspy", out=out)
+    fails(capsys, ["inspect", broken, "-q"], "broken.hspy")
+    fails(capsys, ["run", tmp_path / "none.yaml", "--out", out, "-q"], "cannot read", out=out)
+
+
+def test_no_spectrum_image_in_the_file(tmp_path, out, capsys):
+    path = tmp_path / "image.hspy"
+    hs.signals.Signal2D(np.ones((5, 5))).save(path)
+    fails(capsys, ["run", path, "--out", out, "-q"], "no spectrum image", out=out)
+
+
+def test_unknown_element(small_map, out, capsys):
+    arguments = ["run", small_map, "--elements", "Mg,Xq", "--out", out, "-q"]
+    fails(capsys, arguments, "Xq", out=out)
+
+
+def test_an_anchor_element_that_is_not_in_range(small_map, tmp_path, out, capsys):
+    phases = {
+        "Brg": {"high": ["Si", "Al"]},
+        "Fp": {"high": ["Mg", "Fe"], "anchor": {"absent": ["Si"]}},
+        "Ca-Pv": {"high": ["Ca"], "anchor": {"absent": ["H"]}},
+    }
+    recipe = recipe_file(tmp_path, small_map, phases=phases)
+    fails(capsys, ["run", recipe, "--out", out, "-q"], "element H", "widen", out=out)
+
+
+def test_an_empty_region(small_map, tmp_path, out, capsys):
+    recipe = recipe_file(tmp_path, small_map, segment={"margin": 30})
+    fails(capsys, ["run", recipe, "--out", out, "-q"], "holds no pixels", "margin", out=out)
+
+
+def test_more_phases_than_channels_or_pixels(tmp_path, out, capsys):
+    data = np.random.default_rng(0).poisson(2.0, (2, 2, 200)).astype(np.uint16)
+    path = save_dense(data, tmp_path / "tiny.hspy")
+    fails(capsys, ["run", path, "--phases", "9", "--out", out, "-q"], "9 phases", "4 pixels",
+          out=out)  # fmt: skip
+
+
+def test_all_zero_data(tmp_path, out, capsys):
+    path = save_dense(np.zeros((6, 6, 200), np.uint8), tmp_path / "zero.hspy")
+    fails(capsys, ["run", path, "--out", out, "-q"], "zero", out=out)
+
+
+def test_nan_and_negative_counts(tmp_path, out, capsys):
+    data = np.ones((6, 6, 200))
+    data[1, 2, 100] = np.nan
+    path = save_dense(data, tmp_path / "nan.hspy")
+    fails(capsys, ["run", path, "--out", out, "-q"], "NaN", out=out)
+    data[1, 2, 100] = -3
+    path = save_dense(data, tmp_path / "negative.hspy")
+    fails(capsys, ["run", path, "--out", out, "-q"], "negative", out=out)
+
+
+def test_an_output_folder_that_is_not_ours_is_left_alone(small_map, tmp_path, capsys):
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "thesis.txt").write_text("do not lose")
+    fails(capsys, ["run", small_map, "--out", mine, "-q"], "choose another output folder")
+    assert [p.name for p in mine.iterdir()] == ["thesis.txt"]
+    file = tmp_path / "file"
+    file.write_text("x")
+    fails(capsys, ["run", small_map, "--out", file, "-q"], "is a file")
+
+
+def test_a_failed_run_keeps_the_earlier_one(small_map, tmp_path, out, capsys):
+    recipe = recipe_file(tmp_path, small_map)
+    assert main(["run", str(recipe), "--out", str(out), "-q"]) == 0
+    before = (out / "summary.json").read_bytes()
+    recipe = recipe_file(tmp_path, small_map, segment={"margin": 30})
+    assert main(["run", str(recipe), "--out", str(out), "-q"]) == 1
+    capsys.readouterr()
+    assert (out / "summary.json").read_bytes() == before
+    assert not list(tmp_path.glob(".out*"))
+
+
+def test_unknown_example(capsys):
+    fails(capsys, ["example", "72gpa"], "71gpa")
+
+
+def test_a_missing_beam_energy_says_what_to_do(tmp_path, out, capsys):
+    data = np.random.default_rng(0).poisson(2.0, (12, 12, 900)).astype(np.uint16)
+    signal = hs.signals.Signal1D(data)
+    axis = signal.axes_manager.signal_axes[0]
+    axis.scale, axis.units = 0.01, "keV"
+    path = Path(tmp_path / "bare.hspy")
+    signal.save(path)
+    arguments = ["run", path, "--phases", "1", "--elements", "Si", "--out", out, "-q"]
+    main([str(a) for a in arguments])
+    assert "acquisition.beam_energy" in capsys.readouterr().err
+    assert not out.exists()
