@@ -20,7 +20,9 @@ def main() -> None:
     m, r1 = f + alpha * t, alpha * r2
     without = m + alpha**2 * t
     print(f"simulated {grain.var():.0f}")
-    print(f"M + a^2 T + T^2 a^2 (1/R1 + 1/R2) = {without + t**2 * alpha**2 * (1/r1 + 1/r2):.0f}")
+    print(
+        f"M + a^2 T + T^2 a^2 (1/R1 + 1/R2) = {without + t**2 * alpha**2 * (1 / r1 + 1 / r2):.0f}"
+    )
     print(f"M + a^2 T = {without:.0f}")
 
 

@@ -30,9 +30,7 @@ def model(elements=ELEMENTS, axis=AXIS, **change):
 
 def expected(calibration=ON, axis=AXIS):
     m = model(axis=axis)
-    design = np.hstack(
-        [m.line_columns(axis, calibration), m.continuum_columns(axis, calibration)]
-    )
+    design = np.hstack([m.line_columns(axis, calibration), m.continuum_columns(axis, calibration)])
     return design @ [PHOTONS[n] for n in m.names]
 
 
@@ -174,9 +172,7 @@ def test_absorption_gives_emitted_photons():
     design = np.hstack([m.line_columns(AXIS, ON), m.continuum_columns(AXIS, ON)])
     counts = design @ [1e5, 1e4, 50, 5, 1]
     spectrum = Spectrum(counts, AXIS)
-    fit = fit_lines(
-        spectrum, ["O", "Si"], beam_energy=200.0, calibration=ON, absorption=film
-    )
+    fit = fit_lines(spectrum, ["O", "Si"], beam_energy=200.0, calibration=ON, absorption=film)
     assert amplitudes(fit)["O K"] == pytest.approx(1e5, rel=1e-3)
     bare = fit_lines(spectrum, ["O", "Si"], beam_energy=200.0, calibration=ON)
     o_k = line_family("O", "K", beam_energy=200.0).alpha_energy

@@ -43,8 +43,8 @@ def test_the_example_recipe_is_valid_and_as_the_model_case_asks():
     [
         ({"elemets": ["Mg"]}, "elemets", "not a known key"),
         ({"elements": ["Mg", "Xx"]}, "elements", "Xx"),
-        ({"input": {}}, "input", "either a file or a demo"),
-        ({"input": {"file": "a", "demo": {}}}, "input", "either a file or a demo"),
+        ({"input": {}}, "input", "one of file, demo and example"),
+        ({"input": {"file": "a", "demo": {}}}, "input", "one of file, demo and example"),
         ({"segment": {"smoothness": -1}}, "segment.smoothness", "greater than or equal"),
         ({"decompose": {"components": 0}}, "decompose.components", ""),
         ({"quantify": {"thickness": float("nan")}}, "quantify.thickness", "finite"),

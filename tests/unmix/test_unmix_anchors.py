@@ -64,9 +64,7 @@ def test_two_absent_elements_are_averaged_by_their_errors():
 
 def test_correlated_lines_count_less():
     correlated = [[3100.0, 600.0], [600.0, 140.0]]
-    loose = Absent("Si", "Al").scale(
-        lines(Si=3100.0, Al=150.0), lines(Si=10000.0, Al=500.0)
-    )
+    loose = Absent("Si", "Al").scale(lines(Si=3100.0, Al=150.0), lines(Si=10000.0, Al=500.0))
     tied = Absent("Si", "Al").scale(
         lines(correlated, Si=3100.0, Al=150.0), lines(Si=10000.0, Al=500.0)
     )
@@ -74,9 +72,7 @@ def test_correlated_lines_count_less():
 
 
 def test_conflicting_elements_are_told():
-    scale = Absent("Si", "Al").scale(
-        lines(Si=30000.0, Al=2500.0), lines(Si=100000.0, Al=5000.0)
-    )
+    scale = Absent("Si", "Al").scale(lines(Si=30000.0, Al=2500.0), lines(Si=100000.0, Al=5000.0))
     assert scale.conflict > 3
 
 
@@ -125,8 +121,10 @@ def test_stoichiometry_of_one_element_each_is_the_known_ratio():
 def test_stoichiometry_of_sums():
     per_atom = {e: emission(e, "K", 200.0) for e in ("Ca", "Mg", "Si", "Al")}
     unit = 3000 / emission("Si", "K", 200.0)
-    grain = {e: n * unit * per_atom[e] for e, n in dict(Ca=0.9, Mg=0.1, Si=0.8, Al=0.4).items()}
-    other = dict(Ca=20.0, Mg=9000.0, Si=2000.0, Al=700.0)
+    grain = {
+        e: n * unit * per_atom[e] for e, n in {"Ca": 0.9, "Mg": 0.1, "Si": 0.8, "Al": 0.4}.items()
+    }
+    other = {"Ca": 20.0, "Mg": 9000.0, "Si": 2000.0, "Al": 700.0}
     mixture = lines(**{e: grain[e] + 0.7 * other[e] for e in grain})
     anchor = Stoichiometry("(Ca+Mg)/(Si+Al/2)", 1.0)
     assert anchor.elements == ("Ca", "Mg", "Si", "Al")
@@ -165,9 +163,7 @@ def test_two_contaminants_at_once():
     assert found.conflict == 0
     # Linear propagation with two equations and two unknowns.
     a = np.array([[5000.0, 9000.0], [400.0, 60.0]])
-    v = np.diag(
-        [1950 + 0.09 * 5000 + 0.0025 * 9000, 123 + 0.09 * 400 + 0.0025 * 60]
-    )
+    v = np.diag([1950 + 0.09 * 5000 + 0.0025 * 9000, 123 + 0.09 * 400 + 0.0025 * 60])
     inverse = np.linalg.inv(a)
     assert found.covariance == pytest.approx(inverse @ v @ inverse.T, rel=1e-6)
 

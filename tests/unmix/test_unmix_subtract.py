@@ -62,9 +62,7 @@ def test_errors_of_the_matrix_itself_are_carried():
 def test_absent_element_on_whole_spectra(book):
     matrix, grain = book.pure("Brg", 3e6), book.pure("Fp", 1e6)
     mixture = book.spectrum(grain + 0.4 * matrix, "Fp + Brg")
-    pure = subtract(
-        mixture, book.spectrum(matrix, "Brg"), anchor=Absent("Si"), **settings(book)
-    )
+    pure = subtract(mixture, book.spectrum(matrix, "Brg"), anchor=Absent("Si"), **settings(book))
     assert pure.scale == pytest.approx(0.4, rel=1e-4)
     assert pure.values == pytest.approx(grain, abs=1e-3 * grain.max())
     assert pure.anchor == "no Si in the grain"
@@ -144,9 +142,7 @@ def test_conflict_is_told(book):
     matrix, grain = book.pure("Brg", 3e6), book.pure("Ca-Pv", 1e6)
     mixture = book.spectrum(grain + 0.4 * matrix, "Ca-Pv")
     with pytest.warns(SiftemWarning, match=r"disagree by .* sigma"):
-        pure = subtract(
-            mixture, book.spectrum(matrix), anchor=Absent("Mg", "Si"), **settings(book)
-        )
+        pure = subtract(mixture, book.spectrum(matrix), anchor=Absent("Mg", "Si"), **settings(book))
     assert pure.conflict > 3
 
 

@@ -104,7 +104,7 @@ def example(
     from siftem.io.example import fetch_71gpa
 
     if not quiet:
-        _errors.print("fetching the 71 GPa map (5 MB in a source package of 60 MB or so) ...")
+        _errors.print("fetching the 71 GPa map (5 MB) ...")
     _output.print(str(fetch_71gpa(out)), markup=False)
 
 

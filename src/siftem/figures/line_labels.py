@@ -100,7 +100,7 @@ def _seen_in(
         taken: list[float] = []
         for line in lines:
             energy = line.energy * (1 + fit.calibration.gain) + fit.calibration.shift
-            half = 0.5 * float(detector.fwhm(line.energy))
+            half = 0.5e-3 * float(detector.fwhm(line.energy))
             if not (axis.contains(energy - half) and axis.contains(energy + half)):
                 continue
             # Lines of one element that the detector merges carry the strongest one's label.

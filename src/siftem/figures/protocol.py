@@ -145,7 +145,7 @@ def figure2(
     grains: Mapping[str, Spectrum],
     line_labels: Sequence[LineLabel] = (),
     colours: Mapping[str, str] | None = None,
-    ylabel: str | None = None,
+    subtracted: bool = True,
 ) -> Figure:
     """Draw how mixtures lead to the pure spectra of the grains.
 
@@ -164,8 +164,8 @@ def figure2(
     line_labels : sequence of LineLabel
     colours : mapping of str to str, optional
         Colour of each phase; by default in the order matrix, grains.
-    ylabel : str, optional
-        Of the spectra.
+    subtracted : bool
+        Whether ``grains`` are free of matrix; the panel's title says so.
 
     Returns
     -------
@@ -202,7 +202,7 @@ def figure2(
         page.title(
             MARGIN,
             spectra_top + TITLE_HEIGHT,
-            "Pure spectra, ± 1σ",
+            "Pure spectra, ± 1σ" if subtracted else "Mixtures, nothing subtracted",
             width=PAGE_WIDTH / 2,
         )
         draw_stack(
@@ -213,7 +213,6 @@ def figure2(
             labels=line_labels,
             scale=energy_scale(matrix.axis, si.signal_type),
             strip_height=strip,
-            ylabel=ylabel,
         )
     return page.figure
 

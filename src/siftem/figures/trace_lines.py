@@ -29,6 +29,8 @@ from siftem.xray.detector import Detector
 #: Energies shown on each side of a line, and bins, in widths (FWHM) of the line.
 _SIDE = 3.6
 _BINS_PER_WIDTH = 3.0
+#: What lies within so many widths of a line sets the vertical limits.
+_NEAR = 2.2
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ def line_windows(
     for line in sorted(lines, key=lambda item: item.energy):
         if not kev.contains(line.energy):
             continue
-        fwhm = float(detector.fwhm(line.energy))
+        fwhm = 1e-3 * float(detector.fwhm(line.energy))
         low = max(kev.first, line.energy - _SIDE * fwhm)
         high = min(kev.last, line.energy + _SIDE * fwhm)
         bin_width = max(1, round(fwhm / _BINS_PER_WIDTH / kev.scale)) * kev.scale
@@ -251,7 +253,7 @@ def _draw_window(
             ax.plot(centers * scale.per_kev, model, style, color="black", lw=0.6, zorder=4)
     near = np.zeros(centers.size, bool)
     for line in window.lines:
-        near |= np.abs(centers - line.energy) < 0.62 * _SIDE * 3 * window.bin_width
+        near |= np.abs(centers - line.energy) < _NEAR * _BINS_PER_WIDTH * window.bin_width
     near = near if near.any() else np.ones_like(near)
     low = min(float(b[near].min()) for b in bounds)
     high = max(float(b[near].max()) for b in bounds)

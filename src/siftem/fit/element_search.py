@@ -20,9 +20,7 @@ from siftem.xray.lines import family_emission, line_families
 #: Gases, and elements without stable isotopes or in traces only: not proposed.
 _UNLIKELY = {"He", "Ne", "Ar", "Kr", "Xe", "Tc", "Pm", "Po", "At", "Rn", "Fr", "Ra", "Ac", "Pa"}
 #: From boron to uranium.
-_CANDIDATES = tuple(
-    symbol for z in range(5, 93) if (symbol := symbol_of(z)) not in _UNLIKELY
-)
+_CANDIDATES = tuple(symbol for z in range(5, 93) if (symbol := symbol_of(z)) not in _UNLIKELY)
 #: Elements at the most; a spectrum with more is not understood.
 _MOST = 25
 
@@ -113,9 +111,7 @@ def find_elements(
         spread = np.sqrt((columns**2).T @ weights)
         # What the fitted columns could take over does not count as new.
         overlap = columns.T @ (design * weights[:, None])
-        explained = np.einsum(
-            "ep,pq,eq->e", overlap, np.linalg.pinv(found.information), overlap
-        )
+        explained = np.einsum("ep,pq,eq->e", overlap, np.linalg.pinv(found.information), overlap)
         spread = np.sqrt(np.maximum(spread**2 - explained, 1e-3 * spread**2))
         z = score / spread
         z[[symbols.index(e) for e in chosen if e in symbols]] = 0
@@ -127,9 +123,7 @@ def find_elements(
             calibration = fit_lines(
                 cut, chosen, beam_energy=energy, detector=detector, energy_range=(None, None)
             ).calibration
-            columns, symbols = _element_columns(
-                candidates, cut.axis, energy, detector, calibration
-            )
+            columns, symbols = _element_columns(candidates, cut.axis, energy, detector, calibration)
     if not chosen:
         return ()
     return _confirmed(cut, chosen, energy, detector, significance)
@@ -175,9 +169,7 @@ def _element_columns(
     kev = axis.to_kev()
     columns, symbols = [], []
     for element in candidates:
-        families = line_families(
-            [element], beam_energy=beam_energy, low=kev.first, high=kev.last
-        )
+        families = line_families([element], beam_energy=beam_energy, low=kev.first, high=kev.last)
         families = [f for f in families if kev.contains(f.alpha_energy)]
         if not families:
             continue

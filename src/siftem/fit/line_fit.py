@@ -299,9 +299,7 @@ def _fit(
     )
 
 
-def _usable(
-    design: np.ndarray, model: SpectrumModel, shape_names: tuple[str, ...]
-) -> np.ndarray:
+def _usable(design: np.ndarray, model: SpectrumModel, shape_names: tuple[str, ...]) -> np.ndarray:
     empty = ~design.any(axis=0)
     if empty.any():
         names = np.array((*model.names, *shape_names))[empty]

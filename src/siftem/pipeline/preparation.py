@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
-from siftem.errors import InputError
+from siftem.errors import InputError, ReadError
+from siftem.io.example import example_path
 from siftem.io.hyperspy_bridge import load
 from siftem.pipeline.recipe import Recipe
 from siftem.progress import Progress
@@ -36,8 +38,7 @@ def prepare(recipe: Recipe, *, progress: Progress) -> Prepared:
         si = phantom.spectrum_image
         progress("simulate", 1.0)
     else:
-        assert recipe.input.file is not None
-        si = load(recipe.input.file, signal=recipe.input.signal, progress=progress)
+        si = load(_file(recipe), signal=recipe.input.signal, progress=progress)
     given = recipe.acquisition.model_dump(exclude_none=True)
     if given:
         si = replace(si, acquisition=replace(si.acquisition, **given))
@@ -49,7 +50,21 @@ def prepare(recipe: Recipe, *, progress: Progress) -> Prepared:
     si = si.cropped(None if low is None else low * unit, None if high is None else high * unit)
     if not si.counts.nnz:
         raise InputError(
-            f"{si.title or recipe.input.file}: the map holds no counts between {si.axis.first:.3g} "
+            f"{si.title}: the map holds no counts between {si.axis.first:.3g} "
             f"and {si.axis.last:.4g} {si.axis.unit}: check the file, or choose another energy range"
         )
     return Prepared(si, phantom)
+
+
+def _file(recipe: Recipe) -> str | Path:
+    """The file that the recipe names, or the example if it has been fetched."""
+    if recipe.input.example is None:
+        assert recipe.input.file is not None
+        return recipe.input.file
+    found = example_path()
+    if found is None:
+        raise ReadError(
+            f"the example {recipe.input.example} is not on this machine: "
+            f"run 'siftem example {recipe.input.example}' first"
+        )
+    return found

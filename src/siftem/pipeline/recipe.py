@@ -42,16 +42,17 @@ class DemoInput(_Section):
 
 
 class Input(_Section):
-    """Where the counts come from: a file or the demo."""
+    """Where the counts come from: a file, the demo, or a fetched example."""
 
     file: str | None = None
     signal: int | None = None
     demo: DemoInput | None = None
+    example: Literal["71gpa"] | None = None
 
     @model_validator(mode="after")
     def _one(self) -> Input:
-        if (self.file is None) == (self.demo is None):
-            raise ValueError("give either a file or a demo")
+        if sum(x is not None for x in (self.file, self.demo, self.example)) != 1:
+            raise ValueError("give one of file, demo and example")
         return self
 
 

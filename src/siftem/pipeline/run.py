@@ -11,7 +11,7 @@ from siftem.decompose.factors import Factors, decompose
 from siftem.decompose.matching import Markers, line_strengths, match_phases
 from siftem.errors import InputError, SiftemWarning
 from siftem.pipeline.preparation import prepare
-from siftem.pipeline.recipe import Recipe
+from siftem.pipeline.recipe import Phase, Recipe
 from siftem.pipeline.rectangle import confined_rectangles
 from siftem.pipeline.results import LineGain, RunResult, Truth
 from siftem.pipeline.segmentation import segment
@@ -21,7 +21,9 @@ from siftem.pipeline.spectra import (
     fit_settings,
     line_gains,
     pure_spectra,
+    quantified,
     region_spectra,
+    with_film_calibration,
 )
 from siftem.progress import Progress, silent
 from siftem.segment.regions import Regions
@@ -93,6 +95,8 @@ def _run(recipe: Recipe, progress: Progress) -> RunResult:
     if elements:
         progress("quantify", 0.0)
         settings = fit_settings(recipe, si, elements)
+        of_matrix = quantified(spectra[matrix], recipe.phases.get(matrix, Phase()), settings)
+        settings = with_film_calibration(settings, spectra[matrix], of_matrix)
         pure = pure_spectra(spectra, regions, settings)
         progress("quantify", 0.5)
         if si.signal_type == "EDS_SEM":

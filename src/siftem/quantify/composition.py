@@ -11,34 +11,29 @@ from siftem.errors import InputError
 from siftem.fit.line_fit import LineFit, fit_lines
 from siftem.fit.spectrum_model import Absorption, Calibration
 from siftem.quantify.detection_limit import family_limits
+from siftem.quantify.film import Film, absorber, checked_angle, checked_film, escaping_shares
 from siftem.quantify.k_values import GivenKFactors, KValues, k_values
-from siftem.quantify.minerals import Quantity, oxide_name, oxides_per_atom, parse_ratio, ratio
+from siftem.quantify.minerals import (
+    ANIONS,
+    Quantity,
+    cation_charges,
+    formula_units,
+    oxide_name,
+    oxides_per_atom,
+    parse_ratio,
+    ratio,
+)
+from siftem.quantify.zeta import ZetaFactors, mass_thickness
 from siftem.spectrum import Spectrum
-from siftem.xray.absorption import thin_film_absorption
 from siftem.xray.detector import Detector
 from siftem.xray.elements import atomic_weight
 
+__all__ = ["Composition", "Film", "quantify"]
+
 #: Mass attenuation of soft lines differs by this much between tables (relative).
 _ATTENUATION_SIGMA = 0.12
-
-
-@dataclass(frozen=True)
-class Film:
-    """Thickness and density, for the absorption in the film itself.
-
-    Parameters
-    ----------
-    thickness : float
-        nm, along the beam.
-    density : float
-        g/cm3 of this phase.
-    take_off_angle : float
-        Degrees between the film and the detector.
-    """
-
-    thickness: float
-    density: float
-    take_off_angle: float
+#: Rounds of composition and absorption; four digits settle in three.
+_ROUNDS = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +66,13 @@ class Composition:
         The fit behind it.
     film : Film or None
         What was assumed for absorption.
+    relative_systematic : ndarray of shape (n,)
+        Relative standard deviation of each element's amount from its k-factor and
+        attenuation, before the sum is set to one; ``systematic`` follows from it.
+    mass_thickness : Quantity or None
+        kg/m2 with its counting error, from zeta-factors.
+    amount_map : ndarray of shape (n, n), optional
+        From measured amounts to reported ones: the identity, or with O by stoichiometry.
     """
 
     name: str
@@ -85,6 +87,9 @@ class Composition:
     absorption: np.ndarray
     fit: LineFit
     film: Film | None
+    relative_systematic: np.ndarray
+    mass_thickness: Quantity | None = None
+    amount_map: np.ndarray | None = None
 
     @property
     def sigma(self) -> np.ndarray:
@@ -129,7 +134,7 @@ class Composition:
 
     def oxides(self) -> dict[str, Quantity]:
         """Weight percent of oxides, the sum set to 100, with O by stoichiometry."""
-        cations = [e for e in self.elements if e not in ("O", "C", "N", "F", "Cl")]
+        cations = [e for e in self.elements if e not in ANIONS]
         if not cations:
             return {}
         index = [self.elements.index(e) for e in cations]
@@ -143,6 +148,48 @@ class Composition:
             top[i] = 100 * molar[i]
             out[oxide_name(element)] = ratio(atoms, covariance, top, molar)
         return out
+
+    def formula_units(
+        self, oxygens: float, *, by: str = "stoichiometry", systematic: bool = False
+    ) -> dict[str, Quantity]:
+        """Return the atoms of each element for a number of oxygens.
+
+        Parameters
+        ----------
+        oxygens : float
+            Such as 3 for ABO3 or 1 for (Mg,Fe)O.
+        by : {"stoichiometry", "measured"}
+            Whether the oxygens are those that the charges of the cations need, or those
+            that were measured.
+        systematic : bool
+            Give the systematic errors (k-factors, attenuation) instead of counting's.
+
+        Returns
+        -------
+        dict of str to Quantity
+            By stoichiometry without the anions.
+        """
+        covariance = self.atomic_systematic if systematic else self.atomic_covariance
+        return formula_units(self.elements, self.atomic_fractions, covariance, oxygens, by=by)
+
+    def with_error(self, element: str) -> Quantity:
+        """Return the weight fraction of an element with its counting error."""
+        i = self.index(element)
+        return Quantity(float(self.weight_fractions[i]), float(self.sigma[i]))
+
+    def index(self, element: str) -> int:
+        """Position of an element.
+
+        Raises
+        ------
+        InputError
+            When it was not quantified.
+        """
+        if element not in self.elements:
+            raise InputError(
+                f"{element} was not quantified in {self.name!r}; it has {', '.join(self.elements)}"
+            )
+        return self.elements.index(element)
 
     @property
     def _weights(self) -> np.ndarray:
@@ -170,6 +217,9 @@ def quantify(
     energy_range: tuple[float | None, float | None] = (0.25, None),
     n_continuum: int = 3,
     split_l: bool = False,
+    oxygen: str = "measured",
+    zeta_factors: ZetaFactors | None = None,
+    dose: float | None = None,
 ) -> Composition:
     """Quantify the spectrum of a phase in a thin film.
 
@@ -201,6 +251,13 @@ def quantify(
         Terms of the continuum.
     split_l : bool
         Free the L1, L2 and L3 groups; L3 then quantifies.
+    oxygen : {"measured", "stoichiometry"}
+        Take O from its own line, or as much as the usual charges of the cations need.
+    zeta_factors : ZetaFactors, optional
+        Instead of k-factors: they also give the mass thickness, and with the take-off angle
+        the absorption, so that neither thickness nor density is needed.
+    dose : float, optional
+        Electrons that hit the pixels of the spectrum; with ``zeta_factors``.
 
     Returns
     -------
@@ -218,12 +275,28 @@ def quantify(
     energy = beam_energy or acquisition.beam_energy
     if energy is None:
         raise InputError("the beam energy is not known: give beam_energy in keV")
-    film = _film(thickness, density, take_off_angle or acquisition.take_off_angle)
+    angle = take_off_angle or acquisition.take_off_angle
+    film = checked_film(thickness, density, angle)
+    if zeta_factors is not None:
+        if film is not None or k_factors is not None:
+            raise InputError(
+                "zeta_factors replace thickness, density and k_factors: give only the dose"
+            )
+        if dose is None or not 0 < dose < np.inf:
+            raise InputError(
+                f"zeta_factors need the dose, the number of electrons that hit the region "
+                f"(current x live time / 1.602e-19 C), got {dose}"
+            )
+        k_factors = zeta_factors.as_k_factors()
+    if oxygen not in ("measured", "stoichiometry"):
+        raise InputError(f"oxygen must be 'measured' or 'stoichiometry', got {oxygen!r}")
     detector = detector or Detector(resolution=acquisition.resolution or 130.0)
     wanted = tuple(dict.fromkeys(elements))
+    amount_map = _amount_map(wanted, oxygen)
     absorption: Absorption | None = None
     fractions = np.zeros(0)
-    for _ in range(6 if film else 1):
+    areal: Quantity | None = None
+    for _ in range(_ROUNDS):
         fit = fit_lines(
             spectrum,
             wanted,
@@ -239,27 +312,36 @@ def quantify(
         calibration = fit.calibration
         index = [fit.index(e) for e in wanted]
         k = k_values([fit.model.families[i] for i in index], energy, detector, k_factors)
-        amounts = k.values * fit.amplitudes[index]
+        amounts = amount_map @ (k.values * fit.amplitudes[index])
         if not amounts.sum() > 0:
             raise InputError(
                 f"none of the elements {', '.join(wanted)} was found in {spectrum.name!r}"
             )
         new = amounts / amounts.sum()
+        if zeta_factors is not None and dose is not None:
+            areal = mass_thickness(zeta_factors, fit, index, k, amount_map, detector, dose)
+            film = Film(areal.value * 1e6, 1.0, checked_angle(angle))
         settled = fractions.size and np.abs(new - fractions).max() < 1e-5
         fractions = new
         if film is None or settled:
             break
-        absorption = _absorber(dict(zip(wanted, fractions, strict=True)), film)
+        absorption = absorber(dict(zip(wanted, fractions, strict=True)), film)
     total = amounts.sum()
-    # dC/dI of C = k I / sum(k I)
-    jacobian = (np.eye(len(wanted)) - fractions[:, None]) * k.values / total
+    # dC/dI of C = M k I / sum(M k I), M being the map of amounts.
+    closed = (np.eye(len(wanted)) - fractions[:, None]) @ amount_map
+    jacobian = closed * k.values / total
     covariance = jacobian @ fit.covariance[np.ix_(index, index)] @ jacobian.T
-    shares = _escaped(fit, index, absorption)
+    shares = escaping_shares(fit, index, absorption)
     relative = np.hypot(k.relative_sigma, _ATTENUATION_SIGMA * (1 - shares))
-    by_factor = (np.eye(len(wanted)) - fractions[:, None]) * fractions
+    by_factor = closed * (k.values * fit.amplitudes[index] / total)
     systematic = (by_factor * relative**2) @ by_factor.T
     limits = [family_limits(fit, i) for i in index]
     scale = k.values / total
+    if oxygen == "stoichiometry":
+        scale = np.where(np.array(wanted) == "O", 0.0, scale)
+    families = [fit.names[i] for i in index]
+    if oxygen == "stoichiometry":
+        families[wanted.index("O")] = "O by stoichiometry"
     return Composition(
         name=spectrum.name,
         elements=wanted,
@@ -268,50 +350,24 @@ def quantify(
         systematic=systematic,
         critical_levels=scale * np.array([limit.critical for limit in limits]),
         detection_limits=scale * np.array([limit.detection for limit in limits]),
-        families=tuple(fit.names[i] for i in index),
+        families=tuple(families),
         k=k,
         absorption=shares,
         fit=fit,
         film=film,
+        relative_systematic=relative,
+        mass_thickness=areal,
+        amount_map=amount_map,
     )
 
 
-def _film(
-    thickness: float | None, density: float | None, take_off_angle: float | None
-) -> Film | None:
-    if thickness is None and density is None:
-        return None
-    if thickness is None or density is None:
-        raise InputError(
-            "absorption needs both thickness (nm) and density (g/cm3): give both or none"
-        )
-    if take_off_angle is None:
-        raise InputError("absorption needs the take-off angle: give take_off_angle in degrees")
-    if not (thickness > 0 and density > 0 and 0 < take_off_angle <= 90):
-        raise InputError(
-            f"thickness, density and take-off angle must be positive, got {thickness} nm, "
-            f"{density} g/cm3, {take_off_angle} degrees"
-        )
-    return Film(thickness, density, take_off_angle)
-
-
-def _absorber(fractions: dict[str, float], film: Film) -> Absorption:
-    def absorbed(energy: np.ndarray) -> np.ndarray:
-        return thin_film_absorption(
-            fractions,
-            energy,
-            thickness=film.thickness,
-            density=film.density,
-            take_off_angle=film.take_off_angle,
-        )
-
-    return absorbed
-
-
-def _escaped(fit: LineFit, index: list[int], absorption: Absorption | None) -> np.ndarray:
-    """Share of each family's photons that leave the film; (n,)."""
-    if absorption is None:
-        return np.ones(len(index))
-    families = [fit.model.families[i] for i in index]
-    return np.array([float(f.weights @ absorption(f.energies)) for f in families])
-
+def _amount_map(elements: tuple[str, ...], oxygen: str) -> np.ndarray:
+    """From measured amounts by weight to reported ones; (n, n)."""
+    out = np.eye(len(elements))
+    if oxygen == "stoichiometry":
+        if "O" not in elements:
+            raise InputError("oxygen by stoichiometry needs O among the elements")
+        charges = cation_charges(elements)
+        weights = np.array([atomic_weight(e) for e in elements])
+        out[elements.index("O")] = charges / 2 * atomic_weight("O") / weights
+    return out

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
+from siftem.errors import InputError
 from siftem.fit.line_fit import LineFit
 
 #: One-sided 95% quantile of the normal distribution.
@@ -58,3 +60,46 @@ def family_limits(fit: LineFit, index: int) -> Limits:
     """Return the limits of one fitted family."""
     per_photon = float(fit.design[:, index].sum())
     return currie(fit.sigma_at_zero(index), max(per_photon, 1e-12))
+
+
+def counts_for_limit(
+    spectrum_counts: float, critical: float, detection: float, limit: float
+) -> float:
+    """Return how many counts a spectrum needs for a wanted detection limit.
+
+    With N times the counts the noise at zero, relative to all counts, falls with
+    ``1/sqrt(N)`` and the few counts that are needed at the least with ``1/N``, so
+    ``L_D(N) = 2 L_C / sqrt(N) + (L_D - 2 L_C) / N`` with today's limits L_C and L_D.
+
+    Parameters
+    ----------
+    spectrum_counts : float
+        Counts of today's spectrum.
+    critical, detection : float
+        Today's critical level and detection limit of the element, in any one unit.
+    limit : float
+        Wanted detection limit, in the same unit.
+
+    Returns
+    -------
+    float
+        Counts. The time of acquisition grows by ``counts / spectrum_counts``.
+
+    Raises
+    ------
+    InputError
+        When a number is not positive.
+    """
+    for label, value in (
+        ("spectrum_counts", spectrum_counts),
+        ("critical", critical),
+        ("detection", detection),
+        ("limit", limit),
+    ):
+        if not 0 < value < float("inf"):
+            raise InputError(f"{label} must be a positive number, got {value}")
+    noise = 2 * critical
+    rest = max(detection - noise, 0.0)
+    # limit x^2 - noise x - rest = 0 with x = sqrt(N)
+    root = (noise + math.sqrt(noise**2 + 4 * limit * rest)) / (2 * limit)
+    return spectrum_counts * root**2

@@ -44,12 +44,18 @@ class GivenKFactors:
             atomic_number(element)
             if not (np.isfinite(value) and value > 0):
                 raise InputError(f"the k-factor of {element} must be positive, got {value}")
-        for label, value, allowed in (
+        for element, sigma in self.relative_sigma.items():
+            if not (np.isfinite(sigma) and sigma >= 0):
+                raise InputError(
+                    f"the relative sigma of the k-factor of {element} must not be negative, "
+                    f"got {sigma}"
+                )
+        for label, choice, allowed in (
             ("line", self.line, ("family", "alpha")),
             ("detector", self.detector, ("included", "apart")),
         ):
-            if value not in allowed:
-                raise InputError(f"k-factor {label} must be one of {allowed}, got {value!r}")
+            if choice not in allowed:
+                raise InputError(f"k-factor {label} must be one of {allowed}, got {choice!r}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +115,7 @@ def k_values(
     # All given values share one arbitrary factor: tie it to the computed value of one
     # element, so that computed and given ones can stand side by side.
     tie = given.reference if given.reference in common else common[0]
-    factors = {e: _to_emitted(families[position[e]], given, detector) for e in common}
+    factors = {e: emitted_per_counted(families[position[e]], given, detector) for e in common}
     scale = computed[position[tie]] / (given.values[tie] * factors[tie])
     values = computed.copy()
     for element in common:
@@ -120,8 +126,13 @@ def k_values(
     return KValues(values, sigma, tuple(source))
 
 
-def _to_emitted(family: LineFamily, given: GivenKFactors, detector: Detector) -> float:
+def emitted_per_counted(family: LineFamily, given: GivenKFactors, detector: Detector) -> float:
+    """Counts that a given factor means, for one emitted photon of the family."""
     factor = family.alpha_fraction if given.line == "alpha" else 1.0
+    if factor == 0:
+        raise InputError(
+            f"the family {family.name} has no alpha line: give its k-factor for the whole family"
+        )
     if given.detector == "included":
         if given.line == "alpha":
             seen = detector.efficiency(np.array([family.alpha_energy]))[0]

@@ -12,8 +12,11 @@ from siftem.xray.element_ratio import parse_ratio
 from siftem.xray.elements import atomic_weight
 
 __all__ = [
+    "ANIONS",
     "VALENCES",
     "Quantity",
+    "cation_charges",
+    "formula_units",
     "oxide_name",
     "oxides_per_atom",
     "parse_ratio",
@@ -29,6 +32,10 @@ VALENCES = {
     "Ho": 3, "Er": 3, "Tm": 3, "Yb": 3, "Lu": 3, "Hf": 4, "Ta": 5, "W": 6, "Pb": 2, "Th": 4,
     "U": 4,
 }  # fmt: skip
+
+
+#: Elements that are no cations in oxides; C is the support's or the holder's.
+ANIONS = ("O", "C", "N", "F", "Cl", "Br", "I")
 
 
 @dataclass(frozen=True)
@@ -55,6 +62,61 @@ def oxides_per_atom(elements: Sequence[str]) -> np.ndarray:
     """Weight of the oxide for one atom of each cation, g/mol; (elements,)."""
     oxygen = atomic_weight("O")
     return np.array([atomic_weight(e) + _valence(e) / 2 * oxygen for e in elements])
+
+
+def cation_charges(elements: Sequence[str]) -> np.ndarray:
+    """Usual charge of each element as a cation, 0 for anions; (elements,)."""
+    return np.array([0.0 if e in ANIONS else float(_valence(e)) for e in elements])
+
+
+def formula_units(
+    elements: Sequence[str],
+    atoms: np.ndarray,
+    covariance: np.ndarray,
+    oxygens: float,
+    *,
+    by: str = "stoichiometry",
+) -> dict[str, Quantity]:
+    """Return the atoms of each element in a formula unit of a number of oxygens.
+
+    By stoichiometry ``n_i = oxygens a_i / sum_j (charge_j / 2) a_j`` over the cations, with
+    their usual charges (Fe2+); measured ``n_i = oxygens a_i / a_O``.
+
+    Parameters
+    ----------
+    elements : sequence of str
+    atoms : ndarray of shape (n,)
+        Atomic fractions.
+    covariance : ndarray of shape (n, n)
+        Their covariance.
+    oxygens : float
+        Such as 3 for ABO3.
+    by : {"stoichiometry", "measured"}
+        What the oxygens are.
+
+    Returns
+    -------
+    dict of str to Quantity
+        By stoichiometry without the anions.
+    """
+    if not 0 < oxygens < np.inf:
+        raise InputError(f"the number of oxygens must be positive, got {oxygens}")
+    if by == "stoichiometry":
+        bottom = cation_charges(elements) / 2
+        shown = [e for e in elements if e not in ANIONS]
+    elif by == "measured":
+        if "O" not in elements:
+            raise InputError("a formula by measured oxygen needs O among the elements")
+        bottom = np.array([1.0 if e == "O" else 0.0 for e in elements])
+        shown = list(elements)
+    else:
+        raise InputError(f"oxygens are by 'stoichiometry' or 'measured', got {by!r}")
+    out = {}
+    for element in shown:
+        top = np.zeros(len(elements))
+        top[list(elements).index(element)] = oxygens
+        out[element] = ratio(atoms, covariance, top, bottom)
+    return out
 
 
 def ratio(

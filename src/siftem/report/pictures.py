@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from siftem.errors import InputError
 from siftem.figures.fit import fit_figure
 from siftem.figures.line_labels import LineLabel, line_text, seen_lines
 from siftem.figures.protocol import figure1, figure2
@@ -13,7 +10,6 @@ from siftem.figures.trace_lines import TraceLine
 from siftem.pipeline.results import RunResult
 from siftem.pipeline.spectra import mixture_name
 from siftem.pipeline.store import file_name
-from siftem.spectrum import Spectrum
 from siftem.xray.lines import parse_line
 
 
@@ -27,18 +23,94 @@ def draw_figures(result: RunResult) -> dict[str, bytes]:
     Returns
     -------
     dict of str to bytes
-        PNG at 300 dots per inch: "figure1", "figure2", and "fit_<phase>" for each phase that
-        was quantified.
+        PNG at 300 dots per inch: "figure1", "figure2", and one for the line fit of each
+        quantified phase, under the names of `fit_names`.
     """
-    figures = {"figure1": png_bytes(draw_figure1(result))}
-    figures["figure2"] = png_bytes(draw_figure2(result))
-    colours = phase_colours(result.factors.names)
+    figures = {"figure1": draw_figure1(result), "figure2": draw_figure2(result)}
     for name, key in fit_names(result).items():
-        figure = fit_figure(
-            result.compositions[name].fit,
-            name=name,
-            colour=colours[name],
-            signal_type=result.spectrum_image.signal_type,
-        )
-        figures[key] = png_bytes(figure)
+        figures[key] = draw_fit(result, name)
     return figures
+
+
+def draw_figure1(result: RunResult) -> bytes:
+    """Draw the figure from maps to pure matrix as a PNG; see `siftem.figures.protocol.figure1`."""
+    composition = result.compositions.get(result.matrix)
+    figure = figure1(
+        result.spectrum_image,
+        result.factors,
+        result.segmentation.regions,
+        whole=result.spectra[result.matrix],
+        rectangles=result.rectangles,
+        confined=result.rectangle_spectrum,
+        trace_lines=trace_lines(result),
+        fit=None if composition is None else composition.fit,
+        line_labels=line_labels(result),
+        colours=phase_colours(result.factors.names),
+    )
+    return png_bytes(figure)
+
+
+def draw_figure2(result: RunResult) -> bytes:
+    """Draw the figure from mixtures to grains as a PNG; see `siftem.figures.protocol.figure2`.
+
+    Without elements nothing could be subtracted: the mixtures stand for the grains.
+    """
+    regions = result.segmentation.regions
+    grains = {}
+    for grain in regions.names:
+        label = mixture_name(grain, result.matrix)
+        found = result.pure.get(grain) or result.spectra.get(label)
+        if found is not None:
+            grains[grain] = found
+    figure = figure2(
+        result.spectrum_image,
+        regions,
+        matrix=result.spectra[result.matrix],
+        grains=grains,
+        subtracted=all(grain in result.pure for grain in grains),
+        line_labels=line_labels(result),
+        colours=phase_colours(result.factors.names),
+    )
+    return png_bytes(figure)
+
+
+def draw_fit(result: RunResult, phase: str) -> bytes:
+    """Draw the line fit behind the composition of a phase as a PNG."""
+    figure = fit_figure(
+        result.compositions[phase].fit,
+        name=phase,
+        colour=phase_colours(result.factors.names).get(phase, "black"),
+        signal_type=result.spectrum_image.signal_type,
+    )
+    return png_bytes(figure)
+
+
+def fit_names(result: RunResult) -> dict[str, str]:
+    """Return, for each quantified phase, the name under which its line fit is kept."""
+    out: dict[str, str] = {}
+    for name in result.pure:
+        if name not in result.compositions:
+            continue
+        key = f"fit_{file_name(name)}"
+        while key in out.values():
+            key += "_"
+        out[name] = key
+    return out
+
+
+def line_labels(result: RunResult) -> tuple[LineLabel, ...]:
+    """Return the lines that are seen in at least one pure phase."""
+    return seen_lines(result.compositions[name].fit for name in fit_names(result))
+
+
+def trace_lines(result: RunResult) -> tuple[TraceLine, ...]:
+    """Return the recipe's faint lines with their signal to noise, at their measured energies."""
+    out = []
+    calibration = result.calibration
+    for gain in result.gains:
+        element, _, energy = parse_line(gain.line)
+        if calibration is not None:
+            energy = energy * (1 + calibration.gain) + calibration.shift
+        name = gain.line.replace("_", " ").split()[-1]
+        out.append(TraceLine(line_text(element, name), energy, gain.whole, gain.rectangle))
+    return tuple(out)

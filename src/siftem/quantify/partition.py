@@ -1,0 +1,146 @@
+"""How an element is shared between two phases."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from siftem.errors import InputError
+from siftem.quantify.composition import Composition
+
+
+@dataclass(frozen=True)
+class PartitionCoefficient:
+    """Ratio of the weight fractions of an element in two phases.
+
+    Parameters
+    ----------
+    element : str
+    phases : tuple of str
+        Numerator and denominator.
+    value : float
+        ``C_a / C_b``; for a limit, the limit.
+    sigma : float
+        Standard deviation from counting; NaN for a limit.
+    systematic : float
+        Standard deviation from k-factors and attenuation: the element's own k-factor
+        cancels when both phases are measured by the same line.
+    limit : {"", "above", "below"}
+        "above": below its critical level in the denominator, ``value`` is a lower limit;
+        "below": in the numerator, ``value`` is an upper limit.
+    """
+
+    element: str
+    phases: tuple[str, str]
+    value: float
+    sigma: float
+    systematic: float
+    limit: str = ""
+
+    def __str__(self) -> str:
+        sign = {"": "", "above": "> ", "below": "< "}[self.limit]
+        error = "" if self.limit else f" +- {self.sigma:.2g}"
+        return (
+            f"D({self.element}, {self.phases[0]}/{self.phases[1]}) = {sign}{self.value:.3g}{error}"
+        )
+
+
+def partition_coefficient(
+    numerator: Composition, denominator: Composition, element: str, *, subtracted: float = 0.0
+) -> PartitionCoefficient:
+    """Return the partition coefficient of an element between two phases, by weight.
+
+    Parameters
+    ----------
+    numerator, denominator : Composition
+        Such as Ca-perovskite and bridgmanite.
+    element : str
+    subtracted : float
+        Factor by which the spectrum of ``denominator`` was subtracted to get that of
+        ``numerator``: the noise that both then share is taken into account.
+
+    Returns
+    -------
+    PartitionCoefficient
+
+    Raises
+    ------
+    InputError
+        When the element was not quantified in both, or found in neither.
+    """
+    a, b = numerator.index(element), denominator.index(element)
+    top, bottom = numerator.weight_fractions[a], denominator.weight_fractions[b]
+    found = numerator.found[a], denominator.found[b]
+    names = (numerator.name, denominator.name)
+    if not any(found):
+        raise InputError(
+            f"{element} lies below its critical level in {names[0]} and in {names[1]}: "
+            f"no partition coefficient follows"
+        )
+    if not found[1]:
+        limit = float(top / denominator.detection_limits[b])
+        return PartitionCoefficient(element, names, limit, np.nan, np.nan, "above")
+    if not found[0]:
+        limit = float(numerator.detection_limits[a] / bottom)
+        return PartitionCoefficient(element, names, limit, np.nan, np.nan, "below")
+    value = top / bottom
+    variance = (numerator.sigma[a] / top) ** 2 + (denominator.sigma[b] / bottom) ** 2
+    # The numerator holds -subtracted times the denominator's noise, so both move oppositely.
+    variance += 2 * subtracted * _shared(numerator, denominator, a, b) / (top * bottom)
+    return PartitionCoefficient(
+        element,
+        names,
+        float(value),
+        float(value * np.sqrt(max(variance, 0.0))),
+        float(value * np.sqrt(_systematic(numerator, denominator, element))),
+    )
+
+
+def _jacobian(c: Composition, i: int) -> np.ndarray:
+    """Change of one weight fraction with the counts of each channel; (channels,)."""
+    index = [c.fit.index(e) for e in c.elements]
+    amount_map = np.eye(len(index)) if c.amount_map is None else c.amount_map
+    amounts = amount_map @ (c.k.values * c.fit.amplitudes[index])
+    total = amounts.sum()
+    row = (amount_map[i] - c.weight_fractions[i] * amount_map.sum(axis=0)) * c.k.values / total
+    return np.asarray(row @ c.fit.operator[index])
+
+
+def _shared(numerator: Composition, denominator: Composition, a: int, b: int) -> float:
+    """Covariance of the two fractions by noise of the denominator's spectrum, for scale 1."""
+    first, second = numerator.fit.spectrum, denominator.fit.spectrum
+    if first.axis != second.axis:
+        return 0.0
+    variance = np.asarray(second.variance)
+    return float((_jacobian(numerator, a) * variance) @ _jacobian(denominator, b))
+
+
+def _systematic(numerator: Composition, denominator: Composition, element: str) -> float:
+    """Relative variance by k-factors and attenuation, which are the same for both phases."""
+    elements = list(dict.fromkeys([*numerator.elements, *denominator.elements]))
+    total = 0.0
+    for other in elements:
+        move = 0.0
+        sigma = 0.0
+        for c, sign in ((numerator, 1.0), (denominator, -1.0)):
+            if other not in c.elements:
+                continue
+            j = c.elements.index(other)
+            own = 1.0 if other == element else 0.0
+            move += sign * (own - c.weight_fractions[j])
+            sigma = max(sigma, float(c.relative_systematic[j]))
+        same = other != element or _same_line(numerator, denominator, element)
+        if same:
+            total += (move * sigma) ** 2
+        else:
+            a, b = numerator.index(element), denominator.index(element)
+            total += float(
+                numerator.relative_systematic[a] ** 2 + denominator.relative_systematic[b] ** 2
+            )
+    return total
+
+
+def _same_line(numerator: Composition, denominator: Composition, element: str) -> bool:
+    a, b = numerator.index(element), denominator.index(element)
+    return numerator.families[a] == denominator.families[b]

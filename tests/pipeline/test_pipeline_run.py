@@ -1,0 +1,189 @@
+"""The whole road, on simulated maps against their truth and on the real 71 GPa map."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from siftem.errors import InputError
+from siftem.pipeline.demo import demo_recipe
+from siftem.pipeline.recipe import make_recipe, read_recipe
+from siftem.pipeline.run import run
+from siftem.pipeline.summary import rounded, summarize
+from siftem.progress import silent
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "71gpa.yaml"
+
+
+@pytest.fixture(scope="module")
+def demo():
+    return run(demo_recipe())
+
+
+def test_the_demo_meets_its_bars(demo):
+    truth = demo.truth
+    assert min(truth.overlap.values()) >= 0.85
+    assert truth.angles["Brg"] < 5
+    assert truth.angles["Fp"] < 5
+    assert truth.angles["Ca-Pv"] < 10
+
+
+@pytest.mark.parametrize("phase", ["Brg", "Fp", "Ca-Pv"])
+def test_compositions_of_the_demo_hold_the_truth(demo, phase):
+    """The simulation uses the same k-factors, so counting errors alone must cover it.
+
+    Eleven elements a phase: a largest deviation above 4 sigma has a chance of 1e-3. Elements
+    that the anchor assumes absent, but which are there (0.58 wt% Mg in Ca-Pv), shift the others.
+    """
+    composition = demo.compositions[phase]
+    true = demo.truth.weight_fractions[phase]
+    deviations = []
+    for element, value, sigma in zip(
+        composition.elements, composition.weight_fractions, composition.sigma, strict=True
+    ):
+        deviations.append((value - true.get(element, 0.0)) / sigma)
+    limit = 4.0 if phase != "Ca-Pv" else 5.0
+    assert np.abs(deviations).max() < limit
+    assert np.mean(np.square(deviations)) < 4
+
+
+def test_traces_are_found_in_the_matrix(demo):
+    composition = demo.compositions["Brg"]
+    found = dict(zip(composition.elements, composition.found, strict=True))
+    assert all(found[e] for e in ("Nd", "Sm", "Hf", "Lu"))
+    fp = demo.compositions["Fp"]
+    absent = dict(zip(fp.elements, fp.found, strict=True))
+    assert not absent["Si"]
+
+
+def test_the_whole_region_beats_the_rectangle_as_counting_promises(demo):
+    for gain in demo.gains:
+        assert gain.gain_at_equal_signal == pytest.approx(gain.area_ratio**0.5, rel=0.15)
+
+
+def test_the_summary_holds_the_numbers_of_the_result(demo):
+    summary = summarize(demo)
+    c = demo.compositions["Fp"]
+    i = c.elements.index("Mg")
+    entry = summary["phases"]["Fp"]["elements"]["Mg"]
+    assert entry["wt_percent"] == rounded(100 * c.weight_fractions[i])
+    assert entry["at_sigma"] == rounded(100 * np.sqrt(c.atomic_covariance[i, i]))
+    assert summary["phases"]["Fp"]["subtraction"]["scale"] == rounded(demo.pure["Fp"].scale)
+    assert sum(r["pixels"] for r in summary["regions"].values()) == 128 * 128
+    ratio = summary["phases"]["Fp"]["atomic_ratios"]["Mg/(Mg+Fe)"]
+    assert ratio["value"] == rounded(c.ratio("Mg/(Mg+Fe)").value)
+    assert "seconds" not in str(summary)
+
+
+def test_rounding():
+    assert rounded(np.float64(1.23456789)) == 1.23457
+    assert rounded(float("nan")) is None
+    assert rounded([np.int64(3), True, np.bool_(False), None, "x", 2.0]) == [
+        3, True, False, None, "x", 2,
+    ]  # fmt: skip
+
+
+def test_low_doses_still_find_the_grains():
+    result = run(demo_recipe(dose=30, seed=2))
+    assert min(result.truth.overlap.values()) > 0.75
+
+
+def test_painted_traces_are_used(tmp_path, demo):
+    truth = np.zeros((128, 128), np.uint8)
+    rng = np.random.default_rng(0)
+    regions = demo.segmentation.regions
+    for label, region in enumerate(
+        (regions.pure, regions.mixture("Fp"), regions.mixture("Ca-Pv")), start=1
+    ):
+        where = rng.choice(np.flatnonzero(region.mask), 80, replace=False)
+        truth.ravel()[where] = label
+    path = tmp_path / "traces.tif"
+    tifffile.imwrite(path, truth)
+    recipe = demo_recipe()
+    painted = recipe.model_copy(
+        update={"segment": recipe.segment.model_copy(update={"traces": str(path)})}
+    )
+    result = run(painted)
+    assert result.segmentation.painted
+    assert min(result.truth.overlap.values()) > 0.8
+    truth[truth == 3] = 0
+    tifffile.imwrite(path, truth)
+    with pytest.raises(InputError, match="no pixel of Ca-Pv"):
+        run(painted)
+
+
+def test_progress_names_the_steps_and_can_stop_the_run():
+    seen = []
+
+    def note(step, fraction):
+        assert 0 <= fraction <= 1
+        seen.append(step)
+        if step == "segment":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(demo_recipe(shape=(32, 32)), progress=note)
+    assert list(dict.fromkeys(seen)) == ["simulate", "decompose", "segment"]
+    silent("anything", 0.5)
+
+
+def test_a_matrix_without_markers_is_refused():
+    recipe = make_recipe(
+        {
+            "input": {"demo": {"shape": [32, 32], "dose": 100}},
+            "matrix": "A",
+            "phases": {"A": {}, "B": {}},
+        }
+    )
+    with pytest.raises(InputError, match="no markers"):
+        run(recipe)
+
+
+@pytest.fixture(scope="module")
+def real(map_71gpa):
+    recipe = read_recipe(EXAMPLE)
+    return run(recipe.model_copy(update={"input": recipe.input.model_copy(
+        update={"example": None, "file": str(map_71gpa)})}))  # fmt: skip
+
+
+@pytest.mark.real_data
+def test_ferropericlase_of_the_real_map(real):
+    fp = real.compositions["Fp"]
+    at = dict(zip(fp.elements, 100 * fp.atomic_fractions, strict=True))
+    assert at["Si"] < 0.5
+    assert 0.85 < fp.ratio("(Mg+Fe)/O").value < 1.35
+
+
+@pytest.mark.real_data
+def test_bridgmanite_of_the_real_map(real):
+    brg = real.compositions["Brg"]
+    assert 0.9 < brg.ratio("(Mg+Fe+Ca+Al/2)/(Si+Al/2)").value < 1.15
+
+
+@pytest.mark.real_data
+def test_traces_of_the_real_map_rise_out_of_the_noise(real):
+    assert [g.line for g in real.gains] == ["Nd La", "Sm La"]
+    for gain in real.gains:
+        assert gain.gain > 3.5
+        assert gain.gain > 0.9 * gain.area_ratio**0.5
+        assert real.rectangles[0].fraction == pytest.approx(0.03, rel=0.05)
+
+
+@pytest.mark.real_data
+def test_the_detector_of_the_real_map_is_what_its_file_says(real):
+    """The file states 130 eV at Mn Ka; the fit is free to find something else."""
+    assert real.calibration.resolution == pytest.approx(130.0, abs=1.5)
+
+
+@pytest.mark.real_data
+def test_the_partition_of_the_real_map_has_the_known_direction(real):
+    """Nd and Sm go to Ca-perovskite (Corgne et al. 2005), Fe to ferropericlase."""
+    def at(phase, element):
+        c = real.compositions[phase]
+        return c.atomic_fractions[c.elements.index(element)]
+
+    assert at("Ca-Pv", "Nd") > 20 * at("Brg", "Nd")
+    assert at("Ca-Pv", "Sm") > 20 * at("Brg", "Sm")
+    assert at("Fp", "Fe") > 2 * at("Brg", "Fe")
+    assert at("Ca-Pv", "Ca") > 0.15
