@@ -32,6 +32,11 @@ def test_overlapping_intervals_are_exact_in_any_order():
             np.testing.assert_allclose(shares[1], 0.53, atol=1e-12)
 
 
+def test_an_interval_within_another_adds_nothing():
+    shares = thickness_fractions((2, 2), [[layer(0.1, 0.9), layer(0.4, 0.5)], [layer(0.05, 0.95)]])
+    np.testing.assert_allclose(shares[:, 0, 0], [0.8, 0.1], atol=1e-12)
+
+
 def test_shares_agree_with_points_thrown_into_the_slab():
     rng = np.random.default_rng(7)
     shape = (24, 30)

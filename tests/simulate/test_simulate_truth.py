@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from siftem import InputError
+from siftem.simulate import phantom as phantom_module
 from siftem.simulate.counting import poisson_counts
+from siftem.simulate.geometry import Polyhedron
 from siftem.simulate.phantom import simulate
 from siftem.simulate.phases import MODEL_CASE, PhaseModel
 from siftem.xray.elements import atomic_weight
@@ -14,7 +16,7 @@ VALENCE = {"Mg": 2, "Al": 3, "Si": 4, "Ca": 2, "Fe": 2, "Nd": 3, "Sm": 3, "Hf": 
 
 # Cation charge over oxygen charge, all iron as Fe2+. The table's Ca-perovskite has 4% less
 # oxygen than its cations need; it is kept as stated, since it is the truth of the phantom.
-@pytest.mark.parametrize(("phase", "balance"), zip(MODEL_CASE, (1.0, 1.0, 1.04), strict=True))
+@pytest.mark.parametrize(("phase", "balance"), list(zip(MODEL_CASE, (1.0, 1.0, 1.04), strict=True)))
 def test_the_oxygen_of_each_phase_against_its_cations(phase, balance):
     weights = phase.weight_fractions
     charge = sum(VALENCE[e] * w / atomic_weight(e) for e, w in weights.items() if e != "O")
@@ -38,9 +40,22 @@ def test_varied_phases_stay_normalised_and_keep_their_elements():
     assert varied.density == brg.density
 
 
-def test_grains_through_the_whole_film_leave_no_negative_matrix():
-    for seed in range(4):
-        phantom = simulate(shape=(48, 48), max_fraction=1.0, blur=0.0, dose=2.0, seed=seed)
+def plate(bottom, top):
+    faces = np.array([[0, 0, 1], [0, 0, -1.0]])
+    half = (top - bottom) / 2
+    return Polyhedron(np.array([0, 0, bottom + half]), faces, np.array([half, half]))
+
+
+@pytest.mark.parametrize("blur", [0.0, 0.6, 1.7])
+def test_grains_that_fill_the_film_leave_no_negative_matrix(monkeypatch, blur):
+    for split in np.linspace(0.05, 0.95, 37):
+        monkeypatch.setattr(
+            phantom_module, "scatter_blocks", lambda *_, s=split, **__: [plate(0, s)]
+        )
+        monkeypatch.setattr(
+            phantom_module, "scatter_needles", lambda *_, s=split, **__: [plate(s, 1)]
+        )
+        phantom = simulate(shape=(8, 8), channels=256, blur=blur, dose=2.0)
         assert phantom.fractions.min() >= 0
         np.testing.assert_allclose(phantom.fractions.sum(axis=0), 1, atol=1e-12)
 
@@ -88,13 +103,8 @@ def test_nothing_is_registered_between_the_strobe_and_the_discriminator():
 
 
 def test_a_buried_phase_is_an_error_that_names_it(monkeypatch):
-    # Plates through the whole film over the whole map leave no room for the first grains.
-    from siftem.simulate import phantom as module
-    from siftem.simulate.geometry import Polyhedron
-
-    faces = np.array([[0, 0, 1], [0, 0, -1.0]])
-    plate = Polyhedron(np.array([0, 0, 0.5]), faces, np.array([0.5, 0.5]))
-    monkeypatch.setattr(module, "scatter_needles", lambda *_, **__: [plate])
+    # A plate through the whole film leaves no room for the phase given before it.
+    monkeypatch.setattr(phantom_module, "scatter_needles", lambda *_, **__: [plate(0, 1)])
     with pytest.raises(InputError, match="no grain of Fp is left"):
         simulate(shape=(16, 16), dose=1.0)
 
@@ -124,6 +134,7 @@ def test_bad_arguments_are_refused_in_one_line(arguments, message):
     assert "\n" not in str(caught.value)
 
 
-def test_counting_refuses_nan():
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_counting_refuses_what_is_not_finite(bad):
     with pytest.raises(InputError, match="abundances must be finite"):
-        poisson_counts(np.array([[np.nan]]), np.ones((1, 1)), np.random.default_rng(0))
+        poisson_counts(np.array([[bad]]), np.ones((1, 1)), np.random.default_rng(0))

@@ -99,9 +99,7 @@ def vertex_spectra(
     return spectra
 
 
-def _corners(
-    points: np.ndarray, number: int, rng: np.random.Generator, draw: bool
-) -> list[int]:
+def _corners(points: np.ndarray, number: int, rng: np.random.Generator, draw: bool) -> list[int]:
     """Successive projection: take the farthest point, remove its direction, repeat."""
     residual = points.copy()
     chosen: list[int] = []

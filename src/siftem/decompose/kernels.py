@@ -1,205 +1,404 @@
-"""Compiled kernels of the Poisson factorisation. They assume clean input and import nothing of ours.
+"""Compiled kernels of the Poisson factorisation. Clean input only.
 
-The problem of one row (a pixel, or by symmetry an energy channel) is, for fixed ``factor``,
+One pixel (row), for fixed spectra ``H`` of shape (k, m), has the problem
 
-    f(w) = sum_c w_c s_c - sum_t y_t ln( sum_c w_c F[j_t, c] ),    w >= 0,
+    f(w) = sum_c w_c (s_c + l_c) + 1/2 sum_c q_c w_c**2 - sum_t y_t ln( sum_c w_c H[c, j_t] ),
 
-where ``t`` runs over the stored (non-zero) entries of the row only, ``j_t`` is their index and
-``s_c = sum_j F[j, c]`` takes care of all the zeros. One coordinate step costs O(entries).
+``w >= 0``, where ``t`` runs over the stored (non-zero) counts of the row only, ``j_t`` is their
+channel and ``s_c = sum_j H[c, j]`` takes care of all the zeros; ``l`` and ``q`` are penalties.
+Energy channels have the same problem with the roles swapped. Their gradients and curvatures
+are gathered while the rows are solved, so one pass over one copy of the counts serves both.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
+from siftem.decompose.nonnegative_quadratic import minimise_quadratic, safe_step
 
 # Sums may be reordered (SIMD), which changes the last digits but not from run to run.
-_SIMD = {"reassoc", "contract", "nsz"}
+_SIMD = {"reassoc", "contract", "nsz", "arcp"}
+
+_LN2 = np.log(2.0)
 
 
-@njit(cache=True, fastmath=_SIMD)
-def lift_row(data, local, mean, sums, w, free):
+@njit(cache=True, nogil=True, fastmath=_SIMD)
+def weighted_log_sum(values, bits, weights, n):
+    """Return ``sum(weights * ln(values))`` of the first ``n``, to about 1e-14 each.
+
+    ``bits`` is the same memory as ``values`` (float64) seen as int64. Splitting off the
+    exponent leaves a mantissa within a factor sqrt(2) of one, for which the series of the
+    inverse hyperbolic tangent needs few terms. Unlike a call of ``log``, this loop runs on
+    whole vectors.
+    """
+    total = 0.0
+    for t in range(n):
+        # The shift makes the mantissa run from sqrt(1/2) to sqrt(2).
+        exponent = (bits[t] - 0x3FE6A09E667F3BCD) >> 52
+        bits[t] -= exponent << 52
+        x = values[t]
+        s = (x - 1.0) / (x + 1.0)
+        z = s * s
+        p = 1 / 15 + z * (1 / 17 + z * (1 / 19))
+        p = 1 / 9 + z * (1 / 11 + z * (1 / 13 + z * p))
+        p = 1 / 3 + z * (1 / 5 + z * (1 / 7 + z * p))
+        total += weights[t] * (exponent * _LN2 + 2 * s * (1.0 + z * p))
+    return total
+
+
+@njit(cache=True, nogil=True, fastmath=_SIMD)
+def row_means(local, w, n, mean):
+    """Expected counts of the stored entries into ``mean``; True when all are positive."""
+    for t in range(n):
+        mean[t] = 0
+    for c in range(w.shape[0]):
+        if w[c] > 0:
+            row = local[c]
+            level = local.dtype.type(w[c])
+            for t in range(n):
+                mean[t] += level * row[t]
+    missing = 0
+    for t in range(n):
+        missing += mean[t] <= 0
+    return missing == 0
+
+
+@njit(cache=True, nogil=True)
+def lift_row(local, y, mean, sums, w, free, n):
     """Give counts whose mean is zero a positive one, where a free coordinate can.
 
-    The coordinate gets what it needs to explain those counts alone. Entries that no
-    coordinate reaches keep no influence (their mean is set to one; their row is zero).
+    The coordinate gets what it needs to explain those counts alone. A count that no
+    coordinate reaches gets an infinite mean, which takes away its influence.
     """
-    k, n_entries = local.shape
-    for c in range(k):
+    for c in range(w.shape[0]):
         if not free[c] or sums[c] <= 0:
             continue
         orphans = 0.0
-        for t in range(n_entries):
+        for t in range(n):
             if mean[t] <= 0 and local[c, t] > 0:
-                orphans += data[t]
+                orphans += y[t]
         if orphans > 0:
             w[c] += orphans / sums[c]
-            for t in range(n_entries):
-                mean[t] += orphans / sums[c] * local[c, t]
-    for t in range(n_entries):
+            row_means(local, w, n, mean)
+    for t in range(n):
         if mean[t] <= 0:
-            mean[t] = 1
+            mean[t] = np.inf
 
 
-@njit(cache=True, fastmath=_SIMD)
-def solve_row(indices, data, factor, sums, w, free, n_passes):
-    """Coordinate descent on one row, in place; every step lowers the objective.
+@njit(cache=True, nogil=True, fastmath=_SIMD)
+def newton_row(
+    local, y, mean, sums, ridge, w, free, n, n_passes, tol, pull, bend, curvature, vectors, work
+):
+    """Take up to ``n_passes`` safeguarded Newton steps on one row; ``w`` and ``mean`` in place.
 
-    With ``g = f'`` and ``h = f''`` along a coordinate: for a rise (g < 0) Newton's step
-    ``-g/h`` never passes the minimum, because f' is concave. For a fall, all means keep at
-    least the share ``1 - t`` when the coordinate loses the share ``t``, so f'' grows at most
-    by ``1/(1-t)**2``; minimising that bound gives ``w / (1 + g/(h w))``, which is Newton's
-    step to second order and never raises f. A coordinate goes to exactly zero when the
-    gradient there is not negative.
+    Each step minimises the quadratic model over ``w >= 0``.
 
     Parameters
     ----------
-    indices, data : ndarray of shape (entries,)
-        Index and count of the stored entries.
-    factor : ndarray of shape (m, k)
-        The other factor.
-    sums : ndarray of shape (k,)
-        Its column sums.
-    w : ndarray of shape (k,)
-        The row, changed in place.
+    local : ndarray of shape (k, >= n)
+        Spectra at the row's stored entries.
+    y : ndarray of shape (n,)
+        Counts.
+    mean : ndarray of shape (>= n,)
+        Expected counts for ``w``, positive.
+    sums, ridge : ndarray of shape (k,)
+        Slope of the linear part, and curvature of the penalty.
+    w : ndarray of shape (k,), float64
     free : ndarray of shape (k,), uint8
         0 keeps a coordinate as it is.
+    n : int
+        Stored entries.
     n_passes : int
-        Passes over the coordinates.
+    tol : float
+        Stop when a step is expected to gain less than this much.
+    pull, bend : ndarray of shape (>= n,)
+        Scratch.
+    curvature, vectors, work : ndarray of shape (k, k), (2, k) and (k + 1, k + 1), float64
+        Scratch.
     """
-    n_entries = indices.shape[0]
     k = w.shape[0]
-    local = np.empty((k, n_entries), factor.dtype)
-    mean = np.zeros(n_entries, factor.dtype)
-    for t in range(n_entries):
-        j = indices[t]
-        total = factor.dtype.type(0)
-        for c in range(k):
-            local[c, t] = factor[j, c]
-            total += w[c] * factor[j, c]
-        mean[t] = total
-    for t in range(n_entries):
-        if mean[t] <= 0:
-            lift_row(data, local, mean, sums, w, free)
-            break
+    gradient = vectors[0]
+    new = vectors[1]
+    zero = local.dtype.type(0)
     for _ in range(n_passes):
-        moved = False
+        for t in range(n):
+            inverse = 1 / mean[t]
+            pull[t] = y[t] * inverse
+            bend[t] = pull[t] * inverse
         for c in range(k):
-            if not free[c]:
-                continue
             row = local[c]
-            slope = 0.0
-            curvature = 0.0
-            for t in range(n_entries):
-                ratio = row[t] / mean[t]
-                pull = data[t] * ratio
-                slope += pull
-                curvature += pull * ratio
-            old = w[c]
-            gradient = sums[c] - slope
-            if curvature <= 0.0:
-                new = 0.0 if sums[c] > 0 else old
-            elif gradient <= 0.0:
-                new = old - gradient / curvature
-            elif old <= 0.0:
-                new = 0.0
-            else:
-                fall = gradient / (curvature * old)
-                new = old / (1.0 + fall)
-                if fall >= 1.0 and _zero_is_best(data, row, mean, old, sums[c]):
-                    new = 0.0
-            w[c] = new
-            new = float(w[c])
-            step = new - old
-            if step != 0.0:
-                if abs(step) > 1e-7 * (abs(old) + abs(new)):
-                    moved = True
-                for t in range(n_entries):
-                    # The mean is at least this coordinate's own part: no crumb of the wrong
-                    # sign is left by rounding where nearly all is taken away.
-                    mean[t] = max(mean[t] + step * row[t], new * row[t])
-        if not moved:
+            total = zero
+            for t in range(n):
+                total += pull[t] * row[t]
+            gradient[c] = sums[c] + ridge[c] * w[c] - total
+            for d in range(c + 1):
+                other = local[d]
+                total = zero
+                for t in range(n):
+                    total += bend[t] * row[t] * other[t]
+                curvature[c, d] = total
+                curvature[d, c] = total
+            curvature[c, c] += ridge[c]
+        minimise_quadratic(gradient, curvature, w, free, 30, 1e-5, new, work)
+        slope = 0.0
+        curve = 0.0
+        fall = 0.0
+        for c in range(k):
+            change = new[c] - w[c]
+            slope += gradient[c] * change
+            if change < 0:
+                fall = max(fall, -change / w[c])
+            for d in range(k):
+                curve += change * curvature[c, d] * (new[d] - w[d])
+        if not slope < 0:
+            break
+        if fall > 0.5:
+            # The means, not the weights, must not fall too far.
+            fall = 0.0
+            for t in range(n):
+                loss = 0.0
+                for c in range(k):
+                    loss += (w[c] - new[c]) * local[c, t]
+                fall = max(fall, loss / mean[t])
+        step = safe_step(slope, curve, fall)
+        for c in range(k):
+            w[c] = new[c] if step == 1.0 else w[c] + step * (new[c] - w[c])
+        if not row_means(local, w, n, mean):
+            lift_row(local, y, mean, sums, w, free, n)
+        if -slope <= tol:
             break
 
 
-@njit(cache=True)
-def _zero_is_best(data, row, mean, old, column_sum):
-    """Whether the gradient at zero of a coordinate that stands at ``old`` is not negative."""
-    gradient = column_sum
-    for t in range(row.shape[0]):
-        if row[t] > 0:
-            rest = mean[t] - old * row[t]
-            if rest <= 1e-6 * mean[t]:
-                return False
-            gradient -= data[t] * row[t] / rest
-    return gradient >= 0.0
+@njit(cache=True, nogil=True, fastmath=_SIMD)
+def solve_rows(
+    indptr,
+    indices,
+    data,
+    first,
+    last,
+    spectra,
+    sums,
+    linear,
+    ridge,
+    weights,
+    free,
+    n_passes,
+    tol,
+    want,
+    statistics,
+):
+    """Solve the rows ``first`` to ``last`` in place; return their ``sum(y ln(mean))``.
 
-
-@njit(cache=True, parallel=True, nogil=True)
-def solve_rows(indptr, indices, data, factor, sums, weights, free, n_passes):
-    """Solve all row problems in parallel; see :func:`solve_row`.
-
-    Each row is worked on by one thread alone, so the answer does not depend on the
-    number of threads. ``free`` is (1, k) for all rows alike or (n, k).
+    Parameters
+    ----------
+    indptr, indices, data : ndarray
+        CSR counts; ``indices`` unsigned.
+    first, last : int
+        Rows to solve.
+    spectra : ndarray of shape (k, m)
+    sums : ndarray of shape (k,), float64
+        Row sums of the spectra.
+    linear, ridge : ndarray of shape (1, k) or (n, k), float64
+        Penalty of the weights.
+    weights : ndarray of shape (n, k)
+    free : ndarray of shape (1, k) or (n, k), uint8
+        0 keeps a weight as it is.
+    n_passes : int
+        Newton steps at the most; 0 only evaluates.
+    tol : float
+        Stop on a row that is expected to gain less than this much.
+    want : bool
+        Gather ``statistics``.
+    statistics : ndarray of shape (k + k (k + 1) / 2, m), float64
+        Added to: ``sum_i w_ic y_ij / mean_ij``, then the lower triangle of
+        ``sum_i w_ic w_id y_ij / mean_ij**2``.
     """
-    n = weights.shape[0]
-    common = free.shape[0] == 1
-    for i in prange(n):
-        a, b = indptr[i], indptr[i + 1]
-        own = free[0] if common else free[i]
-        solve_row(indices[a:b], data[a:b], factor, sums, weights[i], own, n_passes)
-
-
-@njit(cache=True, parallel=True, nogil=True)
-def row_log_likelihoods(indptr, indices, data, factor, weights):
-    """Return ``sum_t y_t ln(mean_t)`` of each row, float64 (n,); -inf for a count on zero mean."""
-    n, k = weights.shape
-    out = np.zeros(n, np.float64)
-    for i in prange(n):
-        total = 0.0
-        for t in range(indptr[i], indptr[i + 1]):
-            mean = 0.0
+    k = spectra.shape[0]
+    longest = 1
+    for i in range(first, last):
+        longest = max(longest, indptr[i + 1] - indptr[i])
+    local = np.empty((k, longest), spectra.dtype)
+    mean = np.empty(longest, spectra.dtype)
+    pull = np.empty(longest, spectra.dtype)
+    bend = np.empty(longest, spectra.dtype)
+    wide = np.empty(longest, np.float64)
+    bits = wide.view(np.int64)
+    curvature = np.empty((k, k))
+    vectors = np.empty((2, k))
+    work = np.empty((k + 1, k + 1))
+    w = np.empty(k)
+    slope = np.empty(k)
+    log_likelihood = 0.0
+    for i in range(first, last):
+        start = indptr[i]
+        n = indptr[i + 1] - start
+        own = free[i] if free.shape[0] > 1 else free[0]
+        own_linear = linear[i] if linear.shape[0] > 1 else linear[0]
+        own_ridge = ridge[i] if ridge.shape[0] > 1 else ridge[0]
+        for c in range(k):
+            w[c] = weights[i, c]
+            slope[c] = sums[c] + own_linear[c]
+        if n == 0:
+            if n_passes > 0:
+                for c in range(k):
+                    if own[c] and (slope[c] > 0 or own_ridge[c] > 0):
+                        weights[i, c] = (
+                            max(-slope[c] / own_ridge[c], 0.0) if own_ridge[c] > 0 else 0.0
+                        )
+            continue
+        entries = indices[start : start + n]
+        y = data[start : start + n]
+        for c in range(k):
+            row = local[c]
+            spectrum = spectra[c]
+            for t in range(n):
+                row[t] = spectrum[entries[t]]
+        if not row_means(local, w, n, mean):
+            lift_row(local, y, mean, sums, w, own, n)
+        if n_passes > 0:
+            newton_row(
+                local,
+                y,
+                mean,
+                slope,
+                own_ridge,
+                w,
+                own,
+                n,
+                n_passes,
+                tol,
+                pull,
+                bend,
+                curvature,
+                vectors,
+                work,
+            )
             for c in range(k):
-                mean += float(weights[i, c]) * float(factor[indices[t], c])
-            if data[t] > 0:
-                total += data[t] * (np.log(mean) if mean > 0 else -np.inf)
-        out[i] = total
-    return out
+                weights[i, c] = w[c]
+        for t in range(n):
+            wide[t] = mean[t] if mean[t] < np.inf else 1e-300
+        log_likelihood += weighted_log_sum(wide, bits, y, n)
+        if not want:
+            continue
+        for t in range(n):
+            inverse = 1 / mean[t]
+            mean[t] = y[t] * inverse
+            bend[t] = mean[t] * inverse
+        p = k
+        for c in range(k):
+            if w[c] > 0:
+                total = statistics[c]
+                for t in range(n):
+                    total[entries[t]] += mean[t] * w[c]
+            for d in range(c + 1):
+                weight = w[c] * w[d]
+                if weight > 0:
+                    total = statistics[p]
+                    for t in range(n):
+                        total[entries[t]] += bend[t] * weight
+                p += 1
+    return log_likelihood
 
 
-@njit(cache=True, parallel=True, nogil=True)
-def row_gradients(indptr, indices, data, factor, sums, weights):
-    """Gradient of the objective with respect to ``weights``, float64 (n, k)."""
-    n, k = weights.shape
-    out = np.empty((n, k), np.float64)
-    for i in prange(n):
+@njit(cache=True, nogil=True)
+def step_channels(statistics, sums, linear, coupling, spectra, free, out):
+    """One safeguarded Newton step on every channel; return the gain that is expected.
+
+    Parameters
+    ----------
+    statistics : ndarray of shape (k + k (k + 1) / 2, m)
+        As gathered by `solve_rows`.
+    sums : ndarray of shape (k,)
+        Column sums of the weights.
+    linear : ndarray of shape (k, 1) or (k, m)
+        Linear part of the penalty of the spectra.
+    coupling : ndarray of shape (k, k)
+        Quadratic part, the same in every channel: ``1/2 h' coupling h``.
+    spectra : ndarray of shape (k, m)
+        Where the statistics were gathered.
+    free : ndarray of shape (k, 1) or (k, m), uint8
+    out : ndarray of shape (k, m)
+        New spectra.
+    """
+    k, m = spectra.shape
+    gradient = np.empty(k)
+    curvature = np.empty((k, k))
+    old = np.empty(k)
+    new = np.empty(k)
+    work = np.empty((k + 1, k + 1))
+    own = np.empty(k, np.uint8)
+    expected = 0.0
+    for j in range(m):
+        p = k
+        for c in range(k):
+            old[c] = spectra[c, j]
+            own[c] = free[c, j] if free.shape[1] > 1 else free[c, 0]
+            push = linear[c, j] if linear.shape[1] > 1 else linear[c, 0]
+            gradient[c] = sums[c] + push - statistics[c, j]
+            for d in range(c + 1):
+                curvature[c, d] = statistics[p, j] + coupling[c, d]
+                curvature[d, c] = curvature[c, d]
+                p += 1
+        for c in range(k):
+            for d in range(k):
+                gradient[c] += coupling[c, d] * old[d]
+        minimise_quadratic(gradient, curvature, old, own, 100, 1e-6, new, work)
+        slope = 0.0
+        bend = 0.0
+        fall = 0.0
+        for c in range(k):
+            change = new[c] - old[c]
+            slope += gradient[c] * change
+            if change < 0:
+                fall = max(fall, -change / old[c])
+            for d in range(k):
+                bend += change * curvature[c, d] * (new[d] - old[d])
+        if not slope < 0:
+            for c in range(k):
+                out[c, j] = spectra[c, j]
+            continue
+        empty = True
+        for c in range(k):
+            empty = empty and statistics[c, j] <= 0
+        step = 1.0 if empty else safe_step(slope, bend, fall)
+        expected -= step * (slope + 0.5 * step * bend)
+        for c in range(k):
+            out[c, j] = old[c] + step * (new[c] - old[c])
+    return expected
+
+
+@njit(cache=True, nogil=True)
+def row_gradients(indptr, indices, data, first, last, spectra, sums, weights, out):
+    """Gradient of the Poisson objective by the weights into ``out`` (n, k), float64."""
+    k = spectra.shape[0]
+    for i in range(first, last):
         for c in range(k):
             out[i, c] = sums[c]
         for t in range(indptr[i], indptr[i + 1]):
             j = indices[t]
             mean = 0.0
             for c in range(k):
-                mean += float(weights[i, c]) * float(factor[j, c])
+                mean += float(weights[i, c]) * float(spectra[c, j])
             if mean > 0:
                 for c in range(k):
-                    out[i, c] -= data[t] * float(factor[j, c]) / mean
-    return out
+                    out[i, c] -= data[t] * float(spectra[c, j]) / mean
 
 
-@njit(cache=True, parallel=True, nogil=True)
-def multiply_rows(indptr, indices, data, factor, sums, weights):
+@njit(cache=True, nogil=True)
+def multiply_rows(indptr, indices, data, spectra, sums, weights):
     """One multiplicative update (Lee & Seung 2001) of all rows: the reference for tests."""
     n, k = weights.shape
-    for i in prange(n):
-        gain = np.zeros(k)
+    gain = np.empty(k)
+    for i in range(n):
+        gain[:] = 0.0
         for t in range(indptr[i], indptr[i + 1]):
             j = indices[t]
             mean = 0.0
             for c in range(k):
-                mean += weights[i, c] * factor[j, c]
+                mean += weights[i, c] * spectra[c, j]
             if mean > 0:
                 for c in range(k):
-                    gain[c] += data[t] * factor[j, c] / mean
+                    gain[c] += data[t] * spectra[c, j] / mean
         for c in range(k):
             weights[i, c] = weights[i, c] * gain[c] / sums[c] if sums[c] > 0 else 0.0

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
@@ -13,8 +15,23 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from siftem.decompose import solver
 from siftem.decompose.initialise import pooling_block, pooling_matrix, vertex_spectra
+from siftem.decompose.known_parts import KnownParts, matched_start
+from siftem.decompose.online import OnlineSpectra
+from siftem.decompose.penalties import (
+    LogSparsity,
+    Smoothness,
+    SpectraPenalty,
+    Volume,
+    WeightPenalty,
+)
+from siftem.decompose.row_blocks import CountRows
 from siftem.errors import InputError, SiftemWarning
-from siftem.progress import silent
+from siftem.progress import Progress, silent
+
+#: Tolerance and sweeps of the coarse levels, which only make a start.
+_COARSE = (1e-5, 60)
+#: Without a map, this many rows are enough for a start.
+_ENOUGH_ROWS = 2500
 
 
 class PoissonNMF(TransformerMixin, BaseEstimator):
@@ -22,10 +39,12 @@ class PoissonNMF(TransformerMixin, BaseEstimator):
 
     Finds ``weights`` (pixels x components) and ``components_`` (components x channels),
     both non-negative, that minimise ``sum(mean - y ln mean)`` with
-    ``mean = weights @ components_``. Only the stored (non-zero) counts are visited.
+    ``mean = weights @ components_``. Only the stored (non-zero) counts are visited, in one
+    copy, with one pass for both factors.
 
     The likelihood alone does not fix the answer: spectra can be sheared along each other
-    at no cost as long as nothing becomes negative. Use regions and anchors for that.
+    at no cost as long as nothing becomes negative. See `siftem.decompose` for an answer
+    that is chosen, and `siftem.indeterminacy` for how far it is fixed.
 
     Parameters
     ----------
@@ -34,21 +53,38 @@ class PoissonNMF(TransformerMixin, BaseEstimator):
     init : {"vertices", "random"}
         "vertices" takes the most extreme blocks of pixels as first spectra.
     n_init : int
-        Number of starts; the best likelihood is kept. Starts after the first draw their
-        vertices at random.
+        Number of starts, worked on in parallel; the best likelihood is kept. Starts after
+        the first draw their vertices at random.
     map_shape : tuple of int, optional
-        (ny, nx) of the map whose pixels are the rows, so that the start can pool square
-        blocks of neighbours. Without it, runs of consecutive rows are pooled.
+        (ny, nx) of the map whose pixels are the rows: the start then pools square blocks of
+        neighbours and is refined from coarse to fine. Without it, runs of consecutive rows
+        are pooled.
     max_iter : int
         Sweeps at the most; a warning says when they did not suffice.
     tol : float
-        Stop when a sweep lowers the objective by less than ``tol`` times the deviance.
+        Stop when a sweep lowers the objective by less than ``tol`` times half the deviance,
+        and the next step of the spectra is expected to gain no more.
     n_passes : int
-        Coordinate passes on each row within a sweep.
+        Newton steps on each row within a sweep.
     extrapolate : bool
         Speed up by running ahead along the last change.
     dtype : {"float64", "float32"}
         Precision of the factors.
+    fixed_spectra : mapping of int to ndarray of shape (n_features,), optional
+        Known spectra by component, e.g. ``{0: matrix}``; used up to scale.
+    support : ndarray of bool, shape (n_samples, n_components), optional
+        Where a component may be present.
+    basis : ndarray of shape (n_features, p), optional
+        Non-negative shapes that all free spectra are made of, such as lines and continuum.
+    basis_support : ndarray of bool, shape (n_components, p), optional
+        Which shapes a component may hold: False where an element is known to be absent.
+    smoothness, sparsity, volume : float
+        Strengths of the penalties `siftem.decompose.penalties.Smoothness` (needs
+        ``map_shape``), ``LogSparsity`` and ``Volume``; 0 is none.
+    forget_factor : float
+        For ``partial_fit``: how much of the earlier batches' weight is kept with each new one.
+    n_jobs : int, optional
+        Threads; None and -1 mean all processors. The answer does not depend on it.
     random_state : int, RandomState, Generator or None
         Seed of the start. None is treated as 0: the default is reproducible.
     progress : callable, optional
@@ -58,27 +94,36 @@ class PoissonNMF(TransformerMixin, BaseEstimator):
     ----------
     components_ : ndarray of shape (n_components, n_features)
         Spectra, each summing to one; weights are therefore counts.
+    amplitudes_ : ndarray of shape (n_components, p)
+        With a basis: ``components_ = amplitudes_ @ basis.T`` but for fixed spectra.
     n_iter_ : int
-        Sweeps of the best start.
+        Sweeps of the best start, on the full data.
     converged_ : bool
         Whether it stopped by ``tol``.
     reconstruction_err_ : float
         Square root of the Poisson deviance (twice the KL divergence), as in scikit-learn.
     deviance_ : float
         Poisson deviance ``2 sum(y ln(y/mean) - y + mean)``.
+    relative_decrease_ : float
+        Gain of the last sweep over half the deviance.
     kkt_ : float
-        How far from a stationary point (0 is exact).
+        How far from a stationary point (0 is exact): the root mean square of
+        ``min(w / mean(w), gradient / scale)``.
     history_ : ndarray of shape (n_iter_,)
-        Objective after each sweep.
+        Objective of each sweep.
     deviances_of_starts_ : ndarray of shape (n_init,)
         Deviance that each start reached.
     n_features_in_ : int
         Number of channels.
 
-    References
-    ----------
-    Coordinate descent for KL: Hsieh & Dhillon 2011 (KDD), Lin & Boutros 2020 (BMC
-    Bioinformatics 21, 6). Extrapolation: Ang & Gillis 2019 (Neural Computation 31, 417).
+    Notes
+    -----
+    The weights of each row are improved by Newton steps on a quadratic model, minimised
+    over non-negative weights by coordinate descent and elimination. A step is shortened
+    where a bound on the change of the likelihood asks for it: the objective never rises.
+    Coordinate descent on this likelihood: Lin & Boutros 2020 (BMC Bioinformatics 21, 6);
+    Hsieh & Dhillon 2011 (KDD, 1064); Carbonetto et al. 2021 (arXiv 2105.13440).
+    Extrapolation: Ang & Gillis 2019 (Neural Computation 31, 417).
     """
 
     def __init__(
@@ -89,10 +134,19 @@ class PoissonNMF(TransformerMixin, BaseEstimator):
         n_init: int = 1,
         map_shape: tuple[int, int] | None = None,
         max_iter: int = 500,
-        tol: float = 1e-7,
-        n_passes: int = 3,
+        tol: float = 1e-6,
+        n_passes: int = 1,
         extrapolate: bool = True,
         dtype: str = "float64",
+        fixed_spectra: Mapping[int, np.ndarray] | None = None,
+        support: np.ndarray | None = None,
+        basis: np.ndarray | None = None,
+        basis_support: np.ndarray | None = None,
+        smoothness: float = 0.0,
+        sparsity: float = 0.0,
+        volume: float = 0.0,
+        forget_factor: float = 0.9,
+        n_jobs: int | None = None,
         random_state: Any = 0,
         progress: Callable[[str, float], None] | None = None,
     ) -> None:
@@ -105,6 +159,15 @@ class PoissonNMF(TransformerMixin, BaseEstimator):
         self.n_passes = n_passes
         self.extrapolate = extrapolate
         self.dtype = dtype
+        self.fixed_spectra = fixed_spectra
+        self.support = support
+        self.basis = basis
+        self.basis_support = basis_support
+        self.smoothness = smoothness
+        self.sparsity = sparsity
+        self.volume = volume
+        self.forget_factor = forget_factor
+        self.n_jobs = n_jobs
         self.random_state = random_state
         self.progress = progress
 
@@ -131,60 +194,95 @@ class PoissonNMF(TransformerMixin, BaseEstimator):
         """
         x = self._counts(X, reset=True)
         self._check_parameters(x.shape)
-        dtype = np.dtype(self.dtype)
-        counts = solver.Counts.of(x, dtype)
-        rng = _generator(self.random_state)
-        pooled = self._pooled(x)
-        best: solver.Solution | None = None
-        deviances = []
-        for start in range(self.n_init):
-            spectra = self._start(pooled, rng, draw=start > 0).astype(dtype)
-            found = solver.alternate(
-                counts,
-                _first_weights(counts, spectra),
-                spectra,
-                max_sweeps=self.max_iter,
-                tol=self.tol,
-                n_passes=self.n_passes,
-                extrapolate=self.extrapolate,
-                progress=self.progress or silent,
-            )
-            deviances.append(found.deviance)
-            if best is None or found.objective < best.objective:
-                best = found
-        assert best is not None
-        if not best.converged:
-            warnings.warn(
-                f"PoissonNMF stopped at max_iter={self.max_iter} before it converged "
-                f"(stationarity {best.kkt:.1e}): raise max_iter or tol",
-                SiftemWarning,
-                stacklevel=2,
-            )
-        scale = best.spectra.sum(axis=0, dtype=np.float64)
-        scale[scale <= 0] = 1.0
-        self.components_ = (best.spectra / scale).T.astype(dtype)
-        self.n_iter_ = best.n_sweeps
-        self.converged_ = best.converged
-        self.deviance_ = best.deviance
-        self.reconstruction_err_ = float(np.sqrt(max(best.deviance, 0.0)))
-        self.kkt_ = best.kkt
-        self.history_ = best.history
-        self.deviances_of_starts_ = np.array(deviances)
-        return (best.weights * scale).astype(dtype)
+        known = KnownParts.checked(
+            x.shape,
+            self.n_components,
+            support=self.support,
+            fixed=None if self.fixed_spectra is None else dict(self.fixed_spectra),
+            basis=self.basis,
+            basis_support=self.basis_support,
+        )
+        counts = CountRows.of(x, n_jobs=self.n_jobs)
+        rngs = _generator(self.random_state).spawn(self.n_init)
+        levels = self._coarse_levels(x)
+
+        def one(start: int, rows: CountRows, progress: Progress) -> solver.Solution:
+            return self._fit_from(rows, levels, known, rngs[start], start > 0, progress)
+
+        first_progress = self.progress or silent
+        if self.n_init > 1 and counts.n_jobs > 1:
+            single = [replace(counts, n_jobs=1) for _ in range(self.n_init)]
+            reports = [first_progress, *[silent] * (self.n_init - 1)]
+            with ThreadPoolExecutor(counts.n_jobs) as pool:
+                solutions = list(pool.map(one, range(self.n_init), single, reports))
+        else:
+            solutions = [one(start, counts, first_progress) for start in range(self.n_init)]
+        best = min(solutions, key=lambda s: s.objective)
+        self._store(best)
+        self.deviances_of_starts_ = np.array([s.deviance for s in solutions])
+        scale = best.spectra.sum(axis=1, dtype=np.float64)
+        weights = (best.weights * np.where(scale > 0, scale, 1.0)).astype(self.dtype)
+        if not (self.smoothness or self.sparsity):
+            # The last sweep took single steps: finish the rows for the final spectra.
+            support = None if known.support is None else known.support
+            solver.solve_weights(counts, self.components_, weights, free=support, n_passes=50)
+        return weights
 
     def transform(self, X: Any) -> np.ndarray:
         """Return the maximum-likelihood weights of ``X`` for the fitted spectra."""
         check_is_fitted(self, "components_")
-        x = sp.csr_array(self._counts(X, reset=False), dtype=self.components_.dtype)
-        spectra = np.ascontiguousarray(self.components_.T)
-        weights = _even_weights(x, spectra.shape[1], spectra.dtype)
-        solver.solve_side(x, spectra, weights, n_passes=200)
+        counts = CountRows.of(self._counts(X, reset=False), n_jobs=self.n_jobs)
+        weights = solver.even_weights(counts, len(self.components_), self.components_.dtype)
+        solver.solve_weights(counts, self.components_, weights)
         return weights
 
     def inverse_transform(self, X: Any) -> np.ndarray:
         """Return the expected counts ``X @ components_`` (dense) of weights ``X``."""
         check_is_fitted(self, "components_")
         return np.asarray(X) @ self.components_
+
+    def partial_fit(self, X: Any, y: None = None) -> Self:
+        """Improve the spectra with one more batch of rows.
+
+        Each batch leaves the quadratic model of its likelihood around the spectra of its
+        time; the spectra minimise the sum of these models, in which older batches count
+        less by ``forget_factor`` with every new one. Memory does not grow with the number
+        of batches. Penalties, supports and a basis are for ``fit`` alone.
+
+        Parameters
+        ----------
+        X : array or sparse array of shape (n_samples, n_features)
+            Counts of this batch.
+        y : None
+            Ignored.
+        """
+        first = not hasattr(self, "components_")
+        x = self._counts(X, reset=first)
+        self._check_parameters((x.shape[0], x.shape[1]), whole=False)
+        if self.support is not None or self.basis is not None:
+            raise InputError("partial_fit takes neither support nor basis: use fit")
+        counts = CountRows.of(x, n_jobs=self.n_jobs)
+        if first or not hasattr(self, "_online"):
+            if first:
+                start = self._start(x, _generator(self.random_state), draw=False)
+                self.components_ = start.astype(self.dtype)
+            self._online = OnlineSpectra.empty(*self.components_.shape)
+            self.n_iter_ = 0
+        weights = solver.even_weights(counts, self.n_components, self.components_.dtype)
+        fixed = tuple(self.fixed_spectra or ())
+        for c in fixed:
+            spectrum = np.asarray(self.fixed_spectra[c], np.float64)  # type: ignore[index]
+            self.components_[c] = spectrum / spectrum.sum()
+        self._online, spectra = self._online.updated(
+            counts, self.components_, weights, fixed=fixed, keep=self.forget_factor
+        )
+        self.components_ = spectra.astype(self.dtype)
+        self.n_iter_ += 1
+        self.deviance_ = 2 * (
+            solver.poisson_objective(counts, weights, self.components_) - counts.saturated
+        )
+        self.reconstruction_err_ = float(np.sqrt(max(self.deviance_, 0.0)))
+        return self
 
     @property
     def _n_features_out(self) -> int:
@@ -195,13 +293,105 @@ class PoissonNMF(TransformerMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         tags.input_tags.positive_only = True
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        tags.transformer_tags.preserves_dtype = []
         return tags
 
-    def _counts(self, X: Any, *, reset: bool) -> sp.csr_array:
-        x = validate_data(
-            self, X, accept_sparse=("csr", "csc"), dtype="numeric", reset=reset
+    def _fit_from(
+        self,
+        counts: CountRows,
+        levels: list[tuple[sp.csr_array, sp.csr_array]],
+        known: KnownParts,
+        rng: np.random.Generator,
+        draw: bool,
+        progress: Progress,
+    ) -> solver.Solution:
+        dtype = np.dtype(self.dtype)
+        pooling, pooled = levels[0]
+        spectra = self._start(pooled, rng, draw=draw).astype(dtype)
+        if known.support is not None or known.fixed or known.basis_support is not None:
+            rows = CountRows.of(pooled, n_jobs=counts.n_jobs)
+            coarse = replace(known, support=_pooled_support(known.support, pooling))
+            weights = _first_weights(rows, spectra, KnownParts())
+            spectra = matched_start(spectra, coarse, weights)
+        for pooling, pooled in levels:
+            if pooled.shape[0] == counts.shape[0]:
+                break
+            rows = CountRows.of(pooled, n_jobs=counts.n_jobs)
+            coarse = replace(known, support=_pooled_support(known.support, pooling))
+            found = solver.alternate(
+                rows,
+                _first_weights(rows, spectra, coarse),
+                spectra,
+                known=coarse,
+                spectra_penalties=self._spectra_penalties(rows, spectra),
+                tol=max(_COARSE[0], self.tol),
+                max_sweeps=min(_COARSE[1], self.max_iter),
+                extrapolate=self.extrapolate,
+                n_passes=self.n_passes,
+            )
+            scale = found.spectra.sum(axis=1, dtype=np.float64, keepdims=True)
+            mean = found.spectra.mean(axis=0)
+            # Again a floor, so that no channel starts at an exact zero.
+            spectra = found.spectra / np.where(scale > 0, scale, 1) + 1e-3 * mean / mean.sum()
+            spectra = spectra.astype(dtype)
+        weights = _first_weights(counts, spectra, known)
+        return solver.alternate(
+            counts,
+            weights,
+            spectra,
+            known=known,
+            weight_penalties=self._weight_penalties(weights),
+            spectra_penalties=self._spectra_penalties(counts, spectra),
+            max_sweeps=self.max_iter,
+            tol=self.tol,
+            n_passes=self.n_passes,
+            extrapolate=self.extrapolate,
+            progress=progress,
         )
+
+    def _weight_penalties(self, weights: np.ndarray) -> list[WeightPenalty]:
+        out: list[WeightPenalty] = []
+        level = np.maximum(weights.mean(axis=0, dtype=np.float64), 1e-3 * weights.mean())
+        if self.smoothness:
+            assert self.map_shape is not None
+            shape = (int(self.map_shape[0]), int(self.map_shape[1]))
+            out.append(Smoothness(shape, self.smoothness, level))
+        if self.sparsity:
+            out.append(LogSparsity(self.sparsity, level))
+        return out
+
+    def _spectra_penalties(self, counts: CountRows, spectra: np.ndarray) -> list[SpectraPenalty]:
+        if not self.volume:
+            return []
+        metric = len(spectra) / float((spectra.astype(np.float64) ** 2).sum())
+        return [Volume(self.volume * counts.data.sum(dtype=np.float64), metric)]
+
+    def _store(self, best: solver.Solution) -> None:
+        if not best.converged:
+            warnings.warn(
+                f"PoissonNMF stopped at max_iter={self.max_iter} before it converged (last "
+                f"relative decrease {best.last_gain:.1e}, tol {self.tol:.1e}; stationarity "
+                f"{best.kkt:.1e}): raise max_iter or tol",
+                SiftemWarning,
+                stacklevel=4,
+            )
+        scale = best.spectra.sum(axis=1, dtype=np.float64)
+        scale[scale <= 0] = 1.0
+        self.components_ = (best.spectra / scale[:, None]).astype(self.dtype)
+        if best.amplitudes is not None:
+            self.amplitudes_ = best.amplitudes / scale[:, None]
+        self.n_iter_ = best.n_sweeps
+        self.converged_ = best.converged
+        self.deviance_ = best.deviance
+        self.reconstruction_err_ = float(np.sqrt(max(best.deviance, 0.0)))
+        self.relative_decrease_ = best.last_gain
+        self.kkt_ = best.kkt
+        self.history_ = best.history
+        if hasattr(self, "_online"):
+            del self._online
+
+    def _counts(self, X: Any, *, reset: bool) -> sp.csr_array:
+        x = validate_data(self, X, accept_sparse=("csr", "csc"), dtype="numeric", reset=reset)
         x = sp.csr_array(x)
         if x.nnz and x.data.min() < 0:
             raise InputError(
@@ -210,7 +400,7 @@ class PoissonNMF(TransformerMixin, BaseEstimator):
             )
         return x
 
-    def _check_parameters(self, shape: tuple[int, int]) -> None:
+    def _check_parameters(self, shape: tuple[int, int], *, whole: bool = True) -> None:
         if not (isinstance(self.n_components, (int, np.integer)) and self.n_components >= 1):
             raise InputError(f"n_components must be a positive integer, got {self.n_components!r}")
         if self.init not in ("vertices", "random"):
@@ -222,25 +412,42 @@ class PoissonNMF(TransformerMixin, BaseEstimator):
             )
         if np.dtype(self.dtype) not in (np.dtype("float64"), np.dtype("float32")):
             raise InputError(f"dtype must be 'float64' or 'float32', got {self.dtype!r}")
-        if self.map_shape is not None and int(np.prod(self.map_shape)) != shape[0]:
+        for name in ("smoothness", "sparsity", "volume", "tol"):
+            if not (np.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
+                raise InputError(f"{name} must be zero or positive, got {getattr(self, name)!r}")
+        if not 0 < self.forget_factor <= 1:
+            raise InputError(
+                f"forget_factor must be above 0 and at most 1, got {self.forget_factor!r}"
+            )
+        if whole and self.map_shape is not None and int(np.prod(self.map_shape)) != shape[0]:
             raise InputError(
                 f"map_shape {tuple(self.map_shape)} does not fit the {shape[0]} rows of the data"
             )
+        if self.smoothness and self.map_shape is None:
+            raise InputError("smoothness needs map_shape=(ny, nx), to know which pixels touch")
 
-    def _pooled(self, x: sp.csr_array) -> sp.csr_array:
-        shape = self.map_shape or (1, x.shape[0])
+    def _coarse_levels(self, x: sp.csr_array) -> list[tuple[sp.csr_array, sp.csr_array]]:
+        """Pooling matrices and pooled counts, from coarse to fine, without the full data."""
+        n = x.shape[0]
+        shape: tuple[int, int] = (1, n)
         if self.map_shape is not None:
-            block = pooling_block(x.shape[0], self.n_components)
+            shape = (int(self.map_shape[0]), int(self.map_shape[1]))
+            block = pooling_block(n, self.n_components, most=_ENOUGH_ROWS)
         else:
-            block = max(1, x.shape[0] // 2500)
-        return sp.csr_array(pooling_matrix(tuple(shape), block) @ x)
+            block = max(1, n // _ENOUGH_ROWS)
+        levels = []
+        while block > 1:
+            pooling = pooling_matrix(shape, block)
+            levels.append((pooling, sp.csr_array(pooling @ x)))
+            block //= 2 if self.map_shape is not None else 4
+        return levels or [(sp.eye_array(n, format="csr"), x)]
 
     def _start(self, pooled: sp.csr_array, rng: np.random.Generator, *, draw: bool) -> np.ndarray:
         if self.init == "random" or pooled.nnz == 0:
             mean = np.asarray(pooled.sum(axis=0), dtype=np.float64).ravel() + 1e-12
             spectra = mean[:, None] * rng.uniform(0.1, 1.9, (mean.size, self.n_components))
-            return spectra / spectra.sum(axis=0)
-        return vertex_spectra(pooled, self.n_components, rng, draw=draw)
+            return np.ascontiguousarray((spectra / spectra.sum(axis=0)).T)
+        return np.ascontiguousarray(vertex_spectra(pooled, self.n_components, rng, draw=draw).T)
 
 
 def _generator(random_state: Any) -> np.random.Generator:
@@ -252,12 +459,13 @@ def _generator(random_state: Any) -> np.random.Generator:
     return np.random.default_rng(0 if random_state is None else random_state)
 
 
-def _even_weights(x: sp.csr_array, k: int, dtype: np.dtype) -> np.ndarray:
-    totals = np.asarray(x.sum(axis=1), dtype=np.float64).reshape(-1, 1)
-    return np.repeat(totals / k, k, axis=1).astype(dtype)
+def _pooled_support(support: np.ndarray | None, pooling: sp.csr_array) -> np.ndarray | None:
+    return None if support is None else (pooling @ support.astype(np.float64)) > 0
 
 
-def _first_weights(counts: solver.Counts, spectra: np.ndarray) -> np.ndarray:
-    weights = _even_weights(counts.by_row, spectra.shape[1], spectra.dtype)
-    solver.solve_side(counts.by_row, spectra, weights, n_passes=20)
+def _first_weights(counts: CountRows, spectra: np.ndarray, known: KnownParts) -> np.ndarray:
+    weights = solver.even_weights(counts, len(spectra), spectra.dtype)
+    if known.support is not None:
+        weights[~known.support] = 0
+    solver.solve_weights(counts, spectra, weights, free=known.support, n_passes=4, tol=1e-3)
     return weights

@@ -1,160 +1,161 @@
-"""The alternating solver: rows, then columns, until nothing moves."""
+"""The alternating solver: weights of all pixels, then spectra, until nothing moves."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.sparse as sp
 
 from siftem.decompose import kernels
+from siftem.decompose.known_parts import KnownParts, fit_amplitudes, step_amplitudes
+from siftem.decompose.penalties import SpectraPenalty, WeightPenalty
+from siftem.decompose.row_blocks import CountRows
 from siftem.progress import Progress, silent
 
 #: Extrapolation (Ang & Gillis 2019): first weight, growth after a gain, cut after a loss.
 _EXTRAPOLATION = (0.5, 1.05, 0.5)
-
-
-@dataclass(frozen=True, eq=False)
-class Counts:
-    """Counts stored by rows and by columns, so that both sides are row problems."""
-
-    by_row: sp.csr_array
-    by_column: sp.csr_array
-
-    @classmethod
-    def of(cls, x: sp.csr_array, dtype: np.dtype) -> Counts:
-        """Store ``x`` (n, m) both ways with values of ``dtype``."""
-        x = sp.csr_array(x, dtype=dtype)
-        x.sum_duplicates()
-        if (x.data == 0).any():
-            x.eliminate_zeros()
-        return cls(x, x.T.tocsr())
+#: Extrapolated spectra keep this share at least: an exact zero could leave counts unexplained.
+_LEAST_LEFT = 0.1
 
 
 @dataclass(frozen=True, eq=False)
 class Solution:
     """What the solver found.
 
-    ``objective`` is ``sum(mean) - sum(y ln mean)``, ``deviance`` twice the distance of that
-    to its value when every mean equals its count. ``history`` holds the objective of each
-    sweep. ``kkt`` is the root mean square of ``min(w / mean(w), gradient / scale)`` over both
-    factors: zero exactly at a stationary point.
+    ``objective`` is ``sum(mean) - sum(y ln mean)`` plus the penalties, ``deviance`` twice the
+    Kullback-Leibler divergence, without penalties. ``history`` holds the objective of each
+    sweep. ``kkt`` is the larger of the root mean squares of ``min(w / mean(w), gradient /
+    sum)`` over the two factors, and zero exactly at a stationary point. ``last_gain`` is the
+    relative decrease of the last sweep, in deviances.
     """
 
     weights: np.ndarray
     spectra: np.ndarray
+    amplitudes: np.ndarray | None
     n_sweeps: int
     converged: bool
     objective: float
     deviance: float
     kkt: float
+    last_gain: float
     history: np.ndarray
 
 
-def saturated_objective(x: sp.csr_array) -> float:
-    """Objective when every mean equals its count: ``sum(y - y ln y)``."""
-    y = x.data[x.data > 0].astype(np.float64)
-    return float((y - y * np.log(y)).sum())
+def even_weights(counts: CountRows, k: int, dtype: np.dtype) -> np.ndarray:
+    """Share the counts of each row equally among the components; (n, k)."""
+    return np.repeat((counts.row_totals() / k)[:, None], k, axis=1).astype(dtype)
 
 
-def objective(counts: Counts, weights: np.ndarray, spectra: np.ndarray) -> float:
-    """Poisson objective ``sum(mean) - sum(y ln mean)`` without its constant.
-
-    Parameters
-    ----------
-    counts : Counts
-    weights : ndarray of shape (n, k)
-    spectra : ndarray of shape (m, k)
-    """
-    x = counts.by_row
-    total = weights.sum(axis=0, dtype=np.float64) @ spectra.sum(axis=0, dtype=np.float64)
-    rows = kernels.row_log_likelihoods(x.indptr, x.indices, x.data, spectra, weights)
-    return float(total - rows.sum())
+def poisson_objective(counts: CountRows, weights: np.ndarray, spectra: np.ndarray) -> float:
+    """Return ``sum(mean) - sum(y ln mean)`` for ``weights`` (n, k) and ``spectra`` (k, m)."""
+    found, _ = counts.improve(spectra, weights, n_passes=0, gather=False)
+    return _expected_total(weights, spectra) - found
 
 
-def solve_side(
-    x: sp.csr_array,
-    factor: np.ndarray,
+def solve_weights(
+    counts: CountRows,
+    spectra: np.ndarray,
     weights: np.ndarray,
     *,
     free: np.ndarray | None = None,
-    n_passes: int = 3,
+    n_passes: int = 200,
+    tol: float = 1e-10,
 ) -> None:
-    """Improve ``weights`` (n, k) in place for the fixed ``factor`` (m, k) and ``x`` (n, m).
-
-    ``free`` (k,) or (n, k) is True where a weight may change.
-    """
-    k = factor.shape[1]
-    mask = np.ones((1, k), np.uint8) if free is None else np.atleast_2d(free).astype(np.uint8)
-    sums = factor.sum(axis=0, dtype=np.float64)
-    kernels.solve_rows(x.indptr, x.indices, x.data, factor, sums, weights, mask, n_passes)
+    """Find the maximum-likelihood ``weights`` (n, k), in place, for fixed ``spectra`` (k, m)."""
+    with counts.threads():
+        counts.improve(spectra, weights, free=free, n_passes=n_passes, tol=tol, gather=False)
 
 
 def stationarity(
-    counts: Counts,
-    weights: np.ndarray,
-    spectra: np.ndarray,
-    free_weights: np.ndarray | None = None,
-    free_spectra: np.ndarray | None = None,
-) -> float:
-    """Root mean square of ``min(w / mean(w), gradient / scale)`` over the free coordinates."""
-    worst = 0.0
-    for x, factor, w, free in (
-        (counts.by_row, spectra, weights, free_weights),
-        (counts.by_column, weights, spectra, free_spectra),
-    ):
-        sums = factor.sum(axis=0, dtype=np.float64)
-        gradient = kernels.row_gradients(x.indptr, x.indices, x.data, factor, sums, w)
-        level = w.mean(axis=0, dtype=np.float64)
-        used = (sums > 0) & (level > 0)
-        if not used.any():
-            continue
-        residual = np.minimum(w[:, used] / level[used], gradient[:, used] / sums[used])
-        if free is not None:
-            mask = np.broadcast_to(np.atleast_2d(free), w.shape)[:, used]
-            residual = residual[mask]
-        if residual.size:
-            worst = max(worst, float(np.sqrt((residual**2).mean())))
-    return worst
-
-
-def alternate(
-    counts: Counts,
+    counts: CountRows,
     weights: np.ndarray,
     spectra: np.ndarray,
     *,
-    free_weights: np.ndarray | None = None,
-    free_spectra: np.ndarray | None = None,
+    known: KnownParts | None = None,
+    amplitudes: np.ndarray | None = None,
+    weight_penalties: Sequence[WeightPenalty] = (),
+    spectra_penalties: Sequence[SpectraPenalty] = (),
+) -> float:
+    """Root mean square of ``min(w / mean(w), gradient / sum)``: the larger of both factors."""
+    known = known or KnownParts()
+    k = spectra.shape[0]
+    by_weight = counts.weight_gradients(spectra, weights)
+    for penalty in weight_penalties:
+        by_weight = by_weight + penalty.gradient(weights)
+    _, statistics = counts.improve(spectra, weights, n_passes=0)
+    extra = sum((p.gradient(spectra) for p in spectra_penalties), np.zeros(spectra.shape))
+    sums = weights.sum(axis=0, dtype=np.float64)
+    if weight_penalties or spectra_penalties:
+        sums = _sums_at_fixed_scale(statistics, extra, spectra)
+    by_spectrum = sums[:, None] + extra - statistics[:k]
+    free = np.broadcast_to(known.free_spectra(k).astype(bool), spectra.shape)
+    values, scale = spectra, weights.sum(axis=0, dtype=np.float64)[:, None]
+    if known.basis is not None and amplitudes is not None:
+        by_spectrum, values = by_spectrum @ known.basis, amplitudes
+        scale = scale * known.basis.sum(axis=0)
+        free = _free_amplitudes(known, amplitudes.shape)
+    support = np.ones(weights.shape, bool) if known.support is None else known.support
+    return max(
+        _residual(weights.T, by_weight.T, spectra.sum(axis=1)[:, None], support.T),
+        _residual(values, by_spectrum, scale, free),
+    )
+
+
+def _residual(
+    values: np.ndarray, gradient: np.ndarray, scale: np.ndarray, free: np.ndarray
+) -> float:
+    level = values.mean(axis=1, dtype=np.float64, keepdims=True)
+    used = np.broadcast_to((level > 0) & (scale > 0), values.shape) & free
+    if not used.any():
+        return 0.0
+    residual = np.minimum(
+        values / np.where(level > 0, level, 1), gradient / np.where(scale > 0, scale, 1)
+    )
+    return float(np.sqrt((residual[used] ** 2).mean()))
+
+
+def alternate(
+    counts: CountRows,
+    weights: np.ndarray,
+    spectra: np.ndarray,
+    *,
+    known: KnownParts | None = None,
+    weight_penalties: Sequence[WeightPenalty] = (),
+    spectra_penalties: Sequence[SpectraPenalty] = (),
     max_sweeps: int = 500,
-    tol: float = 1e-7,
-    n_passes: int = 3,
+    tol: float = 1e-6,
+    n_passes: int = 1,
     extrapolate: bool = True,
     progress: Progress = silent,
     step: str = "decompose",
 ) -> Solution:
-    """Minimise the Poisson objective over both factors.
+    """Minimise the Poisson objective, plus penalties, over both factors.
+
+    A sweep takes Newton steps on every pixel's weights, gathers on the way the gradient and
+    curvature of every channel, and takes one Newton step on the spectra. With a basis, that
+    step is taken on its amplitudes.
 
     Parameters
     ----------
-    counts : Counts
+    counts : CountRows
         (n, m).
     weights : ndarray of shape (n, k)
         Start; not changed.
-    spectra : ndarray of shape (m, k)
+    spectra : ndarray of shape (k, m)
         Start; not changed.
-    free_weights : ndarray of bool, shape (k,) or (n, k), optional
-        Where weights may change.
-    free_spectra : ndarray of bool, shape (k,) or (m, k), optional
-        Where spectra may change.
+    known : KnownParts, optional
+    weight_penalties, spectra_penalties : sequence of penalties
     max_sweeps : int
-        Sweeps (rows then columns) at the most.
+        Sweeps at the most.
     tol : float
-        Stop when a sweep lowers the objective by less than ``tol`` times the deviance.
+        Stop when a sweep lowers the objective by less than ``tol`` times the deviance, and
+        the next step of the spectra is expected to gain no more.
     n_passes : int
-        Coordinate passes on each row in a sweep.
+        Newton steps on each row in a sweep.
     extrapolate : bool
-        Run ahead along the last change (Ang & Gillis 2019), taken back when it does not pay.
-        Without it the objective falls with every sweep.
+        Run the spectra ahead along their last change (Ang & Gillis 2019), taken back when
+        it does not pay. Without it the objective falls with every sweep.
     progress : Progress
         Called each sweep.
     step : str
@@ -164,50 +165,164 @@ def alternate(
     -------
     Solution
     """
-    w, h = weights.copy(), spectra.copy()
-    w_ahead, h_ahead = w, h
-    floor = saturated_objective(counts.by_row)
-    last = objective(counts, w, h)
-    history: list[float] = []
+    known = known or KnownParts()
+    k = spectra.shape[0]
+    dtype = spectra.dtype
+    free = known.free_spectra(k)
+    w = weights.copy()
+    if known.support is not None:
+        w[~known.support] = 0
+    h = spectra.copy()
+    for c, values in (known.fixed or {}).items():
+        h[c] = values
+    basis, amplitudes = known.basis, None
+    if basis is not None:
+        free_amplitudes = _free_amplitudes(known, (k, basis.shape[1]))
+        amplitudes = fit_amplitudes(basis, h.astype(np.float64), free_amplitudes)
+        h = _with_fixed(amplitudes @ basis.T, known).astype(dtype)
+    point = h if amplitudes is None else amplitudes
+    if weight_penalties or spectra_penalties:
+        w *= _as_spectra(point, known).sum(axis=1)
+        point = _normalised(point, basis)
+    at, ahead, best = point, point, None
     beta, grow, cut = _EXTRAPOLATION
-    first_gain = 0.0
-    converged = False
-    for sweep in range(1, max_sweeps + 1):
-        w_new = w_ahead.copy()
-        solve_side(counts.by_row, h_ahead, w_new, free=free_weights, n_passes=n_passes)
-        w_ahead = np.maximum(w_new + beta * (w_new - w), 0) if extrapolate else w_new
-        h_new = h_ahead.copy()
-        solve_side(counts.by_column, w_ahead, h_new, free=free_spectra, n_passes=n_passes)
-        value = objective(counts, w_new, h_new)
-        if extrapolate and not value <= last:
-            # The run-up overshot: forget it and go on from the best point, more carefully.
-            beta *= cut
-            w_ahead, h_ahead = w, h
-            if beta > 1e-3:
+    history: list[float] = []
+    first_gain, gain, expected, last = 0.0, np.inf, np.inf, np.inf
+    converged, trusted = False, True
+    penalised = bool(weight_penalties or spectra_penalties)
+    with counts.threads():
+        for _ in range(2 * max_sweeps):
+            if len(history) >= max_sweeps:
+                break
+            trial = _as_spectra(ahead, known).astype(dtype)
+            w_new = w.copy()
+            linear, ridge = _sum_majorants(weight_penalties, w_new, (1, k))
+            found, statistics = counts.improve(
+                trial, w_new, free=known.support, linear=linear, ridge=ridge, n_passes=n_passes
+            )
+            value = _expected_total(w_new, trial) - found
+            bare = value
+            value += sum(p.value(w_new) for p in weight_penalties)
+            value += sum(p.value(trial) for p in spectra_penalties)
+            if not trusted and not value <= last:
+                # The run-up overshot: go on from the best point, more carefully.
+                beta *= cut
+                ahead, trusted = at, True
                 continue
-            extrapolate = False
-            continue
-        h_ahead = np.maximum(h_new + beta * (h_new - h), 0) if extrapolate else h_new
-        beta = min(beta * grow, 0.99)
-        gain = last - value
-        w, h, last = w_new, h_new, value
-        history.append(value)
-        threshold = tol * max(value - floor, 1e-12 * abs(floor))
-        first_gain = max(first_gain, gain)
-        progress(step, _log_fraction(gain, first_gain, threshold))
-        if gain <= threshold:
-            converged = True
-            break
+            if penalised and not value <= last:
+                # Keeping the sums of the spectra can cost more than the step gains.
+                at = 0.5 * (at + best[1])
+                ahead = at
+                continue
+            gain, last = last - value, value
+            w, best = w_new, (trial, ahead, bare)
+            sums = w.sum(axis=0, dtype=np.float64)
+            push, coupling = _sum_majorants(spectra_penalties, trial, (k, 1), (k, k))
+            if penalised:
+                sums = _sums_at_fixed_scale(statistics, push + coupling @ trial, trial)
+            if basis is None:
+                new = np.empty_like(trial)
+                expected = kernels.step_channels(statistics, sums, push, coupling, trial, free, new)
+            else:
+                new, expected = step_amplitudes(
+                    statistics, sums, push, coupling, basis, ahead, free_amplitudes
+                )
+            history.append(value)
+            threshold = tol * max(bare - counts.saturated, 1e-12 * abs(counts.saturated))
+            if len(history) > 1:
+                first_gain = max(first_gain, gain)
+                progress(step, _log_fraction(gain, first_gain, threshold))
+                if max(gain, expected) <= threshold:
+                    converged = True
+                    break
+            if penalised:
+                new = _normalised(new, basis)
+            if extrapolate and len(history) > 1:
+                ahead = np.maximum(new + beta * (new - at), _LEAST_LEFT * new)
+                beta = min(beta * grow, 0.99)
+                trusted = False
+            else:
+                ahead, trusted = new, True
+            at = new
+    assert best is not None
+    trial, point, bare = best
     return Solution(
         weights=w,
-        spectra=h,
+        spectra=trial,
+        amplitudes=None if basis is None else point,
         n_sweeps=len(history),
         converged=converged,
         objective=last,
-        deviance=2 * (last - floor),
-        kkt=stationarity(counts, w, h, free_weights, free_spectra),
+        deviance=2 * (bare - counts.saturated),
+        kkt=stationarity(
+            counts,
+            w,
+            trial,
+            known=known,
+            amplitudes=None if basis is None else point,
+            weight_penalties=weight_penalties,
+            spectra_penalties=spectra_penalties,
+        ),
+        last_gain=float(gain / max(bare - counts.saturated, 1e-300)),
         history=np.array(history),
     )
+
+
+def _expected_total(weights: np.ndarray, spectra: np.ndarray) -> float:
+    sums = weights.sum(axis=0, dtype=np.float64)
+    return float(sums @ spectra.sum(axis=1, dtype=np.float64))
+
+
+def _sums_at_fixed_scale(
+    statistics: np.ndarray, penalty_gradient: np.ndarray, spectra: np.ndarray
+) -> np.ndarray:
+    """Sums of the weights (k,), plus the multipliers that keep the sums of the spectra.
+
+    A penalty could be dodged by scaling the weights down and the spectra up, or the other way
+    round. At the optimum under fixed sums the gradient of a component, multiplied by its
+    spectrum, adds up to zero: that gives the multiplier.
+    """
+    held = (spectra * (statistics[: len(spectra)] - penalty_gradient)).sum(axis=1)
+    total = spectra.sum(axis=1, dtype=np.float64)
+    return np.divide(held, total, out=np.zeros_like(total), where=total > 0)
+
+
+def _normalised(point: np.ndarray, basis: np.ndarray | None) -> np.ndarray:
+    """Scale spectra (k, m), or amplitudes (k, p) of a basis, so that the spectra sum to one."""
+    total = point.sum(axis=1) if basis is None else point @ basis.sum(axis=0)
+    return point / np.where(total > 0, total, 1.0)[:, None]
+
+
+def _as_spectra(point: np.ndarray, known: KnownParts) -> np.ndarray:
+    return point if known.basis is None else _with_fixed(point @ known.basis.T, known)
+
+
+def _with_fixed(spectra: np.ndarray, known: KnownParts) -> np.ndarray:
+    for c, values in (known.fixed or {}).items():
+        spectra[c] = values
+    return spectra
+
+
+def _free_amplitudes(known: KnownParts, shape: tuple[int, int]) -> np.ndarray:
+    free = np.ones(shape, bool) if known.basis_support is None else known.basis_support.copy()
+    for c in known.fixed or {}:
+        free[c] = False
+    return free
+
+
+def _sum_majorants(
+    penalties: Sequence[WeightPenalty] | Sequence[SpectraPenalty],
+    at: np.ndarray,
+    linear_shape: tuple[int, int],
+    quadratic_shape: tuple[int, int] | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    linear = np.zeros(linear_shape)
+    quadratic = np.zeros(quadratic_shape or linear_shape)
+    for penalty in penalties:
+        more, bend = penalty.majorant(at)
+        linear = linear + more
+        quadratic = quadratic + bend
+    return linear, quadratic
 
 
 def _log_fraction(gain: float, first: float, threshold: float) -> float:

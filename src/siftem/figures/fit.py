@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator
 
+from siftem.figures.legend import Entry, draw_legend, legend_width
 from siftem.figures.line_labels import LineLabel, band_height, draw_line_labels, seen_lines
 from siftem.figures.page import MARGIN, TITLE_HEIGHT, Page
 from siftem.figures.spectra import (
@@ -22,15 +23,13 @@ from siftem.figures.spectra import (
 from siftem.figures.style import (
     NEUTRAL_COLOUR,
     PAGE_WIDTH,
-    SMALL_FONT_SIZE,
     drawing_style,
     fitted_text,
-    text_width,
 )
 from siftem.fit.line_fit import LineFit
 
-_FIT_COLOUR = "#D55E00"
-_CONTINUUM_COLOUR = "#0072B2"
+_COUNTS_COLOUR = "#0072B2"
+_MODEL_COLOUR = "black"
 #: Residuals beyond this many standard deviations are drawn at the edge.
 _RESIDUAL_LIMIT = 6.0
 
@@ -40,7 +39,7 @@ def fit_figure(
     *,
     name: str | None = None,
     labels: tuple[LineLabel, ...] | None = None,
-    colour: str = "black",
+    colour: str = _COUNTS_COLOUR,
     signal_type: str = "EDS_TEM",
 ) -> Figure:
     """Draw counts, fit and continuum on a logarithmic axis, and the residuals below.
@@ -84,8 +83,8 @@ def fit_figure(
         modelled = fit.mean - spectrum.background
         for curve in (
             Curve(spectrum.values, colour, bold=False),
-            Curve(modelled, _FIT_COLOUR),
-            Curve(fit.continuum, _CONTINUUM_COLOUR),
+            Curve(modelled, _MODEL_COLOUR),
+            Curve(fit.continuum, _MODEL_COLOUR, dashed=True),
         ):
             draw_spectrum(ax, spectrum.axis, curve, scale=scale, floor=floor)
         ax.tick_params(labelbottom=False)
@@ -124,18 +123,14 @@ def _header(
     page: Page, fit: LineFit, name: str, left: float, width: float, colour: str
 ) -> None:
     """Write name, legend and quality on one line above the labels."""
-    quality = f"deviance per degree of freedom {fit.reduced_deviance:.2f}"
-    items = [
-        ("counts", colour),
-        ("fit", _FIT_COLOUR),
-        ("continuum", _CONTINUUM_COLOUR),
-        (quality, NEUTRAL_COLOUR),
-    ]
-    widths = [text_width(text, size=SMALL_FONT_SIZE) + 4.0 for text, _ in items]
+    entries = (
+        Entry("counts", colour),
+        Entry("fit", _MODEL_COLOUR),
+        Entry("continuum", _MODEL_COLOUR, "dashed"),
+        Entry(f"deviance per degree of freedom {fit.reduced_deviance:.2f}", NEUTRAL_COLOUR, ""),
+    )
+    room = legend_width(entries)
     baseline = MARGIN + 2.6
-    shown = fitted_text(name, width - sum(widths) - 2.0, bold=True)
+    shown = fitted_text(name, width - room - 4.0, bold=True)
     page.text(left, baseline, shown, weight="bold", color=colour)
-    x = left + width - sum(widths) + 4.0
-    for (text, tone), room in zip(items, widths, strict=True):
-        page.text(x, baseline, text, size=SMALL_FONT_SIZE, color=tone)
-        x += room
+    draw_legend(page, entries, left=left + width - room, top=baseline, width=room + 1.0)

@@ -201,11 +201,24 @@ def add_colour_bar(
     extend = "max" if float(np.nanmax(image.get_array())) > high else "neither"
     bar = page.figure.colorbar(image, cax=ax, orientation="horizontal", extend=extend)
     bar.outline.set_linewidth(0.4)
-    upper = low + _nice_below(high - low)
-    bar.set_ticks([low, upper], labels=[f"{low:.4g}", f"{upper:.4g}"])
+    ticks = bar_ticks(low, high)
+    bar.set_ticks(ticks, labels=[f"{tick:.6g}" for tick in ticks])
     ax.tick_params(length=1.5, pad=1.0, width=0.4, labelsize=SMALL_FONT_SIZE)
     ax.minorticks_off()
     page.text(left + length + 1.6, top + 2.3, label, size=SMALL_FONT_SIZE)
+
+
+def bar_ticks(low: float, high: float) -> list[float]:
+    """Return two round numbers between the ends of a colour bar, as far apart as they can be."""
+    step = _nice_below(high - low)
+    first = np.ceil(low / step - 1e-9) * step
+    last = np.floor(high / step + 1e-9) * step
+    if last - first < 0.4 * (high - low):
+        step /= 5 if np.isclose(step / 10.0 ** np.floor(np.log10(step)), 5) else 4
+        first = np.ceil(low / step - 1e-9) * step
+        last = np.floor(high / step + 1e-9) * step
+    # Adding zero turns -0 into 0.
+    return [float(first) + 0.0, float(last) + 0.0]
 
 
 def draw_rectangles(ax: Axes, rectangles: Sequence[Region]) -> None:

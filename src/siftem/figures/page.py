@@ -15,6 +15,8 @@ from siftem.figures.style import FONT_SIZE, PAGE_WIDTH, fitted_text, new_figure,
 TITLE_HEIGHT = 4.6
 #: Space between neighbouring panels, mm.
 GAP = 4.0
+#: Space between rows of panels, mm.
+ROW_GAP = 1.5
 #: Space around the page, mm.
 MARGIN = 1.5
 

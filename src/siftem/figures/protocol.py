@@ -17,7 +17,7 @@ from siftem.figures.maps import (
     draw_rectangles,
     image_limits,
 )
-from siftem.figures.page import GAP, MARGIN, TITLE_HEIGHT, ImageGrid, Page, image_grid
+from siftem.figures.page import GAP, MARGIN, ROW_GAP, TITLE_HEIGHT, ImageGrid, Page, image_grid
 from siftem.figures.regions import draw_mask
 from siftem.figures.spectra import Curve, Strip, draw_stack, energy_scale, stack_height
 from siftem.figures.style import (
@@ -85,8 +85,8 @@ def figure1(
     strip = _strip_height(k)
     below = stack_height(k, line_labels, strip_height=strip)
     top = MARGIN
-    spectra_top = top + grid.height + GAP
-    last_top = spectra_top + TITLE_HEIGHT + below + GAP
+    spectra_top = top + grid.height + ROW_GAP
+    last_top = spectra_top + TITLE_HEIGHT + below + ROW_GAP
     height = last_top + TITLE_HEIGHT + _BOTTOM_HEIGHT + MARGIN
     with drawing_style():
         page = Page(height)
@@ -176,7 +176,7 @@ def figure2(
     plans = _plans(regions.names, si)
     strips = _pure_strips(matrix, grains, regions.matrix, colours)
     strip = _strip_height(len(strips))
-    spectra_top = MARGIN + sum(grid.height for grid, _ in plans) + (GAP if plans else 0.0)
+    spectra_top = MARGIN + sum(grid.height for grid, _ in plans) + (ROW_GAP if plans else 0.0)
     stack = stack_height(len(strips), line_labels, strip_height=strip)
     height = spectra_top + TITLE_HEIGHT + stack + MARGIN
     with drawing_style():

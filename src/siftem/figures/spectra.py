@@ -65,6 +65,8 @@ class Curve:
         One standard deviation, drawn as a band.
     bold : bool
         Whether this is what the panel is about; others stand behind.
+    dashed : bool
+        Line style.
     """
 
     values: np.ndarray
@@ -72,6 +74,7 @@ class Curve:
     name: str = ""
     sigma: np.ndarray | None = None
     bold: bool = True
+    dashed: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,7 +119,7 @@ def draw_spectrum(
             baseline=np.maximum(values - curve.sigma, low),
             fill=True,
             color=curve.colour,
-            alpha=0.3,
+            alpha=0.35,
             linewidth=0,
             zorder=1.5,
         )
@@ -125,9 +128,9 @@ def draw_spectrum(
         edges,
         baseline=None,
         color=curve.colour,
-        linewidth=0.7 if curve.bold else 0.6,
+        linewidth=0.6,
         zorder=2.5 if curve.bold else 1.2,
-        alpha=1.0 if curve.bold else 0.75,
+        linestyle=(0, (4, 2)) if curve.dashed else "-",
     )
 
 
@@ -274,6 +277,7 @@ def draw_stack(
         floor, ceiling = log_limits(
             first.values[window], None if first.sigma is None else first.sigma[window]
         )
+        ceiling = max(ceiling, *(1.8 * float(c.values[window].max()) for c in strip.curves))
         log_axis(ax, floor, ceiling)
         for curve in reversed(strip.curves):
             draw_spectrum(ax, axis, curve, scale=scale, floor=floor)

@@ -7,6 +7,7 @@ import io
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
 import matplotlib.style
@@ -139,6 +140,7 @@ def png_bytes(figure: Figure, *, dpi: int = DPI) -> bytes:
     return buffer.getvalue()
 
 
+@lru_cache(maxsize=4096)
 def text_width(text: str, *, size: float = FONT_SIZE, bold: bool = False) -> float:
     """Return the width of one line of plain text in mm.
 

@@ -11,6 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from siftem.energy_axis import EnergyAxis
+from siftem.figures.legend import Entry, draw_legend
 from siftem.figures.line_labels import LineLabel, place_labels
 from siftem.figures.page import Page
 from siftem.figures.spectra import BOTTOM_ROOM, LEFT_ROOM, RIGHT_ROOM, EnergyScale, energy_scale
@@ -18,7 +19,6 @@ from siftem.figures.style import (
     GUIDE_COLOUR,
     NEUTRAL_COLOUR,
     SMALL_FONT_SIZE,
-    fitted_text,
     text_height,
     text_width,
 )
@@ -189,8 +189,8 @@ def draw_trace_lines(
     if not windows:
         return []
     scale = energy_scale(whole.axis, signal_type)
-    legend = 2 * text_height(SMALL_FONT_SIZE) if rectangle is not None or fit else 0.0
-    header = 4 * text_height(SMALL_FONT_SIZE) + 3.0
+    legend = 1.3 * text_height(SMALL_FONT_SIZE)
+    header = 3 * text_height(SMALL_FONT_SIZE) + 4.0
     each = width / len(windows)
     panels = []
     for i, window in enumerate(windows):
@@ -205,8 +205,7 @@ def draw_trace_lines(
             ax.set_ylabel("counts per pixel and keV")
         _head(page, ax, window, others, scale, colour, frame_left, frame_top, frame_width)
         panels.append(ax)
-    if legend:
-        _legend(page, left + LEFT_ROOM, top, width - LEFT_ROOM, whole, rectangle, fit, colour)
+    _legend(page, left + LEFT_ROOM, top, width - LEFT_ROOM, whole, rectangle, fit, colour)
     return panels
 
 
@@ -246,11 +245,12 @@ def _draw_window(
         )
         bounds += [points - bars, points + bars]
     if fit is not None:
-        start = whole.axis.to_kev().centers
-        for curve, style in ((fit.mean, "-"), (fit.continuum, "--")):
-            full = np.interp(start, fit.spectrum.axis.to_kev().centers, curve)
-            _, model, _ = binned_per_pixel(full, full, whole.axis, window, whole.n_pixels)
-            ax.plot(centers * scale.per_kev, model, style, color="black", lw=0.6, zorder=4)
+        kev = fit.spectrum.axis.to_kev()
+        shown_part = (kev.centers > edges[0]) & (kev.centers < edges[-1])
+        unit = whole.n_pixels * kev.scale
+        for model, style in ((fit.mean, "-"), (fit.continuum, "--")):
+            energies = kev.centers[shown_part] * scale.per_kev
+            ax.plot(energies, model[shown_part] / unit, style, color="black", lw=0.6, zorder=4)
     near = np.zeros(centers.size, bool)
     for line in window.lines:
         near |= np.abs(centers - line.energy) < _NEAR * _BINS_PER_WIDTH * window.bin_width
@@ -354,13 +354,10 @@ def _legend(
     fit: LineFit | None,
     colour: str,
 ) -> None:
-    items = [(f"whole region, {whole.n_pixels} pixels", colour)]
+    entries = [Entry(f"whole region, {whole.n_pixels} pixels", colour, "band")]
     if rectangle is not None:
-        items.append((f"confined rectangle, {rectangle.n_pixels} pixels", NEUTRAL_COLOUR))
+        text = f"confined rectangle, {rectangle.n_pixels} pixels"
+        entries.append(Entry(text, NEUTRAL_COLOUR, "points"))
     if fit is not None:
-        items.append(("fit, continuum", "black"))
-    x = left
-    for text, tone in items:
-        shown = fitted_text(text, width - (x - left), size=SMALL_FONT_SIZE)
-        page.text(x, top + 2.0, shown, size=SMALL_FONT_SIZE, color=tone)
-        x += text_width(shown, size=SMALL_FONT_SIZE) + 4.0
+        entries += [Entry("fit", "black"), Entry("continuum", "black", "dashed")]
+    draw_legend(page, entries, left=left, top=top + 2.0, width=width)

@@ -6,23 +6,30 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.interpolate import BSpline
+from scipy.ndimage import uniform_filter1d
 
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError
-from siftem.fit.line_fit import fit_lines
+from siftem.fit.line_fit import LineFit, fit_lines
+from siftem.fit.line_search import (
+    CANDIDATES,
+    LineLibrary,
+    families_agree,
+    pile_up,
+    residual_variance,
+)
 from siftem.fit.poisson import fit_poisson
 from siftem.fit.spectrum_model import Calibration, SpectrumModel
 from siftem.spectrum import Spectrum
 from siftem.xray.detector import Detector
-from siftem.xray.elements import symbol_of
-from siftem.xray.lines import family_emission, line_families
+from siftem.xray.elements import atomic_number
+from siftem.xray.lines import family_emission
 
-#: Gases, and elements without stable isotopes or in traces only: not proposed.
-_UNLIKELY = {"He", "Ne", "Ar", "Kr", "Xe", "Tc", "Pm", "Po", "At", "Rn", "Fr", "Ra", "Ac", "Pa"}
-#: From boron to uranium.
-_CANDIDATES = tuple(symbol for z in range(5, 93) if (symbol := symbol_of(z)) not in _UNLIKELY)
 #: Elements at the most; a spectrum with more is not understood.
-_MOST = 25
+_MOST = 30
+#: Numbers of elements after which the energy scale is fitted anew.
+_CALIBRATE_AT = (2, 5, 10, 18)
 
 
 @dataclass(frozen=True)
@@ -39,7 +46,8 @@ class FoundElement:
     counts : float
         Fitted counts of the family.
     significance : float
-        Counts over their standard deviation.
+        Counts over their standard deviation, which includes that the peaks of the model
+        are not quite right.
     """
 
     element: str
@@ -55,15 +63,17 @@ def find_elements(
     beam_energy: float | None = None,
     detector: Detector | None = None,
     significance: float = 6.0,
-    candidates: Sequence[str] = _CANDIDATES,
+    candidates: Sequence[str] = CANDIDATES,
     energy_range: tuple[float | None, float | None] = (0.25, None),
 ) -> tuple[FoundElement, ...]:
     """Suggest the elements of a spectrum.
 
-    Starts from the continuum alone and adds one element after the other: the one whose
-    lines, with the ratios of a thin film, fit best what is left (score test of the Poisson
-    likelihood), until none is significant. Each added element is then fitted with its
-    families free. A suggestion: elements whose lines coincide can be mistaken.
+    Starts from a smooth continuum and adds one element after the other: the one whose lines
+    stand out most from what is left (score test), provided that all its families that should
+    show do show. The continuum may bend, sum peaks are allowed for, and a share of each peak
+    counts as unknown, so that neither a bend nor the flank of a strong peak passes for a
+    line. In the end all are fitted together and what is not significant is dropped. A
+    suggestion: elements whose lines coincide can be mistaken for each other.
 
     Parameters
     ----------
@@ -86,113 +96,205 @@ def find_elements(
     Raises
     ------
     InputError
-        When the spectrum holds no counts in the range.
+        When the spectrum holds no counts in the range, or no candidate has a line there.
     """
+    if not significance > 0:
+        raise InputError(f"significance must be positive, got {significance}")
+    for element in candidates:
+        atomic_number(element)
     energy = beam_energy or spectrum.acquisition.beam_energy or 200.0
     detector = detector or Detector(resolution=spectrum.acquisition.resolution or 130.0)
-    low, high = energy_range
-    unit = 1.0 if spectrum.axis.unit == "keV" else 1e3
-    cut = spectrum.cropped(
-        None if low is None else low * unit, None if high is None else high * unit
-    )
+    cut = _cut(spectrum, energy_range)
+    kev = cut.axis.to_kev()
+    if kev.last >= energy:
+        cut = _cut(spectrum, (energy_range[0], 0.98 * energy))
     counts = cut.counts
     if not counts.sum() > 0:
         raise InputError(f"spectrum {spectrum.name!r} holds no counts: no element to find")
+    search = _Search(cut, candidates, energy, detector)
     chosen: list[str] = []
-    calibration = Calibration(resolution=detector.resolution)
-    columns, symbols = _element_columns(candidates, cut.axis, energy, detector, calibration)
     while len(chosen) < _MOST:
-        design = _design(chosen, cut.axis, energy, detector, calibration)
-        found = fit_poisson(design, counts, offset=cut.background, max_iter=40)
-        # A fit to structured data is never perfect: scale the score by the misfit.
-        misfit = max(1.0, found.deviance / max(counts.size - design.shape[1], 1))
-        weights = 1 / found.mean
-        score = columns.T @ ((counts - found.mean) * weights)
-        spread = np.sqrt((columns**2).T @ weights)
-        # What the fitted columns could take over does not count as new.
-        overlap = columns.T @ (design * weights[:, None])
-        explained = np.einsum("ep,pq,eq->e", overlap, np.linalg.pinv(found.information), overlap)
-        spread = np.sqrt(np.maximum(spread**2 - explained, 1e-3 * spread**2))
-        z = score / spread
-        z[[symbols.index(e) for e in chosen if e in symbols]] = 0
-        best = int(z.argmax())
-        if z[best] < significance or z[best] < 3 * np.sqrt(misfit):
+        best = search.next_element(chosen, significance)
+        if best is None:
             break
-        chosen.append(symbols[best])
-        if len(chosen) in (2, 5, 10):
-            calibration = fit_lines(
-                cut, chosen, beam_energy=energy, detector=detector, energy_range=(None, None)
-            ).calibration
-            columns, symbols = _element_columns(candidates, cut.axis, energy, detector, calibration)
-    if not chosen:
-        return ()
-    return _confirmed(cut, chosen, energy, detector, significance)
+        chosen.append(best)
+        if len(chosen) in _CALIBRATE_AT:
+            search.calibrate(chosen)
+    return search.confirmed(chosen, significance)
 
 
-def _confirmed(
-    spectrum: Spectrum,
-    chosen: list[str],
-    beam_energy: float,
-    detector: Detector,
-    significance: float,
+def unexplained_lines(
+    fit: LineFit,
+    *,
+    significance: float = 8.0,
+    candidates: Sequence[str] = CANDIDATES,
 ) -> tuple[FoundElement, ...]:
-    """Fit the chosen elements together and keep what is still significant."""
-    fit = fit_lines(
-        spectrum, chosen, beam_energy=beam_energy, detector=detector, energy_range=(None, None)
-    )
-    found = []
-    for element in chosen:
+    """Name lines in the residual of a fit that none of its elements explains.
+
+    Parameters
+    ----------
+    fit : LineFit
+    significance : float
+        Standard deviations that an element's lines must reach in the residual.
+    candidates : sequence of str
+        Elements that are tried.
+
+    Returns
+    -------
+    tuple of FoundElement
+        The likely element of each line, most significant first; each is added to the fit
+        before the next is sought.
+    """
+    spectrum, model = fit.spectrum, fit.model
+    known = {f.element for f in model.families}
+    library = LineLibrary(
+        [e for e in candidates if e not in known],
+        spectrum.axis, model.beam_energy, model.detector, fit.calibration,
+    )  # fmt: skip
+    if not library.families:
+        return ()
+    counts = spectrum.counts
+    bends = _smooth_columns(fit.continuum, spectrum.axis)
+    design = np.hstack([fit.design, bends, pile_up(counts, spectrum.axis)[:, None]])
+    extra = np.maximum(np.asarray(spectrum.variance) - counts, 0.0)
+    variance = residual_variance(fit.mean, fit.mean - fit.continuum, spectrum.axis, extra)
+    found: list[FoundElement] = []
+    while len(found) < _MOST:
+        scores = library.scores(counts, fit.mean, variance, design)
+        best = library.best(scores, {f.element for f in found}, significance)
+        if best is None:
+            break
+        lead = library.leading(best)
+        place = library.elements.index(best)
+        seen = scores.family[lead] * library.profiles[:, lead].sum()
+        family = library.families[lead]
+        z = float(scores.significance[place])
+        found.append(FoundElement(best, family.name, family.alpha_energy, float(seen), z))
+        design = np.hstack([design, library.profiles[:, library.of(best)]])
+    return tuple(sorted(found, key=lambda f: -f.significance))
+
+
+class _Search:
+    """The state of a search: scale of the energy axis, profiles, and the latest fit."""
+
+    def __init__(
+        self, spectrum: Spectrum, candidates: Sequence[str], energy: float, detector: Detector
+    ) -> None:
+        self.spectrum = spectrum
+        self.candidates = tuple(dict.fromkeys(candidates))
+        self.energy = energy
+        self.detector = detector
+        self.extra = np.maximum(np.asarray(spectrum.variance) - spectrum.counts, 0.0)
+        self._set(Calibration(resolution=detector.resolution))
+        if not self.library.families:
+            raise InputError("none of the candidate elements has a line in the energy range")
+
+    def _set(self, calibration: Calibration) -> None:
+        axis = self.spectrum.axis
+        self.calibration = calibration
+        self.library = LineLibrary(self.candidates, axis, self.energy, self.detector, calibration)
+        model = SpectrumModel((), self.energy, self.detector, 1)
+        kramers = model.continuum_columns(axis, calibration)[:, 0]
+        self.sums = pile_up(self.spectrum.counts, axis)
+        columns = np.column_stack([_smooth_columns(kramers, axis), self.sums])
+        self.smooth = columns[:, columns.any(axis=0)]
+
+    def calibrate(self, chosen: Sequence[str]) -> None:
+        """Fit energy scale and resolution with the elements so far."""
+        self._set(self._fit(chosen).calibration)
+
+    def next_element(self, chosen: list[str], significance: float) -> str | None:
+        """Return the element that stands out most beside those already chosen."""
+        own = [i for e in chosen for i in self.library.of(e)]
+        design = np.hstack([self.smooth, self.library.profiles[:, own]])
+        fit = fit_poisson(
+            design, self.spectrum.counts, offset=self.spectrum.background, max_iter=25, tol=1e-6
+        )
+        continuum = self.smooth @ fit.amplitudes[: self.smooth.shape[1]]
+        # What is not yet explained counts by the data: the lines of any element there would
+        # else seem better the less the model knows.
+        smoothed = np.maximum(fit.mean, uniform_filter1d(self.spectrum.counts, 5))
+        peaks = smoothed - continuum - self.spectrum.background
+        variance = residual_variance(smoothed, peaks, self.spectrum.axis, self.extra)
+        scores = self.library.scores(self.spectrum.counts, fit.mean, variance, design)
+        return self.library.best(scores, set(chosen), significance)
+
+    def confirmed(self, chosen: list[str], significance: float) -> tuple[FoundElement, ...]:
+        """Fit the chosen elements together and keep those that are still significant."""
+        if chosen:
+            self.calibrate(chosen)
+        while chosen:
+            fit = self._fit(chosen, self.calibration)
+            lines = fit.mean - fit.continuum - fit.spectrum.background
+            variance = residual_variance(fit.mean, lines, fit.spectrum.axis, self.extra)
+            found = [self._confirm(fit, variance, e) for e in chosen]
+            weak = [f for f in found if f is None or f.significance < significance]
+            if not weak:
+                kept = [f for f in found if f is not None]
+                return tuple(sorted(kept, key=lambda f: -f.counts))
+            # One at a time: without the weakest, another may become clear.
+            z = [0.0 if f is None else f.significance for f in found]
+            chosen = [e for e in chosen if e != chosen[int(np.argmin(z))]]
+        return ()
+
+    def _confirm(self, fit: LineFit, variance: np.ndarray, element: str) -> FoundElement | None:
+        """Size and significance of an element in a fit; None when its families disagree."""
         own = [i for i, f in enumerate(fit.model.families) if f.element == element]
+        own = [
+            i for i in own
+            if fit.spectrum.axis.to_kev().contains(fit.model.families[i].alpha_energy)
+        ]  # fmt: skip
         if not own:
-            continue
-        counts = [fit.amplitudes[i] * fit.design[:, i].sum() for i in own]
-        strongest = own[int(np.argmax(counts))]
-        z = fit.amplitudes[strongest] / fit.sigma_at_zero(strongest)
-        if z >= significance:
-            family = fit.model.families[strongest]
-            found.append(
-                FoundElement(
-                    element, family.name, family.alpha_energy, float(max(counts)), float(z)
-                )
-            )
-    return tuple(sorted(found, key=lambda f: -f.counts))
+            return None
+        families = [fit.model.families[i] for i in own]
+        # Errors with the misfit of the peaks, by the same linear fit.
+        weighted = fit.design / variance[:, None]
+        covariance = np.linalg.pinv(weighted.T @ fit.design, hermitian=True)
+        sigma = np.sqrt(np.diag(covariance)[own])
+        photons = fit.amplitudes[own]
+        emission = np.array([family_emission(f, self.energy) for f in families])
+        amount = (emission * photons / sigma**2).sum() / (emission**2 / sigma**2).sum()
+        if not families_agree(families, amount * emission, photons, sigma):
+            return None
+        counts = photons * fit.design[:, own].sum(axis=0)
+        strongest = int(np.argmax(counts))
+        return FoundElement(
+            element,
+            families[strongest].name,
+            families[strongest].alpha_energy,
+            float(counts[strongest]),
+            float(photons[strongest] / sigma[strongest]),
+        )
+
+    def _fit(self, chosen: Sequence[str], calibration: Calibration | None = None) -> LineFit:
+        return fit_lines(
+            self.spectrum,
+            chosen,
+            beam_energy=self.energy,
+            detector=self.detector,
+            calibration=calibration,
+            energy_range=(None, None),
+            templates={"sum peaks": self.sums} if self.sums.any() else None,
+        )
 
 
-def _element_columns(
-    candidates: Sequence[str],
-    axis: EnergyAxis,
-    beam_energy: float,
-    detector: Detector,
-    calibration: Calibration,
-) -> tuple[np.ndarray, list[str]]:
-    """One column for each element: all its families with the ratios of a thin film."""
+def _cut(spectrum: Spectrum, energy_range: tuple[float | None, float | None]) -> Spectrum:
+    unit = 1.0 if spectrum.axis.unit == "keV" else 1e3
+    low, high = (None if e is None else e * unit for e in energy_range)
+    return spectrum.cropped(low, high)
+
+
+def _smooth_columns(continuum: np.ndarray, axis: EnergyAxis) -> np.ndarray:
+    """Return the continuum times broad bumps, which let it bend; (channels, bumps).
+
+    The bumps are cubic B-splines, many peak widths wide and wider at higher energy.
+    """
     kev = axis.to_kev()
-    columns, symbols = [], []
-    for element in candidates:
-        families = line_families([element], beam_energy=beam_energy, low=kev.first, high=kev.last)
-        families = [f for f in families if kev.contains(f.alpha_energy)]
-        if not families:
-            continue
-        model = SpectrumModel(tuple(families), beam_energy, detector, n_continuum=1)
-        strengths = np.array([family_emission(f, beam_energy) for f in families])
-        column = model.line_columns(axis, calibration) @ strengths
-        if column.sum() > 0:
-            columns.append(column / column.sum())
-            symbols.append(element)
-    if not columns:
-        raise InputError("none of the candidate elements has a line in the energy range")
-    return np.stack(columns, axis=1), symbols
-
-
-def _design(
-    chosen: list[str],
-    axis: EnergyAxis,
-    beam_energy: float,
-    detector: Detector,
-    calibration: Calibration,
-) -> np.ndarray:
-    kev = axis.to_kev()
-    families = line_families(chosen, beam_energy=beam_energy, low=kev.first, high=kev.last)
-    model = SpectrumModel(tuple(families), beam_energy, detector)
-    lines = model.line_columns(axis, calibration)
-    return np.hstack([lines[:, lines.any(axis=0)], model.continuum_columns(axis, calibration)])
+    # Half a keV at 0 and two at 6 keV: knots at equal steps of ln(E + 2 keV).
+    low, high = np.log(max(kev.first, 0.0) + 2.0), np.log(max(kev.last, 0.1) + 2.0)
+    steps = max(int(np.ceil((high - low) / 0.25)), 1)
+    knots = np.exp(np.linspace(low - 0.75, high + 0.75, steps + 7)) - 2.0
+    inside = np.clip(kev.centers, knots[3], knots[-4] - 1e-9)
+    bumps = BSpline.design_matrix(inside, knots, 3).toarray()
+    columns = bumps * continuum[:, None]
+    return np.asarray(columns[:, columns.max(axis=0) > 1e-6 * columns.max()])

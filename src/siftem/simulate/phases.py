@@ -32,7 +32,7 @@ class PhaseModel:
     form : {"matrix", "block", "needle"}
         The matrix fills what the grains leave.
     coverage : float
-        Share of the map that its grains cover; not used for the matrix.
+        Least share of the map that its grains cover; not used for the matrix.
     """
 
     name: str
@@ -83,7 +83,7 @@ MODEL_CASE = (
          "Lu": 0.006, "U": 0.004},
         4.1,
         "block",
-        0.26,
+        0.24,
     ),
     PhaseModel(
         "Ca-Pv",
@@ -91,6 +91,6 @@ MODEL_CASE = (
          "Sm": 2.77, "Hf": 0.209, "Lu": 0.629, "U": 3.41},
         4.4,
         "needle",
-        0.13,
+        0.10,
     ),
 )  # fmt: skip

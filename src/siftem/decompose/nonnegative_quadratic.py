@@ -1,0 +1,118 @@
+"""Small non-negative quadratic problems and safe steps along their answers. Clean input only."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+# Sums may be reordered (SIMD), which changes the last digits but not from run to run.
+_SIMD = {"reassoc", "contract", "nsz", "arcp"}
+
+# A Newton step may take this share of a mean away at the most; see `safe_step`.
+_DEEPEST_FALL = 0.65
+
+
+@njit(cache=True, nogil=True, fastmath=_SIMD)
+def minimise_quadratic(gradient, curvature, start, free, n_sweeps, tol, out, work):
+    """Minimise ``g (x - start) + 1/2 (x - start) B (x - start)`` over ``x >= 0`` into ``out``.
+
+    Two sweeps of coordinate descent mostly tell which coordinates are positive; elimination
+    then gives their values. When its answer is not the minimum, coordinate descent goes on;
+    its value never rises, so a stop after any sweep is safe. ``work`` is (k + 1, k + 1).
+    """
+    k = start.shape[0]
+    for c in range(k):
+        out[c] = start[c]
+    for sweep in range(n_sweeps):
+        moved = 0.0
+        size = 0.0
+        for c in range(k):
+            if not free[c]:
+                continue
+            slope = gradient[c]
+            for d in range(k):
+                slope += curvature[c, d] * (out[d] - start[d])
+            if curvature[c, c] > 0:
+                new = max(out[c] - slope / curvature[c, c], 0.0)
+            else:
+                new = 0.0 if slope > 0 else out[c]
+            moved += abs(new - out[c])
+            size += new
+            out[c] = new
+        if moved <= tol * size:
+            break
+        if sweep in (1, 5, 15, 45) and solve_support(gradient, curvature, start, free, out, work):
+            break
+
+
+@njit(cache=True, nogil=True, fastmath=_SIMD)
+def solve_support(gradient, curvature, start, free, out, work):
+    """Solve for the free coordinates that are positive in ``out``; True if that is the minimum.
+
+    ``out`` is changed only then.
+    """
+    k = start.shape[0]
+    for c in range(k):
+        active = free[c] and out[c] > 0
+        for d in range(k):
+            work[c, d] = curvature[c, d] if active and free[d] and out[d] > 0 else 0.0
+        work[c, k] = 0.0
+        if active:
+            total = -gradient[c]
+            for d in range(k):
+                if not (free[d] and out[d] > 0):
+                    total -= curvature[c, d] * (out[d] - start[d])
+            work[c, k] = total
+        else:
+            work[c, c] = 1.0
+    for c in range(k):
+        if not work[c, c] > 1e-10 * curvature[c, c] and work[c, c] != 1.0:
+            return False
+        inverse = 1 / work[c, c]
+        for e in range(c + 1, k):
+            factor = work[e, c] * inverse
+            if factor != 0.0:
+                for d in range(c + 1, k + 1):
+                    work[e, d] -= factor * work[c, d]
+    for c in range(k - 1, -1, -1):
+        total = work[c, k]
+        for d in range(c + 1, k):
+            total -= work[c, d] * work[d, k]
+        work[c, k] = total / work[c, c]
+    for c in range(k):
+        if free[c] and out[c] > 0:
+            if not start[c] + work[c, k] > 0:
+                return False
+        elif free[c]:
+            slope = gradient[c]
+            for d in range(k):
+                change = work[d, k] if free[d] and out[d] > 0 else out[d] - start[d]
+                slope += curvature[c, d] * change
+            if slope < 0:
+                return False
+    for c in range(k):
+        if free[c] and out[c] > 0:
+            out[c] = start[c] + work[c, k]
+    return True
+
+
+@njit(cache=True, nogil=True)
+def safe_step(slope, bend, fall):
+    """Length of a step along ``d`` that surely lowers the objective.
+
+    With ``slope = g d``, ``bend = d B d`` and no mean losing more than the share ``fall`` in
+    the full step, ``-ln(1 - u) <= u + c u**2 / 2`` for ``u <= fall``, with
+    ``c = 2 (-ln(1 - fall) - fall) / fall**2``, bounds the change by
+    ``a slope + c a**2 bend / 2``.
+
+    """
+    step = 1.0
+    if fall > _DEEPEST_FALL:
+        step = _DEEPEST_FALL / fall
+        fall = _DEEPEST_FALL
+    bound = 1.0
+    if fall > 1e-3:
+        bound = 2 * (-np.log1p(-fall) - fall) / (fall * fall)
+    if slope + 0.5 * step * bound * bend > 0:
+        step = min(step, -slope / (bound * bend))
+    return step

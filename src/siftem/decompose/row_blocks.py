@@ -1,0 +1,206 @@
+"""Sparse counts by pixel, cut into blocks that threads work on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+import scipy.sparse as sp
+
+from siftem.decompose import kernels
+
+#: Stored entries that make a block worth its own turn.
+_ENTRIES_PER_BLOCK = 30_000
+_MOST_BLOCKS = 64
+#: Numbers that the statistics of all blocks may hold together: 64 MB.
+_MOST_STATISTICS = 8_000_000
+
+
+@dataclass(eq=False)
+class CountRows:
+    """One copy of the counts, by rows.
+
+    The blocks depend on the data alone, and their sums are added in a fixed order: the
+    answer doesn't depend on the number of threads.
+
+    Parameters
+    ----------
+    indptr : ndarray of int64, shape (n + 1,)
+    indices : ndarray of uint32, shape (nnz,)
+    data : ndarray of float32 or float64, shape (nnz,)
+        Positive counts.
+    shape : tuple of int
+        (n, m).
+    n_jobs : int
+        Threads.
+    """
+
+    indptr: np.ndarray
+    indices: np.ndarray
+    data: np.ndarray
+    shape: tuple[int, int]
+    n_jobs: int = 1
+    saturated: float = field(init=False)
+    _pool: ThreadPoolExecutor | None = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        self.saturated = saturated_objective(self.data)
+
+    @classmethod
+    def of(cls, x: sp.csr_array, *, n_jobs: int | None = None) -> CountRows:
+        """Take over ``x`` (n, m); counts are kept in single precision where that is exact."""
+        x = sp.csr_array(x)
+        if not x.has_canonical_format:
+            x = x.copy()
+            x.sum_duplicates()
+        if x.nnz and x.data.min() <= 0:
+            x = x.copy()
+            x.eliminate_zeros()
+        data = x.data.astype(np.float32, copy=False)
+        if data.dtype != x.data.dtype and not np.array_equal(data, x.data):
+            data = x.data.astype(np.float64, copy=False)
+        return cls(
+            indptr=x.indptr.astype(np.int64, copy=False),
+            # Unsigned: the kernels need no test for indices that count from the end.
+            indices=x.indices.astype(np.int32, copy=False).view(np.uint32),
+            data=data,
+            shape=x.shape,
+            n_jobs=n_threads(n_jobs),
+        )
+
+    @property
+    def nnz(self) -> int:
+        """Stored entries."""
+        return int(self.data.size)
+
+    @contextmanager
+    def threads(self) -> Iterator[None]:
+        """Keep the threads for several passes."""
+        if self._pool is not None or self.n_jobs == 1:
+            yield
+            return
+        with ThreadPoolExecutor(self.n_jobs) as pool:
+            self._pool = pool
+            try:
+                yield
+            finally:
+                self._pool = None
+
+    def row_totals(self) -> np.ndarray:
+        """Counts of each row, float64 (n,)."""
+        filled = np.flatnonzero(np.diff(self.indptr))
+        out = np.zeros(self.shape[0])
+        if filled.size:
+            out[filled] = np.add.reduceat(self.data, self.indptr[filled], dtype=np.float64)
+        return out
+
+    def improve(
+        self,
+        spectra: np.ndarray,
+        weights: np.ndarray,
+        *,
+        free: np.ndarray | None = None,
+        linear: np.ndarray | None = None,
+        ridge: np.ndarray | None = None,
+        n_passes: int = 1,
+        tol: float = 1e-8,
+        gather: bool = True,
+    ) -> tuple[float, np.ndarray]:
+        """Improve ``weights`` in place for fixed ``spectra``.
+
+        Parameters
+        ----------
+        spectra : ndarray of shape (k, m)
+        weights : ndarray of shape (n, k)
+        free : ndarray of bool, shape (1, k) or (n, k), optional
+            Where weights may change.
+        linear, ridge : ndarray of shape (1, k) or (n, k), optional
+            Penalty ``linear w + 1/2 ridge w**2``.
+        n_passes : int
+            Newton steps on each row at the most; 0 only evaluates.
+        tol : float
+            A row is done when a step is expected to gain less than this much.
+        gather : bool
+            Gather the statistics for a step of the spectra.
+
+        Returns
+        -------
+        log_likelihood : float
+            ``sum(y ln mean)`` for the new weights.
+        statistics : ndarray of shape (k + k (k + 1) / 2, m)
+            See `siftem.decompose.kernels.solve_rows`; empty without ``gather``.
+        """
+        k = spectra.shape[0]
+        mask = np.ones((1, k), np.uint8) if free is None else free.astype(np.uint8, copy=False)
+        push = np.zeros((1, k)) if linear is None else linear
+        stiff = np.zeros((1, k)) if ridge is None else ridge
+        sums = spectra.sum(axis=1, dtype=np.float64)
+        size = k + k * (k + 1) // 2 if gather else 0
+
+        def one(block: tuple[int, int]) -> tuple[float, np.ndarray]:
+            statistics = np.zeros((size, self.shape[1]))
+            found = kernels.solve_rows(
+                self.indptr,
+                self.indices,
+                self.data,
+                *block,
+                spectra,
+                sums,
+                push,
+                stiff,
+                weights,
+                mask,
+                n_passes,
+                tol,
+                gather,
+                statistics,
+            )
+            return found, statistics
+
+        log_likelihood = 0.0
+        total = np.zeros((size, self.shape[1]))
+        blocks = self.blocks(size)
+        results = map(one, blocks) if self._pool is None else self._pool.map(one, blocks)
+        for found, statistics in results:
+            log_likelihood += found
+            total += statistics
+        return log_likelihood, total
+
+    def weight_gradients(self, spectra: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """Gradient of the Poisson objective by the weights, float64 (n, k)."""
+        out = np.empty(weights.shape)
+        sums = spectra.sum(axis=1, dtype=np.float64)
+        kernels.row_gradients(
+            self.indptr, self.indices, self.data, 0, self.shape[0], spectra, sums, weights, out
+        )
+        return out
+
+    def blocks(self, size: int) -> list[tuple[int, int]]:
+        """First and last row of the blocks, each with about as many stored entries."""
+        most = _MOST_STATISTICS // max(size * self.shape[1], 1)
+        number = int(np.clip(self.nnz // _ENTRIES_PER_BLOCK, 1, min(_MOST_BLOCKS, max(most, 1))))
+        cuts = np.searchsorted(self.indptr, np.linspace(0, self.nnz, number + 1)[1:-1])
+        edges = np.unique(np.concatenate([[0], cuts, [self.shape[0]]])).tolist()
+        return list(zip(edges[:-1], edges[1:], strict=True))
+
+
+def saturated_objective(data: np.ndarray) -> float:
+    """Objective when every mean equals its count: ``sum(y - y ln y)`` over positive counts."""
+    total = 0.0
+    for start in range(0, data.size, 1 << 20):
+        y = data[start : start + (1 << 20)].astype(np.float64)
+        total += float((y - y * np.log(y)).sum())
+    return total
+
+
+def n_threads(n_jobs: int | None) -> int:
+    """Number of threads for scikit-learn's ``n_jobs``; None and -1 mean all processors."""
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    most = available or 1
+    if n_jobs is None or n_jobs == -1:
+        return most
+    return max(n_jobs if n_jobs > 0 else most + 1 + n_jobs, 1)

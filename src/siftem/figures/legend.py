@@ -1,0 +1,105 @@
+"""A row of names with a sample of the line, the band or the points they stand for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
+
+from siftem.figures.page import Page
+from siftem.figures.style import SMALL_FONT_SIZE, fitted_text, text_width
+
+_SAMPLE = 4.2  # mm
+_SPACE = 4.0
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One name in a legend.
+
+    Parameters
+    ----------
+    text : str
+    colour : str
+    kind : {"line", "dashed", "points", "band", ""}
+        What is drawn before the text; "band" is a line with its band, "" is nothing.
+    """
+
+    text: str
+    colour: str
+    kind: str = "line"
+
+
+def legend_width(entries: Sequence[Entry]) -> float:
+    """Width in mm that `draw_legend` takes."""
+    texts = sum(text_width(e.text, size=SMALL_FONT_SIZE) for e in entries)
+    samples = sum(_SAMPLE + 1.0 for e in entries if e.kind)
+    return texts + samples + _SPACE * max(len(entries) - 1, 0)
+
+
+def draw_legend(
+    page: Page, entries: Sequence[Entry], *, left: float, top: float, width: float
+) -> None:
+    """Draw entries side by side.
+
+    Parameters
+    ----------
+    page : Page
+    entries : sequence of Entry
+    left, top : float
+        mm; ``top`` is the baseline of the text.
+    width : float
+        mm; text that does not fit is cut with an ellipsis.
+    """
+    x = left
+    middle = 1 - (top - 0.75) / page.height
+    for entry in entries:
+        if entry.kind:
+            ends = [x / page.width, (x + _SAMPLE) / page.width]
+            _sample(page, entry, ends, middle)
+            x += _SAMPLE + 1.0
+        shown = fitted_text(entry.text, left + width - x, size=SMALL_FONT_SIZE)
+        page.text(x, top, shown, size=SMALL_FONT_SIZE, color=entry.colour)
+        x += text_width(shown, size=SMALL_FONT_SIZE) + _SPACE
+
+
+def _sample(page: Page, entry: Entry, ends: list[float], middle: float) -> None:
+    transform = page.figure.transFigure
+    if entry.kind == "band":
+        half = 0.6 / page.height
+        band = Rectangle(
+            (ends[0], middle - half),
+            ends[1] - ends[0],
+            2 * half,
+            transform=transform,
+            facecolor=entry.colour,
+            alpha=0.35,
+            linewidth=0,
+        )
+        page.figure.add_artist(band)
+    points = entry.kind == "points"
+    x = [0.5 * (ends[0] + ends[1])] if points else ends
+    line = Line2D(
+        x,
+        [middle] * len(x),
+        color=entry.colour,
+        linewidth=0.8,
+        linestyle=(0, (4, 2)) if entry.kind == "dashed" else "-",
+        marker="o" if points else None,
+        markersize=2.2,
+        transform=transform,
+    )
+    page.figure.add_artist(line)
+    if points:
+        bar = 0.95 / page.height
+        page.figure.add_artist(
+            Line2D(
+                x * 2,
+                [middle - bar, middle + bar],
+                color=entry.colour,
+                linewidth=0.5,
+                transform=transform,
+            )
+        )

@@ -1,0 +1,224 @@
+"""Which lines of which elements a fitted spectrum leaves unexplained."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.ndimage import maximum_filter1d
+
+from siftem.energy_axis import EnergyAxis
+from siftem.fit.spectrum_model import Calibration, SpectrumModel
+from siftem.xray.detector import Detector
+from siftem.xray.elements import symbol_of
+from siftem.xray.lines import LineFamily, family_emission, line_families
+
+#: Noble gases, and elements without stable isotopes: not proposed.
+_UNLIKELY = {"He", "Ne", "Ar", "Kr", "Xe", "Tc", "Pm", "Po", "At", "Rn", "Fr", "Ra", "Ac", "Pa"}
+#: From boron to uranium.
+CANDIDATES = tuple(s for z in range(5, 93) if (s := symbol_of(z)) not in _UNLIKELY)
+
+# Peaks are not exactly what the model says (satellites, tails, pile-up): within half a width
+# of the window around a peak, this share of its height can't be told from a foreign line.
+_MISFIT = 0.012
+_MISFIT_REACH = 0.13  # keV
+#: A family must be at least this share of what the element's other families ask for.
+_CONSISTENT = {"K": 0.4, "L": 0.35, "M": 0.15}
+#: Softer lines than this (keV) may be absorbed by much more than a thin film says.
+_SOFT, _CONSISTENT_SOFT = 1.5, 0.1
+
+
+@dataclass(frozen=True)
+class Scores:
+    """How much of each family and each element the residual holds.
+
+    Parameters
+    ----------
+    family : ndarray of shape (families,)
+        Photons of each family, when it alone is added to the fit; of any sign.
+    family_sigma : ndarray of shape (families,)
+        Their standard deviations, misfit of the peaks included.
+    element : ndarray of shape (elements,)
+        Amount of each element with all its families in the ratios of a thin film.
+    element_sigma : ndarray of shape (elements,)
+    """
+
+    family: np.ndarray
+    family_sigma: np.ndarray
+    element: np.ndarray
+    element_sigma: np.ndarray
+
+    @property
+    def significance(self) -> np.ndarray:
+        """Amount of each element over its standard deviation; (elements,)."""
+        return self.element / self.element_sigma
+
+
+class LineLibrary:
+    """Profiles of the families of many elements on one axis.
+
+    Parameters
+    ----------
+    candidates : sequence of str
+    axis : EnergyAxis
+    beam_energy : float
+        keV.
+    detector : Detector
+    calibration : Calibration
+    """
+
+    def __init__(
+        self,
+        candidates: Sequence[str],
+        axis: EnergyAxis,
+        beam_energy: float,
+        detector: Detector,
+        calibration: Calibration,
+    ) -> None:
+        kev = axis.to_kev()
+        found = line_families(candidates, beam_energy=beam_energy, low=kev.first, high=kev.last)
+        self.families: tuple[LineFamily, ...] = tuple(
+            f for f in found if kev.contains(f.alpha_energy)
+        )
+        self.elements = tuple(dict.fromkeys(f.element for f in self.families))
+        model = SpectrumModel(self.families, beam_energy, detector, 1)
+        self.profiles = model.line_columns(axis, calibration)
+        self.emission = np.array([family_emission(f, beam_energy) for f in self.families])
+        if self.emission.size:
+            self.emission = self.emission / self.emission.max()
+        self.owner = np.array([self.elements.index(f.element) for f in self.families], dtype=int)
+
+    def of(self, element: str) -> np.ndarray:
+        """Positions of the families of an element."""
+        if element not in self.elements:
+            return np.zeros(0, int)
+        return np.flatnonzero(self.owner == self.elements.index(element))
+
+    def leading(self, element: str) -> int:
+        """Position of the family of an element that gives the most counts."""
+        own = self.of(element)
+        return int(own[np.argmax((self.emission * self.profiles.sum(axis=0))[own])])
+
+    def scores(
+        self, counts: np.ndarray, mean: np.ndarray, variance: np.ndarray, design: np.ndarray
+    ) -> Scores:
+        """Score test of each family and element against a fit.
+
+        What the fitted columns could take over does not count.
+
+        Parameters
+        ----------
+        counts, mean : ndarray of shape (channels,)
+        variance : ndarray of shape (channels,)
+            Variance of the residual, misfit included.
+        design : ndarray of shape (channels, p)
+            Fitted columns.
+
+        Returns
+        -------
+        Scores
+        """
+        share = np.zeros((len(self.families), len(self.elements)))
+        share[np.arange(len(self.families)), self.owner] = self.emission
+        root = 1 / np.sqrt(variance)
+        fitted, _ = np.linalg.qr(design * root[:, None])
+        columns = self.profiles * root[:, None]
+        left = columns - fitted @ (fitted.T @ columns)
+        pull = left.T @ ((counts - mean) * root)
+        gram = left.T @ left
+        own = np.maximum(np.diag(gram), 1e-3 * (columns**2).sum(axis=0) + 1e-30)
+        of_element = np.maximum(np.einsum("fe,fg,ge->e", share, gram, share), 1e-30)
+        return Scores(
+            pull / own,
+            1 / np.sqrt(own),
+            share.T @ pull / of_element,
+            1 / np.sqrt(of_element),
+        )
+
+    def consistent(self, element: str, scores: Scores) -> bool:
+        """Whether the families of an element that should show do show.
+
+        Each family must reach a share of what the element's families together ask for, within three
+        standard deviations.
+        """
+        amount = scores.element[self.elements.index(element)]
+        own = self.of(element)
+        return families_agree(
+            [self.families[i] for i in own],
+            amount * self.emission[own],
+            scores.family[own],
+            scores.family_sigma[own],
+        )
+
+    def best(self, scores: Scores, passed_over: set[str], significance: float) -> str | None:
+        """Return the consistent element that stands out most, or None.
+
+        Parameters
+        ----------
+        scores : Scores
+        passed_over : set of str
+            Elements that are not asked for.
+        significance : float
+            Standard deviations that it must reach.
+        """
+        z = scores.significance
+        for place in np.argsort(-z):
+            if z[place] < significance:
+                return None
+            element = self.elements[place]
+            if element not in passed_over and self.consistent(element, scores):
+                return element
+        return None
+
+
+def families_agree(
+    families: Sequence[LineFamily], expected: np.ndarray, found: np.ndarray, sigma: np.ndarray
+) -> bool:
+    """Whether no family falls short of what is expected of it.
+
+    Parameters
+    ----------
+    families : sequence of LineFamily
+        Families of one element.
+    expected, found, sigma : ndarray of shape (families,)
+        Photons that a thin film would give, that were found, and their standard deviation.
+    """
+    for family, want, have, error in zip(families, expected, found, sigma, strict=True):
+        share = _CONSISTENT_SOFT if family.alpha_energy < _SOFT else _CONSISTENT[family.shell[0]]
+        if have + 3 * error < share * want:
+            return False
+    return True
+
+
+def residual_variance(
+    mean: np.ndarray, lines: np.ndarray, axis: EnergyAxis, extra: np.ndarray | float = 0.0
+) -> np.ndarray:
+    """Variance of counts around a model whose peaks are not quite right; (channels,).
+
+    Parameters
+    ----------
+    mean : ndarray of shape (channels,)
+        Expected counts.
+    lines : ndarray of shape (channels,)
+        The lines' part of them.
+    axis : EnergyAxis
+    extra : ndarray or float
+        Further variance, as of a subtracted matrix.
+    """
+    reach = 2 * round(_MISFIT_REACH / axis.to_kev().scale) + 1
+    peaks = maximum_filter1d(np.maximum(lines, 0.0), max(reach, 1))
+    return np.maximum(mean, 1e-6 * mean.max() + 1e-12) + (_MISFIT * peaks) ** 2 + extra
+
+
+def pile_up(counts: np.ndarray, axis: EnergyAxis) -> np.ndarray:
+    """Shape of the sum peaks: two pulses that are taken for one; sums to one, (channels,).
+
+    The spectrum folded with itself, as far as the axis knows it.
+    """
+    kev = axis.to_kev()
+    folded = np.convolve(counts, counts)
+    energies = 2 * kev.offset + kev.scale * np.arange(folded.size)
+    shape = np.interp(kev.centers, energies, folded, left=0.0, right=0.0)
+    total = shape.sum()
+    return shape / total if total > 0 else shape
