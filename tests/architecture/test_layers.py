@@ -28,7 +28,6 @@ HOMES = {
     "matplotlib": {"figures"},
     "dask": {"io", "cluster"},
     "typer": {"cli"},
-    "click": {"cli"},
     "rich": {"cli"},
     "jinja2": {"report"},
 }

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
-import click
 import typer
 from rich.console import Console
 
@@ -40,19 +39,17 @@ def run_commands(arguments: list[str]) -> int:
     except SiftemError as error:
         _errors.print(f"siftem: {error}", markup=False)
         return 1
-    except click.exceptions.Abort:
+    except (typer.Abort, KeyboardInterrupt):
         _errors.print("siftem: interrupted, nothing was written")
         return 130
-    except KeyboardInterrupt:
-        _errors.print("siftem: interrupted, nothing was written")
-        return 130
-    except click.ClickException as error:
-        _errors.print(f"siftem: {error.format_message()} (see siftem --help)", markup=False)
-        return 2
     except MemoryError:
         _errors.print("siftem: out of memory: crop the map or its energy range")
         return 1
     except Exception as error:
+        # Wrong use: typer's own copy of click is private, so its errors are told by their shape.
+        if hasattr(error, "format_message"):
+            _errors.print(f"siftem: {error.format_message()} (see siftem --help)", markup=False)
+            return 2
         _errors.print("".join(traceback.format_exception(error)), markup=False)
         _errors.print(
             f"siftem: unexpected {type(error).__name__}: {error} "

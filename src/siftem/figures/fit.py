@@ -76,9 +76,7 @@ def fit_figure(
         ax = page.axes(left, top, frame_width, main)
         ax.set_xlim(*limits)
         window = spectrum.axis.to_kev().window(low, high)
-        floor, ceiling = log_limits(
-            spectrum.values[window], np.sqrt(spectrum.variance[window])
-        )
+        floor, ceiling = log_limits(spectrum.values[window], np.sqrt(spectrum.variance[window]))
         log_axis(ax, floor, ceiling)
         modelled = fit.mean - spectrum.background
         for curve in (
@@ -95,14 +93,19 @@ def fit_figure(
             residuals.axhline(level, color=NEUTRAL_COLOUR, lw=0.4, ls=(0, (3, 3)))
         edges = spectrum.axis.to_kev().edges * scale.per_kev
         clipped = np.clip(fit.residual, -_RESIDUAL_LIMIT, _RESIDUAL_LIMIT)
-        residuals.stairs(clipped, edges, baseline=None, color=colour, lw=0.5)
+        residuals.plot(edges[:-1], clipped, drawstyle="steps-post", color=colour, lw=0.5)
         residuals.yaxis.set_major_locator(FixedLocator([-3, 0, 3]))
         residuals.set_xlabel(scale.label)
         page.text(
             MARGIN + 0.3, top + main / 2, scale.channel_label, rotation=90, ha="left", va="center"
         )
         page.text(
-            MARGIN + 0.3, top + main + below / 2, "residual (σ)", rotation=90, ha="left", va="center"
+            MARGIN + 0.3,
+            top + main + below / 2,
+            "residual (σ)",
+            rotation=90,
+            ha="left",
+            va="center",
         )
         if labels:
             strip = page.axes(left, MARGIN + TITLE_HEIGHT, frame_width, band)
@@ -119,9 +122,7 @@ def fit_figure(
     return page.figure
 
 
-def _header(
-    page: Page, fit: LineFit, name: str, left: float, width: float, colour: str
-) -> None:
+def _header(page: Page, fit: LineFit, name: str, left: float, width: float, colour: str) -> None:
     """Write name, legend and quality on one line above the labels."""
     entries = (
         Entry("counts", colour),

@@ -52,7 +52,7 @@ def seen_lines(
     *,
     min_significance: float = 3.0,
     min_contrast: float = 0.15,
-    min_weight: float = 0.08,
+    min_weight: float = 0.1,
 ) -> tuple[LineLabel, ...]:
     """Return the lines that stand out in at least one fitted spectrum.
 
@@ -104,7 +104,7 @@ def _seen_in(
             if not (axis.contains(energy - half) and axis.contains(energy + half)):
                 continue
             # Lines of one element that the detector merges carry the strongest one's label.
-            if any(abs(energy - other) < 1.2 * half for other in taken):
+            if any(abs(energy - other) < 2 * half for other in taken):
                 continue
             near = axis.window(energy - half, energy + half)
             columns = [
@@ -151,26 +151,46 @@ def place_labels(
     list of (index, centre)
         The labels that are kept, from low to high.
     """
-    kept = sorted(range(len(positions)), key=lambda i: positions[i])
+    x, w, rank = (np.asarray(v, float) for v in (positions, widths, prominences))
+    kept = [int(i) for i in np.argsort(x, kind="stable")]
+    dropped: list[int] = []
     while kept:
-        x = np.array([positions[i] for i in kept], float)
-        w = np.array([widths[i] for i in kept], float)
-        rank = np.array([prominences[i] for i in kept], float)
-        spare = (high - low) - w.sum()
-        if spare < 0:
-            del kept[int(rank.argmin())]
-            continue
-        # Left edges less the widths before them need only rise.
-        before = np.concatenate([[0.0], np.cumsum(w)[:-1]])
-        edges = np.clip(isotonic_regression(x - w / 2 - before).x, low, low + spare)
-        placed = edges + before + w / 2
-        moves = np.abs(placed - x)
-        worst = int(moves.argmax())
-        if moves[worst] <= farthest:
-            return [(i, float(p)) for i, p in zip(kept, placed, strict=True)]
-        crowd = np.flatnonzero(np.abs(edges - edges[worst]) < 1e-9)
-        del kept[int(crowd[rank[crowd].argmin()])]
-    return []
+        placed = _spread(x[kept], w[kept], low, high)
+        if placed is None:
+            victim = int(rank[kept].argmin())
+        else:
+            moves = np.abs(placed - x[kept])
+            worst = int(moves.argmax())
+            if moves[worst] <= farthest:
+                break
+            # A crowd is a run of labels that touch.
+            gaps = np.diff(placed) - 0.5 * (w[kept][1:] + w[kept][:-1])
+            crowd = np.concatenate([[0], np.cumsum(gaps > 1e-9)])
+            members = np.flatnonzero(crowd == crowd[worst])
+            victim = int(members[rank[kept][members].argmin()])
+        dropped.append(kept.pop(victim))
+    # What gave way to a crowd that shrank afterwards may find room after all.
+    for candidate in sorted(dropped, key=lambda i: -rank[i]):
+        trial = sorted([*kept, candidate], key=lambda i: (x[i], i))
+        placed = _spread(x[trial], w[trial], low, high)
+        if placed is not None and np.abs(placed - x[trial]).max() <= farthest:
+            kept = trial
+    placed = _spread(x[kept], w[kept], low, high)
+    assert placed is not None
+    return [(i, float(p)) for i, p in zip(kept, placed, strict=True)]
+
+
+def _spread(x: np.ndarray, w: np.ndarray, low: float, high: float) -> np.ndarray | None:
+    """Centres closest to ``x`` without overlap, None if there is no room; x must rise."""
+    if x.size == 0:
+        return x
+    spare = (high - low) - float(w.sum())
+    if spare < 0:
+        return None
+    # Left edges less the widths before them need only rise.
+    before = np.concatenate([[0.0], np.cumsum(w)[:-1]])
+    edges = np.clip(isotonic_regression(x - w / 2 - before).x, low, low + spare)
+    return np.asarray(edges + before + w / 2)
 
 
 def draw_line_labels(

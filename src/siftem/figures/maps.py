@@ -11,8 +11,8 @@ from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 
-from siftem.figures.page import Page
-from siftem.figures.style import MARK_COLOUR, MM_PER_INCH, SMALL_FONT_SIZE, text_width
+from siftem.figures.page import Page, frame_size
+from siftem.figures.style import MARK_COLOUR, SMALL_FONT_SIZE, text_width
 from siftem.segment.regions import Region
 
 #: Perceptually uniform, dark where there is nothing.
@@ -138,9 +138,7 @@ def image_limits(image: np.ndarray, *, from_zero: bool = True) -> tuple[float, f
     return (low, high) if high > low else (low, low + 1.0)
 
 
-def add_scale_bar(
-    ax: Axes, shape: tuple[int, ...], pixel_size: tuple[float, float] | None
-) -> None:
+def add_scale_bar(ax: Axes, shape: tuple[int, ...], pixel_size: tuple[float, float] | None) -> None:
     """Draw a scale bar into the lower left of an image, readable on bright and dark."""
     ny, nx = shape[0], shape[1]
     bar = scale_bar(nx, pixel_size)
@@ -173,13 +171,6 @@ def add_scale_bar(
     label.set_clip_on(False)
 
 
-def frame_size(ax: Axes) -> tuple[float, float]:
-    """Width and height of the frame of axes, mm."""
-    box = ax.get_position()
-    inches = ax.figure.get_size_inches() * MM_PER_INCH
-    return float(box.width * inches[0]), float(box.height * inches[1])
-
-
 def add_colour_bar(
     page: Page, image: AxesImage, *, left: float, top: float, width: float, label: str
 ) -> None:
@@ -198,7 +189,7 @@ def add_colour_bar(
     room = text_width(label, size=SMALL_FONT_SIZE) + 1.0
     length = max(width - room - 1.0, 0.35 * width)
     ax = page.axes(left, top + 0.9, length, 1.5)
-    extend = "max" if float(np.nanmax(image.get_array())) > high else "neither"
+    extend = "max" if float(np.nanmax(np.asarray(image.get_array()))) > high else "neither"
     bar = page.figure.colorbar(image, cax=ax, orientation="horizontal", extend=extend)
     bar.outline.set_linewidth(0.4)
     ticks = bar_ticks(low, high)
@@ -238,8 +229,8 @@ def draw_rectangles(ax: Axes, rectangles: Sequence[Region]) -> None:
             continue
         outline = Rectangle(
             (xs.min() - 0.5, ys.min() - 0.5),
-            np.ptp(xs) + 1,
-            np.ptp(ys) + 1,
+            float(np.ptp(xs) + 1),
+            float(np.ptp(ys) + 1),
             fill=False,
             edgecolor=MARK_COLOUR,
             linewidth=1.0 if i == 0 else 0.7,

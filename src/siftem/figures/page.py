@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from siftem.figures.style import FONT_SIZE, PAGE_WIDTH, fitted_text, new_figure, text_width
+from siftem.figures.style import (
+    FONT_SIZE,
+    MM_PER_INCH,
+    PAGE_WIDTH,
+    fitted_text,
+    new_figure,
+    text_width,
+)
 
 #: Space above each panel for its letter and title, mm.
 TITLE_HEIGHT = 4.6
@@ -48,7 +56,7 @@ class Page:
         )
         return self.figure.add_axes(box)
 
-    def text(self, left: float, top: float, text: str, **style: object) -> Text:
+    def text(self, left: float, top: float, text: str, **style: Any) -> Text:
         """Write plain text (never read as formulas) with its baseline at ``top``."""
         return self.figure.text(
             left / self.width, 1 - top / self.height, text, parse_math=False, **style
@@ -56,10 +64,15 @@ class Page:
 
     def title(
         self, left: float, top: float, text: str, *, width: float, colour: str = "black"
-    ) -> None:
+    ) -> float:
         """Write the next panel letter and a title above a panel whose top left is given.
 
         A title wider than ``width`` mm is cut with an ellipsis.
+
+        Returns
+        -------
+        float
+            mm from the left of the page to the end of the title.
         """
         letter = f"({panel_letter(self._letters)})"
         self._letters += 1
@@ -70,6 +83,16 @@ class Page:
         shown = fitted_text(text, width - start, size=FONT_SIZE, bold=named)
         weight = "bold" if named else "normal"
         self.text(left + start, baseline, shown, color=colour, weight=weight)
+        return left + start + text_width(shown, bold=named)
+
+
+def frame_size(ax: Axes) -> tuple[float, float]:
+    """Width and height of the frame of axes, mm."""
+    box = ax.get_position()
+    page = ax.figure
+    assert isinstance(page, Figure)
+    width, height = page.get_size_inches() * MM_PER_INCH
+    return float(box.width * width), float(box.height * height)
 
 
 def panel_letter(index: int) -> str:
@@ -109,6 +132,11 @@ class ImageGrid:
     def height(self) -> float:
         """Height of all rows, mm."""
         return self.rows * self.cell_height
+
+    @property
+    def title_width(self) -> float:
+        """Room for a title, mm."""
+        return self.cell_width - 1.5
 
     def place(self, index: int, top: float) -> tuple[float, float]:
         """Return left and top of an image's frame, for a grid that starts at ``top``."""

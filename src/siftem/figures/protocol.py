@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from siftem.decompose.factors import Factors
+from siftem.figures.legend import Entry, draw_legend
 from siftem.figures.line_labels import LineLabel
 from siftem.figures.maps import (
     COLOUR_BAR_ROOM,
@@ -21,10 +22,11 @@ from siftem.figures.page import GAP, MARGIN, ROW_GAP, TITLE_HEIGHT, ImageGrid, P
 from siftem.figures.regions import draw_mask
 from siftem.figures.spectra import Curve, Strip, draw_stack, energy_scale, stack_height
 from siftem.figures.style import (
-    NEUTRAL_COLOUR,
+    BEHIND_COLOUR,
     PAGE_WIDTH,
     drawing_style,
     phase_colours,
+    text_width,
 )
 from siftem.figures.trace_lines import TraceLine, draw_trace_lines
 from siftem.fit.line_fit import LineFit
@@ -93,7 +95,7 @@ def figure1(
         _survey(page, grid, top, si, rectangles)
         for i, name in enumerate(factors.names):
             left, image_top = grid.place(i + 1, top)
-            page.title(left, image_top, name, width=grid.image_width, colour=colours[name])
+            page.title(left, image_top, name, width=grid.title_width, colour=colours[name])
             ax = page.axes(left, image_top, grid.image_width, grid.image_height)
             drawn = draw_image(ax, factors.maps[i], pixel_size=si.pixel_size)
             add_colour_bar(
@@ -189,7 +191,7 @@ def figure2(
                 title = name if kind == "mask" else f"{name} + {regions.matrix}"
                 title = f"{title}, {100 * region.fraction:.1f}%"
                 left, image_top = grid.place(i, top)
-                page.title(left, image_top, title, width=grid.image_width, colour=colours[name])
+                page.title(left, image_top, title, width=grid.title_width, colour=colours[name])
                 ax = page.axes(left, image_top, grid.image_width, grid.image_height)
                 draw_mask(
                     ax,
@@ -199,12 +201,7 @@ def figure2(
                     pixel_size=si.pixel_size,
                 )
             top += grid.height
-        page.title(
-            MARGIN,
-            spectra_top + TITLE_HEIGHT,
-            "Pure spectra, ± 1σ" if subtracted else "Mixtures, nothing subtracted",
-            width=PAGE_WIDTH / 2,
-        )
+        _pure_title(page, spectra_top + TITLE_HEIGHT, regions.matrix, bool(grains), subtracted)
         draw_stack(
             page,
             matrix.axis,
@@ -240,7 +237,7 @@ def _pure_strips(
         total, reference = spectrum.values.sum(), matrix.values.sum()
         scaled = matrix.values * (max(total, 0.0) / reference if reference > 0 else 0.0)
         own = Curve(spectrum.values, colours[grain], grain, spectrum.standard_deviation)
-        behind = Curve(scaled, NEUTRAL_COLOUR, f"{name}, scaled to the same counts", bold=False)
+        behind = Curve(scaled, BEHIND_COLOUR, bold=False)
         strips.append(Strip((own, behind)))
     if not strips:
         own = Curve(matrix.values, colours[name], name, matrix.standard_deviation)
@@ -248,12 +245,21 @@ def _pure_strips(
     return strips
 
 
+def _pure_title(page: Page, top: float, matrix: str, grains: bool, subtracted: bool) -> None:
+    title = "Pure spectra of the grains" if subtracted else "Mixtures, nothing subtracted"
+    end = page.title(MARGIN, top, title if grains else "Spectrum", width=PAGE_WIDTH / 2)
+    entries = [Entry("value ± 1σ", "black", "band")]
+    if grains:
+        entries.append(Entry(f"{matrix}, scaled to the same counts", BEHIND_COLOUR))
+    draw_legend(page, entries, left=end + 6.0, top=top - 1.5, width=page.width - MARGIN - end - 6.0)
+
+
 def _survey(
     page: Page, grid: ImageGrid, top: float, si: SpectrumImage, rectangles: Sequence[Region]
 ) -> None:
     left, image_top = grid.place(0, top)
     own = si.survey is not None
-    page.title(left, image_top, si.survey_name if own else "all counts", width=grid.image_width)
+    page.title(left, image_top, si.survey_name if own else "all counts", width=grid.title_width)
     ax = page.axes(left, image_top, grid.image_width, grid.image_height)
     image = si.total_map() if si.survey is None else np.asarray(si.survey, float)
     drawn = draw_image(
@@ -280,12 +286,14 @@ def _pure_region(page: Page, top: float, si: SpectrumImage, regions: Regions, co
     grid = image_grid(1, si.shape, si.pixel_size, columns=3, max_height=_BOTTOM_HEIGHT - 2)
     pure = regions.pure
     title = f"pure {regions.matrix}, {100 * pure.fraction:.1f}%"
-    page.title(MARGIN, top + TITLE_HEIGHT, title, width=grid.image_width, colour=colour)
+    # A tall map is narrow, but its title needs room.
+    room = max(grid.image_width, min(text_width(title, bold=True) + 8.0, 45.0))
+    page.title(MARGIN, top + TITLE_HEIGHT, title, width=room, colour=colour)
     height = min(grid.image_height, _BOTTOM_HEIGHT - 2)
     ax = page.axes(MARGIN, top + TITLE_HEIGHT, grid.image_width, height)
     background = si.survey if si.survey is not None else si.total_map()
     draw_mask(ax, pure.mask, colour, background=background, pixel_size=si.pixel_size)
-    return MARGIN + grid.image_width + GAP
+    return MARGIN + room + GAP
 
 
 def _gain(

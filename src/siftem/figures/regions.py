@@ -168,9 +168,7 @@ def regions_figure(
             )
             page.figure.add_artist(swatch)
             share = f"{100 * pixels / total:.1f}%"
-            page.text(
-                width - MARGIN, top, share, size=SMALL_FONT_SIZE, ha="right", va="baseline"
-            )
+            page.text(width - MARGIN, top, share, size=SMALL_FONT_SIZE, ha="right", va="baseline")
             room = width - MARGIN - left - 13.0
             page.text(left + 3.8, top, fitted_text(name, room), va="baseline")
     return page.figure

@@ -13,8 +13,8 @@ from scipy.ndimage import uniform_filter1d
 
 from siftem.energy_axis import EnergyAxis
 from siftem.figures.line_labels import LineLabel, band_height, draw_line_labels
-from siftem.figures.page import MARGIN, Page
-from siftem.figures.style import NEUTRAL_COLOUR, PAGE_WIDTH, SMALL_FONT_SIZE, fitted_text
+from siftem.figures.page import MARGIN, Page, frame_size
+from siftem.figures.style import PAGE_WIDTH, fitted_text, text_height, text_width
 
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 #: mm left of a frame for numbers and the label of the axis, and below for the energies.
@@ -113,25 +113,30 @@ def draw_spectrum(
     values = np.asarray(curve.values, float)
     low = -np.inf if floor is None else floor
     if curve.sigma is not None:
-        ax.stairs(
-            np.maximum(values + curve.sigma, low),
+        ax.fill_between(
             edges,
-            baseline=np.maximum(values - curve.sigma, low),
-            fill=True,
+            _closed(np.maximum(values - curve.sigma, low)),
+            _closed(np.maximum(values + curve.sigma, low)),
+            step="post",
             color=curve.colour,
             alpha=0.35,
             linewidth=0,
             zorder=1.5,
         )
-    ax.stairs(
-        np.maximum(values, low),
+    ax.plot(
         edges,
-        baseline=None,
+        _closed(np.maximum(values, low)),
+        drawstyle="steps-post",
         color=curve.colour,
         linewidth=0.6,
         zorder=2.5 if curve.bold else 1.2,
         linestyle=(0, (4, 2)) if curve.dashed else "-",
     )
+
+
+def _closed(values: np.ndarray) -> np.ndarray:
+    """Repeat the last value, so that the last channel has its width, too."""
+    return np.append(values, values[-1:])
 
 
 def log_limits(
@@ -151,7 +156,7 @@ def log_limits(
     Returns
     -------
     low, high : float
-        Positive; at least two and at most six decades.
+        Positive; 16 times to two million times apart.
     """
     top = float(np.max(values, initial=0.0))
     if top <= 0:
@@ -161,7 +166,7 @@ def log_limits(
     low = 0.4 * float(np.quantile(positive, 0.05)) if positive.size else 1e-3 * top
     if sigma is not None:
         low = max(low, 0.5 * float(np.median(sigma)))
-    low = min(max(low, 1e-6 * top), 1e-2 * top)
+    low = min(max(low, 1e-6 * top), 0.06 * top)
     return low, 1.8 * top
 
 
@@ -171,12 +176,18 @@ def log_axis(ax: Axes, low: float, high: float) -> None:
     ax.set_ylim(low, high)
     span = math.log10(high / low)
     # Numbers near the ends would run into those of the panels above and below.
-    first = math.ceil(math.log10(low) + 0.07 * span)
-    last = math.floor(math.log10(high) - 0.07 * span)
-    step = max(1, math.ceil((last - first + 1) / 3))
-    decades = range(last, first - 1, -step)
-    ax.yaxis.set_major_locator(FixedLocator([10.0**d for d in decades]))
-    ax.yaxis.set_major_formatter(FuncFormatter(lambda v, _: power_of_ten(v)))
+    bottom, top = math.log10(low) + 0.07 * span, math.log10(high) - 0.07 * span
+    decades = range(math.floor(top), math.ceil(bottom) - 1, -1)
+    ticks = [10.0**d for d in decades[:: max(1, math.ceil(len(decades) / 3))]]
+    if len(ticks) < 2:
+        ticks = [
+            step * 10.0**d
+            for d in range(math.floor(bottom), math.ceil(top) + 1)
+            for step in (1, 2, 5)
+            if bottom <= math.log10(step) + d <= top
+        ]
+    ax.yaxis.set_major_locator(FixedLocator(ticks))
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda v, _: short_number(v)))
     if span < 4.5:
         ax.yaxis.set_minor_locator(LogLocator(subs=range(2, 10), numticks=99))
     else:
@@ -184,12 +195,14 @@ def log_axis(ax: Axes, low: float, high: float) -> None:
     ax.yaxis.set_minor_formatter(NullFormatter())
 
 
-def power_of_ten(value: float) -> str:
-    """Return 0.01, 1, 10 or 10³ for a power of ten."""
-    exponent = round(math.log10(value))
+def short_number(value: float) -> str:
+    """Return 0.01, 1, 20 or 5×10³ for 1, 2, 5 times a power of ten."""
+    exponent = math.floor(math.log10(value) + 1e-9)
+    factor = round(value / 10.0**exponent)
     if -2 <= exponent <= 2:
-        return f"{10.0**exponent:g}"
-    return "10" + str(exponent).translate(_SUPERSCRIPTS)
+        return f"{factor * 10.0**exponent:g}"
+    power = "10" + str(exponent).translate(_SUPERSCRIPTS)
+    return power if factor == 1 else f"{factor}×{power}"
 
 
 def shown_range(
@@ -268,9 +281,7 @@ def draw_stack(
     band_room = band_height(labels)
     panels: list[Axes] = []
     for i, strip in enumerate(strips):
-        ax = page.axes(
-            frame_left, top + band_room + i * strip_height, frame_width, strip_height
-        )
+        ax = page.axes(frame_left, top + band_room + i * strip_height, frame_width, strip_height)
         ax.set_xlim(low * scale.per_kev, high * scale.per_kev)
         window = axis.to_kev().window(low, high)
         first = strip.curves[0]
@@ -281,7 +292,7 @@ def draw_stack(
         log_axis(ax, floor, ceiling)
         for curve in reversed(strip.curves):
             draw_spectrum(ax, axis, curve, scale=scale, floor=floor)
-        write_names(ax, strip.curves, width=0.4 * frame_width)
+        write_name(ax, axis, strip.curves, scale=scale)
         last = i == len(strips) - 1
         ax.tick_params(labelbottom=last)
         if last:
@@ -311,26 +322,39 @@ def draw_stack(
     return panels
 
 
-def write_names(ax: Axes, curves: Sequence[Curve], *, width: float) -> None:
-    """Write the names of curves in their colours into the upper right corner."""
-    line = 0.0
-    for curve in curves:
-        if not curve.name:
-            continue
-        size = SMALL_FONT_SIZE + (1.0 if curve.bold else 0.0)
-        ax.annotate(
-            fitted_text(curve.name, width, size=size, bold=curve.bold),
-            xy=(1, 1),
-            xycoords="axes fraction",
-            xytext=(-4, -3.5 - line),
-            textcoords="offset points",
-            ha="right",
-            va="top",
-            size=size,
-            weight="bold" if curve.bold else "normal",
-            color=curve.colour if curve.bold else NEUTRAL_COLOUR,
-            parse_math=False,
-            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.6},
-            gid="curve name",
-        )
-        line += 1.35 * size
+def write_name(ax: Axes, axis: EnergyAxis, curves: Sequence[Curve], *, scale: EnergyScale) -> None:
+    """Write the first curve's name at the top, as far right as no curve runs through it."""
+    name = fitted_text(curves[0].name, 0.5 * frame_size(ax)[0], bold=True)
+    if not name:
+        return
+    width, height = frame_size(ax)
+    low, high = ax.get_xlim()
+    floor, ceiling = ax.get_ylim()
+    energies = axis.to_kev().centers * scale.per_kev
+    top = np.max([np.asarray(curve.values, float) for curve in curves], axis=0)
+    level = np.log(np.maximum(top, floor) / floor) / np.log(ceiling / floor) * height
+    wide = text_width(name, bold=True) + 3.0
+    tall = text_height() + 1.2
+    rights = np.arange(width, wide, -2.0)
+    peaks = []
+    for right in rights:
+        left_energy = low + (right - wide) / width * (high - low)
+        right_energy = low + right / width * (high - low)
+        under = (energies >= left_energy) & (energies <= right_energy)
+        peaks.append(float(level[under].max(initial=0.0)))
+    free = [r for r, p in zip(rights, peaks, strict=True) if p < height - tall]
+    right = free[0] if free else rights[int(np.argmin(peaks))]
+    ax.text(
+        (right - 1.5) / width,
+        1 - 1.0 / height,
+        name,
+        transform=ax.transAxes,
+        ha="right",
+        va="top",
+        weight="bold",
+        color=curves[0].colour,
+        parse_math=False,
+        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.5},
+        zorder=2.0,
+        gid="curve name",
+    )

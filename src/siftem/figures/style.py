@@ -41,6 +41,7 @@ _PALETTE = (
 OVERLAP_COLOUR = "#222222"
 #: What stands beside a phase: rectangles, continuum, guides.
 NEUTRAL_COLOUR = "#555555"
+BEHIND_COLOUR = "#858585"
 GUIDE_COLOUR = "#BBBBBB"
 MARK_COLOUR = "#F0E442"
 
@@ -151,10 +152,8 @@ def text_width(text: str, *, size: float = FONT_SIZE, bold: bool = False) -> flo
         Points.
     bold : bool
     """
-    font = FontProperties(
-        family=["DejaVu Sans"], size=size, weight="bold" if bold else "normal"
-    )
-    renderer = new_figure(1, 1).canvas.get_renderer()
+    font = FontProperties(family=["DejaVu Sans"], size=size, weight="bold" if bold else "normal")
+    renderer = FigureCanvasAgg(Figure(dpi=DPI)).get_renderer()
     width, _, _ = renderer.get_text_width_height_descent(text, font, ismath=False)
     return float(width * MM_PER_INCH / DPI)
 

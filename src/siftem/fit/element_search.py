@@ -19,8 +19,9 @@ from siftem.fit.line_search import (
     pile_up,
     residual_variance,
 )
-from siftem.fit.poisson import fit_poisson
+from siftem.fit.poisson import PoissonFit, fit_poisson
 from siftem.fit.spectrum_model import Calibration, SpectrumModel
+from siftem.fit.threads import one_blas_thread
 from siftem.spectrum import Spectrum
 from siftem.xray.detector import Detector
 from siftem.xray.elements import atomic_number
@@ -30,6 +31,17 @@ from siftem.xray.lines import family_emission
 _MOST = 30
 #: Numbers of elements after which the energy scale is fitted anew.
 _CALIBRATE_AT = (2, 5, 10, 18)
+#: Elements that stand out most are compared by a fit.
+_TRIED = 4
+#: What is rare must explain this much more than what is common to be preferred.
+_RARE_HANDICAP = 1.3
+# fmt: off
+_COMMON = frozenset([
+    "B", "C", "N", "O", "F", "Na", "Mg", "Al", "Si", "P", "S", "Cl", "K", "Ca", "Ti", "V", "Cr",
+    "Mn", "Fe", "Co", "Ni", "Cu", "Zn", "Ga", "As", "Sr", "Zr", "Nb", "Mo", "Ag", "Cd", "Sn",
+    "Ba", "Ta", "W", "Pt", "Au", "Pb",
+])
+# fmt: on
 
 
 @dataclass(frozen=True)
@@ -40,7 +52,7 @@ class FoundElement:
     ----------
     element : str
     line : str
-        Its strongest family in the spectrum, such as "Fe K".
+        Its clearest family in the spectrum, such as "Fe K".
     energy : float
         Energy of that family's alpha line, keV.
     counts : float
@@ -111,16 +123,21 @@ def find_elements(
     counts = cut.counts
     if not counts.sum() > 0:
         raise InputError(f"spectrum {spectrum.name!r} holds no counts: no element to find")
-    search = _Search(cut, candidates, energy, detector)
-    chosen: list[str] = []
-    while len(chosen) < _MOST:
-        best = search.next_element(chosen, significance)
-        if best is None:
-            break
-        chosen.append(best)
-        if len(chosen) in _CALIBRATE_AT:
+    with one_blas_thread():
+        search = _Search(cut, candidates, energy, detector)
+        chosen: list[str] = []
+        for _ in range(_MOST):
+            best = search.next_element(chosen, significance)
+            if best is None:
+                break
+            chosen.append(best)
+            if len(chosen) in _CALIBRATE_AT:
+                search.calibrate(chosen)
+                chosen = search.reconsidered(chosen, significance)
+        for _ in range(2):
             search.calibrate(chosen)
-    return search.confirmed(chosen, significance)
+            chosen = search.reconsidered(chosen, significance)
+        return search.confirmed(chosen, significance)
 
 
 def unexplained_lines(
@@ -161,10 +178,11 @@ def unexplained_lines(
     found: list[FoundElement] = []
     while len(found) < _MOST:
         scores = library.scores(counts, fit.mean, variance, design)
-        best = library.best(scores, {f.element for f in found}, significance)
-        if best is None:
+        standing_out = library.best(scores, {f.element for f in found}, significance)
+        if not standing_out:
             break
-        lead = library.leading(best)
+        best = standing_out[0]
+        lead = library.clearest(best, scores)
         place = library.elements.index(best)
         seen = scores.family[lead] * library.profiles[:, lead].sum()
         family = library.families[lead]
@@ -201,15 +219,13 @@ class _Search:
 
     def calibrate(self, chosen: Sequence[str]) -> None:
         """Fit energy scale and resolution with the elements so far."""
+        if not chosen:
+            return
         self._set(self._fit(chosen).calibration)
 
     def next_element(self, chosen: list[str], significance: float) -> str | None:
-        """Return the element that stands out most beside those already chosen."""
-        own = [i for e in chosen for i in self.library.of(e)]
-        design = np.hstack([self.smooth, self.library.profiles[:, own]])
-        fit = fit_poisson(
-            design, self.spectrum.counts, offset=self.spectrum.background, max_iter=25, tol=1e-6
-        )
+        """Return the element that explains most beside those already chosen, or None."""
+        fit, design = self._quick_fit(chosen)
         continuum = self.smooth @ fit.amplitudes[: self.smooth.shape[1]]
         # What is not yet explained counts by the data: the lines of any element there would
         # else seem better the less the model knows.
@@ -217,12 +233,53 @@ class _Search:
         peaks = smoothed - continuum - self.spectrum.background
         variance = residual_variance(smoothed, peaks, self.spectrum.axis, self.extra)
         scores = self.library.scores(self.spectrum.counts, fit.mean, variance, design)
-        return self.library.best(scores, set(chosen), significance)
+        few = self.library.best(scores, set(chosen), significance, most=_TRIED)
+        if len(few) < 2:
+            return few[0] if few else None
+
+        def explained(element: str) -> float:
+            gain = fit.deviance - self._quick_fit([*chosen, element])[0].deviance
+            return gain if element in _COMMON else gain / _RARE_HANDICAP
+
+        return max(few, key=explained)
+
+    def reconsidered(self, chosen: list[str], significance: float) -> list[str]:
+        """Drop what the others explain, then let each element be replaced by a better one."""
+        chosen = self._pruned(chosen, significance)
+        for element in list(chosen):
+            rest = [e for e in chosen if e != element]
+            better = self.next_element(rest, significance)
+            if better is not None and better != element:
+                chosen[chosen.index(element)] = better
+        return chosen
+
+    def _pruned(self, chosen: list[str], significance: float) -> list[str]:
+        chosen = list(chosen)
+        while chosen:
+            fit, design = self._quick_fit(chosen)
+            n = self.smooth.shape[1]
+            lines = design[:, n:] @ fit.amplitudes[n:]
+            variance = residual_variance(fit.mean, lines, self.spectrum.axis, self.extra)
+            sigma = _linear_sigma(design, variance)
+            z = fit.amplitudes[n:] / sigma[n:]
+            owner = [e for e in chosen for _ in self.library.of(e)]
+            best = {e: max(v for o, v in zip(owner, z, strict=True) if o == e) for e in chosen}
+            weakest = min(chosen, key=best.__getitem__)
+            if best[weakest] >= significance:
+                break
+            chosen.remove(weakest)
+        return chosen
+
+    def _quick_fit(self, chosen: list[str]) -> tuple[PoissonFit, np.ndarray]:
+        own = [i for e in chosen for i in self.library.of(e)]
+        design = np.hstack([self.smooth, self.library.profiles[:, own]])
+        fit = fit_poisson(
+            design, self.spectrum.counts, offset=self.spectrum.background, max_iter=15, tol=1e-5
+        )
+        return fit, design
 
     def confirmed(self, chosen: list[str], significance: float) -> tuple[FoundElement, ...]:
         """Fit the chosen elements together and keep those that are still significant."""
-        if chosen:
-            self.calibrate(chosen)
         while chosen:
             fit = self._fit(chosen, self.calibration)
             lines = fit.mean - fit.continuum - fit.spectrum.background
@@ -247,23 +304,19 @@ class _Search:
         if not own:
             return None
         families = [fit.model.families[i] for i in own]
-        # Errors with the misfit of the peaks, by the same linear fit.
-        weighted = fit.design / variance[:, None]
-        covariance = np.linalg.pinv(weighted.T @ fit.design, hermitian=True)
-        sigma = np.sqrt(np.diag(covariance)[own])
+        sigma = _linear_sigma(fit.design, variance)[own]
         photons = fit.amplitudes[own]
         emission = np.array([family_emission(f, self.energy) for f in families])
-        amount = (emission * photons / sigma**2).sum() / (emission**2 / sigma**2).sum()
-        if not families_agree(families, amount * emission, photons, sigma):
+        if not families_agree(families, emission, photons, sigma):
             return None
         counts = photons * fit.design[:, own].sum(axis=0)
-        strongest = int(np.argmax(counts))
+        clearest = int(np.argmax(photons / sigma))
         return FoundElement(
             element,
-            families[strongest].name,
-            families[strongest].alpha_energy,
-            float(counts[strongest]),
-            float(photons[strongest] / sigma[strongest]),
+            families[clearest].name,
+            families[clearest].alpha_energy,
+            float(counts[clearest]),
+            float(photons[clearest] / sigma[clearest]),
         )
 
     def _fit(self, chosen: Sequence[str], calibration: Calibration | None = None) -> LineFit:
@@ -276,6 +329,14 @@ class _Search:
             energy_range=(None, None),
             templates={"sum peaks": self.sums} if self.sums.any() else None,
         )
+
+
+def _linear_sigma(design: np.ndarray, variance: np.ndarray) -> np.ndarray:
+    """Standard deviations of amplitudes by linear propagation; (p,)."""
+    weighted = design / variance[:, None]
+    scale = np.sqrt(np.maximum((design * weighted).sum(axis=0), 1e-300))
+    gram = (weighted.T @ design) / np.outer(scale, scale)
+    return np.sqrt(np.diag(np.linalg.pinv(gram, hermitian=True))) / scale
 
 
 def _cut(spectrum: Spectrum, energy_range: tuple[float | None, float | None]) -> Spectrum:

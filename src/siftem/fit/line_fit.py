@@ -11,6 +11,7 @@ from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError
 from siftem.fit.poisson import covariance_of, fit_poisson
 from siftem.fit.spectrum_model import Absorption, Calibration, SpectrumModel, quantified_family
+from siftem.fit.threads import one_blas_thread
 from siftem.spectrum import Spectrum
 from siftem.xray.detector import Detector
 from siftem.xray.elements import atomic_number
@@ -190,9 +191,10 @@ def fit_lines(
     shapes = np.stack(list(extra.values()), axis=1) if extra else np.zeros((kev.size, 0))
     free = calibration is None
     start = calibration or Calibration(resolution=detector.resolution)
-    if free:
-        start = _scan(model, cut, shapes, start)
-    return _fit(model, cut, shapes, tuple(extra), start, dropped, free)
+    with one_blas_thread():
+        if free:
+            start = _scan(model, cut, shapes, start)
+        return _fit(model, cut, shapes, tuple(extra), start, dropped, free)
 
 
 def _cropped(spectrum: Spectrum, window: slice) -> Spectrum:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.linalg import cho_factor, cho_solve
 from scipy.ndimage import maximum_filter1d
 
 from siftem.energy_axis import EnergyAxis
@@ -23,10 +24,11 @@ CANDIDATES = tuple(s for z in range(5, 93) if (s := symbol_of(z)) not in _UNLIKE
 # of the window around a peak, this share of its height can't be told from a foreign line.
 _MISFIT = 0.012
 _MISFIT_REACH = 0.13  # keV
-#: A family must be at least this share of what the element's other families ask for.
-_CONSISTENT = {"K": 0.4, "L": 0.35, "M": 0.15}
-#: Softer lines than this (keV) may be absorbed by much more than a thin film says.
-_SOFT, _CONSISTENT_SOFT = 1.5, 0.1
+#: A family must be at least this share of what the softer families of its element ask for.
+_CONSISTENT = {"K": 0.4, "L": 0.35, "M": 0.2}
+#: Both sides are allowed this many standard deviations.
+_REACH = 3.0
+_CLEAR = 5.0
 
 
 @dataclass(frozen=True)
@@ -39,20 +41,14 @@ class Scores:
         Photons of each family, when it alone is added to the fit; of any sign.
     family_sigma : ndarray of shape (families,)
         Their standard deviations, misfit of the peaks included.
-    element : ndarray of shape (elements,)
-        Amount of each element with all its families in the ratios of a thin film.
-    element_sigma : ndarray of shape (elements,)
+    significance : ndarray of shape (elements,)
+        Standard deviations by which each element stands out: all its families together, in
+        the ratios of a thin film, or its clearest one alone, whichever is more.
     """
 
     family: np.ndarray
     family_sigma: np.ndarray
-    element: np.ndarray
-    element_sigma: np.ndarray
-
-    @property
-    def significance(self) -> np.ndarray:
-        """Amount of each element over its standard deviation; (elements,)."""
-        return self.element / self.element_sigma
+    significance: np.ndarray
 
 
 class LineLibrary:
@@ -95,10 +91,10 @@ class LineLibrary:
             return np.zeros(0, int)
         return np.flatnonzero(self.owner == self.elements.index(element))
 
-    def leading(self, element: str) -> int:
-        """Position of the family of an element that gives the most counts."""
+    def clearest(self, element: str, scores: Scores) -> int:
+        """Position of the family of an element that stands out most."""
         own = self.of(element)
-        return int(own[np.argmax((self.emission * self.profiles.sum(axis=0))[own])])
+        return int(own[np.argmax((scores.family / scores.family_sigma)[own])])
 
     def scores(
         self, counts: np.ndarray, mean: np.ndarray, variance: np.ndarray, design: np.ndarray
@@ -122,37 +118,35 @@ class LineLibrary:
         share = np.zeros((len(self.families), len(self.elements)))
         share[np.arange(len(self.families)), self.owner] = self.emission
         root = 1 / np.sqrt(variance)
-        fitted, _ = np.linalg.qr(design * root[:, None])
+        fitted = design * root[:, None]
         columns = self.profiles * root[:, None]
-        left = columns - fitted @ (fitted.T @ columns)
+        fitted = fitted / np.sqrt((fitted**2).sum(axis=0))
+        gram_fitted = fitted.T @ fitted
+        gram_fitted[np.diag_indices_from(gram_fitted)] += 1e-9
+        left = columns - fitted @ cho_solve(cho_factor(gram_fitted), fitted.T @ columns)
         pull = left.T @ ((counts - mean) * root)
         gram = left.T @ left
         own = np.maximum(np.diag(gram), 1e-3 * (columns**2).sum(axis=0) + 1e-30)
         of_element = np.maximum(np.einsum("fe,fg,ge->e", share, gram, share), 1e-30)
-        return Scores(
-            pull / own,
-            1 / np.sqrt(own),
-            share.T @ pull / of_element,
-            1 / np.sqrt(of_element),
-        )
+        together = (share.T @ pull) / np.sqrt(of_element)
+        alone = np.full(len(self.elements), -np.inf)
+        np.maximum.at(alone, self.owner, pull / np.sqrt(own))
+        return Scores(pull / own, 1 / np.sqrt(own), np.maximum(together, alone))
 
     def consistent(self, element: str, scores: Scores) -> bool:
-        """Whether the families of an element that should show do show.
-
-        Each family must reach a share of what the element's families together ask for, within three
-        standard deviations.
-        """
-        amount = scores.element[self.elements.index(element)]
+        """Whether the lines of an element that should show in the residual do show."""
         own = self.of(element)
         return families_agree(
             [self.families[i] for i in own],
-            amount * self.emission[own],
+            self.emission[own],
             scores.family[own],
             scores.family_sigma[own],
         )
 
-    def best(self, scores: Scores, passed_over: set[str], significance: float) -> str | None:
-        """Return the consistent element that stands out most, or None.
+    def best(
+        self, scores: Scores, passed_over: set[str], significance: float, *, most: int = 1
+    ) -> list[str]:
+        """Return the consistent elements that stand out most, best first.
 
         Parameters
         ----------
@@ -160,34 +154,47 @@ class LineLibrary:
         passed_over : set of str
             Elements that are not asked for.
         significance : float
-            Standard deviations that it must reach.
+            Standard deviations that an element must reach.
+        most : int
+            Number of elements at the most.
         """
         z = scores.significance
+        out: list[str] = []
         for place in np.argsort(-z):
-            if z[place] < significance:
-                return None
+            if z[place] < significance or len(out) == most:
+                break
             element = self.elements[place]
             if element not in passed_over and self.consistent(element, scores):
-                return element
-        return None
+                out.append(element)
+        return out
 
 
 def families_agree(
-    families: Sequence[LineFamily], expected: np.ndarray, found: np.ndarray, sigma: np.ndarray
+    families: Sequence[LineFamily], emission: np.ndarray, found: np.ndarray, sigma: np.ndarray
 ) -> bool:
-    """Whether no family falls short of what is expected of it.
+    """Whether no family falls short of what the softer ones of its element ask for.
+
+    Harder lines must show where softer ones are claimed: they are the least absorbed. The
+    reverse does not hold: a grid in the beam's halo shows its K lines and hardly its L.
 
     Parameters
     ----------
     families : sequence of LineFamily
         Families of one element.
-    expected, found, sigma : ndarray of shape (families,)
-        Photons that a thin film would give, that were found, and their standard deviation.
+    emission : ndarray of shape (families,)
+        Photons of each for an atom, in any common unit.
+    found, sigma : ndarray of shape (families,)
+        Photons that were found, and their standard deviation.
     """
-    for family, want, have, error in zip(families, expected, found, sigma, strict=True):
-        share = _CONSISTENT_SOFT if family.alpha_energy < _SOFT else _CONSISTENT[family.shell[0]]
-        if have + 3 * error < share * want:
-            return False
+    energies = np.array([f.alpha_energy for f in families])
+    for hard, family in enumerate(families):
+        for soft in np.flatnonzero(energies < energies[hard]):
+            sure = found[soft] - _REACH * sigma[soft]
+            asked = _CONSISTENT[family.shell[0]] * sure * emission[hard] / emission[soft]
+            # A clear hard line is proof; what the soft one has too much is another's.
+            clear = found[hard] > _CLEAR * sigma[hard]
+            if not clear and found[hard] + _REACH * sigma[hard] < asked:
+                return False
     return True
 
 

@@ -1,0 +1,140 @@
+"""Numbers as they are printed: as many digits as the error allows."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+#: Shown where there is no number.
+MISSING = "–"
+#: Decimals beyond these are written with a power of ten.
+_MOST_DECIMALS = 6
+_MOST_ZEROS = 6
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A value with its errors, as text.
+
+    Parameters
+    ----------
+    value : str
+        Rounded to the decimals of its statistical error.
+    sigma : str
+        Statistical error; empty if there is none.
+    systematic : str
+        Systematic error; empty if there is none.
+    """
+
+    value: str
+    sigma: str = ""
+    systematic: str = ""
+
+
+def with_error(value: float, sigma: float, *, digits: int = 2) -> str:
+    """Return a value with its error, the error to two significant digits.
+
+    Parameters
+    ----------
+    value, sigma : float
+    digits : int
+        Significant digits of the error.
+
+    Returns
+    -------
+    str
+        Such as "12.34 ± 0.56", "(1.20 ± 0.30)e-08". Without a finite, positive error the
+        value alone, to four significant digits; "–" when there is no value.
+    """
+    shown = measured(value, sigma, digits=digits)
+    if not shown.sigma:
+        return shown.value
+    if "e" in shown.value:
+        mantissa, power = shown.value.split("e")
+        return f"({mantissa} ± {shown.sigma.split('e')[0]})e{power}"
+    return f"{shown.value} ± {shown.sigma}"
+
+
+def measured(
+    value: float, sigma: float, systematic: float | None = None, *, digits: int = 2
+) -> Measured:
+    """Round a value and its errors together.
+
+    Parameters
+    ----------
+    value : float
+    sigma : float
+        Statistical error; it sets the decimals of the value.
+    systematic : float, optional
+        Rounded to as many significant digits, but to no more decimals than the value.
+    digits : int
+        Significant digits of the errors.
+
+    Returns
+    -------
+    Measured
+    """
+    if not math.isfinite(value):
+        return Measured(MISSING)
+    if not (math.isfinite(sigma) and sigma > 0):
+        if not _has_error(systematic):
+            return Measured(significant(value, 4))
+        assert systematic is not None
+        decimals = decimals_of(systematic, digits)
+        return Measured(_fixed(value, decimals), "", _fixed(systematic, decimals))
+    decimals = decimals_of(sigma, digits)
+    if decimals > _MOST_DECIMALS or decimals < -_MOST_ZEROS:
+        # One power of ten for all of them, that of the larger of value and error.
+        power = math.floor(math.log10(max(abs(value), sigma)))
+        places = max(decimals + power, 0)
+        parts = [_power(x, power, places) for x in (value, sigma)]
+        if _has_error(systematic):
+            assert systematic is not None
+            parts.append(_power(systematic, power, places))
+        return Measured(*parts)
+    own = ""
+    if _has_error(systematic):
+        assert systematic is not None
+        own = _fixed(systematic, min(decimals, decimals_of(systematic, digits)))
+    return Measured(_fixed(value, decimals), _fixed(sigma, decimals), own)
+
+
+def decimals_of(sigma: float, digits: int = 2) -> int:
+    """Return the decimals that show a positive number to some significant digits.
+
+    Negative for numbers that are rounded to tens or more. A number that rounds up to the
+    next power of ten (0.0996 to 0.10) is counted as that.
+    """
+    exponent = int(f"{sigma:.{digits - 1}e}".split("e")[1])
+    return digits - 1 - exponent
+
+
+def significant(value: float, digits: int = 3) -> str:
+    """Return a number to some significant digits, trailing zeros kept, powers for extremes."""
+    if not math.isfinite(value):
+        return MISSING
+    if value == 0:
+        return "0"
+    decimals = decimals_of(abs(value), digits)
+    if decimals > _MOST_DECIMALS + 2 or decimals < -_MOST_ZEROS:
+        return f"{value:.{digits - 1}e}"
+    return _fixed(value, decimals)
+
+
+def whole_number(value: float) -> str:
+    """Return a count with a thin space at each thousand."""
+    return f"{round(value):,}".replace(",", "\u2009")
+
+
+def _has_error(sigma: float | None) -> bool:
+    return sigma is not None and math.isfinite(sigma) and sigma > 0
+
+
+def _fixed(value: float, decimals: int) -> str:
+    text = f"{round(value, decimals):.{max(decimals, 0)}f}"
+    # A negative value that rounds to zero has no sign.
+    return text.lstrip("-") if float(text) == 0 else text
+
+
+def _power(value: float, power: int, places: int) -> str:
+    return f"{_fixed(value / 10.0**power, places)}e{power:+03d}"
