@@ -179,6 +179,7 @@ def test_the_detector_of_the_real_map_is_what_its_file_says(real):
 @pytest.mark.real_data
 def test_the_partition_of_the_real_map_has_the_known_direction(real):
     """Nd and Sm go to Ca-perovskite (Corgne et al. 2005), Fe to ferropericlase."""
+
     def at(phase, element):
         c = real.compositions[phase]
         return c.atomic_fractions[c.elements.index(element)]

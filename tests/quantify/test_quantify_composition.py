@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from siftem.errors import InputError
+from siftem.errors import InputError, SiftemWarning
 from siftem.quantify.composition import quantify
 from siftem.quantify.film import Film
 from siftem.quantify.k_values import GivenKFactors
@@ -20,6 +20,11 @@ def glass(maker):
     return maker.spectrum(maker.expected(maker.glass, 3e6), "glass")
 
 
+def some(spectrum, elements, maker, **change):
+    """Quantify some of the elements; that others are there is known."""
+    return quantify(spectrum, elements, calibration=maker.calibration, warn_above=None, **change)
+
+
 def test_known_composition_comes_back(maker, glass):
     c = quantify(glass, list(maker.glass), calibration=maker.calibration)
     assert dict(zip(c.elements, c.weight_fractions, strict=True)) == pytest.approx(
@@ -30,7 +35,7 @@ def test_known_composition_comes_back(maker, glass):
 
 
 def test_cliff_lorimer_by_hand(maker, glass):
-    c = quantify(glass, ["Mg", "Si", "O", "Fe"], calibration=maker.calibration)
+    c = some(glass, ["Mg", "Si", "O", "Fe"], maker)
     families = [line_family(e, "K", beam_energy=200.0) for e in c.elements]
     photons = [c.fit.amplitudes[c.fit.names.index(f.name)] for f in families]
     k = [k_factor_family(e, "K", 200.0) for e in c.elements]
@@ -90,7 +95,7 @@ def test_covariance_of_a_closed_composition(maker, glass):
 
 def test_systematic_errors_by_numerical_derivatives(maker, glass):
     elements = ["O", "Mg", "Si"]
-    c = quantify(glass, elements, calibration=maker.calibration)
+    c = some(glass, elements, maker)
     amounts = c.weight_fractions
     expected = np.zeros((3, 3))
     for i in range(3):
@@ -101,7 +106,7 @@ def test_systematic_errors_by_numerical_derivatives(maker, glass):
     assert c.systematic == pytest.approx(expected, rel=1e-4)
     assert c.k.relative_sigma.tolist() == [0.1, 0.1, 0.1]
     # With absorption, the uncertainty of the attenuation comes on top.
-    film = quantify(glass, elements, calibration=maker.calibration, **THICK)
+    film = some(glass, elements, maker, **THICK)
     added = np.hypot(0.1, 0.12 * (1 - film.absorption))
     assert film.relative_systematic == pytest.approx(added)
 
@@ -129,12 +134,12 @@ def test_an_element_that_is_not_there(maker):
 
 def test_oxygen_by_stoichiometry(maker, glass):
     elements = ["O", "Mg", "Al", "Si", "Ca", "Fe"]
-    c = quantify(glass, elements, calibration=maker.calibration, oxygen="stoichiometry")
+    c = some(glass, elements, maker, oxygen="stoichiometry")
     charge = {"Mg": 2, "Al": 3, "Si": 4, "Ca": 2, "Fe": 2}
     atoms = dict(zip(c.elements, c.atomic_fractions, strict=True))
     assert atoms["O"] == pytest.approx(sum(charge[e] / 2 * atoms[e] for e in charge))
     assert c.families[0] == "O by stoichiometry"
-    measured = quantify(glass, elements, calibration=maker.calibration)
+    measured = some(glass, elements, maker)
     assert c.ratio("Mg/Si").value == pytest.approx(measured.ratio("Mg/Si").value)
     # The measured O does not enter: neither its error nor its k-factor.
     units = c.formula_units(12)
@@ -148,13 +153,13 @@ def test_oxygen_by_stoichiometry(maker, glass):
 
 
 def test_given_k_factors_override(maker, glass):
-    plain = quantify(glass, ["Mg", "Si"], calibration=maker.calibration)
+    plain = some(glass, ["Mg", "Si"], maker)
     k_mg = k_factor_family("Mg", "K", 200.0)
     given = GivenKFactors(
         {"Mg": 1.1 * k_mg, "Si": 1.0}, line="family", detector="apart",
         relative_sigma={"Mg": 0.02},
     )  # fmt: skip
-    c = quantify(glass, ["Mg", "Si"], calibration=maker.calibration, k_factors=given)
+    c = some(glass, ["Mg", "Si"], maker, k_factors=given)
     assert c.ratio("Mg/Si").value == pytest.approx(1.1 * plain.ratio("Mg/Si").value)
     assert c.k.source == ("given", "given")
     assert c.ratio_systematic("Mg/Si") == pytest.approx(0.02 * c.ratio("Mg/Si").value)
@@ -167,11 +172,16 @@ def test_free_l_groups_measure_by_l3(maker, glass):
 
 
 def test_values_with_errors_by_name(glass, maker):
-    c = quantify(glass, ["O", "Si"], calibration=maker.calibration)
+    c = some(glass, ["O", "Si"], maker)
     assert c.with_error("Si").value == c.weight_fractions[1]
     assert c.with_error("Si").sigma == c.sigma[1]
     with pytest.raises(InputError, match="U was not quantified in 'glass'"):
         c.with_error("U")
+
+
+def test_unexplained_lines_are_told(maker, glass):
+    with pytest.warns(SiftemWarning, match=r"glass: .*Ca K \(3.69 keV\).*: add .*Ca"):
+        quantify(glass, [e for e in maker.glass if e != "Ca"], calibration=maker.calibration)
 
 
 def test_detector_of_the_user(maker):

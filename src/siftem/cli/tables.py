@@ -33,6 +33,16 @@ def print_result(
                 row.append(shown if c.found[i] else "< LOD")
             table.add_row(*row)
         console.print(table)
+    for ratio in result.recipe.quantify.ratios:
+        values = []
+        for name in phases:
+            quantity = result.compositions[name].ratio(ratio)
+            if np.isfinite(quantity.value) and quantity.sigma < abs(quantity.value):
+                systematic = result.compositions[name].ratio_systematic(ratio)
+                shown = with_error(quantity.value, quantity.sigma)
+                values.append(f"{name} {shown} (systematic {systematic:.2g})")
+        if values:
+            console.print(f"{ratio}: {'; '.join(values)}", markup=False)
     for gain in result.gains:
         console.print(
             f"{gain.line}: signal to noise {gain.whole:.1f} over the whole pure {result.matrix}, "

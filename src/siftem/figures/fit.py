@@ -18,7 +18,6 @@ from siftem.figures.spectra import (
     energy_scale,
     log_axis,
     log_limits,
-    shown_range,
 )
 from siftem.figures.style import (
     NEUTRAL_COLOUR,
@@ -71,12 +70,12 @@ def fit_figure(
     top = MARGIN + TITLE_HEIGHT + band
     with drawing_style():
         page = Page(height)
-        low, high = shown_range(spectrum.axis, labels, [spectrum.values])
+        kev = spectrum.axis.to_kev()
+        low, high = kev.first, kev.last
         limits = (low * scale.per_kev, high * scale.per_kev)
         ax = page.axes(left, top, frame_width, main)
         ax.set_xlim(*limits)
-        window = spectrum.axis.to_kev().window(low, high)
-        floor, ceiling = log_limits(spectrum.values[window], np.sqrt(spectrum.variance[window]))
+        floor, ceiling = log_limits(spectrum.values, np.sqrt(spectrum.variance))
         log_axis(ax, floor, ceiling)
         modelled = fit.mean - spectrum.background
         for curve in (

@@ -145,6 +145,7 @@ def unexplained_lines(
     *,
     significance: float = 8.0,
     candidates: Sequence[str] = CANDIDATES,
+    most: int = 10,
 ) -> tuple[FoundElement, ...]:
     """Name lines in the residual of a fit that none of its elements explains.
 
@@ -155,6 +156,8 @@ def unexplained_lines(
         Standard deviations that an element's lines must reach in the residual.
     candidates : sequence of str
         Elements that are tried.
+    most : int
+        Elements to name at the most.
 
     Returns
     -------
@@ -163,6 +166,11 @@ def unexplained_lines(
         before the next is sought.
     """
     spectrum, model = fit.spectrum, fit.model
+    counts = spectrum.counts
+    extra = np.maximum(np.asarray(spectrum.variance) - counts, 0.0)
+    variance = residual_variance(fit.mean, fit.mean - fit.continuum, spectrum.axis, extra)
+    if not _stands_out(counts - fit.mean, variance, spectrum.axis, 0.5 * significance):
+        return ()
     known = {f.element for f in model.families}
     library = LineLibrary(
         [e for e in candidates if e not in known],
@@ -170,13 +178,11 @@ def unexplained_lines(
     )  # fmt: skip
     if not library.families:
         return ()
-    counts = spectrum.counts
     bends = _smooth_columns(fit.continuum, spectrum.axis)
     design = np.hstack([fit.design, bends, pile_up(counts, spectrum.axis)[:, None]])
-    extra = np.maximum(np.asarray(spectrum.variance) - counts, 0.0)
-    variance = residual_variance(fit.mean, fit.mean - fit.continuum, spectrum.axis, extra)
+    design = design[:, design.any(axis=0)]
     found: list[FoundElement] = []
-    while len(found) < _MOST:
+    while len(found) < most:
         scores = library.scores(counts, fit.mean, variance, design)
         standing_out = library.best(scores, {f.element for f in found}, significance)
         if not standing_out:
@@ -329,6 +335,16 @@ class _Search:
             energy_range=(None, None),
             templates={"sum peaks": self.sums} if self.sums.any() else None,
         )
+
+
+def _stands_out(
+    residual: np.ndarray, variance: np.ndarray, axis: EnergyAxis, significance: float
+) -> bool:
+    """Whether the residual, summed over a peak's width, rises this high anywhere."""
+    width = max(round(0.08 / axis.to_kev().scale), 1)
+    box = np.ones(width)
+    sums = np.convolve(residual, box, mode="same")
+    return bool((sums > significance * np.sqrt(np.convolve(variance, box, mode="same"))).any())
 
 
 def _linear_sigma(design: np.ndarray, variance: np.ndarray) -> np.ndarray:

@@ -23,6 +23,7 @@ from siftem.quantify.minerals import (
     parse_ratio,
     ratio,
 )
+from siftem.quantify.residual_lines import warn_of_unexplained
 from siftem.quantify.zeta import ZetaFactors, mass_thickness
 from siftem.spectrum import Spectrum
 from siftem.xray.detector import Detector
@@ -220,6 +221,7 @@ def quantify(
     oxygen: str = "measured",
     zeta_factors: ZetaFactors | None = None,
     dose: float | None = None,
+    warn_above: float | None = 15.0,
 ) -> Composition:
     """Quantify the spectrum of a phase in a thin film.
 
@@ -258,6 +260,9 @@ def quantify(
         the absorption, so that neither thickness nor density is needed.
     dose : float, optional
         Electrons that hit the pixels of the spectrum; with ``zeta_factors``.
+    warn_above : float or None
+        Significance from which on lines in the residual that no element explains are told;
+        None looks for none.
 
     Returns
     -------
@@ -268,6 +273,11 @@ def quantify(
     InputError
         When nothing was asked for, an element is unknown or has no line in the range, the
         beam energy is unknown, or only one of thickness and density is given.
+
+    Warns
+    -----
+    SiftemWarning
+        When the residual shows lines of other elements; the likely ones are named.
     """
     if isinstance(elements, str) or not elements:
         raise InputError("name the elements to quantify, for example elements=['O', 'Mg', 'Si']")
@@ -326,6 +336,8 @@ def quantify(
         if film is None or settled:
             break
         absorption = absorber(dict(zip(wanted, fractions, strict=True)), film)
+    if warn_above is not None:
+        warn_of_unexplained(fit, spectrum.name, warn_above)
     total = amounts.sum()
     # dC/dI of C = M k I / sum(M k I), M being the map of amounts.
     closed = (np.eye(len(wanted)) - fractions[:, None]) @ amount_map

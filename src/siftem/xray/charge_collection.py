@@ -19,7 +19,11 @@ _NEGLIGIBLE = 1e-4
 
 
 def collected_lines(
-    energies: np.ndarray, depth: float, *, surface: float = SURFACE_COLLECTION
+    energies: np.ndarray,
+    depth: float,
+    *,
+    surface: float = SURFACE_COLLECTION,
+    coarse: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Split each line by how much of its charge is collected.
 
@@ -38,6 +42,8 @@ def collected_lines(
         silicon drift detectors have some 50 to 150 nm.
     surface : float
         Share collected at z = 0.
+    coarse : ndarray of bool, shape (lines,), optional
+        Lines, too weak for their shape to matter, that are only moved to their mean energy.
 
     Returns
     -------
@@ -60,7 +66,11 @@ def collected_lines(
     silicon = element_attenuation("Si", energies) * _SILICON_DENSITY * _CM_PER_NM  # 1/nm
     # exp(-z/depth) is u**(1/(mu depth)) with u = exp(-mu z) uniform on (0, 1).
     power = 1.0 / (silicon * depth)
-    split = (1 - surface) / (power + 1) > _NEGLIGIBLE
+    mean_loss = (1 - surface) / (power + 1)
+    split = mean_loss > _NEGLIGIBLE
+    if coarse is not None:
+        energies = np.where(coarse & split, energies * (1 - mean_loss), energies)
+        split &= ~coarse
     upper = (1 - _EDGES[:-1])[None, :] ** (power[split] + 1)[:, None]
     lower = (1 - _EDGES[1:])[None, :] ** (power[split] + 1)[:, None]
     lost = (1 - surface) * (upper - lower) / ((power[split] + 1)[:, None] * _SHARES[None, :])

@@ -15,6 +15,9 @@ from siftem.xray.escape import SILICON_KA, escape_fraction
 from siftem.xray.kernels import add_gaussians
 from siftem.xray.lines import LineFamily
 
+# Lines with less than this share of their family's photons stay whole when charge is lost.
+_WEAK = 0.01
+
 # A line is evaluated this many standard deviations to each side; 2e-9 of it lies beyond.
 _REACH = 6.0
 
@@ -33,12 +36,15 @@ class DetectedLines:
         Position of the family that a line belongs to.
     n_families : int
         Number of families.
+    weak : ndarray of bool, shape (lines,)
+        Lines that hardly count in their family.
     """
 
     energies: np.ndarray
     counts: np.ndarray
     family: np.ndarray
     n_families: int
+    weak: np.ndarray
 
     def weighted(self, amplitudes: np.ndarray) -> DetectedLines:
         """Return all families as one, with these photons of each; (families,)."""
@@ -77,7 +83,7 @@ def detected_lines(
     """
     if not families:
         nothing = np.zeros(0)
-        return DetectedLines(nothing, nothing, np.zeros(0, np.int64), 0)
+        return DetectedLines(nothing, nothing, np.zeros(0, np.int64), 0, np.zeros(0, bool))
     energies = np.concatenate([f.energies for f in families])
     weights = np.concatenate([f.weights for f in families])
     family = np.repeat(np.arange(len(families)), [len(f.lines) for f in families])
@@ -91,7 +97,10 @@ def detected_lines(
         counts = np.concatenate([counts, (counts * ratio)[escaping]])
         energies = np.concatenate([energies, energies[escaping] - SILICON_KA])
         family = np.concatenate([family, family[escaping]])
-    return DetectedLines(energies, counts, family, len(families))
+    strongest = np.zeros(len(families))
+    np.maximum.at(strongest, family, counts)
+    weak = counts < _WEAK * strongest[family]
+    return DetectedLines(energies, counts, family, len(families), weak)
 
 
 def line_profiles(
@@ -120,7 +129,9 @@ def line_profiles(
         float64, not negative.
     """
     sigma = detector.sigma(lines.energies) * resolution_factor
-    seen, shares, origin = collected_lines(lines.energies, detector.collection_depth)
+    seen, shares, origin = collected_lines(
+        lines.energies, detector.collection_depth, coarse=lines.weak
+    )
     kev = axis.to_kev()
     out = np.zeros((kev.size, lines.n_families))
     add_gaussians(

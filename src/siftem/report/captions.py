@@ -1,0 +1,76 @@
+"""Captions of the two figures, panel by panel."""
+
+from __future__ import annotations
+
+from siftem.figures.page import panel_letter
+from siftem.pipeline.results import RunResult
+from siftem.report.numbers import whole_number
+
+
+def figure1_caption(result: RunResult) -> str:
+    """Say what each panel of the first figure shows."""
+    si, k = result.spectrum_image, len(result.factors.names)
+    pure = result.segmentation.regions.pure
+    survey = si.survey_name if si.survey is not None else "All counts of each pixel"
+    parts = [f"(a) {survey}{_rectangles(result)}."]
+    parts.append(f"{_span(1, k)} Counts that each component gave in each pixel.")
+    parts.append(
+        f"({panel_letter(k + 1)}) Spectra of the components, summed over the map; each on its own "
+        f"logarithmic axis, the lines that stand out in any phase labelled."
+    )
+    parts.append(
+        f"({panel_letter(k + 2)}) Pure {result.matrix}: {whole_number(pure.n_pixels)} pixels, "
+        f"{100 * pure.fraction:.1f}% of the map."
+    )
+    last = panel_letter(k + 3)
+    if result.gains:
+        names = ", ".join(gain.line for gain in result.gains)
+        text = (
+            f"({last}) {names} over the whole pure region (steps, band of one standard deviation)"
+        )
+        if result.rectangle_spectrum is not None:
+            text += " and over the first rectangle (points, bars of one standard deviation)"
+        text += ", both per pixel; S/N is signal to noise over the whole region"
+        n = len(result.rectangles)
+        text += " and over the rectangle." if n == 1 else f" and the mean over {n} rectangles."
+        parts.append(text)
+    else:
+        parts.append(f"({last}) Spectrum of pure {result.matrix}.")
+    return " ".join(parts)
+
+
+def figure2_caption(result: RunResult) -> str:
+    """Say what each panel of the second figure shows."""
+    n = len(result.segmentation.regions.names)
+    matrix = result.matrix
+    if not n:
+        return f"(a) Spectrum of {matrix}, with a band of one standard deviation."
+    last = panel_letter(2 * n)
+    parts = [
+        f"{_span(0, n)} Masks of the grains, with their share of the map.",
+        f"{_span(n, n)} Mixtures of one grain and {matrix}, without intersections and borders.",
+    ]
+    if result.grains:
+        parts.append(
+            f"({last}) Pure spectra of the grains after {matrix} was subtracted, with a band of "
+            f"one standard deviation, which holds the scale's error, too; behind each, {matrix} "
+            f"scaled to the same counts. What is not above the axis is drawn at its lower end."
+        )
+    else:
+        parts.append(f"({last}) Spectra of the mixtures; nothing was subtracted.")
+    return " ".join(parts)
+
+
+def _rectangles(result: RunResult) -> str:
+    n = len(result.rectangles)
+    if n == 0:
+        return ""
+    if n == 1:
+        return ", with the confined rectangle of matrix"
+    return f", with the {n} confined rectangles of matrix that fit, the first one solid"
+
+
+def _span(first: int, n: int) -> str:
+    if n == 1:
+        return f"({panel_letter(first)})"
+    return f"({panel_letter(first)}–{panel_letter(first + n - 1)})"

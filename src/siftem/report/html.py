@@ -1,0 +1,176 @@
+"""The report of a run as one self-contained HTML file."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from siftem.figures.style import phase_colours
+from siftem.pipeline.results import RunResult
+from siftem.report.captions import figure1_caption, figure2_caption
+from siftem.report.composition_tables import (
+    composition_table,
+    film_text,
+    k_factor_table,
+    overview_table,
+    quantified_mixtures,
+    quantified_phases,
+    ratio_table,
+)
+from siftem.report.numbers import significant, whole_number, with_error
+from siftem.report.pictures import fit_names
+from siftem.report.provenance import facts, resource_facts, versions
+from siftem.report.run_tables import (
+    calibration_table,
+    gain_table,
+    region_table,
+    subtraction_table,
+    truth_tables,
+)
+from siftem.report.table import Table
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure in the report.
+
+    Parameters
+    ----------
+    label : str
+    caption : str
+    data : str
+        The PNG in base64.
+    """
+
+    label: str
+    caption: str
+    data: str
+
+
+@dataclass(frozen=True)
+class PhaseSection:
+    """What the report says of one phase.
+
+    Parameters
+    ----------
+    name, colour, summary : str
+    table : Table
+    """
+
+    name: str
+    colour: str
+    summary: str
+    table: Table
+
+
+def render_report(
+    result: RunResult,
+    *,
+    figures: Mapping[str, bytes],
+    resources: Mapping[str, float] | None = None,
+) -> str:
+    """Write a run as HTML that needs nothing else: pictures and style are inside, no scripts.
+
+    Parameters
+    ----------
+    result : RunResult
+    figures : mapping of str to bytes
+        PNG files by the names of `siftem.report.pictures.draw_figures`; missing ones are
+        left out, others than those names are not shown.
+    resources : mapping of str to float, optional
+        What the run took ("seconds", "peak_memory_MB").
+
+    Returns
+    -------
+    str
+        The same for the same result, figures and resources.
+    """
+    environment = Environment(
+        loader=PackageLoader("siftem.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    phases = quantified_phases(result)
+    mixtures = quantified_mixtures(result)
+    return environment.get_template("report.html.j2").render(
+        title=result.recipe.title or result.spectrum_image.title or "Spectrum image",
+        facts=facts(result),
+        warnings=result.warnings,
+        pictures=_pictures(result, figures),
+        overview=overview_table(result, phases, "Composition of the pure phases")
+        if phases
+        else None,
+        phases=[_phase(result, name) for name in phases],
+        ratios=ratio_table(result),
+        subtraction=subtraction_table(result),
+        regions=region_table(result),
+        gains=gain_table(result),
+        truth=truth_tables(result),
+        fits=_fits(result, figures),
+        mixtures=overview_table(result, mixtures, "Mixtures, before the subtraction")
+        if mixtures
+        else None,
+        k_factors=k_factor_table(result),
+        calibration=calibration_table(result),
+        recipe=result.recipe.to_yaml(),
+        versions=versions(),
+        resources=resource_facts(resources),
+    )
+
+
+def _encoded(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")
+
+
+def _pictures(result: RunResult, figures: Mapping[str, bytes]) -> list[Picture]:
+    captions = {
+        "figure1": ("Figure 1", figure1_caption(result)),
+        "figure2": ("Figure 2", figure2_caption(result)),
+    }
+    return [
+        Picture(label, caption, _encoded(figures[key]))
+        for key, (label, caption) in captions.items()
+        if key in figures
+    ]
+
+
+def _fits(result: RunResult, figures: Mapping[str, bytes]) -> list[Picture]:
+    out = []
+    for name, key in fit_names(result).items():
+        if key not in figures:
+            continue
+        fit = result.compositions[name].fit
+        caption = (
+            f"counts, fit and continuum above, residuals in standard deviations below; deviance "
+            f"per degree of freedom {significant(fit.reduced_deviance, 3)}"
+        )
+        out.append(Picture(name, caption, _encoded(figures[key])))
+    return out
+
+
+def _phase(result: RunResult, name: str) -> PhaseSection:
+    c = result.compositions[name]
+    spectrum = result.pure[name]
+    parts = ["matrix" if name == result.matrix else "grain"]
+    parts.append(f"{whole_number(spectrum.n_pixels)} pixels")
+    counts = f"{whole_number(float(spectrum.values.sum()))} counts"
+    scaled = result.scale_of(name)
+    if scaled is not None:
+        counts += f" after subtraction, anchored by: {scaled.anchor}"
+    parts.append(counts)
+    parts.append(film_text(c))
+    parts.append(
+        f"deviance of the fit per degree of freedom {significant(c.fit.reduced_deviance, 3)}"
+    )
+    if c.mass_thickness is not None:
+        mass = with_error(c.mass_thickness.value, c.mass_thickness.sigma)
+        parts.append(f"mass thickness {mass} kg/m²")
+    if c.fit.dropped:
+        parts.append(f"no line in the fitted range: {', '.join(c.fit.dropped)}")
+    colour = phase_colours(result.factors.names).get(name, "#000000")
+    return PhaseSection(name, colour, "; ".join(parts), composition_table(result, name))

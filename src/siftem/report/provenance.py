@@ -1,0 +1,107 @@
+"""What was run, with which versions, and what it took."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+
+from siftem import __version__
+from siftem.pipeline.results import RunResult
+from siftem.report.numbers import significant, whole_number
+
+#: Packages whose versions may change a result.
+_PACKAGES = (
+    "numpy",
+    "scipy",
+    "numba",
+    "hyperspy",
+    "exspy",
+    "rosettasciio",
+    "scikit-learn",
+    "scikit-image",
+    "PyMaxflow",
+    "xraylib",
+    "matplotlib",
+    "pydantic",
+)
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of siftem, Python and the packages that results depend on."""
+    out = {"siftem": __version__, "python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            out[package] = version(package)
+        except PackageNotFoundError:
+            out[package] = "not installed"
+    return out
+
+
+def facts(result: RunResult) -> dict[str, str]:
+    """Return what was run, as pairs of a word and a short text."""
+    si, recipe = result.spectrum_image, result.recipe
+    if recipe.input.demo is not None:
+        demo = recipe.input.demo
+        source = f"simulated, {demo.dose:g} counts a pixel, seed {demo.seed}"
+    elif recipe.input.file is None:
+        source = f"example {recipe.input.example}"
+    else:
+        source = recipe.input.file
+        if recipe.input.signal is not None:
+            source += f", signal {recipe.input.signal}"
+    ny, nx = si.shape
+    size = f"{ny} × {nx} pixels (height × width)"
+    if si.pixel_size is not None:
+        dy, dx = si.pixel_size
+        each = f"{dx:.4g}" if abs(dx - dy) < 1e-6 * dx else f"{dy:.4g} × {dx:.4g}"
+        size += f" of {each} nm"
+    axis = si.axis
+    energies = (
+        f"{axis.size} channels of {1e3 * axis.to_kev().scale:.4g} eV, "
+        f"{axis.first:.4g} to {axis.last:.4g} {axis.unit}"
+    )
+    counts = (
+        f"{whole_number(si.total)}, {significant(si.total / si.n_pixels, 3)} a pixel, "
+        f"{significant(100 * si.density, 2)}% of all channels not zero"
+    )
+    out = {"input": source, "map": size, "energies": energies, "counts": counts}
+    acquisition = []
+    if si.acquisition.beam_energy is not None:
+        acquisition.append(f"{si.acquisition.beam_energy:g} kV")
+    if si.acquisition.take_off_angle is not None:
+        acquisition.append(f"take-off angle {si.acquisition.take_off_angle:g}°")
+    if si.acquisition.resolution is not None:
+        acquisition.append(f"resolution {si.acquisition.resolution:g} eV at Mn Kα")
+    if si.acquisition.beam_current is not None:
+        acquisition.append(f"{si.acquisition.beam_current:g} nA")
+    if si.acquisition.live_time is not None:
+        acquisition.append(f"live time {si.acquisition.live_time:g} s")
+    if acquisition:
+        out["acquisition"] = ", ".join(acquisition)
+    out["phases"] = ", ".join(
+        f"{n} (matrix)" if n == result.matrix else n for n in result.factors.names
+    )
+    if recipe.elements:
+        out["elements"] = ", ".join(recipe.elements)
+    if recipe.support:
+        out["support lines"] = ", ".join(recipe.support) + " (fitted, left out of all sums)"
+    solver = "converged" if result.factors.converged else "stopped before it converged"
+    out["decomposition"] = (
+        f"Poisson factorisation into {len(result.factors.names)} components, "
+        f"{result.factors.n_iter} sweeps, {solver}"
+    )
+    return out
+
+
+def resource_facts(resources: Mapping[str, float] | None) -> dict[str, str]:
+    """Return time and memory as pairs of a word and a short text."""
+    out = {}
+    for key, value in (resources or {}).items():
+        if key == "seconds":
+            out["time"] = f"{value:.1f} s"
+        elif key == "peak_memory_MB":
+            out["peak memory"] = f"{value:.0f} MB"
+        else:
+            out[key.replace("_", " ")] = significant(float(value), 4)
+    return out

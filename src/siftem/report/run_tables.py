@@ -1,0 +1,196 @@
+"""Tables of regions, subtraction, signal to noise, energy scale and truth."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from siftem.pipeline.results import RunResult
+from siftem.report.numbers import significant, whole_number
+from siftem.report.table import Cell, Table, error_cells, heading, name, number
+
+
+def region_table(result: RunResult) -> Table:
+    """Tabulate pixels and share of the map of each region."""
+    regions = result.segmentation.regions
+    total = result.spectrum_image.n_pixels
+    rows = [_region_row(region, pixels, total) for region, pixels in regions.pixel_counts().items()]
+    rows += [
+        _region_row(f"mask of {grain}, overlaps included", regions.mask(grain).n_pixels, total)
+        for grain in regions.names
+    ]
+    margin = f"{regions.margin:g} pixel" + ("" if regions.margin == 1 else "s")
+    how = "painted traces" if result.segmentation.painted else "the most certain pixels as traces"
+    forest = ", ".join(
+        f"{grain} {100 * share:.1f}%" for grain, share in result.segmentation.out_of_bag.items()
+    )
+    note = f"Masks from {how}; {margin} at each border left out."
+    if forest:
+        note += f" Trace pixels that the forest classifies rightly unseen: {forest}."
+    return Table(
+        "Regions", (name("region"), heading("pixels"), heading("% of map")), tuple(rows), note
+    )
+
+
+def _region_row(region: str, pixels: int, total: int) -> tuple[Cell, ...]:
+    return name(region), Cell(whole_number(pixels)), Cell(f"{100 * pixels / total:.1f}")
+
+
+def subtraction_table(result: RunResult) -> Table | None:
+    """Tabulate anchor and scale of each grain; None when nothing was subtracted."""
+    grains = [(n, s) for n in result.grains if (s := result.scale_of(n)) is not None]
+    if not grains:
+        return None
+    reference = float(result.pure[result.matrix].values.sum())
+    conflicts = any(scaled.conflict for _, scaled in grains)
+    rows = []
+    for grain, scaled in grains:
+        mixture = float(scaled.counts.sum())
+        cells = [
+            name(grain),
+            name(scaled.anchor),
+            *error_cells(scaled.scale, scaled.scale_sigma),
+            Cell(f"{100 * scaled.scale * reference / mixture:.1f}" if mixture > 0 else ""),
+            Cell(whole_number(mixture)),
+            Cell(whole_number(float(scaled.values.sum()))),
+        ]
+        if conflicts:
+            cells.append(Cell(significant(scaled.conflict, 2)))
+        rows.append(tuple(cells))
+    head = [
+        name("grain"),
+        name("anchor"),
+        heading("scale", 2),
+        heading("matrix, % of counts"),
+        heading("counts of the mixture"),
+        heading("counts left"),
+    ]
+    note = (
+        "Scale: factor on the spectrum of the pure matrix; its error is carried into the "
+        "pure spectrum and its composition."
+    )
+    if conflicts:
+        head.append(heading("conflict, σ"))
+        note += " Conflict: how far several anchoring elements disagree."
+    return Table(f"Subtraction of {result.matrix}", tuple(head), tuple(rows), note)
+
+
+def gain_table(result: RunResult) -> Table | None:
+    """Tabulate signal to noise over the whole matrix and over rectangles; None without lines."""
+    if not result.gains:
+        return None
+    rows = [
+        (
+            name(gain.line),
+            *error_cells(gain.signal_whole, gain.noise_whole),
+            Cell(f"{gain.whole:.1f}"),
+            Cell(f"{gain.rectangle:.1f}"),
+            number(gain.gain, 3) if np.isfinite(gain.gain) else Cell("∞"),
+            number(gain.gain_at_equal_signal, 3),
+            number(gain.area_ratio, 3),
+            number(gain.area_ratio**0.5, 3),
+        )
+        for gain in result.gains
+    ]
+    n = len(result.rectangles)
+    which = "one rectangle" if n == 1 else f"the mean of {n} rectangles"
+    return Table(
+        "Signal to noise of faint lines in the pure matrix",
+        (
+            name("line"),
+            heading("net counts, whole region", 2),
+            heading("S/N whole"),
+            heading("S/N rectangle"),
+            heading("gain"),
+            heading("gain at equal signal"),
+            heading("area ratio"),
+            heading("√ area ratio"),
+        ),
+        tuple(rows),
+        f"Net counts of the line's family from the fit over their standard deviation. "
+        f"S/N rectangle: {which} of {result.rectangles[0].n_pixels} pixels. At equal signal: as if "
+        f"both held the line at the same strength per pixel.",
+    )
+
+
+def calibration_table(result: RunResult) -> Table | None:
+    """Tabulate the energy scale fitted to the whole map; None without one."""
+    c = result.calibration
+    if c is None:
+        return None
+    rows = (
+        (name("shift"), number(1e3 * c.shift, 3), name("eV")),
+        (name("gain"), number(100 * c.gain, 3), name("%")),
+        (name("resolution at Mn Kα"), number(c.resolution, 4), name("eV")),
+        (name("depth of incomplete charge collection"), number(c.collection_depth, 3), name("nm")),
+    )
+    return Table(
+        "Energy scale",
+        (name(""), heading("value"), name("unit")),
+        rows,
+        "Fitted once and kept for every phase: a line of energy E appears at E (1 + gain) + shift.",
+    )
+
+
+def truth_tables(result: RunResult) -> tuple[Table, ...]:
+    """Tabulate what a simulated run found against what was simulated; empty for real maps."""
+    truth = result.truth
+    if truth is None:
+        return ()
+    rows = []
+    for phase in dict.fromkeys((*truth.overlap, *truth.angles)):
+        overlap, angle = truth.overlap.get(phase), truth.angles.get(phase)
+        rows.append(
+            (
+                name(phase),
+                Cell("" if overlap is None else f"{overlap:.3f}"),
+                Cell("" if angle is None else significant(angle, 3)),
+            )
+        )
+    tables = [
+        Table(
+            "Masks and spectra against the truth",
+            (name("phase"), heading("intersection over union"), heading("angle, °")),
+            tuple(rows),
+            f"A pixel truly holds a grain from {100 * truth.threshold:g}% of the thickness on. "
+            "Angle between the pure spectrum and the true one.",
+        )
+    ]
+    tables += [
+        _true_composition(result, phase)
+        for phase in truth.weight_fractions
+        if phase in result.compositions
+    ]
+    return tuple(tables)
+
+
+def _true_composition(result: RunResult, phase: str) -> Table:
+    assert result.truth is not None
+    c = result.compositions[phase]
+    true = result.truth.weight_fractions[phase]
+    rows = []
+    for i, element in enumerate(c.elements):
+        expected = float(true.get(element, 0.0))
+        found, sigma = float(c.weight_fractions[i]), float(c.sigma[i])
+        systematic = float(c.systematic_sigma[i])
+        total = float(np.hypot(sigma, systematic))
+        away = (found - expected) / total if total > 0 else float("nan")
+        rows.append(
+            (
+                name(element),
+                number(100 * expected, 3),
+                *error_cells(100 * found, 100 * sigma, 100 * systematic),
+                Cell(f"{away:+.1f}" if np.isfinite(away) else ""),
+                name("" if c.found[i] else "below LOD"),
+            )
+        )
+    return Table(
+        f"{phase} against the truth",
+        (
+            name("element"),
+            heading("true wt%"),
+            heading("found wt%", 3),
+            heading("difference, total σ"),
+            name(""),
+        ),
+        tuple(rows),
+    )

@@ -1,0 +1,83 @@
+"""Tables as plain data: what a template or a terminal lays out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from siftem.report.numbers import Measured, measured, significant
+
+#: Shown for an element that was looked for and not found.
+BELOW_LIMIT = "< LOD"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell.
+
+    Parameters
+    ----------
+    text : str
+    kind : {"name", "value", "error", "systematic", "below"}
+        How it is set: names to the left, values to the right, errors small behind them;
+        "below" is a value under the detection limit.
+    span : int
+        Columns.
+    """
+
+    text: str
+    kind: str = "value"
+    span: int = 1
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table with a caption and a note below.
+
+    Parameters
+    ----------
+    caption : str
+    head : tuple of Cell
+        Spans add up to the columns of each row.
+    rows : tuple of tuple of Cell
+    note : str
+    """
+
+    caption: str
+    head: tuple[Cell, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    note: str = ""
+
+
+def heading(text: str, span: int = 1) -> Cell:
+    """Return a head cell over numbers."""
+    return Cell(text, "value", span)
+
+
+def name(text: str) -> Cell:
+    """Return a cell with a name."""
+    return Cell(text, "name")
+
+
+def number(value: float, digits: int = 3) -> Cell:
+    """Return a cell with a number to some significant digits."""
+    return Cell(significant(value, digits))
+
+
+def error_cells(value: float, sigma: float, systematic: float | None = None) -> tuple[Cell, ...]:
+    """Return a value and its error in two cells, or three with a systematic error."""
+    return _cells(measured(value, sigma, systematic), systematic is not None)
+
+
+def below_limit(span: int) -> tuple[Cell, ...]:
+    """Return the cell for an element that was not found."""
+    return (Cell(BELOW_LIMIT, "below", span),)
+
+
+def _cells(shown: Measured, with_systematic: bool) -> tuple[Cell, ...]:
+    cells = [
+        Cell(shown.value),
+        Cell(f"± {shown.sigma}" if shown.sigma else "", "error"),
+    ]
+    if with_systematic:
+        cells.append(Cell(f"(± {shown.systematic})" if shown.systematic else "", "systematic"))
+    return tuple(cells)

@@ -1,0 +1,155 @@
+import numpy as np
+import pytest
+
+from siftem.acquisition import Acquisition
+from siftem.energy_axis import EnergyAxis
+from siftem.errors import InputError
+from siftem.fit.element_search import find_elements, unexplained_lines
+from siftem.fit.line_fit import fit_lines
+from siftem.fit.line_search import families_agree, pile_up
+from siftem.fit.spectrum_model import Calibration, SpectrumModel
+from siftem.spectrum import Spectrum
+from siftem.xray.detector import Detector
+from siftem.xray.elements import atomic_weight
+from siftem.xray.lines import family_emission, line_families, line_family
+
+AXIS = EnergyAxis(0.2, 0.01, 1500)
+ROCK = {"O": 0.45, "Mg": 0.18, "Al": 0.03, "Si": 0.21, "Ca": 0.04, "Fe": 0.06, "Nd": 0.02}
+OFF = Calibration(shift=0.008, gain=-0.001, collection_depth=80.0, resolution=132.0)
+
+
+def counts(weights, total, calibration=OFF, seed=0, axis=AXIS, beam_energy=200.0):
+    families = line_families(weights, beam_energy=beam_energy, low=0.2, high=15.2)
+    model = SpectrumModel(tuple(families), beam_energy, Detector())
+    photons = [
+        weights[f.element] / atomic_weight(f.element) * family_emission(f, beam_energy)
+        for f in families
+    ]
+    lines = model.line_columns(axis, calibration) @ photons
+    smooth = model.continuum_columns(axis, calibration) @ [1.0, 0.05, 0.0]
+    mean = total * (0.85 * lines / lines.sum() + 0.15 * smooth / smooth.sum())
+    return np.random.default_rng(seed).poisson(mean).astype(float)
+
+
+def spectrum(values, axis=AXIS, beam_energy=200.0):
+    return Spectrum(values, axis, name="rock", acquisition=Acquisition(beam_energy))
+
+
+def names(found):
+    return {f.element for f in found}
+
+
+@pytest.mark.parametrize("total", [2e5, 5e6])
+def test_elements_of_a_rock(total):
+    found = find_elements(spectrum(counts(ROCK, total)))
+    assert names(found) == set(ROCK)
+    assert all(f.significance >= 6 for f in found)
+    assert found[0].element == "O"
+    of = {f.element: f for f in found}
+    assert of["Fe"].line == "Fe K"
+    assert of["Ca"].energy == pytest.approx(3.69, abs=0.01)
+    # Most counts first.
+    assert [f.counts for f in found] == sorted((f.counts for f in found), reverse=True)
+
+
+def test_overlapped_alloy():
+    # Ni, Cr, Fe, Mo (under S and Pb), Ti and Nb: the superalloy 718.
+    alloy = {"Ni": 0.52, "Cr": 0.19, "Fe": 0.19, "Nb": 0.05, "Mo": 0.03, "Ti": 0.015}
+    found = names(find_elements(spectrum(counts(alloy, 1e6, seed=1))))
+    assert set(alloy) <= found
+    assert len(found - set(alloy)) <= 1
+
+
+def test_beam_of_a_scanning_microscope():
+    weights = {"O": 0.48, "Na": 0.03, "Al": 0.1, "Si": 0.28, "K": 0.05, "Ca": 0.03, "Fe": 0.03}
+    values = counts(weights, 1e6, beam_energy=15.0, seed=2)
+    found = names(find_elements(spectrum(values, beam_energy=15.0)))
+    assert set(weights) <= found
+    assert len(found - set(weights)) <= 1
+
+
+def test_few_counts_show_only_what_is_clear():
+    found = find_elements(spectrum(counts(ROCK, 2000, seed=3)))
+    assert {"O", "Mg", "Si"} <= names(found) <= set(ROCK)
+
+
+def test_noise_of_a_bare_continuum_shows_nothing():
+    model = SpectrumModel((), 200.0, Detector())
+    mean = 300 * model.continuum_columns(AXIS, Calibration())[:, 0]
+    mean *= 1e5 / mean.sum()
+    for seed in range(3):
+        drawn = np.random.default_rng(seed).poisson(mean).astype(float)
+        assert find_elements(spectrum(drawn)) == ()
+
+
+def test_sum_peaks_are_no_elements():
+    # 1% of the pulses arrive together: O + Si at 2.26 keV lies on S, O + O at 1.05 on Na.
+    clean = counts(ROCK, 5e6, seed=4)
+    mean = clean + 0.01 * clean.sum() * pile_up(clean, AXIS)
+    drawn = np.random.default_rng(5).poisson(mean).astype(float)
+    assert names(find_elements(spectrum(drawn))) == set(ROCK)
+
+
+def test_shape_of_the_sum_peaks():
+    axis = EnergyAxis(0.0, 0.01, 400)
+    lines = np.zeros(400)
+    lines[[52, 174]] = 3.0, 1.0  # 0.52 and 1.74 keV
+    shape = pile_up(lines, axis)
+    assert shape.sum() == pytest.approx(1)
+    # (3, 1) folded with itself: 9 at 1.04, 6 at 2.26, 1 at 3.48.
+    assert shape[[104, 226, 348]] == pytest.approx(np.array([9, 6, 1]) / 16)
+    assert pile_up(np.zeros(400), axis).sum() == 0
+
+
+def test_an_axis_in_ev_and_a_subset_of_candidates():
+    in_ev = EnergyAxis(200.0, 10.0, 1500, "eV")
+    found = find_elements(
+        spectrum(counts(ROCK, 1e6), in_ev), candidates=["Fe", "Cu", "O", "Mg", "Si", "Al"]
+    )
+    assert {"Fe", "O", "Mg", "Si"} <= names(found)
+    assert "Cu" not in names(found)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"candidates": ["Xx"]}, "chemical symbol"),
+        ({"candidates": ["H"]}, "none of the candidate"),
+        ({"significance": 0.0}, "significance"),
+        ({"energy_range": (30.0, 40.0)}, "no channel"),
+    ],
+)
+def test_bad_input(change, message):
+    with pytest.raises(InputError, match=message):
+        find_elements(spectrum(counts(ROCK, 1e4)), **change)
+    with pytest.raises(InputError, match="no counts"):
+        find_elements(spectrum(np.zeros(1500)))
+
+
+def test_a_line_that_no_element_explains():
+    values = counts({**ROCK, "Ga": 0.02}, 2e6)
+    fit = fit_lines(spectrum(values), list(ROCK), beam_energy=200.0)
+    found = unexplained_lines(fit)
+    assert found[0].element == "Ga"
+    assert found[0].line == "Ga K"
+    assert found[0].energy == pytest.approx(9.24, abs=0.01)
+    assert names(found) == {"Ga"}
+    with_it = fit_lines(spectrum(values), [*ROCK, "Ga"], beam_energy=200.0)
+    assert unexplained_lines(with_it) == ()
+    index = with_it.names.index("Ga K")
+    fitted = with_it.amplitudes[index] * with_it.design[:, index].sum()
+    assert found[0].counts == pytest.approx(fitted, rel=0.05)
+
+
+def test_hard_lines_must_show_where_soft_ones_are_claimed():
+    families = [line_family("Nd", s, beam_energy=200.0) for s in ("L", "M")]
+    emission = np.array([2.0, 1.0])
+
+    def agree(found, sigma):
+        return families_agree(families, emission, np.array(found), np.array(sigma))
+
+    assert agree([2000.0, 1000.0], [50.0, 50.0])
+    assert not agree([0.0, 1000.0], [50.0, 50.0])  # M lines alone
+    assert agree([0.0, 1000.0], [500.0, 50.0])  # too noisy to tell
+    assert agree([2000.0, 0.0], [50.0, 50.0])  # soft lines are absorbed
+    assert agree([400.0, 9000.0], [50.0, 50.0])  # L is clear: the rest of M is another's
