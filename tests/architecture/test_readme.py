@@ -12,9 +12,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 def test_the_python_example_runs():
     (code,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
     assert len(code.strip().splitlines()) <= 16
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     # Truth of the phantom: 43.03 wt% Mg and 21.83 wt% Fe, hence 0.819 by atoms.
     value = float(re.search(r"value=([\d.e+-]+)", done.stdout).group(1))

@@ -87,7 +87,7 @@ def test_identity_basis_equals_free_channels(lines):
 
 
 def test_objective_falls_with_a_basis(lines):
-    counts, weights, spectra, basis, _ = lines
+    counts, weights, _spectra, basis, _ = lines
     found = solver.alternate(
         CountRows.of(counts),
         weights[:, ::-1].copy() + 1,

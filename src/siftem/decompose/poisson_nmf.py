@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, Self
@@ -148,7 +148,7 @@ class PoissonNMF(TransformerMixin, BaseEstimator):
         forget_factor: float = 0.9,
         n_jobs: int | None = None,
         random_state: Any = 0,
-        progress: Callable[[str, float], None] | None = None,
+        progress: Progress | None = None,
     ) -> None:
         self.n_components = n_components
         self.init = init

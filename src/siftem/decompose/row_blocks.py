@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -185,7 +186,7 @@ class CountRows:
         number = int(np.clip(self.nnz // _ENTRIES_PER_BLOCK, 1, min(_MOST_BLOCKS, max(most, 1))))
         cuts = np.searchsorted(self.indptr, np.linspace(0, self.nnz, number + 1)[1:-1])
         edges = np.unique(np.concatenate([[0], cuts, [self.shape[0]]])).tolist()
-        return list(zip(edges[:-1], edges[1:], strict=True))
+        return list(itertools.pairwise(edges))
 
 
 def saturated_objective(data: np.ndarray) -> float:

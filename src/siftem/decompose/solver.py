@@ -211,7 +211,7 @@ def alternate(
                 continue
             if penalised and not value <= last:
                 # Keeping the sums of the spectra can cost more than the step gains.
-                at = 0.5 * (at + best[1])
+                at = 0.5 * (at + (point if best is None else best[1]))
                 ahead = at
                 continue
             gain, last = last - value, value

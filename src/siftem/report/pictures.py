@@ -7,9 +7,11 @@ from siftem.figures.line_labels import LineLabel, line_text, seen_lines
 from siftem.figures.protocol import figure1, figure2
 from siftem.figures.style import phase_colours, png_bytes
 from siftem.figures.trace_lines import TraceLine
+from siftem.fit.line_fit import LineFit
 from siftem.pipeline.results import RunResult
-from siftem.pipeline.spectra import mixture_name
+from siftem.pipeline.spectra import FitSettings, mixture_name
 from siftem.pipeline.store import file_name
+from siftem.xray.detector import Detector
 from siftem.xray.lines import parse_line
 
 
@@ -99,8 +101,25 @@ def fit_names(result: RunResult) -> dict[str, str]:
 
 
 def line_labels(result: RunResult) -> tuple[LineLabel, ...]:
-    """Return the lines that are seen in at least one pure phase."""
-    return seen_lines(result.compositions[name].fit for name in fit_names(result))
+    """Return the lines that are seen in at least one pure phase; none without elements."""
+    fits = [result.compositions[name].fit for name in fit_names(result)]
+    return seen_lines(fits or _plain_fits(result))
+
+
+def _plain_fits(result: RunResult) -> list[LineFit]:
+    """Fit the pure spectra of a run without compositions, such as that of a bulk specimen."""
+    recipe, acquisition = result.recipe, result.spectrum_image.acquisition
+    if result.calibration is None or acquisition.beam_energy is None:
+        return []
+    settings = FitSettings(
+        elements=recipe.elements,
+        support=tuple(e for e in recipe.support if e not in recipe.elements),
+        beam_energy=acquisition.beam_energy,
+        detector=Detector(resolution=acquisition.resolution or 130.0),
+        calibration=result.calibration,
+        recipe=recipe,
+    )
+    return [settings.fit(s) for s in result.pure.values() if s.counts.sum() > 0]
 
 
 def trace_lines(result: RunResult) -> tuple[TraceLine, ...]:
