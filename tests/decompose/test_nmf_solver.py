@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 from scipy.special import xlogy
 
-from siftem.decompose import kernels, nonnegative_quadratic, solver
+from siftem.decompose import gradient_kernels, kernels, nonnegative_quadratic, solver
 from siftem.decompose.row_blocks import CountRows
 
 
@@ -156,9 +156,13 @@ def test_multiplicative_updates_end_no_lower(small):
     w, h = weights.copy(), spectra.copy()
     last = np.inf
     for _ in range(400):
-        kernels.multiply_rows(counts.indptr, counts.indices, counts.data, h, h.sum(axis=1), w)
+        gradient_kernels.multiply_rows(
+            counts.indptr, counts.indices, counts.data, h, h.sum(axis=1), w
+        )
         ht, wt = np.ascontiguousarray(h.T), np.ascontiguousarray(w.T)
-        kernels.multiply_rows(columns.indptr, columns.indices, columns.data, wt, wt.sum(axis=1), ht)
+        gradient_kernels.multiply_rows(
+            columns.indptr, columns.indices, columns.data, wt, wt.sum(axis=1), ht
+        )
         h = np.ascontiguousarray(ht.T)
         value = dense_objective(small.toarray(), w, h)
         assert value <= last + 1e-9
@@ -184,7 +188,7 @@ def test_threads_do_not_change_the_answer(monkeypatch):
 
 def uncompiled(monkeypatch):
     """Take the kernels as plain Python, those that they call included."""
-    for module in (nonnegative_quadratic, kernels):
+    for module in (nonnegative_quadratic, kernels, gradient_kernels):
         for name in dir(module):
             function = getattr(module, name)
             if hasattr(function, "py_func"):

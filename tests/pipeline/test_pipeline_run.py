@@ -188,3 +188,11 @@ def test_the_partition_of_the_real_map_has_the_known_direction(real):
     assert at("Ca-Pv", "Sm") > 20 * at("Brg", "Sm")
     assert at("Fp", "Fe") > 2 * at("Brg", "Fe")
     assert at("Ca-Pv", "Ca") > 0.15
+
+
+def test_an_alloy_has_no_oxides(demo):
+    from dataclasses import replace
+
+    c = demo.compositions["Brg"]
+    assert c.oxides()
+    assert replace(c, elements=("Mo", *c.elements[1:])).oxides() == {}

@@ -110,7 +110,9 @@ def test_a_standard_corrects_a_wrong_detector(maker):
     bare = quantify(unknown, elements, **arguments)
     calibrated = quantify(unknown, elements, k_factors=k, **arguments)
     assert abs(bare.weight_fractions[0] / true[0] - 1) > 0.03
-    assert calibrated.weight_fractions == pytest.approx(true, rel=8e-3)
+    # The wrong edge in the continuum still costs weak lines a percent.
+    assert calibrated.weight_fractions == pytest.approx(true, rel=0.02)
+    assert calibrated.weight_fractions[0] == pytest.approx(true[0], rel=3e-3)
 
 
 def test_error_of_a_calibrated_factor(maker):

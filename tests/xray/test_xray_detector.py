@@ -2,9 +2,10 @@ import dataclasses
 
 import numpy as np
 import pytest
+from scipy.optimize import nnls
 
 from siftem.errors import InputError
-from siftem.xray.continuum import continuum_terms
+from siftem.xray.continuum import continuum_basis, continuum_terms
 from siftem.xray.detector import Detector
 from siftem.xray.escape import escape_fraction
 
@@ -90,7 +91,32 @@ def test_continuum_terms():
     assert more[4, 2:6] / terms[0, 2:6] == pytest.approx(energy[2:6] ** 3)
 
 
+@pytest.mark.parametrize("n_terms", [1, 2, 3, 5])
+def test_continuum_basis(n_terms):
+    energy = np.array([-0.4, 0.0, 0.1, 0.2, 1.0, 5.0, 30.0, 60.0, 200.0])
+    terms = continuum_basis(energy, 200.0, n_terms=n_terms)
+    assert terms.shape == (n_terms, 9)
+    assert (terms >= 0).all()
+    # Bernstein polynomials sum to one: equal coefficients are Kramers' law.
+    assert terms.sum(axis=0) == pytest.approx(continuum_terms(energy, 200.0, n_terms=1)[0])
+    # At the ends one term alone is left.
+    assert (terms[1:, 2:4] == 0).all()
+    assert terms[:-1, 6:8] == pytest.approx(np.zeros((n_terms - 1, 2)), abs=1e-15)
+
+
+def test_continuum_basis_follows_power_laws():
+    # Between 0.25 and 20 keV, E^-0.9 to E^-1.2 to better than 1%, with positive coefficients.
+    energy = np.geomspace(0.25, 20.0, 200)
+    terms = continuum_basis(energy, 200.0)
+    for power in (-0.9, -1.08, -1.2):
+        wanted = (200 - energy) * energy**power
+        coefficients, _ = nnls((terms / wanted).T, np.ones(200))
+        assert coefficients @ terms == pytest.approx(wanted, rel=0.01)
+
+
 def test_bad_continuum():
+    with pytest.raises(InputError, match="n_terms"):
+        continuum_basis(np.ones(3), 200.0, n_terms=9)
     with pytest.raises(InputError, match="n_terms"):
         continuum_terms(np.ones(3), 200.0, n_terms=0)
     with pytest.raises(InputError, match="shape"):

@@ -67,7 +67,7 @@ def vertex_spectra(
     ndarray of shape (channels, n_components), float64
         Positive, each column summing to one.
     """
-    _n_blocks, n_channels = pooled.shape
+    n_channels = pooled.shape[1]
     totals = np.asarray(pooled.sum(axis=1), dtype=np.float64).ravel()
     mean = np.asarray(pooled.sum(axis=0), dtype=np.float64).ravel()
     mean = (mean + 1e-9 * mean.sum() / n_channels) / mean.sum()

@@ -24,7 +24,7 @@ _LN2 = np.log(2.0)
 
 
 @njit(cache=True, nogil=True, fastmath=_SIMD)
-def weighted_log_sum(values, bits, weights, n):
+def weighted_log_sum(values: np.ndarray, bits: np.ndarray, weights: np.ndarray, n: int) -> float:
     """Return ``sum(weights * ln(values))`` of the first ``n``, to about 1e-14 each.
 
     ``bits`` is the same memory as ``values`` (float64) seen as int64. Splitting off the
@@ -48,7 +48,7 @@ def weighted_log_sum(values, bits, weights, n):
 
 
 @njit(cache=True, nogil=True, fastmath=_SIMD)
-def row_means(local, w, n, mean):
+def row_means(local: np.ndarray, w: np.ndarray, n: int, mean: np.ndarray) -> bool:
     """Expected counts of the stored entries into ``mean``; True when all are positive."""
     for t in range(n):
         mean[t] = 0
@@ -65,7 +65,15 @@ def row_means(local, w, n, mean):
 
 
 @njit(cache=True, nogil=True)
-def lift_row(local, y, mean, sums, w, free, n):
+def lift_row(
+    local: np.ndarray,
+    y: np.ndarray,
+    mean: np.ndarray,
+    sums: np.ndarray,
+    w: np.ndarray,
+    free: np.ndarray,
+    n: int,
+) -> None:
     """Give counts whose mean is zero a positive one, where a free coordinate can.
 
     The coordinate gets what it needs to explain those counts alone. A count that no
@@ -88,8 +96,22 @@ def lift_row(local, y, mean, sums, w, free, n):
 
 @njit(cache=True, nogil=True, fastmath=_SIMD)
 def newton_row(
-    local, y, mean, sums, ridge, w, free, n, n_passes, tol, pull, bend, curvature, vectors, work
-):
+    local: np.ndarray,
+    y: np.ndarray,
+    mean: np.ndarray,
+    sums: np.ndarray,
+    ridge: np.ndarray,
+    w: np.ndarray,
+    free: np.ndarray,
+    n: int,
+    n_passes: int,
+    tol: float,
+    pull: np.ndarray,
+    bend: np.ndarray,
+    curvature: np.ndarray,
+    vectors: np.ndarray,
+    work: np.ndarray,
+) -> None:
     """Take up to ``n_passes`` safeguarded Newton steps on one row; ``w`` and ``mean`` in place.
 
     Each step minimises the quadratic model over ``w >= 0``.
@@ -172,22 +194,22 @@ def newton_row(
 
 @njit(cache=True, nogil=True, fastmath=_SIMD)
 def solve_rows(
-    indptr,
-    indices,
-    data,
-    first,
-    last,
-    spectra,
-    sums,
-    linear,
-    ridge,
-    weights,
-    free,
-    n_passes,
-    tol,
-    want,
-    statistics,
-):
+    indptr: np.ndarray,
+    indices: np.ndarray,
+    data: np.ndarray,
+    first: int,
+    last: int,
+    spectra: np.ndarray,
+    sums: np.ndarray,
+    linear: np.ndarray,
+    ridge: np.ndarray,
+    weights: np.ndarray,
+    free: np.ndarray,
+    n_passes: int,
+    tol: float,
+    want: bool,
+    statistics: np.ndarray,
+) -> float:
     """Solve the rows ``first`` to ``last`` in place; return their ``sum(y ln(mean))``.
 
     Parameters
@@ -302,7 +324,15 @@ def solve_rows(
 
 
 @njit(cache=True, nogil=True)
-def step_channels(statistics, sums, linear, coupling, spectra, free, out):
+def step_channels(
+    statistics: np.ndarray,
+    sums: np.ndarray,
+    linear: np.ndarray,
+    coupling: np.ndarray,
+    spectra: np.ndarray,
+    free: np.ndarray,
+    out: np.ndarray,
+) -> float:
     """One safeguarded Newton step on every channel; return the gain that is expected.
 
     Parameters
@@ -366,39 +396,3 @@ def step_channels(statistics, sums, linear, coupling, spectra, free, out):
         for c in range(k):
             out[c, j] = old[c] + step * (new[c] - old[c])
     return expected
-
-
-@njit(cache=True, nogil=True)
-def row_gradients(indptr, indices, data, first, last, spectra, sums, weights, out):
-    """Gradient of the Poisson objective by the weights into ``out`` (n, k), float64."""
-    k = spectra.shape[0]
-    for i in range(first, last):
-        for c in range(k):
-            out[i, c] = sums[c]
-        for t in range(indptr[i], indptr[i + 1]):
-            j = indices[t]
-            mean = 0.0
-            for c in range(k):
-                mean += float(weights[i, c]) * float(spectra[c, j])
-            if mean > 0:
-                for c in range(k):
-                    out[i, c] -= data[t] * float(spectra[c, j]) / mean
-
-
-@njit(cache=True, nogil=True)
-def multiply_rows(indptr, indices, data, spectra, sums, weights):
-    """One multiplicative update (Lee & Seung 2001) of all rows: the reference for tests."""
-    n, k = weights.shape
-    gain = np.empty(k)
-    for i in range(n):
-        gain[:] = 0.0
-        for t in range(indptr[i], indptr[i + 1]):
-            j = indices[t]
-            mean = 0.0
-            for c in range(k):
-                mean += weights[i, c] * spectra[c, j]
-            if mean > 0:
-                for c in range(k):
-                    gain[c] += data[t] * spectra[c, j] / mean
-        for c in range(k):
-            weights[i, c] = weights[i, c] * gain[c] / sums[c] if sums[c] > 0 else 0.0

@@ -13,7 +13,16 @@ _DEEPEST_FALL = 0.65
 
 
 @njit(cache=True, nogil=True, fastmath=_SIMD)
-def minimise_quadratic(gradient, curvature, start, free, n_sweeps, tol, out, work):
+def minimise_quadratic(
+    gradient: np.ndarray,
+    curvature: np.ndarray,
+    start: np.ndarray,
+    free: np.ndarray,
+    n_sweeps: int,
+    tol: float,
+    out: np.ndarray,
+    work: np.ndarray,
+) -> None:
     """Minimise ``g (x - start) + 1/2 (x - start) B (x - start)`` over ``x >= 0`` into ``out``.
 
     Two sweeps of coordinate descent mostly tell which coordinates are positive; elimination
@@ -46,7 +55,14 @@ def minimise_quadratic(gradient, curvature, start, free, n_sweeps, tol, out, wor
 
 
 @njit(cache=True, nogil=True, fastmath=_SIMD)
-def solve_support(gradient, curvature, start, free, out, work):
+def solve_support(
+    gradient: np.ndarray,
+    curvature: np.ndarray,
+    start: np.ndarray,
+    free: np.ndarray,
+    out: np.ndarray,
+    work: np.ndarray,
+) -> bool:
     """Solve for the free coordinates that are positive in ``out``; True if that is the minimum.
 
     ``out`` is changed only then.
@@ -97,7 +113,7 @@ def solve_support(gradient, curvature, start, free, out, work):
 
 
 @njit(cache=True, nogil=True)
-def safe_step(slope, bend, fall):
+def safe_step(slope: float, bend: float, fall: float) -> float:
     """Length of a step along ``d`` that surely lowers the objective.
 
     With ``slope = g d``, ``bend = d B d`` and no mean losing more than the share ``fall`` in

@@ -14,24 +14,12 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from siftem.decompose import solver
-from siftem.decompose.initialise import pooling_block, pooling_matrix, vertex_spectra
-from siftem.decompose.known_parts import KnownParts, matched_start
+from siftem.decompose.coarse_to_fine import CoarseToFine
+from siftem.decompose.known_parts import KnownParts
 from siftem.decompose.online import OnlineSpectra
-from siftem.decompose.penalties import (
-    LogSparsity,
-    Smoothness,
-    SpectraPenalty,
-    Volume,
-    WeightPenalty,
-)
 from siftem.decompose.row_blocks import CountRows
 from siftem.errors import InputError, SiftemWarning
 from siftem.progress import Progress, silent
-
-#: Tolerance and sweeps of the coarse levels, which only make a start.
-_COARSE = (1e-5, 60)
-#: Without a map, this many rows are enough for a start.
-_ENOUGH_ROWS = 2500
 
 
 class PoissonNMF(TransformerMixin, BaseEstimator):
@@ -204,12 +192,14 @@ class PoissonNMF(TransformerMixin, BaseEstimator):
         )
         counts = CountRows.of(x, n_jobs=self.n_jobs)
         rngs = _generator(self.random_state).spawn(self.n_init)
-        levels = self._coarse_levels(x)
+        plan = self._plan()
+        levels = plan.levels(x)
 
         def one(start: int, rows: CountRows, progress: Progress) -> solver.Solution:
-            return self._fit_from(rows, levels, known, rngs[start], start > 0, progress)
+            rng, draw = rngs[start], start > 0
+            return plan.run(rows, levels, known, rng, draw=draw, progress=progress)
 
-        first_progress = self.progress or silent
+        first_progress: Any = self.progress or silent
         if self.n_init > 1 and counts.n_jobs > 1:
             single = [replace(counts, n_jobs=1) for _ in range(self.n_init)]
             reports = [first_progress, *[silent] * (self.n_init - 1)]
@@ -264,7 +254,7 @@ class PoissonNMF(TransformerMixin, BaseEstimator):
         counts = CountRows.of(x, n_jobs=self.n_jobs)
         if first or not hasattr(self, "_online"):
             if first:
-                start = self._start(x, _generator(self.random_state), draw=False)
+                start = self._plan().start(x, _generator(self.random_state), draw=False)
                 self.components_ = start.astype(self.dtype)
             self._online = OnlineSpectra.empty(*self.components_.shape)
             self.n_iter_ = 0
@@ -296,75 +286,22 @@ class PoissonNMF(TransformerMixin, BaseEstimator):
         tags.transformer_tags.preserves_dtype = []
         return tags
 
-    def _fit_from(
-        self,
-        counts: CountRows,
-        levels: list[tuple[sp.csr_array, sp.csr_array]],
-        known: KnownParts,
-        rng: np.random.Generator,
-        draw: bool,
-        progress: Progress,
-    ) -> solver.Solution:
-        dtype = np.dtype(self.dtype)
-        pooling, pooled = levels[0]
-        spectra = self._start(pooled, rng, draw=draw).astype(dtype)
-        if known.support is not None or known.fixed or known.basis_support is not None:
-            rows = CountRows.of(pooled, n_jobs=counts.n_jobs)
-            coarse = replace(known, support=_pooled_support(known.support, pooling))
-            weights = _first_weights(rows, spectra, KnownParts())
-            spectra = matched_start(spectra, coarse, weights)
-        for pooling, pooled in levels:
-            if pooled.shape[0] == counts.shape[0]:
-                break
-            rows = CountRows.of(pooled, n_jobs=counts.n_jobs)
-            coarse = replace(known, support=_pooled_support(known.support, pooling))
-            found = solver.alternate(
-                rows,
-                _first_weights(rows, spectra, coarse),
-                spectra,
-                known=coarse,
-                spectra_penalties=self._spectra_penalties(rows, spectra),
-                tol=max(_COARSE[0], self.tol),
-                max_sweeps=min(_COARSE[1], self.max_iter),
-                extrapolate=self.extrapolate,
-                n_passes=self.n_passes,
-            )
-            scale = found.spectra.sum(axis=1, dtype=np.float64, keepdims=True)
-            mean = found.spectra.mean(axis=0)
-            # Again a floor, so that no channel starts at an exact zero.
-            spectra = found.spectra / np.where(scale > 0, scale, 1) + 1e-3 * mean / mean.sum()
-            spectra = spectra.astype(dtype)
-        weights = _first_weights(counts, spectra, known)
-        return solver.alternate(
-            counts,
-            weights,
-            spectra,
-            known=known,
-            weight_penalties=self._weight_penalties(weights),
-            spectra_penalties=self._spectra_penalties(counts, spectra),
-            max_sweeps=self.max_iter,
+    def _plan(self) -> CoarseToFine:
+        return CoarseToFine(
+            n_components=self.n_components,
+            init=self.init,
+            map_shape=None
+            if self.map_shape is None
+            else (int(self.map_shape[0]), int(self.map_shape[1])),
+            max_iter=self.max_iter,
             tol=self.tol,
             n_passes=self.n_passes,
             extrapolate=self.extrapolate,
-            progress=progress,
+            dtype=np.dtype(self.dtype),
+            smoothness=self.smoothness,
+            sparsity=self.sparsity,
+            volume=self.volume,
         )
-
-    def _weight_penalties(self, weights: np.ndarray) -> list[WeightPenalty]:
-        out: list[WeightPenalty] = []
-        level = np.maximum(weights.mean(axis=0, dtype=np.float64), 1e-3 * weights.mean())
-        if self.smoothness:
-            assert self.map_shape is not None
-            shape = (int(self.map_shape[0]), int(self.map_shape[1]))
-            out.append(Smoothness(shape, self.smoothness, level))
-        if self.sparsity:
-            out.append(LogSparsity(self.sparsity, level))
-        return out
-
-    def _spectra_penalties(self, counts: CountRows, spectra: np.ndarray) -> list[SpectraPenalty]:
-        if not self.volume:
-            return []
-        metric = len(spectra) / float((spectra.astype(np.float64) ** 2).sum())
-        return [Volume(self.volume * counts.data.sum(dtype=np.float64), metric)]
 
     def _store(self, best: solver.Solution) -> None:
         if not best.converged:
@@ -426,29 +363,6 @@ class PoissonNMF(TransformerMixin, BaseEstimator):
         if self.smoothness and self.map_shape is None:
             raise InputError("smoothness needs map_shape=(ny, nx), to know which pixels touch")
 
-    def _coarse_levels(self, x: sp.csr_array) -> list[tuple[sp.csr_array, sp.csr_array]]:
-        """Pooling matrices and pooled counts, from coarse to fine, without the full data."""
-        n = x.shape[0]
-        shape: tuple[int, int] = (1, n)
-        if self.map_shape is not None:
-            shape = (int(self.map_shape[0]), int(self.map_shape[1]))
-            block = pooling_block(n, self.n_components, most=_ENOUGH_ROWS)
-        else:
-            block = max(1, n // _ENOUGH_ROWS)
-        levels = []
-        while block > 1:
-            pooling = pooling_matrix(shape, block)
-            levels.append((pooling, sp.csr_array(pooling @ x)))
-            block //= 2 if self.map_shape is not None else 4
-        return levels or [(sp.eye_array(n, format="csr"), x)]
-
-    def _start(self, pooled: sp.csr_array, rng: np.random.Generator, *, draw: bool) -> np.ndarray:
-        if self.init == "random" or pooled.nnz == 0:
-            mean = np.asarray(pooled.sum(axis=0), dtype=np.float64).ravel() + 1e-12
-            spectra = mean[:, None] * rng.uniform(0.1, 1.9, (mean.size, self.n_components))
-            return np.ascontiguousarray((spectra / spectra.sum(axis=0)).T)
-        return np.ascontiguousarray(vertex_spectra(pooled, self.n_components, rng, draw=draw).T)
-
 
 def _generator(random_state: Any) -> np.random.Generator:
     """Return a generator from what scikit-learn accepts as ``random_state``."""
@@ -457,15 +371,3 @@ def _generator(random_state: Any) -> np.random.Generator:
     if isinstance(random_state, np.random.RandomState):
         return np.random.default_rng(random_state.randint(2**31))
     return np.random.default_rng(0 if random_state is None else random_state)
-
-
-def _pooled_support(support: np.ndarray | None, pooling: sp.csr_array) -> np.ndarray | None:
-    return None if support is None else (pooling @ support.astype(np.float64)) > 0
-
-
-def _first_weights(counts: CountRows, spectra: np.ndarray, known: KnownParts) -> np.ndarray:
-    weights = solver.even_weights(counts, len(spectra), spectra.dtype)
-    if known.support is not None:
-        weights[~known.support] = 0
-    solver.solve_weights(counts, spectra, weights, free=known.support, n_passes=4, tol=1e-3)
-    return weights

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import scipy.sparse as sp
 
-from siftem.decompose import kernels
+from siftem.decompose import gradient_kernels, kernels
 
 #: Stored entries that make a block worth its own turn.
 _ENTRIES_PER_BLOCK = 30_000
@@ -175,7 +175,7 @@ class CountRows:
         """Gradient of the Poisson objective by the weights, float64 (n, k)."""
         out = np.empty(weights.shape)
         sums = spectra.sum(axis=1, dtype=np.float64)
-        kernels.row_gradients(
+        gradient_kernels.row_gradients(
             self.indptr, self.indices, self.data, 0, self.shape[0], spectra, sums, weights, out
         )
         return out

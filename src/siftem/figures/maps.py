@@ -196,6 +196,11 @@ def add_colour_bar(
     bar.set_ticks(ticks, labels=[f"{tick:.6g}" for tick in ticks])
     ax.tick_params(length=1.5, pad=1.0, width=0.4, labelsize=SMALL_FONT_SIZE)
     ax.minorticks_off()
+    for tick, shown in zip(ticks, ax.get_xticklabels(), strict=True):
+        # A number near the left end starts there, so as not to leave the page.
+        offset = (tick - low) / (high - low) * length
+        if offset < 0.5 * text_width(shown.get_text(), size=SMALL_FONT_SIZE):
+            shown.set_horizontalalignment("left")
     page.text(left + length + 1.6, top + 2.3, label, size=SMALL_FONT_SIZE)
 
 

@@ -183,7 +183,7 @@ def log_axis(ax: Axes, low: float, high: float) -> None:
         ticks = [
             step * 10.0**d
             for d in range(math.floor(bottom), math.ceil(top) + 1)
-            for step in (1, 2, 5)
+            for step in (1, 3)
             if bottom <= math.log10(step) + d <= top
         ]
     ax.yaxis.set_major_locator(FixedLocator(ticks))
@@ -196,7 +196,7 @@ def log_axis(ax: Axes, low: float, high: float) -> None:
 
 
 def short_number(value: float) -> str:
-    """Return 0.01, 1, 20 or 5×10³ for 1, 2, 5 times a power of ten."""
+    """Return 0.01, 1, 30 or 3×10³ for one digit times a power of ten."""
     exponent = math.floor(math.log10(value) + 1e-9)
     factor = round(value / 10.0**exponent)
     if -2 <= exponent <= 2:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError
+from siftem.fit.calibrate import PRIOR, design_of, fit_calibration, scan_shift
 from siftem.fit.poisson import covariance_of, fit_poisson
 from siftem.fit.spectrum_model import Absorption, Calibration, SpectrumModel, quantified_family
 from siftem.fit.threads import one_blas_thread
@@ -16,14 +16,6 @@ from siftem.spectrum import Spectrum
 from siftem.xray.detector import Detector
 from siftem.xray.elements import atomic_number
 from siftem.xray.lines import line_families
-
-#: Prior standard deviations of shift (keV), gain, collection depth (nm) and relative
-#: resolution: what detectors do.
-_PRIOR = np.array([0.03, 0.005, 100.0, 0.10])
-#: Steps of the numerical derivatives in the same order.
-_STEP = np.array([5e-4, 1e-5, 1.0, 1e-3])
-#: Shifts tried before the fine fit, keV.
-_SCAN = np.linspace(-0.06, 0.06, 7)
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,7 +185,7 @@ def fit_lines(
     start = calibration or Calibration(resolution=detector.resolution)
     with one_blas_thread():
         if free:
-            start = _scan(model, cut, shapes, start)
+            start = scan_shift(model, cut, shapes, start)
         return _fit(model, cut, shapes, tuple(extra), start, dropped, free)
 
 
@@ -208,32 +200,6 @@ def _cropped(spectrum: Spectrum, window: slice) -> Spectrum:
     )
 
 
-def _design(
-    model: SpectrumModel, axis: EnergyAxis, shapes: np.ndarray, calibration: Calibration
-) -> np.ndarray:
-    lines = model.line_columns(axis, calibration)
-    continuum = model.continuum_columns(axis, calibration)
-    return np.hstack([lines, continuum, shapes])
-
-
-def _scan(
-    model: SpectrumModel, spectrum: Spectrum, shapes: np.ndarray, start: Calibration
-) -> Calibration:
-    """Coarse search of the shift, so that the fine fit starts within a peak's width."""
-    best = (np.inf, start)
-    for shift in sorted(_SCAN, key=abs):
-        trial = replace(start, shift=float(shift))
-        design = _design(model, spectrum.axis, shapes, trial)
-        used = design.any(axis=0)
-        found = fit_poisson(
-            design[:, used], spectrum.counts, offset=spectrum.background, max_iter=8
-        )
-        penalized = found.deviance + (shift / _PRIOR[0]) ** 2
-        if penalized < best[0]:
-            best = (penalized, trial)
-    return best[1]
-
-
 def _fit(
     model: SpectrumModel,
     spectrum: Spectrum,
@@ -243,41 +209,19 @@ def _fit(
     dropped: tuple[str, ...],
     free: bool,
 ) -> LineFit:
-    axis, counts, base = spectrum.axis, spectrum.counts, spectrum.background
-    n_lines = len(model.families)
+    axis, counts = spectrum.axis, spectrum.counts
+    design = _usable(design_of(model, axis, shapes, start), model, shape_names)
+    found = fit_poisson(design, counts, offset=spectrum.background)
     calibration = start
-    nominal = start.resolution
-    penalty = _penalty(calibration, nominal) if free else 0.0
-    design = _design(model, axis, shapes, calibration)
-    found = fit_poisson(_usable(design, model, shape_names), counts, offset=base)
-    slopes = np.zeros((axis.size, 0))
-    for _ in range(25 if free else 0):
-        slopes = _calibration_slopes(model, axis, calibration, found.amplitudes[:n_lines])
-        offset_now = _offsets(calibration, nominal)
-        step = _calibration_step(design, slopes, counts, found.mean, offset_now)
-        length = 1.0
-        improved = False
-        while length > 0.05:
-            moved = offset_now + length * step
-            trial = _at(moved, nominal)
-            trial_design = _design(model, axis, shapes, trial)
-            trial_fit = fit_poisson(trial_design, counts, offset=base, start=found.amplitudes)
-            trial_penalty = _penalty(trial, nominal)
-            gain = found.deviance + penalty - trial_fit.deviance - trial_penalty
-            if gain > 0:
-                improved = True
-                break
-            length *= 0.4
-        if not improved:
-            break
-        calibration, design, found, penalty = trial, trial_design, trial_fit, trial_penalty
-        if gain < 1e-3:
-            break
+    if free:
+        fitted = fit_calibration(model, spectrum, shapes, start, design, found)
+        calibration, design, found = fitted.calibration, fitted.design, fitted.found
+        slopes = fitted.slopes
     full = np.hstack([design, slopes]) if free else design
     weighted = full / found.mean[:, None]
     information = weighted.T @ full
     if free:
-        information[-4:, -4:] += np.diag(1 / _PRIOR**2)
+        information[-4:, -4:] += np.diag(1 / PRIOR**2)
     bread = covariance_of(information)
     p = design.shape[1]
     operator = bread[:p] @ weighted.T
@@ -309,61 +253,3 @@ def _usable(design: np.ndarray, model: SpectrumModel, shape_names: tuple[str, ..
             f"no strength of {', '.join(names)} lies in the fitted range: leave it out"
         )
     return design
-
-
-def _penalty(calibration: Calibration, nominal: float) -> float:
-    """Twice the negative log prior of the calibration."""
-    return float(((_offsets(calibration, nominal) / _PRIOR) ** 2).sum())
-
-
-def _offsets(calibration: Calibration, nominal: float) -> np.ndarray:
-    """Parameters of a calibration as the prior and the steps see them; (4,)."""
-    return np.array(
-        [
-            calibration.shift,
-            calibration.gain,
-            calibration.collection_depth,
-            calibration.resolution / nominal - 1,
-        ]
-    )
-
-
-def _at(offsets: np.ndarray, nominal: float) -> Calibration:
-    """Inverse of :func:`_offsets`; the width stays within what silicon can do."""
-    shift, gain, depth, width = (float(v) for v in offsets)
-    return Calibration(shift, gain, max(depth, 0.0), nominal * min(max(1 + width, 0.93), 1.8))
-
-
-def _calibration_slopes(
-    model: SpectrumModel, axis: EnergyAxis, calibration: Calibration, amplitudes: np.ndarray
-) -> np.ndarray:
-    """Change of the expected counts with the parameters of the calibration; (channels, 4)."""
-    columns = []
-    nominal = calibration.resolution
-    for i, h in enumerate(_STEP):
-        offsets = [_offsets(calibration, nominal) for _ in range(2)]
-        offsets[0][i] -= h
-        offsets[1][i] += h
-        # A depth below zero is cut to zero: divide by the distance that is left.
-        low, high = (_at(o, nominal) for o in offsets)
-        distance = _offsets(high, nominal)[i] - _offsets(low, nominal)[i]
-        change = model.line_sum(axis, high, amplitudes) - model.line_sum(axis, low, amplitudes)
-        columns.append(change / distance)
-    return np.stack(columns, axis=1)
-
-
-def _calibration_step(
-    design: np.ndarray,
-    slopes: np.ndarray,
-    counts: np.ndarray,
-    mean: np.ndarray,
-    now: np.ndarray,
-) -> np.ndarray:
-    """Gauss-Newton step of the calibration with the amplitudes profiled out."""
-    full = np.hstack([design, slopes])
-    weighted = full / mean[:, None]
-    information = weighted.T @ full
-    gradient = weighted.T @ (counts - mean)
-    information[-4:, -4:] += np.diag(1 / _PRIOR**2)
-    gradient[-4:] -= now / _PRIOR**2
-    return (covariance_of(information) @ gradient)[-4:]

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from siftem.energy_axis import EnergyAxis
-from siftem.xray.continuum import continuum_terms
+from siftem.xray.continuum import continuum_basis
 from siftem.xray.detector import Detector
 from siftem.xray.lines import LineFamily
 from siftem.xray.profiles import DetectedLines, detected_lines, line_profiles
@@ -105,7 +105,7 @@ class SpectrumModel:
             seen = seen * self.absorption(positive)
         energies = calibration.true_axis(axis).centers
         seen = np.interp(energies, nominal, seen)
-        terms = continuum_terms(energies, self.beam_energy, n_terms=self.n_continuum)
+        terms = continuum_basis(energies, self.beam_energy, n_terms=self.n_continuum)
         return (terms * seen).T
 
     @cached_property

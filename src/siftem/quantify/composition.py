@@ -15,6 +15,7 @@ from siftem.quantify.film import Film, absorber, checked_angle, checked_film, es
 from siftem.quantify.k_values import GivenKFactors, KValues, k_values
 from siftem.quantify.minerals import (
     ANIONS,
+    VALENCES,
     Quantity,
     cation_charges,
     formula_units,
@@ -134,9 +135,12 @@ class Composition:
         return ratio(self.atomic_fractions, self.atomic_systematic, top, bottom).sigma
 
     def oxides(self) -> dict[str, Quantity]:
-        """Weight percent of oxides, the sum set to 100, with O by stoichiometry."""
+        """Weight percent of oxides, the sum set to 100, with O by stoichiometry.
+
+        Empty for what is no oxide: no O among the elements, or a metal without a usual charge.
+        """
         cations = [e for e in self.elements if e not in ANIONS]
-        if not cations:
+        if not cations or "O" not in self.elements or not set(cations) <= set(VALENCES):
             return {}
         index = [self.elements.index(e) for e in cations]
         atoms = (self.weight_fractions / self._weights)[index]
@@ -306,7 +310,8 @@ def quantify(
     absorption: Absorption | None = None
     fractions = np.zeros(0)
     areal: Quantity | None = None
-    for _ in range(_ROUNDS):
+    given = calibration
+    for turn in range(_ROUNDS):
         fit = fit_lines(
             spectrum,
             wanted,
@@ -319,7 +324,9 @@ def quantify(
             n_continuum=n_continuum,
             split_l=split_l,
         )
-        calibration = fit.calibration
+        # The energy scale is fitted twice, the second time with an absorption that is about
+        # right: without it, scale and charge collection would make up for it.
+        calibration = fit.calibration if turn > 0 or film is None else given
         index = [fit.index(e) for e in wanted]
         k = k_values([fit.model.families[i] for i in index], energy, detector, k_factors)
         amounts = amount_map @ (k.values * fit.amplitudes[index])

@@ -18,12 +18,14 @@ def region_table(result: RunResult) -> Table:
         _region_row(f"mask of {grain}, overlaps included", regions.mask(grain).n_pixels, total)
         for grain in regions.names
     ]
-    margin = f"{regions.margin:g} pixel" + ("" if regions.margin == 1 else "s")
     how = "painted traces" if result.segmentation.painted else "the most certain pixels as traces"
     forest = ", ".join(
         f"{grain} {100 * share:.1f}%" for grain, share in result.segmentation.out_of_bag.items()
     )
-    note = f"Masks from {how}; {margin} at each border left out."
+    note = f"Masks from {how}."
+    if regions.margin:
+        unit = "pixel" if regions.margin == 1 else "pixels"
+        note += f" {regions.margin:g} {unit} at each border of a mask left out."
     if forest:
         note += f" Trace pixels that the forest classifies rightly unseen: {forest}."
     return Table(
@@ -137,7 +139,7 @@ def truth_tables(result: RunResult) -> tuple[Table, ...]:
     if truth is None:
         return ()
     rows = []
-    for phase in dict.fromkeys((*truth.overlap, *truth.angles)):
+    for phase in (n for n in result.factors.names if n in truth.overlap or n in truth.angles):
         overlap, angle = truth.overlap.get(phase), truth.angles.get(phase)
         rows.append(
             (

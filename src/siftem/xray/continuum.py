@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import comb
+
 import numpy as np
 
 from siftem.errors import InputError
@@ -48,3 +50,44 @@ def continuum_terms(energy: np.ndarray, beam_energy: float, *, n_terms: int = 3)
     safe = np.where(emitted, energy, 1.0)
     kramers = np.where(emitted, (beam_energy - safe) / (beam_energy * safe), 0.0)
     return kramers * (safe / _ENERGY_SCALE) ** _EXPONENTS[:n_terms, np.newaxis]
+
+
+# keV. Between these the logarithm of the energy runs from 0 to 1; fixed, as above.
+_LOWEST, _HIGHEST = 0.2, 30.0
+
+
+def continuum_basis(energy: np.ndarray, beam_energy: float, *, n_terms: int = 3) -> np.ndarray:
+    """Return Kramers' law times smooth bumps, for a fit with non-negative coefficients.
+
+    ``term_i = (E0 - E) / (E0 E) B_i(x)`` with ``x = ln(E / 0.2 keV) / ln(150)``, between 0
+    and 1, and the Bernstein polynomials ``B_i = C(n, i) x^i (1 - x)^(n - i)``,
+    ``n = n_terms - 1``. With equal coefficients the sum is Kramers' law; with unequal ones
+    it bends, never below zero. Continua that fall as a power of the energy a little off
+    Kramers', which sums of powers with positive coefficients can't follow, lie well inside.
+
+    Parameters
+    ----------
+    energy : ndarray of shape (channels,)
+        In keV.
+    beam_energy : float
+        E0 in keV.
+    n_terms : int
+        Number of terms, 1 to 8; 3 are enough from 0.2 to 20 keV.
+
+    Returns
+    -------
+    ndarray of shape (n_terms, channels)
+        float64, not negative; zero at E <= 0 and at E >= E0.
+
+    References
+    ----------
+    Kramers 1923, Phil. Mag. 46, 836.
+    """
+    if not 1 <= n_terms <= 8:
+        raise InputError(f"n_terms of the continuum must be 1 to 8, got {n_terms}")
+    kramers = continuum_terms(energy, beam_energy, n_terms=1)
+    place = np.log(np.maximum(energy, _LOWEST) / _LOWEST) / np.log(_HIGHEST / _LOWEST)
+    x = np.clip(place, 0.0, 1.0)
+    degree = n_terms - 1
+    bumps = [comb(degree, i) * x**i * (1 - x) ** (degree - i) for i in range(n_terms)]
+    return kramers * np.array(bumps)

@@ -1,0 +1,153 @@
+"""A fit from coarse to fine: pooled pixels make a cheap and good start for the full map."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import scipy.sparse as sp
+
+from siftem.decompose import solver
+from siftem.decompose.initialise import pooling_block, pooling_matrix, vertex_spectra
+from siftem.decompose.known_parts import KnownParts, matched_start
+from siftem.decompose.penalties import (
+    LogSparsity,
+    Smoothness,
+    SpectraPenalty,
+    Volume,
+    WeightPenalty,
+)
+from siftem.decompose.row_blocks import CountRows
+from siftem.progress import Progress
+
+#: Tolerance and sweeps of the coarse levels, which only make a start.
+_COARSE = (1e-5, 60)
+#: Without a map, this many rows are enough for a start.
+_ENOUGH_ROWS = 2500
+
+#: Pooling matrix (blocks, n) and pooled counts (blocks, m).
+Level = tuple[sp.csr_array, sp.csr_array]
+
+
+@dataclass(frozen=True, eq=False)
+class CoarseToFine:
+    """How to fit; the parameters are those of `siftem.PoissonNMF`."""
+
+    n_components: int
+    init: str
+    map_shape: tuple[int, int] | None
+    max_iter: int
+    tol: float
+    n_passes: int
+    extrapolate: bool
+    dtype: np.dtype
+    smoothness: float
+    sparsity: float
+    volume: float
+
+    def levels(self, x: sp.csr_array) -> list[Level]:
+        """Return pooling matrices and pooled counts, from coarse to fine, without the full data."""
+        n = x.shape[0]
+        shape: tuple[int, int] = (1, n)
+        if self.map_shape is not None:
+            shape = self.map_shape
+            block = pooling_block(n, self.n_components, most=_ENOUGH_ROWS)
+        else:
+            block = max(1, n // _ENOUGH_ROWS)
+        levels = []
+        while block > 1:
+            pooling = pooling_matrix(shape, block)
+            levels.append((pooling, sp.csr_array(pooling @ x)))
+            block //= 2 if self.map_shape is not None else 4
+        return levels or [(sp.eye_array(n, format="csr"), x)]
+
+    def start(self, pooled: sp.csr_array, rng: np.random.Generator, *, draw: bool) -> np.ndarray:
+        """Return first spectra (k, m), positive and each summing to one."""
+        if self.init == "random" or pooled.nnz == 0:
+            mean = np.asarray(pooled.sum(axis=0), dtype=np.float64).ravel() + 1e-12
+            spectra = mean[:, None] * rng.uniform(0.1, 1.9, (mean.size, self.n_components))
+            return np.ascontiguousarray((spectra / spectra.sum(axis=0)).T)
+        return np.ascontiguousarray(vertex_spectra(pooled, self.n_components, rng, draw=draw).T)
+
+    def run(
+        self,
+        counts: CountRows,
+        levels: list[Level],
+        known: KnownParts,
+        rng: np.random.Generator,
+        *,
+        draw: bool,
+        progress: Progress,
+    ) -> solver.Solution:
+        """Fit ``counts``, from the coarsest of the ``levels``; ``draw`` draws the start."""
+        dtype = self.dtype
+        pooling, pooled = levels[0]
+        spectra = self.start(pooled, rng, draw=draw).astype(dtype)
+        if known.support is not None or known.fixed or known.basis_support is not None:
+            rows = CountRows.of(pooled, n_jobs=counts.n_jobs)
+            coarse = replace(known, support=_pooled_support(known.support, pooling))
+            weights = _first_weights(rows, spectra, KnownParts())
+            spectra = matched_start(spectra, coarse, weights)
+        for pooling, pooled in levels:
+            if pooled.shape[0] == counts.shape[0]:
+                break
+            rows = CountRows.of(pooled, n_jobs=counts.n_jobs)
+            coarse = replace(known, support=_pooled_support(known.support, pooling))
+            found = solver.alternate(
+                rows,
+                _first_weights(rows, spectra, coarse),
+                spectra,
+                known=coarse,
+                spectra_penalties=self._spectra_penalties(rows, spectra),
+                tol=max(_COARSE[0], self.tol),
+                max_sweeps=min(_COARSE[1], self.max_iter),
+                extrapolate=self.extrapolate,
+                n_passes=self.n_passes,
+            )
+            scale = found.spectra.sum(axis=1, dtype=np.float64, keepdims=True)
+            mean = found.spectra.mean(axis=0)
+            # Again a floor, so that no channel starts at an exact zero.
+            spectra = found.spectra / np.where(scale > 0, scale, 1) + 1e-3 * mean / mean.sum()
+            spectra = spectra.astype(dtype)
+        weights = _first_weights(counts, spectra, known)
+        return solver.alternate(
+            counts,
+            weights,
+            spectra,
+            known=known,
+            weight_penalties=self._weight_penalties(weights),
+            spectra_penalties=self._spectra_penalties(counts, spectra),
+            max_sweeps=self.max_iter,
+            tol=self.tol,
+            n_passes=self.n_passes,
+            extrapolate=self.extrapolate,
+            progress=progress,
+        )
+
+    def _weight_penalties(self, weights: np.ndarray) -> list[WeightPenalty]:
+        out: list[WeightPenalty] = []
+        level = np.maximum(weights.mean(axis=0, dtype=np.float64), 1e-3 * weights.mean())
+        if self.smoothness:
+            assert self.map_shape is not None
+            out.append(Smoothness(self.map_shape, self.smoothness, level))
+        if self.sparsity:
+            out.append(LogSparsity(self.sparsity, level))
+        return out
+
+    def _spectra_penalties(self, counts: CountRows, spectra: np.ndarray) -> list[SpectraPenalty]:
+        if not self.volume:
+            return []
+        metric = len(spectra) / float((spectra.astype(np.float64) ** 2).sum())
+        return [Volume(self.volume * counts.data.sum(dtype=np.float64), metric)]
+
+
+def _pooled_support(support: np.ndarray | None, pooling: sp.csr_array) -> np.ndarray | None:
+    return None if support is None else (pooling @ support.astype(np.float64)) > 0
+
+
+def _first_weights(counts: CountRows, spectra: np.ndarray, known: KnownParts) -> np.ndarray:
+    weights = solver.even_weights(counts, len(spectra), spectra.dtype)
+    if known.support is not None:
+        weights[~known.support] = 0
+    solver.solve_weights(counts, spectra, weights, free=known.support, n_passes=4, tol=1e-3)
+    return weights
