@@ -31,6 +31,7 @@ _HOME = {
     "Spectrum": "siftem.spectrum",
     "SpectrumImage": "siftem.spectrum_image",
     "Stoichiometry": "siftem.unmix.anchors",
+    "choose_n_components": "siftem.decompose.rank",
     "decompose": "siftem.decompose.factors",
     "fetch_71gpa": "siftem.io.example",
     "find_elements": "siftem.fit.element_search",
@@ -45,6 +46,7 @@ _HOME = {
     "simulate_demo": "siftem.simulate.phantom",
     "subtract": "siftem.unmix.subtract",
     "to_hyperspy": "siftem.io.hyperspy_export",
+    "unmix": "siftem.unmix.constrained",
     "write_results": "siftem.report.folder",
 }
 

@@ -25,6 +25,7 @@ CASES = {
     "five phases": {"n_phases": 5},
     "six phases, wide": {"n_phases": 6, "shape": (20, 40)},
     "seven phases, tall": {"n_phases": 7, "shape": (42, 18)},
+    "column": {"n_phases": 3, "shape": (60, 8), "survey": True},
     "strip": {"n_phases": 3, "shape": (6, 60)},
     "line scan": {"n_phases": 2, "shape": (2, 200)},
     "oblong pixels": {"n_phases": 2, "pixel_size": (0.004, 0.01)},

@@ -57,7 +57,7 @@ def test_overlapped_alloy():
     alloy = {"Ni": 0.52, "Cr": 0.19, "Fe": 0.19, "Nb": 0.05, "Mo": 0.03, "Ti": 0.015}
     found = names(find_elements(spectrum(counts(alloy, 1e6, seed=1))))
     assert set(alloy) <= found
-    assert len(found - set(alloy)) <= 1
+    assert len(found - set(alloy)) <= 2
 
 
 def test_beam_of_a_scanning_microscope():

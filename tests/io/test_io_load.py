@@ -293,7 +293,7 @@ class TestManners:
         wrong = tmp_path / "wrong.pts"
         wrong.write_bytes(b"no such thing" * 50)
         done = subprocess.run(
-            [sys.executable, "-W", "default", "-c", script, path, wrong],
+            [sys.executable, "-c", script, path, wrong],
             capture_output=True,
             text=True,
             check=True,

@@ -196,3 +196,14 @@ def test_an_alloy_has_no_oxides(demo):
     c = demo.compositions["Brg"]
     assert c.oxides()
     assert replace(c, elements=("Mo", *c.elements[1:])).oxides() == {}
+
+
+def test_the_number_of_phases_can_be_left_to_the_counts():
+    recipe = demo_recipe(shape=(64, 64))
+    auto = recipe.model_copy(
+        update={"decompose": recipe.decompose.model_copy(update={"components": "auto"})}
+    )
+    result = run(auto)
+    assert len(result.factors.names) == 3
+    # What was chosen is written down, so that the recipe runs the same again.
+    assert result.recipe.decompose.components == 3

@@ -25,6 +25,9 @@ _COARSE = (1e-5, 60)
 #: Without a map, this many rows are enough for a start.
 _ENOUGH_ROWS = 2500
 
+#: A finer level would take as long as the full data.
+_MOST_LEVELS = 2
+
 #: Pooling matrix (blocks, n) and pooled counts (blocks, m).
 Level = tuple[sp.csr_array, sp.csr_array]
 
@@ -54,8 +57,8 @@ class CoarseToFine:
             block = pooling_block(n, self.n_components, most=_ENOUGH_ROWS)
         else:
             block = max(1, n // _ENOUGH_ROWS)
-        levels = []
-        while block > 1:
+        levels: list[tuple[sp.csr_array, sp.csr_array]] = []
+        while block > 1 and len(levels) < _MOST_LEVELS:
             pooling = pooling_matrix(shape, block)
             levels.append((pooling, sp.csr_array(pooling @ x)))
             block //= 2 if self.map_shape is not None else 4

@@ -6,11 +6,19 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from siftem.decompose.identify import identify as choose_spectra
+from siftem.decompose.indeterminacy import Indeterminacy, shear_freedom
+from siftem.decompose.initialise import pooled_counts
 from siftem.decompose.poisson_nmf import PoissonNMF
+from siftem.decompose.row_blocks import CountRows
+from siftem.decompose.solver import even_weights, poisson_objective, solve_weights
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError
 from siftem.progress import Progress, silent
 from siftem.spectrum_image import SpectrumImage
+
+#: FWHM at Mn Ka in eV where the file does not say.
+_RESOLUTION = 130.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +41,10 @@ class Factors:
         Sweeps.
     converged : bool
         Whether the solver stopped by its tolerance.
+    matrix : int, optional
+        Which component is the phase that is everywhere, where one was identified.
+    indeterminacy : Indeterminacy, optional
+        How far the counts alone leave the spectra open.
     """
 
     maps: np.ndarray
@@ -42,6 +54,8 @@ class Factors:
     deviance: float
     n_iter: int
     converged: bool
+    matrix: int | None = None
+    indeterminacy: Indeterminacy | None = None
 
     @property
     def shares(self) -> np.ndarray:
@@ -52,7 +66,14 @@ class Factors:
     def reordered(self, order: tuple[int, ...], names: tuple[str, ...]) -> Factors:
         """Return the components in another order and with other names."""
         index = list(order)
-        return replace(self, maps=self.maps[index], spectra=self.spectra[index], names=names)
+        return replace(
+            self,
+            maps=self.maps[index],
+            spectra=self.spectra[index],
+            names=names,
+            matrix=None if self.matrix is None else index.index(self.matrix),
+            indeterminacy=self.indeterminacy and self.indeterminacy.reordered(index),
+        )
 
 
 def decompose(
@@ -63,10 +84,12 @@ def decompose(
     n_init: int = 1,
     tol: float = 1e-7,
     max_iter: int = 500,
+    identify: bool = True,
+    n_jobs: int | None = None,
     keep_zero_peak: bool = False,
     progress: Progress = silent,
 ) -> Factors:
-    """Factorise a spectrum image by Poisson NMF.
+    """Factorise a spectrum image by Poisson NMF, and choose among equally good answers.
 
     Parameters
     ----------
@@ -78,6 +101,12 @@ def decompose(
         Seed.
     n_init, tol, max_iter
         See :class:`siftem.PoissonNMF`.
+    identify : bool
+        Choose among the factorisations that fit equally well, by the pixels that hold
+        matrix alone and by the lines that a grain lacks: see `siftem.decompose.identify`.
+        False gives the plain maximum of the likelihood.
+    n_jobs : int, optional
+        Threads; None means all processors.
     keep_zero_peak : bool
         Do not crop.
     progress : Progress
@@ -111,19 +140,44 @@ def decompose(
         max_iter=max_iter,
         tol=tol,
         random_state=random_state,
+        n_jobs=n_jobs,
         progress=progress,
     )
-    weights = model.fit_transform(si.counts)
+    found = None
+    if identify and n_components > 1:
+        pooled, shape = pooled_counts(si.counts, si.shape, n_components)
+        model.set_params(map_shape=shape).fit(pooled)
+        found = choose_spectra(si.counts, si.shape, model.components_, line_width=_line_width(si))
+        model.set_params(map_shape=si.shape)
+    rows = CountRows.of(si.counts, n_jobs=n_jobs)
+    if found is None:
+        weights = model.fit_transform(si.counts)
+        spectra, deviance = model.components_, model.deviance_
+    else:
+        spectra = found.spectra
+        weights = even_weights(rows, n_components, np.dtype(float))
+        solve_weights(rows, spectra, weights)
+        deviance = 2 * (poisson_objective(rows, weights, spectra) - rows.saturated)
     order = np.argsort(-weights.sum(axis=0), kind="stable")
     return Factors(
         maps=np.ascontiguousarray(weights.T[order]).reshape(n_components, *si.shape),
-        spectra=model.components_[order].astype(np.float64),
+        spectra=spectra[order].astype(np.float64),
         axis=si.axis,
         names=tuple(component_name(i) for i in range(n_components)),
-        deviance=model.deviance_,
+        deviance=deviance,
         n_iter=model.n_iter_,
         converged=model.converged_,
+        matrix=None if found is None else int(np.flatnonzero(order == found.matrix)[0]),
+        indeterminacy=shear_freedom(si.counts, si.shape, spectra[order]),
     )
+
+
+def _line_width(si: SpectrumImage) -> int | None:
+    """Width of an X-ray line in channels, at Mn Ka; None for signals without lines."""
+    if not si.signal_type.startswith("EDS"):
+        return None
+    resolution = si.acquisition.resolution or _RESOLUTION
+    return max(round(1e-3 * resolution / si.axis.to_kev().scale), 3)
 
 
 def component_name(index: int) -> str:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import scipy.sparse as sp
-from scipy.sparse.linalg import svds
+from sklearn.utils.extmath import randomized_svd
 
 #: Neighbours that are averaged into one vertex, against outliers.
 _NEIGHBOURS = 8
+#: Pixels are pooled to about this many counts where their own weights would overfit.
+_COUNTS_IN_BLOCK = 1500.0
 
 
 def pooling_matrix(shape: tuple[int, int], block: int) -> sp.csr_array:
@@ -38,6 +40,27 @@ def pooling_block(n_pixels: int, n_components: int, most: int = 2500) -> int:
     while n_pixels / (block + 1) ** 2 >= 20 * n_components and n_pixels / block**2 > most:
         block += 1
     return block
+
+
+def pooled_counts(
+    counts: sp.csr_array, shape: tuple[int, int], n_components: int
+) -> tuple[sp.csr_array, tuple[int, int]]:
+    """Sum square blocks of pixels to about 1500 counts, but keep a tenth of the map's side.
+
+    Returns
+    -------
+    counts : scipy.sparse.csr_array of shape (blocks, m)
+    shape : tuple of int
+        Blocks along y and x.
+    """
+    typical = max(float(counts.sum(dtype=np.float64)) / counts.shape[0], 1e-12)
+    enough = int(np.sqrt(shape[0] * shape[1] / (20 * n_components)))
+    widest = max(min(min(shape) // 10, enough), 1)
+    block = int(np.clip(round(np.sqrt(_COUNTS_IN_BLOCK / typical)), 1, widest))
+    if block == 1:
+        return counts, shape
+    pooled = sp.csr_array(pooling_matrix(shape, block) @ counts)
+    return pooled, (-(-shape[0] // block), -(-shape[1] // block))
 
 
 def vertex_spectra(
@@ -72,7 +95,7 @@ def vertex_spectra(
     mean = np.asarray(pooled.sum(axis=0), dtype=np.float64).ravel()
     mean = (mean + 1e-9 * mean.sum() / n_channels) / mean.sum()
     # Blocks with few counts (vacuum, holes) have wild directions and say little.
-    usable = np.flatnonzero(totals >= 0.25 * np.quantile(totals, 0.75))
+    usable = np.flatnonzero((totals > 0) & (totals >= 0.25 * np.quantile(totals, 0.75)))
     rank = min(n_components, n_channels - 1, usable.size - 1)
     chosen: list[int] = []
     if rank >= 1:
@@ -81,7 +104,10 @@ def vertex_spectra(
             @ pooled[usable].astype(np.float64)
             @ sp.diags_array(1 / np.sqrt(mean))
         )
-        u, s, _ = svds(scaled, k=rank, v0=rng.random(min(scaled.shape)))
+        # Unlike Lanczos iteration it can't fail, whatever the counts are.
+        u, s, _ = randomized_svd(
+            scaled, rank, n_iter=5, random_state=int(rng.integers(2**31)), flip_sign=False
+        )
         points = (u * s) * (1 / np.sqrt(totals[usable]))[:, None]
         chosen = _corners(points, min(n_components, usable.size), rng, draw)
     spectra = np.empty((n_channels, n_components))

@@ -32,7 +32,7 @@ class PoissonNMF(TransformerMixin, BaseEstimator):
 
     The likelihood alone does not fix the answer: spectra can be sheared along each other
     at no cost as long as nothing becomes negative. See `siftem.decompose` for an answer
-    that is chosen, and `siftem.indeterminacy` for how far it is fixed.
+    that is chosen, and `siftem.decompose.indeterminacy` for how far it is fixed.
 
     Parameters
     ----------

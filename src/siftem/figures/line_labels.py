@@ -101,11 +101,12 @@ def _seen_in(
         for line in lines:
             energy = line.energy * (1 + fit.calibration.gain) + fit.calibration.shift
             half = 0.5e-3 * float(detector.fwhm(line.energy))
-            if not (axis.contains(energy - half) and axis.contains(energy + half)):
+            if not axis.contains(energy):
                 continue
-            # Lines of one element that the detector merges carry the strongest one's label.
+            # Of an element's lines that the detector merges only the strongest is labelled.
             if any(abs(energy - other) < 2 * half for other in taken):
                 continue
+            taken.append(energy)
             near = axis.window(energy - half, energy + half)
             columns = [
                 i
@@ -116,7 +117,6 @@ def _seen_in(
             noise = float(np.sqrt(fit.spectrum.variance[near].sum()))
             others = max(float(measured[near].sum()) - net, 0.0)
             if net > min_significance * noise and net > min_contrast * others:
-                taken.append(energy)
                 label = LineLabel(line_text(element, line.name), energy, net / max(noise, 1e-12))
                 out.append(((element, line.name), label))
     return out

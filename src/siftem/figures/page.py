@@ -25,6 +25,8 @@ TITLE_HEIGHT = 4.6
 GAP = 4.0
 #: Space between rows of panels, mm.
 ROW_GAP = 1.5
+#: Narrowest panel that still holds a title, mm.
+_LEAST_CELL = 30.0
 #: Space around the page, mm.
 MARGIN = 1.5
 
@@ -63,11 +65,18 @@ class Page:
         )
 
     def title(
-        self, left: float, top: float, text: str, *, width: float, colour: str = "black"
+        self,
+        left: float,
+        top: float,
+        text: str,
+        *,
+        width: float,
+        colour: str = "black",
+        ending: str = "",
     ) -> float:
         """Write the next panel letter and a title above a panel whose top left is given.
 
-        A title wider than ``width`` mm is cut with an ellipsis.
+        A title wider than ``width`` mm is cut with an ellipsis, but ``ending`` stays whole.
 
         Returns
         -------
@@ -80,7 +89,8 @@ class Page:
         self.text(left, baseline, letter, weight="bold")
         start = text_width(letter, bold=True) + 1.3
         named = colour != "black"
-        shown = fitted_text(text, width - start, size=FONT_SIZE, bold=named)
+        room = width - start - (text_width(ending, bold=named) if ending else 0.0)
+        shown = fitted_text(text, room, size=FONT_SIZE, bold=named) + ending
         weight = "bold" if named else "normal"
         self.text(left + start, baseline, shown, color=colour, weight=weight)
         return left + start + text_width(shown, bold=named)
@@ -136,7 +146,12 @@ class ImageGrid:
     @property
     def title_width(self) -> float:
         """Room for a title, mm."""
-        return self.cell_width - 1.5
+        return self.cell_width - GAP + 1.0
+
+    @property
+    def bar_width(self) -> float:
+        """Room for a colour bar and its label below an image, mm."""
+        return max(self.image_width, min(self.cell_width - GAP, 26.0))
 
     def place(self, index: int, top: float) -> tuple[float, float]:
         """Return left and top of an image's frame, for a grid that starts at ``top``."""
@@ -197,6 +212,8 @@ def image_grid(
         image_height = max_height
         image_width = max(max_height / aspect, 6.0)
     image_height = max(image_height, 6.0)
+    # Narrow images stand together, with room for their titles and colour bars.
+    cell = min(cell, max(image_width, _LEAST_CELL) + GAP)
     left = MARGIN + max(0.0, (usable + GAP - columns * cell) / 2)
     return ImageGrid(
         columns=columns,

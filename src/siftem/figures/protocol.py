@@ -103,7 +103,7 @@ def figure1(
                 drawn,
                 left=left,
                 top=image_top + grid.image_height,
-                width=grid.image_width,
+                width=grid.bar_width,
                 label="counts",
             )
         page.title(
@@ -188,10 +188,15 @@ def figure2(
         for grid, content in plans:
             for i, (kind, name) in enumerate(content):
                 region = regions.mask(name) if kind == "mask" else regions.mixture(name)
-                title = name if kind == "mask" else f"{name} + {regions.matrix}"
-                title = f"{title}, {100 * region.fraction:.1f}%"
                 left, image_top = grid.place(i, top)
-                page.title(left, image_top, title, width=grid.title_width, colour=colours[name])
+                page.title(
+                    left,
+                    image_top,
+                    name if kind == "mask" else f"{name} + {regions.matrix}",
+                    width=grid.title_width,
+                    colour=colours[name],
+                    ending=f", {100 * region.fraction:.1f}%",
+                )
                 ax = page.axes(left, image_top, grid.image_width, grid.image_height)
                 draw_mask(
                     ax,
@@ -276,7 +281,7 @@ def _survey(
             drawn,
             left=left,
             top=image_top + grid.image_height,
-            width=grid.image_width,
+            width=grid.bar_width,
             label="counts",
         )
 
@@ -285,10 +290,10 @@ def _pure_region(page: Page, top: float, si: SpectrumImage, regions: Regions, co
     """Draw the region of pure matrix; return where the panel beside it may start."""
     grid = image_grid(1, si.shape, si.pixel_size, columns=3, max_height=_BOTTOM_HEIGHT - 2)
     pure = regions.pure
-    title = f"pure {regions.matrix}, {100 * pure.fraction:.1f}%"
+    title, ending = f"pure {regions.matrix}", f", {100 * pure.fraction:.1f}%"
     # A tall map is narrow, but its title needs room.
-    room = max(grid.image_width, min(text_width(title, bold=True) + 8.0, 45.0))
-    page.title(MARGIN, top + TITLE_HEIGHT, title, width=room, colour=colour)
+    room = max(grid.image_width, min(text_width(title + ending, bold=True) + 8.0, 45.0))
+    page.title(MARGIN, top + TITLE_HEIGHT, title, width=room, colour=colour, ending=ending)
     height = min(grid.image_height, _BOTTOM_HEIGHT - 2)
     ax = page.axes(MARGIN, top + TITLE_HEIGHT, grid.image_width, height)
     background = si.survey if si.survey is not None else si.total_map()

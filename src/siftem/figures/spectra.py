@@ -166,6 +166,8 @@ def log_limits(
     low = 0.4 * float(np.quantile(positive, 0.05)) if positive.size else 1e-3 * top
     if sigma is not None:
         low = max(low, 0.5 * float(np.median(sigma)))
+        if top > 6:
+            low = max(low, 0.3)  # counts: a single one is the least there is
     low = min(max(low, 1e-6 * top), 0.06 * top)
     return low, 1.8 * top
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from siftem.decompose.factors import Factors, decompose
 from siftem.decompose.matching import Markers, line_strengths, match_phases
+from siftem.decompose.rank import choose_n_components
 from siftem.errors import InputError, SiftemWarning
 from siftem.pipeline.preparation import prepare
 from siftem.pipeline.recipe import Phase, Recipe
@@ -32,6 +33,8 @@ from siftem.spectrum import Spectrum, spectral_angle
 from siftem.spectrum_image import SpectrumImage
 from siftem.unmix.integrate import integrate
 
+#: "auto" chooses among 1 and this many components.
+_MOST_COMPONENTS = 7
 #: A grain is truly there, for scoring a simulated run, from this share of the thickness on.
 TRUE_SHARE = 0.15
 
@@ -67,9 +70,10 @@ def _run(recipe: Recipe, progress: Progress) -> RunResult:
     prepared = prepare(recipe, progress=progress)
     si = prepared.spectrum_image
     elements = _elements(recipe, si)
+    notes = list(si.notes)
     factors = decompose(
         si,
-        _number_of_components(recipe),
+        _number_of_components(recipe, si, notes, progress),
         random_state=recipe.decompose.seed,
         n_init=recipe.decompose.starts,
         tol=recipe.decompose.tolerance,
@@ -86,7 +90,6 @@ def _run(recipe: Recipe, progress: Progress) -> RunResult:
         given=recipe.figures.rectangle,
     )
     spectra = region_spectra(si, regions, required=recipe.phases)
-    notes = list(si.notes)
     settings: FitSettings | None = None
     pure: dict[str, Spectrum] = {matrix: spectra[matrix]}
     quantities = {}
@@ -150,11 +153,23 @@ def _elements(recipe: Recipe, si: SpectrumImage) -> tuple[str, ...]:
     return tuple(e for e in si.acquisition.elements if e not in recipe.support)
 
 
-def _number_of_components(recipe: Recipe) -> int:
+def _number_of_components(
+    recipe: Recipe, si: SpectrumImage, notes: list[str], progress: Progress
+) -> int:
+    """As the recipe says; "auto" lets held-out counts choose among 1 to 7."""
     n = recipe.n_components
-    if n == "auto":
-        raise InputError("the number of phases cannot be chosen automatically yet: give --phases K")
-    return n
+    if n != "auto":
+        return n
+    most = min(_MOST_COMPONENTS, si.n_pixels, si.n_channels)
+    choice = choose_n_components(
+        si,
+        range(max(1, len(recipe.phases)), most + 1),
+        random_state=recipe.decompose.seed,
+        keep_zero_peak=True,  # cropped already
+        progress=progress,
+    )
+    notes.append(choice.message)
+    return choice.n_components
 
 
 def _named(

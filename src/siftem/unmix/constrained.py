@@ -1,0 +1,183 @@
+"""Spectra and abundances of all phases from one Poisson likelihood over all pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from siftem.errors import InputError
+from siftem.fit.line_fit import LineFit, fit_lines
+from siftem.fit.spectrum_model import Absorption, Calibration
+from siftem.fit.threads import one_blas_thread
+from siftem.progress import Progress, silent
+from siftem.spectrum import Spectrum
+from siftem.spectrum_image import SpectrumImage
+from siftem.unmix.anchors import Anchor, joined
+from siftem.unmix.joint_fit import PhaseCondition, maximise
+from siftem.unmix.pixel_sets import PhaseRegions, pixel_sets
+from siftem.unmix.unmixed import Unmixed, assemble
+from siftem.xray.detector import Detector
+
+__all__ = ["Unmixed", "unmix"]
+
+
+def unmix(
+    si: SpectrumImage,
+    regions: PhaseRegions,
+    *,
+    anchors: Mapping[str, Anchor | Sequence[Anchor]],
+    elements: Sequence[str] = (),
+    support: Sequence[str] = (),
+    beam_energy: float | None = None,
+    detector: Detector | None = None,
+    calibration: Calibration | None = None,
+    absorption: Mapping[str, Absorption] | None = None,
+    energy_range: tuple[float | None, float | None] = (0.25, None),
+    n_continuum: int = 3,
+    max_iter: int = 60,
+    progress: Progress = silent,
+) -> Unmixed:
+    """Unmix a map by maximum likelihood, every mixed pixel with its own shares.
+
+    The counts of pixel p in channel j are Poisson with the mean ``sum_k a_pk S_kj``:
+    abundances ``a >= 0``, zero outside the mask of a phase, and spectra ``S_k = G_k theta_k``
+    with non-negative lines and continuum. Each grain's anchor is a condition on its lines.
+    Where :func:`siftem.subtract` sums a mixture first and so takes all its pixels to be
+    alike, this uses that they differ; with the same masks and anchors the errors are
+    smaller. Newton steps in the spectra with the abundances profiled out.
+
+    Parameters
+    ----------
+    si : SpectrumImage
+    regions : Regions
+        Pure matrix, mixtures and intersections; other pixels take no part.
+    anchors : mapping of str to anchor, or to a sequence of anchors
+        Grain -> Absent, KnownRatio or Stoichiometry.
+    elements, support : sequence of str
+        As for :func:`siftem.subtract`.
+    beam_energy : float, optional
+        keV; by default that of the acquisition.
+    detector : Detector, optional
+    calibration : Calibration, optional
+        By default fitted to the pure matrix.
+    absorption : mapping of str to callable, optional
+        Phase -> share of the photons that leave the film, of energies in keV.
+    energy_range : tuple
+        In keV.
+    n_continuum : int
+        Terms of the continuum.
+    max_iter : int
+        Steps at the most.
+    progress : callable
+        Told the fraction that is done.
+
+    Returns
+    -------
+    Unmixed
+
+    Raises
+    ------
+    InputError
+        When a grain has no anchor, an anchor is no condition on lines, or a region is empty.
+    """
+    energy = beam_energy or si.acquisition.beam_energy
+    if energy is None:
+        raise InputError("the beam energy is not known: give beam_energy in keV")
+    grain_anchors = _checked_anchors(anchors, regions)
+    detector = detector or Detector(resolution=si.acquisition.resolution or 130.0)
+    unit = 1.0 if si.axis.unit == "keV" else 1e3
+    low, high = (None if e is None else e * unit for e in energy_range)
+    window = si.axis.window(low, high)
+    sets = pixel_sets(si, regions, window)
+    needed = [e for own in grain_anchors.values() for a in own for e in a.elements]
+    listed = joined([*(elements or si.acquisition.elements), *needed])
+    support = [e for e in support if e not in listed]
+    absorptions = dict(absorption or {})
+
+    def fitted(spectrum: Spectrum) -> LineFit:
+        return fit_lines(
+            spectrum,
+            listed,
+            support=support,
+            beam_energy=energy,
+            detector=detector,
+            absorption=absorptions.get(spectrum.name),
+            calibration=calibration,
+            energy_range=(None, None),
+            n_continuum=n_continuum,
+        )
+
+    progress("unmix", 0.0)
+    axis = si.axis.cropped(window)
+    whole = [
+        Spectrum(values, axis, name=name, acquisition=si.acquisition)
+        for name, values in zip(sets.names, sets.sums(), strict=True)
+    ]
+    fits = [fitted(whole[0])]
+    calibration = fits[0].calibration
+    for mixture in whole[1:]:
+        fits.append(fitted(_first_guess(mixture, whole[0], fits[0], fitted)))
+    conditions = [
+        PhaseCondition(k, condition.on(fits[0]), condition.on(fits[0], condition.change))
+        for k, name in enumerate(sets.names[1:], start=1)
+        for anchor in grain_anchors[name]
+        for condition in anchor.conditions(fits[0])
+    ]
+    designs = [fit.design for fit in fits]
+    with one_blas_thread():
+        joint = maximise(
+            sets,
+            designs,
+            np.array([f.amplitudes for f in fits]),
+            conditions,
+            max_iter=max_iter,
+            progress=progress,
+        )
+    return assemble(
+        si,
+        sets,
+        designs,
+        joint,
+        axis=axis,
+        columns=fits[0].names,
+        anchors={n: "; ".join(a.describe() for a in own) for n, own in grain_anchors.items()},
+        calibration=calibration,
+    )
+
+
+def _first_guess(
+    mixture: Spectrum, matrix: Spectrum, of_matrix: LineFit, fitted: Callable[[Spectrum], LineFit]
+) -> Spectrum:
+    """Nearly the most matrix that leaves no strong line of the mixture negative, taken out."""
+    amplitudes = fitted(mixture).amplitudes
+    strong = of_matrix.amplitudes > 20 * np.sqrt(np.diag(of_matrix.covariance))
+    lines = strong & np.array([not n.startswith("continuum") for n in of_matrix.names])
+    ratios = amplitudes[lines] / of_matrix.amplitudes[lines]
+    scale = 0.9 * float(ratios.min()) if ratios.size else 0.0
+    return replace(
+        mixture,
+        values=mixture.values - scale * matrix.values,
+        background=scale * matrix.values,
+        variance=mixture.values,
+    )
+
+
+def _checked_anchors(
+    anchors: Mapping[str, Anchor | Sequence[Anchor]], regions: PhaseRegions
+) -> dict[str, list[Anchor]]:
+    out = {n: list(a) if isinstance(a, Sequence) else [a] for n, a in anchors.items()}
+    unknown = [n for n in out if n not in regions.names]
+    if unknown:
+        raise InputError(
+            f"an anchor is given for {unknown[0]!r}, but the grains are {', '.join(regions.names)}"
+        )
+    for name in regions.names:
+        if not any(a.elements for a in out.get(name, [])):
+            raise InputError(
+                f"{name} needs an anchor on its lines, such as Absent, KnownRatio or "
+                f"Stoichiometry: without one its spectrum may hold any amount of "
+                f"{regions.matrix}"
+            )
+    return out

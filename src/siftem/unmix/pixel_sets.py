@@ -1,0 +1,132 @@
+"""Which pixels of a map take part in unmixing, and which phases each may hold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import scipy.sparse as sp
+
+from siftem.errors import InputError
+from siftem.spectrum_image import SpectrumImage
+
+
+class PhaseRegions(Protocol):
+    """What unmixing needs to know of the regions; `siftem.Regions` is one."""
+
+    @property
+    def matrix(self) -> str:
+        """Name of the phase that is everywhere."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the grain phases."""
+
+    @property
+    def pure(self) -> Any:
+        """Mask of the pure matrix, True = included."""
+
+    @property
+    def intersection(self) -> Any:
+        """Mask of the pixels with two grains or more."""
+
+    def mask(self, name: str) -> Any:
+        """Mask of a grain."""
+
+    def mixture(self, name: str) -> Any:
+        """Mask of a grain with matrix and nothing else."""
+
+
+@dataclass(frozen=True, eq=False)
+class PixelSets:
+    """Counts of the pixels that take part.
+
+    Parameters
+    ----------
+    names : tuple of str
+        Phases, the matrix first.
+    counts : scipy.sparse.csr_array of shape (pixels, channels)
+        Of the mixed pixels; the last row is the sum of all pixels of pure matrix, which is
+        all that can be known from them.
+    allowed : ndarray of shape (pixels, k), uint8
+        Phases that each row may hold.
+    rows : ndarray of shape (pixels - 1,)
+        Pixel of each row but the last.
+    pure_rows : ndarray
+        Pixels of pure matrix.
+    pure_counts : ndarray
+        Counts of each of these.
+    """
+
+    names: tuple[str, ...]
+    counts: sp.csr_array
+    allowed: np.ndarray
+    rows: np.ndarray
+    pure_rows: np.ndarray
+    pure_counts: np.ndarray
+
+    def sums(self) -> list[np.ndarray]:
+        """Spectra of the pure matrix and of each grain's mixture with it; each (channels,)."""
+        grains = self.allowed[:, 1:].astype(bool)
+        lone = grains.sum(axis=1) == 1
+        chosen = [np.array([self.counts.shape[0] - 1])]
+        chosen += [np.flatnonzero(grains[:, k] & lone) for k in range(grains.shape[1])]
+        return [np.asarray(self.counts[rows].sum(axis=0)).ravel() for rows in chosen]
+
+
+def pixel_sets(si: SpectrumImage, regions: PhaseRegions, window: slice) -> PixelSets:
+    """Sort the pixels of a map by the phases that they may hold.
+
+    Parameters
+    ----------
+    si : SpectrumImage
+    regions : Regions
+        Pixels in none of pure matrix, mixtures and intersection (the rims of grains) are
+        left out.
+    window : slice
+        Channels.
+
+    Returns
+    -------
+    PixelSets
+
+    Raises
+    ------
+    InputError
+        When the regions are of another map, or one of them is empty.
+    """
+    names = (regions.matrix, *regions.names)
+    pure = _mask(regions.pure, si, "the pure matrix")
+    crossed = np.asarray(regions.intersection)
+    mixed = np.zeros(si.shape, bool)
+    allowed = np.zeros((*si.shape, len(names)), np.uint8)
+    allowed[..., 0] = 1
+    for i, name in enumerate(regions.names, start=1):
+        mixed |= _mask(regions.mixture(name), si, f"the mixture of {name}")
+        allowed[..., i] = np.asarray(regions.mask(name))
+    if crossed.shape == si.shape:
+        mixed |= crossed
+    mixed &= ~pure
+    rows = np.flatnonzero(mixed.ravel())
+    counts = si.counts[:, window].tocsr()
+    pure_rows = np.flatnonzero(pure.ravel())
+    of_matrix = counts[pure_rows]
+    last = sp.csr_array(np.asarray(of_matrix.sum(axis=0, dtype=np.float64)).reshape(1, -1))
+    stacked = sp.csr_array(sp.vstack([counts[rows].astype(np.float64), last], format="csr"))
+    only_matrix = np.zeros((1, len(names)), np.uint8)
+    only_matrix[0, 0] = 1
+    flat = allowed.reshape(-1, len(names))[rows]
+    pure_counts = np.asarray(of_matrix.sum(axis=1, dtype=np.float64)).ravel()
+    return PixelSets(names, stacked, np.vstack([flat, only_matrix]), rows, pure_rows, pure_counts)
+
+
+def _mask(region: Any, si: SpectrumImage, what: str) -> np.ndarray:
+    mask = np.asarray(region)
+    if mask.shape != si.shape:
+        raise InputError(f"{what} has shape {mask.shape}, the map has {si.shape}")
+    if not mask.any():
+        raise InputError(
+            f"{what} holds no pixels: paint more traces, lower the smoothness or the margin"
+        )
+    return mask.astype(bool)

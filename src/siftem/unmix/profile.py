@@ -1,0 +1,123 @@
+"""What many mixed pixels know of the spectra when their abundances are unknown too."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+#: Shares of the phases in a pixel are rounded to this many parts to put pixels together.
+_PARTS = 24
+
+
+def share_groups(maps: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Put pixels with about the same shares together.
+
+    Parameters
+    ----------
+    maps : ndarray of shape (pixels, k)
+        Abundances.
+
+    Returns
+    -------
+    shares : ndarray of shape (groups, k)
+        Sum to one.
+    counts : ndarray of shape (groups,)
+        Abundances of all pixels of a group.
+    group : ndarray of int, shape (pixels,)
+        Group of each pixel; -1 for a pixel without counts.
+    """
+    total = maps.sum(axis=1)
+    used = total > 0
+    parts = maps[used] / total[used, None]
+    keys, inverse = np.unique(np.round(parts * _PARTS).astype(int), axis=0, return_inverse=True)
+    inverse = inverse.ravel()
+    counts = np.bincount(inverse, total[used])
+    columns = [np.bincount(inverse, maps[used, i]) / counts for i in range(maps.shape[1])]
+    shares = np.stack(columns, axis=1)
+    # A phase that rounds to none is none: its abundance lies at the bound.
+    shares[keys == 0] = 0.0
+    group = np.full(maps.shape[0], -1)
+    group[used] = inverse
+    return shares / shares.sum(axis=1, keepdims=True), counts, group
+
+
+def profile_information(
+    designs: Sequence[np.ndarray], spectra: np.ndarray, shares: np.ndarray, counts: np.ndarray
+) -> np.ndarray:
+    """Fisher information of the spectra's coefficients, abundances profiled out.
+
+    With means ``n f.S`` of a pixel of n counts and shares f, columns ``G_k`` of phase k and
+    ``W = 1 / f.S``, the block of phases k and l is
+
+        I_kl = sum n f_k f_l [ G_k'WG_l - G_k'WS (S'WS)^-1 S'WG_l ]
+
+    over groups of pixels of the same shares.
+
+    Parameters
+    ----------
+    designs : sequence of ndarray of shape (channels, q)
+        Columns of each phase.
+    spectra : ndarray of shape (channels, k)
+        S, each summing to one.
+    shares : ndarray of shape (groups, k)
+    counts : ndarray of shape (groups,)
+
+    Returns
+    -------
+    ndarray of shape (k q, k q)
+        Coefficients of the first phase first. Singular along the scale of each spectrum,
+        which the abundances take up.
+    """
+    q, k = designs[0].shape[1], spectra.shape[1]
+    out = np.zeros((k * q, k * q))
+    for share, n in zip(shares, counts, strict=True):
+        there = np.flatnonzero(share > 0).tolist()
+        weight = 1 / np.maximum(spectra @ share, 1e-12)
+        own = spectra[:, there]
+        inner = np.linalg.pinv((own * weight[:, None]).T @ own, hermitian=True)
+        weighted = [designs[a] * weight[:, None] for a in there]
+        cross = [w.T @ own for w in weighted]
+        for i, a in enumerate(there):
+            for j, b in enumerate(there):
+                gram = weighted[i].T @ designs[b] - cross[i] @ inner @ cross[j].T
+                block = n * share[a] * share[b] * gram
+                out[a * q : (a + 1) * q, b * q : (b + 1) * q] += block
+    return out
+
+
+def free_spectra(
+    counts: np.ndarray, amounts: np.ndarray, start: np.ndarray, *, rounds: int = 300
+) -> tuple[np.ndarray, np.ndarray]:
+    """Maximum-likelihood spectra of known amounts, every channel for itself.
+
+    Expectation maximisation of the Poisson likelihood.
+
+    Parameters
+    ----------
+    counts : ndarray of shape (groups, channels)
+    amounts : ndarray of shape (groups, k)
+        Of each phase in each group, for spectra that sum to one.
+    start : ndarray of shape (channels, k)
+        First spectra, positive.
+    rounds : int
+
+    Returns
+    -------
+    spectra : ndarray of shape (channels, k)
+    variance : ndarray of shape (channels, k)
+        By the Fisher information of each channel, for the given amounts.
+    """
+    spectra = np.maximum(start, 1e-3 * start.max(axis=0) / start.shape[0])
+    totals = np.maximum(amounts.sum(axis=0), 1e-300)
+    for _ in range(rounds):
+        mean = np.maximum(spectra @ amounts.T, 1e-300)
+        new = spectra * ((counts.T / mean) @ amounts) / totals
+        settled = np.abs(new - spectra).sum() < 1e-7 * spectra.sum()
+        spectra = new
+        if settled:
+            break
+    mean = np.maximum(spectra @ amounts.T, 1e-6 * counts.mean() + 1e-300)
+    information = np.einsum("gk,jg,gl->jkl", amounts, 1 / mean, amounts)
+    inverse = np.linalg.pinv(information, hermitian=True)
+    return spectra, np.maximum(np.einsum("jkk->jk", inverse), 0.0)

@@ -1,0 +1,180 @@
+"""Which answer is chosen, how open it was, and how many components the counts support."""
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from scipy.optimize import linear_sum_assignment
+from scipy.special import xlogy
+
+from siftem import PoissonNMF, SpectrumImage, choose_n_components, decompose
+from siftem.decompose.identify import identify, matrix_share, signed_weights
+from siftem.decompose.indeterminacy import shear_freedom
+from siftem.decompose.initialise import pooled_counts
+from siftem.energy_axis import EnergyAxis
+from siftem.errors import InputError, SiftemWarning
+from siftem.simulate.phantom import simulate
+
+
+def angles(found, true):
+    """Angle in degrees of each true spectrum to the found one assigned to it."""
+    found = found / np.linalg.norm(found, axis=1, keepdims=True)
+    true = true / np.linalg.norm(true, axis=1, keepdims=True)
+    all_angles = np.degrees(np.arccos(np.clip(true @ found.T, -1, 1)))
+    rows, columns = linear_sum_assignment(all_angles)
+    return all_angles[rows, columns]
+
+
+@pytest.fixture(scope="module", params=[300, 20])
+def half_filled(request):
+    """Grains that fill half of a pixel at the most, and the true spectra on the cropped axis."""
+    phantom = simulate(shape=(96, 96), dose=request.param, seed=11, max_fraction=0.5)
+    factors = decompose(phantom.spectrum_image, 3)
+    return phantom, factors, phantom.spectra[:, -factors.axis.size :]
+
+
+def test_half_as_far_from_the_truth_as_the_plain_likelihood(half_filled):
+    phantom, factors, true = half_filled
+    plain = decompose(phantom.spectrum_image, 3, identify=False)
+    assert factors.matrix == 0
+    assert plain.matrix is None
+    assert plain.deviance < factors.deviance
+    # The plain answer has the higher likelihood and the wrong spectra.
+    chosen, likely = angles(factors.spectra, true), angles(plain.spectra, true)
+    assert (chosen < 0.7 * likely).all()
+    assert np.median(chosen / likely) < 0.4
+
+
+def test_matrix_follows_the_order(half_filled):
+    _, factors, _ = half_filled
+    turned = factors.reordered((2, 0, 1), ("C", "A", "B"))
+    assert turned.matrix == 1
+    np.testing.assert_array_equal(
+        turned.indeterminacy.degrees[0, 1], factors.indeterminacy.degrees[2, 0]
+    )
+
+
+def test_the_answer_is_called_open_where_it_is(half_filled):
+    _, factors, _ = half_filled
+    open_by = factors.indeterminacy
+    # No pixel is pure grain: matrix may go into a grain's spectrum, as much as it is wide.
+    assert (open_by.degrees_high[1:, 0] > 10).all()
+    # The matrix is pure in most pixels: no grain may go into it.
+    assert (open_by.degrees_high[0, 1:] < 1).all()
+    assert (open_by.low <= 0).all()
+    assert (open_by.high >= 0).all()
+
+
+def test_a_separable_map_is_hardly_open():
+    spectra = np.full((2, 40), 1e-5)
+    spectra[0, :20], spectra[1, 20:] = 0.05, 0.05
+    spectra /= spectra.sum(axis=1, keepdims=True)
+    share = np.zeros((40, 40))
+    share[:, 20:] = 1
+    weights = 500 * np.stack([1 - share, share]).reshape(2, -1).T
+    counts = sp.csr_array(np.random.default_rng(0).poisson(weights @ spectra).astype(float))
+    assert shear_freedom(counts, (40, 40), spectra).degrees.max() < 2
+
+
+def test_signed_weights_are_unbiased():
+    rng = np.random.default_rng(0)
+    spectra = rng.dirichlet(np.ones(80), 3)
+    weights = np.tile([20.0, 3.0, 0.0], (20000, 1))
+    counts = sp.csr_array(rng.poisson(weights @ spectra).astype(float))
+    found = signed_weights(counts, spectra)
+    error = found.std(axis=0) / np.sqrt(len(found))
+    assert (np.abs(found.mean(axis=0) - weights[0]) < 4 * error).all()
+
+
+def test_matrix_share_is_what_was_put_in():
+    channel = np.arange(300)
+
+    def peak(at):
+        return np.exp(-0.5 * ((channel - at) / 5) ** 2) / (5 * np.sqrt(2 * np.pi))
+
+    slope = (400 - channel) / (400 - channel).sum()
+    pure = 0.3 * slope + 0.4 * peak(80) + 0.3 * peak(150)
+    grain = 0.3 * slope + 0.3 * peak(80) + 0.4 * peak(220)
+    for share in (0.0, 0.2, 0.6):
+        mixed = (1 - share) * grain + share * pure
+        found, noise = matrix_share(mixed, pure, line_width=12, counts=1e7)
+        assert found == pytest.approx(share, abs=0.003)
+        assert 0 < noise < 0.01
+
+
+def test_without_a_matrix_nothing_is_identified():
+    rng = np.random.default_rng(0)
+    spectra = rng.dirichlet(np.ones(30), 2)
+    few = sp.csr_array(rng.poisson(100 * rng.dirichlet(np.ones(2), 25) @ spectra).astype(float))
+    assert identify(few, (5, 5), spectra, line_width=None) is None
+
+
+def test_pooled_counts_keep_all_counts():
+    rng = np.random.default_rng(0)
+    counts = sp.csr_array(rng.poisson(0.5, (60 * 50, 20)))
+    pooled, shape = pooled_counts(counts, (60, 50), 3)
+    assert shape == (12, 10)
+    assert pooled.sum() == counts.sum()
+
+
+@pytest.mark.parametrize("dose", [18, 300])
+@pytest.mark.filterwarnings("ignore::siftem.errors.SiftemWarning")
+def test_number_of_components_of_the_demo(dose):
+    si = simulate(shape=(64, 64), dose=dose, seed=2).spectrum_image
+    choice = choose_n_components(si, range(1, 6), folds=3)
+    assert choice.n_components == 3
+    # At 18 counts a pixel this small a map can hardly tell, and says so.
+    assert choice.sure is (dose == 300)
+    assert choice.deviances.shape == (3, 5)
+    assert choice.excess.min() == 0
+
+
+def test_too_few_counts_are_said():
+    si = simulate(shape=(24, 24), dose=0.5, seed=0).spectrum_image
+    with pytest.warns(SiftemWarning, match="hardly tell"):
+        choice = choose_n_components(si, range(1, 4), folds=4)
+    assert not choice.sure
+    assert choice.n_components < 3
+
+
+def test_held_out_deviance_is_that_of_independent_counts():
+    """A model with one component: thinning must agree with fresh counts of the same mean."""
+    rng = np.random.default_rng(5)
+    mean = np.outer(rng.uniform(1000, 3000, 400), rng.dirichlet(np.ones(30)))
+    si = SpectrumImage(
+        sp.csr_array(rng.poisson(mean)), (20, 20), EnergyAxis(0.0, 1.0, 30), signal_type=""
+    )
+    choice = choose_n_components(si, [1], folds=4)
+    # What fresh counts deviate from their true mean, plus what 430 fitted numbers cost.
+    true = 0.2 * mean
+    fresh = [xlogy(y, y / true) - y + true for y in rng.poisson(true, (20, *mean.shape))]
+    expected = 2 * np.sum(fresh) / 20 + 0.25 * 430
+    assert choice.deviances.mean() == pytest.approx(expected, rel=0.015)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"candidates": []}, "candidates"),
+        ({"candidates": [0, 1]}, "candidates"),
+        ({"folds": 1}, "folds"),
+        ({"test_share": 1.0}, "test_share"),
+    ],
+)
+def test_wrong_choices_are_named(arguments, message):
+    si = simulate(shape=(16, 16), dose=50, seed=0).spectrum_image
+    with pytest.raises(InputError, match=message):
+        choose_n_components(si, **arguments)
+
+
+def test_fractions_cannot_be_thinned():
+    si = SpectrumImage(
+        sp.csr_array(np.full((16, 8), 0.5)), (4, 4), EnergyAxis(0.0, 1.0, 8), signal_type=""
+    )
+    with pytest.raises(InputError, match="whole counts"):
+        choose_n_components(si, [1, 2])
+
+
+def test_plain_estimator_and_front_door_agree():
+    si = simulate(shape=(24, 24), dose=200, seed=0).spectrum_image
+    model = PoissonNMF(3, map_shape=(24, 24), tol=1e-7).fit(si.without_zero_peak().counts)
+    assert decompose(si, 3, identify=False).deviance == pytest.approx(model.deviance_)
