@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import scipy.sparse as sp
-from sklearn.utils.extmath import randomized_svd
 
 #: Neighbours that are averaged into one vertex, against outliers.
 _NEIGHBOURS = 8
@@ -104,10 +103,7 @@ def vertex_spectra(
             @ pooled[usable].astype(np.float64)
             @ sp.diags_array(1 / np.sqrt(mean))
         )
-        # Unlike Lanczos iteration it can't fail, whatever the counts are.
-        u, s, _ = randomized_svd(
-            scaled, rank, n_iter=5, random_state=int(rng.integers(2**31)), flip_sign=False
-        )
+        u, s = _leading(sp.csr_array(scaled), rank, rng)
         points = (u * s) * (1 / np.sqrt(totals[usable]))[:, None]
         chosen = _corners(points, min(n_components, usable.size), rng, draw)
     spectra = np.empty((n_channels, n_components))
@@ -123,6 +119,20 @@ def vertex_spectra(
         counts = counts / max(counts.sum(), 1e-300) + 0.02 * mean
         spectra[:, c] = counts / counts.sum()
     return spectra
+
+
+def _leading(x: sp.csr_array, rank: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Leading left singular vectors (n, rank) and values, by subspace iteration.
+
+    A few digits are enough here; unlike Lanczos iteration it can't fail.
+    """
+    size = min(rank + 6, min(x.shape))
+    basis = np.linalg.qr(rng.standard_normal((x.shape[1], size)))[0]
+    transposed = sp.csr_array(x.T)
+    for _ in range(8):
+        basis = np.linalg.qr(transposed @ (x @ basis))[0]
+    u, s, _ = np.linalg.svd(x @ basis, full_matrices=False)
+    return u[:, :rank], s[:rank]
 
 
 def _corners(points: np.ndarray, number: int, rng: np.random.Generator, draw: bool) -> list[int]:

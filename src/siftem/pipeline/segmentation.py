@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import binary_dilation, gaussian_filter, label
 
 from siftem.decompose.factors import Factors
 from siftem.errors import InputError
@@ -72,7 +72,7 @@ def segment(
     # Faint rims of grains belong to neither the pure matrix nor another grain's mixture.
     rims = np.zeros(si.shape, bool)
     for g, grain in enumerate(grains):
-        rims |= shares.touched[g] & ~masks[grain]
+        rims |= _rim(shares.touched[g], masks[grain], float(shares.sigmas[g]))
     regions = Regions(
         si.shape,
         matrix=matrix,
@@ -87,6 +87,20 @@ def segment(
         out_of_bag=out_of_bag,
         painted=painted,
     )
+
+
+def _rim(touched: np.ndarray, mask: np.ndarray, sigma: float) -> np.ndarray:
+    """What shows of a grain outside its mask: rims of it, and faint grains of their own.
+
+    Specks of noise are left out: patches away from the mask that are no larger than the
+    smoothing (twice sigma) makes of a single count.
+    """
+    patches, number = label(touched, structure=np.ones((3, 3)))
+    sizes = np.bincount(patches.ravel(), minlength=number + 1)
+    kept = sizes > 4 * np.pi * (2 * sigma) ** 2
+    kept[np.unique(patches[binary_dilation(mask, iterations=2)])] = True
+    kept[0] = False
+    return kept[patches] & ~mask
 
 
 def _images(si: SpectrumImage, shares: GrainShares, grains: list[str]) -> dict[str, np.ndarray]:
