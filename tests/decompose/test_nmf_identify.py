@@ -10,6 +10,7 @@ from siftem import PoissonNMF, SpectrumImage, choose_n_components, decompose
 from siftem.decompose.identify import identify, matrix_share, signed_weights
 from siftem.decompose.indeterminacy import shear_freedom
 from siftem.decompose.initialise import pooled_counts
+from siftem.decompose.physics_basis import physics_basis
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError, SiftemWarning
 from siftem.simulate.phantom import simulate
@@ -42,6 +43,25 @@ def test_half_as_far_from_the_truth_as_the_plain_likelihood(half_filled):
     chosen, likely = angles(factors.spectra, true), angles(plain.spectra, true)
     assert (chosen < 0.7 * likely).all()
     assert np.median(chosen / likely) < 0.4
+
+
+def test_a_physics_basis_takes_the_noise_away(half_filled):
+    phantom, factors, true = half_filled
+    elements = phantom.spectrum_image.acquisition.elements
+    basis, names = physics_basis(
+        factors.axis, elements, beam_energy=200.0, detector=phantom.microscope.detector
+    )
+    assert basis.shape == (factors.axis.size, len(names))
+    fitted = decompose(phantom.spectrum_image, 3, basis=basis)
+    assert np.median(angles(fitted.spectra, true)) < 0.6 * np.median(angles(factors.spectra, true))
+
+
+def test_a_basis_that_lacks_elements_is_said():
+    phantom = simulate(shape=(48, 48), dose=300, seed=11, max_fraction=0.5)
+    axis = phantom.spectrum_image.without_zero_peak().axis
+    basis, _ = physics_basis(axis, ["O", "Mg", "Ca"], beam_energy=200.0)
+    with pytest.warns(SiftemWarning, match="basis fits the spectra poorly"):
+        decompose(phantom.spectrum_image, 3, basis=basis)
 
 
 def test_matrix_follows_the_order(half_filled):

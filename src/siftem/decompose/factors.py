@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -9,16 +10,20 @@ import numpy as np
 from siftem.decompose.identify import identify as choose_spectra
 from siftem.decompose.indeterminacy import Indeterminacy, shear_freedom
 from siftem.decompose.initialise import pooled_counts
+from siftem.decompose.known_parts import KnownParts
 from siftem.decompose.poisson_nmf import PoissonNMF
 from siftem.decompose.row_blocks import CountRows
 from siftem.decompose.solver import even_weights, poisson_objective, solve_weights
 from siftem.energy_axis import EnergyAxis
-from siftem.errors import InputError
+from siftem.errors import InputError, SiftemWarning
+from siftem.fit.poisson import fit_poisson
 from siftem.progress import Progress, silent
 from siftem.spectrum_image import SpectrumImage
 
 #: FWHM at Mn Ka in eV where the file does not say.
 _RESOLUTION = 130.0
+#: Deviance a channel that a basis may cost.
+_POOR_FIT = 5.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +90,7 @@ def decompose(
     tol: float = 1e-7,
     max_iter: int = 500,
     identify: bool = True,
+    basis: np.ndarray | None = None,
     n_jobs: int | None = None,
     keep_zero_peak: bool = False,
     progress: Progress = silent,
@@ -105,6 +111,10 @@ def decompose(
         Choose among the factorisations that fit equally well, by the pixels that hold
         matrix alone and by the lines that a grain lacks: see `siftem.decompose.identify`.
         False gives the plain maximum of the likelihood.
+    basis : ndarray of shape (channels, p), optional
+        Shapes that all spectra are made of, on the cropped axis: see
+        `siftem.decompose.physics_basis`. Chosen spectra are fitted by it, which takes
+        most of the noise away.
     n_jobs : int, optional
         Threads; None means all processors.
     keep_zero_peak : bool
@@ -139,6 +149,7 @@ def decompose(
         map_shape=si.shape,
         max_iter=max_iter,
         tol=tol,
+        basis=basis,
         random_state=random_state,
         n_jobs=n_jobs,
         progress=progress,
@@ -146,9 +157,9 @@ def decompose(
     found = None
     if identify and n_components > 1:
         pooled, shape = pooled_counts(si.counts, si.shape, n_components)
-        model.set_params(map_shape=shape).fit(pooled)
+        model.set_params(map_shape=shape, basis=None).fit(pooled)
         found = choose_spectra(si.counts, si.shape, model.components_, line_width=_line_width(si))
-        model.set_params(map_shape=si.shape)
+        model.set_params(map_shape=si.shape, basis=basis)
     rows = CountRows.of(si.counts, n_jobs=n_jobs)
     if found is None:
         weights = model.fit_transform(si.counts)
@@ -157,6 +168,20 @@ def decompose(
         spectra = found.spectra
         weights = even_weights(rows, n_components, np.dtype(float))
         solve_weights(rows, spectra, weights)
+        if basis is not None:
+            free = poisson_objective(rows, weights, spectra)
+            spectra = _fitted_by(basis, spectra, weights.sum(axis=0))
+            solve_weights(rows, spectra, weights)
+            # Free channels fit noise, which is worth about one half for each of them.
+            lost = (poisson_objective(rows, weights, spectra) - free) / (0.5 * spectra.size)
+            if lost > _POOR_FIT:
+                warnings.warn(
+                    f"the basis fits the spectra poorly (deviance {lost:.1f} a channel above "
+                    f"that without it): check its elements, the energy calibration and the "
+                    f"detector, or leave basis out",
+                    SiftemWarning,
+                    stacklevel=2,
+                )
         deviance = 2 * (poisson_objective(rows, weights, spectra) - rows.saturated)
     order = np.argsort(-weights.sum(axis=0), kind="stable")
     return Factors(
@@ -170,6 +195,24 @@ def decompose(
         matrix=None if found is None else int(np.flatnonzero(order == found.matrix)[0]),
         indeterminacy=shear_freedom(si.counts, si.shape, spectra[order]),
     )
+
+
+def _fitted_by(basis: np.ndarray, spectra: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Fit each spectrum, with the noise of as many counts as its component has."""
+    known = KnownParts.checked(
+        (1, spectra.shape[1]),
+        len(spectra),
+        support=None,
+        fixed=None,
+        basis=basis,
+        basis_support=None,
+    )
+    assert known.basis is not None
+    out = np.empty_like(spectra)
+    for c, spectrum in enumerate(spectra):
+        fit = fit_poisson(known.basis, spectrum * max(counts[c], 1.0))
+        out[c] = fit.mean / fit.mean.sum()
+    return out
 
 
 def _line_width(si: SpectrumImage) -> int | None:
