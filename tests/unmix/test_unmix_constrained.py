@@ -77,6 +77,15 @@ def test_better_than_the_oracle_that_knows_the_maps(case, unmixed):
         assert spectral_angle(unmixed.free_spectra[name].values, case.spectra[i]) < 1.3 * best
 
 
+def test_nearer_to_the_truth_than_by_subtraction(case, unmixed):
+    matrix = siftem.integrate(case.image, case.regions.pure)
+    for i, name in enumerate(unmixed.names[1:], start=1):
+        mixture = siftem.integrate(case.image, case.regions.mixture(name))
+        plain = siftem.subtract(mixture, matrix, anchor=case.anchors[name], **case.settings)
+        far = spectral_angle(plain.values, case.spectra[i])
+        assert spectral_angle(unmixed.spectra[name].values, case.spectra[i]) < 0.6 * far
+
+
 def test_maps_and_their_errors(case, unmixed):
     for i in range(3):
         there = np.isfinite(unmixed.maps[i]) & (unmixed.maps_sigma[i] > 0)
