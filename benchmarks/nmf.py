@@ -130,7 +130,8 @@ def answers(truth: Case) -> list[tuple[str, np.ndarray, np.ndarray | None]]:
             3,
             map_shape=shape,
             fixed_spectra=dict(enumerate(factors.spectra)),
-            smoothness=1.0,
+            # The noise of a share falls with the counts, its true steps don't.
+            smoothness=30.0 / (truth.counts.sum() / truth.counts.shape[0]),
             max_iter=100,
             tol=1e-5,
         )
