@@ -23,5 +23,12 @@ class RecipeError(InputError):
     """A recipe is incomplete, contradicts itself or has an unknown key."""
 
 
+class Cancelled(SiftemError):
+    """Raised by a progress callback to stop the work; what was finished before stays."""
+
+    def __init__(self, message: str = "cancelled") -> None:
+        super().__init__(message)
+
+
 class SiftemWarning(UserWarning):
     """Something the user should know; it also goes into the report."""

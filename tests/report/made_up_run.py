@@ -9,15 +9,11 @@ from siftem.acquisition import Acquisition
 from siftem.decompose.factors import Factors
 from siftem.energy_axis import EnergyAxis
 from siftem.fit.spectrum_model import Calibration, SpectrumModel
+from siftem.pipeline.fit_settings import fit_settings
+from siftem.pipeline.quantities import line_gains
 from siftem.pipeline.recipe import make_recipe
 from siftem.pipeline.results import RunResult, Segmentation, Truth
-from siftem.pipeline.spectra import (
-    compositions,
-    fit_settings,
-    line_gains,
-    pure_spectra,
-    region_spectra,
-)
+from siftem.pipeline.spectra import pure_spectra, region_spectra
 from siftem.segment.regions import Region, Regions
 from siftem.spectrum_image import SpectrumImage
 from siftem.unmix.integrate import integrate
@@ -99,6 +95,10 @@ def build_run(names=("Brg", "Fp", "Ca-Pv"), **changes):
     integrated = region_spectra(si, regions)
     pure = pure_spectra(integrated, regions, settings)
     confined = [integrate(si, box) for box in boxes]
+    compositions = {
+        name: settings.quantified(spectrum, name.split(" + ")[0], look_for_others=False)
+        for name, spectrum in {**pure, **integrated}.items()
+    }
     result = RunResult(
         recipe=recipe,
         spectrum_image=si,
@@ -113,7 +113,7 @@ def build_run(names=("Brg", "Fp", "Ca-Pv"), **changes):
         rectangles=tuple(boxes),
         spectra=integrated,
         pure=pure,
-        compositions=compositions(pure, integrated, settings),
+        compositions=compositions,
         calibration=settings.calibration,
         gains=line_gains(("Nd La",), integrated[names[0]], confined, settings),
         warnings=("the first warning", "the second warning"),

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from pydantic import BaseModel
 
 from siftem.errors import InputError
 from siftem.pipeline.recipe import Recipe, make_recipe, read_recipe
@@ -23,6 +26,50 @@ def recipe_for(source: str | Path) -> Recipe:
     if source.suffix.lower() in _RECIPE_ENDINGS:
         return read_recipe(source)
     return make_recipe({"input": {"file": str(source)}})
+
+
+def merged_recipe(recipe: Recipe, sections: Mapping[str, Any]) -> Recipe:
+    """Return the recipe with entries laid over it.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    sections : mapping
+        Top-level keys. A mapping is laid over the section, key by key, and over ``phases``
+        phase by phase; anything else, also None, replaces the entry.
+
+    Raises
+    ------
+    RecipeError
+        When the result contradicts itself.
+    """
+    data: dict[str, Any] = recipe.model_dump(mode="json", exclude_none=True)
+    for name, change in sections.items():
+        change = _as_data(change)
+        old = data.get(name)
+        if not (isinstance(change, Mapping) and isinstance(old, dict)):
+            data[name] = change
+        elif name == "phases":
+            both = dict(old)
+            for phase, entries in change.items():
+                both[phase] = {**old.get(phase, {}), **entries}
+            data[name] = both
+        elif name == "input":
+            data[name] = dict(change)
+        else:
+            data[name] = {**old, **change}
+    return make_recipe(data)
+
+
+def _as_data(value: Any) -> Any:
+    """Turn sections of a recipe, wherever they stand, into plain data."""
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json", exclude_none=True)
+    if isinstance(value, Mapping):
+        return {k: _as_data(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_as_data(v) for v in value]
+    return value
 
 
 def changed_recipe(

@@ -27,14 +27,28 @@ def demo_recipe(
             "support": ["Cu"],
             "matrix": "Brg",
             "phases": {
-                "Brg": {"high": ["Si", "Al"], "density": 4.25},
+                "Brg": {"high": ["Si", "Al"], "density": 4.25, "oxygens": 3},
                 "Fp": {
                     "high": ["Mg", "Fe"],
                     "absent": ["Si"],
                     "anchor": {"absent": ["Si"]},
                     "density": 4.1,
+                    "oxygens": 1,
                 },
-                "Ca-Pv": {"high": ["Ca", "Nd"], "anchor": {"absent": ["Mg"]}, "density": 4.4},
+                # Ca-perovskite holds a few percent of Mg for Ca: assuming none would be wrong.
+                "Ca-Pv": {
+                    "high": ["Ca", "Nd"],
+                    "anchor": {
+                        "ratio": {
+                            "numerator": "Mg",
+                            "denominator": "Ca",
+                            "value": 0.03,
+                            "sigma": 0.02,
+                        }
+                    },
+                    "density": 4.4,
+                    "oxygens": 3,
+                },
             },
             "decompose": {"seed": seed},
             "segment": {"seed": seed},

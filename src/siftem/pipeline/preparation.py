@@ -2,43 +2,48 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
+from siftem.eels.noise import counted
 from siftem.errors import InputError, ReadError
 from siftem.io.example import example_path
 from siftem.io.hyperspy_bridge import load
 from siftem.pipeline.recipe import Recipe
+from siftem.pipeline.results import Loaded, Prepared
 from siftem.progress import Progress
-from siftem.simulate.phantom import Phantom, simulate_demo
-from siftem.spectrum_image import SpectrumImage
+from siftem.simulate.phantom import simulate_demo
 
 
-@dataclass(frozen=True, eq=False)
-class Prepared:
-    """A spectrum image and, for a simulated one, its truth."""
-
-    spectrum_image: SpectrumImage
-    phantom: Phantom | None
-
-
-def prepare(recipe: Recipe, *, progress: Progress) -> Prepared:
-    """Read or simulate the counts, apply the overrides, crop the energy range.
+def read_input(recipe: Recipe, *, progress: Progress) -> Loaded:
+    """Read or simulate the counts.
 
     Raises
     ------
     SiftemError
-        When the file can't be read or holds nothing to work on.
+        When the file can't be read.
     """
-    phantom = None
-    if recipe.input.demo is not None:
-        demo = recipe.input.demo
-        progress("simulate", 0.0)
-        phantom = simulate_demo(demo.shape, channels=demo.channels, dose=demo.dose, seed=demo.seed)
-        si = phantom.spectrum_image
-        progress("simulate", 1.0)
-    else:
-        si = load(_file(recipe), signal=recipe.input.signal, progress=progress)
+    if recipe.input.demo is None:
+        si = load(input_file(recipe), signal=recipe.input.signal, progress=progress)
+        return Loaded(si, None)
+    demo = recipe.input.demo
+    progress("simulate", 0.0)
+    phantom = simulate_demo(demo.shape, channels=demo.channels, dose=demo.dose, seed=demo.seed)
+    progress("simulate", 1.0)
+    return Loaded(phantom.spectrum_image, phantom)
+
+
+def prepare(recipe: Recipe, loaded: Loaded) -> Prepared:
+    """Apply what the recipe says of the acquisition, and crop the energy range.
+
+    Energy-loss data that are no counts are brought to equivalent counts, with a note.
+
+    Raises
+    ------
+    InputError
+        When nothing is left to work on.
+    """
+    si = loaded.spectrum_image
     given = recipe.acquisition.model_dump(exclude_none=True)
     if given:
         si = replace(si, acquisition=replace(si.acquisition, **given))
@@ -53,14 +58,20 @@ def prepare(recipe: Recipe, *, progress: Progress) -> Prepared:
             f"{si.title}: the map holds no counts between {si.axis.first:.3g} "
             f"and {si.axis.last:.4g} {si.axis.unit}: check the file, or choose another energy range"
         )
-    return Prepared(si, phantom)
+    return Prepared(counted(si), loaded.phantom)
 
 
-def _file(recipe: Recipe) -> str | Path:
-    """The file that the recipe names, or the example if it has been fetched."""
+def input_file(recipe: Recipe) -> Path:
+    """Return the file that the recipe names, or the example if it has been fetched.
+
+    Raises
+    ------
+    ReadError
+        When the example has not been fetched.
+    """
     if recipe.input.example is None:
         assert recipe.input.file is not None
-        return recipe.input.file
+        return Path(recipe.input.file)
     found = example_path()
     if found is None:
         raise ReadError(

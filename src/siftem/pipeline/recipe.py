@@ -6,26 +6,34 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
-from siftem.errors import InputError, RecipeError
-from siftem.xray.elements import atomic_number
+from siftem.errors import RecipeError
+from siftem.pipeline.recipe_errors import one_sentence
+from siftem.pipeline.recipe_parts import Positive, Section, Window, checked_elements
+from siftem.pipeline.recipe_phases import AnchorChoice, Phase, order_of_subtraction
+from siftem.pipeline.recipe_quantify import Quantify
+from siftem.pipeline.recipe_segment import Segment
+
+__all__ = ["SCHEMA", "AnchorChoice", "Phase", "Recipe", "make_recipe", "read_recipe"]
 
 #: Version of the schema; a recipe of a later version is refused.
 SCHEMA = 1
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Window = tuple[float | None, float | None]
+#: Keys that hold the path of a file or folder.
+_PATHS = (
+    ("input", "file"),
+    ("decompose", "spectra"),
+    ("segment", "traces"),
+    ("segment", "classifier"),
+    ("quantify", "k_factors", "file"),
+    ("quantify", "zeta_factors", "file"),
+    ("quantify", "standard", "file"),
+    ("quantify", "cross_sections"),
+)
 
 
-class _Section(BaseModel):
-    """A part of a recipe: unknown keys are errors, values don't change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class DemoInput(_Section):
+class DemoInput(Section):
     """A simulated map of the model case, with known truth."""
 
     shape: tuple[int, int] = (128, 128)
@@ -41,7 +49,7 @@ class DemoInput(_Section):
         return value
 
 
-class Input(_Section):
+class Input(Section):
     """Where the counts come from: a file, the demo, or a fetched example."""
 
     file: str | None = None
@@ -56,99 +64,49 @@ class Input(_Section):
         return self
 
 
-class AcquisitionOverride(_Section):
+class AcquisitionOverride(Section):
     """What the file does not say, or says wrongly."""
 
     beam_energy: Positive | None = Field(None, description="keV")
     take_off_angle: Annotated[float, Field(gt=0, le=90)] | None = Field(None, description="degrees")
     resolution: Positive | None = Field(None, description="eV at Mn Ka")
+    beam_current: Positive | None = Field(None, description="nA")
+    live_time: Positive | None = Field(None, description="s, of the whole map")
 
 
-class RatioAnchor(_Section):
-    """A known ratio of two elements in the grain."""
-
-    numerator: str
-    denominator: str
-    value: NotNegative
-    sigma: NotNegative = 0.0
-    by: Literal["atoms", "weight"] = "atoms"
-
-
-class ScaleAnchor(_Section):
-    """A given factor on the matrix spectrum."""
-
-    value: NotNegative
-    sigma: NotNegative = 0.0
-
-
-class AnchorChoice(_Section):
-    """What fixes how much matrix is subtracted: exactly one of these, or nothing.
-
-    With nothing, as much matrix is subtracted as leaves no line negative.
-    """
-
-    absent: tuple[str, ...] | None = None
-    ratio: RatioAnchor | None = None
-    scale: ScaleAnchor | None = None
-
-    @model_validator(mode="after")
-    def _at_most_one(self) -> AnchorChoice:
-        if sum(x is not None for x in (self.absent, self.ratio, self.scale)) > 1:
-            raise ValueError("an anchor is one of absent, ratio or scale, not several")
-        return self
-
-
-class Phase(_Section):
-    """One phase and what is known of it."""
-
-    high: tuple[str, ...] = Field((), description="elements it has more of than the others")
-    absent: tuple[str, ...] = Field((), description="elements it lacks; they mark its component")
-    anchor: AnchorChoice = AnchorChoice()
-    density: Positive | None = Field(None, description="g/cm3, for absorption")
-
-
-class Decompose(_Section):
+class Decompose(Section):
     """Poisson NMF."""
 
     components: Annotated[int, Field(ge=1, le=64)] | Literal["auto"] | None = None
+    spectra: str | None = Field(
+        None, description="file with spectra that are known: only their maps are fitted"
+    )
     seed: int = 0
     starts: Annotated[int, Field(ge=1, le=100)] = 1
     tolerance: Positive = 1e-7
     max_sweeps: Annotated[int, Field(ge=1)] = 500
 
-
-class Segment(_Section):
-    """From maps to regions."""
-
-    traces: str | None = Field(None, description="label image: 0 unpainted, 1.. phases in order")
-    smoothness: NotNegative = 1.0
-    margin: Annotated[int, Field(ge=0, le=50)] = 1
-    trees: Annotated[int, Field(ge=1, le=5000)] = 100
-    seed: int = 0
-
-
-class KFactors(_Section):
-    """k-factors by weight that override computed ones."""
-
-    values: dict[str, Positive]
-    line: Literal["family", "alpha"] = "alpha"
-    detector: Literal["included", "apart"] = "included"
-    relative_sigma: dict[str, NotNegative] = {}
-    reference: str = "Si"
+    @field_validator("components", mode="before")
+    @classmethod
+    def _number_or_auto(cls, value: Any) -> Any:
+        # One message in place of one for each member of the union.
+        if value is None or value == "auto":
+            return value
+        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 64:
+            raise ValueError(f"must be a whole number from 1 to 64, or auto, got {value!r}")
+        return value
 
 
-class Quantify(_Section):
-    """From spectra to compositions."""
+class Unmix(Section):
+    """One likelihood of all pixels, beside the subtraction."""
 
-    thickness: Positive | None = Field(None, description="nm along the beam")
-    k_factors: KFactors | None = None
-    energy_range: Window = (0.25, None)
-    continuum_terms: Annotated[int, Field(ge=1, le=5)] = 3
-    free_l_groups: bool = False
-    ratios: tuple[str, ...] = Field((), description="atomic ratios such as (Mg+Fe)/O")
+    run: bool | Literal["auto"] = Field(
+        "auto", description="auto: unless the map is so large that it would take minutes"
+    )
+    max_steps: Annotated[int, Field(ge=1, le=1000)] = 60
 
 
-class Figures(_Section):
+class Figures(Section):
     """What the figures show."""
 
     trace_lines: tuple[str, ...] = ()
@@ -158,7 +116,7 @@ class Figures(_Section):
     rectangle_share: Annotated[float, Field(gt=0, le=0.5)] = 0.03
 
 
-class Recipe(_Section):
+class Recipe(Section):
     """All that a run depends on."""
 
     siftem: Literal[1] = 1
@@ -169,23 +127,29 @@ class Recipe(_Section):
     energy_range: Window = (0.2, None)
     acquisition: AcquisitionOverride = AcquisitionOverride()
     matrix: str | None = None
-    phases: dict[str, Phase] = {}
+    phases: dict[str, Phase] = Field({})
     decompose: Decompose = Decompose()
     segment: Segment = Segment()
+    unmix: Unmix = Unmix()
     quantify: Quantify = Quantify()
     figures: Figures = Figures()
 
     @field_validator("elements", "support")
     @classmethod
     def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        return _checked(value)
+        return checked_elements(value)
+
+    @field_validator("unmix", mode="before")
+    @classmethod
+    def _switch(cls, value: Any) -> Any:
+        if isinstance(value, (bool, str)):
+            if value not in (True, False, "auto"):
+                raise ValueError(f"must be true, false, auto or its options, got {value!r}")
+            return {"run": value}
+        return value
 
     @model_validator(mode="after")
     def _consistent(self) -> Recipe:
-        for phase in self.phases.values():
-            _checked((*phase.high, *phase.absent, *(phase.anchor.absent or ())))
-            if phase.anchor.ratio:
-                _checked((phase.anchor.ratio.numerator, phase.anchor.ratio.denominator))
         if self.phases:
             if self.matrix is None:
                 raise ValueError("say which of the phases is the matrix, e.g. matrix: Brg")
@@ -198,12 +162,38 @@ class Recipe(_Section):
                 raise ValueError(
                     f"{len(self.phases)} phases need at least as many components, not {k}"
                 )
-        if self.quantify.k_factors:
-            _checked(tuple(self.quantify.k_factors.values))
+            self._check_components()
+            order_of_subtraction(self.matrix, self.phases)
+            self._check_phase_names()
         overlap = set(self.elements) & set(self.support)
         if overlap:
             raise ValueError(f"{', '.join(sorted(overlap))} cannot be both an element and support")
         return self
+
+    def _check_components(self) -> None:
+        numbers = {n: p.component for n, p in self.phases.items() if p.component is not None}
+        if not numbers:
+            return
+        if len(numbers) < len(self.phases):
+            lone = next(n for n in self.phases if n not in numbers)
+            raise ValueError(f"say the component of every phase or of none: {lone} has none")
+        k = self.n_components
+        for name, number in numbers.items():
+            if list(numbers.values()).count(number) > 1:
+                raise ValueError(f"component {number} is given to two phases, {name} among them")
+            if isinstance(k, int) and number > k:
+                raise ValueError(f"{name} is component {number}, but there are only {k}")
+
+    def _check_phase_names(self) -> None:
+        known = f"the phases are {', '.join(self.phases)}"
+        if isinstance(self.segment.traces, dict):
+            for name in self.segment.traces:
+                if name not in self.phases:
+                    raise ValueError(f"traces are painted for {name!r}, but {known}")
+        for pair in self.quantify.partition or ():
+            for name in pair:
+                if name not in self.phases:
+                    raise ValueError(f"a partition coefficient names {name!r}, but {known}")
 
     @property
     def n_components(self) -> int | Literal["auto"]:
@@ -213,15 +203,15 @@ class Recipe(_Section):
         return len(self.phases) or 3
 
     def to_yaml(self) -> str:
-        """Return the complete recipe as YAML."""
-        data = self.model_dump(mode="json")
+        """Return the complete recipe as YAML, without the keys that say nothing."""
+        data = self.model_dump(mode="json", exclude_none=True)
         return yaml.safe_dump(data, sort_keys=False, allow_unicode=True, default_flow_style=None)
 
 
 def read_recipe(path: str | Path) -> Recipe:
     """Read a recipe from a YAML file.
 
-    Relative paths in it (``input.file``, ``segment.traces``) are taken from the recipe's folder.
+    Relative paths in it (maps, traces, classifiers, tables) are taken from the recipe's folder.
 
     Parameters
     ----------
@@ -248,9 +238,12 @@ def read_recipe(path: str | Path) -> Recipe:
         where = getattr(error, "problem_mark", None)
         line = f" in line {where.line + 1}" if where else ""
         raise RecipeError(f"the recipe {path} is not valid YAML{line}") from None
+    except RecursionError:
+        raise RecipeError(f"the recipe {path} is nested too deeply") from None
     if not isinstance(data, dict):
         raise RecipeError(f"the recipe {path} must hold keys and values, such as 'elements: [Mg]'")
-    data = _with_absolute_paths(data, path.resolve().parent)
+    for keys in _PATHS:
+        data = _with_absolute_path(data, keys, path.resolve().parent)
     return make_recipe(data, source=str(path))
 
 
@@ -269,28 +262,15 @@ def make_recipe(data: dict[str, Any], *, source: str = "the recipe") -> Recipe:
     try:
         return Recipe.model_validate(data)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"]) or "recipe"
-        message = first["msg"].removeprefix("Value error, ")
-        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-        if first["type"] == "extra_forbidden":
-            message = "is not a known key"
-        raise RecipeError(f"{source}, {key}: {message}{more}") from None
+        raise RecipeError(f"{source}, {one_sentence(error, Recipe)}") from None
 
 
-def _checked(elements: tuple[str, ...]) -> tuple[str, ...]:
-    for element in elements:
-        try:
-            atomic_number(element)
-        except InputError as error:
-            raise ValueError(str(error)) from None
-    return elements
-
-
-def _with_absolute_paths(data: dict[str, Any], folder: Path) -> dict[str, Any]:
-    out = dict(data)
-    for section, key in (("input", "file"), ("segment", "traces")):
-        part = out.get(section)
-        if isinstance(part, dict) and isinstance(part.get(key), str):
-            out[section] = {**part, key: str(folder / part[key])}
-    return out
+def _with_absolute_path(data: dict[str, Any], keys: tuple[str, ...], folder: Path) -> Any:
+    """Return the data with one path made absolute, if it is there."""
+    key, *rest = keys
+    value = data.get(key)
+    if rest and isinstance(value, dict):
+        return {**data, key: _with_absolute_path(value, tuple(rest), folder)}
+    if not rest and isinstance(value, str):
+        return {**data, key: str(folder / value)}
+    return data

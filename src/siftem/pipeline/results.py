@@ -8,13 +8,122 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from siftem.decompose.factors import Factors
+from siftem.decompose.rank import RankChoice
 from siftem.fit.spectrum_model import Calibration
 from siftem.pipeline.recipe import Recipe
 from siftem.quantify.composition import Composition
+from siftem.quantify.partition import PartitionCoefficient
+from siftem.segment.classifier import PixelClassifier
+from siftem.segment.features import PixelFeatures
 from siftem.segment.regions import Region, Regions
+from siftem.segment.traces import GrainShares
+from siftem.simulate.phantom import Phantom
 from siftem.spectrum import Spectrum
 from siftem.spectrum_image import SpectrumImage
 from siftem.unmix.subtract import PureSpectrum
+from siftem.unmix.unmixed import Unmixed
+
+
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """A spectrum image as it is in the file and, for a simulated one, its truth."""
+
+    spectrum_image: SpectrumImage
+    phantom: Phantom | None
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A spectrum image as it is decomposed: acquisition corrected, energies cropped."""
+
+    spectrum_image: SpectrumImage
+    phantom: Phantom | None
+
+
+@dataclass(frozen=True, eq=False)
+class Decomposed:
+    """Components in the order of the solver, and how their number was chosen.
+
+    Parameters
+    ----------
+    factors : Factors
+        Named A, B, C.
+    choice : RankChoice or None
+        With "auto".
+    """
+
+    factors: Factors
+    choice: RankChoice | None
+
+
+@dataclass(frozen=True, eq=False)
+class Matched:
+    """Components as phases.
+
+    Parameters
+    ----------
+    factors : Factors
+        Phases first, in the order of the recipe.
+    matrix : str
+        The phase that is everywhere.
+    elements : tuple of str
+        Elements to quantify: the recipe's, else those that the file lists.
+    """
+
+    factors: Factors
+    matrix: str
+    elements: tuple[str, ...]
+
+    @property
+    def grains(self) -> tuple[str, ...]:
+        """All components but the matrix."""
+        return tuple(n for n in self.factors.names if n != self.matrix)
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureImages:
+    """What the classifier looks at.
+
+    Parameters
+    ----------
+    images : mapping of str to ndarray of shape (ny, nx), float32
+        Share of each grain over its noise, and "counts".
+    shares : GrainShares
+        The same with noise, vacuum and rims.
+    features : PixelFeatures
+        Filtered images.
+    """
+
+    images: Mapping[str, np.ndarray]
+    shares: GrainShares
+    features: PixelFeatures
+
+
+@dataclass(frozen=True, eq=False)
+class Classified:
+    """What the classifier says.
+
+    Parameters
+    ----------
+    probabilities : mapping of str to ndarray (ny, nx)
+        Probability of each grain phase.
+    traces : mapping of str to ndarray (ny, nx), int8
+        For each grain phase: 2 present, 1 absent, 0 unused.
+    out_of_bag : mapping of str to float
+        Share of trace pixels that the forest classifies rightly when it has not seen them.
+    painted : bool
+        Whether traces, or a classifier trained on some, were given.
+    classifiers : mapping of str to PixelClassifier
+    uncertainty : mapping of str to ndarray (ny, nx)
+        Entropy of the probabilities, 0 to 1.
+    """
+
+    probabilities: Mapping[str, np.ndarray]
+    traces: Mapping[str, np.ndarray]
+    out_of_bag: Mapping[str, float]
+    painted: bool
+    classifiers: Mapping[str, PixelClassifier]
+    uncertainty: Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,6 +202,37 @@ class LineGain:
         return self.area_ratio * self.noise_rectangle / self.noise_whole
 
 
+@dataclass(frozen=True, eq=False)
+class Quantified:
+    """All numbers of a run.
+
+    Parameters
+    ----------
+    compositions : mapping of str to Composition
+        Of each phase by subtraction, and of "<grain> + <matrix>" mixtures.
+    unmixed : mapping of str to Composition
+        Of each phase by unmixing; empty without it.
+    partition : tuple of PartitionCoefficient
+        From the subtracted spectra.
+    unmixed_partition : tuple of PartitionCoefficient
+        From the unmixed ones.
+    gains : tuple of LineGain
+        Of the trace lines.
+    rectangles : tuple of Region
+        Confined rectangles of pure matrix that fit.
+    rectangle_spectrum : Spectrum or None
+        Of the first one.
+    """
+
+    compositions: Mapping[str, Composition]
+    unmixed: Mapping[str, Composition]
+    partition: tuple[PartitionCoefficient, ...]
+    unmixed_partition: tuple[PartitionCoefficient, ...]
+    gains: tuple[LineGain, ...]
+    rectangles: tuple[Region, ...]
+    rectangle_spectrum: Spectrum | None
+
+
 @dataclass(frozen=True)
 class Truth:
     """How close a simulated run came to what was simulated.
@@ -146,6 +286,14 @@ class RunResult:
         For simulated maps.
     rectangle_spectrum : Spectrum or None
         Of the first rectangle.
+    unmixed : Unmixed or None
+        Spectra and maps by one likelihood of all pixels, where it was asked for.
+    unmixed_compositions : mapping of str to Composition
+        Of its spectra.
+    partition, unmixed_partition : tuple of PartitionCoefficient
+        By both ways.
+    classifiers : mapping of str to PixelClassifier
+        Of each grain.
     """
 
     recipe: Recipe
@@ -161,6 +309,11 @@ class RunResult:
     warnings: tuple[str, ...] = ()
     truth: Truth | None = None
     rectangle_spectrum: Spectrum | None = field(default=None)
+    unmixed: Unmixed | None = None
+    unmixed_compositions: Mapping[str, Composition] = field(default_factory=dict)
+    partition: tuple[PartitionCoefficient, ...] = ()
+    unmixed_partition: tuple[PartitionCoefficient, ...] = ()
+    classifiers: Mapping[str, PixelClassifier] = field(default_factory=dict)
 
     @property
     def matrix(self) -> str:

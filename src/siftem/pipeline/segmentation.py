@@ -2,145 +2,185 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 from scipy.ndimage import binary_dilation, gaussian_filter, label
 
-from siftem.decompose.factors import Factors
 from siftem.errors import InputError
-from siftem.io.images import read_label_image
+from siftem.pipeline.file_names import file_name
+from siftem.pipeline.painted_traces import grain_traces, painted_masks
 from siftem.pipeline.recipe import Recipe
-from siftem.pipeline.results import Segmentation
+from siftem.pipeline.results import Classified, FeatureImages, Matched, Segmentation
 from siftem.progress import Progress
-from siftem.segment.classifier import PixelClassifier
+from siftem.segment.classifier import PixelClassifier, normalised_entropy
 from siftem.segment.graph_cut import graph_cut
 from siftem.segment.regions import Regions
 from siftem.segment.traces import GrainShares, certain_pixels, grain_shares
 from siftem.spectrum_image import SpectrumImage
 
 
-def segment(
-    recipe: Recipe,
-    si: SpectrumImage,
-    factors: Factors,
-    matrix: str,
-    *,
-    progress: Progress,
-) -> Segmentation:
-    """Find each grain phase against the rest, so that masks may overlap.
+def feature_images(si: SpectrumImage, matched: Matched) -> FeatureImages:
+    """Make the images that the classifier looks at, and their features.
+
+    Parameters
+    ----------
+    si : SpectrumImage
+    matched : Matched
+
+    Returns
+    -------
+    FeatureImages
+        Of each grain its share over its noise; and all counts.
+    """
+    factors = matched.factors
+    shares = grain_shares(factors.maps, factors.names.index(matched.matrix))
+    images = {
+        grain: z.astype(np.float32)
+        for grain, z in zip(matched.grains, shares.significance, strict=True)
+    }
+    width = float(shares.sigmas.mean()) if shares.sigmas.size else 1.0
+    images["counts"] = gaussian_filter(si.total_map(), width).astype(np.float32)
+    return FeatureImages(images, shares, PixelClassifier().compute_features(images))
+
+
+def classify(
+    recipe: Recipe, matched: Matched, images: FeatureImages, *, progress: Progress
+) -> Classified:
+    """Find the probability of each grain phase against the rest, so that masks may overlap.
 
     Parameters
     ----------
     recipe : Recipe
-    si : SpectrumImage
-    factors : Factors
-        Named; ``matrix`` is one of the names.
-    matrix : str
-        The phase that is everywhere.
+    matched : Matched
+    images : FeatureImages
+    progress : Progress
+
+    Returns
+    -------
+    Classified
+    """
+    grains = matched.grains
+    shape = images.shares.vacuum.shape
+    traces = np.zeros((len(grains), *shape), np.int8)
+    if recipe.segment.traces is not None:
+        names = tuple(recipe.phases) or matched.factors.names
+        traces = grain_traces(painted_masks(recipe.segment.traces, shape, names), grains)
+    elif recipe.segment.classifier is None and grains:
+        traces = certain_pixels(images.shares, seed=recipe.segment.seed)
+    probabilities, uncertainty, out_of_bag, classifiers = {}, {}, {}, {}
+    for g, grain in enumerate(grains):
+        progress("segment", g / len(grains))
+        if recipe.segment.classifier is not None:
+            classifier = trained(recipe.segment.classifier, grain)
+        else:
+            classifier = PixelClassifier(
+                n_trees=recipe.segment.trees, random_state=recipe.segment.seed
+            ).fit(images.features, traces[g])
+        same = classifier.feature_names_ == images.features.names
+        both = classifier.predict_proba(images.features if same else images.images)
+        probabilities[grain] = both[1]
+        uncertainty[grain] = normalised_entropy(both)
+        out_of_bag[grain] = float(classifier.oob_score_)
+        classifiers[grain] = classifier
+    progress("segment", 1.0)
+    return Classified(
+        probabilities=probabilities,
+        traces=dict(zip(grains, traces, strict=True)),
+        out_of_bag=out_of_bag,
+        painted=recipe.segment.traces is not None or recipe.segment.classifier is not None,
+        classifiers=classifiers,
+        uncertainty=uncertainty,
+    )
+
+
+def trained(folder: str | Path, grain: str) -> PixelClassifier:
+    """Read the classifier of a grain from a folder that a run wrote.
+
+    Raises
+    ------
+    InputError
+        When the folder has none of that name, or it tells other than two classes.
+    """
+    path = Path(folder) / f"{file_name(grain)}.npz"
+    if not path.is_file():
+        raise InputError(
+            f"{folder} holds no classifier {path.name} for {grain}: give the folder 'classifier' "
+            f"of a run with the same phases"
+        )
+    classifier = PixelClassifier.load(path)
+    if classifier.classes_.tolist() != [1, 2]:
+        raise InputError(
+            f"{path} tells {classifier.classes_.size} classes, but two are needed: 1 without and "
+            f"2 with the grain"
+        )
+    return classifier
+
+
+def cut(
+    recipe: Recipe,
+    matched: Matched,
+    images: FeatureImages,
+    classified: Classified,
+    *,
+    progress: Progress,
+) -> Segmentation:
+    """Turn probabilities into masks and regions.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    matched : Matched
+    images : FeatureImages
+    classified : Classified
     progress : Progress
 
     Returns
     -------
     Segmentation
     """
-    grains = [n for n in factors.names if n != matrix]
-    shares = grain_shares(factors.maps, factors.names.index(matrix))
-    painted = recipe.segment.traces is not None
-    if painted:
-        traces = _painted_traces(recipe, si.shape, (*factors.names,), grains)
-    else:
-        traces = certain_pixels(shares, seed=recipe.segment.seed)
-    images = _images(si, shares, grains)
-    classifier = PixelClassifier(n_trees=recipe.segment.trees, random_state=recipe.segment.seed)
-    features = classifier.compute_features(images)
-    probabilities: dict[str, np.ndarray] = {}
+    shares = images.shares
+    vacuum = shares.vacuum
     masks: dict[str, np.ndarray] = {}
-    out_of_bag: dict[str, float] = {}
-    for g, grain in enumerate(grains):
-        progress("segment", g / len(grains))
-        classifier.fit(features, traces[g])
-        both = classifier.predict_proba(features)
-        probabilities[grain] = both[1]
-        out_of_bag[grain] = float(classifier.oob_score_)
-        labels = graph_cut(both, smoothness=recipe.segment.smoothness)
-        masks[grain] = (labels == 1) & ~shares.vacuum
+    for g, grain in enumerate(matched.grains):
+        progress("regions", g / len(matched.grains))
+        present = classified.probabilities[grain]
+        labels = graph_cut(np.stack([1 - present, present]), smoothness=recipe.segment.smoothness)
+        masks[grain] = (labels == 1) & ~vacuum
         if not masks[grain].any():
             raise InputError(
                 f"no pixel is left to {grain} after the graph cut: lower the smoothness "
                 f"(it is {recipe.segment.smoothness:g}) or paint traces"
             )
-    progress("segment", 1.0)
     # Faint rims of grains belong to neither the pure matrix nor another grain's mixture.
-    rims = np.zeros(si.shape, bool)
-    for g, grain in enumerate(grains):
-        rims |= _rim(shares.touched[g], masks[grain], float(shares.sigmas[g]))
-    regions = Regions(
-        si.shape,
-        matrix=matrix,
-        masks=masks,
-        margin=recipe.segment.margin,
-        excluded=shares.vacuum | rims,
-    )
+    rims = np.zeros(vacuum.shape, bool)
+    for g, grain in enumerate(matched.grains):
+        rims |= _rim(shares, g, masks[grain])
+    progress("regions", 1.0)
     return Segmentation(
-        regions=regions,
-        probabilities=probabilities,
-        traces=dict(zip(grains, traces, strict=True)),
-        out_of_bag=out_of_bag,
-        painted=painted,
+        regions=Regions(
+            vacuum.shape,
+            matrix=matched.matrix,
+            masks=masks,
+            margin=recipe.segment.margin,
+            excluded=vacuum | rims,
+        ),
+        probabilities=classified.probabilities,
+        traces=classified.traces,
+        out_of_bag=classified.out_of_bag,
+        painted=classified.painted,
     )
 
 
-def _rim(touched: np.ndarray, mask: np.ndarray, sigma: float) -> np.ndarray:
+def _rim(shares: GrainShares, grain: int, mask: np.ndarray) -> np.ndarray:
     """What shows of a grain outside its mask: rims of it, and faint grains of their own.
 
     Specks of noise are left out: patches away from the mask that are no larger than the
     smoothing (twice sigma) makes of a single count.
     """
-    patches, number = label(touched, structure=np.ones((3, 3)))
+    patches, number = label(shares.touched[grain], structure=np.ones((3, 3)))
     sizes = np.bincount(patches.ravel(), minlength=number + 1)
-    kept = sizes > 4 * np.pi * (2 * sigma) ** 2
+    kept = sizes > 4 * np.pi * (2 * float(shares.sigmas[grain])) ** 2
     kept[np.unique(patches[binary_dilation(mask, iterations=2)])] = True
     kept[0] = False
-    return kept[patches] & ~mask
-
-
-def _images(si: SpectrumImage, shares: GrainShares, grains: list[str]) -> dict[str, np.ndarray]:
-    """Channels for the classifier: the grains' shares over their noise, and all counts."""
-    images = {
-        grain: z.astype(np.float32) for grain, z in zip(grains, shares.significance, strict=True)
-    }
-    images["counts"] = gaussian_filter(si.total_map(), float(shares.sigmas.mean())).astype(
-        np.float32
-    )
-    return images
-
-
-def _painted_traces(
-    recipe: Recipe, shape: tuple[int, int], names: tuple[str, ...], grains: list[str]
-) -> np.ndarray:
-    """Turn painted labels into present and absent for each grain.
-
-    Label 1 is the first phase, and so on, in the order of the recipe's phases; a pixel that
-    is painted as another phase is taken as free of this one.
-    """
-    assert recipe.segment.traces is not None
-    labels = read_label_image(recipe.segment.traces, shape)
-    order = tuple(recipe.phases) or names
-    if labels.max() > len(order):
-        raise InputError(
-            f"the traces hold label {labels.max()}, but there are only {len(order)} phases "
-            f"({', '.join(order)}): 0 is unpainted, 1 the first phase"
-        )
-    out = np.zeros((len(grains), *shape), np.int8)
-    for g, grain in enumerate(grains):
-        own = labels == order.index(grain) + 1
-        if not own.any():
-            raise InputError(
-                f"the traces hold no pixel of {grain} (label {order.index(grain) + 1}): paint some"
-            )
-        out[g][(labels > 0) & ~own] = 1
-        out[g][own] = 2
-        if not (out[g] == 1).any():
-            raise InputError(
-                f"the traces hold {grain} only: paint some pixels of another phase, too"
-            )
-    return out
+    return np.asarray(kept[patches] & ~mask)

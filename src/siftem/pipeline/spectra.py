@@ -1,134 +1,133 @@
-"""Region spectra, pure spectra, compositions and signal-to-noise gains of a run."""
+"""Spectra of regions, and of the pure phases by subtraction."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 
 from siftem.errors import InputError, SiftemWarning
-from siftem.fit.line_fit import LineFit, fit_lines
-from siftem.fit.spectrum_model import Calibration
-from siftem.pipeline.recipe import AnchorChoice, Phase, Recipe
-from siftem.pipeline.results import LineGain
-from siftem.quantify.composition import Composition, quantify
-from siftem.quantify.k_values import GivenKFactors
+from siftem.fit.line_fit import LineFit
+from siftem.fit.spectrum_model import Absorption
+from siftem.pipeline.fit_settings import FitSettings, fit_settings, with_film_calibration
+from siftem.pipeline.recipe import AnchorChoice, Recipe
+from siftem.pipeline.recipe_phases import Phase, order_of_subtraction
+from siftem.progress import Progress
+from siftem.quantify.composition import Composition
+from siftem.quantify.line_ratios import line_ratios
 from siftem.segment.regions import Regions
 from siftem.spectrum import Spectrum
 from siftem.spectrum_image import SpectrumImage
-from siftem.unmix.anchors import Absent, Anchor, GivenScale, KnownRatio, MostMatrix
+from siftem.unmix.anchors import (
+    Absent,
+    Anchor,
+    GivenScale,
+    KnownRatio,
+    MostMatrix,
+    Stoichiometry,
+)
 from siftem.unmix.integrate import integrate
-from siftem.unmix.subtract import subtract
-from siftem.xray.detector import Detector
-from siftem.xray.lines import parse_line
+from siftem.unmix.subtract import PureSpectrum, subtract
 
 
-@dataclass(frozen=True)
-class FitSettings:
-    """What every line fit of a run has in common.
+@dataclass(frozen=True, eq=False)
+class RegionSpectra:
+    """Spectra of a run.
 
     Parameters
     ----------
-    elements, support : tuple of str
-    beam_energy : float
-        keV.
-    detector : Detector
-    calibration : Calibration
-        Fitted once to the whole map, which has the most counts.
-    recipe : Recipe
+    settings : FitSettings or None
+        None when no elements are known.
+    integrated : mapping of str to Spectrum
+        The pure matrix under its own name, "<grain> + <matrix>" for mixtures.
+    pure : mapping of str to Spectrum
+        Pure spectrum of each phase: the matrix integrated, the grains after subtraction;
+        the matrix alone without elements.
+    compositions : mapping of str to Composition
+        Of the pure spectra; empty for a bulk specimen and without elements.
     """
 
-    elements: tuple[str, ...]
-    support: tuple[str, ...]
-    beam_energy: float
-    detector: Detector
-    calibration: Calibration
-    recipe: Recipe
+    settings: FitSettings | None
+    integrated: Mapping[str, Spectrum]
+    pure: Mapping[str, Spectrum]
+    compositions: Mapping[str, Composition]
 
-    def fit(self, spectrum: Spectrum) -> LineFit:
-        """Fit all lines of a spectrum, without absorption."""
-        return fit_lines(
-            spectrum,
-            self.elements,
-            support=self.support,
-            beam_energy=self.beam_energy,
-            detector=self.detector,
-            calibration=self.calibration,
-            energy_range=self.recipe.quantify.energy_range,
-            n_continuum=self.recipe.quantify.continuum_terms,
-            split_l=self.recipe.quantify.free_l_groups,
+
+def pure_phases(
+    recipe: Recipe,
+    si: SpectrumImage,
+    regions: Regions,
+    elements: tuple[str, ...],
+    *,
+    progress: Progress,
+) -> RegionSpectra:
+    """Integrate the regions, subtract the matrix from the mixtures, quantify what is left.
+
+    Warns
+    -----
+    SiftemWarning
+        When no elements are known, or the specimen is bulk.
+    """
+    progress("spectra", 0.0)
+    integrated = region_spectra(si, regions, required=recipe.phases)
+    matrix = integrated[regions.matrix]
+    if not elements:
+        warnings.warn(
+            "no elements are known: name them (--elements) to get pure spectra and compositions"
+            if si.signal_type.startswith("EDS")
+            else f"a signal of type {si.signal_type or 'unknown'}: region spectra only; "
+            "siftem.subtract_by_edges and siftem.elemental_ratios take energy losses further",
+            SiftemWarning,
+            stacklevel=2,
         )
-
-
-def fit_settings(recipe: Recipe, si: SpectrumImage, elements: tuple[str, ...]) -> FitSettings:
-    """Fit the energy scale and resolution to the whole map.
-
-    Raises
-    ------
-    InputError
-        When the beam energy is unknown.
-    """
-    acquisition = si.acquisition
-    if acquisition.beam_energy is None:
-        raise InputError(
-            "the file does not say the beam energy: "
-            "give acquisition.beam_energy (keV) in the recipe"
+        return RegionSpectra(None, integrated, {regions.matrix: matrix}, {})
+    settings = fit_settings(recipe, si, elements)
+    progress("spectra", 0.2)
+    bulk = si.acquisition.bulk or si.signal_type == "EDS_SEM"
+    if not bulk:
+        # What is wrong with the matrix' fit is told below, once.
+        first = settings.quantified(matrix, look_for_others=False)
+        settings = with_film_calibration(settings, matrix, first)
+    absorption = first.fit.model.absorption
+    pure = pure_spectra(integrated, regions, settings, absorption=absorption)
+    progress("spectra", 0.5)
+    compositions: dict[str, Composition] = {}
+    if bulk:
+        warnings.warn(
+            "a bulk specimen (SEM or XRF): k-factors of thin films do not hold, "
+            "so compositions are left out and net lines compared instead",
+            SiftemWarning,
+            stacklevel=2,
         )
-    detector = Detector(resolution=acquisition.resolution or 130.0)
-    whole = Spectrum(si.sum_spectrum(), si.axis, name="whole map", acquisition=acquisition)
-    support = tuple(e for e in recipe.support if e not in elements)
-    found = fit_lines(
-        whole,
-        elements,
-        support=support,
-        beam_energy=acquisition.beam_energy,
-        detector=detector,
-        energy_range=recipe.quantify.energy_range,
-        n_continuum=recipe.quantify.continuum_terms,
-        split_l=recipe.quantify.free_l_groups,
-    )
-    return FitSettings(
-        elements, support, acquisition.beam_energy, detector, found.calibration, recipe
-    )
+        for name, text in bulk_ratios(pure, settings).items():
+            warnings.warn(f"{name}: {text}", SiftemWarning, stacklevel=2)
+    else:
+        for i, (name, spectrum) in enumerate(pure.items()):
+            compositions[name] = settings.quantified(spectrum)
+            progress("spectra", 0.5 + 0.5 * (i + 1) / len(pure))
+    progress("spectra", 1.0)
+    return RegionSpectra(settings, integrated, pure, compositions)
 
 
-def with_film_calibration(
-    settings: FitSettings, matrix: Spectrum, composition: Composition
-) -> FitSettings:
-    """Fit the energy scale once more, to the pure matrix with its absorption.
-
-    Absorption bends the continuum at the edges and weakens soft lines; a fit without it puts
-    part of that into the charge-collection depth, and O comes out wrong by half a percent.
-
-    Parameters
-    ----------
-    settings : FitSettings
-        With the calibration of the whole map.
-    matrix : Spectrum
-        Of the whole pure matrix: a single phase with most counts.
-    composition : Composition
-        Of the matrix; its absorption is used.
-
-    Returns
-    -------
-    FitSettings
-        The same ones when no film is given.
-    """
-    absorption = composition.fit.model.absorption
-    if absorption is None:
-        return settings
-    found = fit_lines(
-        matrix,
-        settings.elements,
-        support=settings.support,
-        beam_energy=settings.beam_energy,
-        detector=settings.detector,
-        absorption=absorption,
-        energy_range=settings.recipe.quantify.energy_range,
-        n_continuum=settings.recipe.quantify.continuum_terms,
-        split_l=settings.recipe.quantify.free_l_groups,
-    )
-    return replace(settings, calibration=found.calibration)
+def bulk_ratios(pure: Mapping[str, Spectrum], settings: FitSettings) -> dict[str, str]:
+    """Compare net lines of each phase; a phase whose lines cannot be compared is left out."""
+    out = {}
+    for name, spectrum in pure.items():
+        try:
+            ratios = line_ratios(
+                spectrum,
+                settings.elements,
+                support=settings.support,
+                beam_energy=settings.beam_energy,
+                detector=settings.detector,
+                calibration=settings.calibration,
+                energy_range=settings.recipe.quantify.energy_range,
+                n_continuum=settings.recipe.quantify.continuum_terms,
+            )
+        except InputError:
+            continue
+        out[name] = ratios.describe()
+    return out
 
 
 def region_spectra(
@@ -179,130 +178,120 @@ def mixture_name(grain: str, matrix: str) -> str:
 
 
 def pure_spectra(
-    spectra: Mapping[str, Spectrum], regions: Regions, settings: FitSettings
+    spectra: Mapping[str, Spectrum],
+    regions: Regions,
+    settings: FitSettings,
+    *,
+    absorption: Absorption | None = None,
 ) -> dict[str, Spectrum]:
-    """Subtract the matrix from each mixture with the recipe's anchors."""
+    """Subtract the matrix, and other contaminants, from each mixture with the recipe's anchors.
+
+    Parameters
+    ----------
+    spectra : mapping of str to Spectrum
+        Of the regions.
+    regions : Regions
+    settings : FitSettings
+    absorption : callable, optional
+        Share of the photons that leave the film, of energies in keV; that of the matrix serves
+        for all phases, since anchors that compare elements need it to a few percent only.
+
+    Returns
+    -------
+    dict of str to Spectrum
+        The matrix first, the grains in the order of the regions.
+    """
     matrix = spectra[regions.matrix]
-    out: dict[str, Spectrum] = {regions.matrix: matrix}
-    for grain in regions.names:
+    phases = settings.recipe.phases
+    named = order_of_subtraction(regions.matrix, phases) if phases else ()
+    order = [*(n for n in named if n in regions.names)]
+    order += [n for n in regions.names if n not in order]
+    made: dict[str, Spectrum] = {}
+    matrix_fit: LineFit | None = None
+    for grain in order:
         mixture = spectra.get(mixture_name(grain, regions.matrix))
         if mixture is None:
             continue
-        phase = settings.recipe.phases.get(grain, Phase())
-        out[grain] = subtract(
+        phase = phases.get(grain, Phase())
+        contaminants = []
+        for other in phase.contaminants:
+            if other not in made:
+                raise InputError(f"{grain} holds {other}, of which no pure spectrum was found")
+            contaminants.append(made[other])
+        if settings.sources.any and matrix_fit is None:
+            matrix_fit = settings.fit(matrix)
+        made[grain] = subtract(
             mixture,
-            matrix,
-            anchor=make_anchor(phase.anchor, settings.elements),
+            [matrix, *contaminants],
+            anchor=phase_anchors(phase, settings, matrix_fit),
             elements=settings.elements,
             support=settings.support,
             beam_energy=settings.beam_energy,
             detector=settings.detector,
             calibration=settings.calibration,
+            absorption=absorption,
             energy_range=settings.recipe.quantify.energy_range,
+            n_continuum=settings.recipe.quantify.continuum_terms,
             name=grain,
         )
-    return out
+    return {regions.matrix: matrix, **{n: made[n] for n in regions.names if n in made}}
 
 
-def make_anchor(choice: AnchorChoice, elements: tuple[str, ...]) -> Anchor:
-    """Build the anchor that a recipe asks for."""
+def phase_anchors(
+    phase: Phase, settings: FitSettings, matrix_fit: LineFit | None = None
+) -> list[Anchor]:
+    """Build the anchors that a recipe gives for a phase; at least one.
+
+    Parameters
+    ----------
+    phase : Phase
+    settings : FitSettings
+    matrix_fit : LineFit, optional
+        It tells the families by which given k-factors hold; needed when some are given.
+    """
+    choices = phase.anchor or (AnchorChoice(),)
+    return [make_anchor(choice, settings, matrix_fit) for choice in choices]
+
+
+def make_anchor(
+    choice: AnchorChoice, settings: FitSettings, matrix_fit: LineFit | None = None
+) -> Anchor:
+    """Build the anchor that a recipe asks for, with the k-factors of the run."""
+
+    def of(elements: tuple[str, ...]) -> dict[str, float]:
+        return {} if matrix_fit is None else settings.k_of(elements, matrix_fit)
+
     if choice.absent is not None:
         return Absent(*choice.absent)
     if choice.ratio is not None:
         r = choice.ratio
+        given = of((r.numerator, r.denominator))
+        if given and r.by == "atoms":
+            text = f"{r.numerator}/{r.denominator}"
+            return Stoichiometry(text, r.value, sigma=r.sigma, k_factors=given)
         return KnownRatio(r.numerator, r.denominator, r.value, sigma=r.sigma, by=r.by)
+    if choice.stoichiometry is not None:
+        s = choice.stoichiometry
+        plain = Stoichiometry(s.ratio, s.value, sigma=s.sigma)
+        return Stoichiometry(s.ratio, s.value, sigma=s.sigma, k_factors=of(plain.elements))
     if choice.scale is not None:
-        return GivenScale(choice.scale.value, choice.scale.sigma)
-    return MostMatrix(elements)
+        return GivenScale(choice.scale.value, choice.scale.sigma, of=choice.scale.of)
+    return MostMatrix(choice.most_matrix or settings.elements)
 
 
-def compositions(
-    pure: Mapping[str, Spectrum],
-    spectra: Mapping[str, Spectrum],
-    settings: FitSettings,
-) -> dict[str, Composition]:
-    """Quantify each phase, and the mixtures as they were before the subtraction."""
-    out = {}
-    for name, spectrum in {**pure, **spectra}.items():
-        phases = settings.recipe.phases
-        phase = phases.get(name) or phases.get(name.split(" + ")[0]) or Phase()
-        out[name] = quantified(spectrum, phase, settings)
-    return out
+def matrix_in(grain: str, pure: Mapping[str, Spectrum], matrix: str) -> float:
+    """Factor by which the pure matrix' own counts are in a grain's pure spectrum, negated.
 
-
-def quantified(spectrum: Spectrum, phase: Phase, settings: FitSettings) -> Composition:
-    """Quantify one spectrum; with absorption when thickness and density are known."""
-    recipe = settings.recipe
-    has_film = recipe.quantify.thickness is not None and phase.density is not None
-    return quantify(
-        spectrum,
-        settings.elements,
-        support=settings.support,
-        beam_energy=settings.beam_energy,
-        thickness=recipe.quantify.thickness if has_film else None,
-        density=phase.density if has_film else None,
-        detector=settings.detector,
-        calibration=settings.calibration,
-        k_factors=_given(recipe),
-        energy_range=recipe.quantify.energy_range,
-        n_continuum=recipe.quantify.continuum_terms,
-        split_l=recipe.quantify.free_l_groups,
-    )
-
-
-def _given(recipe: Recipe) -> GivenKFactors | None:
-    k = recipe.quantify.k_factors
-    if k is None:
-        return None
-    return GivenKFactors(
-        values=k.values,
-        line=k.line,
-        detector=k.detector,
-        relative_sigma=k.relative_sigma,
-        reference=k.reference,
-    )
-
-
-def line_gains(
-    lines: tuple[str, ...],
-    whole: Spectrum,
-    rectangles: Sequence[Spectrum],
-    settings: FitSettings,
-) -> tuple[LineGain, ...]:
-    """Compare lines over the whole pure matrix with the same lines over confined rectangles.
-
-    Parameters
-    ----------
-    lines : tuple of str
-        Such as "Nd La".
-    whole : Spectrum
-        Of the whole pure matrix.
-    rectangles : sequence of Spectrum
-        Of rectangles of one size.
-    settings : FitSettings
-
-    Returns
-    -------
-    tuple of LineGain
+    A contaminant that was subtracted had matrix subtracted itself, which is thereby given
+    back: ``mixture - a M - b (other - c M)`` holds M with the factor ``-(a - b c)``.
     """
-    fits = [settings.fit(spectrum) for spectrum in (whole, *rectangles)]
-    out = []
-    for line in lines:
-        element, shell, _ = parse_line(line, beam_energy=settings.beam_energy)
-        signals, noises = [], []
-        for fit in fits:
-            index = fit.index(element, shell)
-            seen = float(fit.design[:, index].sum())
-            signals.append(float(fit.amplitudes[index]) * seen)
-            noises.append(float(fit.covariance[index, index] ** 0.5) * seen)
-        out.append(
-            LineGain(
-                line=line,
-                signal_whole=signals[0],
-                noise_whole=noises[0],
-                signals_rectangles=tuple(signals[1:]),
-                noise_rectangle=sum(noises[1:]) / len(noises[1:]),
-                area_ratio=whole.n_pixels / rectangles[0].n_pixels,
-            )
-        )
-    return tuple(out)
+    spectrum = pure.get(grain)
+    if not isinstance(spectrum, PureSpectrum):
+        return 0.0
+    total = 0.0
+    for part in spectrum.subtracted:
+        if part.name == matrix:
+            total += part.scale
+        else:
+            total -= part.scale * matrix_in(part.name, pure, matrix)
+    return total

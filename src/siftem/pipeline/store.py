@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -13,11 +12,26 @@ from siftem.errors import InputError, SiftemError
 from siftem.io.exchange import write_emsa
 from siftem.io.hyperspy_export import write_maps
 from siftem.io.images import write_regions
+from siftem.pipeline.file_names import file_name
 from siftem.pipeline.results import RunResult
 from siftem.pipeline.summary import summary_text
 
+__all__ = [
+    "CLASSIFIER",
+    "KEYS",
+    "MARK",
+    "check_destination",
+    "file_name",
+    "whole_folder",
+    "write_data",
+]
+
 #: By this file a folder is known to be siftem's, so that it may be replaced.
 MARK = "summary.json"
+#: Folder with the classifier of each grain, which other runs may use.
+CLASSIFIER = "classifier"
+#: Keys of all steps, by which a run is known to be that of a recipe.
+KEYS = "keys.json"
 
 
 def check_destination(folder: str | Path) -> Path:
@@ -85,6 +99,12 @@ def write_data(result: RunResult, folder: Path) -> None:
     for name, spectrum in result.spectra.items():
         if name not in result.pure:
             write_emsa(spectra / f"{file_name(name)}.msa", spectrum, si.acquisition)
+    if result.unmixed is not None:
+        for name, spectrum in result.unmixed.spectra.items():
+            write_emsa(spectra / f"{file_name(name)} unmixed.msa", spectrum, si.acquisition)
+    for grain, classifier in result.classifiers.items():
+        (folder / CLASSIFIER).mkdir(exist_ok=True)
+        classifier.save(folder / CLASSIFIER / f"{file_name(grain)}.npz")
     write_maps(
         folder / "maps.hspy", result.factors.maps, result.factors.spectra, result.factors.names, si
     )
@@ -92,9 +112,3 @@ def write_data(result: RunResult, folder: Path) -> None:
     every = {f"mask {g}": regions.mask(g).mask for g in regions.names}
     every.update({name: region.mask for name, region in regions.as_dict().items()})
     write_regions(folder / "regions.tif", every, si.pixel_size)
-
-
-def file_name(name: str) -> str:
-    """Turn the name of a phase into a file name: letters, digits, ``-``, ``_`` and ``.``."""
-    safe = re.sub(r"[^\w.-]+", "_", name).strip("._")
-    return safe or "spectrum"

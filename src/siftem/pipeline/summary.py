@@ -13,9 +13,12 @@ from typing import Any
 import numpy as np
 
 from siftem import __version__
+from siftem.pipeline.agreement import differences
+from siftem.pipeline.quantities import counts_for_wanted_limits
 from siftem.pipeline.results import LineGain, RunResult
 from siftem.pipeline.spectra import mixture_name
 from siftem.quantify.composition import Composition
+from siftem.quantify.partition import PartitionCoefficient
 
 #: Version of the keys below.
 SUMMARY_SCHEMA = 1
@@ -61,11 +64,16 @@ def summarize(result: RunResult) -> dict[str, Any]:
         "phases": {name: _phase(result, name) for name in result.pure},
         "mixtures": {
             mixture_name(g, result.matrix): _composition(
-                result.compositions[mixture_name(g, result.matrix)], result.recipe.quantify.ratios
+                result.compositions[mixture_name(g, result.matrix)], result, g
             )
             for g in result.grains
             if mixture_name(g, result.matrix) in result.compositions
         },
+        "partition": {
+            "subtract": [_partition(d) for d in result.partition],
+            "unmix": [_partition(d) for d in result.unmixed_partition],
+        },
+        "unmixing": _unmixing(result),
         "line_gains": {gain.line: _gain(gain) for gain in result.gains},
         "confined_rectangles": [_box(r.mask) for r in result.rectangles],
         "energy_calibration": None
@@ -115,20 +123,74 @@ def _phase(result: RunResult, name: str) -> dict[str, Any]:
     scaled = result.scale_of(name)
     if scaled is not None:
         matrix = result.pure[result.matrix]
-        share = scaled.scale * matrix.values.sum() / scaled.counts.sum()
+        total = scaled.counts.sum()
+        share = scaled.scale * matrix.values.sum() / total
         data["subtraction"] = {
             "anchor": scaled.anchor,
             "scale": scaled.scale,
             "scale_sigma": scaled.scale_sigma,
             "matrix_counts_percent_of_mixture": 100 * float(share),
             "anchor_conflict_sigma": scaled.conflict,
+            "subtracted": {
+                part.name: {
+                    "scale": part.scale,
+                    "scale_sigma": part.sigma,
+                    "scale_systematic": part.systematic,
+                    "counts_percent_of_mixture": 100 * part.counts / total,
+                }
+                for part in scaled.subtracted
+            },
         }
     if name in result.compositions:
-        data.update(_composition(result.compositions[name], result.recipe.quantify.ratios))
+        c = result.compositions[name]
+        data.update(_composition(c, result, name))
+        data["counts_for_wanted_limits"] = counts_for_wanted_limits(
+            c, result.recipe.quantify.wanted_limits, data["counts"]
+        )
     return data
 
 
-def _composition(c: Composition, ratios: tuple[str, ...]) -> dict[str, Any]:
+def _unmixing(result: RunResult) -> dict[str, Any] | None:
+    if result.unmixed is None:
+        return None
+    phases = {}
+    for name, spectrum in result.unmixed.spectra.items():
+        phases[name] = {
+            "anchor": result.unmixed.anchors.get(name),
+            "pixels": spectrum.n_pixels,
+            "counts": float(spectrum.values.sum()),
+        }
+        c = result.unmixed_compositions.get(name)
+        if c is not None:
+            phases[name].update(_composition(c, result, name, fitted=False))
+            if name in result.compositions:
+                phases[name]["difference_from_subtract_sigma"] = differences(
+                    result.compositions[name], c
+                )
+    return {
+        "steps": result.unmixed.n_iter,
+        "converged": result.unmixed.converged,
+        "phases": phases,
+    }
+
+
+def _partition(d: PartitionCoefficient) -> dict[str, Any]:
+    return {
+        "element": d.element,
+        "numerator": d.phases[0],
+        "denominator": d.phases[1],
+        "value_by_weight": d.value,
+        "sigma": d.sigma,
+        "systematic": d.systematic,
+        "limit": d.limit or None,
+    }
+
+
+def _composition(
+    c: Composition, result: RunResult, phase: str, *, fitted: bool = True
+) -> dict[str, Any]:
+    ratios = result.recipe.quantify.ratios
+    own = result.recipe.phases.get(phase)
     at = 100 * c.atomic_fractions
     at_sigma = 100 * np.sqrt(np.diag(c.atomic_covariance))
     at_systematic = 100 * np.sqrt(np.diag(c.atomic_systematic))
@@ -151,7 +213,7 @@ def _composition(c: Composition, ratios: tuple[str, ...]) -> dict[str, Any]:
             "absorption_factor": c.absorption[i],
         }
     usable = [r for r in ratios if _has_all(r, c)]
-    return {
+    data: dict[str, Any] = {
         "elements": elements,
         "oxides_wt_percent": {
             name: {"value": q.value, "sigma": q.sigma} for name, q in c.oxides().items()
@@ -164,6 +226,7 @@ def _composition(c: Composition, ratios: tuple[str, ...]) -> dict[str, Any]:
             }
             for r in usable
         },
+        "formula_units": formula(c, None if own is None else own.oxygens),
         "film": None
         if c.film is None
         else {
@@ -171,9 +234,30 @@ def _composition(c: Composition, ratios: tuple[str, ...]) -> dict[str, Any]:
             "density_g_cm3": c.film.density,
             "take_off_angle_deg": c.film.take_off_angle,
         },
-        "reduced_deviance": c.fit.reduced_deviance,
+        "mass_thickness_kg_m2": None
+        if c.mass_thickness is None
+        else {"value": c.mass_thickness.value, "sigma": c.mass_thickness.sigma},
         "not_in_range": list(c.fit.dropped),
     }
+    if fitted:  # an unmixed spectrum is smooth: its lines were fitted to all pixels
+        data["reduced_deviance"] = c.fit.reduced_deviance
+    return data
+
+
+def formula(c: Composition, oxygens: float | None) -> dict[str, Any] | None:
+    """Return atoms for a number of oxygens by stoichiometry; None without a number.
+
+    None as well for what is no oxide, or holds a metal without a usual charge.
+    """
+    if oxygens is None or not c.oxides():
+        return None
+    counted = c.formula_units(oxygens)
+    systematic = c.formula_units(oxygens, systematic=True)
+    atoms = {
+        e: {"value": q.value, "sigma": q.sigma, "systematic": systematic[e].sigma}
+        for e, q in counted.items()
+    }
+    return {"oxygens": oxygens, "atoms": atoms}
 
 
 def _has_all(ratio: str, c: Composition) -> bool:

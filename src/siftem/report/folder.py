@@ -6,8 +6,10 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from siftem.errors import SiftemError
 from siftem.pipeline.results import RunResult
-from siftem.pipeline.store import whole_folder, write_data
+from siftem.pipeline.store import KEYS, whole_folder, write_data
+from siftem.pipeline.workflow import Workflow
 from siftem.progress import Progress, silent
 from siftem.report.html import render_report
 from siftem.report.pictures import draw_figures
@@ -18,6 +20,7 @@ def write_results(
     folder: str | Path,
     *,
     resources: Mapping[str, float] | None = None,
+    keys: Mapping[str, str] | None = None,
     progress: Progress = silent,
 ) -> Path:
     """Write report, figures, summary, recipe, spectra, maps and regions of a run.
@@ -32,6 +35,8 @@ def write_results(
     resources : mapping of str to float, optional
         What the run took ("seconds", "peak_memory_MB"); written to ``resources.json`` and
         into the report.
+    keys : mapping of str to str, optional
+        What the run depends on; written to ``keys.json``, see `is_exported`.
     progress : Progress
         Called with "report".
 
@@ -58,5 +63,44 @@ def write_results(
         if resources is not None:
             text = json.dumps(dict(resources), indent=1) + "\n"
             (draft / "resources.json").write_text(text, encoding="utf-8")
+        if keys is not None:
+            text = json.dumps(dict(keys), indent=1) + "\n"
+            (draft / KEYS).write_text(text, encoding="utf-8")
         progress("report", 1.0)
     return Path(folder)
+
+
+def export(
+    workflow: Workflow,
+    folder: str | Path,
+    *,
+    resources: Mapping[str, float] | None = None,
+    progress: Progress = silent,
+) -> Path:
+    """Do what is missing of a workflow, and write all its results to a folder.
+
+    Parameters
+    ----------
+    workflow : Workflow
+    folder : path-like
+        New, empty, or of an earlier run.
+    resources : mapping of str to float, optional
+        As for `write_results`.
+    progress : Progress
+
+    Returns
+    -------
+    Path
+        The folder.
+    """
+    result, keys = workflow.outcome(progress=progress)
+    return write_results(result, folder, resources=resources, keys=keys, progress=progress)
+
+
+def is_exported(workflow: Workflow, folder: str | Path) -> bool:
+    """Whether a folder holds all results of this very workflow: same contents, same siftem."""
+    try:
+        known = json.loads((Path(folder) / KEYS).read_text(encoding="utf-8"))
+        return bool(known["export"] == workflow.keys()["export"])
+    except (OSError, ValueError, KeyError, TypeError, SiftemError):
+        return False

@@ -8,8 +8,9 @@ from siftem.figures.protocol import figure1, figure2
 from siftem.figures.style import phase_colours, png_bytes
 from siftem.figures.trace_lines import TraceLine
 from siftem.fit.line_fit import LineFit
+from siftem.pipeline.fit_settings import FitSettings
 from siftem.pipeline.results import RunResult
-from siftem.pipeline.spectra import FitSettings, mixture_name
+from siftem.pipeline.spectra import mixture_name
 from siftem.pipeline.store import file_name
 from siftem.xray.detector import Detector
 from siftem.xray.lines import parse_line

@@ -1,0 +1,59 @@
+"""How well two ways to the same composition agree."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from siftem.quantify.composition import Composition
+from siftem.quantify.detection_limit import QUANTILE
+
+#: Differences of more standard deviations than this are worth a flag.
+FLAGGED = 3.0
+
+
+def differences(first: Composition, second: Composition) -> dict[str, float]:
+    """Return, for each element, the difference of two results in standard deviations.
+
+    Both stand on the same counts, so their errors are not independent: when one of two
+    estimates is efficient, the variance of their difference is the difference of their
+    variances, and no more than the larger one (Hausman 1978, Econometrica 46, 1251). The
+    difference of the weight fractions is therefore divided by the larger standard deviation,
+    and at the least by that of the first at zero, since an anchor leaves none to an element
+    that it fixes. Systematic errors are the same for both and left out.
+
+    Parameters
+    ----------
+    first, second : Composition
+        By subtraction and by unmixing.
+
+    Returns
+    -------
+    dict of str to float
+        ``second - first``; elements that were found by neither are left out.
+    """
+    out = {}
+    for i, element in enumerate(first.elements):
+        if element not in second.elements:
+            continue
+        j = second.index(element)
+        if not (first.found[i] or second.found[j]):
+            continue
+        at_zero = first.critical_levels[i] / QUANTILE
+        sigma = max(float(first.sigma[i]), float(second.sigma[j]), float(at_zero))
+        away = float(second.weight_fractions[j] - first.weight_fractions[i])
+        out[element] = away / sigma if sigma > 0 else 0.0
+    return out
+
+
+def flagged(
+    first: Mapping[str, Composition], second: Mapping[str, Composition]
+) -> dict[str, dict[str, float]]:
+    """Return the elements of each phase on which two ways disagree by more than 3 sigma."""
+    out = {}
+    for name in first:
+        if name in second:
+            far = {e: z for e, z in differences(first[name], second[name]).items()
+                   if abs(z) > FLAGGED}  # fmt: skip
+            if far:
+                out[name] = far
+    return out

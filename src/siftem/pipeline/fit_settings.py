@@ -1,0 +1,187 @@
+"""What every line fit of a run has in common."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from siftem.errors import InputError
+from siftem.fit.line_fit import LineFit, fit_lines
+from siftem.fit.spectrum_model import Absorption, Calibration
+from siftem.pipeline.factor_sources import FactorSources, factor_sources
+from siftem.pipeline.recipe import Phase, Recipe
+from siftem.quantify.composition import Composition, quantify
+from siftem.quantify.k_values import k_values
+from siftem.spectrum import Spectrum
+from siftem.spectrum_image import SpectrumImage
+from siftem.xray.detector import Detector
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """What every line fit of a run has in common.
+
+    Parameters
+    ----------
+    elements, support : tuple of str
+    beam_energy : float
+        keV.
+    detector : Detector
+    calibration : Calibration
+        Fitted once, to the spectrum with most counts.
+    recipe : Recipe
+    sources : FactorSources
+        What overrides computed k-factors.
+    """
+
+    elements: tuple[str, ...]
+    support: tuple[str, ...]
+    beam_energy: float
+    detector: Detector
+    calibration: Calibration
+    recipe: Recipe
+    sources: FactorSources = field(default_factory=FactorSources)
+
+    def fit(
+        self,
+        spectrum: Spectrum,
+        *,
+        absorption: Absorption | None = None,
+        calibrate: bool = False,
+    ) -> LineFit:
+        """Fit all lines of a spectrum; ``calibrate`` fits the energy scale anew."""
+        return fit_lines(
+            spectrum,
+            self.elements,
+            support=self.support,
+            beam_energy=self.beam_energy,
+            detector=self.detector,
+            absorption=absorption,
+            calibration=None if calibrate else self.calibration,
+            energy_range=self.recipe.quantify.energy_range,
+            n_continuum=self.recipe.quantify.continuum_terms,
+            split_l=self.recipe.quantify.free_l_groups,
+        )
+
+    def quantified(
+        self, spectrum: Spectrum, phase: str = "", *, look_for_others: bool = True
+    ) -> Composition:
+        """Quantify a spectrum; with absorption when thickness and density are known.
+
+        Parameters
+        ----------
+        spectrum : Spectrum
+        phase : str
+            Whose density to take; that of the spectrum's name by default.
+        look_for_others : bool
+            Warn of lines that no element explains.
+        """
+        own = self.recipe.phases.get(phase or spectrum.name, Phase())
+        q, sources = self.recipe.quantify, self.sources
+        by_zeta = sources.zeta_factors is not None
+        has_film = q.thickness is not None and own.density is not None and not by_zeta
+        electrons = sources.electrons_per_pixel
+        return quantify(
+            spectrum,
+            self.elements,
+            support=self.support,
+            beam_energy=self.beam_energy,
+            thickness=q.thickness if has_film else None,
+            density=own.density if has_film else None,
+            detector=self.detector,
+            calibration=self.calibration,
+            k_factors=None if by_zeta else sources.k_factors,
+            energy_range=q.energy_range,
+            n_continuum=q.continuum_terms,
+            split_l=q.free_l_groups,
+            oxygen=q.oxygen,
+            zeta_factors=sources.zeta_factors,
+            dose=None if electrons is None else electrons * max(spectrum.n_pixels, 1),
+            cross_sections=sources.cross_sections,
+            **({} if look_for_others else {"warn_above": None}),
+        )
+
+    def k_of(self, elements: tuple[str, ...], fit: LineFit) -> dict[str, float]:
+        """k-factors, for emitted family photons, of elements for which others than computed hold.
+
+        Parameters
+        ----------
+        elements : tuple of str
+        fit : LineFit
+            It tells the families.
+
+        Returns
+        -------
+        dict of str to float
+            Empty when nothing overrides the computed ones.
+        """
+        if not self.sources.any:
+            return {}
+        families = [f for f in fit.model.families if f.element in self.elements]
+        chosen = [next(f for f in families if f.name == fit.names[fit.index(e)]) for e in elements]
+        given = self.sources.given
+        known = [] if given is None else [e for e in given.values if e in elements]
+        found = k_values(
+            chosen,
+            self.beam_energy,
+            self.detector,
+            given if known else None,
+            self.sources.cross_sections,
+        )
+        return dict(zip(elements, (float(k) for k in found.values), strict=True))
+
+
+def fit_settings(recipe: Recipe, si: SpectrumImage, elements: tuple[str, ...]) -> FitSettings:
+    """Fit the energy scale and resolution to the whole map; read what overrides k-factors.
+
+    Raises
+    ------
+    InputError
+        When the beam energy is unknown, or factors can't be used.
+    """
+    acquisition = si.acquisition
+    if acquisition.beam_energy is None:
+        raise InputError(
+            "the file does not say the beam energy: "
+            "give acquisition.beam_energy (keV) in the recipe"
+        )
+    detector = Detector(resolution=acquisition.resolution or 130.0)
+    settings = FitSettings(
+        elements=elements,
+        support=tuple(e for e in recipe.support if e not in elements),
+        beam_energy=acquisition.beam_energy,
+        detector=detector,
+        calibration=Calibration(resolution=detector.resolution),
+        recipe=recipe,
+        sources=factor_sources(recipe.quantify, acquisition, si.n_pixels, detector),
+    )
+    whole = Spectrum(si.sum_spectrum(), si.axis, name="whole map", acquisition=acquisition)
+    return replace(settings, calibration=settings.fit(whole, calibrate=True).calibration)
+
+
+def with_film_calibration(
+    settings: FitSettings, matrix: Spectrum, composition: Composition
+) -> FitSettings:
+    """Fit the energy scale once more, to the pure matrix with its absorption.
+
+    Absorption bends the continuum at the edges and weakens soft lines; a fit without it puts
+    part of that into the charge-collection depth, and O comes out wrong by half a percent.
+
+    Parameters
+    ----------
+    settings : FitSettings
+        With the calibration of the whole map.
+    matrix : Spectrum
+        Of the whole pure matrix: a single phase with most counts.
+    composition : Composition
+        Of the matrix; its absorption is used.
+
+    Returns
+    -------
+    FitSettings
+        The same ones when no film is given.
+    """
+    absorption = composition.fit.model.absorption
+    if absorption is None:
+        return settings
+    found = settings.fit(matrix, absorption=absorption, calibrate=True)
+    return replace(settings, calibration=found.calibration)

@@ -1,0 +1,206 @@
+"""Compositions, partition coefficients and signal-to-noise gains of a run."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from siftem.errors import InputError, SiftemWarning
+from siftem.pipeline.fit_settings import FitSettings
+from siftem.pipeline.recipe import Recipe
+from siftem.pipeline.rectangle import confined_rectangles
+from siftem.pipeline.results import LineGain, Quantified
+from siftem.pipeline.spectra import RegionSpectra, matrix_in
+from siftem.progress import Progress
+from siftem.quantify.composition import Composition
+from siftem.quantify.detection_limit import counts_for_limit
+from siftem.quantify.partition import PartitionCoefficient, partition_coefficient
+from siftem.segment.regions import Regions
+from siftem.spectrum import Spectrum
+from siftem.spectrum_image import SpectrumImage
+from siftem.unmix.integrate import integrate
+from siftem.unmix.unmixed import Unmixed
+from siftem.xray.lines import parse_line
+
+#: Lines that are compared over the matrix and over rectangles when the recipe names none.
+_TRACES = ("Nd", "Sm")
+
+
+def quantities(
+    recipe: Recipe,
+    si: SpectrumImage,
+    regions: Regions,
+    spectra: RegionSpectra,
+    unmixed: Unmixed | None,
+    *,
+    progress: Progress,
+) -> Quantified:
+    """Quantify mixtures and unmixed spectra, and derive what follows from compositions.
+
+    Warns
+    -----
+    SiftemWarning
+        When the pure matrix holds no rectangle.
+    """
+    progress("composition", 0.0)
+    rectangles = confined_rectangles(
+        regions.pure, share=recipe.figures.rectangle_share, given=recipe.figures.rectangle
+    )
+    confined = [integrate(si, rectangle) for rectangle in rectangles]
+    if not rectangles:
+        warnings.warn(
+            "the pure matrix holds no rectangle to compare with", SiftemWarning, stacklevel=2
+        )
+    settings = spectra.settings
+    found = dict(spectra.compositions)
+    by_unmixing: dict[str, Composition] = {}
+    gains: tuple[LineGain, ...] = ()
+    if settings is not None:
+        settings = replace(settings, recipe=recipe)
+        if found:
+            for name, spectrum in spectra.integrated.items():
+                if name not in found:
+                    # Its lines were searched for others already, in what was left of it.
+                    found[name] = settings.quantified(
+                        spectrum, name.split(" + ")[0], look_for_others=False
+                    )
+            progress("composition", 0.3)
+            if unmixed is not None:
+                by_unmixing = {
+                    name: settings.quantified(spectrum, look_for_others=False)
+                    for name, spectrum in unmixed.spectra.items()
+                }
+        progress("composition", 0.6)
+        lines = trace_lines(recipe, settings.elements)
+        if confined and lines:
+            gains = line_gains(lines, spectra.integrated[regions.matrix], confined, settings)
+    pairs = recipe.quantify.partition
+    if pairs is None:
+        pairs = tuple((grain, regions.matrix) for grain in regions.names)
+    nets = {g: matrix_in(g, spectra.pure, regions.matrix) for g in regions.names}
+    progress("composition", 1.0)
+    return Quantified(
+        compositions=found,
+        unmixed=by_unmixing,
+        partition=partition_coefficients(found, pairs, regions.matrix, nets),
+        unmixed_partition=partition_coefficients(by_unmixing, pairs, regions.matrix, {}),
+        gains=gains,
+        rectangles=rectangles,
+        rectangle_spectrum=confined[0] if confined else None,
+    )
+
+
+def trace_lines(recipe: Recipe, elements: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the lines to compare: the recipe's, else those of Nd and Sm."""
+    if recipe.figures.trace_lines:
+        return recipe.figures.trace_lines
+    return tuple(f"{e} La" for e in _TRACES if e in elements)
+
+
+def counts_for_wanted_limits(
+    composition: Composition, wanted: Mapping[str, float], counts: float
+) -> dict[str, float]:
+    """Return how many counts a phase's spectrum needs for wanted detection limits.
+
+    Parameters
+    ----------
+    composition : Composition
+    wanted : mapping of str to float
+        Element -> weight percent. Elements that were not quantified are left out.
+    counts : float
+        Of today's spectrum.
+    """
+    out = {}
+    for element, limit in wanted.items():
+        if element not in composition.elements or counts <= 0:
+            continue
+        i = composition.index(element)
+        critical = float(composition.critical_levels[i])
+        if critical > 0:
+            detection = float(composition.detection_limits[i])
+            out[element] = counts_for_limit(counts, critical, detection, limit / 100)
+    return out
+
+
+def partition_coefficients(
+    compositions: Mapping[str, Composition],
+    pairs: Sequence[tuple[str, str]],
+    matrix: str,
+    matrix_taken: Mapping[str, float],
+) -> tuple[PartitionCoefficient, ...]:
+    """Return the partition coefficient of every element for pairs of phases.
+
+    Parameters
+    ----------
+    compositions : mapping of str to Composition
+    pairs : sequence of (numerator, denominator)
+        Pairs of which a phase was not quantified are left out.
+    matrix : str
+    matrix_taken : mapping of str to float
+        How much of the matrix' spectrum was subtracted for each grain.
+
+    Returns
+    -------
+    tuple of PartitionCoefficient
+        Elements below the critical level in both phases are left out.
+    """
+    out = []
+    for top, bottom in pairs:
+        if top not in compositions or bottom not in compositions:
+            continue
+        first, second = compositions[top], compositions[bottom]
+        for element in first.elements:
+            if element not in second.elements:
+                continue
+            shared = matrix_taken.get(top, 0.0) if bottom == matrix else 0.0
+            try:
+                out.append(partition_coefficient(first, second, element, subtracted=shared))
+            except InputError:  # found in neither
+                continue
+    return tuple(out)
+
+
+def line_gains(
+    lines: tuple[str, ...],
+    whole: Spectrum,
+    rectangles: Sequence[Spectrum],
+    settings: FitSettings,
+) -> tuple[LineGain, ...]:
+    """Compare lines over the whole pure matrix with the same lines over confined rectangles.
+
+    Parameters
+    ----------
+    lines : tuple of str
+        Such as "Nd La".
+    whole : Spectrum
+        Of the whole pure matrix.
+    rectangles : sequence of Spectrum
+        Of rectangles of one size.
+    settings : FitSettings
+
+    Returns
+    -------
+    tuple of LineGain
+    """
+    fits = [settings.fit(spectrum) for spectrum in (whole, *rectangles)]
+    out = []
+    for line in lines:
+        element, shell, _ = parse_line(line, beam_energy=settings.beam_energy)
+        signals, noises = [], []
+        for fit in fits:
+            index = fit.index(element, shell)
+            seen = float(fit.design[:, index].sum())
+            signals.append(float(fit.amplitudes[index]) * seen)
+            noises.append(float(fit.covariance[index, index] ** 0.5) * seen)
+        out.append(
+            LineGain(
+                line=line,
+                signal_whole=signals[0],
+                noise_whole=noises[0],
+                signals_rectangles=tuple(signals[1:]),
+                noise_rectangle=sum(noises[1:]) / len(noises[1:]),
+                area_ratio=whole.n_pixels / rectangles[0].n_pixels,
+            )
+        )
+    return tuple(out)

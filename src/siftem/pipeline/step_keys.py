@@ -1,0 +1,237 @@
+"""What each step of a run depends on, as a hash of its contents."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from siftem import __version__
+from siftem.errors import ReadError
+from siftem.pipeline.preparation import input_file
+from siftem.pipeline.recipe import Recipe
+from siftem.spectrum_image import SpectrumImage
+
+#: The steps of a run in their order.
+STEPS = (
+    "load",
+    "prepare",
+    "decompose",
+    "match",
+    "features",
+    "segment",
+    "regions",
+    "spectra",
+    "unmix",
+    "composition",
+)
+
+#: Results that each step is made of.
+PARENTS: dict[str, tuple[str, ...]] = {
+    "load": (),
+    "prepare": ("load",),
+    "decompose": ("prepare",),
+    "match": ("prepare", "decompose"),
+    "features": ("prepare", "match"),
+    "segment": ("match", "features"),
+    "regions": ("match", "features", "segment"),
+    "spectra": ("prepare", "match", "regions"),
+    "unmix": ("prepare", "regions", "spectra"),
+    "composition": ("prepare", "regions", "spectra", "unmix"),
+}
+
+_BLOCK = 1 << 20
+_lock = threading.Lock()
+_known_files: dict[str, tuple[tuple[int, int], str]] = {}
+
+
+def step_key(step: str, recipe: Recipe, given: SpectrumImage | None = None) -> str:
+    """Return the SHA-256 of all that a step depends on: fields of the recipe, files, siftem.
+
+    Parameters
+    ----------
+    step : str
+        One of `STEPS`.
+    recipe : Recipe
+    given : SpectrumImage, optional
+        Takes the place of the recipe's input.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits. Files count by their content and not by their place.
+
+    Raises
+    ------
+    ReadError
+        When a file that the recipe names is not there.
+    """
+    return _keys(recipe, given, step)[step]
+
+
+def step_keys(recipe: Recipe, given: SpectrumImage | None = None) -> dict[str, str]:
+    """Return the keys of all steps, and under "export" that of all that is written of a run.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    given : SpectrumImage, optional
+        Takes the place of the recipe's input.
+    """
+    keys = _keys(recipe, given, STEPS[-1])
+    shown = {
+        "title": recipe.title,
+        "ratios": recipe.quantify.ratios,
+        "wanted_limits": recipe.quantify.wanted_limits,
+        "oxygens": {n: p.oxygens for n, p in recipe.phases.items()},
+    }
+    data = {"shown": shown, "parents": list(keys.values())}
+    keys["export"] = hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
+    return keys
+
+
+def _keys(recipe: Recipe, given: SpectrumImage | None, until: str) -> dict[str, str]:
+    keys: dict[str, str] = {}
+    for step in STEPS[: STEPS.index(until) + 1]:
+        own = _OWN[step](recipe)
+        if step == "load":
+            own = _input_content(recipe) if given is None else {"given": _image_content(given)}
+        data = {
+            "siftem": __version__,
+            "step": step,
+            "own": own,
+            "parents": [keys[parent] for parent in PARENTS[step]],
+        }
+        keys[step] = hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
+    return keys
+
+
+def _input_content(recipe: Recipe) -> dict[str, Any]:
+    if recipe.input.demo is not None:
+        return {"demo": recipe.input.demo.model_dump(mode="json")}
+    return {"file": file_content(input_file(recipe)), "signal": recipe.input.signal}
+
+
+def _image_content(si: SpectrumImage) -> str:
+    digest = hashlib.sha256()
+    for array in (si.counts.data, si.counts.indices, si.counts.indptr):
+        digest.update(np.ascontiguousarray(array).data)
+    if si.survey is not None:
+        digest.update(np.ascontiguousarray(si.survey).data)
+    about = (si.shape, si.axis, si.pixel_size, si.acquisition, si.signal_type, si.title, si.notes)
+    digest.update(repr(about).encode())
+    return digest.hexdigest()
+
+
+def file_content(path: str | Path) -> str:
+    """Return the SHA-256 of a file's bytes, or of all files in a folder with their names.
+
+    A file is read once as long as its size and time stay the same.
+    """
+    path = Path(path)
+    if path.is_dir():
+        inside = sorted(p for p in path.rglob("*") if p.is_file())
+        listed = [(p.relative_to(path).as_posix(), file_content(p)) for p in inside]
+        return hashlib.sha256(json.dumps(listed).encode()).hexdigest()
+    try:
+        stat = path.stat()
+        state = (stat.st_size, stat.st_mtime_ns)
+        place = str(path.resolve())
+        with _lock:
+            known = _known_files.get(place)
+        if known is not None and known[0] == state:
+            return known[1]
+        digest = hashlib.sha256()
+        with path.open("rb") as file:
+            while block := file.read(_BLOCK):
+                digest.update(block)
+    except OSError as error:
+        raise ReadError(f"cannot read {path}: {error.strerror or error}") from None
+    with _lock:
+        _known_files[place] = (state, digest.hexdigest())
+    return digest.hexdigest()
+
+
+def _plain(section: Any, *left_out: str) -> dict[str, Any]:
+    return dict(section.model_dump(mode="json", exclude=set(left_out)))
+
+
+def _decompose(recipe: Recipe) -> dict[str, Any]:
+    n = recipe.n_components
+    if recipe.decompose.spectra is not None:
+        return {"spectra": file_content(recipe.decompose.spectra)}
+    own = {**_plain(recipe.decompose), "components": n}
+    if n == "auto":
+        own["at_least"] = len(recipe.phases)
+    return own
+
+
+def _match(recipe: Recipe) -> dict[str, Any]:
+    marks = {
+        n: p.model_dump(mode="json", include={"high", "absent", "component"})
+        for n, p in recipe.phases.items()
+    }
+    return {
+        "elements": recipe.elements,
+        "support": [] if recipe.elements else recipe.support,
+        "matrix": recipe.matrix,
+        # A list: their order matters.
+        "phases": list(marks.items()),
+    }
+
+
+def _segment(recipe: Recipe) -> dict[str, Any]:
+    s = recipe.segment
+    if s.classifier is not None:
+        return {"classifier": file_content(s.classifier)}
+    own = _plain(s, "smoothness", "margin", "classifier")
+    if isinstance(s.traces, str):
+        own["traces"] = file_content(s.traces)
+    return own
+
+
+def _quantify(recipe: Recipe) -> dict[str, Any]:
+    q = recipe.quantify
+    own = _plain(q, "ratios", "partition", "wanted_limits")
+    if q.cross_sections is not None:
+        own["cross_sections"] = file_content(q.cross_sections)
+    for name in ("k_factors", "zeta_factors", "standard"):
+        section = getattr(q, name)
+        if section is not None and section.file is not None:
+            own[name]["file"] = file_content(section.file)
+    return own
+
+
+def _spectra(recipe: Recipe) -> dict[str, Any]:
+    known = {
+        n: p.model_dump(mode="json", include={"anchor", "contaminants", "density"})
+        for n, p in recipe.phases.items()
+    }
+    return {"support": recipe.support, "phases": known, "quantify": _quantify(recipe)}
+
+
+def _composition(recipe: Recipe) -> dict[str, Any]:
+    q = recipe.quantify
+    return {"partition": q.partition, "figures": _plain(recipe.figures)}
+
+
+_OWN: dict[str, Callable[[Recipe], dict[str, Any]]] = {
+    "load": lambda recipe: {},
+    "prepare": lambda recipe: {
+        "energy_range": recipe.energy_range,
+        "acquisition": _plain(recipe.acquisition),
+    },
+    "decompose": _decompose,
+    "match": _match,
+    "features": lambda recipe: {},
+    "segment": _segment,
+    "regions": lambda recipe: _plain(recipe.segment, "traces", "classifier", "trees", "seed"),
+    "spectra": _spectra,
+    "unmix": lambda recipe: _plain(recipe.unmix),
+    "composition": _composition,
+}

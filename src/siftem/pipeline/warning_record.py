@@ -1,0 +1,72 @@
+"""Warnings of one piece of work, also when several threads work at once."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+from siftem.errors import SiftemWarning
+
+_lock = threading.Lock()
+_own = threading.local()
+_open: list[list[str]] = []
+_state: list[warnings.catch_warnings[Any]] = []
+
+
+@contextlib.contextmanager
+def recorded_warnings() -> Iterator[list[str]]:
+    """Collect the messages of every SiftemWarning of this thread; other warnings are dropped.
+
+    ``warnings.catch_warnings`` changes the whole process and is undone in the wrong order
+    when two threads overlap. Here the first thread in installs one hook, the last one out
+    takes it away, and the hook sorts by thread. What a thread of no record says (a worker
+    of a library) goes to the record that is open, if there is only one.
+
+    Yields
+    ------
+    list of str
+        Filled as they come, each message once.
+    """
+    found: list[str] = []
+    outer: list[str] | None = getattr(_own, "record", None)
+    _own.record = found
+    _enter(found)
+    try:
+        yield found
+    finally:
+        _leave(found)
+        _own.record = outer
+
+
+def _enter(found: list[str]) -> None:
+    with _lock:
+        if not _open:
+            state = warnings.catch_warnings()
+            state.__enter__()
+            _state.append(state)
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("always", SiftemWarning)
+            warnings.showwarning = _sort
+        _open.append(found)
+
+
+def _leave(found: list[str]) -> None:
+    with _lock:
+        # By identity: two empty records are equal.
+        _open[:] = [record for record in _open if record is not found]
+        if not _open:
+            _state.pop().__exit__(None, None, None)
+
+
+def _sort(message: Any, category: type[Warning], *where: Any, **more: Any) -> None:
+    record: list[str] | None = getattr(_own, "record", None)
+    if record is None and len(_open) == 1:
+        record = _open[0]
+    if record is None or not issubclass(category, SiftemWarning):
+        return
+    text = str(message)
+    if text not in record:
+        record.append(text)

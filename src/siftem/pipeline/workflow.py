@@ -1,0 +1,285 @@
+"""A run step by step: what is done stays until something it depends on changes."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from siftem.decompose.rank import RankChoice
+from siftem.errors import InputError, SiftemError
+from siftem.pipeline import components, preparation, quantities, segmentation, spectra, unmixing
+from siftem.pipeline.changes import merged_recipe
+from siftem.pipeline.checkpoints import read_checkpoint, write_checkpoint
+from siftem.pipeline.completion import run_result
+from siftem.pipeline.recipe import Recipe
+from siftem.pipeline.results import Loaded, RunResult
+from siftem.pipeline.step_keys import STEPS, step_key, step_keys
+from siftem.pipeline.warning_record import recorded_warnings
+from siftem.progress import Progress, silent
+from siftem.spectrum_image import SpectrumImage
+
+__all__ = ["STEPS", "Workflow"]
+
+#: Steps that take long enough to be worth a file.
+_KEPT_ON_DISK = ("decompose", "unmix")
+
+
+@dataclass(frozen=True, eq=False)
+class _Done:
+    """The result of a step, the key it was made under, and what it warned of."""
+
+    key: str
+    result: Any
+    warnings: tuple[str, ...]
+
+
+class Workflow:
+    """The steps of a run, done one by one and again only when needed.
+
+    The steps are those of `STEPS`: load, prepare, decompose, match, features, segment,
+    regions, spectra, unmix, composition. Each has a key, a hash of all that it depends on: the
+    fields of the recipe that matter to it, the contents of files, and the keys of the
+    steps before it. A result counts as long as its key is that of the present recipe, so
+    that a change of the smoothness leaves the decomposition alone.
+
+    `run` may work in one thread while others ask and change: a run goes on with the recipe
+    that it began with.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    checkpoints : path-like, optional
+        A folder where the slow steps (decompose, unmix) leave their results, as arrays and
+        JSON, and from which they are taken when their keys fit.
+    spectrum_image : SpectrumImage, optional
+        Takes the place of the input that the recipe names.
+
+    Examples
+    --------
+    >>> from siftem.pipeline.demo import demo_recipe
+    >>> workflow = Workflow(demo_recipe(shape=(32, 32)))
+    >>> regions = workflow.run("regions").regions
+    >>> workflow.change(segment={"margin": 2})
+    ('regions', 'spectra', 'unmix', 'composition')
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        *,
+        checkpoints: str | Path | None = None,
+        spectrum_image: SpectrumImage | None = None,
+    ) -> None:
+        self._recipe = recipe
+        self._given = spectrum_image
+        self._checkpoints = None if checkpoints is None else Path(checkpoints)
+        self._results: dict[str, _Done] = {}
+        self._choices: dict[tuple[Any, ...], RankChoice] = {}
+        self._working = threading.Lock()
+
+    @property
+    def recipe(self) -> Recipe:
+        """The present recipe."""
+        return self._recipe
+
+    def set_recipe(self, recipe: Recipe) -> tuple[str, ...]:
+        """Replace the recipe; return the steps whose results no longer count.
+
+        Steps that had no result are named, too, when a step before them changed.
+        """
+        before = {step: self._key_or_none(step) for step in STEPS}
+        self._recipe = recipe
+        return tuple(step for step in STEPS if self._key_or_none(step) != before[step])
+
+    def change(self, **sections: Any) -> tuple[str, ...]:
+        """Change entries of the recipe; return the steps whose results no longer count.
+
+        Parameters
+        ----------
+        **sections
+            Top-level keys of the recipe. A mapping is laid over the section, key by key;
+            ``phases`` is laid over phase by phase. Anything else replaces the entry.
+
+        Raises
+        ------
+        RecipeError
+            When the result contradicts itself; the recipe then stays as it was.
+        """
+        return self.set_recipe(merged_recipe(self._recipe, sections))
+
+    def key(self, step: str) -> str:
+        """Return the hash of all that a step depends on under the present recipe.
+
+        Raises
+        ------
+        InputError
+            When there is no such step.
+        ReadError
+            When a file that the recipe names is not there.
+        """
+        return step_key(_checked(step), self._recipe, self._given)
+
+    def done(self, step: str) -> bool:
+        """Whether the result of a step is there and up to date."""
+        found = self._results.get(_checked(step))
+        return found is not None and found.key == self._key_or_none(step)
+
+    def get(self, step: str) -> Any:
+        """Return the result of a step, or None when it is not up to date.
+
+        A step may also be done with nothing to show: ``unmix``, when it is left out.
+        """
+        found = self._results.get(_checked(step))
+        if found is None or found.key != self._key_or_none(step):
+            return None
+        return found.result
+
+    def warnings(self, step: str | None = None) -> tuple[str, ...]:
+        """Return what a step that is done warned of, or all of them in their order."""
+        steps = STEPS if step is None else (_checked(step),)
+        texts = [t for s in steps if self.done(s) for t in self._results[s].warnings]
+        return tuple(dict.fromkeys(texts))
+
+    def run(self, until: str = "composition", *, progress: Progress = silent) -> Any:
+        """Do what is missing up to a step, and return its result.
+
+        Parameters
+        ----------
+        until : str
+            One of `STEPS`.
+        progress : Progress
+            Called with the name of each step. Raise from it to stop (`Cancelled`): the
+            steps that are done by then stay done.
+
+        Returns
+        -------
+        The result of the step, as listed in `siftem.pipeline.results`.
+
+        Raises
+        ------
+        SiftemError
+            In one sentence, when a step cannot be done.
+        """
+        return self._done(until, progress)[1][until].result
+
+    def result(self, *, progress: Progress = silent) -> RunResult:
+        """Do what is missing, and return all results: what report and figures are made of."""
+        return self.outcome(progress=progress)[0]
+
+    def outcome(self, *, progress: Progress = silent) -> tuple[RunResult, dict[str, str]]:
+        """Do what is missing; return all results, and the keys under which they were made.
+
+        The keys are those of `siftem.pipeline.step_keys.step_keys`.
+        """
+        recipe, done = self._done("composition", progress)
+        notes = [t for step in STEPS for t in done[step].warnings]
+        results = {step: done[step].result for step in STEPS}
+        notes = [*results["prepare"].spectrum_image.notes, *notes]
+        found = run_result(recipe, results, tuple(dict.fromkeys(notes)))
+        return found, step_keys(recipe, self._given)
+
+    def keys(self) -> dict[str, str]:
+        """Return the keys of all steps under the present recipe, and of the "export"."""
+        return step_keys(self._recipe, self._given)
+
+    def choose_components(
+        self, candidates: Iterable[int] | None = None, *, progress: Progress = silent
+    ) -> RankChoice:
+        """Return the held-out deviance over the number of components, and what it suggests.
+
+        Parameters
+        ----------
+        candidates : iterable of int, optional
+            1 to 7 by default, but no fewer than there are phases.
+        progress : Progress
+        """
+        wanted = None if candidates is None else tuple(candidates)
+        recipe = self._recipe
+        done = self._done("prepare", progress)[1]["prepare"]
+        known = (done.key, wanted, len(recipe.phases), recipe.decompose.seed)
+        if known not in self._choices:
+            si = done.result.spectrum_image
+            with recorded_warnings():  # the choice says itself how sure it is
+                found = components.component_choice(recipe, si, wanted, progress=progress)
+            self._choices = {known: found}
+        return self._choices[known]
+
+    def _done(self, until: str, progress: Progress) -> tuple[Recipe, dict[str, _Done]]:
+        """Do what is missing; return the recipe and all steps up to one, as they are under it."""
+        last = STEPS.index(_checked(until))
+        with self._working:
+            recipe = self._recipe
+            done: dict[str, _Done] = {}
+            for step in STEPS[: last + 1]:
+                key = step_key(step, recipe, self._given)
+                found = self._results.get(step)
+                if found is None or found.key != key:
+                    progress(step, 0.0)
+                    results = {name: d.result for name, d in done.items()}
+                    found = self._made(step, key, recipe, results, progress)
+                    self._results[step] = found
+                    progress(step, 1.0)
+                done[step] = found
+            return recipe, done
+
+    def _made(
+        self, step: str, key: str, recipe: Recipe, results: dict[str, Any], progress: Progress
+    ) -> _Done:
+        kept = self._checkpoints if step in _KEPT_ON_DISK else None
+        if kept is not None:
+            known = read_checkpoint(kept, step, key)
+            if known is not None:
+                return _Done(key, *known)
+        with recorded_warnings() as notes:
+            if step == "load" and self._given is not None:
+                result: Any = Loaded(self._given, None)
+            else:
+                result = _result_of(step, recipe, results, progress)
+        if kept is not None:
+            write_checkpoint(kept, step, key, result, tuple(notes))
+        return _Done(key, result, tuple(notes))
+
+    def _key_or_none(self, step: str) -> str | None:
+        try:
+            return step_key(step, self._recipe, self._given)
+        except SiftemError:  # a file that the recipe names is not there
+            return None
+
+
+def _result_of(step: str, recipe: Recipe, done: dict[str, Any], progress: Progress) -> Any:
+    """Do one step from the results of those before it."""
+    if step == "load":
+        return preparation.read_input(recipe, progress=progress)
+    if step == "prepare":
+        return preparation.prepare(recipe, done["load"])
+    si = done["prepare"].spectrum_image
+    if step == "decompose":
+        return components.decomposed(recipe, si, progress=progress)
+    if step == "match":
+        return components.matched_phases(recipe, si, done["decompose"].factors)
+    matched = done["match"]
+    if step == "features":
+        return segmentation.feature_images(si, matched)
+    if step == "segment":
+        return segmentation.classify(recipe, matched, done["features"], progress=progress)
+    if step == "regions":
+        return segmentation.cut(
+            recipe, matched, done["features"], done["segment"], progress=progress
+        )
+    regions = done["regions"].regions
+    if step == "spectra":
+        return spectra.pure_phases(recipe, si, regions, matched.elements, progress=progress)
+    if step == "unmix":
+        return unmixing.unmixed_phases(recipe, si, regions, done["spectra"], progress=progress)
+    return quantities.quantities(
+        recipe, si, regions, done["spectra"], done["unmix"], progress=progress
+    )
+
+
+def _checked(step: str) -> str:
+    if step not in STEPS:
+        raise InputError(f"there is no step {step!r}; the steps are {', '.join(STEPS)}")
+    return step
