@@ -79,6 +79,7 @@ def main() -> None:
         "subtract": plain,
         "unmix, free": {n: unmixed.free_spectra[n].values for n in names},
         "unmix, physics": {n: unmixed.spectra[n].values for n in names},
+        "unmix, bounded": {n: unmixed.spectra[n].counts for n in names},
     }
     if options.nmf:
         from sklearn.decomposition import NMF

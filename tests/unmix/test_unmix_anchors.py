@@ -25,7 +25,8 @@ def lines(covariance=None, **photons):
         return names.index(f"{element} K")
 
     return SimpleNamespace(
-        names=names, amplitudes=values, covariance=covariance, index=index,
+        names=names, amplitudes=values, unbounded=values, covariance=covariance, index=index,
+        operator=np.eye(len(names)),
         model=SimpleNamespace(families=families, beam_energy=200.0),
         spectrum=SimpleNamespace(axis=EnergyAxis(0.2, 0.01, 1000)),
         sigma_at_zero=lambda i: 1.0,

@@ -5,6 +5,7 @@ import pytest
 
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError, SiftemWarning
+from siftem.fit.line_fit import fit_lines
 from siftem.spectrum import Spectrum
 from siftem.unmix.anchors import Absent, GivenScale, KnownRatio, MostMatrix, Stoichiometry
 from siftem.unmix.subtract import subtract
@@ -111,12 +112,39 @@ def test_two_contaminants(book):
     assert [s.scale for s in pure.subtracted] == pytest.approx([0.5, 0.05], rel=0.02)
     assert pure.values == pytest.approx(0.3 * grain, abs=2e-3 * grain.max())
     assert -1 < pure.scale_correlation[0, 1] < 0
-    # The common modes hold the covariance of both scales.
-    shapes = np.array([matrix, other])
-    sigma = np.array([s.sigma for s in pure.subtracted])
-    scales = pure.scale_correlation * np.outer(sigma, sigma)
-    modes = pure.covariance - np.diag(pure.variance)
-    assert modes[::80, ::80] == pytest.approx((shapes.T @ scales @ shapes)[::80, ::80], rel=1e-6)
+    # The absent line has no error left.
+    fit = fit_lines(pure, book.elements, beam_energy=200.0, calibration=book.calibration)
+    mg, si = fit.index("Mg"), fit.index("Si")
+    assert fit.covariance[mg, mg] < 1e-3 * fit.sigma_at_zero(mg) ** 2
+    assert fit.covariance[si, si] > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "anchor", "fixed"),
+    [("Fp", Absent("Si"), "Si"), ("Ca-Pv", KnownRatio("Mg", "Ca", 0.0), "Mg")],
+)
+def test_errors_of_lines_are_their_scatter(book, name, anchor, fixed):
+    """Scale and mixture come from the same counts, so their noises are correlated."""
+    matrix, grain = book.pure("Brg", 2e5), book.pure(name, 5e4)
+    told, found = [], []
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        mixture = book.spectrum(rng.poisson(grain + 0.6 * matrix).astype(float))
+        pure = subtract(mixture, book.spectrum(rng.poisson(matrix).astype(float)),
+                        anchor=anchor, **settings(book))  # fmt: skip
+        fit = fit_lines(pure, book.elements, beam_energy=200.0, calibration=book.calibration)
+        index = [fit.index(e) for e in book.elements]
+        # Sums of two lines show whether the correlation is right, too.
+        sums = np.vstack([np.eye(len(index)), np.ones(len(index))])
+        found.append(sums @ fit.unbounded[index])
+        covariance = fit.covariance[np.ix_(index, index)]
+        told.append(np.sqrt(np.diag(sums @ covariance @ sums.T)))
+    told, found = np.mean(told, axis=0), np.std(found, axis=0, ddof=1)
+    place = book.elements.index(fixed)
+    assert max(told[place], found[place]) < 0.1 * np.median(told)
+    others = np.arange(len(told)) != place
+    # A standard deviation from 100 draws is good to 7%.
+    assert found[others] / told[others] == pytest.approx(1.0, abs=0.22)
 
 
 def test_a_contaminant_that_is_not_there_is_left_out(book):

@@ -14,15 +14,16 @@ ENERGIES = np.array([0.277, 0.5249, 1.2536, 1.83, 1.85, 6.4])
 
 
 def test_no_depth_leaves_the_lines_alone():
-    energies, shares, origin = collected_lines(ENERGIES, 0.0)
+    energies, shares, origin, widths = collected_lines(ENERGIES, 0.0)
     assert (energies == ENERGIES).all()
     assert (shares == 1).all()
     assert (origin == np.arange(6)).all()
+    assert (widths == 0).all()
 
 
 @pytest.mark.parametrize("depth", [1.0, 89.0, 2000.0])
 def test_no_photon_is_lost(depth):
-    energies, shares, origin = collected_lines(ENERGIES, depth)
+    energies, shares, origin, widths = collected_lines(ENERGIES, depth)
     assert np.bincount(origin, shares) == pytest.approx(np.ones(6), abs=1e-12)
     assert (shares > 0).all()
     # At the surface half the charge is collected; nothing yields more than all of it.
@@ -32,7 +33,7 @@ def test_no_photon_is_lost(depth):
 
 @pytest.mark.parametrize("depth", [20.0, 89.0, 300.0])
 def test_mean_energy_against_an_integral_over_the_depth(depth):
-    energies, shares, origin = collected_lines(ENERGIES, depth)
+    energies, shares, origin, widths = collected_lines(ENERGIES, depth)
     for i, energy in enumerate(ENERGIES):
         mu = xraylib.CS_Total(14, float(energy)) * 2.33e-7  # 1/nm
 
@@ -47,7 +48,7 @@ def test_mean_energy_against_an_integral_over_the_depth(depth):
 
 
 def test_more_loss_where_silicon_absorbs_more():
-    energies, shares, origin = collected_lines(ENERGIES, 89.0)
+    energies, shares, origin, widths = collected_lines(ENERGIES, 89.0)
     loss = 1 - np.bincount(origin, energies * shares) / ENERGIES
     assert loss[0] > loss[1] > loss[2] > loss[3] > loss[5]
     assert loss[4] > 5 * loss[3]  # across the K edge of Si at 1.839 keV
@@ -64,6 +65,22 @@ def test_a_soft_line_gets_a_tail_and_keeps_its_counts():
     low = axis.window(0.2, 0.40)
     assert sharp[low].sum() < 1e-4 * sharp.sum()
     assert 0.03 < tailed[low].sum() / tailed.sum() < 0.15
+
+
+def test_the_tail_of_a_hard_line_has_no_bumps():
+    """P(loss > l) = 1 - (l / 0.5)^(1/p) with p = 1 / (mu depth), spread evenly."""
+    axis = EnergyAxis(0.0, 0.01, 700)
+    family = line_family("Fe", "K", beam_energy=200.0)
+    tailed = family_profile(family, axis, Detector(collection_depth=89.0), escape=False)
+    mu = xraylib.CS_Total(14, 6.4) * 2.33e-7
+    for low, high in ((3.6, 4.0), (4.4, 4.8), (5.2, 5.6)):
+        lost = 1 - np.array([high, low]) / 6.4
+        share = np.diff((lost / 0.5) ** (mu * 89.0))[0]
+        found = tailed[axis.window(low, high)] / tailed.sum()
+        # Kb tails reach in, from 0.65 keV higher, and the slices are a little wider than wide.
+        assert found.sum() == pytest.approx(share, rel=0.15)
+        # The density falls as 1 / loss, by less than 1.6 over each window.
+        assert found.max() < 1.6 * found.min()
 
 
 def test_interpolated_normal_distribution():

@@ -49,6 +49,10 @@ class LineFit:
         Elements without a line in the range.
     operator : ndarray of shape (p, channels)
         ``d amplitudes / d counts``: how noise of a channel moves the amplitudes.
+    unbounded : ndarray of shape (p,)
+        The amplitudes as one more Newton step would leave them if they could be negative:
+        unlike those at the bound they are unbiased, and ``covariance`` is theirs. For
+        intervals and for means over many spectra; of no use as an amount.
     """
 
     spectrum: Spectrum
@@ -63,6 +67,7 @@ class LineFit:
     calibration: Calibration
     dropped: tuple[str, ...]
     operator: np.ndarray
+    unbounded: np.ndarray
 
     @property
     def reduced_deviance(self) -> float:
@@ -101,10 +106,11 @@ class LineFit:
         """Standard deviation of one amplitude if its true value were zero.
 
         The mean without that family gives the noise under it (Currie 1968 with the fit in
-        place of windows).
+        place of windows). What an anchor pins does not lower it: that a line is absent was
+        assumed and not seen.
         """
         mean = np.maximum(self.mean - self.amplitudes[index] * self.design[:, index], 1e-9)
-        variance = np.maximum(self.spectrum.variance + mean - self.spectrum.counts, 0.1 * mean)
+        variance = _variance(self.spectrum, mean)
         weighted = self.design / mean[:, None]
         bread = covariance_of(weighted.T @ self.design)
         operator = bread[index] @ weighted.T
@@ -196,6 +202,7 @@ def _cropped(spectrum: Spectrum, window: slice) -> Spectrum:
         axis=spectrum.axis.cropped(window),
         variance=spectrum.variance[window],
         modes=spectrum.modes[:, window],
+        pinned=spectrum.pinned[:, window],
         background=spectrum.background[window],
     )
 
@@ -225,10 +232,13 @@ def _fit(
     bread = covariance_of(information)
     p = design.shape[1]
     operator = bread[:p] @ weighted.T
-    # The model's mean is a better variance of the counts than the counts themselves.
-    variance = np.maximum(spectrum.variance + found.mean - counts, 0.1 * found.mean)
+    variance = _variance(spectrum, found.mean)
     common = operator @ spectrum.modes.T
     covariance = (operator * variance) @ operator.T + common @ common.T
+    if spectrum.pinned.size:
+        covariance = _less(covariance, operator @ spectrum.pinned.T)
+    # The calibration is at its optimum, prior included, so only the amplitudes are pushed.
+    score = weighted[:, :p].T @ (counts - found.mean)
     return LineFit(
         spectrum=spectrum,
         model=model,
@@ -242,7 +252,29 @@ def _fit(
         calibration=calibration,
         dropped=dropped,
         operator=operator,
+        unbounded=found.amplitudes + bread[:p, :p] @ score,
     )
+
+
+def _variance(spectrum: Spectrum, mean: np.ndarray) -> np.ndarray:
+    """Variance of each channel, with the mean in place of the counts; (channels,).
+
+    The mean is a better variance of Poisson counts than the counts themselves. A smooth
+    spectrum, which has all its errors in modes, keeps none of its own.
+    """
+    return np.maximum(spectrum.variance + mean - spectrum.counts, 0.1 * spectrum.variance)
+
+
+def _less(covariance: np.ndarray, pinned: np.ndarray) -> np.ndarray:
+    """Take pinned modes (p, r) off a covariance (p, p), which stays one.
+
+    The modes were made with the counts as their own variance and the covariance with the
+    mean's, so that a little may be left below zero.
+    """
+    scale = np.sqrt(np.clip(np.diag(covariance), 1e-300, None))
+    left = (covariance - pinned @ pinned.T) / np.outer(scale, scale)
+    values, vectors = np.linalg.eigh(left)
+    return np.asarray((vectors * np.clip(values, 0.0, None)) @ vectors.T * np.outer(scale, scale))
 
 
 def _usable(design: np.ndarray, model: SpectrumModel, shape_names: tuple[str, ...]) -> np.ndarray:

@@ -3,32 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from siftem.errors import InputError
-from siftem.fit.line_fit import LineFit, fit_lines
+from siftem.fit.line_fit import fit_lines
 from siftem.fit.spectrum_model import Absorption, Calibration
 from siftem.quantify.detection_limit import family_limits
 from siftem.quantify.film import Film, absorber, checked_angle, checked_film, escaping_shares
-from siftem.quantify.k_values import GivenKFactors, KValues, k_values
-from siftem.quantify.minerals import (
-    ANIONS,
-    VALENCES,
-    Quantity,
-    cation_charges,
-    formula_units,
-    oxide_name,
-    oxides_per_atom,
-    parse_ratio,
-    ratio,
-)
+from siftem.quantify.fractions import Composition
+from siftem.quantify.k_values import GivenKFactors, k_values
+from siftem.quantify.minerals import Quantity, oxygen_map
 from siftem.quantify.residual_lines import warn_of_unexplained
 from siftem.quantify.zeta import ZetaFactors, mass_thickness
 from siftem.spectrum import Spectrum
+from siftem.xray.cross_sections import CrossSectionTable
 from siftem.xray.detector import Detector
-from siftem.xray.elements import atomic_weight
 
 __all__ = ["Composition", "Film", "quantify"]
 
@@ -36,175 +26,6 @@ __all__ = ["Composition", "Film", "quantify"]
 _ATTENUATION_SIGMA = 0.12
 #: Rounds of composition and absorption; four digits settle in three.
 _ROUNDS = 8
-
-
-@dataclass(frozen=True, eq=False)
-class Composition:
-    """Weight fractions with full covariance.
-
-    Values below the critical level are kept as they were fitted; show them as "< LOD".
-
-    Parameters
-    ----------
-    name : str
-        Phase.
-    elements : tuple of str
-        In the order they were asked for.
-    weight_fractions : ndarray of shape (n,)
-        Sum to one over the elements, support left out.
-    covariance : ndarray of shape (n, n)
-        From counting (and from the scale of what was subtracted).
-    systematic : ndarray of shape (n, n)
-        From k-factors and attenuation, the same for all spectra; apart from ``covariance``.
-    critical_levels, detection_limits : ndarray of shape (n,)
-        Currie's, as weight fractions.
-    families : tuple of str
-        Line family by which each element is measured.
-    k : KValues
-        k-factors, for emitted photons of whole families.
-    absorption : ndarray of shape (n,)
-        Share of the family's photons that leave the film; ones without a film.
-    fit : LineFit
-        The fit behind it.
-    film : Film or None
-        What was assumed for absorption.
-    relative_systematic : ndarray of shape (n,)
-        Relative standard deviation of each element's amount from its k-factor and
-        attenuation, before the sum is set to one; ``systematic`` follows from it.
-    mass_thickness : Quantity or None
-        kg/m2 with its counting error, from zeta-factors.
-    amount_map : ndarray of shape (n, n), optional
-        From measured amounts to reported ones: the identity, or with O by stoichiometry.
-    """
-
-    name: str
-    elements: tuple[str, ...]
-    weight_fractions: np.ndarray
-    covariance: np.ndarray
-    systematic: np.ndarray
-    critical_levels: np.ndarray
-    detection_limits: np.ndarray
-    families: tuple[str, ...]
-    k: KValues
-    absorption: np.ndarray
-    fit: LineFit
-    film: Film | None
-    relative_systematic: np.ndarray
-    mass_thickness: Quantity | None = None
-    amount_map: np.ndarray | None = None
-
-    @property
-    def sigma(self) -> np.ndarray:
-        """Standard deviations of the weight fractions from counting; (n,)."""
-        return np.sqrt(np.diag(self.covariance))
-
-    @property
-    def systematic_sigma(self) -> np.ndarray:
-        """Standard deviations of the weight fractions from k and attenuation; (n,)."""
-        return np.sqrt(np.diag(self.systematic))
-
-    @property
-    def found(self) -> np.ndarray:
-        """Whether each element exceeds its critical level; bool (n,)."""
-        return self.weight_fractions > self.critical_levels
-
-    @property
-    def atomic_fractions(self) -> np.ndarray:
-        """Atomic fractions; (n,), sum to one."""
-        atoms = self.weight_fractions / self._weights
-        return atoms / atoms.sum()
-
-    @property
-    def atomic_covariance(self) -> np.ndarray:
-        """Covariance of the atomic fractions from counting; (n, n)."""
-        return self._atomic(self.covariance)
-
-    @property
-    def atomic_systematic(self) -> np.ndarray:
-        """Covariance of the atomic fractions from k and attenuation; (n, n)."""
-        return self._atomic(self.systematic)
-
-    def ratio(self, text: str) -> Quantity:
-        """Return an atomic ratio such as "(Mg+Fe)/O", with its counting error."""
-        top, bottom = parse_ratio(text, self.elements)
-        return ratio(self.atomic_fractions, self.atomic_covariance, top, bottom)
-
-    def ratio_systematic(self, text: str) -> float:
-        """Return the systematic standard deviation of an atomic ratio."""
-        top, bottom = parse_ratio(text, self.elements)
-        return ratio(self.atomic_fractions, self.atomic_systematic, top, bottom).sigma
-
-    def oxides(self) -> dict[str, Quantity]:
-        """Weight percent of oxides, the sum set to 100, with O by stoichiometry.
-
-        Empty for what is no oxide: no O among the elements, or a metal without a usual charge.
-        """
-        cations = [e for e in self.elements if e not in ANIONS]
-        if not cations or "O" not in self.elements or not set(cations) <= set(VALENCES):
-            return {}
-        index = [self.elements.index(e) for e in cations]
-        atoms = (self.weight_fractions / self._weights)[index]
-        per_atom = 1 / self._weights[index]
-        covariance = self.covariance[np.ix_(index, index)] * np.outer(per_atom, per_atom)
-        molar = oxides_per_atom(cations)
-        out = {}
-        for i, element in enumerate(cations):
-            top = np.zeros(len(cations))
-            top[i] = 100 * molar[i]
-            out[oxide_name(element)] = ratio(atoms, covariance, top, molar)
-        return out
-
-    def formula_units(
-        self, oxygens: float, *, by: str = "stoichiometry", systematic: bool = False
-    ) -> dict[str, Quantity]:
-        """Return the atoms of each element for a number of oxygens.
-
-        Parameters
-        ----------
-        oxygens : float
-            Such as 3 for ABO3 or 1 for (Mg,Fe)O.
-        by : {"stoichiometry", "measured"}
-            Whether the oxygens are those that the charges of the cations need, or those
-            that were measured.
-        systematic : bool
-            Give the systematic errors (k-factors, attenuation) instead of counting's.
-
-        Returns
-        -------
-        dict of str to Quantity
-            By stoichiometry without the anions.
-        """
-        covariance = self.atomic_systematic if systematic else self.atomic_covariance
-        return formula_units(self.elements, self.atomic_fractions, covariance, oxygens, by=by)
-
-    def with_error(self, element: str) -> Quantity:
-        """Return the weight fraction of an element with its counting error."""
-        i = self.index(element)
-        return Quantity(float(self.weight_fractions[i]), float(self.sigma[i]))
-
-    def index(self, element: str) -> int:
-        """Position of an element.
-
-        Raises
-        ------
-        InputError
-            When it was not quantified.
-        """
-        if element not in self.elements:
-            raise InputError(
-                f"{element} was not quantified in {self.name!r}; it has {', '.join(self.elements)}"
-            )
-        return self.elements.index(element)
-
-    @property
-    def _weights(self) -> np.ndarray:
-        return np.array([atomic_weight(e) for e in self.elements])
-
-    def _atomic(self, covariance: np.ndarray) -> np.ndarray:
-        atoms = self.weight_fractions / self._weights
-        total = atoms.sum()
-        jacobian = (np.diag(1 / self._weights) - np.outer(atoms / total, 1 / self._weights)) / total
-        return jacobian @ covariance @ jacobian.T
 
 
 def quantify(
@@ -225,6 +46,7 @@ def quantify(
     oxygen: str = "measured",
     zeta_factors: ZetaFactors | None = None,
     dose: float | None = None,
+    cross_sections: CrossSectionTable | None = None,
     warn_above: float | None = 15.0,
 ) -> Composition:
     """Quantify the spectrum of a phase in a thin film.
@@ -264,6 +86,8 @@ def quantify(
         the absorption, so that neither thickness nor density is needed.
     dose : float, optional
         Electrons that hit the pixels of the spectrum; with ``zeta_factors``.
+    cross_sections : CrossSectionTable, optional
+        Your own, for the computed k-factors.
     warn_above : float or None
         Significance from which on lines in the residual that no element explains are told;
         None looks for none.
@@ -286,6 +110,12 @@ def quantify(
     if isinstance(elements, str) or not elements:
         raise InputError("name the elements to quantify, for example elements=['O', 'Mg', 'Si']")
     acquisition = spectrum.acquisition
+    if acquisition.bulk:
+        raise InputError(
+            f"{spectrum.name or 'the spectrum'} is of a bulk specimen (SEM or XRF), for which "
+            f"k-factors of thin films do not hold: siftem.line_ratios compares its net lines, "
+            f"and an exported spectrum (.msa) can be quantified by a ZAF program"
+        )
     energy = beam_energy or acquisition.beam_energy
     if energy is None:
         raise InputError("the beam energy is not known: give beam_energy in keV")
@@ -306,7 +136,7 @@ def quantify(
         raise InputError(f"oxygen must be 'measured' or 'stoichiometry', got {oxygen!r}")
     detector = detector or Detector(resolution=acquisition.resolution or 130.0)
     wanted = tuple(dict.fromkeys(elements))
-    amount_map = _amount_map(wanted, oxygen)
+    amount_map = oxygen_map(wanted, oxygen)
     absorption: Absorption | None = None
     fractions = np.zeros(0)
     areal: Quantity | None = None
@@ -328,7 +158,9 @@ def quantify(
         # right: without it, scale and charge collection would make up for it.
         calibration = fit.calibration if turn > 0 or film is None else given
         index = [fit.index(e) for e in wanted]
-        k = k_values([fit.model.families[i] for i in index], energy, detector, k_factors)
+        k = k_values(
+            [fit.model.families[i] for i in index], energy, detector, k_factors, cross_sections
+        )
         amounts = amount_map @ (k.values * fit.amplitudes[index])
         if not amounts.sum() > 0:
             raise InputError(
@@ -377,16 +209,9 @@ def quantify(
         relative_systematic=relative,
         mass_thickness=areal,
         amount_map=amount_map,
+        unbounded=_normalised(amount_map @ (k.values * fit.unbounded[index])),
     )
 
 
-def _amount_map(elements: tuple[str, ...], oxygen: str) -> np.ndarray:
-    """From measured amounts by weight to reported ones; (n, n)."""
-    out = np.eye(len(elements))
-    if oxygen == "stoichiometry":
-        if "O" not in elements:
-            raise InputError("oxygen by stoichiometry needs O among the elements")
-        charges = cation_charges(elements)
-        weights = np.array([atomic_weight(e) for e in elements])
-        out[elements.index("O")] = charges / 2 * atomic_weight("O") / weights
-    return out
+def _normalised(amounts: np.ndarray) -> np.ndarray:
+    return np.asarray(amounts / amounts.sum())

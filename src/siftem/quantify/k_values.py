@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from siftem.errors import InputError
+from siftem.xray.cross_sections import CrossSectionTable
 from siftem.xray.detector import Detector
 from siftem.xray.elements import atomic_number
 from siftem.xray.k_factors import k_factor_family, k_factor_uncertainty
@@ -68,7 +69,7 @@ class KValues:
     relative_sigma : ndarray of shape (elements,)
         Systematic: the same for every spectrum.
     source : tuple of str
-        "computed" or "given" for each.
+        "computed", "table" (computed from the user's cross-sections) or "given" for each.
     """
 
     values: np.ndarray
@@ -81,6 +82,7 @@ def k_values(
     beam_energy: float,
     detector: Detector,
     given: GivenKFactors | None = None,
+    table: CrossSectionTable | None = None,
 ) -> KValues:
     """Return k-factors by weight for the emitted photons of whole families.
 
@@ -96,14 +98,18 @@ def k_values(
         keV.
     detector : Detector
     given : GivenKFactors, optional
+    table : CrossSectionTable, optional
+        The user's cross-sections, which take over from the computed ones.
 
     Returns
     -------
     KValues
     """
-    computed = np.array([k_factor_family(f.element, f.shell, beam_energy) for f in families])
+    computed = np.array(
+        [k_factor_family(f.element, f.shell, beam_energy, table=table) for f in families]
+    )
     sigma = np.array([k_factor_uncertainty(f.shell) for f in families])
-    source = ["computed"] * len(families)
+    source = [_source(f, table) for f in families]
     if given is None:
         return KValues(computed, sigma, tuple(source))
     position = {f.element: i for i, f in enumerate(families)}
@@ -124,6 +130,13 @@ def k_values(
         sigma[i] = given.relative_sigma.get(element, 0.0)
         source[i] = "given"
     return KValues(values, sigma, tuple(source))
+
+
+def _source(family: LineFamily, table: CrossSectionTable | None) -> str:
+    number = atomic_number(family.element)
+    own = () if table is None else table.entries
+    listed = any(z == number and shell.startswith(family.shell) for z, shell in own)
+    return "table" if listed else "computed"
 
 
 def emitted_per_counted(family: LineFamily, given: GivenKFactors, detector: Detector) -> float:

@@ -19,6 +19,7 @@ __all__ = [
     "formula_units",
     "oxide_name",
     "oxides_per_atom",
+    "oxygen_map",
     "parse_ratio",
     "ratio",
 ]
@@ -153,3 +154,27 @@ def _valence(element: str) -> int:
         raise InputError(
             f"no usual valence is known for {element}: leave it out of the oxides"
         ) from None
+
+
+def oxygen_map(elements: Sequence[str], oxygen: str) -> np.ndarray:
+    """Return the matrix that turns measured amounts by weight into reported ones; (n, n).
+
+    Parameters
+    ----------
+    elements : sequence of str
+    oxygen : {"measured", "stoichiometry"}
+        With the second, O is what the usual charges of the cations need.
+
+    Raises
+    ------
+    InputError
+        When O by stoichiometry is asked for and O is not among the elements.
+    """
+    out = np.eye(len(elements))
+    if oxygen == "stoichiometry":
+        if "O" not in elements:
+            raise InputError("oxygen by stoichiometry needs O among the elements")
+        charges = cation_charges(elements)
+        weights = np.array([atomic_weight(e) for e in elements])
+        out[list(elements).index("O")] = charges / 2 * atomic_weight("O") / weights
+    return out

@@ -32,12 +32,16 @@ class Scale:
         the common value lies off; 0 with one.
     systematic : float
         Standard deviation from the k-factors that the anchor uses; not in ``sigma``.
+    slopes : tuple of ndarray of shape (1, channels)
+        Change of the scale with the counts of the mixture and with those of the matrix, in
+        the fitted channels; empty for a given scale.
     """
 
     value: float
     sigma: float
     conflict: float = 0.0
     systematic: float = 0.0
+    slopes: tuple[np.ndarray, ...] = ()
 
 
 class Anchor(Protocol):
@@ -326,6 +330,7 @@ def _single(anchor: Anchor, mixture: LineFit, matrix: LineFit) -> Scale:
         float(np.sqrt(found.covariance[0, 0])),
         found.conflict,
         float(np.sqrt(found.systematic[0, 0])),
+        found.slopes,
     )
 
 

@@ -79,6 +79,9 @@ class Scales:
         that fits worst is off; else 0.
     worst : str
         That condition.
+    slopes : tuple of ndarray of shape (contaminants, channels)
+        Change of the factors with the counts of the mixture, then of each contaminant, in
+        the channels that were fitted; empty when no lines fixed them.
     """
 
     values: np.ndarray
@@ -86,6 +89,7 @@ class Scales:
     systematic: np.ndarray
     conflict: float
     worst: str
+    slopes: tuple[np.ndarray, ...] = ()
 
 
 def solve_scales(
@@ -97,6 +101,8 @@ def solve_scales(
     """Find the factors that make the grain fulfil the conditions.
 
     With photons ``I`` of the mixture and ``J_j`` of contaminant j, each condition c gives
+    (unbounded ones: only these are linear in the counts, so that what is left of the mixture
+    fulfils the conditions, too)
     ``c.I = sum_j a_j c.J_j``. They are solved for the ``a_j`` by generalised least squares
     with ``Var = c' Cov(I) c + sum_j a_j^2 c' Cov(J_j) c`` and what the uncertainty of
     the assumption adds. For one absent element and one contaminant this is
@@ -130,8 +136,8 @@ def solve_scales(
         np.array([c.on(fit) for c in conditions]).reshape(len(conditions), -1)
         for fit in contaminants
     ]
-    left = rows @ mixture.amplitudes
-    right = np.array([t @ f.amplitudes for t, f in zip(theirs, contaminants, strict=True)])
+    left = rows @ mixture.unbounded
+    right = np.array([t @ f.unbounded for t, f in zip(theirs, contaminants, strict=True)])
     right = right.reshape(n, len(conditions)).T
     own = rows @ mixture.covariance @ rows.T
     others = [t @ f.covariance @ t.T for t, f in zip(theirs, contaminants, strict=True)]
@@ -163,7 +169,13 @@ def solve_scales(
     conflict, worst = _conflict(a, b, v, operator, values, conditions)
     by_k = _by_k(conditions, mixture, contaminants, values)
     systematic = operator[:, :m] @ by_k @ operator[:, :m].T
-    return Scales(values, bread, systematic, conflict, worst)
+    by_conditions = operator[:, :m]
+    slopes = [by_conditions @ rows @ mixture.operator]
+    slopes += [
+        -s * by_conditions @ t @ f.operator
+        for s, t, f in zip(values, theirs, contaminants, strict=True)
+    ]
+    return Scales(values, bread, systematic, conflict, worst, tuple(slopes))
 
 
 def _grain(
@@ -172,9 +184,9 @@ def _grain(
     """Photons of each element of a condition that the scales leave to the grain."""
     out = {}
     for element in condition.coefficients:
-        photons = mixture.amplitudes[mixture.index(element)]
+        photons = mixture.unbounded[mixture.index(element)]
         for fit, value in zip(contaminants, values, strict=True):
-            photons -= value * fit.amplitudes[fit.index(element)]
+            photons -= value * fit.unbounded[fit.index(element)]
         out[element] = float(photons)
     return out
 

@@ -46,7 +46,7 @@ def integrate(si: SpectrumImage, region: ArrayLike, *, name: str | None = None) 
         raise InputError(
             f"region {label!r} is empty: paint more traces, lower the smoothness or the margin"
         )
-    values = np.asarray(si.counts[rows].sum(axis=0, dtype=np.float64)).ravel()
+    values = si.sum_spectrum(rows)
     return Spectrum(
         values, si.axis, name=label, n_pixels=int(rows.size), acquisition=si.acquisition
     )

@@ -51,6 +51,8 @@ class JointFit:
         Each sums to one.
     maps : ndarray of shape (pixels, k)
     covariance : ndarray of shape (k q, k q)
+    unbounded : ndarray of shape (k, q)
+        Coefficients as one more step would leave them if they could be negative.
     deviance : float
         Minus twice the log likelihood, up to a constant.
     n_iter : int
@@ -61,6 +63,7 @@ class JointFit:
     spectra: np.ndarray
     maps: np.ndarray
     covariance: np.ndarray
+    unbounded: np.ndarray
     deviance: float
     n_iter: int
     converged: bool
@@ -116,10 +119,11 @@ def maximise(
             converged = True
             break
     covariance = problem.covariance(theta, maps)
+    push = covariance @ problem.gradient(theta, maps)
     progress("unmix", 1.0)
     return JointFit(
-        theta, problem.spectra(theta), maps, covariance, value - problem.penalty(theta), step,
-        converged,
+        theta, problem.spectra(theta), maps, covariance, theta + push.reshape(theta.shape),
+        value - problem.penalty(theta), step, converged,
     )  # fmt: skip
 
 
@@ -181,8 +185,8 @@ class _Problem:
             information[own, own] += totals[c] * np.outer(self.sums[c], self.sums[c])
         return information
 
-    def newton_target(self, theta: np.ndarray, maps: np.ndarray) -> np.ndarray:
-        """Minimum of the quadratic model over non-negative coefficients; (k, q)."""
+    def gradient(self, theta: np.ndarray, maps: np.ndarray) -> np.ndarray:
+        """Half the descent of the objective with each coefficient; (k q,)."""
         c = self.sets.counts
         ratios = np.zeros((c.shape[1], self.k))
         accumulate_ratios(c.indptr, c.indices, c.data, self.spectra(theta), maps, ratios)
@@ -191,8 +195,12 @@ class _Problem:
             [g.T @ (ratios[:, i] - totals[i]) for i, g in enumerate(self.designs)]
         )
         rows, sigma = self._rows(theta)
+        return np.asarray(gradient - rows.T @ (rows @ theta.ravel() / sigma**2))
+
+    def newton_target(self, theta: np.ndarray, maps: np.ndarray) -> np.ndarray:
+        """Minimum of the quadratic model over non-negative coefficients; (k, q)."""
         x = theta.ravel()
-        gradient -= rows.T @ (rows @ x / sigma**2)
+        gradient = self.gradient(theta, maps)
         information = self._curvature(theta, maps)
         scale = 1 / np.sqrt(np.maximum(np.diag(information), 1e-300))
         scaled = information * np.outer(scale, scale)

@@ -91,8 +91,10 @@ def subtract(
     """Subtract the matrix' part, and that of other contaminants, from a mixture.
 
     ``pure = mixture - sum_j a_j T_j``, with the scales ``a`` from the anchors. Its
-    covariance is ``diag(Var mixture + sum_j a_j^2 Var T_j) + T' Cov(a) T``. The lines of the
-    anchor itself are fixed by it, so for them this errs on the large side.
+    covariance is ``diag(v) + T' Cov(a) T - T' U - U' T`` with ``v = Var mixture +
+    sum_j a_j^2 Var T_j``; ``U`` is the covariance of the scales with the noise that ``v``
+    is made of, since both come from the same counts. So what the anchor fixes, such as an
+    absent line, has no error left, and what is measured against it has the right one.
 
     Parameters
     ----------
@@ -186,10 +188,17 @@ def subtract(
     shapes = np.array([c.values for c in contaminants])
     taken = scales @ shapes
     variance = np.array(mixture.variance)
-    modes = [mixture.modes, _root(found.covariance) @ shapes]
+    modes = [mixture.modes]
+    pinned = [mixture.pinned]
     for scale, c in zip(scales, contaminants, strict=True):
         variance = variance + scale**2 * np.asarray(c.variance)
         modes.append(scale * np.asarray(c.modes))
+        pinned.append(scale * np.asarray(c.pinned))
+    window = _fitted_channels(mixture, fits)
+    shared = _shared_noise(found, mixture, contaminants, window)
+    root, inverse = _roots(found.covariance)
+    modes.append(root @ shapes - inverse @ shared)
+    pinned.append(inverse @ shared)
     sigma = np.sqrt(np.diag(found.covariance))
     systematic = np.sqrt(np.diag(found.systematic))
     safe = np.where(sigma > 0, sigma, 1.0)
@@ -198,6 +207,7 @@ def subtract(
         axis=mixture.axis,
         variance=variance,
         modes=np.vstack(modes),
+        pinned=np.vstack(pinned),
         background=mixture.background + taken,
         name=name or mixture.name,
         n_pixels=mixture.n_pixels,
@@ -215,10 +225,43 @@ def subtract(
     )
 
 
-def _root(covariance: np.ndarray) -> np.ndarray:
-    """Return R with ``R' R = covariance``; (n, n), also of a singular one."""
+def _roots(covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return R with ``R' R = covariance`` and its inverse transposed; (n, n) each.
+
+    Along directions without variance both are zero.
+    """
     values, vectors = np.linalg.eigh(covariance)
-    return np.sqrt(np.clip(values, 0.0, None))[:, None] * vectors.T
+    clear = values > 1e-12 * max(float(values[-1]), 1e-300)
+    root = np.sqrt(np.where(clear, values, 0.0))
+    inverse = np.where(clear, 1 / np.where(clear, root, 1.0), 0.0)
+    return root[:, None] * vectors.T, inverse[:, None] * vectors.T
+
+
+def _fitted_channels(mixture: Spectrum, fits: list[LineFit]) -> slice:
+    if not fits:
+        return slice(0, 0)
+    fitted = fits[0].spectrum.axis
+    start = round((fitted.first - mixture.axis.first) / mixture.axis.scale)
+    return slice(start, start + fitted.size)
+
+
+def _shared_noise(
+    found: Scales, mixture: Spectrum, contaminants: list[Spectrum], window: slice
+) -> np.ndarray:
+    """Covariance of the factors with what is left of the mixture; (n, channels).
+
+    What is left moves with the counts of the mixture by 1 and with those of contaminant j
+    by ``-a_j``; the factors move by ``found.slopes``.
+    """
+    out = np.zeros((len(contaminants), mixture.axis.size))
+    factors = [1.0, *(-found.values)]
+    if not found.slopes:
+        return out
+    for slopes, factor, s in zip(found.slopes, factors, [mixture, *contaminants], strict=True):
+        out[:, window] += factor * slopes * s.variance[window]
+        out += factor * (slopes @ s.modes[:, window].T) @ s.modes
+        out -= factor * (slopes @ s.pinned[:, window].T) @ s.pinned
+    return out
 
 
 def _scales(
@@ -280,7 +323,10 @@ def _solve(
     values[kept] = part.values
     covariance[np.ix_(kept, kept)] = part.covariance
     systematic[np.ix_(kept, kept)] = part.systematic
-    return Scales(values, covariance, systematic, part.conflict, part.worst)
+    slopes = [np.zeros((n, part.slopes[0].shape[1])) for _ in range(n + 1)]
+    for where, own in zip([0, *(i + 1 for i in kept)], part.slopes, strict=True):
+        slopes[where][kept] = own
+    return Scales(values, covariance, systematic, part.conflict, part.worst, tuple(slopes))
 
 
 def _as_scales(scale: Scale) -> Scales:
@@ -290,6 +336,7 @@ def _as_scales(scale: Scale) -> Scales:
         np.array([[scale.systematic**2]]),
         scale.conflict,
         "",
+        scale.slopes,
     )
 
 

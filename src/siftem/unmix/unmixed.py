@@ -27,7 +27,10 @@ class Unmixed:
         Phases, the matrix first.
     spectra : dict of str to Spectrum
         Pure spectra on the physics basis (lines and continuum): smooth, with all their error
-        in ``modes``; scaled to the counts of the phase in all pixels that took part.
+        in ``modes``; scaled to the counts of the phase in all pixels that took part. Lines
+        that the fit holds at zero have here what they would have without that bound, within
+        their errors below zero at times, so that the spectra are unbiased;
+        ``values + background`` are the bounded ones.
     free_spectra : dict of str to Spectrum
         The same phases with every channel free, for the same maps.
     maps : ndarray of shape (k, ny, nx)
@@ -95,8 +98,10 @@ def assemble(
             "acquisition": si.acquisition,
             "notes": (note,),
         }
+        free_of_bounds = designs[c] @ joint.unbounded[c]
         physics[name] = Spectrum(
-            totals[c] * joint.spectra[:, c],
+            totals[c] * free_of_bounds,
+            background=totals[c] * (joint.spectra[:, c] - free_of_bounds),
             variance=np.zeros(axis.size),
             modes=totals[c] * _root(block) @ designs[c].T,
             **common,

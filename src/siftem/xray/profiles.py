@@ -129,13 +129,13 @@ def line_profiles(
         float64, not negative.
     """
     sigma = detector.sigma(lines.energies) * resolution_factor
-    seen, shares, origin = collected_lines(
+    seen, shares, origin, widths = collected_lines(
         lines.energies, detector.collection_depth, coarse=lines.weak
     )
     kev = axis.to_kev()
     out = np.zeros((kev.size, lines.n_families))
     add_gaussians(
-        out, lines.family[origin], seen + energy_shift, sigma[origin],
+        out, lines.family[origin], seen + energy_shift, np.hypot(sigma[origin], widths),
         lines.counts[origin] * shares, kev.first, kev.scale, _REACH,
     )  # fmt: skip
     return out

@@ -1,0 +1,161 @@
+"""Ratios of net X-ray lines: what a spectrum says without any model of the specimen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from siftem.errors import InputError
+from siftem.fit.line_fit import fit_lines
+from siftem.fit.spectrum_model import Calibration
+from siftem.quantify.detection_limit import family_limits
+from siftem.spectrum import Spectrum
+from siftem.xray.detector import Detector
+
+
+@dataclass(frozen=True, eq=False)
+class LineRatios:
+    """Net counts of each element's line family, relative to those of a reference.
+
+    Parameters
+    ----------
+    name : str
+        Of the spectrum.
+    elements : tuple of str
+    families : tuple of str
+        What each was measured by, such as "Fe K".
+    reference : str
+        One of the elements.
+    counts : ndarray of shape (elements,)
+        Net detected counts of the families.
+    values : ndarray of shape (elements,)
+        ``counts / counts[reference]``.
+    covariance : ndarray of shape (elements, elements)
+        Of ``values``, from counting.
+    found : ndarray of shape (elements,), bool
+        Whether the counts exceed the critical level of Currie 1968.
+    """
+
+    name: str
+    elements: tuple[str, ...]
+    families: tuple[str, ...]
+    reference: str
+    counts: np.ndarray
+    values: np.ndarray
+    covariance: np.ndarray
+    found: np.ndarray
+
+    @property
+    def sigma(self) -> np.ndarray:
+        """Standard deviation of each ratio; (elements,)."""
+        return np.sqrt(np.maximum(np.diag(self.covariance), 0.0))
+
+    def __getitem__(self, element: str) -> float:
+        """Ratio of an element's line to that of the reference."""
+        if element not in self.elements:
+            raise InputError(f"there is no ratio of {element}: {', '.join(self.elements)}")
+        return float(self.values[self.elements.index(element)])
+
+    def describe(self) -> str:
+        """All ratios in one line of text; what was not found is said to be so."""
+        base = self.families[self.elements.index(self.reference)]
+        parts = [
+            f"{family} {value:.3g} +- {sigma:.1g}" if found else f"{family} not found"
+            for element, family, value, sigma, found in zip(
+                self.elements, self.families, self.values, self.sigma, self.found, strict=True
+            )
+            if element != self.reference
+        ]
+        return f"net lines relative to {base}: {', '.join(parts)}"
+
+
+def line_ratios(
+    spectrum: Spectrum,
+    elements: Sequence[str],
+    *,
+    reference: str | None = None,
+    support: Sequence[str] = (),
+    beam_energy: float | None = None,
+    detector: Detector | None = None,
+    calibration: Calibration | None = None,
+    energy_range: tuple[float | None, float | None] = (0.25, None),
+    n_continuum: int = 3,
+) -> LineRatios:
+    """Fit all lines and compare their net counts, without k-factors.
+
+    For bulk specimens (scanning microscopes, X-ray fluorescence), where a composition needs
+    corrections for absorption, fluorescence and backscattering in the thick specimen. Ratios
+    of one pair of lines can be compared between phases of similar composition, and with a
+    standard measured alike.
+
+    Parameters
+    ----------
+    spectrum : Spectrum
+    elements : sequence of str
+        Two or more.
+    reference : str, optional
+        By default the element with most net counts.
+    support : sequence of str
+        Fitted, but left out.
+    beam_energy : float, optional
+        keV; by default that of the acquisition. For X-ray fluorescence the highest photon
+        energy that excites.
+    detector, calibration, energy_range, n_continuum
+        As for :func:`siftem.quantify`.
+
+    Returns
+    -------
+    LineRatios
+
+    Raises
+    ------
+    InputError
+        When fewer than two elements are named, the beam energy is unknown, or the reference
+        is not found.
+    """
+    wanted = () if isinstance(elements, str) else tuple(dict.fromkeys(elements))
+    if len(wanted) < 2:
+        raise InputError("line_ratios compares two elements or more, e.g. elements=['Fe', 'Si']")
+    energy = beam_energy or spectrum.acquisition.beam_energy
+    if energy is None:
+        raise InputError("the beam energy is not known: give beam_energy in keV")
+    fit = fit_lines(
+        spectrum,
+        wanted,
+        support=[e for e in support if e not in wanted],
+        beam_energy=energy,
+        detector=detector or Detector(resolution=spectrum.acquisition.resolution or 130.0),
+        calibration=calibration,
+        energy_range=energy_range,
+        n_continuum=n_continuum,
+    )
+    index = [fit.index(e) for e in wanted]
+    seen = np.array([float(fit.design[:, i].sum()) for i in index])
+    counts = seen * fit.amplitudes[index]
+    found = np.array([fit.amplitudes[i] > family_limits(fit, i).critical for i in index])
+    if reference is None:
+        reference = wanted[int(np.argmax(counts))]
+    if reference not in wanted:
+        raise InputError(f"the reference {reference} is not among {', '.join(wanted)}")
+    base = wanted.index(reference)
+    if not found[base]:
+        raise InputError(
+            f"the lines of the reference {reference} were not found in {spectrum.name!r}: "
+            "choose another one"
+        )
+    values = counts / counts[base]
+    slopes = np.eye(len(wanted))
+    slopes[:, base] -= values
+    slopes *= seen / counts[base]
+    return LineRatios(
+        name=spectrum.name,
+        elements=wanted,
+        families=tuple(fit.names[i] for i in index),
+        reference=reference,
+        counts=counts,
+        values=values,
+        covariance=slopes @ fit.covariance[np.ix_(index, index)] @ slopes.T,
+        found=found,
+    )
