@@ -16,6 +16,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter, maximum_filter
 
 from siftem.errors import InputError, SiftemWarning
+from siftem.robust import lower_spread, most_common_ratio
 
 #: A first smoothing window holds about this many counts.
 _COUNTS_IN_WINDOW = 4000.0
@@ -26,12 +27,17 @@ _NOISE = 0.04
 _SIGMAS = (0.6, 4.0)
 #: A rim shows from this many standard deviations on, with twice the smoothing.
 _RIM, _RIM_SMOOTHING = 3.0, 2.0
+#: ... but no less than this part of the share inside the grain: when millions of counts make
+#: the noise vanish, wings of the smoothing and leaks between components would show everywhere.
+_RIM_PART = 0.03
 #: The matrix component's share of the most common pixels must be at least this.
 _LEAST_MATRIX = 0.1
 #: Share relative to the largest nearby: at least this inside a grain, at most that outside.
 _INSIDE, _OUTSIDE = 0.5, 0.3
 #: Pixels with fewer counts than this share of the typical one are vacuum or holes.
 _VACUUM_SHARE = 0.2
+#: The pure matrix fills this many pixels at the least.
+_FEWEST_PIXELS = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,7 +125,8 @@ def grain_shares(maps: np.ndarray, matrix: int, *, sigma: float | None = None) -
     vacuum = level < _VACUUM_SHARE * np.quantile(level, 0.75)
     ratios = (smooth / np.maximum(level, 1e-12))[:, ~vacuum]
     grains = [c for c in range(k) if c != matrix]
-    point = _most_common(ratios, grains)
+    point = most_common_ratio(ratios, grains, fewest=_FEWEST_PIXELS)[0]
+    point = point / point.sum()
     if point[matrix] < _LEAST_MATRIX:
         raise InputError(
             "the component taken for the matrix is not what most pixels hold: name another "
@@ -134,17 +141,16 @@ def grain_shares(maps: np.ndarray, matrix: int, *, sigma: float | None = None) -
         share = _smoothed_share(raw, total, first)
         if sigma is None:
             # White noise falls as 1 / sigma.
-            before = max(_lower_spread(share[~vacuum]), _one_count(typical, first))
+            before = max(lower_spread(share[~vacuum]), _one_count(typical, first))
             sigmas[g] = np.clip(first * before / _NOISE, *_SIGMAS)
             share = _smoothed_share(raw, total, sigmas[g])
         strong = _smoothed_share(raw, total, _RIM_SMOOTHING * sigmas[g])
-        spread = max(
-            _lower_spread(strong[~vacuum]), _one_count(typical, _RIM_SMOOTHING * sigmas[g])
-        )
-        touched[g] = (strong > _RIM * spread) & ~vacuum
+        spread = max(lower_spread(strong[~vacuum]), _one_count(typical, _RIM_SMOOTHING * sigmas[g]))
+        inside = float(np.quantile(strong[~vacuum], 0.995))
+        touched[g] = (strong > max(_RIM * spread, _RIM_PART * inside)) & ~vacuum
         share[vacuum] = 0.0
         shares[g] = share
-        noise[g] = max(_lower_spread(share[~vacuum]), _one_count(typical, sigmas[g]))
+        noise[g] = max(lower_spread(share[~vacuum]), _one_count(typical, sigmas[g]))
     return GrainShares(shares, noise, vacuum, point, sigmas, touched)
 
 
@@ -225,42 +231,3 @@ def certain_pixels(
                 where = rng.choice(where, at_most, replace=False)
             out[g].ravel()[where] = label
     return out
-
-
-def _most_common(ratios: np.ndarray, grains: list[int]) -> np.ndarray:
-    """Most common mixing ratio (k,) of the columns of ``ratios`` (k, pixels).
-
-    Starts from the mode of each component's share and moves to the mean of the pixels
-    within two standard deviations of it in all grain components, until it stands still.
-    """
-    point = np.array([_half_sample_mode(r) for r in ratios])
-    for _ in range(30):
-        near = np.ones(ratios.shape[1], bool)
-        for c in grains:
-            spread = _lower_spread(ratios[c] - point[c])
-            near &= np.abs(ratios[c] - point[c]) <= 2 * spread
-        if near.sum() < 10:
-            break
-        new = ratios[:, near].mean(axis=1)
-        if np.abs(new - point).max() < 1e-6:
-            break
-        point = new
-    return point / point.sum()
-
-
-def _lower_spread(values: np.ndarray) -> float:
-    """Standard deviation of noise around zero, from the values below it alone."""
-    low = -values[values < 0]
-    if low.size < 10:
-        return float(max(values.std(), 1e-9))
-    return float(max(1.4826 * np.median(low), 1e-9))
-
-
-def _half_sample_mode(values: np.ndarray) -> float:
-    """Mode of a sample: keep the densest half again and again (Robertson & Cryer 1974)."""
-    x = np.sort(values)
-    while x.size > 50:
-        half = x.size // 2
-        start = int((x[half:] - x[: x.size - half]).argmin())
-        x = x[start : start + half]
-    return float(x.mean())
