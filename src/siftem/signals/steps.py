@@ -1,0 +1,275 @@
+"""The steps of the road on HyperSpy signals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from siftem.decompose import factors as factorisation
+from siftem.decompose import together
+from siftem.decompose.factors import Factors
+from siftem.eels import background, noise, ratios
+from siftem.eels import subtract as by_edges
+from siftem.eels.edges import Edge
+from siftem.errors import InputError
+from siftem.io.acquisition_metadata import read_acquisition
+from siftem.io.hyperspy_bridge import from_hyperspy
+from siftem.io.hyperspy_export import to_hyperspy
+from siftem.io.signal_axes import read_layout
+from siftem.io.spectrum_signals import signal_to_spectrum, spectrum_to_signal
+from siftem.pipeline.recipe import make_recipe
+from siftem.pipeline.results import RunResult
+from siftem.pipeline.workflow import Workflow
+from siftem.progress import Progress, silent
+from siftem.quantify import line_ratios as bulk
+from siftem.quantify.composition import Composition
+from siftem.quantify.composition import quantify as quantify_spectrum
+from siftem.signals.learning_results import store
+from siftem.spectrum import Spectrum
+from siftem.spectrum_image import SpectrumImage
+from siftem.unmix import integrate as integration
+from siftem.unmix.anchors import Anchor, GivenScale
+from siftem.unmix.subtract import subtract as subtract_by_lines
+
+
+class SignalFactors(NamedTuple):
+    """A factorisation as HyperSpy signals, and as siftem has it.
+
+    Parameters
+    ----------
+    maps : hyperspy.signals.Signal2D
+        Counts of each component; navigation axis over components.
+    spectra : hyperspy.signals.Signal1D
+        Of the kind of the signal that was factorised; each sums to one.
+    factors : Factors
+    """
+
+    maps: Any
+    spectra: Any
+    factors: Factors
+
+
+def decompose(signal: Any, n_components: int = 3, **options: Any) -> SignalFactors:
+    """Factorise a signal by Poisson NMF, and put the result into ``signal.learning_results``.
+
+    Parameters
+    ----------
+    signal : hyperspy.signals.BaseSignal
+        A map of counts. Energy losses that are no counts go through `as_counts` first.
+    n_components : int
+    **options
+        As for :func:`siftem.decompose`.
+
+    Returns
+    -------
+    SignalFactors
+    """
+    si = from_hyperspy(signal)
+    found = factorisation.decompose(si, n_components, **options)
+    store(signal, found)
+    return _as_signals(found, si)
+
+
+def decompose_together(
+    signals: Sequence[Any], n_components: int = 3, **options: Any
+) -> tuple[SignalFactors, ...]:
+    """Factorise several signals of one scan, with common maps; see the function in siftem.
+
+    Parameters
+    ----------
+    signals : sequence of hyperspy.signals.BaseSignal
+    n_components : int
+    **options
+        As for :func:`siftem.decompose_together`.
+
+    Returns
+    -------
+    tuple of SignalFactors
+        One for each signal; each is in its ``learning_results``, too.
+    """
+    images = [from_hyperspy(s) for s in signals]
+    found = together.decompose_together(images, n_components, **options)
+    for signal, factors in zip(signals, found, strict=True):
+        store(signal, factors)
+    return tuple(_as_signals(f, si) for f, si in zip(found, images, strict=True))
+
+
+def integrate(signal: Any, region: Any, *, name: str | None = None) -> Any:
+    """Sum the pixels of a region (True = included) into a spectrum with Poisson errors.
+
+    Parameters
+    ----------
+    signal : hyperspy.signals.BaseSignal
+    region : array of bool (ny, nx), Region, or a signal of such
+        A signal without signal axes, or a Signal2D, counts by its data.
+    name : str, optional
+
+    Returns
+    -------
+    hyperspy.signals.BaseSignal
+        Of the kind of ``signal``.
+    """
+    mask = np.asarray(region.data) if hasattr(region, "axes_manager") else region
+    si = from_hyperspy(signal)
+    return spectrum_to_signal(integration.integrate(si, mask, name=name), like=si)
+
+
+def subtract(
+    mixture: Any,
+    matrix: Any,
+    *,
+    anchor: Anchor | by_edges.AbsentEdge | by_edges.EdgeRatio,
+    **options: Any,
+) -> Any:
+    """Take the matrix out of a mixture.
+
+    Parameters
+    ----------
+    mixture, matrix : hyperspy.signals.BaseSignal
+        Single spectra on the same axis.
+    anchor : Absent, KnownRatio, Stoichiometry, GivenScale, AbsentEdge or EdgeRatio
+    **options
+        As for :func:`siftem.subtract`, with anchors on X-ray lines.
+
+    Returns
+    -------
+    hyperspy.signals.BaseSignal
+        ``metadata.Siftem.scale``, ``.scale_sigma`` and ``.anchor`` tell what was taken out.
+    """
+    first, second = signal_to_spectrum(mixture), signal_to_spectrum(matrix)
+    if isinstance(anchor, (by_edges.AbsentEdge, by_edges.EdgeRatio)):
+        pure = by_edges.subtract_by_edges(first, second, anchor=anchor)
+    elif mixture.metadata.Signal.signal_type == "EELS" and not isinstance(anchor, GivenScale):
+        raise InputError(
+            f"energy losses have no X-ray lines for {type(anchor).__name__}: anchor on edges "
+            "with siftem.AbsentEdge or siftem.EdgeRatio, or give the scale"
+        )
+    else:
+        pure = subtract_by_lines(first, second, anchor=anchor, **options)
+    signal = _like(pure, mixture)
+    for key in ("scale", "scale_sigma", "anchor"):
+        signal.metadata.set_item(f"Siftem.{key}", getattr(pure, key))
+    return signal
+
+
+def quantify(spectrum: Any, elements: Sequence[str], **options: Any) -> Composition:
+    """Quantify a single X-ray spectrum; see :func:`siftem.quantify` for the options."""
+    return quantify_spectrum(signal_to_spectrum(spectrum), elements, **options)
+
+
+def line_ratios(spectrum: Any, elements: Sequence[str], **options: Any) -> bulk.LineRatios:
+    """Compare net lines of a bulk specimen; see :func:`siftem.line_ratios` for the options."""
+    return bulk.line_ratios(signal_to_spectrum(spectrum), elements, **options)
+
+
+def remove_background(spectrum: Any, low: float, high: float) -> Any:
+    """Take the power law off that fits between two energies (unit of the axis).
+
+    Unlike HyperSpy's ``remove_background`` it works on a single spectrum and carries the
+    error of the extrapolation.
+    """
+    return _like(background.remove_background(signal_to_spectrum(spectrum), low, high), spectrum)
+
+
+def elemental_ratios(
+    spectrum: Any, edges: Sequence[Edge | str], **options: Any
+) -> ratios.ElementalRatios:
+    """Ratios of atoms from edges; see :func:`siftem.elemental_ratios` for the options."""
+    return ratios.elemental_ratios(signal_to_spectrum(spectrum), edges, **options)
+
+
+def as_counts(signal: Any, *, model: noise.NoiseModel | None = None) -> Any:
+    """Turn an analogue energy-loss map into equivalent counts, by its own noise.
+
+    Parameters
+    ----------
+    signal : hyperspy.signals.BaseSignal
+        A map as recorded; may hold negative values.
+    model : NoiseModel, optional
+        By default estimated from the data.
+
+    Returns
+    -------
+    hyperspy.signals.BaseSignal
+        Lazy. ``metadata.Siftem.notes`` tells what was found, and HyperSpy's
+        ``Noise_properties.Variance_linear_model`` of the *original* signal is set to it.
+    """
+    layout = read_layout(signal, "EELS")
+    if layout.order != (0, 1, 2) or layout.reverse:
+        raise InputError("as_counts needs a map over (y, x) with energies that rise")
+    acquisition, _ = read_acquisition(signal.metadata)
+    data = signal.data.compute() if hasattr(signal.data, "dask") else signal.data
+    si, found = noise.as_counts(
+        data,
+        layout.axis,
+        noise=model,
+        pixel_size=layout.pixel_size,
+        acquisition=acquisition,
+        title=str(signal.metadata.get_item("General.title") or ""),
+    )
+    node = "Signal.Noise_properties.Variance_linear_model"
+    signal.metadata.set_item(f"{node}.gain_factor", found.gain)
+    signal.metadata.set_item(f"{node}.gain_offset", found.floor)
+    signal.metadata.set_item(f"{node}.correlation_factor", found.correlation_factor)
+    counted = to_hyperspy(si)
+    counted.metadata.set_item("Siftem.notes", list(si.notes))
+    return counted
+
+
+def run(signal: Any, *, progress: Progress = silent, **sections: Any) -> RunResult:
+    """Run the whole road on a signal.
+
+    Parameters
+    ----------
+    signal : hyperspy.signals.BaseSignal
+    progress : Progress
+    **sections
+        Keys of a recipe but ``input``: ``elements=[...]``, ``phases={...}``, ``matrix=...``.
+
+    Returns
+    -------
+    RunResult
+        For :func:`siftem.write_results`; ``.factors`` are in ``signal.learning_results``.
+    """
+    si = from_hyperspy(signal)
+    if "input" in sections:
+        raise InputError("the signal is the input: leave input out of the recipe's sections")
+    recipe = make_recipe({"input": {"file": si.title or "signal"}, **sections})
+    result = Workflow(recipe, spectrum_image=si).result(progress=progress)
+    store(signal, result.factors)
+    return result
+
+
+def _as_signals(found: Factors, si: SpectrumImage) -> SignalFactors:
+    maps = to_hyperspy(found.maps, like=si, title="maps")
+    spectra = to_hyperspy(Spectrum(found.spectra[0], found.axis, name="spectra"), like=si)
+    stack = _stacked(spectra, found)
+    for signal in (maps, stack):
+        signal.metadata.set_item("Siftem.names", list(found.names))
+    return SignalFactors(maps, stack, found)
+
+
+def _stacked(one: Any, found: Factors) -> Any:
+    """A signal like ``one`` that holds all spectra over a component axis."""
+    copy = one.deepcopy()
+    del copy.metadata.Signal.Noise_properties
+    axis = copy.axes_manager.signal_axes[0].get_axis_dictionary()
+    count = {"name": "component", "size": len(found.spectra), "navigate": True}
+    stack = type(one)(np.array(found.spectra), axes=[count, axis])
+    stack.metadata.add_dictionary(copy.metadata.as_dictionary())
+    return stack
+
+
+def _like(spectrum: Spectrum, signal: Any) -> Any:
+    """A signal of the kind and with the metadata of another one."""
+    out = spectrum_to_signal(spectrum)
+    out.set_signal_type(signal.metadata.Signal.signal_type)
+    own = out.metadata.as_dictionary()
+    kept = signal.metadata.deepcopy()
+    for key in ("Acquisition_instrument", "Sample"):
+        if kept.has_item(key):
+            out.metadata.set_item(key, kept.get_item(key))
+    out.metadata.General.title = own["General"]["title"]
+    return out
