@@ -1,17 +1,20 @@
 """How well, and how fast, a few strokes segment a noisy phantom.
 
-    python benchmarks/segment_strokes.py
+    python -m benchmarks.segment_strokes
 
-prints two tables. The first has mean intersection over union and label accuracy on phantoms
-of two and three phases at two doses, five draws of phantom and strokes each, with three
-strokes of ten pixels a class: features and forest of scikit-image's TrainableSegmenter with
-its defaults, then PixelClassifier with and without the widest Gaussian; each followed by
-the same graph cut. The second has times on a map of 512 x 512 with three images.
+prints three tables. The first has mean intersection over union and label accuracy on
+phantoms of two and three phases at two doses, five draws of phantom and strokes each, with
+three strokes of ten pixels a class: features and forest of scikit-image's TrainableSegmenter
+with its defaults, and PixelClassifier, each followed by a graph cut of the same smoothness
+(PyMaxflow's with the shares of the trees kept from zero; that of siftem). The second has the
+smoothness that `suggest_smoothness` chooses, against the best by truth. The third has times on
+maps of 512 x 512 and 256 x 256 with three images.
 """
 
 import time
 from functools import partial
 
+import maxflow
 import numpy as np
 from scipy import ndimage
 from skimage.draw import polygon
@@ -20,6 +23,7 @@ from skimage.future import TrainableSegmenter
 
 from siftem.segment.classifier import PixelClassifier
 from siftem.segment.graph_cut import graph_cut
+from siftem.segment.smoothness import suggest_smoothness
 
 SIZE = 128
 #: Share of the counts in three images, for matrix and two grain phases.
@@ -82,64 +86,125 @@ def by_siftem(**options):
     return probabilities
 
 
+def by_pymaxflow(p, smoothness):
+    """Cut in the plain way: logarithms of shares that are kept from zero."""
+    p = np.maximum(p, 1e-3)
+    if len(p) > 2:  # PyMaxflow's own expansion knows four neighbours only
+        return graph_cut(p / p.sum(axis=0), smoothness=smoothness)
+    graph = maxflow.Graph[float]()
+    nodes = graph.add_grid_nodes(p.shape[1:])
+    structure = np.array([[0, 0, 0], [0, 0, 1], [1, 1, 1]])
+    graph.add_grid_edges(nodes, smoothness, structure=structure, symmetric=True)
+    graph.add_grid_tedges(nodes, -np.log(p[0]), -np.log(p[1]))
+    graph.maxflow()
+    return 1 - graph.get_grid_segments(nodes).astype(int)
+
+
+def by_siftem_cut(p, smoothness):
+    return graph_cut(p, smoothness=smoothness)
+
+
+#: Name: probabilities and cut.
 METHODS = {
-    "scikit-image": by_scikit_image,
-    "sigma 1-16": by_siftem(sigmas=(1, 2, 4, 8, 16)),
-    "sigma 1-8": by_siftem(),
-    "sigma 1-4": by_siftem(sigmas=(1, 2, 4)),
+    "TrainableSegmenter + PyMaxflow": (by_scikit_image, by_pymaxflow),
+    "siftem": (by_siftem(), by_siftem_cut),
+    "siftem, sigma 1-16": (by_siftem(sigmas=(1, 2, 4, 8, 16)), by_siftem_cut),
 }
+SMOOTHNESSES = (0.0, 0.5, 2.0, 5.0)
+
+
+def overlaps(labels, truth, phases):
+    return [
+        np.sum((labels == k) & (truth == k)) / np.sum((labels == k) | (truth == k))
+        for k in range(phases)
+    ]
+
+
+def cases():
+    for phases in (2, 3):
+        for counts in (5, 20):
+            yield phases, counts
+
+
+def draws(phases, counts):
+    for draw in range(5):
+        rng = np.random.default_rng([phases, counts, draw])
+        truth, images = phantom(phases, counts, rng)
+        yield truth, images, strokes(truth, phases, rng)
 
 
 def quality():
     print("| classes | counts a pixel | method | smoothness | IoU | accuracy |")
     print("|---|---|---|---|---|---|")
-    for phases in (2, 3):
-        for counts in (5, 20):
-            scores = {}
-            for draw in range(5):
-                rng = np.random.default_rng([phases, counts, draw])
-                truth, images = phantom(phases, counts, rng)
-                traces = strokes(truth, phases, rng)
-                for name, method in METHODS.items():
-                    p = method(images, traces)
-                    for smoothness in (0.0, 0.5, 2.0):
-                        labels = graph_cut(p, smoothness=smoothness)
-                        overlap = [
-                            np.sum((labels == k) & (truth == k))
-                            / np.sum((labels == k) | (truth == k))
-                            for k in range(phases)
-                        ]
-                        score = np.mean(overlap), np.mean(labels == truth)
-                        scores.setdefault((name, smoothness), []).append(score)
-            for (name, smoothness), values in scores.items():
-                iou, accuracy = np.mean(values, axis=0)
-                row = f"{phases} | {counts} | {name} | {smoothness:g} | {iou:.3f} | {accuracy:.3f}"
-                print(f"| {row} |", flush=True)
+    for phases, counts in cases():
+        scores = {}
+        for truth, images, traces in draws(phases, counts):
+            for name, (method, cut) in METHODS.items():
+                p = method(images, traces)
+                for smoothness in SMOOTHNESSES:
+                    labels = cut(p, smoothness)
+                    score = np.mean(overlaps(labels, truth, phases)), np.mean(labels == truth)
+                    scores.setdefault((name, smoothness), []).append(score)
+        for (name, smoothness), values in scores.items():
+            iou, accuracy = np.mean(values, axis=0)
+            row = f"{phases} | {counts} | {name} | {smoothness:g} | {iou:.3f} | {accuracy:.3f}"
+            print(f"| {row} |", flush=True)
+
+
+def suggested():
+    print("\n| classes | counts a pixel | suggested | IoU there | best IoU, at | IoU at 5 |")
+    print("|---|---|---|---|---|---|")
+    for phases, counts in cases():
+        rows = []
+        for truth, images, traces in draws(phases, counts):
+            segment = partial(by_siftem(), traces=traces)
+            choice = suggest_smoothness(images, segment)
+            p = segment(images)
+            iou = {
+                s: np.mean(overlaps(graph_cut(p, smoothness=s), truth, phases))
+                for s in choice.candidates
+            }
+            best = max(iou, key=iou.get)
+            rows.append((choice.smoothness, iou[choice.smoothness], iou[best], best, iou[5.0]))
+        chosen, there, most, at, strong = zip(*rows, strict=True)
+        listed = ", ".join(f"{s:g}" for s in chosen), ", ".join(f"{s:g}" for s in at)
+        print(
+            f"| {phases} | {counts} | {listed[0]} | {np.mean(there):.3f} | "
+            f"{np.mean(most):.3f}, {listed[1]} | {np.mean(strong):.3f} |",
+            flush=True,
+        )
 
 
 def speed():
     rng = np.random.default_rng(0)
-    print("\n| step, 512 x 512, three images | seconds |\n|---|---|")
-    for phases in (2, 3):
-        truth, images = phantom(phases, 20, rng, size=512, grains=60, needles=30)
-        traces = strokes(truth, phases, rng)
-        classifier = PixelClassifier(poisson=True)
-        start = time.perf_counter()
-        stack = classifier.compute_features(images)
-        featured = time.perf_counter()
-        classifier.fit(stack, traces)
-        trained = time.perf_counter()
-        p = classifier.predict_proba(stack)
-        applied = time.perf_counter()
-        print(f"| {phases} classes: features | {featured - start:.2f} |")
-        print(f"| train | {trained - featured:.2f} |")
-        print(f"| apply | {applied - trained:.2f} |")
-        for smoothness in (0.5, 2.0, 5.0):
-            start = time.perf_counter()
-            graph_cut(p, smoothness=smoothness)
-            print(f"| graph cut, smoothness {smoothness:g} | {time.perf_counter() - start:.2f} |")
+    print("\n| map, three images | features | train | apply | cut, smoothness 0.5 | 2 | 5 |")
+    print("|---|---|---|---|---|---|---|")
+    for size in (512, 256):
+        for phases in (2, 3):
+            many = (size // 64) ** 2
+            truth, images = phantom(phases, 20, rng, size=size, grains=many, needles=many // 2)
+            traces = strokes(truth, phases, rng)
+            rounds = np.array([one_round(images, traces) for _ in range(3)])
+            times = " | ".join(f"{seconds:.2f} s" for seconds in np.median(rounds, axis=0))
+            print(f"| {size} x {size}, {phases} classes | {times} |", flush=True)
+
+
+def one_round(images, traces):
+    classifier = PixelClassifier(poisson=True)
+    clock = [time.perf_counter()]
+    stack = classifier.compute_features(images)
+    clock.append(time.perf_counter())
+    classifier.fit(stack, traces)
+    clock.append(time.perf_counter())
+    p = classifier.predict_proba(stack)
+    clock.append(time.perf_counter())
+    for smoothness in (0.5, 2.0, 5.0):
+        graph_cut(p, smoothness=smoothness)
+        clock.append(time.perf_counter())
+    return np.diff(clock)
 
 
 if __name__ == "__main__":
     quality()
+    suggested()
     speed()

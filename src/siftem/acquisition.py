@@ -23,6 +23,11 @@ class Acquisition:
         Probe current in nA.
     elements : tuple of str
         Elements that the file lists for the specimen.
+    convergence_angle, collection_angle : float, optional
+        Semi-angles of the probe and of the energy-loss spectrometer, in mrad.
+    bulk : bool
+        Whether photons come from a thick specimen, as in scanning microscopes and X-ray
+        fluorescence: k-factors of thin films do not hold then.
     """
 
     beam_energy: float | None = None
@@ -31,3 +36,6 @@ class Acquisition:
     live_time: float | None = None
     beam_current: float | None = None
     elements: tuple[str, ...] = ()
+    convergence_angle: float | None = None
+    collection_angle: float | None = None
+    bulk: bool = False

@@ -19,7 +19,7 @@ class Spectrum:
     what counting and subtraction make: counting noise is independent from channel
     to channel, and each subtracted phase adds one common mode (its scale).
 
-        Cov = diag(variance) + modes.T @ modes
+        Cov = diag(variance) + modes.T @ modes - pinned.T @ pinned
 
     Parameters
     ----------
@@ -32,6 +32,9 @@ class Spectrum:
         themselves, as for Poisson counts.
     modes : ndarray of shape (modes, channels), optional
         Common modes: each row times itself, transposed, adds to the covariance.
+    pinned : ndarray of shape (pinned, channels), optional
+        Modes that an anchor keeps from moving: each row times itself, transposed, is taken
+        off the covariance. The spectrum can't hold more noise along them than it had.
     background : ndarray of shape (channels,), optional
         What was subtracted to get ``values``. ``values + background`` are then the
         measured Poisson counts, so a fit can use the right likelihood.
@@ -50,6 +53,7 @@ class Spectrum:
     # None is what a caller may leave out; __post_init__ turns it into an array.
     variance: np.ndarray = None  # type: ignore[assignment]
     modes: np.ndarray = None  # type: ignore[assignment]
+    pinned: np.ndarray = None  # type: ignore[assignment]
     background: np.ndarray = None  # type: ignore[assignment]
     name: str = ""
     n_pixels: int = 0
@@ -65,14 +69,18 @@ class Spectrum:
             )
         variance = values.clip(min=0) if self.variance is None else np.asarray(self.variance, float)
         modes = np.zeros((0, channels)) if self.modes is None else np.atleast_2d(self.modes)
+        pinned = np.zeros((0, channels)) if self.pinned is None else np.atleast_2d(self.pinned)
         background = np.zeros(channels) if self.background is None else np.asarray(self.background)
         for label, array in (("variance", variance), ("background", background)):
             if array.shape != (channels,):
                 raise InputError(
                     f"spectrum {label} must have shape ({channels},), got {array.shape}"
                 )
-        if modes.shape[1] != channels:
-            raise InputError(f"spectrum modes must have {channels} columns, got {modes.shape[1]}")
+        for label, array in (("modes", modes), ("pinned", pinned)):
+            if array.shape[1] != channels:
+                raise InputError(
+                    f"spectrum {label} must have {channels} columns, got {array.shape[1]}"
+                )
         if not np.isfinite(values).all():
             raise InputError("spectrum values hold NaN or infinity")
         if not (np.isfinite(variance).all() and (variance >= 0).all()):
@@ -81,6 +89,7 @@ class Spectrum:
             ("values", values),
             ("variance", variance),
             ("modes", np.asarray(modes, float)),
+            ("pinned", np.asarray(pinned, float)),
             ("background", np.asarray(background, float)),
         ):
             array = array.copy()
@@ -95,18 +104,20 @@ class Spectrum:
     @property
     def standard_deviation(self) -> np.ndarray:
         """One standard deviation of each channel; (channels,)."""
-        return np.sqrt(self.variance + (self.modes**2).sum(axis=0))
+        common = (self.modes**2).sum(axis=0) - (self.pinned**2).sum(axis=0)
+        return np.sqrt(np.maximum(self.variance + common, 0.0))
 
     @property
     def covariance(self) -> np.ndarray:
         """The full covariance; (channels, channels). For 4096 channels this is 134 MB."""
-        return np.diag(self.variance) + self.modes.T @ self.modes
+        return np.diag(self.variance) + self.modes.T @ self.modes - self.pinned.T @ self.pinned
 
     def sum(self, window: slice = slice(None)) -> tuple[float, float]:
         """Sum over a window of channels, and its standard deviation."""
         total = float(self.values[window].sum())
         variance = self.variance[window].sum() + (self.modes[:, window].sum(axis=1) ** 2).sum()
-        return total, float(np.sqrt(variance))
+        variance -= (self.pinned[:, window].sum(axis=1) ** 2).sum()
+        return total, float(np.sqrt(max(variance, 0.0)))
 
     def cropped(self, low: float | None = None, high: float | None = None) -> Spectrum:
         """Return the part between two energies, in the axis' unit."""
@@ -117,6 +128,7 @@ class Spectrum:
             axis=self.axis.cropped(window),
             variance=self.variance[window],
             modes=self.modes[:, window],
+            pinned=self.pinned[:, window],
             background=self.background[window],
         )
 

@@ -8,6 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from siftem.acquisition import Acquisition
+from siftem.blocked_counts import BlockedCounts
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError
 
@@ -22,7 +23,8 @@ class SpectrumImage:
     Parameters
     ----------
     counts : scipy.sparse.csr_array of shape (ny * nx, channels)
-        Non-negative counts, row ``y * nx + x``. Integer or float.
+        Non-negative counts, row ``y * nx + x``. Integer or float. `BlockedCounts` for a map
+        that stays on disk: see `siftem.open_map`.
     shape : tuple of int
         Scan size ``(ny, nx)``.
     axis : EnergyAxis
@@ -55,16 +57,17 @@ class SpectrumImage:
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        counts = sp.csr_array(self.counts)
+        blocked = isinstance(self.counts, BlockedCounts)
+        counts = self.counts if blocked else sp.csr_array(self.counts)
         ny, nx = (int(n) for n in self.shape)
         if counts.shape != (ny * nx, self.axis.size):
             raise InputError(
                 f"counts must have shape ({ny * nx}, {self.axis.size}) for a map of {ny} x {nx} "
                 f"pixels and {self.axis.size} channels, got {counts.shape}"
             )
-        if counts.nnz and not np.isfinite(counts.data).all():
+        if not blocked and counts.nnz and not np.isfinite(counts.data).all():
             raise InputError("the counts hold NaN or infinity: mend the file or mask those pixels")
-        if counts.nnz and counts.data.min() < 0:
+        if not blocked and counts.nnz and counts.data.min() < 0:
             raise InputError(
                 "the counts hold negative numbers: this is not a counted signal, "
                 "or a background was already subtracted; use the raw counts"
@@ -102,18 +105,24 @@ class SpectrumImage:
 
     def window_map(self, low: float, high: float) -> np.ndarray:
         """Counts of each pixel between two energies (axis unit); float64 (ny, nx)."""
-        return self._per_pixel(self.counts[:, self.axis.window(low, high)])
+        return self._per_pixel(self._columns(self.axis.window(low, high)))
 
-    def sum_spectrum(self) -> np.ndarray:
-        """Counts of each channel over all pixels; float64 (channels,)."""
-        return np.asarray(self.counts.sum(axis=0, dtype=np.float64)).ravel()
+    def sum_spectrum(self, rows: np.ndarray | None = None) -> np.ndarray:
+        """Counts of each channel over all pixels, or some rows of ``counts``; float64 (channels,)."""
+        if rows is None:
+            counts = self.counts
+        elif isinstance(self.counts, BlockedCounts):
+            return self.counts.sum_of_rows(rows)
+        else:
+            counts = self.counts[rows]
+        return np.asarray(counts.sum(axis=0, dtype=np.float64)).ravel()
 
     def cropped(self, low: float | None = None, high: float | None = None) -> SpectrumImage:
         """Return the channels between two energies (axis unit; None means open)."""
         window = self.axis.window(low, high)
         if window == slice(0, self.axis.size):
             return self
-        return replace(self, counts=self.counts[:, window].tocsr(), axis=self.axis.cropped(window))
+        return replace(self, counts=self._columns(window), axis=self.axis.cropped(window))
 
     def without_zero_peak(self) -> SpectrumImage:
         """Crop an X-ray map below 0.2 keV, where the strobe peak of the detector lies.
@@ -126,10 +135,15 @@ class SpectrumImage:
         end = ZERO_PEAK_END if self.axis.unit == "keV" else 1e3 * ZERO_PEAK_END
         if self.axis.centers[0] >= end:
             return self
-        lost = float(self.counts[:, self.axis.window(None, end)].sum(dtype=np.float64))
+        lost = float(self._columns(self.axis.window(None, end)).sum(dtype=np.float64))
         note = f"cropped below {ZERO_PEAK_END} keV (zero peak, {lost:.3g} counts)"
         cropped = self.cropped(low=end)
         return replace(cropped, notes=(*self.notes, note))
+
+    def _columns(self, window: slice) -> sp.csr_array:
+        if isinstance(self.counts, BlockedCounts):
+            return self.counts.columns(window)
+        return self.counts[:, window].tocsr()
 
     def _per_pixel(self, counts: sp.csr_array) -> np.ndarray:
         return np.asarray(counts.sum(axis=1, dtype=np.float64)).reshape(self.shape)

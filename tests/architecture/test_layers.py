@@ -12,18 +12,20 @@ import siftem
 ROOT = Path(siftem.__file__).parent
 #: Each layer may import from the ones before it; those in one set are siblings.
 LAYERS = [
-    {"errors", "progress", "energy_axis", "acquisition", "spectrum", "spectrum_image"},
+    {"errors", "progress", "robust", "thinning", "energy_axis", "acquisition", "spectrum"}
+    | {"spectrum_image"},
     {"xray"},
     {"fit"},
     {"simulate", "decompose", "segment", "unmix", "quantify"},
+    {"eels"},
     {"io", "figures"},
     {"pipeline"},
-    {"report"},
+    {"report", "signals"},
     {"cli"},
 ]
 HOMES = {
     "hyperspy": {"io"},
-    "exspy": {"io"},
+    "exspy": {"io", "eels"},
     "rsciio": {"io"},
     "matplotlib": {"figures"},
     "dask": {"io", "cluster"},

@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import scipy.sparse as sp
 
+from siftem.blocked_counts import BlockedCounts
 from siftem.decompose import solver
+from siftem.decompose.blockwise import BlockWeights
 from siftem.decompose.initialise import pooling_block, pooling_matrix, vertex_spectra
 from siftem.decompose.known_parts import KnownParts, matched_start
 from siftem.decompose.penalties import (
@@ -17,7 +19,10 @@ from siftem.decompose.penalties import (
     Volume,
     WeightPenalty,
 )
+from siftem.decompose.pooled_blocks import pooled_in_memory
 from siftem.decompose.row_blocks import CountRows
+from siftem.decompose.sweep_state import Checkpoint
+from siftem.errors import InputError
 from siftem.progress import Progress
 
 #: Tolerance and sweeps of the coarse levels, which only make a start.
@@ -47,6 +52,7 @@ class CoarseToFine:
     smoothness: float
     sparsity: float
     volume: float
+    checkpoint: Checkpoint | None = None
 
     def levels(self, x: sp.csr_array) -> list[Level]:
         """Return pooling matrices and pooled counts, from coarse to fine, without the full data."""
@@ -59,9 +65,16 @@ class CoarseToFine:
             block = max(1, n // _ENOUGH_ROWS)
         levels: list[tuple[sp.csr_array, sp.csr_array]] = []
         while block > 1 and len(levels) < _MOST_LEVELS:
-            pooling = pooling_matrix(shape, block)
-            levels.append((pooling, sp.csr_array(pooling @ x)))
+            if isinstance(x, BlockedCounts):
+                if self.map_shape is None:
+                    raise InputError("a map larger than memory needs map_shape=(ny, nx)")
+                levels.append((sp.csr_array((0, 0)), pooled_in_memory(x, shape, block)))
+            else:
+                pooling = pooling_matrix(shape, block)
+                levels.append((pooling, sp.csr_array(pooling @ x)))
             block //= 2 if self.map_shape is not None else 4
+        if isinstance(x, BlockedCounts) and not levels:
+            x = x.in_memory()  # a map of a few thousand pixels at the most
         return levels or [(sp.eye_array(n, format="csr"), x)]
 
     def start(self, pooled: sp.csr_array, rng: np.random.Generator, *, draw: bool) -> np.ndarray:
@@ -125,10 +138,17 @@ class CoarseToFine:
             n_passes=self.n_passes,
             extrapolate=self.extrapolate,
             progress=progress,
+            checkpoint=self.checkpoint,
         )
 
     def _weight_penalties(self, weights: np.ndarray) -> list[WeightPenalty]:
+        if isinstance(weights, BlockWeights) and (self.smoothness or self.sparsity):
+            raise InputError(
+                "smoothness and sparsity need the whole map in memory: leave them out, or load it"
+            )
         out: list[WeightPenalty] = []
+        if not (self.smoothness or self.sparsity):
+            return out
         level = np.maximum(weights.mean(axis=0, dtype=np.float64), 1e-3 * weights.mean())
         if self.smoothness:
             assert self.map_shape is not None
@@ -141,7 +161,7 @@ class CoarseToFine:
         if not self.volume:
             return []
         metric = len(spectra) / float((spectra.astype(np.float64) ** 2).sum())
-        return [Volume(self.volume * counts.data.sum(dtype=np.float64), metric)]
+        return [Volume(self.volume * counts.total, metric)]
 
 
 def _pooled_support(support: np.ndarray | None, pooling: sp.csr_array) -> np.ndarray | None:

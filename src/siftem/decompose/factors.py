@@ -14,6 +14,7 @@ from siftem.decompose.known_parts import KnownParts
 from siftem.decompose.poisson_nmf import PoissonNMF
 from siftem.decompose.row_blocks import CountRows
 from siftem.decompose.solver import even_weights, poisson_objective, solve_weights
+from siftem.decompose.sweep_state import Checkpoint
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError, SiftemWarning
 from siftem.fit.poisson import fit_poisson
@@ -93,6 +94,7 @@ def decompose(
     basis: np.ndarray | None = None,
     n_jobs: int | None = None,
     keep_zero_peak: bool = False,
+    checkpoint: Checkpoint | None = None,
     progress: Progress = silent,
 ) -> Factors:
     """Factorise a spectrum image by Poisson NMF, and choose among equally good answers.
@@ -119,6 +121,8 @@ def decompose(
         Threads; None means all processors.
     keep_zero_peak : bool
         Do not crop.
+    checkpoint : Checkpoint, optional
+        A `siftem.FitCheckpoint`: a killed fit then goes on where it was.
     progress : Progress
         Called as ``progress("decompose", fraction)``.
 
@@ -152,6 +156,7 @@ def decompose(
         basis=basis,
         random_state=random_state,
         n_jobs=n_jobs,
+        checkpoint=checkpoint,
         progress=progress,
     )
     found = None
@@ -183,6 +188,7 @@ def decompose(
                     stacklevel=2,
                 )
         deviance = 2 * (poisson_objective(rows, weights, spectra) - rows.saturated)
+    weights = np.asarray(weights)  # from the disk, when the map is larger than memory
     order = np.argsort(-weights.sum(axis=0), kind="stable")
     return Factors(
         maps=np.ascontiguousarray(weights.T[order]).reshape(n_components, *si.shape),

@@ -24,6 +24,8 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.ndimage import gaussian_filter, maximum_filter1d, uniform_filter1d
 
+from siftem.robust import half_sample_mode, lower_spread, most_common_ratio
+
 #: Counts that the smoothing window of the weights holds: shares then scatter by a few percent.
 _COUNTS_IN_WINDOW = 4000.0
 #: Pixels with fewer counts than this share of the typical one are vacuum or holes.
@@ -98,8 +100,11 @@ def identify(
     shares = smooth[:, film] / level[film]
     matrix = int(np.argmax(np.median(shares, axis=1)))
     grains = [c for c in range(k) if c != matrix]
-    ratio, common = _most_common_ratio(shares, grains)
-    if common < 0.02 or ratio[matrix] < 0.05:
+    ratio, common = most_common_ratio(shares, grains, fewest=_FEWEST_PIXELS)
+    if common < 0.02:
+        return None
+    ratio = ratio / ratio.sum()
+    if ratio[matrix] < 0.05:
         return None
     pure = ratio @ spectra
     rest = shares[grains] - np.outer(ratio[grains] / ratio[matrix], shares[matrix])
@@ -182,27 +187,6 @@ def _top_hat(spectrum: np.ndarray, width: int) -> np.ndarray:
     return (mean - sides)[2 * width : -2 * width]
 
 
-def _most_common_ratio(shares: np.ndarray, grains: list[int]) -> tuple[np.ndarray, float]:
-    """Most common mixing ratio (k,) of shares (k, pixels), and how many pixels share it.
-
-    Starts from the mode of each component's share and moves to the mean of the pixels
-    within two standard deviations of it in all grain components, until it stands still.
-    """
-    point = np.array([_half_sample_mode(s) for s in shares])
-    near = np.zeros(shares.shape[1], bool)
-    for _ in range(30):
-        near = np.ones(shares.shape[1], bool)
-        for c in grains:
-            near &= np.abs(shares[c] - point[c]) <= 2 * _lower_spread(shares[c] - point[c])
-        if near.sum() < _FEWEST_PIXELS:
-            return point, 0.0
-        new = shares[:, near].mean(axis=1)
-        if np.abs(new - point).max() < 1e-6:
-            break
-        point = new
-    return point / point.sum(), float(near.mean())
-
-
 def _grain_directions(rest: np.ndarray) -> np.ndarray:
     """Direction of each grain phase (grains, grains) from what pixels hold besides matrix.
 
@@ -214,7 +198,7 @@ def _grain_directions(rest: np.ndarray) -> np.ndarray:
     out = np.eye(number)
     if number == 1:
         return out
-    spread = np.array([_lower_spread(r) for r in rest])
+    spread = np.array([lower_spread(r) for r in rest])
     quiet = rest[:, (np.abs(rest) < 2.5 * spread[:, None]).all(axis=0)]
     if quiet.shape[1] < _FEWEST_PIXELS:
         return out
@@ -229,7 +213,7 @@ def _grain_directions(rest: np.ndarray) -> np.ndarray:
             continue
         others = [j for j in range(number) if j != i]
         candidates = direction[:, own]
-        point = np.array([_half_sample_mode(d) for d in candidates])
+        point = np.array([half_sample_mode(d) for d in candidates])
         for _ in range(30):
             near = (np.abs(candidates[others] - point[others, None]) <= _NEAR).all(axis=0)
             if near.sum() < 10:
@@ -241,21 +225,3 @@ def _grain_directions(rest: np.ndarray) -> np.ndarray:
         if point.sum() > 0.2:
             out[i] = point / point.sum()
     return out
-
-
-def _lower_spread(values: np.ndarray) -> float:
-    """Standard deviation of noise around zero, from the values below it alone."""
-    low = -values[values < 0]
-    if low.size < 10:
-        return float(max(values.std(), 1e-9))
-    return float(max(1.4826 * np.median(low), 1e-9))
-
-
-def _half_sample_mode(values: np.ndarray) -> float:
-    """Mode of a sample: keep the densest half again and again (Robertson & Cryer 1974)."""
-    x = np.sort(values)
-    while x.size > 50:
-        half = x.size // 2
-        start = int((x[half:] - x[: x.size - half]).argmin())
-        x = x[start : start + half]
-    return float(x.mean())

@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 import scipy.sparse as sp
 
+from siftem.blocked_counts import BlockedCounts
+from siftem.decompose.pooled_blocks import pooled_on_disk
+
 #: Neighbours that are averaged into one vertex, against outliers.
 _NEIGHBOURS = 8
 #: Pixels are pooled to about this many counts where their own weights would overfit.
@@ -58,7 +61,10 @@ def pooled_counts(
     block = int(np.clip(round(np.sqrt(_COUNTS_IN_BLOCK / typical)), 1, widest))
     if block == 1:
         return counts, shape
-    pooled = sp.csr_array(pooling_matrix(shape, block) @ counts)
+    if isinstance(counts, BlockedCounts):
+        pooled = pooled_on_disk(counts, shape, block)
+    else:
+        pooled = sp.csr_array(pooling_matrix(shape, block) @ counts)
     return pooled, (-(-shape[0] // block), -(-shape[1] // block))
 
 

@@ -13,11 +13,13 @@ import scipy.sparse as sp
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from siftem.blocked_counts import BlockedCounts
 from siftem.decompose import solver
 from siftem.decompose.coarse_to_fine import CoarseToFine
 from siftem.decompose.known_parts import KnownParts
 from siftem.decompose.online import OnlineSpectra
 from siftem.decompose.row_blocks import CountRows
+from siftem.decompose.sweep_state import Checkpoint
 from siftem.errors import InputError, SiftemWarning
 from siftem.progress import Progress, silent
 
@@ -75,6 +77,9 @@ class PoissonNMF(TransformerMixin, BaseEstimator):
         Threads; None and -1 mean all processors. The answer does not depend on it.
     random_state : int, RandomState, Generator or None
         Seed of the start. None is treated as 0: the default is reproducible.
+    checkpoint : Checkpoint, optional
+        Keeps the state of ``fit`` on disk (see `siftem.io.fit_checkpoint`), so that a killed
+        fit goes on where it was. For one start only.
     progress : callable, optional
         Called as ``progress(step, fraction)``; raise from it to stop.
 
@@ -136,6 +141,7 @@ class PoissonNMF(TransformerMixin, BaseEstimator):
         forget_factor: float = 0.9,
         n_jobs: int | None = None,
         random_state: Any = 0,
+        checkpoint: Checkpoint | None = None,
         progress: Progress | None = None,
     ) -> None:
         self.n_components = n_components
@@ -157,6 +163,7 @@ class PoissonNMF(TransformerMixin, BaseEstimator):
         self.forget_factor = forget_factor
         self.n_jobs = n_jobs
         self.random_state = random_state
+        self.checkpoint = checkpoint
         self.progress = progress
 
     def fit(self, X: Any, y: None = None) -> Self:
@@ -216,7 +223,7 @@ class PoissonNMF(TransformerMixin, BaseEstimator):
             # The last sweep took single steps: finish the rows for the final spectra.
             support = None if known.support is None else known.support
             solver.solve_weights(counts, self.components_, weights, free=support, n_passes=50)
-        return weights
+        return np.asarray(weights)
 
     def transform(self, X: Any) -> np.ndarray:
         """Return the maximum-likelihood weights of ``X`` for the fitted spectra."""
@@ -301,6 +308,7 @@ class PoissonNMF(TransformerMixin, BaseEstimator):
             smoothness=self.smoothness,
             sparsity=self.sparsity,
             volume=self.volume,
+            checkpoint=self.checkpoint if self.n_init == 1 else None,
         )
 
     def _store(self, best: solver.Solution) -> None:
@@ -328,6 +336,9 @@ class PoissonNMF(TransformerMixin, BaseEstimator):
             del self._online
 
     def _counts(self, X: Any, *, reset: bool) -> sp.csr_array:
+        if isinstance(X, BlockedCounts):
+            self.n_features_in_ = X.shape[1]
+            return X
         x = validate_data(self, X, accept_sparse=("csr", "csc"), dtype="numeric", reset=reset)
         x = sp.csr_array(x)
         if x.nnz and x.data.min() < 0:

@@ -16,6 +16,7 @@ from siftem.decompose.row_blocks import CountRows
 from siftem.errors import InputError, SiftemWarning
 from siftem.progress import Progress, silent
 from siftem.spectrum_image import SpectrumImage
+from siftem.thinning import split_counts
 
 #: Channels are summed down to about this many.
 _ENOUGH_BINS = 300
@@ -137,9 +138,7 @@ def choose_n_components(
     rng = np.random.default_rng(random_state)
     deviances = np.empty((folds, len(ranks)))
     for fold in range(folds):
-        held_out = rng.binomial(np.rint(pooled.data).astype(np.int64), test_share)
-        test = _with_data(pooled, held_out)
-        train = _with_data(pooled, pooled.data - held_out)
+        test, train = split_counts(pooled.astype(np.float64), test_share, rng)
         rows = CountRows.of(test, n_jobs=n_jobs)
         for column, k in enumerate(ranks):
             model = PoissonNMF(
@@ -168,12 +167,6 @@ def _binned(x: sp.csr_array) -> sp.csr_array:
         return x
     bins = sp.csr_array((np.ones(m), (np.arange(m), np.arange(m) // width)))
     return sp.csr_array(x @ bins)
-
-
-def _with_data(x: sp.csr_array, data: np.ndarray) -> sp.csr_array:
-    out = sp.csr_array((data.astype(np.float64), x.indices.copy(), x.indptr.copy()), shape=x.shape)
-    out.eliminate_zeros()
-    return out
 
 
 def _chosen(ranks: tuple[int, ...], deviances: np.ndarray, richness: float) -> RankChoice:

@@ -8,11 +8,14 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import cast
 
 import numpy as np
 import scipy.sparse as sp
 
+from siftem.blocked_counts import BlockedCounts
 from siftem.decompose import gradient_kernels, kernels
+from siftem.decompose.blockwise import BlockedRows
 
 #: Stored entries that make a block worth its own turn.
 _ENTRIES_PER_BLOCK = 30_000
@@ -53,7 +56,12 @@ class CountRows:
 
     @classmethod
     def of(cls, x: sp.csr_array, *, n_jobs: int | None = None) -> CountRows:
-        """Take over ``x`` (n, m); counts are kept in single precision where that is exact."""
+        """Take over ``x`` (n, m); counts are kept in single precision where that is exact.
+
+        For `BlockedCounts`, rows that stay on disk and can do the same.
+        """
+        if isinstance(x, BlockedCounts):
+            return cast(CountRows, BlockedRows(x))
         x = sp.csr_array(x)
         if not x.has_canonical_format:
             x = x.copy()
@@ -77,6 +85,15 @@ class CountRows:
     def nnz(self) -> int:
         """Stored entries."""
         return int(self.data.size)
+
+    @property
+    def total(self) -> float:
+        """All counts."""
+        return float(self.data.sum(dtype=np.float64))
+
+    def even_weights(self, k: int, dtype: np.dtype) -> np.ndarray:
+        """Share the counts of each row equally among the components; (n, k)."""
+        return np.repeat((self.row_totals() / k)[:, None], k, axis=1).astype(dtype)
 
     @contextmanager
     def threads(self) -> Iterator[None]:

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from siftem.decompose import kernels
+from siftem.decompose.blockwise import BlockedRows
 from siftem.decompose.known_parts import KnownParts, fit_amplitudes, step_amplitudes
 from siftem.decompose.penalties import SpectraPenalty, WeightPenalty
 from siftem.decompose.row_blocks import CountRows
+from siftem.decompose.sweep_state import Checkpoint, SweepState, fit_key
 from siftem.progress import Progress, silent
 
 #: Extrapolation (Ang & Gillis 2019): first weight, growth after a gain, cut after a loss.
@@ -44,7 +46,7 @@ class Solution:
 
 def even_weights(counts: CountRows, k: int, dtype: np.dtype) -> np.ndarray:
     """Share the counts of each row equally among the components; (n, k)."""
-    return np.repeat((counts.row_totals() / k)[:, None], k, axis=1).astype(dtype)
+    return counts.even_weights(k, dtype)
 
 
 def poisson_objective(counts: CountRows, weights: np.ndarray, spectra: np.ndarray) -> float:
@@ -80,9 +82,6 @@ def stationarity(
     """Root mean square of ``min(w / mean(w), gradient / sum)``: the larger of both factors."""
     known = known or KnownParts()
     k = spectra.shape[0]
-    by_weight = counts.weight_gradients(spectra, weights)
-    for penalty in weight_penalties:
-        by_weight = by_weight + penalty.gradient(weights)
     _, statistics = counts.improve(spectra, weights, n_passes=0)
     extra = sum((p.gradient(spectra) for p in spectra_penalties), np.zeros(spectra.shape))
     sums = weights.sum(axis=0, dtype=np.float64)
@@ -95,11 +94,15 @@ def stationarity(
         by_spectrum, values = by_spectrum @ known.basis, amplitudes
         scale = scale * known.basis.sum(axis=0)
         free = _free_amplitudes(known, amplitudes.shape)
+    of_spectra = _residual(values, by_spectrum, scale, free)
+    if isinstance(counts, BlockedRows):
+        return max(counts.weight_residual(spectra, weights), of_spectra)
+    by_weight = counts.weight_gradients(spectra, weights)
+    for penalty in weight_penalties:
+        by_weight = by_weight + penalty.gradient(weights)
     support = np.ones(weights.shape, bool) if known.support is None else known.support
-    return max(
-        _residual(weights.T, by_weight.T, spectra.sum(axis=1)[:, None], support.T),
-        _residual(values, by_spectrum, scale, free),
-    )
+    of_weights = _residual(weights.T, by_weight.T, spectra.sum(axis=1)[:, None], support.T)
+    return max(of_weights, of_spectra)
 
 
 def _residual(
@@ -129,6 +132,7 @@ def alternate(
     extrapolate: bool = True,
     progress: Progress = silent,
     step: str = "decompose",
+    checkpoint: Checkpoint | None = None,
 ) -> Solution:
     """Minimise the Poisson objective, plus penalties, over both factors.
 
@@ -160,6 +164,9 @@ def alternate(
         Called each sweep.
     step : str
         Name of the step for ``progress``.
+    checkpoint : Checkpoint, optional
+        Keeps the state now and then; a fit that was killed goes on from there and gives the
+        same answer.
 
     Returns
     -------
@@ -190,10 +197,28 @@ def alternate(
     first_gain, gain, expected, last = 0.0, np.inf, np.inf, np.inf
     converged, trusted = False, True
     penalised = bool(weight_penalties or spectra_penalties)
+    key, kept = "", None
+    if checkpoint is not None:
+        key = fit_key(h, counts.shape, (counts.saturated, tol, n_passes, extrapolate))
+        kept = checkpoint.load(key, w)
+    if kept is not None:
+        at, ahead, best, w, history = kept.at, kept.ahead, kept.best, kept.weights, kept.history
+        beta, first_gain, gain, expected, last, was_trusted = kept.numbers.values()
+        trusted = bool(was_trusted)
     with counts.threads():
         for _ in range(2 * max_sweeps):
             if len(history) >= max_sweeps:
                 break
+            if checkpoint is not None and checkpoint.due():
+                numbers = {
+                    "beta": beta,
+                    "first_gain": first_gain,
+                    "gain": gain,
+                    "expected": expected,
+                    "last": last,
+                    "trusted": float(trusted),
+                }
+                checkpoint.keep(key, SweepState(at, ahead, best, w, history, numbers))
             trial = _as_spectra(ahead, known).astype(dtype)
             w_new = w.copy()
             linear, ridge = _sum_majorants(weight_penalties, w_new, (1, k))
@@ -245,6 +270,8 @@ def alternate(
                 ahead, trusted = new, True
             at = new
     assert best is not None
+    if checkpoint is not None:
+        checkpoint.done()
     trial, point, bare = best
     return Solution(
         weights=w,

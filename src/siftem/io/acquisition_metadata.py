@@ -50,6 +50,8 @@ def read_acquisition(
         live_time=_positive(instrument.get_item("Detector.EDS.live_time")),
         beam_current=_positive(instrument.get_item("beam_current")),
         elements=elements,
+        convergence_angle=_positive(instrument.get_item("convergence_angle")),
+        collection_angle=_positive(instrument.get_item("Detector.EELS.collection_angle")),
     )
     return acquisition, notes
 

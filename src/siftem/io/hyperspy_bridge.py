@@ -20,7 +20,8 @@ from siftem.io.damaged_files import damage_as_read_error, guarded, refuse_absurd
 from siftem.io.library_messages import quiet
 from siftem.io.signal_axes import Layout, read_layout
 from siftem.io.signal_choice import choose_spectrum_images, find_survey, is_map
-from siftem.io.vendor_files import OpenedFile, StoredSignal, opened
+from siftem.io.sparse_file import is_sparse_file, read_sparse_file
+from siftem.io.vendor_files import OpenedFile, StoredSignal, checked_path, opened
 from siftem.progress import Progress, silent
 from siftem.spectrum_image import SpectrumImage
 
@@ -66,6 +67,10 @@ def load(
     InputError
         When a signal is not usable as a map, or has negative or NaN counts.
     """
+    if is_sparse_file(checked_path(path)):
+        si = read_sparse_file(path)
+        low, high = energy_range or (None, None)
+        return si.cropped(low, high)
     with opened(path) as file:
         chosen = choose_spectrum_images(file, signal)
         try:
@@ -121,7 +126,7 @@ def from_hyperspy(
     )
     with quiet():
         layout = read_layout(signal, stored.signal_type)
-        blocks = cube_blocks(signal.data, layout.order, window=_window(layout, energy_range))
+        blocks = cube_blocks(signal.data, layout.order, window=channel_window(layout, energy_range))
         si = _assembled(stored, layout, blocks, energy_range, progress)
     if si.counts.nnz == 0:
         raise InputError("the signal holds no counts at all: every value is zero")
@@ -137,7 +142,7 @@ def _read(
     with damage_as_read_error():
         layout = read_layout(stored.signal, stored.signal_type)
         refuse_absurd(stored, layout, file.path)
-        window = _window(layout, energy_range)
+        window = channel_window(layout, energy_range)
     data = stored.signal.data
     if stored.reader == "Bruker" and layout.order == (0, 1, 2):
         maps = [s.number for s in file.signals if is_map(s)]
@@ -171,7 +176,9 @@ def _assembled(
     counts, count_notes = builder.result()
     metadata = stored.signal.metadata
     acquisition, how_notes = read_acquisition(metadata, stored.signal.original_metadata)
-    signal_type, type_notes = _signal_type_of(stored.signal_type, axis.unit, acquisition)
+    signal_type, type_notes = signal_type_of(stored.signal_type, axis.unit, acquisition)
+    if signal_type == "EDS_SEM":
+        acquisition = replace(acquisition, bulk=True)
     return SpectrumImage(
         counts=counts,
         shape=layout.shape,
@@ -184,7 +191,7 @@ def _assembled(
     )
 
 
-def _window(layout: Layout, energy_range: tuple[float | None, float | None] | None) -> slice:
+def channel_window(layout: Layout, energy_range: tuple[float | None, float | None] | None) -> slice:
     """Channels to read, as the file counts them."""
     if energy_range is None:
         return slice(None)
@@ -199,9 +206,8 @@ def _window(layout: Layout, energy_range: tuple[float | None, float | None] | No
     return window
 
 
-def _signal_type_of(
-    stated: str, unit: str, acquisition: Acquisition
-) -> tuple[str, tuple[str, ...]]:
+def signal_type_of(stated: str, unit: str, acquisition: Acquisition) -> tuple[str, tuple[str, ...]]:
+    """Return the kind of signal in HyperSpy's words, and a note where it had to be assumed."""
     if stated in ("EDS_TEM", "EDS_SEM", "EELS"):
         return stated, ()
     if stated.startswith("EDS") or (stated == "" and unit == "keV"):

@@ -224,6 +224,8 @@ def _describe_acquisition(signal: Any, acquisition: Acquisition, signal_type: st
         "beam_current": acquisition.beam_current,
         "Detector.EDS.energy_resolution_MnKa": acquisition.resolution,
         "Detector.EDS.live_time": acquisition.live_time,
+        "convergence_angle": acquisition.convergence_angle,
+        "Detector.EELS.collection_angle": acquisition.collection_angle,
     }
     if acquisition.take_off_angle is not None:
         stated["Detector.EDS.elevation_angle"] = acquisition.take_off_angle

@@ -1,0 +1,218 @@
+"""Joint decomposition: the pixels of several maps factorised together, so that they share spectra."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from siftem.batch.folder import BatchFolder, write_whole
+from siftem.batch.full_disk import told_in_one_sentence
+from siftem.batch.locks import held
+from siftem.energy_axis import EnergyAxis
+from siftem.errors import InputError, SiftemError
+from siftem.io.spectra_sets import SpectraSet, write_spectra_table
+from siftem.pipeline.components import decomposed
+from siftem.pipeline.recipe import make_recipe
+from siftem.pipeline.step_keys import file_content, step_key
+from siftem.pipeline.warning_record import recorded_warnings
+from siftem.pipeline.workflow import Workflow
+from siftem.progress import Progress
+from siftem.spectrum_image import SpectrumImage
+
+#: Channels of two maps count as the same when they lie closer than this share of a channel.
+_SAME_CHANNEL = 0.05
+
+
+@dataclass(frozen=True)
+class JointJob:
+    """What a worker needs to know to factorise maps together; plain data.
+
+    Parameters
+    ----------
+    recipes : mapping of str to dict
+        Complete recipe of each map by its name, in the order in which they are stacked.
+    folder : str
+        Of the batch.
+    """
+
+    recipes: Mapping[str, dict[str, Any]]
+    folder: str
+
+
+@dataclass(frozen=True)
+class JointSpectra:
+    """What a joint decomposition left.
+
+    Parameters
+    ----------
+    content : str
+        SHA-256 of the table of spectra.
+    failed : mapping of str to str
+        Maps that took no part, and why.
+    notes : tuple of str
+        What the decomposition warned of.
+    """
+
+    content: str
+    failed: Mapping[str, str]
+    notes: tuple[str, ...] = ()
+
+
+def find_shared_spectra(job: JointJob, progress: Progress) -> JointSpectra:
+    """Factorise all maps together and write their common spectra, unless that is done.
+
+    Maps that can't be read, or whose channels are others, are left out and named.
+
+    Parameters
+    ----------
+    job : JointJob
+    progress : Progress
+
+    Raises
+    ------
+    SiftemError
+        When no map is left, or nothing can be written.
+    """
+    folder = BatchFolder(Path(job.folder))
+    with (
+        told_in_one_sentence(folder.root),
+        held(folder.private / "locks" / "joint.lock", wait=-1),
+    ):
+        key = _key(job)
+        earlier = _earlier(folder, key)
+        if earlier is not None:
+            return earlier
+        with recorded_warnings() as notes:
+            images, failed = _images(job, progress)
+            stack, _ = stacked(images)
+            names = ", ".join(images)
+            recipe = make_recipe(dict(job.recipes[next(iter(images))]))
+            factors = decomposed(recipe, stack, progress=progress).factors
+        write_spectra_table(
+            folder.shared_spectra(), SpectraSet(factors.spectra, factors.axis, factors.names)
+        )
+        notes.insert(0, f"shared spectra by a joint decomposition of {names}")
+        found = JointSpectra(file_content(folder.shared_spectra()), failed, tuple(notes))
+        data = {"key": key, "content": found.content, "failed": dict(failed), "notes": notes}
+        write_whole(folder.private / "joint.json", json.dumps(data, indent=1) + "\n")
+        return found
+
+
+def _key(job: JointJob) -> str:
+    parts = []
+    for name, data in job.recipes.items():
+        try:
+            parts.append((name, step_key("decompose", make_recipe(data))))
+        except SiftemError as error:
+            parts.append((name, str(error)))
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _earlier(folder: BatchFolder, key: str) -> JointSpectra | None:
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, SiftemError):
+        data = json.loads((folder.private / "joint.json").read_text(encoding="utf-8"))
+        content = file_content(folder.shared_spectra())
+        if data["key"] == key and data["content"] == content:
+            return JointSpectra(content, dict(data["failed"]), tuple(data["notes"]))
+    return None
+
+
+def _images(
+    job: JointJob, progress: Progress
+) -> tuple[dict[str, SpectrumImage], dict[str, str]]:
+    """Prepared maps that have the same channels, and why others were left out."""
+    images: dict[str, SpectrumImage] = {}
+    failed: dict[str, str] = {}
+    for i, (name, data) in enumerate(job.recipes.items()):
+        progress("load", i / len(job.recipes))
+        try:
+            si = Workflow(make_recipe(data)).run("prepare").spectrum_image
+            if images:
+                first, reference = next(iter(images.items()))
+                if channel_shift(reference.axis, si.axis) is None:
+                    raise InputError(
+                        f"its energy channels are not those of {first}, the first map of the joint "
+                        f"decomposition: run it on its own, or calibrate the maps alike"
+                    )
+            images[name] = si
+        except SiftemError as error:
+            failed[name] = str(error)
+    progress("load", 1.0)
+    if not images:
+        raise SiftemError(
+            f"none of the maps can be used for a joint decomposition; the first one: "
+            f"{next(iter(failed.values()))}"
+        )
+    return images, failed
+
+
+def channel_shift(axis: EnergyAxis, other: EnergyAxis) -> int | None:
+    """Return how many channels ``other`` begins after ``axis``; None if they don't coincide."""
+    axis, other = axis.to_kev(), other.to_kev()
+    size = max(axis.size, other.size)
+    if abs(axis.scale - other.scale) * size > _SAME_CHANNEL * axis.scale:
+        return None
+    shift = (other.offset - axis.offset) / axis.scale
+    if abs(shift - round(shift)) > _SAME_CHANNEL or not -other.size < round(shift) < axis.size:
+        return None
+    return round(shift)
+
+
+def stacked(
+    images: Mapping[str, SpectrumImage],
+) -> tuple[SpectrumImage, dict[str, tuple[slice, slice]]]:
+    """Stack maps below each other into one spectrum image, on the channels that all have.
+
+    Narrow maps get empty pixels on their right, which say nothing about the spectra.
+
+    Parameters
+    ----------
+    images : mapping of str to SpectrumImage
+        Their channels coincide; axis, acquisition and title are those of the first.
+
+    Returns
+    -------
+    stack : SpectrumImage
+    places : dict of str to (slice, slice)
+        Rows and columns of each map in the stack.
+
+    Raises
+    ------
+    InputError
+        When they have no channels in common.
+    """
+    first = next(iter(images.values()))
+    shifts = {n: channel_shift(first.axis, si.axis) or 0 for n, si in images.items()}
+    low = max(shifts.values())
+    high = min(shifts[n] + si.n_channels for n, si in images.items())
+    if high <= low:
+        raise InputError("the maps have no energy channels in common: leave the odd one out")
+    width = max(si.shape[1] for si in images.values())
+    parts, places, top = [], {}, 0
+    for name, si in images.items():
+        begin = low - shifts[name]
+        counts = sp.csr_array(si.counts[:, begin : begin + high - low])
+        ny, nx = si.shape
+        lengths = np.pad(np.diff(counts.indptr).reshape(ny, nx), ((0, 0), (0, width - nx)))
+        ends = np.concatenate([[0], np.cumsum(lengths.ravel(), dtype=np.int64)])
+        shape = (ny * width, high - low)
+        parts.append(sp.csr_array((counts.data, counts.indices, ends), shape=shape))
+        places[name] = (slice(top, top + ny), slice(0, nx))
+        top += ny
+    stack = replace(
+        first,
+        counts=sp.vstack(parts, format="csr"),
+        shape=(top, width),
+        axis=first.axis.cropped(slice(low, high)),
+        survey=None,
+        notes=(),
+    )
+    return stack, places

@@ -1,0 +1,192 @@
+"""The work on one map of a batch: wherever it is done, and however often it is begun."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+import traceback
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from siftem.batch.folder import BatchFolder, Record, files_in
+from siftem.batch.full_disk import disk_full_message, is_disk_full, told_in_one_sentence
+from siftem.batch.locks import held
+from siftem.errors import Cancelled, SiftemError
+from siftem.pipeline.recipe import Recipe, make_recipe
+from siftem.pipeline.step_keys import step_key
+from siftem.pipeline.workflow import Workflow
+from siftem.progress import Progress
+from siftem.report.folder import write_results
+
+
+@dataclass(frozen=True)
+class MapJob:
+    """What a worker needs to know to work on a map; plain data, to be sent over a network.
+
+    Parameters
+    ----------
+    name : str
+    file : str
+        Absolute path, the same on every machine.
+    recipe : dict
+        The complete recipe of this map.
+    folder : str
+        Of the batch.
+    batch : str
+        Key of what all maps share.
+    wait : bool
+        Wait when another batch works on the map; otherwise come back as "busy".
+    failed_before : str
+        Why the map cannot be used, where that is known already.
+    """
+
+    name: str
+    file: str
+    recipe: dict[str, Any]
+    folder: str
+    batch: str
+    wait: bool = False
+    failed_before: str = ""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a job.
+
+    Parameters
+    ----------
+    name : str
+    status : {"done", "kept", "failed", "busy", "disk full"}
+        "kept" means that an earlier result is up to date.
+    error : str
+        One sentence.
+    seconds : float
+    """
+
+    name: str
+    status: str
+    error: str = ""
+    seconds: float = 0.0
+
+
+def job_key(recipe: Recipe) -> str:
+    """Return the hash of all that a map's results depend on.
+
+    The contents of the map and of all files that the recipe names, the recipe, and the
+    version of siftem; not the place of the map.
+
+    Raises
+    ------
+    ReadError
+        When a file is not there.
+    """
+    return _hash([step_key("composition", recipe), recipe.title, recipe_content(recipe)])
+
+
+def recipe_content(recipe: Recipe) -> dict[str, Any]:
+    """Return the recipe as plain data without title, map and shared spectra.
+
+    The latter two count by their content, wherever they are.
+    """
+    data = recipe.model_dump(mode="json", exclude={"title"})
+    data["input"] = {"signal": recipe.input.signal}
+    data["decompose"]["spectra"] = None
+    return data
+
+
+def batch_key(recipe: Recipe, shared: Any) -> str:
+    """Return the hash of what all maps of a batch share."""
+    return _hash([recipe.title, recipe_content(recipe), shared])
+
+
+def _hash(data: Any) -> str:
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
+
+
+def work_on_map(job: MapJob, progress: Progress) -> Outcome:
+    """Run the recipe on a map and write its folder, unless that is there and up to date.
+
+    Only one process at a time works on a map. Whatever goes wrong with the map is written
+    down in one sentence; only a full disk and a stop from outside end the batch.
+
+    Parameters
+    ----------
+    job : MapJob
+    progress : Progress
+
+    Returns
+    -------
+    Outcome
+    """
+    folder = BatchFolder(Path(job.folder))
+    start = time.perf_counter()
+    try:
+        with (
+            told_in_one_sentence(folder.root),
+            held(folder.lock(job.name), wait=-1 if job.wait else 0) as owner,
+        ):
+            if not owner:
+                return Outcome(job.name, "busy")
+            outcome = _owned(job, folder, progress)
+    except SiftemError as error:
+        if isinstance(error, Cancelled) or not is_disk_full(error):
+            raise
+        return Outcome(job.name, "disk full", disk_full_message(folder.root))
+    return replace(outcome, seconds=time.perf_counter() - start)
+
+
+def _owned(job: MapJob, folder: BatchFolder, progress: Progress) -> Outcome:
+    record = Record(job.name, job.file, job.batch, "", "failed")
+    try:
+        if job.failed_before:
+            raise SiftemError(job.failed_before)
+        recipe = make_recipe(job.recipe)
+        progress("check", 0.0)
+        record = replace(record, key=job_key(recipe))
+        progress("check", 1.0)
+        if folder.up_to_date(job.name, record.key):
+            # The same result may now belong to another batch key or stand at another place.
+            folder.write_record(
+                replace(record, status="done", files=files_in(folder.results(job.name)))
+            )
+            return Outcome(job.name, "kept")
+        folder.tidy(job.name)
+        begun = time.perf_counter()
+        workflow = Workflow(recipe, checkpoints=folder.checkpoints(job.name))
+        write_results(
+            workflow.result(progress=progress),
+            folder.results(job.name),
+            resources={"seconds": time.perf_counter() - begun},
+            progress=progress,
+        )
+        record = replace(record, status="done", files=files_in(folder.results(job.name)))
+    except Exception as error:
+        if isinstance(error, Cancelled) or is_disk_full(error):
+            raise
+        record = replace(record, error=_one_sentence(error))
+        if not isinstance(error, SiftemError):
+            _keep_trace(folder, job.name, error)
+    folder.write_record(record)
+    return Outcome(job.name, record.status, record.error)
+
+
+def _one_sentence(error: Exception) -> str:
+    if isinstance(error, SiftemError):
+        text = str(error)
+    elif isinstance(error, MemoryError):
+        text = "out of memory: crop the map or its energy range, or use fewer workers"
+    else:
+        text = (
+            f"unexpected {type(error).__name__}: {error} (please report this with its "
+            f"trace in .siftem/traces)"
+        )
+    return " ".join(text.split())
+
+
+def _keep_trace(folder: BatchFolder, name: str, error: Exception) -> None:
+    traces = folder.private / "traces"
+    traces.mkdir(exist_ok=True)
+    text = "".join(traceback.format_exception(error))
+    (traces / f"{name}.txt").write_text(text, encoding="utf-8")

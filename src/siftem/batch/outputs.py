@@ -1,0 +1,93 @@
+"""What a batch leaves for its reader: table, summary, recipe and overview report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from siftem import __version__
+from siftem.batch.folder import SCHEMA, BatchFolder, Record, write_whole
+from siftem.batch.overview import overview_of, phase_means
+from siftem.batch.results_table import rows_of, write_csv_table, write_parquet_table
+from siftem.pipeline.recipe import Recipe
+from siftem.pipeline.summary import rounded
+from siftem.report.overview import render_overview
+
+
+def write_outputs(
+    folder: BatchFolder, recipe: Recipe, batch: str, notes: Sequence[str]
+) -> None:
+    """Write table, summary, recipe and report from the records of all maps of this batch.
+
+    Maps of earlier calls in the same folder count too, if the recipe is the same; others
+    are named in the report. To be called by the owner of the folder's lock.
+
+    Parameters
+    ----------
+    folder : BatchFolder
+    recipe : Recipe
+        Of the batch.
+    batch : str
+        Key that its records have.
+    notes : sequence of str
+        Of the batch as a whole.
+
+    Raises
+    ------
+    OSError
+        When something cannot be written; what was there before stays.
+    """
+    every = folder.records()
+    runs = [_with_summary(folder, record) for record in every if record.batch == batch]
+    others = [record.map for record in every if record.batch != batch]
+    notes = list(notes)
+    if others:
+        notes.append(
+            f"left out, because they were made with another recipe: {', '.join(others)}; give "
+            f"their files once more to bring them up to date"
+        )
+    rows = [row for record, summary in runs for row in rows_of(record, summary)]
+    write_csv_table(folder.root / "results.csv", rows)
+    write_parquet_table(folder.root / "results.parquet", rows)
+    write_whole(folder.root / "recipe.yaml", recipe.to_yaml())
+    html = render_overview(overview_of(folder, recipe, runs, notes))
+    write_whole(folder.root / "report.html", html)
+    text = json.dumps(_summary(recipe, runs, notes), indent=1, ensure_ascii=False)
+    write_whole(folder.root / "summary.json", text + "\n")
+
+
+def _with_summary(folder: BatchFolder, record: Record) -> tuple[Record, Any]:
+    if record.status != "done":
+        return record, None
+    try:
+        path = folder.results(record.map) / "summary.json"
+        return record, json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        error = "its results were removed or damaged meanwhile: run the batch again"
+        return replace(record, status="failed", error=error), None
+
+
+def _summary(
+    recipe: Recipe, runs: Sequence[tuple[Record, Any]], notes: Sequence[str]
+) -> dict[str, Any]:
+    done = [(record, summary) for record, summary in runs if summary is not None]
+    data = {
+        "schema": SCHEMA,
+        "siftem": __version__,
+        "title": recipe.title,
+        "maps": {
+            record.map: {
+                "file": record.file,
+                "status": record.status,
+                "error": record.error or None,
+                "key": record.key or None,
+                "phases": [] if summary is None else list(summary["phases"]),
+            }
+            for record, summary in runs
+        },
+        "means": phase_means(done),
+        "warnings": list(notes),
+    }
+    return dict(rounded(data))

@@ -1,0 +1,136 @@
+"""All results of a batch as one table: CSV and Parquet."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from siftem.batch.folder import Record, write_whole
+from siftem.io.atomic import replacing
+
+
+@dataclass(frozen=True)
+class Row:
+    """One quantity of one phase of one map; for a map that failed, its error alone.
+
+    Parameters
+    ----------
+    map, file, status, error : str
+    phase, role : str
+        ``role`` is "matrix" or "grain".
+    quantity : str
+        "pixels", "counts", "weight", "atoms", "oxide" or "ratio".
+    of : str
+        The element, oxide or ratio.
+    unit : str
+    value, sigma, systematic : float, optional
+        Value, its statistical and its systematic error (standard deviations).
+    found : bool, optional
+        Whether an element exceeds its critical level.
+    detection_limit : float, optional
+        In the unit of the value.
+    """
+
+    map: str
+    file: str
+    status: str
+    error: str = ""
+    phase: str = ""
+    role: str = ""
+    quantity: str = ""
+    of: str = ""
+    unit: str = ""
+    value: float | None = None
+    sigma: float | None = None
+    systematic: float | None = None
+    found: bool | None = None
+    detection_limit: float | None = None
+
+
+_NUMBERS = ("value", "sigma", "systematic", "detection_limit")
+COLUMNS = tuple(Row.__dataclass_fields__)
+
+
+def rows_of(record: Record, summary: Mapping[str, Any] | None) -> list[Row]:
+    """Return the rows of a map.
+
+    Parameters
+    ----------
+    record : Record
+    summary : mapping, optional
+        ``summary.json`` of its run; None for a map that failed.
+    """
+    head: dict[str, Any] = {"map": record.map, "file": record.file, "status": record.status}
+    if summary is None:
+        return [Row(**head, error=record.error)]
+    rows = []
+    for phase, data in summary["phases"].items():
+        own = {**head, "phase": phase, "role": data["role"]}
+        rows.append(Row(**own, quantity="pixels", unit="1", value=data["pixels"]))
+        rows.append(Row(**own, quantity="counts", unit="1", value=data["counts"]))
+        elements = data.get("elements", {})
+        for quantity, short, unit in (("weight", "wt", "wt%"), ("atoms", "at", "at%")):
+            for element, e in elements.items():
+                limit = e.get(f"detection_limit_{short}_percent")
+                rows.append(
+                    Row(
+                        **own,
+                        quantity=quantity,
+                        of=element,
+                        unit=unit,
+                        value=e[f"{short}_percent"],
+                        sigma=e[f"{short}_sigma"],
+                        systematic=e[f"{short}_systematic"],
+                        found=e["found"],
+                        detection_limit=limit,
+                    )
+                )
+        for oxide, o in data.get("oxides_wt_percent", {}).items():
+            rows.append(Row(**own, quantity="oxide", of=oxide, unit="wt%", **_value(o)))
+        for ratio, r in data.get("atomic_ratios", {}).items():
+            rows.append(Row(**own, quantity="ratio", of=ratio, unit="1", **_value(r)))
+    return rows
+
+
+def _value(data: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: data.get(name) for name in ("value", "sigma", "systematic")}
+
+
+def write_csv_table(path: Path, rows: Sequence[Row]) -> None:
+    """Write the table as CSV (UTF-8, comma, one row of titles); what is not known stays empty."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        data = asdict(row)
+        for name in _NUMBERS:
+            if data[name] is not None:
+                data[name] = f"{float(data[name]):.6g}"
+        if data["found"] is not None:
+            data["found"] = "true" if data["found"] else "false"
+        writer.writerow(data)
+    write_whole(path, text.getvalue())
+
+
+def write_parquet_table(path: Path, rows: Sequence[Row]) -> None:
+    """Write the table as Parquet: text, doubles and one column of truth values."""
+    import pyarrow
+    from pyarrow import parquet
+
+    kinds = dict.fromkeys(COLUMNS, pyarrow.string())
+    kinds.update(dict.fromkeys(_NUMBERS, pyarrow.float64()))
+    kinds["found"] = pyarrow.bool_()
+    columns = {
+        name: pyarrow.array([_number(name, getattr(row, name)) for row in rows], kind)
+        for name, kind in kinds.items()
+    }
+    with replacing(path) as draft:
+        parquet.write_table(pyarrow.table(columns), draft)
+
+
+def _number(name: str, value: Any) -> Any:
+    return float(value) if name in _NUMBERS and value is not None else value

@@ -1,0 +1,261 @@
+"""Run one recipe over many maps."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from siftem.batch.folder import BatchFolder, Record, write_whole
+from siftem.batch.full_disk import DiskFullError, told_in_one_sentence
+from siftem.batch.joint import JointJob, JointSpectra, find_shared_spectra
+from siftem.batch.locks import held, taking_part
+from siftem.batch.map_job import MapJob, Outcome, batch_key, recipe_content, work_on_map
+from siftem.batch.maps import MapFile, named_maps
+from siftem.batch.outputs import write_outputs
+from siftem.batch.watch import Watcher
+from siftem.errors import InputError, SiftemError
+from siftem.pipeline.recipe import Recipe, make_recipe
+from siftem.pipeline.step_keys import file_content
+
+#: Name under which the joint decomposition shows its progress.
+JOINT = "joint decomposition"
+
+
+@dataclass(frozen=True)
+class BatchResult:
+    """What a batch did.
+
+    Parameters
+    ----------
+    folder : Path
+    outcomes : tuple of Outcome
+        One for each map, in the order given; "done", "kept" or "failed".
+    """
+
+    folder: Path
+    outcomes: tuple[Outcome, ...]
+
+    @property
+    def failed(self) -> tuple[Outcome, ...]:
+        """Maps that failed, each with its one-line error."""
+        return tuple(o for o in self.outcomes if o.status == "failed")
+
+
+def run_batch(
+    recipe: Recipe,
+    files: Sequence[str | Path],
+    folder: str | Path,
+    *,
+    joint: bool = False,
+    spectra: str | Path | None = None,
+    workers: int | None = None,
+    threads: int | None = None,
+    scheduler: str | Any | None = None,
+    watcher: Watcher | None = None,
+) -> BatchResult:
+    """Run one recipe over many maps, and put all results into one table and one report.
+
+    A map that fails does not stop the others. Run again, only what is missing or changed
+    (by content: maps, recipe, files it names) is done. Several batches of the same recipe
+    may work on one folder at once; they share the maps.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        Its ``input`` is replaced by each of the files, but for ``input.signal``.
+    files : sequence of path-like
+        Maps.
+    folder : path-like
+        New, empty, or of an earlier batch.
+    joint : bool
+        Factorise all maps together: common spectra, maps of their own.
+    spectra : path-like, optional
+        Spectra that all maps share: a CSV table, or the maps.hspy of a run.
+    workers : int, optional
+        Processes on this machine; by default the maps are done in this one.
+    threads : int, optional
+        Of each worker; by default cores divided by workers.
+    scheduler : str or dask.distributed.Client, optional
+        A cluster to do the work instead; its workers must see the same files.
+    watcher : Watcher, optional
+
+    Returns
+    -------
+    BatchResult
+
+    Raises
+    ------
+    SiftemError
+        When the batch as a whole cannot go on: nothing can be written, another recipe is at
+        work in the folder, or no scheduler answers.
+    """
+    _check(recipe, joint, spectra, workers, threads, scheduler)
+    place = BatchFolder(Path(folder).absolute())
+    watcher = watcher or Watcher()
+    if spectra is not None:
+        recipe = _with(recipe, decompose={"spectra": str(Path(spectra).absolute())})
+    with told_in_one_sentence(place.root):
+        place.make()
+        maps = named_maps(files, place)
+    with taking_part(place, _taking_part_key(recipe, maps, joint)):
+        work = _Work(place, recipe, watcher, workers, threads, scheduler)
+        return work.all_of(maps, joint)
+
+
+@dataclass(frozen=True)
+class _Work:
+    place: BatchFolder
+    recipe: Recipe
+    watcher: Watcher
+    workers: int | None
+    threads: int | None
+    scheduler: Any
+
+    def all_of(self, maps: tuple[MapFile, ...], joint: bool) -> BatchResult:
+        recipes = {m.name: map_recipe(self.recipe, m) for m in maps}
+        shared: JointSpectra | None = None
+        self.watcher.begin((JOINT,) * joint + tuple(recipes))
+        if joint:
+            shared = self._joint(recipes)
+            given = {"spectra": str(self.place.shared_spectra())}
+            recipes = {n: _with(r, decompose=given) for n, r in recipes.items()}
+        key = batch_key(self.recipe, _shared_content(self.recipe, shared))
+        failed = {} if shared is None else shared.failed
+        jobs = {
+            m.name: MapJob(
+                name=m.name,
+                file=str(m.file),
+                recipe=recipes[m.name].model_dump(mode="json"),
+                folder=str(self.place.root),
+                batch=key,
+                failed_before=failed.get(m.name, ""),
+            )
+            for m in maps
+        }
+        found = self._work_on(jobs)
+        notes = () if shared is None else shared.notes
+        with (
+            told_in_one_sentence(self.place.root),
+            held(self.place.private / "folder.lock", wait=-1),
+        ):
+            write_outputs(self.place, self.recipe, key, notes)
+        return BatchResult(self.place.root, tuple(found[m.name] for m in maps))
+
+    def _joint(self, recipes: dict[str, Recipe]) -> JointSpectra:
+        plain = {n: r.model_dump(mode="json") for n, r in sorted(recipes.items())}
+        found: list[JointSpectra] = []
+
+        def finished(name: str, result: Any, error: str) -> None:
+            if error:
+                raise SiftemError(error)
+            found.append(result)
+
+        self._do(find_shared_spectra, {JOINT: JointJob(plain, str(self.place.root))}, finished)
+        self.watcher.finished(Outcome(JOINT, "done"))
+        return found[0]
+
+    def _work_on(self, jobs: dict[str, MapJob]) -> dict[str, Outcome]:
+        found: dict[str, Outcome] = {}
+
+        def finished(name: str, result: Any, error: str) -> MapJob | None:
+            outcome: Outcome = Outcome(name, "failed", error) if error else result
+            if outcome.status == "busy":
+                return replace(jobs[name], wait=True)
+            if outcome.status == "disk full":
+                raise DiskFullError(outcome.error)
+            job = jobs[name]
+            if error:
+                self.place.write_record(Record(name, job.file, job.batch, "", "failed", error))
+            elif self.place.read_record(name) is None:
+                raise SiftemError(
+                    f"the workers do not write into {self.place.root} as seen from here: "
+                    f"choose a folder that all machines share under the same path"
+                )
+            found[name] = outcome
+            self.watcher.finished(outcome)
+            return None
+
+        self._do(work_on_map, jobs, finished)
+        return found
+
+    def _do(
+        self,
+        function: Callable[[Any, Any], Any],
+        jobs: dict[str, Any],
+        finished: Callable[[str, Any, str], Any],
+    ) -> None:
+        """Do jobs in this process, or on workers."""
+        if self.workers is not None or self.scheduler is not None:
+            from siftem.cluster.batch_workers import run_jobs
+
+            run_jobs(
+                function,
+                jobs,
+                finished=finished,
+                report=self.watcher.step,
+                dashboard=self.watcher.dashboard,
+                workers=self.workers,
+                threads=self.threads,
+                scheduler=self.scheduler,
+            )
+            return
+        waiting = list(jobs.items())
+        while waiting:
+            name, job = waiting.pop(0)
+
+            def progress(step: str, fraction: float, name: str = name) -> None:
+                self.watcher.step(name, step, fraction)
+
+            again = finished(name, function(job, progress), "")
+            if again is not None:
+                waiting.append((name, again))
+
+
+def map_recipe(recipe: Recipe, of: MapFile) -> Recipe:
+    """Return the recipe with a map as its input and in its title."""
+    title = f"{recipe.title}: {of.name}" if recipe.title else of.name
+    data = recipe.model_dump(mode="json")
+    data["title"] = title
+    data["input"] = {"file": str(of.file), "signal": recipe.input.signal}
+    return make_recipe(data)
+
+
+def _with(recipe: Recipe, **sections: dict[str, Any]) -> Recipe:
+    data = recipe.model_dump(mode="json")
+    for name, entries in sections.items():
+        data[name] = {**data[name], **entries}
+    return make_recipe(data)
+
+
+def _shared_content(recipe: Recipe, shared: JointSpectra | None) -> str | None:
+    if shared is not None:
+        return shared.content
+    given = recipe.decompose.spectra
+    return None if given is None else file_content(given)
+
+
+def _taking_part_key(recipe: Recipe, maps: tuple[MapFile, ...], joint: bool) -> str:
+    together = sorted(str(m.file) for m in maps) if joint else []
+    data = [recipe.title, recipe_content(recipe), _shared_content(recipe, None), together]
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _check(
+    recipe: Recipe,
+    joint: bool,
+    spectra: str | Path | None,
+    workers: int | None,
+    threads: int | None,
+    scheduler: Any,
+) -> None:
+    if joint and (spectra is not None or recipe.decompose.spectra is not None):
+        raise InputError("spectra are either given or found by a joint decomposition: not both")
+    if workers is not None and scheduler is not None:
+        raise InputError("the workers are those of this machine or of a scheduler: give one")
+    for name, value in (("workers", workers), ("threads", threads)):
+        if value is not None and value < 1:
+            raise InputError(f"{name} must be at least 1, got {value}")

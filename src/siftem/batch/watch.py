@@ -1,0 +1,24 @@
+"""Who looks on while a batch works."""
+
+from __future__ import annotations
+
+from siftem.batch.map_job import Outcome
+
+
+class Watcher:
+    """Told what happens in a batch; this one does nothing, others override what they need.
+
+    The methods may be called from several threads.
+    """
+
+    def begin(self, names: tuple[str, ...]) -> None:
+        """Work on these maps begins."""
+
+    def dashboard(self, address: str) -> None:
+        """Dask shows its dashboard at this address."""
+
+    def step(self, name: str, step: str, fraction: float) -> None:
+        """A share (0 to 1) of a step is done for a map."""
+
+    def finished(self, outcome: Outcome) -> None:
+        """A map is done with, well or not."""

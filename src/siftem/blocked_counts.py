@@ -1,0 +1,253 @@
+"""Counts that stay where they are stored: read, summed and multiplied a block at a time.
+
+What `siftem.SpectrumImage` holds when a map is larger than memory. The blocks are pixels in scan
+order; what is done to all of them is a task for some `BlockWork`, which may run it in turn, in
+threads, in processes or on other machines. Results are added in one fixed order, so that they
+don't depend on who does the work.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import scipy.sparse as sp
+
+from siftem.errors import InputError
+
+#: Sums that are added at a time; the same on every executor.
+FAN_IN = 8
+
+#: What a task returns: numbers and arrays that are added up over the blocks.
+Sums = tuple[Any, ...]
+
+
+class RowSource(Protocol):
+    """Where the counts are stored. It is sent along with tasks: small, and can be pickled."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Pixels and channels."""
+
+    @property
+    def identity(self) -> str:
+        """A text that differs when the counts differ: names what is kept between runs."""
+
+    @property
+    def edges(self) -> Sequence[int]:
+        """First pixel of each block, and the number of pixels."""
+
+    def read(self, first: int, last: int) -> sp.csr_array:
+        """Pixels ``first`` to ``last`` (not included); sorted, without stored zeros."""
+
+
+class BlockWork(Protocol):
+    """Who does the work on the blocks."""
+
+    def total(self, task: Callable[[Any], Sums], items: Sequence[Any]) -> Sums:
+        """Add up what ``task`` returns for each item, in the order of `add_in_order`."""
+
+    def each(self, task: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[Any]:
+        """Yield what ``task`` returns for each item, in order; few are held at a time."""
+
+
+class InTurn:
+    """One block after the other, in the calling thread."""
+
+    def total(self, task: Callable[[Any], Sums], items: Sequence[Any]) -> Sums:
+        """Add up what ``task`` returns for each item."""
+        return add_in_order(map(task, items), len(items))
+
+    def each(self, task: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[Any]:
+        """Yield what ``task`` returns for each item."""
+        return map(task, items)
+
+
+def add_in_order(
+    results: Iterator[Any], number: int, add: Callable[[Sequence[Any]], Any] | None = None
+) -> Any:
+    """Add results of ``number`` blocks: eight neighbours at a time, then eight of these sums, ...
+
+    Holds only a few partial sums at a time. ``add`` may make a plan of it instead of adding.
+    """
+    add = add or added
+    if number <= FAN_IN:
+        return add(list(itertools.islice(results, number)))
+    reach = FAN_IN
+    while reach * FAN_IN < number:
+        reach *= FAN_IN
+    parts = [
+        add_in_order(results, min(reach, number - start), add) for start in range(0, number, reach)
+    ]
+    return add(parts)
+
+
+def added(parts: Sequence[Sums]) -> Sums:
+    """Add tuples of numbers and arrays, item by item, from first to last."""
+    total = list(parts[0])
+    for part in parts[1:]:
+        total = [a + b for a, b in zip(total, part, strict=True)]
+    return tuple(total)
+
+
+@dataclass(frozen=True, eq=False)
+class BlockedCounts:
+    """Counts (pixels, channels) in blocks, with the few operations that siftem needs of them.
+
+    Parameters
+    ----------
+    source : RowSource
+    work : BlockWork
+    scratch : Path
+        Folder for what does not fit in memory; all who do the work must reach it.
+    window : tuple of int, optional
+        First and last + 1 of the channels that are seen; all by default.
+    """
+
+    source: RowSource
+    work: BlockWork
+    scratch: Path
+    window: tuple[int, int] | None = None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Pixels and channels."""
+        n, m = self.source.shape
+        return (n, m) if self.window is None else (n, self.window[1] - self.window[0])
+
+    @property
+    def blocks(self) -> list[tuple[int, int]]:
+        """First and last + 1 pixel of each block."""
+        return list(itertools.pairwise(int(e) for e in self.source.edges))
+
+    @property
+    def reader(self) -> BlockReader:
+        """What tasks take along to read a block."""
+        return BlockReader(self.source, self.window)
+
+    @cached_property
+    def nnz(self) -> int:
+        """Stored entries in the window."""
+        return int(self._sums[1])
+
+    @cached_property
+    def _sums(self) -> Sums:
+        """Sum spectrum, entries, entropy-like objective of a perfect model."""
+        return self.work.total(partial(_sum_task, self.reader), self.blocks)
+
+    @property
+    def saturated(self) -> float:
+        """Poisson objective when every mean equals its count: ``sum(y - y ln y)``."""
+        return float(self._sums[2])
+
+    def sum(self, axis: int | None = None, dtype: Any = None) -> Any:
+        """All counts, those of each channel (axis 0) or of each pixel (axis 1), in float64."""
+        if axis is None:
+            return float(self._sums[0].sum())
+        if axis == 0:
+            return self._sums[0].copy()
+        task = partial(_row_sum_task, self.reader)
+        return np.concatenate([*self.work.each(task, self.blocks), np.zeros(0)])
+
+    def mean(self, axis: int = 0) -> np.ndarray:
+        """Mean spectrum of all pixels (axis 0 only)."""
+        if axis != 0:
+            raise InputError(f"the mean of blocked counts goes over axis 0, got {axis}")
+        return np.asarray(self.sum(axis=0) / self.shape[0])
+
+    def __matmul__(self, other: np.ndarray) -> np.ndarray:
+        """Multiply with a matrix (channels, q): an array (pixels, q) in memory."""
+        task = partial(_product_task, self.reader, np.asarray(other))
+        return np.concatenate(list(self.work.each(task, self.blocks)))
+
+    def columns(self, window: slice) -> BlockedCounts:
+        """Return the channels in a window, without reading anything."""
+        start, stop, _ = window.indices(self.shape[1])
+        first = 0 if self.window is None else self.window[0]
+        return replace(self, window=(first + start, first + stop))
+
+    def sum_of_rows(self, rows: np.ndarray) -> np.ndarray:
+        """Sum spectrum of some pixels; float64 (channels,)."""
+        task = partial(_sum_rows_task, self.reader)
+        return np.asarray(self.work.total(task, self._parts(rows))[0])
+
+    def rows(self, rows: np.ndarray) -> sp.csr_array:
+        """Read some pixels, in rising order, into memory."""
+        parts = list(self.work.each(partial(_take_task, self.reader), self._parts(rows)))
+        return sp.csr_array(sp.vstack(parts, format="csr"))
+
+    def _parts(self, rows: np.ndarray) -> list[tuple[int, int, np.ndarray]]:
+        rows = np.asarray(rows)
+        found = []
+        for first, last in self.blocks:
+            a, b = np.searchsorted(rows, [first, last])
+            if b > a:
+                found.append((first, last, rows[a:b] - first))
+        return found or [(0, 0, rows[:0])]
+
+    def in_memory(self) -> sp.csr_array:
+        """Read everything."""
+        task = partial(_take_task, self.reader)
+        items = [(a, b, np.arange(b - a)) for a, b in self.blocks]
+        return sp.csr_array(sp.vstack(list(self.work.each(task, items)), format="csr"))
+
+
+@dataclass(frozen=True)
+class BlockReader:
+    """Reads blocks of a source through a window of channels."""
+
+    source: RowSource
+    window: tuple[int, int] | None
+
+    @property
+    def n_channels(self) -> int:
+        """Channels that are seen."""
+        if self.window is None:
+            return int(self.source.shape[1])
+        return self.window[1] - self.window[0]
+
+    def read(self, first: int, last: int) -> sp.csr_array:
+        """Pixels ``first`` to ``last`` (not included)."""
+        x = self.source.read(first, last)
+        if self.window is None or self.window == (0, self.source.shape[1]):
+            return x
+        low, high = self.window
+        inside = (x.indices >= low) & (x.indices < high)
+        # Entries inside the window before each entry, hence before each row.
+        before = np.zeros(x.nnz + 1, x.indptr.dtype)
+        np.cumsum(inside, out=before[1:])
+        indices = x.indices[inside] - x.indices.dtype.type(low)
+        return sp.csr_array(
+            (x.data[inside], indices, before[x.indptr]), shape=(last - first, high - low)
+        )
+
+
+def _sum_task(reader: BlockReader, block: tuple[int, int]) -> Sums:
+    x = reader.read(*block)
+    y = x.data.astype(np.float64)
+    spectrum = np.bincount(x.indices, weights=y, minlength=x.shape[1])
+    return spectrum, float(x.nnz), float((y - y * np.log(y)).sum())
+
+
+def _row_sum_task(reader: BlockReader, block: tuple[int, int]) -> np.ndarray:
+    return np.asarray(reader.read(*block).sum(axis=1, dtype=np.float64)).ravel()
+
+
+def _product_task(reader: BlockReader, other: np.ndarray, block: tuple[int, int]) -> np.ndarray:
+    return np.asarray(reader.read(*block) @ other)
+
+
+def _take_task(reader: BlockReader, item: tuple[int, int, np.ndarray]) -> sp.csr_array:
+    first, last, rows = item
+    x = reader.read(first, last)
+    return x if rows.size == last - first else sp.csr_array(x[rows])
+
+
+def _sum_rows_task(reader: BlockReader, item: tuple[int, int, np.ndarray]) -> Sums:
+    x = _take_task(reader, item)
+    return (np.bincount(x.indices, weights=x.data, minlength=x.shape[1]).astype(np.float64),)

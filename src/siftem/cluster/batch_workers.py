@@ -1,0 +1,215 @@
+"""Whole jobs on Dask's workers: on this machine, or on a cluster by its scheduler's address."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from siftem import __version__
+from siftem.errors import InputError, SiftemError
+from siftem.progress import Progress
+
+#: Seconds between two reports of a worker on the same step.
+_REPORT_EVERY = 0.2
+#: Variables by which numerical libraries learn how many threads they may use.
+_THREADS = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+)
+#: Jobs of one process are done one after the other, whatever threads its worker has.
+_one_at_a_time = threading.Lock()
+
+Job = Any
+Report = Callable[[str, str, float], None]
+Finished = Callable[[str, Any, str], Job | None]
+
+
+def cores() -> int:
+    """Processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def run_jobs(
+    function: Callable[[Job, Progress], Any],
+    jobs: Mapping[str, Job],
+    *,
+    finished: Finished,
+    report: Report,
+    dashboard: Callable[[str], None],
+    workers: int | None = None,
+    threads: int | None = None,
+    scheduler: str | Any | None = None,
+) -> None:
+    """Do independent jobs on workers; a job whose worker dies is done again by another.
+
+    Parameters
+    ----------
+    function : callable
+        ``function(job, progress)``, found by its module and name on the workers.
+    jobs : mapping of str to object
+        By name; picklable.
+    finished : callable
+        ``finished(name, result, error)`` for each job that ended, as they end. ``error`` is
+        one sentence when several workers died at it, else empty. A job that it returns is
+        done in place of the one that ended.
+    report : callable
+        ``report(name, step, fraction)`` while they work; from another thread.
+    dashboard : callable
+        Given the address of Dask's dashboard once.
+    workers : int, optional
+        Processes on this machine, each with ``threads`` threads; by default cores divided
+        by ``workers``.
+    threads : int, optional
+    scheduler : str or dask.distributed.Client, optional
+        Of a cluster that is there, instead of ``workers``.
+
+    Raises
+    ------
+    InputError
+        When no scheduler answers, or the numbers make no sense.
+    SiftemError
+        What ``function`` raises goes through; the other jobs are given up.
+    """
+    from distributed import KilledWorker, as_completed
+
+    topic = f"siftem-{uuid.uuid4().hex}"
+    with _connected(workers, threads, scheduler) as client:
+        dashboard(client.dashboard_link)
+        client.subscribe_topic(topic, lambda event: report(*event[1]))
+        names: dict[Any, str] = {}
+
+        def submit(name: str, job: Job) -> Any:
+            future = client.submit(
+                _on_worker,
+                function,
+                job,
+                name,
+                topic,
+                None if scheduler is not None else _threads(workers, threads),
+                __version__,
+                key=f"{name}-{uuid.uuid4().hex[:8]}",
+                pure=False,
+            )
+            names[future.key] = name
+            return future
+
+        pending = as_completed([submit(name, job) for name, job in jobs.items()])
+        for future in pending:
+            name = names.pop(future.key)
+            error = future.exception()
+            if isinstance(error, KilledWorker):
+                again = finished(
+                    name,
+                    None,
+                    "several workers died at this map, probably for want of memory: "
+                    "use fewer workers, or crop the map",
+                )
+            elif isinstance(error, SiftemError):
+                raise error
+            elif error is not None:
+                raise SiftemError(
+                    f"a worker could not begin: {type(error).__name__}: {error}"
+                ) from error
+            else:
+                again = finished(name, future.result(), "")
+            if again is not None:
+                pending.add(submit(name, again))
+
+
+def _threads(workers: int | None, threads: int | None) -> int:
+    return threads or max(cores() // (workers or 1), 1)
+
+
+@contextlib.contextmanager
+def _connected(
+    workers: int | None, threads: int | None, scheduler: str | Any | None
+) -> Iterator[Any]:
+    """Give a client of a cluster: one that is there, or workers of this machine."""
+    from distributed import Client
+
+    if scheduler is None:
+        with _local(workers or 1, _threads(workers, threads)) as cluster, Client(cluster) as client:
+            yield client
+    elif isinstance(scheduler, str):
+        try:
+            client = Client(scheduler, timeout="20s")
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"no Dask scheduler answers at {scheduler}: start one with 'dask scheduler', or "
+                f"give the address that it prints"
+            ) from error
+        with client:
+            yield client
+    else:
+        yield scheduler
+
+
+@contextlib.contextmanager
+def _local(workers: int, threads: int) -> Iterator[Any]:
+    import dask
+    from distributed import LocalCluster
+
+    # The libraries read these when they are imported, so before the workers begin.
+    limits = dict.fromkeys(_THREADS, threads)
+    with (
+        dask.config.set({"distributed.nanny.pre-spawn-environ": limits}),
+        LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            processes=True,
+            host="127.0.0.1",
+            dashboard_address="127.0.0.1:0",
+            silence_logs=logging.CRITICAL,
+        ) as cluster,
+    ):
+        yield cluster
+
+
+def _on_worker(
+    function: Callable[[Job, Progress], Any],
+    job: Job,
+    name: str,
+    topic: str,
+    threads: int | None,
+    version: str,
+) -> Any:
+    import dask
+    from distributed import get_worker
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+    if version != __version__:
+        raise SiftemError(
+            f"the workers have siftem {__version__}, but this is {version}: "
+            f"install the same on all of them"
+        )
+    worker = get_worker()
+    threads = threads or worker.state.nthreads
+    last: list[Any] = ["", 0.0]
+
+    def progress(step: str, fraction: float) -> None:
+        now = time.monotonic()
+        if step != last[0] or fraction >= 1 or now - last[1] > _REPORT_EVERY:
+            last[:] = step, now
+            worker.log_event(topic, (name, step, float(fraction)))
+
+    # Dask's own scheduler would hand the reading of a file to other workers.
+    with _one_at_a_time, dask.config.set(scheduler="synchronous"), threadpool_limits(threads):
+        before = os.environ.get("OMP_NUM_THREADS")
+        os.environ["OMP_NUM_THREADS"] = str(threads)
+        try:
+            return function(job, progress)
+        finally:
+            if before is None:
+                del os.environ["OMP_NUM_THREADS"]
+            else:
+                os.environ["OMP_NUM_THREADS"] = before

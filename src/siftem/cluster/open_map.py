@@ -1,0 +1,99 @@
+"""Opening a sparse map file without reading it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from siftem.blocked_counts import BlockedCounts
+from siftem.cluster.executors import DaskBlocks
+from siftem.errors import InputError
+from siftem.io.sparse_file import open_sparse_file, spectrum_image
+from siftem.memory_budget import parse_memory, workers_within
+from siftem.spectrum_image import SpectrumImage
+
+
+@contextlib.contextmanager
+def open_map(
+    path: str | os.PathLike[str],
+    *,
+    memory: str | int | None = None,
+    scheduler: Any = "threads",
+    n_workers: int | None = None,
+    scratch: str | os.PathLike[str] | None = None,
+) -> Iterator[SpectrumImage]:
+    """Open a sparse map file as a spectrum image whose counts stay on disk.
+
+    ``siftem.decompose``, ``integrate``, ``subtract`` and the maps of a spectrum image work
+    on it block by block and give what they give in memory. Use it in a ``with`` statement::
+
+        with siftem.open_map("big.sift", memory="2GB") as si:
+            factors = siftem.decompose(si, n_components=3)
+
+    Parameters
+    ----------
+    path : str or path-like
+        Made by ``siftem convert`` or `siftem.convert`.
+    memory : str or int, optional
+        Budget of this process, such as "2GB": sets how many blocks are worked on at a time.
+    scheduler : {"threads", "processes", "synchronous"}, str or dask.distributed.Client
+        Who does the work: threads or processes of this machine, a cluster by the address of
+        its scheduler ("tcp://..."), or by a client. The result does not depend on it.
+    n_workers : int, optional
+        Threads or processes; by default one for each core.
+    scratch : str or path-like, optional
+        Folder for intermediate files, which every worker must reach. By default a folder
+        beside the file, removed at the end. A folder that is given is kept: what a killed
+        run has left in it is used by the next one.
+
+    Yields
+    ------
+    SpectrumImage
+        Its ``counts`` are `BlockedCounts`.
+
+    Raises
+    ------
+    ReadError
+        When the file is missing or damaged.
+    InputError
+        When the budget is too small, or there is no such scheduler.
+    """
+    header, source, survey = open_sparse_file(path)
+    cores = n_workers or _cores()
+    cores = workers_within(None if memory is None else parse_memory(memory), cores)
+    with contextlib.ExitStack() as stack:
+        work = stack.enter_context(_work(scheduler, cores, stack))
+        if scratch is None:
+            made = tempfile.mkdtemp(prefix=f".{source.path.stem}-", dir=source.path.parent)
+            stack.callback(shutil.rmtree, made, ignore_errors=True)
+            folder = Path(made)
+        else:
+            folder = Path(scratch).absolute()
+            folder.mkdir(parents=True, exist_ok=True)
+        yield spectrum_image(header, BlockedCounts(source, work, folder), survey)
+
+
+def _work(scheduler: Any, cores: int, stack: contextlib.ExitStack) -> DaskBlocks:
+    if not isinstance(scheduler, str) or "://" not in scheduler:
+        return DaskBlocks(scheduler, n_workers=cores)
+    from distributed import Client
+
+    try:
+        client = stack.enter_context(Client(scheduler, timeout="20s"))
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"no Dask scheduler answers at {scheduler}: start one with 'dask scheduler', or give "
+            "the address that it prints"
+        ) from error
+    return DaskBlocks(client)
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,0 +1,307 @@
+"""The factorisation of counts that are larger than memory.
+
+`BlockedRows` and `BlockWeights` take the places of `CountRows` and of the array of weights in the
+solver: the same steps in the same order. The weights of a block of pixels live in a file beside
+the counts, and each step over the map writes new files and leaves the old ones: a task that is
+lost with its worker is simply done again, and gives the same. What travels is the spectra on the
+way out and, on the way back, sums of the size of the spectra.
+"""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from siftem.blocked_counts import BlockedCounts, BlockReader, Sums
+from siftem.decompose import gradient_kernels, kernels
+from siftem.errors import InputError
+
+
+class WeightFolder:
+    """A folder with the weights of every block, removed when nothing refers to it any more."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.mkdir(parents=True, exist_ok=True)
+        self._end = weakref.finalize(self, shutil.rmtree, path, ignore_errors=True)
+
+    def leave(self) -> None:
+        """Keep the files when nothing refers to them any more: a checkpoint needs them."""
+        self._end.detach()
+
+    def remove(self) -> None:
+        """Remove files that were left."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+class BlockWeights:
+    """Weights (n, k) of all pixels, in files; changed only as a whole.
+
+    Parameters
+    ----------
+    rows : BlockedRows
+    n_components : int
+    folder : WeightFolder, optional
+        None shares each pixel's counts equally among the components.
+    sums : ndarray of shape (k,)
+        Column sums of what is in the files.
+    scale : ndarray of shape (k,), optional
+        Factors on what is in the files.
+    """
+
+    def __init__(
+        self,
+        rows: BlockedRows,
+        n_components: int,
+        folder: WeightFolder | None,
+        sums: np.ndarray,
+        scale: np.ndarray | None = None,
+    ) -> None:
+        self.rows = rows
+        self.shape = (rows.shape[0], n_components)
+        self.folder = folder
+        self.file_sums = sums
+        self.scale = np.ones(n_components) if scale is None else scale
+
+    def found_in(self, folder: Path, sums: np.ndarray, scale: np.ndarray) -> BlockWeights | None:
+        """Return weights that a checkpoint left in a folder; None when some are missing."""
+        firsts = [first for first, _ in self.rows.counts.blocks]
+        if not all(weight_path(folder, first).is_file() for first in firsts):
+            return None
+        kept = WeightFolder(folder)
+        kept.leave()
+        return BlockWeights(self.rows, self.shape[1], kept, sums, scale)
+
+    @property
+    def files(self) -> WeightFiles:
+        """What tasks take along to read the weights of a block."""
+        return WeightFiles(None if self.folder is None else self.folder.path, self.scale)
+
+    def copy(self) -> BlockWeights:
+        """Return another handle on the same files."""
+        return BlockWeights(
+            self.rows, self.shape[1], self.folder, self.file_sums, self.scale.copy()
+        )
+
+    def sum(self, axis: int = 0, dtype: Any = None) -> np.ndarray:
+        """Column sums, float64 (k,)."""
+        return np.asarray(self.file_sums * self.scale)
+
+    def __mul__(self, factors: np.ndarray) -> BlockWeights:
+        out = self.copy()
+        out.scale = out.scale * np.asarray(factors)
+        return out
+
+    def __imul__(self, factors: np.ndarray) -> BlockWeights:
+        self.scale = self.scale * np.asarray(factors)
+        return self
+
+    def astype(self, dtype: Any) -> BlockWeights:
+        """Return itself: files hold double precision."""
+        return self
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        """Read the weights of all pixels, float64 (n, k)."""
+        out = np.empty(self.shape, dtype or np.float64)
+        for first, last in self.rows.counts.blocks:
+            out[first:last] = self.files.read(self.rows.counts.reader, first, last)
+        return out
+
+
+@dataclass(frozen=True)
+class WeightFiles:
+    """Where the weights of a block are read."""
+
+    folder: Path | None
+    scale: np.ndarray
+
+    def read(
+        self, reader: BlockReader, first: int, last: int, x: sp.csr_array | None = None
+    ) -> np.ndarray:
+        """Weights of the pixels of a block, float64; ``x`` are its counts, if read already."""
+        if self.folder is None:
+            x = reader.read(first, last) if x is None else x
+            even = np.asarray(x.sum(axis=1, dtype=np.float64)).reshape(-1, 1) / self.scale.size
+            return even * self.scale
+        return np.load(weight_path(self.folder, first), allow_pickle=False) * self.scale
+
+
+def weight_path(folder: Path, first: int) -> Path:
+    """File with the weights of the block that begins at a pixel."""
+    return folder / f"pixels-{first:012d}.npy"
+
+
+class BlockedRows:
+    """What the solver needs of `CountRows`, over blocks.
+
+    Parameters
+    ----------
+    counts : BlockedCounts
+    """
+
+    n_jobs = 1
+
+    def __init__(self, counts: BlockedCounts) -> None:
+        self.counts = counts
+        self.shape = counts.shape
+
+    @property
+    def nnz(self) -> int:
+        """Stored entries."""
+        return self.counts.nnz
+
+    @property
+    def saturated(self) -> float:
+        """Objective when every mean equals its count."""
+        return self.counts.saturated
+
+    @property
+    def total(self) -> float:
+        """All counts."""
+        return float(self.counts.sum())
+
+    @contextmanager
+    def threads(self) -> Iterator[None]:
+        """Who does the work is ready already."""
+        yield
+
+    def even_weights(self, k: int, dtype: np.dtype) -> BlockWeights:
+        """Share the counts of each row equally among the components."""
+        if np.dtype(dtype) != np.float64:
+            raise InputError(f"out of memory the factors are float64, got dtype {dtype}")
+        return BlockWeights(self, k, None, np.full(k, self.total / k))
+
+    def improve(
+        self,
+        spectra: np.ndarray,
+        weights: BlockWeights,
+        *,
+        free: np.ndarray | None = None,
+        linear: np.ndarray | None = None,
+        ridge: np.ndarray | None = None,
+        n_passes: int = 1,
+        tol: float = 1e-8,
+        gather: bool = True,
+    ) -> tuple[float, np.ndarray]:
+        """Improve ``weights`` for fixed ``spectra``: see `CountRows.improve`."""
+        per_pixel = [a for a in (free, linear, ridge) if a is not None and np.any(a)]
+        if any(a.shape[0] > 1 for a in per_pixel) or (free is not None and not np.all(free)):
+            raise InputError(
+                "a support or a penalty on the maps is not available for a map that is larger "
+                "than memory: leave it out, or load the map whole"
+            )
+        new = self._new_folder() if n_passes > 0 else None
+        task = partial(
+            _improve_task,
+            self.counts.reader,
+            np.ascontiguousarray(spectra, np.float64),
+            weights.files,
+            None if new is None else new.path,
+            n_passes,
+            tol,
+            gather,
+        )
+        found, statistics, sums = self.counts.work.total(task, self.counts.blocks)
+        if new is not None:
+            weights.folder, weights.file_sums = new, sums
+            weights.scale = np.ones(spectra.shape[0])
+        return float(found), statistics
+
+    def weight_residual(self, spectra: np.ndarray, weights: BlockWeights) -> float:
+        """Root mean square of ``min(w / mean(w), gradient / sum)`` over all weights."""
+        level = weights.sum() / self.shape[0]
+        task = partial(_residual_task, self.counts.reader, spectra, weights.files, level)
+        squares, number = self.counts.work.total(task, self.counts.blocks)
+        return float(np.sqrt(squares / number)) if number else 0.0
+
+    def _new_folder(self) -> WeightFolder:
+        return WeightFolder(self.counts.scratch / f"weights-{secrets.token_hex(6)}")
+
+
+def _improve_task(
+    reader: BlockReader,
+    spectra: np.ndarray,
+    old: WeightFiles,
+    new: Path | None,
+    n_passes: int,
+    tol: float,
+    gather: bool,
+    block: tuple[int, int],
+) -> Sums:
+    first, last = block
+    x = reader.read(first, last)
+    w = np.ascontiguousarray(old.read(reader, first, last, x))
+    k = spectra.shape[0]
+    statistics = np.zeros((k + k * (k + 1) // 2 if gather else 0, x.shape[1]))
+    indptr, indices, data = row_arrays(x)
+    found = kernels.solve_rows(
+        indptr,
+        indices,
+        data,
+        0,
+        last - first,
+        spectra,
+        spectra.sum(axis=1, dtype=np.float64),
+        np.zeros((1, k)),
+        np.zeros((1, k)),
+        w,
+        np.ones((1, k), np.uint8),
+        n_passes,
+        tol,
+        gather,
+        statistics,
+    )
+    if new is not None:
+        _write_whole(weight_path(new, first), w)
+    return found, statistics, w.sum(axis=0)
+
+
+def _residual_task(
+    reader: BlockReader,
+    spectra: np.ndarray,
+    files: WeightFiles,
+    level: np.ndarray,
+    block: tuple[int, int],
+) -> Sums:
+    x = reader.read(*block)
+    w = files.read(reader, *block, x)
+    indptr, indices, data = row_arrays(x)
+    gradient = np.empty(w.shape)
+    scale = spectra.sum(axis=1, dtype=np.float64)
+    gradient_kernels.row_gradients(
+        indptr, indices, data, 0, len(w), spectra, scale, np.ascontiguousarray(w), gradient
+    )
+    used = (level > 0) & (scale > 0)
+    residual = np.minimum(w[:, used] / level[used], gradient[:, used] / scale[used])
+    return float((residual**2).sum()), float(residual.size)
+
+
+def row_arrays(x: sp.csr_array) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Row starts, channels and counts of a block as the kernels take them."""
+    data = x.data
+    if data.dtype != np.float32:
+        single = data.astype(np.float32)
+        data = single if np.array_equal(single, data) else data.astype(np.float64)
+    return (
+        x.indptr.astype(np.int64, copy=False),
+        x.indices.astype(np.int32, copy=False).view(np.uint32),
+        data,
+    )
+
+
+def _write_whole(target: Path, array: np.ndarray) -> None:
+    """Write under a draft name and rename, so that a lost worker leaves no half file."""
+    draft = target.with_name(f".{target.stem}.{secrets.token_hex(4)}.part")
+    with draft.open("wb") as stream:
+        np.save(stream, array)
+    draft.replace(target)

@@ -1,0 +1,166 @@
+"""Pooled pixels of a map that is larger than memory."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import scipy.sparse as sp
+
+from siftem.blocked_counts import BlockedCounts, BlockReader
+
+#: Entries of the full map that are pooled at a time.
+_ENTRIES = 1_000_000
+
+
+@dataclass(frozen=True)
+class PartFiles:
+    """Counts in one file for each block of pixels: what a step of the work leaves for the next.
+
+    A file holds three arrays in NumPy's format, one after the other: row starts, channels,
+    counts.
+    """
+
+    folder: Path
+    edges: Sequence[int]
+    n_channels: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Pixels and channels."""
+        return self.edges[-1], self.n_channels
+
+    @property
+    def identity(self) -> str:
+        """Name of the folder, which names what it was made of."""
+        return self.folder.name
+
+    def read(self, first: int, last: int) -> sp.csr_array:
+        """Pixels ``first`` to ``last`` (not included)."""
+        parts = []
+        for a, b in itertools.pairwise(self.edges):
+            if b > first and a < last:
+                x = _read_part(part_path(self.folder, a), (b - a, self.n_channels))
+                whole = a >= first and b <= last
+                parts.append(x if whole else x[max(first - a, 0) : last - a])
+        if not parts:
+            return sp.csr_array((0, self.n_channels))
+        return parts[0] if len(parts) == 1 else sp.csr_array(sp.vstack(parts, format="csr"))
+
+
+def part_path(folder: Path, first: int) -> Path:
+    """File of the block that begins at a pixel."""
+    return folder / f"pixels-{first:012d}.npy"
+
+
+def write_part(folder: Path, first: int, x: sp.csr_array) -> None:
+    """Write a block whole or not at all; the same block written twice does no harm."""
+    target = part_path(folder, first)
+    draft = target.with_name(f".{target.stem}.{secrets.token_hex(4)}.part")
+    try:
+        with draft.open("wb") as stream:
+            np.save(stream, x.indptr)
+            np.save(stream, x.indices.astype(np.min_scalar_type(x.shape[1] - 1)))
+            np.save(stream, x.data.astype(np.float32) if exact(x.data) else x.data)
+        draft.replace(target)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def exact(data: np.ndarray) -> bool:
+    """Whether single precision holds the counts exactly."""
+    return bool(np.array_equal(data.astype(np.float32), data))
+
+
+def _read_part(path: Path, shape: tuple[int, int]) -> sp.csr_array:
+    with path.open("rb") as stream:
+        indptr = np.load(stream, allow_pickle=False)
+        indices = np.load(stream, allow_pickle=False).astype(np.int32)
+        data = np.load(stream, allow_pickle=False)
+    return sp.csr_array((data, indices, indptr), shape=shape)
+
+
+def pooled_in_memory(counts: BlockedCounts, shape: tuple[int, int], side: int) -> sp.csr_array:
+    """Sum square blocks of pixels; for few and large ones, whose sums fit in memory.
+
+    Parameters
+    ----------
+    counts : BlockedCounts
+        (ny * nx, m).
+    shape : tuple of int
+        (ny, nx).
+    side : int
+        Side of the squares in pixels.
+
+    Returns
+    -------
+    scipy.sparse.csr_array of shape (squares, m), float64
+    """
+    items = _bands(counts, shape, side)
+    parts = list(counts.work.each(partial(_pool_task, counts.reader, shape, side), items))
+    return sp.csr_array(sp.vstack(parts, format="csr"))
+
+
+def pooled_on_disk(counts: BlockedCounts, shape: tuple[int, int], side: int) -> BlockedCounts:
+    """Sum square blocks of pixels into files in the scratch folder; those already there stay.
+
+    Parameters and result as for `pooled_in_memory`, but blocked.
+    """
+    text = f"{counts.source.identity} {counts.window} {shape} {side}"
+    folder = counts.scratch / f"pooled-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    folder.mkdir(parents=True, exist_ok=True)
+    items = _bands(counts, shape, side)
+    task = partial(_pool_to_file_task, counts.reader, shape, side, folder)
+    counts.work.total(task, items)
+    per_line = -(-shape[1] // side)
+    edges = (*(first * per_line for first, _ in items), -(-shape[0] // side) * per_line)
+    return BlockedCounts(PartFiles(folder, edges, counts.shape[1]), counts.work, counts.scratch)
+
+
+def _bands(counts: BlockedCounts, shape: tuple[int, int], side: int) -> list[tuple[int, int]]:
+    """Cut the lines of squares into bands of about a million entries of the map."""
+    lines = -(-shape[0] // side)
+    per_line = max(counts.nnz / lines, 1.0)
+    number = int(np.clip(round(lines * per_line / _ENTRIES), 1, lines))
+    cuts = np.unique(np.linspace(0, lines, number + 1).round().astype(int)).tolist()
+    return list(itertools.pairwise(cuts))
+
+
+def _pool_task(
+    reader: BlockReader, shape: tuple[int, int], side: int, band: tuple[int, int]
+) -> sp.csr_array:
+    """Lines of squares ``band[0]`` to ``band[1]`` (not included), pooled."""
+    ny, nx = shape
+    first, last = band[0] * side, min(band[1] * side, ny)
+    per_line = -(-nx // side)
+    total: sp.csr_array | None = None
+    squares = (band[1] - band[0]) * per_line
+    # One line of pixels after the other bounds the memory, also when the squares are large.
+    step = max(1, round(_ENTRIES / max(nx * 64, 1)))
+    for y in range(first, last, step):
+        stop = min(y + step, last)
+        x = reader.read(y * nx, stop * nx)
+        rows = ((np.arange(y, stop) // side - band[0]) * per_line)[:, None] + np.arange(nx) // side
+        pooling = sp.csr_array(
+            (np.ones(rows.size), (rows.ravel(), np.arange(rows.size))), shape=(squares, rows.size)
+        )
+        part = sp.csr_array(pooling @ x)
+        total = part if total is None else sp.csr_array(total + part)
+    assert total is not None
+    total.sort_indices()
+    return total
+
+
+def _pool_to_file_task(
+    reader: BlockReader, shape: tuple[int, int], side: int, folder: Path, band: tuple[int, int]
+) -> tuple[int]:
+    first = band[0] * -(-shape[1] // side)
+    if not part_path(folder, first).exists():
+        write_part(folder, first, _pool_task(reader, shape, side, band))
+    return (1,)

@@ -1,0 +1,69 @@
+"""A memory budget in words, and what it allows."""
+
+from __future__ import annotations
+
+import re
+
+from siftem.errors import InputError
+
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+#: What Python and the libraries take before any counts come, and what a block takes at work.
+BASE_BYTES = 450 * 10**6
+BLOCK_BYTES = 40 * 10**6
+
+
+def parse_memory(text: str | int | float) -> int:
+    """Turn "2GB", "500 MB", "1.5GiB" or a number of bytes into bytes.
+
+    Parameters
+    ----------
+    text : str or number
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    InputError
+        When it is none of these, or not positive.
+    """
+    if isinstance(text, (int, float)) and not isinstance(text, bool) and text >= 1:
+        return int(text)
+    found = re.fullmatch(r"\s*(\d+(?:\.\d*)?)\s*([kmgt]?)(i?)b?\s*", str(text), re.IGNORECASE)
+    if not found or float(found[1]) <= 0:
+        raise InputError(f"memory must be a size such as 2GB or 500MB, got {text!r}")
+    unit = found[2].lower()
+    factor = 1024 ** "kmgt".index(unit) * 1024 if found[3] and unit else _UNITS[unit]
+    return int(float(found[1]) * factor)
+
+
+def workers_within(memory: int | None, wanted: int) -> int:
+    """How many blocks may be worked on at a time.
+
+    Parameters
+    ----------
+    memory : int or None
+        Bytes; None sets no limit.
+    wanted : int
+        Cores.
+
+    Returns
+    -------
+    int
+        At least one.
+
+    Raises
+    ------
+    InputError
+        When not even one block fits.
+    """
+    if memory is None:
+        return wanted
+    if memory < BASE_BYTES + BLOCK_BYTES:
+        raise InputError(
+            f"a memory budget of {memory / 1e6:.0f} MB is too small: Python and its libraries "
+            f"alone take some {BASE_BYTES / 1e6:.0f} MB, give at least "
+            f"{(BASE_BYTES + BLOCK_BYTES) / 1e6:.0f} MB"
+        )
+    return int(max(1, min(wanted, (memory - BASE_BYTES) // BLOCK_BYTES)))

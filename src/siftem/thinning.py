@@ -1,0 +1,85 @@
+"""Split counts into two independent parts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import scipy.sparse as sp
+
+from siftem.errors import InputError
+from siftem.spectrum_image import SpectrumImage
+
+
+def thin(
+    si: SpectrumImage, *, share: float = 0.5, seed: int | np.random.Generator = 0
+) -> tuple[SpectrumImage, SpectrumImage]:
+    """Split a map in two: each count goes to the first part with probability ``share``.
+
+    The parts of Poisson counts are independent Poisson counts of ``share`` and
+    ``1 - share`` of the mean, so that one can judge what was made of the other.
+
+    Parameters
+    ----------
+    si : SpectrumImage
+        Whole counts, in memory.
+    share : float
+        Between 0 and 1.
+    seed : int or numpy Generator
+        Of the draw.
+
+    Returns
+    -------
+    first, second : SpectrumImage
+        They sum to ``si``; all else is the same.
+
+    Raises
+    ------
+    InputError
+        When the counts are not whole, or stay on disk.
+
+    References
+    ----------
+    A. Dharamshi et al., Generalized data thinning, arXiv:2301.07276 (2023).
+    """
+    if not 0 < share < 1:
+        raise InputError(f"share must lie between 0 and 1, got {share!r}")
+    if not isinstance(si.counts, sp.csr_array):
+        raise InputError("thinning needs a map in memory: load it, or bin it to a smaller one")
+    first, second = split_counts(si.counts, share, np.random.default_rng(seed))
+    return replace(si, counts=first), replace(si, counts=second)
+
+
+def split_counts(
+    counts: sp.csr_array, share: float, rng: np.random.Generator
+) -> tuple[sp.csr_array, sp.csr_array]:
+    """Split sparse counts by a binomial draw of each entry; see `thin`.
+
+    Parameters
+    ----------
+    counts : scipy.sparse.csr_array
+        Whole numbers from 0 up.
+    share : float
+        Expected share of the first part.
+    rng : numpy Generator
+
+    Returns
+    -------
+    first, second : scipy.sparse.csr_array
+        Of the same shape and kind of number, without stored zeros.
+    """
+    whole = np.rint(counts.data)
+    if counts.dtype.kind == "f" and not np.array_equal(counts.data, whole):
+        raise InputError(
+            "only whole counts can be thinned, but these hold fractions: give raw counts"
+        )
+    kept = rng.binomial(whole.astype(np.int64), share).astype(counts.dtype)
+    rest = counts.data - kept
+    return _with_data(counts, kept), _with_data(counts, rest)
+
+
+def _with_data(counts: sp.csr_array, data: np.ndarray) -> sp.csr_array:
+    # The zeros are taken out in place.
+    out = sp.csr_array((data.copy(), counts.indices.copy(), counts.indptr.copy()), shape=counts.shape)
+    out.eliminate_zeros()
+    return out
