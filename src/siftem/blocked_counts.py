@@ -42,8 +42,11 @@ class RowSource(Protocol):
     def edges(self) -> Sequence[int]:
         """First pixel of each block, and the number of pixels."""
 
-    def read(self, first: int, last: int) -> sp.csr_array:
-        """Pixels ``first`` to ``last`` (not included); sorted, without stored zeros."""
+    def read(self, first: int, last: int, window: tuple[int, int] | None = None) -> sp.csr_array:
+        """Pixels ``first`` to ``last`` (not included), channels likewise.
+
+        Sorted, without stored zeros.
+        """
 
 
 class BlockWork(Protocol):
@@ -165,6 +168,32 @@ class BlockedCounts:
         task = partial(_product_task, self.reader, np.asarray(other))
         return np.concatenate(list(self.work.each(task, self.blocks)))
 
+    def __getitem__(self, key: Any) -> Any:
+        """``[:, a:b]`` sees some channels only; ``[rows]`` reads some pixels into memory."""
+        if isinstance(key, tuple) and len(key) == 2 and key[0] == slice(None):
+            if isinstance(key[1], slice) and key[1].step in (None, 1):
+                return self.columns(key[1])
+        elif isinstance(key, np.ndarray) and key.ndim == 1:
+            rows = np.flatnonzero(key) if key.dtype == bool else key
+            order = np.argsort(rows, kind="stable")
+            if np.array_equal(order, np.arange(order.size)):
+                return self.rows(rows)
+            return self.rows(rows[order])[np.argsort(order)]
+        raise InputError(
+            f"counts that stay on disk take [:, a:b] or [array of pixels], got {key!r}"
+        )
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Type of the stored counts."""
+        first, last = self.blocks[0]
+        return np.dtype(self.reader.read(first, last).dtype)
+
+    @property
+    def identity(self) -> str:
+        """A text that differs when the counts differ."""
+        return f"{self.source.identity} {self.window}"
+
     def columns(self, window: slice) -> BlockedCounts:
         """Return the channels in a window, without reading anything."""
         start, stop, _ = window.indices(self.shape[1])
@@ -213,18 +242,7 @@ class BlockReader:
 
     def read(self, first: int, last: int) -> sp.csr_array:
         """Pixels ``first`` to ``last`` (not included)."""
-        x = self.source.read(first, last)
-        if self.window is None or self.window == (0, self.source.shape[1]):
-            return x
-        low, high = self.window
-        inside = (x.indices >= low) & (x.indices < high)
-        # Entries inside the window before each entry, hence before each row.
-        before = np.zeros(x.nnz + 1, x.indptr.dtype)
-        np.cumsum(inside, out=before[1:])
-        indices = x.indices[inside] - x.indices.dtype.type(low)
-        return sp.csr_array(
-            (x.data[inside], indices, before[x.indptr]), shape=(last - first, high - low)
-        )
+        return self.source.read(first, last, self.window)
 
 
 def _sum_task(reader: BlockReader, block: tuple[int, int]) -> Sums:

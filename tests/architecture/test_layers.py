@@ -13,14 +13,16 @@ ROOT = Path(siftem.__file__).parent
 #: Each layer may import from the ones before it; those in one set are siblings.
 LAYERS = [
     {"errors", "progress", "robust", "thinning", "energy_axis", "acquisition", "spectrum"}
-    | {"spectrum_image"},
+    | {"processors", "memory_budget", "blocked_counts", "spectrum_image"},
     {"xray"},
     {"fit"},
     {"simulate", "decompose", "segment", "unmix", "quantify"},
     {"eels"},
     {"io", "figures"},
+    {"cluster"},
     {"pipeline"},
     {"report", "signals"},
+    {"batch"},
     {"cli"},
 ]
 HOMES = {
@@ -29,6 +31,9 @@ HOMES = {
     "rsciio": {"io"},
     "matplotlib": {"figures"},
     "dask": {"io", "cluster"},
+    "distributed": {"cluster"},
+    "filelock": {"batch"},
+    "pyarrow": {"batch"},
     "typer": {"cli"},
     "rich": {"cli"},
     "jinja2": {"report"},

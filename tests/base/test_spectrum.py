@@ -49,6 +49,20 @@ def test_modes_enter_sums_and_covariance_as_common_noise():
     np.testing.assert_allclose(spectrum.standard_deviation, np.sqrt(np.diag(spectrum.covariance)))
 
 
+def test_pinned_modes_leave_the_covariance():
+    rng = np.random.default_rng(0)
+    modes, pinned = rng.normal(size=(2, 100)), 0.05 * rng.normal(size=(1, 100))
+    spectrum = Spectrum(np.zeros(100), AXIS, variance=np.ones(100), modes=modes, pinned=pinned)
+    expected = np.eye(100) + modes.T @ modes - pinned.T @ pinned
+    np.testing.assert_allclose(spectrum.covariance, expected)
+    weights = np.zeros(100)
+    weights[20:40] = 1
+    total = spectrum.sum(slice(20, 40))[1]
+    assert total == pytest.approx(np.sqrt(weights @ expected @ weights))
+    np.testing.assert_allclose(spectrum.standard_deviation, np.sqrt(np.diag(expected)))
+    assert spectrum.cropped(0.0, 0.1).pinned.shape == (1, 11)
+
+
 def test_a_spectrum_is_immutable_and_keeps_its_own_copy():
     values = np.ones(100)
     spectrum = Spectrum(values, AXIS)
@@ -65,6 +79,7 @@ def test_a_spectrum_is_immutable_and_keeps_its_own_copy():
         ({"values": np.full(100, np.nan)}, "NaN"),
         ({"variance": np.full(100, -1.0)}, "variance"),
         ({"modes": np.ones((1, 3))}, "columns"),
+        ({"pinned": np.ones((1, 3))}, "pinned"),
         ({"background": np.ones(3)}, "background"),
     ],
 )

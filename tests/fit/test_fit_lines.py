@@ -127,9 +127,33 @@ def test_sigma_at_zero_is_the_noise_of_a_blank():
     sigma = fits[0].sigma_at_zero(index)
     assert np.sqrt(2 * (values**2).mean()) == pytest.approx(sigma, rel=0.2)
     assert 0.4 < (values < 1e-6 * sigma).mean() < 0.6
+    # Without the bound the values scatter about zero with that sigma.
+    free = np.array([f.unbounded[index] for f in fits])
+    assert abs(free.mean()) < 4 * sigma / np.sqrt(150)
+    assert free.std() == pytest.approx(sigma, rel=0.2)
+    assert free[values > 0] == pytest.approx(values[values > 0], abs=0.1 * sigma)
     # It does not depend on how much was found.
     full = fit_lines(Spectrum(expected(), AXIS), ELEMENTS, beam_energy=200.0, calibration=ON)
     assert full.sigma_at_zero(index) == pytest.approx(sigma, rel=0.05)
+
+
+def test_pinned_noise_is_taken_off_the_covariance(fitted):
+    """A mode that holds all the noise of one amplitude leaves it no error."""
+    index = fitted.index("Si")
+    row = fitted.operator[index]
+    sigma = np.sqrt(fitted.covariance[index, index])
+    pinned = (fitted.mean * row / sigma)[None, :]
+    spectrum = Spectrum(fitted.spectrum.values, AXIS, pinned=pinned)
+    fit = fit_lines(spectrum, ELEMENTS, beam_energy=200.0, calibration=ON)
+    assert fit.covariance[index, index] < 1e-6 * sigma**2
+    others = [i for i in range(len(fit.names)) if i != index]
+    kept = (
+        fitted.covariance - np.outer(fitted.covariance[index], fitted.covariance[index]) / sigma**2
+    )
+    block = np.ix_(others, others)
+    assert fit.covariance[block] == pytest.approx(kept[block], rel=1e-4, abs=1e-3)
+    # What is assumed to be absent has not been seen to be: its limit stays.
+    assert fit.sigma_at_zero(index) == pytest.approx(fitted.sigma_at_zero(index))
 
 
 def test_what_was_subtracted_is_part_of_the_mean():

@@ -107,7 +107,6 @@ def test_information_is_the_expected_curvature():
 
 
 def test_spread_of_many_fits_is_what_the_covariance_says():
-    # 68% intervals held the truth in 0.64 to 0.71 of 400 replicates (validation/fit_coverage.py).
     rng = np.random.default_rng(11)
     design = peaks()
     truth = np.array([50, 20, 200, 100, 30, 8, 4.0])

@@ -3,7 +3,7 @@ import pytest
 import yaml
 
 from siftem.errors import InputError, RecipeError
-from siftem.pipeline.changes import changed_recipe, recipe_for
+from siftem.pipeline.changes import changed_recipe, merged_recipe, recipe_for
 from siftem.pipeline.demo import demo_recipe
 from siftem.pipeline.recipe import make_recipe, read_recipe
 
@@ -20,10 +20,73 @@ def test_a_complete_recipe_survives_the_round_trip(tmp_path):
 
 def test_paths_are_taken_from_the_recipe_s_folder(tmp_path):
     path = tmp_path / "r.yaml"
-    path.write_text("input: {file: data/map.hspy}\nsegment: {traces: paint.tif}\n")
+    path.write_text(
+        "input: {file: data/map.hspy}\nsegment: {traces: paint.tif}\n"
+        "quantify: {standard: {file: s.msa, weight_percent: {O: 1, Si: 1}}, cross_sections: c.csv}"
+    )
     recipe = read_recipe(path)
     assert recipe.input.file == str(tmp_path / "data/map.hspy")
     assert recipe.segment.traces == str(tmp_path / "paint.tif")
+    assert recipe.quantify.standard.file == str(tmp_path / "s.msa")
+    assert recipe.quantify.cross_sections == str(tmp_path / "c.csv")
+    path.write_text("input: {file: a}\nsegment: {traces: {A: {pixels: [[1, 2]]}}}\n")
+    assert read_recipe(path).segment.traces["A"][0].pixels == ((1, 2),)
+
+
+def test_one_anchor_or_several_switches_and_shapes_are_read_as_meant():
+    recipe = make_recipe(
+        {
+            **PLAIN,
+            "matrix": "M",
+            "unmix": False,
+            "phases": {
+                "M": {},
+                "A": {"anchor": {"absent": ["Si"]}},
+                "B": {
+                    "anchor": [{"absent": ["Mg"]}, {"stoichiometry": {"ratio": "Ca/Si"}}],
+                    "contaminants": ["A"],
+                },
+                "C": {"anchor": {}},
+            },
+            "segment": {"traces": {"A": {"line": [[0, 0.5], [2, 3]], "width": 3}}},
+        }
+    )
+    assert recipe.unmix.run is False
+    assert [len(p.anchor) for p in recipe.phases.values()] == [0, 1, 2, 0]
+    assert recipe.phases["B"].anchor[1].on_lines
+    assert recipe.segment.traces["A"][0].width == 3
+    assert make_recipe(yaml.safe_load(recipe.to_yaml())) == recipe
+    assert "null" not in recipe.to_yaml().replace("[0.2, null]", "").replace("[0.25, null]", "")
+
+
+def test_sections_are_laid_over_key_by_key():
+    recipe = demo_recipe()
+    changed = merged_recipe(
+        recipe,
+        {
+            "phases": {"Fp": {"density": 4.2}, "New": {"high": ["U"]}},
+            "segment": {"margin": 2},
+            "elements": ["O", "Mg"],
+            "input": {"file": "map.hspy"},
+        },
+    )
+    assert changed.phases["Fp"].density == 4.2
+    assert changed.phases["Fp"].anchor == recipe.phases["Fp"].anchor
+    assert tuple(changed.phases) == ("Brg", "Fp", "Ca-Pv", "New")
+    assert (changed.segment.margin, changed.segment.trees) == (2, recipe.segment.trees)
+    assert changed.elements == ("O", "Mg")
+    assert changed.input.demo is None
+    assert merged_recipe(recipe, {"segment": recipe.segment}) == recipe
+    assert merged_recipe(recipe, {"quantify": {"thickness": None}}).quantify.thickness is None
+
+
+def test_every_example_is_a_valid_recipe():
+    from pathlib import Path
+
+    found = sorted((Path(__file__).parents[2] / "examples").glob("*.yaml"))
+    assert {"71gpa.yaml", "71gpa_contaminant.yaml"} <= {p.name for p in found}
+    for path in found:
+        assert read_recipe(path).title
 
 
 def test_the_example_recipe_is_valid_and_as_the_model_case_asks():
@@ -45,7 +108,11 @@ def test_the_example_recipe_is_valid_and_as_the_model_case_asks():
         ({"elements": ["Mg", "Xx"]}, "elements", "Xx"),
         ({"input": {}}, "input", "one of file, demo and example"),
         ({"input": {"file": "a", "demo": {}}}, "input", "one of file, demo and example"),
-        ({"segment": {"smoothness": -1}}, "segment.smoothness", "greater than or equal"),
+        (
+            {"segment": {"smoothness": -1}},
+            "segment.smoothness",
+            "number from 0 up, or auto, got -1",
+        ),
         ({"decompose": {"components": 0}}, "decompose.components", ""),
         ({"quantify": {"thickness": float("nan")}}, "quantify.thickness", "finite"),
         ({"phases": {"A": {}}}, "recipe", "which of the phases is the matrix"),
@@ -63,6 +130,87 @@ def test_the_example_recipe_is_valid_and_as_the_model_case_asks():
         ),
         ({"phases": {"A": {"high": ["Zz"]}}, "matrix": "A"}, "recipe", "Zz"),
         ({"siftem": 99}, "", "install a newer siftem"),
+        ({"quantfy": {}}, "quantfy", "did you mean quantify"),
+        ({"unmix": {"zzz": 1}}, "unmix.zzz", "known are run, max_steps"),
+        ({"unmix": "maybe"}, "unmix", "true, false, auto"),
+        ({"decompose": {"components": "three"}}, "decompose.components", "or auto, got 'three'"),
+        ({"segment": {"smoothness": "much"}}, "segment.smoothness", "or auto, got 'much'"),
+        ({"quantify": {"oxygen": "guessed"}}, "quantify.oxygen", "'measured' or 'stoichiometry'"),
+        ({"quantify": {"ratios": ["Mg//Fe"]}}, "quantify.ratios", "(Mg+Fe)/O"),
+        ({"quantify": {"k_factors": {}}}, "quantify.k_factors", "one of values and file"),
+        (
+            {"quantify": {"k_factors": {"file": "k"}, "zeta_factors": {"file": "z"}}},
+            "quantify",
+            "exclude each other",
+        ),
+        (
+            {"quantify": {"standard": {"file": "s", "weight_percent": {"Si": 50}}}},
+            "quantify.standard.weight_percent",
+            "at least two",
+        ),
+        (
+            {"segment": {"traces": {"A": [{"polygon": [[0, 0]]}]}}},
+            "segment.traces.A.0",
+            "at least 3",
+        ),
+        (
+            {"segment": {"traces": {"A": [{"polgon": [[0, 0]]}]}}},
+            "segment.traces.A.0.polgon",
+            "did you mean polygon",
+        ),
+        (
+            {"segment": {"traces": {"A": {"pixels": [[0, -1]]}}}},
+            "segment.traces.A.0.pixels.0.1",
+            "greater than or equal to 0",
+        ),
+        ({"segment": {"traces": "a", "classifier": "b"}}, "segment", "not both"),
+        (
+            {
+                "phases": {"A": {"contaminants": ["B"]}, "B": {"contaminants": ["A"]}, "M": {}},
+                "matrix": "M",
+            },
+            "recipe",
+            "contaminate each other",
+        ),
+        (
+            {"phases": {"A": {"contaminants": ["M"]}, "M": {}}, "matrix": "M"},
+            "recipe",
+            "must be other grains",
+        ),
+        (
+            {"phases": {"A": {"component": 1}, "M": {"high": ["Si"]}}, "matrix": "M"},
+            "recipe",
+            "every phase or of none",
+        ),
+        (
+            {"phases": {"A": {"component": 1}, "M": {"component": 1}}, "matrix": "M"},
+            "recipe",
+            "given to two phases",
+        ),
+        (
+            {"phases": {"A": {"component": 9}, "M": {"component": 1}}, "matrix": "M"},
+            "recipe",
+            "only 2",
+        ),
+        (
+            {"phases": {"A": {"component": 1, "high": ["Si"]}, "M": {}}, "matrix": "M"},
+            "phases.A",
+            "not both",
+        ),
+        (
+            {"phases": {"A": {}}, "matrix": "A", "quantify": {"partition": [["A", "B"]]}},
+            "recipe",
+            "names 'B'",
+        ),
+        (
+            {
+                "phases": {"A": {}},
+                "matrix": "A",
+                "segment": {"traces": {"B": {"pixels": [[0, 0]]}}},
+            },
+            "recipe",
+            "painted for 'B'",
+        ),
     ],
 )
 def test_a_bad_recipe_names_the_key_in_one_line(change, key, message):
@@ -108,6 +256,8 @@ def test_options_change_the_recipe_and_nothing_else():
     assert changed.input.signal == 2
     assert changed_recipe(recipe) == recipe
     assert changed_recipe(recipe, components="auto").n_components == "auto"
+    assert changed_recipe(recipe, unmix=True).unmix.run is True
+    assert changed_recipe(recipe, unmix=False).unmix.run is False
     with pytest.raises(InputError, match="number such as 3"):
         changed_recipe(recipe, components="three")
 

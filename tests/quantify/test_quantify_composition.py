@@ -111,6 +111,25 @@ def test_systematic_errors_by_numerical_derivatives(maker, glass):
     assert film.relative_systematic == pytest.approx(added)
 
 
+def test_errors_with_absorption_are_their_scatter(maker):
+    """The correction follows the composition, which damps errors of O."""
+    mean = maker.expected(maker.glass, 3e4, Film(400.0, 4.25, 22.0))
+    rng = np.random.default_rng(2)
+    z, bare = [], []
+    for _ in range(150):
+        c = some(maker.spectrum(rng.poisson(mean).astype(float)), list(maker.glass), maker,
+                 thickness=400.0, density=4.25)  # fmt: skip
+        z.append((c.unbounded - list(maker.glass.values())) / c.sigma)
+        i = [c.fit.index(e) for e in c.elements]
+        jacobian = (np.eye(len(i)) - c.weight_fractions[:, None]) * c.weight_fractions
+        relative = c.fit.covariance[np.ix_(i, i)] / np.outer(*[c.fit.amplitudes[i]] * 2)
+        bare.append(np.sqrt(np.diag(jacobian @ relative @ jacobian.T)) / c.sigma)
+    # A standard deviation of 150 values is good to 6%.
+    assert np.std(z, axis=0) == pytest.approx(1, abs=0.2)
+    o = c.index("O")
+    assert np.mean(bare, axis=0)[o] > 1.15  # with the absorption held it would be too large
+
+
 def test_support_is_fitted_but_left_out(maker):
     weights = {**maker.glass, "Cu": 0.05}
     spectrum = maker.spectrum(maker.expected(weights, 3e6))
@@ -130,6 +149,36 @@ def test_an_element_that_is_not_there(maker):
     assert 0 < c.critical_levels[hf] < c.detection_limits[hf] < 0.01
     assert c.found[c.index("Si")]
     assert c.detection_limits[hf] == pytest.approx(2 * c.critical_levels[hf], rel=0.1)
+
+
+def test_intervals(maker, glass):
+    c = some(glass, list(maker.glass), maker)
+    i = c.index("Nd")
+    low, high = c.interval("Nd", 0.95)
+    assert low == pytest.approx(c.unbounded[i] - 1.959964 * c.sigma[i])
+    assert high == pytest.approx(c.unbounded[i] + 1.959964 * c.sigma[i])
+    assert c.unbounded == pytest.approx(c.weight_fractions, rel=1e-3)
+    narrow = c.interval("Nd", 0.6826895)
+    assert narrow[1] - narrow[0] == pytest.approx(2 * c.sigma[i])
+    with pytest.raises(InputError, match="level"):
+        c.interval("Nd", 1.0)
+
+
+def test_intervals_of_what_is_not_there(maker):
+    """They hold a truth of zero at the stated rate, not more often."""
+    mean = maker.expected({e: w for e, w in maker.glass.items() if e != "Nd"}, 1e5)
+    rng = np.random.default_rng(5)
+    z = []
+    for _ in range(120):
+        c = some(maker.spectrum(rng.poisson(mean).astype(float)), list(maker.glass), maker)
+        i = c.index("Nd")
+        low, high = c.interval("Nd", 0.68)
+        assert 0 <= low <= high
+        assert high == pytest.approx(max(c.unbounded[i] + 0.994458 * c.sigma[i], 0), abs=1e-9)
+        z.append(c.unbounded[i] / c.sigma[i])
+    # Three standard deviations of a share of 0.68 in 120 draws are 0.13.
+    assert (np.abs(z) < 1).mean() == pytest.approx(0.683, abs=0.13)
+    assert abs(np.mean(z)) < 4 / np.sqrt(120)
 
 
 def test_oxygen_by_stoichiometry(maker, glass):

@@ -10,10 +10,12 @@ from siftem.decompose.factors import Factors
 from siftem.energy_axis import EnergyAxis
 from siftem.fit.spectrum_model import Calibration, SpectrumModel
 from siftem.pipeline.fit_settings import fit_settings
-from siftem.pipeline.quantities import line_gains
+from siftem.pipeline.quantities import line_gains, partition_coefficients
 from siftem.pipeline.recipe import make_recipe
 from siftem.pipeline.results import RunResult, Segmentation, Truth
-from siftem.pipeline.spectra import pure_spectra, region_spectra
+from siftem.pipeline.spectra import RegionSpectra, pure_spectra, region_spectra
+from siftem.pipeline.unmixing import unmixed_phases
+from siftem.progress import silent
 from siftem.segment.regions import Region, Regions
 from siftem.spectrum_image import SpectrumImage
 from siftem.unmix.integrate import integrate
@@ -42,11 +44,15 @@ def made_recipe(names):
             "elements": list(ELEMENTS),
             "matrix": matrix,
             "phases": {
-                matrix: {"high": ["Si"], "density": 4.2},
-                first: {"high": ["Fe"], "anchor": {"absent": ["Si"]}, "density": 4.1},
+                matrix: {"high": ["Si"], "density": 4.2, "oxygens": 3},
+                first: {"high": ["Fe"], "anchor": {"absent": ["Si"]}, "density": 4.1, "oxygens": 1},
                 second: {"high": ["Ca"], "anchor": {"absent": ["Mg"]}, "density": 4.4},
             },
-            "quantify": {"thickness": 100, "ratios": list(RATIOS)},
+            "quantify": {
+                "thickness": 100,
+                "ratios": list(RATIOS),
+                "wanted_limits": {"Nd": 0.01},
+            },
             "figures": {"trace_lines": ["Nd La"]},
         }
     )
@@ -99,6 +105,18 @@ def build_run(names=("Brg", "Fp", "Ca-Pv"), **changes):
         name: settings.quantified(spectrum, name.split(" + ")[0], look_for_others=False)
         for name, spectrum in {**pure, **integrated}.items()
     }
+    unmixed = unmixed_phases(
+        recipe,
+        si,
+        regions,
+        RegionSpectra(settings, integrated, pure, compositions),
+        progress=silent,
+    )
+    by_unmixing = {
+        name: settings.quantified(spectrum, look_for_others=False)
+        for name, spectrum in unmixed.spectra.items()
+    }
+    pairs = [(name, names[0]) for name in names[1:]]
     result = RunResult(
         recipe=recipe,
         spectrum_image=si,
@@ -124,5 +142,9 @@ def build_run(names=("Brg", "Fp", "Ca-Pv"), **changes):
             weight_fractions=dict(zip(names, WEIGHTS.values(), strict=True)),
         ),
         rectangle_spectrum=confined[0],
+        unmixed=unmixed,
+        unmixed_compositions=by_unmixing,
+        partition=partition_coefficients(compositions, pairs, names[0], {}),
+        unmixed_partition=partition_coefficients(by_unmixing, pairs, names[0], {}),
     )
     return replace(result, **changes)

@@ -19,7 +19,7 @@ def size(png):
 
 
 def test_all_pictures_of_a_run(figures):
-    assert list(figures) == ["figure1", "figure2", "fit_Brg", "fit_Fp", "fit_Ca-Pv"]
+    assert list(figures) == ["figure1", "figure2", "figure3", "fit_Brg", "fit_Fp", "fit_Ca-Pv"]
     for png in figures.values():
         width, height = size(png)
         # 180 mm at 300 dots per inch, and not taller than a page.
@@ -51,6 +51,7 @@ def test_without_elements_there_are_two_pictures(made_run):
         gains=(),
         rectangles=(),
         rectangle_spectrum=None,
+        unmixed=None,
     )
     assert list(draw_figures(bare)) == ["figure1", "figure2"]
     assert line_labels(bare) == ()

@@ -23,7 +23,7 @@ def test_no_depth_leaves_the_lines_alone():
 
 @pytest.mark.parametrize("depth", [1.0, 89.0, 2000.0])
 def test_no_photon_is_lost(depth):
-    energies, shares, origin, widths = collected_lines(ENERGIES, depth)
+    energies, shares, origin, _ = collected_lines(ENERGIES, depth)
     assert np.bincount(origin, shares) == pytest.approx(np.ones(6), abs=1e-12)
     assert (shares > 0).all()
     # At the surface half the charge is collected; nothing yields more than all of it.
@@ -33,7 +33,7 @@ def test_no_photon_is_lost(depth):
 
 @pytest.mark.parametrize("depth", [20.0, 89.0, 300.0])
 def test_mean_energy_against_an_integral_over_the_depth(depth):
-    energies, shares, origin, widths = collected_lines(ENERGIES, depth)
+    energies, shares, origin, _ = collected_lines(ENERGIES, depth)
     for i, energy in enumerate(ENERGIES):
         mu = xraylib.CS_Total(14, float(energy)) * 2.33e-7  # 1/nm
 
@@ -48,7 +48,7 @@ def test_mean_energy_against_an_integral_over_the_depth(depth):
 
 
 def test_more_loss_where_silicon_absorbs_more():
-    energies, shares, origin, widths = collected_lines(ENERGIES, 89.0)
+    energies, shares, origin, _ = collected_lines(ENERGIES, 89.0)
     loss = 1 - np.bincount(origin, energies * shares) / ENERGIES
     assert loss[0] > loss[1] > loss[2] > loss[3] > loss[5]
     assert loss[4] > 5 * loss[3]  # across the K edge of Si at 1.839 keV

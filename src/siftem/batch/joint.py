@@ -1,4 +1,4 @@
-"""Joint decomposition: the pixels of several maps factorised together, so that they share spectra."""
+"""Joint decomposition: pixels of several maps factorised together, to share spectra."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from siftem.batch.full_disk import told_in_one_sentence
 from siftem.batch.locks import held
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError, SiftemError
+from siftem.io.fit_checkpoint import FitCheckpoint
 from siftem.io.spectra_sets import SpectraSet, write_spectra_table
 from siftem.pipeline.components import decomposed
 from siftem.pipeline.recipe import make_recipe
@@ -84,7 +85,7 @@ def find_shared_spectra(job: JointJob, progress: Progress) -> JointSpectra:
     folder = BatchFolder(Path(job.folder))
     with (
         told_in_one_sentence(folder.root),
-        held(folder.private / "locks" / "joint.lock", wait=-1),
+        held(folder.lock(".joint"), wait=-1),
     ):
         key = _key(job)
         earlier = _earlier(folder, key)
@@ -95,7 +96,12 @@ def find_shared_spectra(job: JointJob, progress: Progress) -> JointSpectra:
             stack, _ = stacked(images)
             names = ", ".join(images)
             recipe = make_recipe(dict(job.recipes[next(iter(images))]))
-            factors = decomposed(recipe, stack, progress=progress).factors
+            # No map is called so: names of maps begin with a letter, a digit or _.
+            state = folder.checkpoints(".joint")
+            state.mkdir(parents=True, exist_ok=True)
+            checkpoint = FitCheckpoint(state / "fit.npz")
+            done = decomposed(recipe, stack, checkpoint=checkpoint, progress=progress)
+            factors = done.factors
         write_spectra_table(
             folder.shared_spectra(), SpectraSet(factors.spectra, factors.axis, factors.names)
         )
@@ -125,9 +131,7 @@ def _earlier(folder: BatchFolder, key: str) -> JointSpectra | None:
     return None
 
 
-def _images(
-    job: JointJob, progress: Progress
-) -> tuple[dict[str, SpectrumImage], dict[str, str]]:
+def _images(job: JointJob, progress: Progress) -> tuple[dict[str, SpectrumImage], dict[str, str]]:
     """Prepared maps that have the same channels, and why others were left out."""
     images: dict[str, SpectrumImage] = {}
     failed: dict[str, str] = {}

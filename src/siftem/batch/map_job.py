@@ -13,6 +13,7 @@ from typing import Any
 from siftem.batch.folder import BatchFolder, Record, files_in
 from siftem.batch.full_disk import disk_full_message, is_disk_full, told_in_one_sentence
 from siftem.batch.locks import held
+from siftem.batch.watch import Outcome
 from siftem.errors import Cancelled, SiftemError
 from siftem.pipeline.recipe import Recipe, make_recipe
 from siftem.pipeline.step_keys import step_key
@@ -49,26 +50,6 @@ class MapJob:
     batch: str
     wait: bool = False
     failed_before: str = ""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a job.
-
-    Parameters
-    ----------
-    name : str
-    status : {"done", "kept", "failed", "busy", "disk full"}
-        "kept" means that an earlier result is up to date.
-    error : str
-        One sentence.
-    seconds : float
-    """
-
-    name: str
-    status: str
-    error: str = ""
-    seconds: float = 0.0
 
 
 def job_key(recipe: Recipe) -> str:

@@ -16,9 +16,7 @@ from siftem.pipeline.summary import rounded
 from siftem.report.overview import render_overview
 
 
-def write_outputs(
-    folder: BatchFolder, recipe: Recipe, batch: str, notes: Sequence[str]
-) -> None:
+def write_outputs(folder: BatchFolder, recipe: Recipe, batch: str, notes: Sequence[str]) -> None:
     """Write table, summary, recipe and report from the records of all maps of this batch.
 
     Maps of earlier calls in the same folder count too, if the recipe is the same; others

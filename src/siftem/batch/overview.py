@@ -95,6 +95,7 @@ def phase_means(done: Sequence[tuple[Record, Summary]]) -> dict[str, dict[str, A
                     "at_sigma": mean.sigma,
                     "reduced_chi_square": mean.reduced_chi_square,
                     "maps": mean.n,
+                    "found_in_maps": sum(bool(e["found"]) for e in own),
                 }
     return out
 
@@ -129,7 +130,10 @@ def _phase_tables(done: Sequence[tuple[Record, Summary]]) -> list[PhaseTable]:
         cells = [name("mean")]
         for element in elements:
             mean = means[phase][element]
-            cells += error_cells(mean["at_percent"], mean["at_sigma"])
+            if mean["found_in_maps"]:
+                cells += error_cells(mean["at_percent"], mean["at_sigma"])
+            else:
+                cells += below_limit(2)
         rows.append(tuple(cells))
         head = (name("map"), *(heading(element, 2) for element in elements))
         tables.append(PhaseTable(phase, Table("", head, tuple(rows))))

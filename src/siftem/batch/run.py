@@ -9,14 +9,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from siftem.batch.folder import BatchFolder, Record, write_whole
+from siftem.batch.folder import BatchFolder, Record
 from siftem.batch.full_disk import DiskFullError, told_in_one_sentence
 from siftem.batch.joint import JointJob, JointSpectra, find_shared_spectra
 from siftem.batch.locks import held, taking_part
-from siftem.batch.map_job import MapJob, Outcome, batch_key, recipe_content, work_on_map
+from siftem.batch.map_job import MapJob, batch_key, recipe_content, work_on_map
 from siftem.batch.maps import MapFile, named_maps
 from siftem.batch.outputs import write_outputs
-from siftem.batch.watch import Watcher
+from siftem.batch.watch import Outcome, Watcher
 from siftem.errors import InputError, SiftemError
 from siftem.pipeline.recipe import Recipe, make_recipe
 from siftem.pipeline.step_keys import file_content

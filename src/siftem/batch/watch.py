@@ -2,7 +2,27 @@
 
 from __future__ import annotations
 
-from siftem.batch.map_job import Outcome
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a job.
+
+    Parameters
+    ----------
+    name : str
+    status : {"done", "kept", "failed", "busy", "disk full"}
+        "kept" means that an earlier result is up to date.
+    error : str
+        One sentence.
+    seconds : float
+    """
+
+    name: str
+    status: str
+    error: str = ""
+    seconds: float = 0.0
 
 
 class Watcher:

@@ -11,6 +11,8 @@ import typer
 from rich.console import Console
 
 from siftem import __version__
+from siftem.cli.batch import batch
+from siftem.cli.convert import convert
 from siftem.cli.display import ProgressBars, resources_used
 from siftem.errors import InputError, SiftemError
 
@@ -74,6 +76,10 @@ def _options(
     """Sift overlapping phases out of (S)TEM spectrum images."""
 
 
+app.command()(batch)
+app.command()(convert)
+
+
 @app.command()
 def demo(
     out: Out = None,
@@ -134,6 +140,24 @@ def run(
     signal: Annotated[
         int | None, typer.Option("--signal", help="Number of the signal in the file.")
     ] = None,
+    unmix: Annotated[
+        bool | None,
+        typer.Option(
+            "--unmix/--no-unmix",
+            help="Unmix all pixels at once beside the subtraction, or don't; "
+            "by default unless it would take minutes.",
+        ),
+    ] = None,
+    checkpoints: Annotated[
+        Path | None,
+        typer.Option(help="Folder where slow steps leave their results, to go on from."),
+    ] = None,
+    memory: Annotated[
+        str | None, typer.Option("--memory", help="Leave the map on disk; budget, e.g. 2GB.")
+    ] = None,
+    scheduler: Annotated[
+        str | None, typer.Option("--scheduler", help="Address of a Dask scheduler.")
+    ] = None,
     out: Out = None,
     quiet: Quiet = False,
 ) -> None:
@@ -147,8 +171,16 @@ def run(
         elements=_listed(elements),
         support=_listed(support),
         signal=signal,
+        unmix=unmix,
     )
-    _run_and_write(recipe, out or Path(f"siftem-{source.stem}"), quiet)
+    _run_and_write(
+        recipe,
+        out or Path(f"siftem-{source.stem}"),
+        quiet,
+        checkpoints,
+        memory=memory,
+        scheduler=scheduler,
+    )
 
 
 def _listed(text: str | None) -> tuple[str, ...] | None:
@@ -157,16 +189,36 @@ def _listed(text: str | None) -> tuple[str, ...] | None:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
-def _run_and_write(recipe: Any, out: Path, quiet: bool) -> None:
+def _run_and_write(
+    recipe: Any,
+    out: Path,
+    quiet: bool,
+    checkpoints: Path | None = None,
+    *,
+    memory: str | None = None,
+    scheduler: str | None = None,
+) -> None:
+    from siftem.cli.large_map import map_on_disk
     from siftem.cli.tables import print_result
-    from siftem.pipeline.run import run as run_recipe
     from siftem.pipeline.store import check_destination
+    from siftem.pipeline.workflow import Workflow
     from siftem.report.folder import write_results
 
     check_destination(out)
     used: Callable[[], dict[str, float]] = resources_used()
     with ProgressBars(_errors, quiet) as progress:
-        result = run_recipe(recipe, progress=progress)
-        folder = write_results(result, out, resources=used(), progress=progress)
+        on_disk = map_on_disk(
+            recipe,
+            memory=memory,
+            scheduler=scheduler,
+            beside=out,
+            checkpoints=checkpoints,
+            console=_errors,
+            progress=progress,
+        )
+        with on_disk as image:
+            workflow = Workflow(recipe, checkpoints=checkpoints, spectrum_image=image)
+            result, keys = workflow.outcome(progress=progress)
+            folder = write_results(result, out, resources=used(), keys=keys, progress=progress)
     if not quiet:
         print_result(_output, result, folder, used())

@@ -9,6 +9,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from siftem.pipeline.agreement import flagged
 from siftem.pipeline.results import RunResult
 from siftem.report.numbers import with_error
 
@@ -43,6 +44,11 @@ def print_result(
                 values.append(f"{name} {shown} (systematic {systematic:.2g})")
         if values:
             console.print(f"{ratio}: {'; '.join(values)}", markup=False)
+    for pair, text in _partition(result).items():
+        console.print(f"D({pair}): {text}", markup=False)
+    for phase, far in flagged(result).items():
+        listed = ", ".join(f"{e} by {z:+.1f} sigma" for e, z in far.items())
+        console.print(f"{phase}: unmixing differs from subtraction in {listed}", markup=False)
     for gain in result.gains:
         console.print(
             f"{gain.line}: signal to noise {gain.whole:.1f} over the whole pure {result.matrix}, "
@@ -60,3 +66,13 @@ def print_result(
         f"report: {folder / 'report.html'}",
         markup=False,
     )
+
+
+def _partition(result: RunResult) -> dict[str, str]:
+    """Partition coefficients that were measured, for each pair of phases."""
+    out: dict[str, list[str]] = {}
+    for d in result.partition:
+        if not d.limit:
+            shown = f"{d.element} {with_error(d.value, d.sigma)}"
+            out.setdefault("/".join(d.phases), []).append(shown)
+    return {pair: ", ".join(texts) for pair, texts in out.items()}

@@ -11,10 +11,12 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from siftem import __version__
+from siftem import __version__, processors
 from siftem.errors import InputError, SiftemError
 from siftem.progress import Progress
 
+#: Seconds after which a scheduler counts as absent.
+CONNECT_SECONDS = 20
 #: Seconds between two reports of a worker on the same step.
 _REPORT_EVERY = 0.2
 #: Variables by which numerical libraries learn how many threads they may use.
@@ -30,13 +32,6 @@ _one_at_a_time = threading.Lock()
 Job = Any
 Report = Callable[[str, str, float], None]
 Finished = Callable[[str, Any, str], Job | None]
-
-
-def cores() -> int:
-    """Processors that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def run_jobs(
@@ -127,7 +122,7 @@ def run_jobs(
 
 
 def _threads(workers: int | None, threads: int | None) -> int:
-    return threads or max(cores() // (workers or 1), 1)
+    return threads or max(processors.available() // (workers or 1), 1)
 
 
 @contextlib.contextmanager
@@ -142,7 +137,7 @@ def _connected(
             yield client
     elif isinstance(scheduler, str):
         try:
-            client = Client(scheduler, timeout="20s")
+            client = Client(scheduler, timeout=CONNECT_SECONDS)
         except (OSError, ValueError) as error:
             raise InputError(
                 f"no Dask scheduler answers at {scheduler}: start one with 'dask scheduler', or "

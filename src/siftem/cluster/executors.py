@@ -6,11 +6,13 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from siftem.blocked_counts import Sums, add_in_order, added
+from siftem.blocked_counts import FAN_IN, InTurn, Sums, add_in_order, added
 from siftem.errors import InputError, SiftemError
 
 #: Results of single blocks that may be under way to the caller at a time, for each worker.
 _AHEAD = 4
+#: Tasks for each worker, at least, that even out how long they take.
+_TASKS_A_WORKER = 8
 
 
 class DaskBlocks:
@@ -65,8 +67,10 @@ class DaskBlocks:
 
         # The task with its arrays is sent to each worker once, not once for each block.
         shared = delayed(task, pure=False, traverse=False)
-        leaves = (delayed(_applied, pure=False)(shared, item) for item in items)
-        plan = add_in_order(leaves, len(items), lambda parts: delayed(_sum, pure=False)(parts))
+        reach = _blocks_a_task(len(items), self.n_workers)
+        groups = [items[start : start + reach] for start in range(0, len(items), reach)]
+        leaves = (delayed(_folded, pure=False)(shared, group) for group in groups)
+        plan = add_in_order(leaves, len(groups), lambda parts: delayed(added, pure=False)(parts))
         return tuple(self._computed([plan])[0])
 
     def each(self, task: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[Any]:
@@ -108,9 +112,20 @@ def _pool(scheduler: str, n_workers: int) -> Any:
     return ProcessPoolExecutor(n_workers, mp_context=multiprocessing.get_context("spawn"))
 
 
+def _blocks_a_task(number: int, n_workers: int) -> int:
+    """Blocks that one task takes: many blocks on few workers would keep the scheduler busy.
+
+    A power of the fan-in, so that the order of the additions stays the same.
+    """
+    reach = 1
+    while number >= FAN_IN * reach * _TASKS_A_WORKER * n_workers:
+        reach *= FAN_IN
+    return reach
+
+
+def _folded(task: Callable[[Any], Sums], items: Sequence[Any]) -> Sums:
+    return InTurn().total(task, items)
+
+
 def _applied(task: Callable[[Any], Any], item: Any) -> Any:
     return task(item)
-
-
-def _sum(parts: Sequence[Sums]) -> Sums:
-    return added(parts)

@@ -17,6 +17,9 @@ from siftem.io.sparse_file import open_sparse_file, spectrum_image
 from siftem.memory_budget import parse_memory, workers_within
 from siftem.spectrum_image import SpectrumImage
 
+#: How long to wait for a scheduler.
+ANSWER_WITHIN = "20s"
+
 
 @contextlib.contextmanager
 def open_map(
@@ -84,7 +87,7 @@ def _work(scheduler: Any, cores: int, stack: contextlib.ExitStack) -> DaskBlocks
     from distributed import Client
 
     try:
-        client = stack.enter_context(Client(scheduler, timeout="20s"))
+        client = stack.enter_context(Client(scheduler, timeout=ANSWER_WITHIN))
     except (OSError, ValueError) as error:
         raise InputError(
             f"no Dask scheduler answers at {scheduler}: start one with 'dask scheduler', or give "

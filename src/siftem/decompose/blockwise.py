@@ -9,6 +9,8 @@ way out and, on the way back, sums of the size of the spectra.
 
 from __future__ import annotations
 
+import os
+import platform
 import secrets
 import shutil
 import weakref
@@ -136,6 +138,26 @@ class WeightFiles:
         return np.load(weight_path(self.folder, first), allow_pickle=False) * self.scale
 
 
+def remove_orphans(scratch: Path, keep: Path | None) -> None:
+    """Remove the weights that killed processes of this machine have left, but one folder."""
+    for folder in scratch.glob(f"weights-{platform.node()}-*"):
+        pid = folder.name.rsplit("-", 2)[-2]
+        if folder != keep and pid.isdigit() and not _is_alive(int(pid)):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_alive(pid: int) -> bool:
+    if os.name != "posix":
+        return True  # asking would end the process there
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
 def weight_path(folder: Path, first: int) -> Path:
     """File with the weights of the block that begins at a pixel."""
     return folder / f"pixels-{first:012d}.npy"
@@ -225,7 +247,8 @@ class BlockedRows:
         return float(np.sqrt(squares / number)) if number else 0.0
 
     def _new_folder(self) -> WeightFolder:
-        return WeightFolder(self.counts.scratch / f"weights-{secrets.token_hex(6)}")
+        name = f"weights-{platform.node()}-{os.getpid()}-{secrets.token_hex(6)}"
+        return WeightFolder(self.counts.scratch / name)
 
 
 def _improve_task(

@@ -41,8 +41,12 @@ class PartFiles:
         """Name of the folder, which names what it was made of."""
         return self.folder.name
 
-    def read(self, first: int, last: int) -> sp.csr_array:
-        """Pixels ``first`` to ``last`` (not included)."""
+    def read(self, first: int, last: int, window: tuple[int, int] | None = None) -> sp.csr_array:
+        """Pixels ``first`` to ``last`` (not included), channels likewise."""
+        x = self._read(first, last)
+        return x if window is None else sp.csr_array(x[:, slice(*window)])
+
+    def _read(self, first: int, last: int) -> sp.csr_array:
         parts = []
         for a, b in itertools.pairwise(self.edges):
             if b > first and a < last:

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 
+from siftem.blocked_counts import BlockedCounts
 from siftem.decompose import solver
 from siftem.decompose.initialise import pooled_counts
 from siftem.decompose.poisson_nmf import PoissonNMF
+from siftem.decompose.pooled_blocks import pooled_in_memory
 from siftem.decompose.row_blocks import CountRows
 from siftem.errors import InputError, SiftemWarning
 from siftem.progress import Progress, silent
@@ -22,6 +24,8 @@ from siftem.thinning import split_counts
 _ENOUGH_BINS = 300
 #: Counts for each number that a component has, below which a phase may go unseen.
 _FEW_COUNTS = 25.0
+#: A map that is larger than memory is pooled to this many pixels at the most.
+_MOST_PIXELS = 20_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,14 +130,18 @@ def choose_n_components(
         raise InputError(
             f"folds must be at least 2 and test_share between 0 and 1, got {folds}, {test_share}"
         )
-    counts = si.counts
+    counts, shape = si.counts, si.shape
     if not counts.nnz:
         raise InputError("the map holds no counts: there is nothing to choose from")
+    if isinstance(counts, BlockedCounts):
+        side = int(np.ceil(np.sqrt(si.n_pixels / _MOST_PIXELS)))
+        counts = pooled_in_memory(counts, shape, side)
+        shape = (-(-shape[0] // side), -(-shape[1] // side))
     if counts.dtype.kind == "f" and not np.array_equal(counts.data, np.rint(counts.data)):
         raise InputError(
             "choose_n_components thins whole counts, but the map holds fractions: give raw counts"
         )
-    pooled, shape = pooled_counts(counts, si.shape, ranks[-1])
+    pooled, shape = pooled_counts(counts, shape, ranks[-1])
     pooled = _binned(pooled)
     rng = np.random.default_rng(random_state)
     deviances = np.empty((folds, len(ranks)))

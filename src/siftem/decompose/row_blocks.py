@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from typing import cast
 import numpy as np
 import scipy.sparse as sp
 
+from siftem import processors
 from siftem.blocked_counts import BlockedCounts
 from siftem.decompose import gradient_kernels, kernels
 from siftem.decompose.blockwise import BlockedRows
@@ -217,8 +217,7 @@ def saturated_objective(data: np.ndarray) -> float:
 
 def n_threads(n_jobs: int | None) -> int:
     """Number of threads for scikit-learn's ``n_jobs``; None and -1 mean all processors."""
-    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    most = available or 1
+    most = processors.available()
     if n_jobs is None or n_jobs == -1:
         return most
     return max(n_jobs if n_jobs > 0 else most + 1 + n_jobs, 1)

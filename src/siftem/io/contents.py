@@ -10,7 +10,8 @@ from siftem.errors import SiftemError
 from siftem.io.damaged_files import refuse_absurd
 from siftem.io.signal_axes import read_layout
 from siftem.io.signal_choice import kind_of
-from siftem.io.vendor_files import OpenedFile, StoredSignal, opened
+from siftem.io.sparse_file import is_sparse_file, open_sparse_file
+from siftem.io.vendor_files import OpenedFile, StoredSignal, checked_path, opened
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,8 @@ def list_signals(path: str | os.PathLike[str]) -> list[SignalEntry]:
     ReadError
         When the file is missing, damaged or of no known format.
     """
+    if is_sparse_file(checked_path(path)):
+        return [_sparse_entry(path)]
     with opened(path) as file:
         return [_entry(stored, file) for stored in file.signals]
 
@@ -90,6 +93,26 @@ def _entry(stored: StoredSignal, file: OpenedFile) -> SignalEntry:
         dtype=str(signal.data.dtype),
         usable=not reason,
         reason=reason,
+    )
+
+
+def _sparse_entry(path: str | os.PathLike[str]) -> SignalEntry:
+    header, source, _ = open_sparse_file(path)
+    axis = header.axis
+    ny, nx = header.shape
+    return SignalEntry(
+        index=0,
+        title=header.title,
+        kind="spectrum image",
+        signal_type=header.signal_type,
+        shape=(ny, nx, axis.size),
+        axes=(
+            f"y: {ny} steps",
+            f"x: {nx} steps",
+            f"Energy: {axis.size} steps of {axis.scale:.4g} {axis.unit} from {axis.offset:.4g}",
+        ),
+        dtype=f"sparse, {len(source.edges) - 1} blocks",
+        usable=True,
     )
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import time
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from siftem.decompose.blockwise import BlockWeights
+from siftem.decompose.blockwise import BlockWeights, remove_orphans
 from siftem.decompose.sweep_state import SweepState
 from siftem.errors import InputError
 from siftem.io.atomic import replacing
@@ -78,6 +79,13 @@ class FitCheckpoint:
 
     def load(self, key: str, weights: Any) -> SweepState | None:
         """Read what was kept; None when there is nothing, or it is of another fit."""
+        found = self._read(key, weights)
+        if isinstance(weights, BlockWeights):
+            kept = None if found is None else found.weights.folder
+            remove_orphans(weights.rows.counts.scratch, None if kept is None else kept.path)
+        return found
+
+    def _read(self, key: str, weights: Any) -> SweepState | None:
         try:
             with np.load(self.path, allow_pickle=False) as kept:
                 if int(kept["version"]) != _VERSION or str(kept["key"]) != key:
@@ -103,7 +111,7 @@ class FitCheckpoint:
                         zip(kept["names"].tolist(), kept["numbers"].tolist(), strict=True)
                     ),
                 )
-        except (OSError, ValueError, KeyError, EOFError):
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             return None  # a damaged state is as good as none
 
     def done(self) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +15,8 @@ from siftem.io.atomic import replacing
 #: Largest class number of a 16-bit label image.
 _LARGEST_LABEL = 2**16 - 1
 _TIFF = (".tif", ".tiff")
+#: Names that ImageJ users give to lengths, in nm.
+_UNITS = {"nm": 1.0, "µm": 1e3, "um": 1e3, "micron": 1e3, "microns": 1e3, "mm": 1e6}
 
 
 def read_label_image(path: str | os.PathLike[str], shape: tuple[int, int]) -> np.ndarray:
@@ -61,7 +64,11 @@ def read_label_image(path: str | os.PathLike[str], shape: tuple[int, int]) -> np
     return image.astype(np.int32)
 
 
-def write_label_image(path: str | os.PathLike[str], labels: np.ndarray) -> None:
+def write_label_image(
+    path: str | os.PathLike[str],
+    labels: np.ndarray,
+    pixel_size: tuple[float, float] | None = None,
+) -> None:
     """Write class numbers as a TIFF of 8 or 16 bits.
 
     Parameters
@@ -70,14 +77,14 @@ def write_label_image(path: str | os.PathLike[str], labels: np.ndarray) -> None:
         Must end in .tif or .tiff; an existing file is replaced.
     labels : ndarray of int or bool, shape (ny, nx)
         From 0 to 65535.
+    pixel_size : tuple of float, optional
+        Height and width of a pixel in nm, written as ImageJ keeps it.
 
     Raises
     ------
     InputError
         When the labels do not fit.
     """
-    import tifffile
-
     labels = np.asarray(labels)
     _check_tiff_name(path)
     if labels.ndim != 2 or labels.dtype.kind not in "uib" or labels.size == 0:
@@ -89,8 +96,7 @@ def write_label_image(path: str | os.PathLike[str], labels: np.ndarray) -> None:
             f"labels must lie between 0 and 65535, got {labels.min()} to {labels.max()}"
         )
     kind = np.uint8 if labels.max() < 2**8 else np.uint16
-    with replacing(path) as draft:
-        tifffile.imwrite(draft, labels.astype(kind), compression="zlib", software="siftem")
+    _write_imagej(path, labels.astype(kind), {"axes": "YX"}, pixel_size)
 
 
 def write_regions(
@@ -117,8 +123,6 @@ def write_regions(
     InputError
         When there is no region, or they have different sizes.
     """
-    import tifffile
-
     _check_tiff_name(path)
     masks = {str(name): np.asarray(mask) for name, mask in regions.items()}
     if not masks:
@@ -129,14 +133,7 @@ def write_regions(
     if any(mask.dtype != np.bool_ for mask in masks.values()):
         raise InputError("regions must be boolean masks, True inside")
     stack = np.stack([mask.astype(np.uint8) * 255 for mask in masks.values()])
-    metadata: dict[str, object] = {"axes": "ZYX", "Labels": list(masks), "mode": "grayscale"}
-    resolution = None
-    if pixel_size is not None:
-        height, width = pixel_size
-        metadata["unit"] = "nm"
-        resolution = (1.0 / width, 1.0 / height)  # pixels per unit along x and y
-    with replacing(path) as draft:
-        tifffile.imwrite(draft, stack, imagej=True, resolution=resolution, metadata=metadata)
+    _write_imagej(path, stack, {"axes": "ZYX", "Labels": list(masks)}, pixel_size)
 
 
 def read_regions(path: str | os.PathLike[str], shape: tuple[int, int]) -> dict[str, np.ndarray]:
@@ -225,6 +222,98 @@ def read_probabilities(path: str | os.PathLike[str], shape: tuple[int, int]) -> 
     if total.min() <= 0:
         raise InputError(f"{file.name} has pixels where every probability is 0")
     return values / total
+
+
+def write_probabilities(
+    path: str | os.PathLike[str],
+    probabilities: np.ndarray,
+    names: Sequence[str] = (),
+    pixel_size: tuple[float, float] | None = None,
+) -> None:
+    """Write class probabilities as one ImageJ stack of 32-bit images, a slice for each class.
+
+    Fiji's own classifier writes such stacks, and its Graph Cut reads a slice of them.
+
+    Parameters
+    ----------
+    path : str or path-like
+        Must end in .tif or .tiff; an existing file is replaced.
+    probabilities : ndarray of shape (classes, ny, nx)
+        From 0 to 1.
+    names : sequence of str, optional
+        Slice labels.
+    pixel_size : tuple of float, optional
+        Height and width of a pixel in nm.
+
+    Raises
+    ------
+    InputError
+        When these are no probabilities, or there are more or fewer names than classes.
+    """
+    _check_tiff_name(path)
+    p = np.asarray(probabilities)
+    if p.ndim != 3 or p.dtype.kind != "f" or p.size == 0:
+        raise InputError(
+            f"probabilities must be floats of shape (classes, ny, nx), got {p.dtype} {p.shape}"
+        )
+    if not np.isfinite(p).all() or p.min() < 0 or p.max() > 1 + 1e-6:
+        raise InputError("probabilities must lie between 0 and 1")
+    if names and len(names) != len(p):
+        raise InputError(f"names must be one for each of {len(p)} classes, got {len(names)}")
+    labels = [str(name) for name in names] or [f"class {i + 1}" for i in range(len(p))]
+    metadata = {"axes": "ZYX", "Labels": labels, "min": 0.0, "max": 1.0}
+    _write_imagej(path, p.astype(np.float32), metadata, pixel_size)
+
+
+def read_pixel_size(path: str | os.PathLike[str]) -> tuple[float, float] | None:
+    """Return height and width of a pixel in nm as ImageJ keeps them; None without calibration.
+
+    Parameters
+    ----------
+    path : str or path-like
+        A TIFF.
+
+    Raises
+    ------
+    ReadError
+        When the file is missing or damaged.
+    """
+    import tifffile
+
+    file = _existing(path)
+    try:
+        with tifffile.TiffFile(file) as content:
+            unit = str((content.imagej_metadata or {}).get("unit", ""))
+            tags = content.pages[0].tags
+            along = [tags[name].value for name in ("YResolution", "XResolution") if name in tags]
+    except Exception as error:
+        raise ReadError(f"cannot read {file}: it is not a usable TIFF file") from error
+    # ImageJ writes the micro sign as an escape.
+    nm = _UNITS.get(unit.replace("\\u00B5", "µ").replace("μ", "µ").strip())
+    if nm is None or len(along) < 2 or not all(n > 0 and d > 0 for n, d in along):
+        return None
+    (down, per_down), (across, per_across) = along
+    return nm * per_down / down, nm * per_across / across
+
+
+def _write_imagej(
+    path: str | os.PathLike[str],
+    image: np.ndarray,
+    metadata: dict[str, Any],
+    pixel_size: tuple[float, float] | None,
+) -> None:
+    import tifffile
+
+    resolution = None
+    metadata = {**metadata, "mode": "grayscale"}
+    if pixel_size is not None:
+        height, width = pixel_size
+        if not (height > 0 and width > 0 and np.isfinite(height) and np.isfinite(width)):
+            raise InputError(f"pixel_size must be positive lengths in nm, got {pixel_size!r}")
+        metadata["unit"] = "nm"
+        resolution = (1.0 / width, 1.0 / height)  # pixels per unit along x and y
+    with replacing(path) as draft:
+        tifffile.imwrite(draft, image, imagej=True, resolution=resolution, metadata=metadata)
 
 
 def _read_array(file: Path) -> np.ndarray:

@@ -17,6 +17,14 @@ import scipy.sparse as sp
 from siftem.acquisition import Acquisition
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError, ReadError
+from siftem.io.kernels import (
+    BEYOND_AXIS,
+    GOOD,
+    NOT_POSITIVE,
+    OUT_OF_ORDER,
+    count_inside,
+    take_inside,
+)
 from siftem.spectrum_image import SpectrumImage
 
 FORMAT = "siftem sparse map"
@@ -26,6 +34,11 @@ _MOST_CHANNELS = 2**20
 _MOST_PIXELS = 2**40
 #: Deflate gains at most 1032 to 1.
 _ENTRIES_PER_BYTE = 1032
+_PROBLEMS = {
+    BEYOND_AXIS: "a channel lies beyond the energy axis",
+    OUT_OF_ORDER: "the channels of a pixel are out of order",
+    NOT_POSITIVE: "some stored counts are zero, negative, NaN or infinite",
+}
 
 
 @dataclass(frozen=True)
@@ -95,7 +108,7 @@ class SparseFile:
     edges : tuple of int
         First pixel of each block, and the number of pixels.
     identity : str
-        Of this content of this file.
+        SHA-256 of the counts and the header as they were written.
     """
 
     path: Path
@@ -103,8 +116,20 @@ class SparseFile:
     edges: tuple[int, ...]
     identity: str
 
-    def read(self, first: int, last: int) -> sp.csr_array:
+    def read(self, first: int, last: int, window: tuple[int, int] | None = None) -> sp.csr_array:
         """Pixels ``first`` to ``last`` (not included).
+
+        Parameters
+        ----------
+        first, last : int
+        window : tuple of int, optional
+            Channels: first and last + 1; all by default.
+
+        Returns
+        -------
+        scipy.sparse.csr_array
+            Counts up to 65535 in single precision, which holds them exactly; larger ones as
+            they are stored.
 
         Raises
         ------
@@ -118,11 +143,9 @@ class SparseFile:
                 group = content["counts"]
                 starts = group["row_starts"][first : last + 1]
                 a, b = int(starts[0]), int(starts[-1])
-                steps = np.diff(starts)
-                if a < 0 or b > group["channels"].shape[0] or (steps < 0).any():
+                if a < 0 or b > group["channels"].shape[0] or (np.diff(starts) < 0).any():
                     raise ReadError(f"{self.path.name}: the row starts are damaged")
-                channels = group["channels"][a:b].astype(np.int32)
-                values = group["values"][a:b]
+                channels, values = group["channels"][a:b], group["values"][a:b]
         except ReadError:
             raise
         except Exception as error:  # h5py raises several kinds on damage
@@ -130,10 +153,20 @@ class SparseFile:
                 f"cannot read {self.path}: the file is damaged, incomplete or gone "
                 f"({type(error).__name__})"
             ) from error
-        if channels.size:
-            _refuse_bad_counts(self.path, channels, values, steps, self.shape[1])
-        starts = starts - a
-        return sp.csr_array((values, channels, starts), shape=(last - first, self.shape[1]))
+        starts -= a
+        n_channels = self.shape[1]
+        low, high = window or (0, n_channels)
+        inside = np.empty_like(starts)
+        problem = count_inside(starts, channels, values, n_channels, low, high, inside)
+        if problem != GOOD:
+            raise ReadError(f"{self.path.name}: {_PROBLEMS[problem]}, the file is damaged")
+        indices = np.empty(int(inside[-1]), np.int32)
+        small = values.dtype.kind == "u" and values.dtype.itemsize <= 2
+        data = np.empty(indices.size, np.float32 if small else values.dtype)
+        take_inside(channels, values, low, high, indices, data)
+        if indices.size < 2**31:  # one type of index spares scipy a copy
+            inside = inside.astype(np.int32)
+        return sp.csr_array((data, indices, inside), shape=(last - first, high - low))
 
 
 def open_sparse_file(
@@ -180,6 +213,7 @@ def open_sparse_file(
             if edges[0] != 0 or edges[-1] != n or (np.diff(edges) <= 0).any():
                 raise ValueError("block edges")
             survey = content["survey"][:] if "survey" in content else None
+            digest = _text(content.attrs["content_sha256"])
     except (ReadError, InputError):
         raise
     except Exception as error:
@@ -187,12 +221,11 @@ def open_sparse_file(
             f"cannot read {path}: it is damaged or incomplete ({type(error).__name__}: "
             f"{' '.join(str(error).split())[:80]})"
         ) from error
-    status = file.stat()
     source = SparseFile(
         file,
         (n, header.axis.size),
         tuple(int(e) for e in edges),
-        f"{file} {status.st_size} {status.st_mtime_ns}",
+        digest,
     )
     return header, source, survey
 
@@ -211,8 +244,9 @@ def read_sparse_file(path: str | os.PathLike[str]) -> SpectrumImage:
     """
     header, source, survey = open_sparse_file(path)
     counts = source.read(0, source.shape[0])
-    kind = "float64" if counts.dtype.kind == "f" else "int32"
-    if kind == "int32" and counts.nnz and counts.data.max() > np.iinfo(np.int32).max:
+    whole = counts.dtype != np.float64
+    kind = "int32" if whole else "float64"
+    if whole and counts.nnz and counts.data.max() > np.iinfo(np.int32).max:
         kind = "int64"
     return spectrum_image(header, counts.astype(kind), survey)
 
@@ -277,21 +311,6 @@ def _check_sizes(content: Any, header: MapHeader, n: int) -> None:
         raise ValueError("block edges")
     if "survey" in content and content["survey"].shape != header.shape:
         raise ValueError("survey image")
-
-
-def _refuse_bad_counts(
-    path: Path, channels: np.ndarray, values: np.ndarray, steps: np.ndarray, m: int
-) -> None:
-    if int(channels.max()) >= m or int(channels.min()) < 0:
-        raise ReadError(f"{path.name}: a channel lies beyond the energy axis, the file is damaged")
-    if values.dtype.kind == "f" and not np.isfinite(values).all():
-        raise ReadError(f"{path.name}: some counts are NaN or infinite, the file is damaged")
-    if not values.min() > 0:
-        raise ReadError(f"{path.name}: some stored counts are zero or negative, it is damaged")
-    falls = np.flatnonzero(np.diff(channels) <= 0) + 1
-    row_starts = np.cumsum(steps)
-    if falls.size and not np.isin(falls, row_starts, assume_unique=False).all():
-        raise ReadError(f"{path.name}: the channels of a pixel are out of order, it is damaged")
 
 
 def _text(value: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 from dataclasses import asdict
@@ -64,6 +65,7 @@ class SparseFileWriter:
         self._edges = [0]
         self._block_start = 0
         self._type = 0
+        self._digest = hashlib.sha256()
         self._spectrum = np.zeros(header.axis.size)
         self._per_channel = np.zeros(header.axis.size, np.int64)
 
@@ -100,11 +102,15 @@ class SparseFileWriter:
                 f"{self.header.axis.size} channels, of which {self._pixels} are written"
             )
         self._hold(rows.data)
+        channels = rows.indices.astype(self._channels.dtype)
+        values = rows.data.astype(self._values.dtype)
+        for array in (rows.indptr.astype(np.int64), channels, values):
+            self._digest.update(array.data)
         end = self._entries + rows.nnz
         self._channels.resize((end,))
         self._values.resize((end,))
-        self._channels[self._entries :] = rows.indices.astype(self._channels.dtype)
-        self._values[self._entries :] = rows.data.astype(self._values.dtype)
+        self._channels[self._entries :] = channels
+        self._values[self._entries :] = values
         starts = rows.indptr.astype(np.int64) + self._entries
         self._starts[self._pixels : self._pixels + n + 1] = starts
         self._spectrum += np.bincount(rows.indices, weights=rows.data, minlength=m)
@@ -163,6 +169,8 @@ class SparseFileWriter:
         file.attrs["signal_type"] = header.signal_type
         file.attrs["title"] = header.title
         file.attrs["notes"] = json.dumps(list(header.notes))
+        self._digest.update(repr(header).encode())
+        file.attrs["content_sha256"] = self._digest.hexdigest()
         file.attrs["version"] = VERSION
         file.attrs["format"] = FORMAT
 

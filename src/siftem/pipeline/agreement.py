@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection
 
+from siftem.pipeline.recipe import Recipe
+from siftem.pipeline.results import RunResult
 from siftem.quantify.composition import Composition
 from siftem.quantify.detection_limit import QUANTILE
 
@@ -11,7 +13,9 @@ from siftem.quantify.detection_limit import QUANTILE
 FLAGGED = 3.0
 
 
-def differences(first: Composition, second: Composition) -> dict[str, float]:
+def differences(
+    first: Composition, second: Composition, assumed: Collection[str] = ()
+) -> dict[str, float]:
     """Return, for each element, the difference of two results in standard deviations.
 
     Both stand on the same counts, so their errors are not independent: when one of two
@@ -25,15 +29,17 @@ def differences(first: Composition, second: Composition) -> dict[str, float]:
     ----------
     first, second : Composition
         By subtraction and by unmixing.
+    assumed : collection of str
+        Elements whose amount was assumed and not measured.
 
     Returns
     -------
     dict of str to float
-        ``second - first``; elements that were found by neither are left out.
+        ``second - first``; elements that were found by neither, or assumed, are left out.
     """
     out = {}
     for i, element in enumerate(first.elements):
-        if element not in second.elements:
+        if element not in second.elements or element in assumed:
             continue
         j = second.index(element)
         if not (first.found[i] or second.found[j]):
@@ -45,15 +51,29 @@ def differences(first: Composition, second: Composition) -> dict[str, float]:
     return out
 
 
-def flagged(
-    first: Mapping[str, Composition], second: Mapping[str, Composition]
-) -> dict[str, dict[str, float]]:
-    """Return the elements of each phase on which two ways disagree by more than 3 sigma."""
+def assumed_absent(recipe: Recipe) -> dict[str, tuple[str, ...]]:
+    """Return the elements that the anchors of each phase take for absent."""
+    return {
+        name: tuple(e for a in phase.anchor for e in a.absent or ())
+        for name, phase in recipe.phases.items()
+    }
+
+
+def run_differences(result: RunResult) -> dict[str, dict[str, float]]:
+    """Return the differences of unmixing from subtraction in a run, for each phase."""
+    assumed = assumed_absent(result.recipe)
+    return {
+        name: differences(result.compositions[name], c, assumed.get(name, ()))
+        for name, c in result.unmixed_compositions.items()
+        if name in result.compositions
+    }
+
+
+def flagged(result: RunResult) -> dict[str, dict[str, float]]:
+    """Return the elements of each phase on which the two ways disagree by more than 3 sigma."""
     out = {}
-    for name in first:
-        if name in second:
-            far = {e: z for e, z in differences(first[name], second[name]).items()
-                   if abs(z) > FLAGGED}  # fmt: skip
-            if far:
-                out[name] = far
+    for name, away in run_differences(result).items():
+        far = {e: z for e, z in away.items() if abs(z) > FLAGGED}
+        if far:
+            out[name] = far
     return out

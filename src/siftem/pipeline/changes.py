@@ -79,6 +79,7 @@ def changed_recipe(
     elements: tuple[str, ...] | None = None,
     support: tuple[str, ...] | None = None,
     signal: int | None = None,
+    unmix: bool | None = None,
 ) -> Recipe:
     """Return the recipe with some entries replaced; None keeps what it says.
 
@@ -105,4 +106,6 @@ def changed_recipe(
         data["support"] = support
     if signal is not None:
         data["input"]["signal"] = signal
+    if unmix is not None:
+        data["unmix"]["run"] = unmix
     return make_recipe(data)

@@ -75,7 +75,9 @@ def read_checkpoint(folder: Path, step: str, key: str) -> tuple[Any, tuple[str, 
     A file that is damaged or of another version counts as none: the step is done again.
     """
     path = folder / f"{step}.npz"
-    damaged = (OSError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile)
+    damaged = (
+        OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, zipfile.BadZipFile,
+    )  # fmt: skip
     with contextlib.suppress(*damaged), np.load(path, allow_pickle=False) as file:
         about = json.loads(str(file["about"]))
         known = (about["format"], about["version"], about["key"])

@@ -11,6 +11,7 @@ from siftem.pipeline.results import Matched, RunResult, Truth
 from siftem.segment.regions import Regions
 from siftem.simulate.phantom import Phantom
 from siftem.spectrum import Spectrum, spectral_angle
+from siftem.unmix.unmixed import Unmixed
 
 #: A grain is truly there, for scoring a simulated run, from this share of the thickness on.
 TRUE_SHARE = 0.15
@@ -31,8 +32,11 @@ def run_result(recipe: Recipe, done: Mapping[str, Any], warnings: tuple[str, ...
     notes = warnings if choice is None else tuple(dict.fromkeys((*warnings, choice.message)))
     segmentation, phantom = done["regions"], done["prepare"].phantom
     pure = spectra.pure
+    truth = None
+    if phantom is not None:
+        truth = _truth(phantom, segmentation.regions, pure, done["unmix"])
     return RunResult(
-        recipe=_complete(recipe, matched),
+        recipe=_complete(recipe, matched, segmentation.smoothness),
         spectrum_image=done["prepare"].spectrum_image,
         factors=matched.factors,
         segmentation=segmentation,
@@ -43,7 +47,7 @@ def run_result(recipe: Recipe, done: Mapping[str, Any], warnings: tuple[str, ...
         calibration=spectra.settings.calibration if spectra.settings else None,
         gains=numbers.gains,
         warnings=notes,
-        truth=None if phantom is None else _truth(phantom, segmentation.regions, pure),
+        truth=truth,
         rectangle_spectrum=numbers.rectangle_spectrum,
         unmixed=done["unmix"],
         unmixed_compositions=numbers.unmixed,
@@ -53,7 +57,7 @@ def run_result(recipe: Recipe, done: Mapping[str, Any], warnings: tuple[str, ...
     )
 
 
-def _complete(recipe: Recipe, matched: Matched) -> Recipe:
+def _complete(recipe: Recipe, matched: Matched, smoothness: float) -> Recipe:
     """Write into the recipe what was chosen on the way, so that it runs the same again."""
     return recipe.model_copy(
         update={
@@ -61,6 +65,7 @@ def _complete(recipe: Recipe, matched: Matched) -> Recipe:
             "decompose": recipe.decompose.model_copy(
                 update={"components": matched.factors.spectra.shape[0]}
             ),
+            "segment": recipe.segment.model_copy(update={"smoothness": smoothness}),
             "figures": recipe.figures.model_copy(
                 update={"trace_lines": trace_lines(recipe, matched.elements)}
             ),
@@ -68,18 +73,26 @@ def _complete(recipe: Recipe, matched: Matched) -> Recipe:
     )
 
 
-def _truth(phantom: Phantom, regions: Regions, pure: Mapping[str, Spectrum]) -> Truth:
-    overlap, angles, fractions = {}, {}, {}
+def _truth(
+    phantom: Phantom, regions: Regions, pure: Mapping[str, Spectrum], unmixed: Unmixed | None
+) -> Truth:
+    overlap, angles, unmixed_angles, fractions = {}, {}, {}, {}
     for i, name in enumerate(phantom.names):
         fractions[name] = dict(phantom.weight_fractions[i])
         if name in pure:
-            axis = pure[name].axis
-            first = round((axis.offset - phantom.spectrum_image.axis.offset) / axis.scale)
-            true = phantom.spectra[i][first : first + axis.size]
-            angles[name] = spectral_angle(pure[name].values, true)
+            angles[name] = _angle(phantom, i, pure[name])
+        if unmixed is not None and name in unmixed.spectra:
+            unmixed_angles[name] = _angle(phantom, i, unmixed.spectra[name])
         if name in regions.names:
             found = regions.mask(name).mask
             truly = phantom.mask(name, at_least=TRUE_SHARE)
             union = (found | truly).sum()
             overlap[name] = float((found & truly).sum() / union) if union else 1.0
-    return Truth(overlap, TRUE_SHARE, angles, fractions)
+    return Truth(overlap, TRUE_SHARE, angles, fractions, unmixed_angles)
+
+
+def _angle(phantom: Phantom, phase: int, spectrum: Spectrum) -> float:
+    """Angle to the true spectrum of a phase on the same channels, degrees."""
+    axis = spectrum.axis
+    first = round((axis.offset - phantom.spectrum_image.axis.offset) / axis.scale)
+    return spectral_angle(spectrum.values, phantom.spectra[phase][first : first + axis.size])

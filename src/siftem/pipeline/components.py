@@ -11,6 +11,7 @@ from siftem.decompose.given_spectra import fit_maps
 from siftem.decompose.matching import Markers, line_strengths, match_phases
 from siftem.decompose.rank import RankChoice, choose_n_components
 from siftem.errors import InputError
+from siftem.io.fit_checkpoint import FitCheckpoint
 from siftem.io.spectra_sets import read_spectra
 from siftem.pipeline.recipe import Recipe
 from siftem.pipeline.results import Decomposed, Matched
@@ -21,10 +22,22 @@ from siftem.spectrum_image import SpectrumImage
 _MOST_COMPONENTS = 7
 
 
-def decomposed(recipe: Recipe, si: SpectrumImage, *, progress: Progress) -> Decomposed:
+def decomposed(
+    recipe: Recipe,
+    si: SpectrumImage,
+    *,
+    checkpoint: FitCheckpoint | None = None,
+    progress: Progress,
+) -> Decomposed:
     """Factorise the counts, with as many components as the recipe says, or by given spectra."""
     if recipe.decompose.spectra is not None:
         shared = read_spectra(recipe.decompose.spectra)
+        n = recipe.decompose.components
+        if isinstance(n, int) and n != len(shared.names):
+            raise InputError(
+                f"{recipe.decompose.spectra} holds {len(shared.names)} spectra, but the recipe asks "
+                f"for {n} components: leave decompose.components out"
+            )
         return Decomposed(fit_maps(si, shared.on_axis(si.axis), progress=progress), None)
     choice = None
     n = recipe.n_components
@@ -39,6 +52,7 @@ def decomposed(recipe: Recipe, si: SpectrumImage, *, progress: Progress) -> Deco
         tol=recipe.decompose.tolerance,
         max_iter=recipe.decompose.max_sweeps,
         keep_zero_peak=True,  # cropped already
+        checkpoint=checkpoint,
         progress=progress,
     )
     return Decomposed(factors, choice)

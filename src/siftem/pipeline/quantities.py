@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from siftem.errors import InputError, SiftemWarning
+from siftem.pipeline.agreement import assumed_absent
 from siftem.pipeline.fit_settings import FitSettings
 from siftem.pipeline.recipe import Recipe
 from siftem.pipeline.rectangle import confined_rectangles
@@ -84,7 +85,9 @@ def quantities(
         compositions=found,
         unmixed=by_unmixing,
         partition=partition_coefficients(found, pairs, regions.matrix, nets),
-        unmixed_partition=partition_coefficients(by_unmixing, pairs, regions.matrix, {}),
+        unmixed_partition=partition_coefficients(
+            by_unmixing, pairs, regions.matrix, {}, assumed=assumed_absent(recipe)
+        ),
         gains=gains,
         rectangles=rectangles,
         rectangle_spectrum=confined[0] if confined else None,
@@ -128,6 +131,8 @@ def partition_coefficients(
     pairs: Sequence[tuple[str, str]],
     matrix: str,
     matrix_taken: Mapping[str, float],
+    *,
+    assumed: Mapping[str, Collection[str]] | None = None,
 ) -> tuple[PartitionCoefficient, ...]:
     """Return the partition coefficient of every element for pairs of phases.
 
@@ -139,6 +144,8 @@ def partition_coefficients(
     matrix : str
     matrix_taken : mapping of str to float
         How much of the matrix' spectrum was subtracted for each grain.
+    assumed : mapping of str to collection of str
+        Elements of each phase that are left out, because their amount was assumed.
 
     Returns
     -------
@@ -152,6 +159,8 @@ def partition_coefficients(
         first, second = compositions[top], compositions[bottom]
         for element in first.elements:
             if element not in second.elements:
+                continue
+            if assumed and (element in assumed.get(top, ()) or element in assumed.get(bottom, ())):
                 continue
             shared = matrix_taken.get(top, 0.0) if bottom == matrix else 0.0
             try:

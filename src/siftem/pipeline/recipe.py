@@ -15,10 +15,13 @@ from siftem.pipeline.recipe_phases import AnchorChoice, Phase, order_of_subtract
 from siftem.pipeline.recipe_quantify import Quantify
 from siftem.pipeline.recipe_segment import Segment
 
-__all__ = ["SCHEMA", "AnchorChoice", "Phase", "Recipe", "make_recipe", "read_recipe"]
+__all__ = ["EACH_MAP", "SCHEMA", "AnchorChoice", "Phase", "Recipe", "make_recipe", "read_recipe"]
 
 #: Version of the schema; a recipe of a later version is refused.
 SCHEMA = 1
+
+#: Stands for the file in a recipe that is for many maps.
+EACH_MAP = "each map of the batch"
 
 #: Keys that hold the path of a file or folder.
 _PATHS = (
@@ -208,7 +211,7 @@ class Recipe(Section):
         return yaml.safe_dump(data, sort_keys=False, allow_unicode=True, default_flow_style=None)
 
 
-def read_recipe(path: str | Path) -> Recipe:
+def read_recipe(path: str | Path, *, for_many: bool = False) -> Recipe:
     """Read a recipe from a YAML file.
 
     Relative paths in it (maps, traces, classifiers, tables) are taken from the recipe's folder.
@@ -216,6 +219,9 @@ def read_recipe(path: str | Path) -> Recipe:
     Parameters
     ----------
     path : path-like
+    for_many : bool
+        For a batch, which names its maps itself: ``input`` may be left out, and what it says
+        besides ``signal`` is ignored.
 
     Returns
     -------
@@ -244,6 +250,10 @@ def read_recipe(path: str | Path) -> Recipe:
         raise RecipeError(f"the recipe {path} must hold keys and values, such as 'elements: [Mg]'")
     for keys in _PATHS:
         data = _with_absolute_path(data, keys, path.resolve().parent)
+    if for_many:
+        given = data.get("input")
+        signal = given.get("signal") if isinstance(given, dict) else None
+        data = {**data, "input": {"file": EACH_MAP, "signal": signal}}
     return make_recipe(data, source=str(path))
 
 

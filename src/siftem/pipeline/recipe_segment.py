@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
@@ -61,10 +61,24 @@ class Segment(Section):
     classifier: str | None = Field(
         None, description="folder with a trained classifier for each grain, instead of traces"
     )
-    smoothness: NotNegative = 1.0
+    smoothness: NotNegative | Literal["auto"] = Field(
+        1.0, description="of the graph cut; auto: by thinning the counts"
+    )
     margin: Annotated[int, Field(ge=0, le=50)] = 1
     trees: Annotated[int, Field(ge=1, le=5000)] = 100
     seed: int = 0
+
+    @field_validator("smoothness", mode="before")
+    @classmethod
+    def _number_or_auto(cls, value: Any) -> Any:
+        # One message in place of one for each member of the union.
+        if value == "auto":
+            return value
+        if isinstance(value, (bool, str)) or not isinstance(value, (int, float)):
+            raise ValueError(f"must be a number from 0 up, or auto, got {value!r}")
+        if not 0 <= value < float("inf"):
+            raise ValueError(f"must be a number from 0 up, or auto, got {value}")
+        return value
 
     @field_validator("traces", mode="before")
     @classmethod

@@ -14,6 +14,7 @@ from siftem.pipeline.recipe import Recipe
 from siftem.quantify.composition import Composition
 from siftem.quantify.partition import PartitionCoefficient
 from siftem.segment.classifier import PixelClassifier
+from siftem.segment.feature_strips import FeatureStrips
 from siftem.segment.features import PixelFeatures
 from siftem.segment.regions import Region, Regions
 from siftem.segment.traces import GrainShares
@@ -96,7 +97,7 @@ class FeatureImages:
 
     images: Mapping[str, np.ndarray]
     shares: GrainShares
-    features: PixelFeatures
+    features: PixelFeatures | FeatureStrips
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,6 +143,8 @@ class Segmentation:
         Share of trace pixels that the forest classifies rightly when it has not seen them.
     painted : bool
         Whether the traces were given.
+    smoothness : float
+        Of the cut.
     """
 
     regions: Regions
@@ -149,6 +152,7 @@ class Segmentation:
     traces: Mapping[str, np.ndarray]
     out_of_bag: Mapping[str, float]
     painted: bool
+    smoothness: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -247,12 +251,15 @@ class Truth:
         Angle of each pure spectrum to the true one, degrees.
     weight_fractions : mapping of str to mapping of str to float
         True composition of each phase.
+    unmixed_angles : mapping of str to float
+        Angle of each unmixed spectrum to the true one; empty without unmixing.
     """
 
     overlap: Mapping[str, float]
     threshold: float
     angles: Mapping[str, float]
     weight_fractions: Mapping[str, Mapping[str, float]]
+    unmixed_angles: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)

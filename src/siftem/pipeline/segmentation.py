@@ -122,6 +122,7 @@ def cut(
     matched: Matched,
     images: FeatureImages,
     classified: Classified,
+    smoothness: float,
     *,
     progress: Progress,
 ) -> Segmentation:
@@ -133,6 +134,8 @@ def cut(
     matched : Matched
     images : FeatureImages
     classified : Classified
+    smoothness : float
+        As the recipe says, or as it was chosen.
     progress : Progress
 
     Returns
@@ -145,12 +148,12 @@ def cut(
     for g, grain in enumerate(matched.grains):
         progress("regions", g / len(matched.grains))
         present = classified.probabilities[grain]
-        labels = graph_cut(np.stack([1 - present, present]), smoothness=recipe.segment.smoothness)
+        labels = graph_cut(np.stack([1 - present, present]), smoothness=smoothness)
         masks[grain] = (labels == 1) & ~vacuum
         if not masks[grain].any():
             raise InputError(
                 f"no pixel is left to {grain} after the graph cut: lower the smoothness "
-                f"(it is {recipe.segment.smoothness:g}) or paint traces"
+                f"(it is {smoothness:g}) or paint traces"
             )
     # Faint rims of grains belong to neither the pure matrix nor another grain's mixture.
     rims = np.zeros(vacuum.shape, bool)
@@ -169,6 +172,7 @@ def cut(
         traces=classified.traces,
         out_of_bag=classified.out_of_bag,
         painted=classified.painted,
+        smoothness=smoothness,
     )
 
 

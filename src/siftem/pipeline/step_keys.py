@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from siftem import __version__
+from siftem.blocked_counts import BlockedCounts
 from siftem.errors import ReadError
 from siftem.pipeline.preparation import input_file
 from siftem.pipeline.recipe import Recipe
@@ -119,8 +120,11 @@ def _input_content(recipe: Recipe) -> dict[str, Any]:
 
 def _image_content(si: SpectrumImage) -> str:
     digest = hashlib.sha256()
-    for array in (si.counts.data, si.counts.indices, si.counts.indptr):
-        digest.update(np.ascontiguousarray(array).data)
+    if isinstance(si.counts, BlockedCounts):
+        digest.update(si.counts.identity.encode())
+    else:
+        for array in (si.counts.data, si.counts.indices, si.counts.indptr):
+            digest.update(np.ascontiguousarray(array).data)
     if si.survey is not None:
         digest.update(np.ascontiguousarray(si.survey).data)
     about = (si.shape, si.axis, si.pixel_size, si.acquisition, si.signal_type, si.title, si.notes)

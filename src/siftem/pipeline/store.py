@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+
 from siftem.errors import InputError, SiftemError
 from siftem.io.exchange import write_emsa
 from siftem.io.hyperspy_export import write_maps
@@ -15,6 +17,8 @@ from siftem.io.images import write_regions
 from siftem.pipeline.file_names import file_name
 from siftem.pipeline.results import RunResult
 from siftem.pipeline.summary import summary_text
+from siftem.spectrum_image import SpectrumImage
+from siftem.unmix.unmixed import Unmixed
 
 __all__ = [
     "CLASSIFIER",
@@ -101,7 +105,8 @@ def write_data(result: RunResult, folder: Path) -> None:
             write_emsa(spectra / f"{file_name(name)}.msa", spectrum, si.acquisition)
     if result.unmixed is not None:
         for name, spectrum in result.unmixed.spectra.items():
-            write_emsa(spectra / f"{file_name(name)} unmixed.msa", spectrum, si.acquisition)
+            write_emsa(spectra / f"{file_name(name)}_unmixed.msa", spectrum, si.acquisition)
+        _write_unmixed(result.unmixed, si, folder)
     for grain, classifier in result.classifiers.items():
         (folder / CLASSIFIER).mkdir(exist_ok=True)
         classifier.save(folder / CLASSIFIER / f"{file_name(grain)}.npz")
@@ -112,3 +117,14 @@ def write_data(result: RunResult, folder: Path) -> None:
     every = {f"mask {g}": regions.mask(g).mask for g in regions.names}
     every.update({name: region.mask for name, region in regions.as_dict().items()})
     write_regions(folder / "regions.tif", every, si.pixel_size)
+
+
+def _write_unmixed(unmixed: Unmixed, si: SpectrumImage, folder: Path) -> None:
+    """Write maps (NaN in pixels that took no part) and spectra, zero outside the fitted range."""
+    spectra = np.zeros((len(unmixed.names), si.n_channels))
+    for row, name in zip(spectra, unmixed.names, strict=True):
+        found = unmixed.spectra[name]
+        start = round((found.axis.offset - si.axis.offset) / si.axis.scale)
+        row[start : start + found.axis.size] = found.values / found.values.sum()
+    write_maps(folder / "unmixed.hspy", unmixed.maps, spectra, unmixed.names, si)
+    write_maps(folder / "unmixed_sigma.hspy", unmixed.maps_sigma, spectra, unmixed.names, si)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from siftem import __version__
-from siftem.pipeline.agreement import differences
+from siftem.pipeline.agreement import run_differences
 from siftem.pipeline.quantities import counts_for_wanted_limits
 from siftem.pipeline.results import LineGain, RunResult
 from siftem.pipeline.spectra import mixture_name
@@ -56,6 +56,7 @@ def summarize(result: RunResult) -> dict[str, Any]:
             "sweeps": result.factors.n_iter,
             "converged": result.factors.converged,
         },
+        "smoothness": result.segmentation.smoothness,
         "regions": {
             name: {"pixels": n, "percent_of_map": 100 * n / si.n_pixels}
             for name, n in regions.pixel_counts().items()
@@ -153,7 +154,8 @@ def _phase(result: RunResult, name: str) -> dict[str, Any]:
 def _unmixing(result: RunResult) -> dict[str, Any] | None:
     if result.unmixed is None:
         return None
-    phases = {}
+    phases: dict[str, dict[str, Any]] = {}
+    away = run_differences(result)
     for name, spectrum in result.unmixed.spectra.items():
         phases[name] = {
             "anchor": result.unmixed.anchors.get(name),
@@ -164,9 +166,7 @@ def _unmixing(result: RunResult) -> dict[str, Any] | None:
         if c is not None:
             phases[name].update(_composition(c, result, name, fitted=False))
             if name in result.compositions:
-                phases[name]["difference_from_subtract_sigma"] = differences(
-                    result.compositions[name], c
-                )
+                phases[name]["difference_from_subtract_sigma"] = away[name]
     return {
         "steps": result.unmixed.n_iter,
         "converged": result.unmixed.converged,
@@ -301,6 +301,7 @@ def _truth(result: RunResult) -> dict[str, Any] | None:
         "grain_is_there_from_thickness_share": truth.threshold,
         "intersection_over_union": dict(truth.overlap),
         "spectral_angle_deg": dict(truth.angles),
+        "unmixed_spectral_angle_deg": dict(truth.unmixed_angles),
         "wt_percent": {
             name: {e: 100 * w for e, w in fractions.items()}
             for name, fractions in truth.weight_fractions.items()

@@ -6,6 +6,7 @@ import warnings
 
 import numpy as np
 
+from siftem.blocked_counts import BlockedCounts
 from siftem.errors import InputError, SiftemWarning
 from siftem.pipeline.recipe import Recipe
 from siftem.pipeline.recipe_phases import Phase
@@ -72,7 +73,7 @@ def unmixed_phases(
         for name, c in spectra.compositions.items()
         if c.fit.model.absorption is not None
     }
-    return unmix(
+    found = unmix(
         si,
         regions,
         anchors=anchors,
@@ -87,6 +88,14 @@ def unmixed_phases(
         max_iter=recipe.unmix.max_steps,
         progress=progress,
     )
+    if not found.converged:
+        warnings.warn(
+            f"unmixing stopped after {found.n_iter} steps before it converged: "
+            f"allow more with unmix.max_steps",
+            SiftemWarning,
+            stacklevel=2,
+        )
+    return found
 
 
 def _impossible(recipe: Recipe, regions: Regions, spectra: RegionSpectra) -> str:
@@ -107,7 +116,10 @@ def _too_long(si: SpectrumImage, regions: Regions) -> str:
     mixed = np.array(regions.intersection.mask)
     for grain in regions.names:
         mixed |= regions.mixture(grain).mask
-    filled = np.diff(si.counts.indptr)[mixed.ravel()].sum()
+    if isinstance(si.counts, BlockedCounts):
+        filled = si.counts.nnz * mixed.mean()
+    else:
+        filled = np.diff(si.counts.indptr)[mixed.ravel()].sum()
     if filled <= MOST_NONZERO:
         return ""
     return (

@@ -10,15 +10,18 @@ from typing import Any
 
 from siftem.decompose.rank import RankChoice
 from siftem.errors import InputError, SiftemError
+from siftem.io.fit_checkpoint import FitCheckpoint
 from siftem.pipeline import components, preparation, quantities, segmentation, spectra, unmixing
 from siftem.pipeline.changes import merged_recipe
 from siftem.pipeline.checkpoints import read_checkpoint, write_checkpoint
 from siftem.pipeline.completion import run_result
 from siftem.pipeline.recipe import Recipe
 from siftem.pipeline.results import Loaded, RunResult
+from siftem.pipeline.smoothness import smoothness_choice
 from siftem.pipeline.step_keys import STEPS, step_key, step_keys
 from siftem.pipeline.warning_record import recorded_warnings
 from siftem.progress import Progress, silent
+from siftem.segment.smoothness import SmoothnessChoice
 from siftem.spectrum_image import SpectrumImage
 
 __all__ = ["STEPS", "Workflow"]
@@ -78,6 +81,7 @@ class Workflow:
         self._checkpoints = None if checkpoints is None else Path(checkpoints)
         self._results: dict[str, _Done] = {}
         self._choices: dict[tuple[Any, ...], RankChoice] = {}
+        self._smoothness: dict[tuple[str, str], SmoothnessChoice] = {}
         self._working = threading.Lock()
 
     @property
@@ -207,6 +211,21 @@ class Workflow:
             self._choices = {known: found}
         return self._choices[known]
 
+    def choose_smoothness(self, *, progress: Progress = silent) -> SmoothnessChoice:
+        """Return the held-out likelihood over the smoothness, and what it suggests.
+
+        It takes two decompositions and classifications, one of each half of the counts.
+        """
+        recipe, done = self._done("segment", progress)
+        known = ("smoothness", done["segment"].key)
+        if known not in self._smoothness:
+            k = done["match"].result.factors.spectra.shape[0]
+            si = done["prepare"].result.spectrum_image
+            with recorded_warnings():  # the choice says itself how sure it is
+                found = smoothness_choice(recipe, si, k, progress=progress)
+            self._smoothness = {known: found}
+        return self._smoothness[known]
+
     def _done(self, until: str, progress: Progress) -> tuple[Recipe, dict[str, _Done]]:
         """Do what is missing; return the recipe and all steps up to one, as they are under it."""
         last = STEPS.index(_checked(until))
@@ -237,7 +256,7 @@ class Workflow:
             if step == "load" and self._given is not None:
                 result: Any = Loaded(self._given, None)
             else:
-                result = _result_of(step, recipe, results, progress)
+                result = _result_of(step, recipe, results, progress, kept)
         if kept is not None:
             write_checkpoint(kept, step, key, result, tuple(notes))
         return _Done(key, result, tuple(notes))
@@ -249,7 +268,13 @@ class Workflow:
             return None
 
 
-def _result_of(step: str, recipe: Recipe, done: dict[str, Any], progress: Progress) -> Any:
+def _result_of(
+    step: str,
+    recipe: Recipe,
+    done: dict[str, Any],
+    progress: Progress,
+    checkpoints: Path | None = None,
+) -> Any:
     """Do one step from the results of those before it."""
     if step == "load":
         return preparation.read_input(recipe, progress=progress)
@@ -257,7 +282,12 @@ def _result_of(step: str, recipe: Recipe, done: dict[str, Any], progress: Progre
         return preparation.prepare(recipe, done["load"])
     si = done["prepare"].spectrum_image
     if step == "decompose":
-        return components.decomposed(recipe, si, progress=progress)
+        # A fit that was killed half way goes on from there.
+        fit = None
+        if checkpoints is not None:
+            checkpoints.mkdir(parents=True, exist_ok=True)
+            fit = FitCheckpoint(checkpoints / "fit.npz")
+        return components.decomposed(recipe, si, checkpoint=fit, progress=progress)
     if step == "match":
         return components.matched_phases(recipe, si, done["decompose"].factors)
     matched = done["match"]
@@ -266,8 +296,15 @@ def _result_of(step: str, recipe: Recipe, done: dict[str, Any], progress: Progre
     if step == "segment":
         return segmentation.classify(recipe, matched, done["features"], progress=progress)
     if step == "regions":
+        smoothness = recipe.segment.smoothness
+        if smoothness == "auto" and matched.grains:
+            k = matched.factors.spectra.shape[0]
+            choice = smoothness_choice(recipe, si, k, progress=progress)
+            smoothness = choice.smoothness
+        elif smoothness == "auto":
+            smoothness = 0.0  # nothing to cut
         return segmentation.cut(
-            recipe, matched, done["features"], done["segment"], progress=progress
+            recipe, matched, done["features"], done["segment"], smoothness, progress=progress
         )
     regions = done["regions"].regions
     if step == "spectra":

@@ -10,7 +10,14 @@ from siftem.errors import InputError
 from siftem.fit.line_fit import fit_lines
 from siftem.fit.spectrum_model import Absorption, Calibration
 from siftem.quantify.detection_limit import family_limits
-from siftem.quantify.film import Film, absorber, checked_angle, checked_film, escaping_shares
+from siftem.quantify.film import (
+    Film,
+    absorber,
+    absorption_feedback,
+    checked_angle,
+    checked_film,
+    escaping_shares,
+)
 from siftem.quantify.fractions import Composition
 from siftem.quantify.k_values import GivenKFactors, k_values
 from siftem.quantify.minerals import Quantity, oxygen_map
@@ -181,10 +188,15 @@ def quantify(
     # dC/dI of C = M k I / sum(M k I), M being the map of amounts.
     closed = (np.eye(len(wanted)) - fractions[:, None]) @ amount_map
     jacobian = closed * k.values / total
+    by_factor = closed * (k.values * fit.amplitudes[index] / total)
+    if film is not None:
+        back = absorption_feedback(
+            fit, index, dict(zip(wanted, fractions.tolist(), strict=True)), film, by_factor
+        )
+        jacobian, by_factor = back @ jacobian, back @ by_factor
     covariance = jacobian @ fit.covariance[np.ix_(index, index)] @ jacobian.T
     shares = escaping_shares(fit, index, absorption)
     relative = np.hypot(k.relative_sigma, _ATTENUATION_SIGMA * (1 - shares))
-    by_factor = closed * (k.values * fit.amplitudes[index] / total)
     systematic = (by_factor * relative**2) @ by_factor.T
     limits = [family_limits(fit, i) for i in index]
     scale = k.values / total

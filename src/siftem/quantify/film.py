@@ -14,6 +14,8 @@ from siftem.xray.absorption import thin_film_absorption
 
 #: kg/m2 in one nm of a substance of 1 g/cm3.
 MASS_THICKNESS = 1e-6
+#: Step of a weight fraction for numerical derivatives.
+_NUDGE = 1e-4
 
 
 @dataclass(frozen=True)
@@ -104,3 +106,43 @@ def escaping_shares(
         return np.ones(len(index))
     families = [fit.model.families[i] for i in index]
     return np.array([float(f.weights @ absorption(f.energies)) for f in families])
+
+
+def absorption_feedback(
+    fit: LineFit,
+    index: Sequence[int],
+    fractions: Mapping[str, float],
+    film: Film,
+    by_amount: np.ndarray,
+) -> np.ndarray:
+    """How an error of the composition changes by the absorption it goes into; (n, n).
+
+    The correction follows the composition: more O found means a film that absorbs O less,
+    and so less O. With ``K`` the change of the composition by that of the absorber, an error
+    e of a composition with the absorption held becomes ``(1 - K)^-1 e`` when it is iterated.
+
+    Parameters
+    ----------
+    fit : LineFit
+    index : sequence of int
+        Families that measure the elements.
+    fractions : mapping of str to float
+        Weight fractions of the n elements.
+    film : Film
+    by_amount : ndarray of shape (n, n)
+        Change of the fractions with the relative change of each measured amount.
+
+    Returns
+    -------
+    ndarray of shape (n, n)
+        ``(1 - K)^-1``.
+    """
+    shares = escaping_shares(fit, index, absorber(fractions, film))
+    slopes = np.zeros((len(index), len(fractions)))
+    for j, element in enumerate(fractions):
+        moved = dict(fractions)
+        moved[element] += _NUDGE
+        changed = escaping_shares(fit, index, absorber(moved, film))
+        # The photons emitted are those seen over the share that leaves.
+        slopes[:, j] = -(changed / shares - 1) / _NUDGE
+    return np.asarray(np.linalg.inv(np.eye(len(fractions)) - by_amount @ slopes))

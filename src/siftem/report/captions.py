@@ -61,6 +61,20 @@ def figure2_caption(result: RunResult) -> str:
     return " ".join(parts)
 
 
+def figure3_caption(result: RunResult) -> str:
+    """Say what each panel of the figure of unmixing shows; empty without it."""
+    if result.unmixed is None:
+        return ""
+    k = len(result.unmixed.names)
+    return (
+        f"{_span(0, k)} Counts of each phase in each pixel, by unmixing; grey pixels took no part "
+        f"(rims of grains, vacuum). {_span(k, k)} Standard deviations of these from counting. In "
+        f"pixels of pure {result.matrix} all counts are its own, and nothing was fitted. "
+        f"({panel_letter(2 * k)}) Spectra of the phases on lines and continuum, with a band of one "
+        f"standard deviation; behind each, the one by subtraction."
+    )
+
+
 def _rectangles(result: RunResult) -> str:
     n = len(result.rectangles)
     if n == 0:

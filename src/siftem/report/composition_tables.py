@@ -139,14 +139,22 @@ def oxide_percents(c: Composition) -> dict[str, tuple[str, Quantity, float]]:
     return {labels[o]: (o.translate(_SUBSCRIPTS), counted[o], systematic[o].sigma) for o in counted}
 
 
-def ratio_table(result: RunResult) -> Table | None:
-    """Tabulate the recipe's atomic ratios of each phase; None without any."""
-    names = quantified_phases(result)
+def ratio_table(result: RunResult, *, unmixed: bool = False) -> Table | None:
+    """Tabulate the recipe's atomic ratios of each phase; None without any.
+
+    Parameters
+    ----------
+    result : RunResult
+    unmixed : bool
+        Of the unmixed spectra in place of the subtracted ones.
+    """
+    compositions = result.unmixed_compositions if unmixed else result.compositions
+    names = tuple(n for n in quantified_phases(result) if n in compositions)
     rows = []
     for ratio in result.recipe.quantify.ratios:
         cells: list[Cell] = [name(ratio)]
         for phase in names:
-            c = result.compositions[phase]
+            c = compositions[phase]
             try:
                 value, systematic = c.ratio(ratio), c.ratio_systematic(ratio)
             except InputError:
@@ -157,7 +165,7 @@ def ratio_table(result: RunResult) -> Table | None:
     if not rows or not names:
         return None
     return Table(
-        "Atomic ratios",
+        "Atomic ratios, by unmixing" if unmixed else "Atomic ratios",
         (name("ratio"), *(heading(n, 3) for n in names)),
         tuple(rows),
         "± statistical, (± systematic), as above. Elements below their LOD enter with their "

@@ -10,7 +10,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from siftem.figures.style import phase_colours
 from siftem.pipeline.results import RunResult
-from siftem.report.captions import figure1_caption, figure2_caption
+from siftem.report.captions import figure1_caption, figure2_caption, figure3_caption
+from siftem.report.comparison_tables import (
+    comparison_tables,
+    comparison_text,
+    partition_tables,
+)
 from siftem.report.composition_tables import (
     composition_table,
     film_text,
@@ -20,11 +25,13 @@ from siftem.report.composition_tables import (
     quantified_phases,
     ratio_table,
 )
-from siftem.report.numbers import significant, whole_number, with_error
+from siftem.report.mineral_tables import formula_table, limit_table, wanted_table
+from siftem.report.numbers import plus_minus, significant, whole_number, with_error
 from siftem.report.pictures import fit_names
 from siftem.report.provenance import facts, resource_facts, versions
 from siftem.report.run_tables import (
     calibration_table,
+    contaminant_table,
     gain_table,
     region_table,
     subtraction_table,
@@ -107,7 +114,15 @@ def render_report(
         else None,
         phases=[_phase(result, name) for name in phases],
         ratios=ratio_table(result),
+        formulas=formula_table(result),
+        limits=limit_table(result),
+        wanted=wanted_table(result),
+        partition=partition_tables(result),
+        comparison=comparison_tables(result),
+        comparison_text=comparison_text(result),
+        unmixed_ratios=ratio_table(result, unmixed=True),
         subtraction=subtraction_table(result),
+        contaminants=contaminant_table(result),
         regions=region_table(result),
         gains=gain_table(result),
         truth=truth_tables(result),
@@ -131,6 +146,7 @@ def _pictures(result: RunResult, figures: Mapping[str, bytes]) -> list[Picture]:
     captions = {
         "figure1": ("Figure 1", figure1_caption(result)),
         "figure2": ("Figure 2", figure2_caption(result)),
+        "figure3": ("Figure 3", figure3_caption(result)),
     }
     return [
         Picture(label, caption, _encoded(figures[key]))
@@ -161,7 +177,7 @@ def _phase(result: RunResult, name: str) -> PhaseSection:
     counts = f"{whole_number(float(spectrum.values.sum()))} counts"
     scaled = result.scale_of(name)
     if scaled is not None:
-        counts += f" after subtraction, anchored by: {scaled.anchor}"
+        counts += f" after subtraction, anchored by: {plus_minus(scaled.anchor)}"
     parts.append(counts)
     parts.append(film_text(c))
     parts.append(

@@ -138,3 +138,16 @@ def _fixed(value: float, decimals: int) -> str:
 
 def _power(value: float, power: int, places: int) -> str:
     return f"{_fixed(value / 10.0**power, places)}e{power:+03d}"
+
+
+def signed(value: float) -> str:
+    """Return a number with its sign and one decimal; "0.0" without one; empty if not finite."""
+    if not math.isfinite(value):
+        return ""
+    text = f"{value:+.1f}"
+    return "0.0" if text in ("+0.0", "-0.0") else text
+
+
+def plus_minus(text: str) -> str:
+    """Return a text with the proper sign for "+-"."""
+    return text.replace("+-", "±")

@@ -7,11 +7,13 @@ from siftem.figures.line_labels import LineLabel, line_text, seen_lines
 from siftem.figures.protocol import figure1, figure2
 from siftem.figures.style import phase_colours, png_bytes
 from siftem.figures.trace_lines import TraceLine
+from siftem.figures.unmixed import figure3
 from siftem.fit.line_fit import LineFit
 from siftem.pipeline.fit_settings import FitSettings
 from siftem.pipeline.results import RunResult
 from siftem.pipeline.spectra import mixture_name
 from siftem.pipeline.store import file_name
+from siftem.unmix.unmixed import Unmixed
 from siftem.xray.detector import Detector
 from siftem.xray.lines import parse_line
 
@@ -26,10 +28,12 @@ def draw_figures(result: RunResult) -> dict[str, bytes]:
     Returns
     -------
     dict of str to bytes
-        PNG at 300 dots per inch: "figure1", "figure2", and one for the line fit of each
-        quantified phase, under the names of `fit_names`.
+        PNG at 300 dots per inch: "figure1", "figure2", with unmixing "figure3", and one for
+        the line fit of each quantified phase, under the names of `fit_names`.
     """
     figures = {"figure1": draw_figure1(result), "figure2": draw_figure2(result)}
+    if result.unmixed is not None:
+        figures["figure3"] = draw_figure3(result, result.unmixed)
     for name, key in fit_names(result).items():
         figures[key] = draw_fit(result, name)
     return figures
@@ -71,6 +75,18 @@ def draw_figure2(result: RunResult) -> bytes:
         matrix=result.spectra[result.matrix],
         grains=grains,
         subtracted=all(grain in result.pure for grain in grains),
+        line_labels=line_labels(result),
+        colours=phase_colours(result.factors.names),
+    )
+    return png_bytes(figure)
+
+
+def draw_figure3(result: RunResult, unmixed: Unmixed) -> bytes:
+    """Draw the figure of unmixing as a PNG; see `siftem.figures.unmixed.figure3`."""
+    figure = figure3(
+        result.spectrum_image,
+        unmixed,
+        subtracted=result.pure,
         line_labels=line_labels(result),
         colours=phase_colours(result.factors.names),
     )

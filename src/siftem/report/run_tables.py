@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from siftem.pipeline.results import RunResult
-from siftem.report.numbers import significant, whole_number
+from siftem.report.numbers import plus_minus, signed, significant, whole_number
 from siftem.report.table import Cell, Table, error_cells, heading, name, number
 
 
@@ -49,7 +49,7 @@ def subtraction_table(result: RunResult) -> Table | None:
         mixture = float(scaled.counts.sum())
         cells = [
             name(grain),
-            name(scaled.anchor),
+            name(plus_minus(scaled.anchor)),
             *error_cells(scaled.scale, scaled.scale_sigma),
             Cell(f"{100 * scaled.scale * reference / mixture:.1f}" if mixture > 0 else ""),
             Cell(whole_number(mixture)),
@@ -74,6 +74,41 @@ def subtraction_table(result: RunResult) -> Table | None:
         head.append(heading("conflict, σ"))
         note += " Conflict: how far several anchoring elements disagree."
     return Table(f"Subtraction of {result.matrix}", tuple(head), tuple(rows), note)
+
+
+def contaminant_table(result: RunResult) -> Table | None:
+    """Tabulate what else than the matrix was taken out of mixtures; None when nothing was."""
+    rows = []
+    for grain in result.grains:
+        scaled = result.scale_of(grain)
+        if scaled is None:
+            continue
+        mixture = float(scaled.counts.sum())
+        for part in scaled.subtracted:
+            if part.name == result.matrix:
+                continue
+            rows.append(
+                (
+                    name(grain),
+                    name(part.name),
+                    *error_cells(part.scale, part.sigma, part.systematic),
+                    Cell(f"{100 * part.counts / mixture:.1f}" if mixture > 0 else ""),
+                )
+            )
+    if not rows:
+        return None
+    return Table(
+        "Further contaminants",
+        (
+            name("grain"),
+            name("subtracted"),
+            heading("scale", 3),
+            heading("% of counts"),
+        ),
+        tuple(rows),
+        "Scale: factor on the contaminant’s pure spectrum, fixed together with that of "
+        f"{result.matrix}. Zero: the anchors left none of it to subtract.",
+    )
 
 
 def gain_table(result: RunResult) -> Table | None:
@@ -139,19 +174,24 @@ def truth_tables(result: RunResult) -> tuple[Table, ...]:
     if truth is None:
         return ()
     rows = []
+    columns = [truth.angles, truth.unmixed_angles] if truth.unmixed_angles else [truth.angles]
     for phase in (n for n in result.factors.names if n in truth.overlap or n in truth.angles):
-        overlap, angle = truth.overlap.get(phase), truth.angles.get(phase)
+        overlap = truth.overlap.get(phase)
+        angles = [column.get(phase) for column in columns]
         rows.append(
             (
                 name(phase),
                 Cell("" if overlap is None else f"{overlap:.3f}"),
-                Cell("" if angle is None else significant(angle, 3)),
+                *(Cell("" if angle is None else significant(angle, 3)) for angle in angles),
             )
         )
+    head = [heading("angle, °")]
+    if truth.unmixed_angles:
+        head = [heading("angle by subtraction, °"), heading("by unmixing, °")]
     tables = [
         Table(
             "Masks and spectra against the truth",
-            (name("phase"), heading("intersection over union"), heading("angle, °")),
+            (name("phase"), heading("intersection over union"), *head),
             tuple(rows),
             f"A pixel truly holds a grain from {100 * truth.threshold:g}% of the thickness on. "
             "Angle between the pure spectrum and the true one.",
@@ -181,7 +221,7 @@ def _true_composition(result: RunResult, phase: str) -> Table:
                 name(element),
                 number(100 * expected, 3),
                 *error_cells(100 * found, 100 * sigma, 100 * systematic),
-                Cell(f"{away:+.1f}" if np.isfinite(away) else ""),
+                Cell(signed(away)),
                 name("" if c.found[i] else "below LOD"),
             )
         )

@@ -17,9 +17,9 @@ class Cell:
     Parameters
     ----------
     text : str
-    kind : {"name", "value", "error", "systematic", "below"}
+    kind : {"name", "value", "error", "systematic", "below", "flag"}
         How it is set: names to the left, values to the right, errors small behind them;
-        "below" is a value under the detection limit.
+        "below" is a value under the detection limit, "flag" one to look at.
     span : int
         Columns.
     """

@@ -15,10 +15,12 @@ from sklearn.ensemble import RandomForestClassifier
 
 from siftem.errors import InputError
 from siftem.segment.classifier_file import read_classifier, write_classifier
+from siftem.segment.feature_strips import LARGEST_WHOLE, FeatureStrips
 from siftem.segment.features import (
     FEATURES,
     Images,
     PixelFeatures,
+    feature_strips,
     pixel_features,
     thread_count,
 )
@@ -106,19 +108,23 @@ class PixelClassifier(BaseEstimator):
         self.random_state = random_state
         self.n_jobs = n_jobs
 
-    def compute_features(self, images: Images) -> PixelFeatures:
+    def compute_features(self, images: Images) -> PixelFeatures | FeatureStrips:
         """Return the features of one map with this classifier's settings.
 
         The result can stand for ``images`` in every method: a program that trains again
-        after each stroke computes them once.
+        after each stroke computes them once. Beyond 512 MB of features (some two million
+        pixels), they are computed anew, strip by strip, whenever they are needed.
         """
-        return pixel_features(
-            images,
-            features=self.features,
-            sigmas=self.sigmas,
-            poisson=self.poisson,
-            n_jobs=self.n_jobs,
-        )
+        options: dict[str, Any] = {
+            "features": self.features,
+            "sigmas": self.sigmas,
+            "poisson": self.poisson,
+            "n_jobs": self.n_jobs,
+        }
+        strips = feature_strips(images, **options)
+        if 4 * np.prod(strips.shape, dtype=np.int64) > LARGEST_WHOLE:
+            return strips
+        return pixel_features(images, **options)
 
     def fit(
         self,
@@ -151,16 +157,17 @@ class PixelClassifier(BaseEstimator):
         names: tuple[str, ...] | None = None
         samples, classes = [], []
         for one, painted in zip(maps, labels, strict=True):
-            stack = one if isinstance(one, PixelFeatures) else self.compute_features(one)
+            known = isinstance(one, PixelFeatures | FeatureStrips)
+            stack: Any = one if known else self.compute_features(one)
             if names is not None and stack.names != names:
                 raise InputError(
                     f"every map must have the same images: {_listed(_channels(names))} in the "
                     f"first, {_listed(_channels(stack.names))} in another"
                 )
             names = stack.names
-            painted = _check_traces(painted, stack.values.shape[:2])
+            painted = _check_traces(painted, stack.shape[:2])
             where = painted > 0
-            samples.append(stack.values[where])
+            samples.append(stack.at(where))
             classes.append(painted[where])
         assert names is not None
         return self._fit_samples(np.concatenate(samples), np.concatenate(classes), names)
@@ -178,7 +185,13 @@ class PixelClassifier(BaseEstimator):
         ndarray of shape (classes, ny, nx), float64
             Sums to one over classes; the order is that of ``classes_``.
         """
-        values = self._features_for_prediction(images)
+        found = self._features_for_prediction(images)
+        if isinstance(found, FeatureStrips):
+            whole = np.empty((len(self.classes_), *found.shape[:2]))
+            for first, last, strip in found.strips():
+                whole[:, first:last] = self.predict_proba(PixelFeatures(strip, found.names))
+            return whole
+        values = found.values
         ny, nx, n_features = values.shape
         flat = values.reshape(-1, n_features)
         out = np.empty((len(self.classes_), ny * nx))
@@ -296,9 +309,11 @@ class PixelClassifier(BaseEstimator):
             n_jobs=thread_count(self.n_jobs),
         )
 
-    def _features_for_prediction(self, images: Images | PixelFeatures) -> np.ndarray:
+    def _features_for_prediction(
+        self, images: Images | PixelFeatures | FeatureStrips
+    ) -> PixelFeatures | FeatureStrips:
         self._check_fitted()
-        if not isinstance(images, PixelFeatures):
+        if not isinstance(images, PixelFeatures | FeatureStrips):
             if isinstance(images, Mapping):
                 lacking = [name for name in self.channels_ if name not in images]
                 if lacking:
@@ -314,7 +329,7 @@ class PixelClassifier(BaseEstimator):
                 f"{_listed(self.channels_)}, got {len(images.names)} of "
                 f"{_listed(_channels(images.names))}: give the same images and settings"
             )
-        return images.values
+        return images
 
     def _check_fitted(self) -> None:
         if not hasattr(self, "estimator_"):

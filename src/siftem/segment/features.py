@@ -8,9 +8,9 @@ and grain boundaries.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -18,7 +18,9 @@ import numpy as np
 import scipy.fft
 from scipy import ndimage
 
+from siftem import processors
 from siftem.errors import InputError
+from siftem.segment.feature_strips import FeatureStrips
 
 #: Every kind of feature, in the order in which they are stacked.
 FEATURES = ("original", "gaussian", "gradient", "hessian", "difference", "membrane")
@@ -47,6 +49,15 @@ class PixelFeatures(NamedTuple):
 
     values: np.ndarray
     names: tuple[str, ...]
+
+    def at(self, where: np.ndarray) -> np.ndarray:
+        """Features of some pixels, (pixels, features), in scan order."""
+        return self.values[where]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Lines, columns and features."""
+        return self.values.shape
 
 
 def anscombe(counts: np.ndarray) -> np.ndarray:
@@ -122,6 +133,41 @@ def pixel_features(
     channels, stack = stack_images(images)
     kinds, widths = _check_choice(features, sigmas)
     scaled = _scale(channels, stack, poisson)
+    names = tuple(f"{c}: {feature}" for c in channels for feature in _layout(kinds, widths))
+    return PixelFeatures(_of_scaled(scaled, kinds, widths, n_jobs), names)
+
+
+def feature_strips(
+    images: Images,
+    *,
+    features: Sequence[str] = FEATURES,
+    sigmas: Sequence[float] = SIGMAS,
+    poisson: bool | Collection[str] = False,
+    n_jobs: int | None = None,
+) -> FeatureStrips:
+    """Prepare the same features for a map of any size, to be computed strip by strip.
+
+    Parameters are those of `pixel_features`.
+
+    Returns
+    -------
+    FeatureStrips
+    """
+    channels, stack = stack_images(images)
+    kinds, widths = _check_choice(features, sigmas)
+    scaled = _scale(channels, stack, poisson)
+    names = tuple(f"{c}: {feature}" for c in channels for feature in _layout(kinds, widths))
+    # Gaussians end at four standard deviations; derivatives reach two pixels further.
+    margin = max(int(4 * widths[-1] + 0.5) + 2, LINE_HALF_LENGTH + 1)
+    return FeatureStrips(
+        scaled, names, margin, partial(_of_scaled, kinds=kinds, widths=widths, n_jobs=n_jobs)
+    )
+
+
+def _of_scaled(
+    scaled: np.ndarray, kinds: tuple[str, ...], widths: tuple[float, ...], n_jobs: int | None
+) -> np.ndarray:
+    """Return the features (ny, nx, features) of images that are on their scale already."""
     layout = _layout(kinds, widths)
     n_channels, ny, nx = scaled.shape
     out = np.empty((n_channels, len(layout), ny, nx), dtype=np.float32)
@@ -153,8 +199,7 @@ def pixel_features(
         for i, (fine, coarse) in enumerate(pairwise(widths)):
             index = layout[f"difference {fine:g} {coarse:g}"]
             np.subtract(smooth[:, i], smooth[:, i + 1], out=out[:, index])
-    names = tuple(f"{channel}: {feature}" for channel in channels for feature in layout)
-    return PixelFeatures(out.reshape(-1, ny, nx).transpose(1, 2, 0), names)
+    return out.reshape(-1, ny, nx).transpose(1, 2, 0)
 
 
 def stack_images(images: Images) -> tuple[tuple[str, ...], np.ndarray]:
@@ -204,7 +249,7 @@ def stack_images(images: Images) -> tuple[tuple[str, ...], np.ndarray]:
 def thread_count(n_jobs: int | None) -> int:
     """Return how many threads to use: ``n_jobs``, or one for each core when None."""
     if n_jobs is None:
-        return os.cpu_count() or 1
+        return processors.available()
     if n_jobs < 1:
         raise InputError(f"n_jobs must be a positive number of threads or None, got {n_jobs}")
     return int(n_jobs)

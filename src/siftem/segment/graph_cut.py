@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import maxflow
 import numpy as np
@@ -64,6 +65,7 @@ def graph_cut(
     ----------
     Y. Boykov, V. Kolmogorov, IEEE Trans. Pattern Anal. Mach. Intell. 26 (2004) 1124.
     Y. Boykov, O. Veksler, R. Zabih, ibid. 23 (2001) 1222.
+    I. Kovtun, Proc. DAGM 2003, Lect. Notes Comput. Sci. 2781, 402 (pixels settled beforehand).
     """
     p = _check_probabilities(probabilities)
     pair_costs = _pair_costs(smoothness, weights, neighbourhood, p.shape[1:])
@@ -269,18 +271,25 @@ def _cut_two(data: np.ndarray, pair_costs: np.ndarray) -> np.ndarray:
     return (~graph.get_grid_segments(nodes)).astype(np.int64)
 
 
-def _expand(data: np.ndarray, pair_costs: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def _expand(data: np.ndarray, pair_costs: np.ndarray, most_probable: np.ndarray) -> np.ndarray:
     """Minimise by alpha-expansion from the given labels."""
+    labels, free = _settle(data, pair_costs, most_probable)
+    if not free.any():
+        return labels.reshape(most_probable.shape)
+    n_classes = data.shape[0]
+    data = data.reshape(n_classes, -1)
+    pixels = np.flatnonzero(free)
+    pairs = _touching_pairs(free.reshape(most_probable.shape), pair_costs)
 
     def energy(candidate: np.ndarray) -> float:
-        own = np.take_along_axis(data, candidate[None], axis=0)
-        return float(own.sum()) + _pair_energy(candidate, pair_costs)
+        """Return the part of the energy that free pixels can change."""
+        own = data[candidate[pixels], pixels].sum()
+        return float(own + pairs.costs[candidate[pairs.first] != candidate[pairs.second]].sum())
 
-    n_classes = data.shape[0]
     lowest = energy(labels)
     alpha, fruitless = 0, 0
     while fruitless < n_classes:
-        candidate = _expansion_move(data, pair_costs, labels, alpha)
+        candidate = _expansion_move(data, pairs, labels, alpha, free)
         reached = energy(candidate)
         # A margin for rounding, or two equally good labellings could alternate for ever.
         if reached < lowest - 1e-9 * max(1.0, abs(lowest)):
@@ -288,45 +297,83 @@ def _expand(data: np.ndarray, pair_costs: np.ndarray, labels: np.ndarray) -> np.
         else:
             fruitless += 1
         alpha = (alpha + 1) % n_classes
-    return labels
+    return labels.reshape(most_probable.shape)
+
+
+def _settle(
+    data: np.ndarray, pair_costs: np.ndarray, most_probable: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return labels of which most are those of a global minimum, and which are free; (pixels,).
+
+    Cut each class against the best of all others, pixel by pixel. In any labelling, turning
+    the pixels that a class wins in its cut to that class does not raise the energy: inside
+    they are equal, and their border costs at most what it costs in the cut (Kovtun). What no
+    class wins is left to the expansion, a small part of the map.
+    """
+    labels, free = most_probable.ravel().copy(), np.ones(most_probable.size, dtype=bool)
+    for alpha in range(len(data)):
+        others = np.delete(data, alpha, axis=0).min(axis=0)
+        wins = _cut_two(np.stack([others, data[alpha]]), pair_costs).ravel() == 1
+        labels[wins] = alpha
+        free &= ~wins
+    return labels, free
+
+
+class _PairList(NamedTuple):
+    """Pairs of neighbours by their pixels' flat indices, with the cost of different labels."""
+
+    first: np.ndarray
+    second: np.ndarray
+    costs: np.ndarray
+
+
+def _touching_pairs(free: np.ndarray, pair_costs: np.ndarray) -> _PairList:
+    """Return the pairs of which one pixel or both are free."""
+    index = np.arange(free.size).reshape(free.shape)
+    found = []
+    for offset, costs in _pairs(pair_costs):
+        here, there = _ends(free, offset)
+        touched = here | there
+        found.append([part[touched] for part in (*_ends(index, offset), costs)])
+    return _PairList(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
 
 
 def _expansion_move(
-    data: np.ndarray, pair_costs: np.ndarray, labels: np.ndarray, alpha: int
+    data: np.ndarray, pairs: _PairList, labels: np.ndarray, alpha: int, free: np.ndarray
 ) -> np.ndarray:
-    """Return the best labels in which any set of pixels has turned to alpha.
+    """Return the best labels in which any set of free pixels has turned to alpha.
 
     With x = 1 for a pixel that turns, a pair of pixels i, j of other labels f costs
 
         f_i == f_j:  w |x_i - x_j|
         f_i != f_j:  w (1 - x_i x_j) = w - w/2 (x_i + x_j) + w/2 |x_i - x_j|,
 
-    and a pair of which one has alpha already costs w (1 - x) of the other.
+    and a pair of which one has alpha already costs w (1 - x) of the other. Where j is not
+    free and has another label than alpha, turning costs w more if f_i == f_j.
     """
-    others = labels != alpha
-    n_nodes = int(others.sum())
-    if n_nodes == 0:
+    movable = free & (labels != alpha)
+    pixels = np.flatnonzero(movable)
+    if pixels.size == 0:
         return labels
-    node = np.full(labels.shape, -1, dtype=np.int64)
-    node[others] = np.arange(n_nodes)
-    turning = data[alpha] - np.take_along_axis(data, labels[None], axis=0)[0]
-    graph = maxflow.GraphFloat(n_nodes, len(pair_costs) * n_nodes)
-    graph.add_nodes(n_nodes)
-    for offset, costs in _pairs(pair_costs):
-        here, there = _ends(labels, offset)
-        here_turns, there_turns = _ends(turning, offset)
-        here_other, there_other = _ends(others, offset)
-        here_node, there_node = _ends(node, offset)
-        both = here_other & there_other
-        split = both & (here != there)
-        here_turns -= costs * (0.5 * split + (here_other & ~there_other))
-        there_turns -= costs * (0.5 * split + (there_other & ~here_other))
-        capacity = np.where(split, 0.5 * costs, costs)[both]
-        graph.add_edges(here_node[both], there_node[both], capacity, capacity)
-    cost = turning[others]
+    node = np.empty(labels.size, dtype=np.int64)
+    node[pixels] = np.arange(pixels.size)
+    first, second, costs = pairs
+    f_first, f_second = labels[first], labels[second]
+    both = movable[first] & movable[second]
+    equal = f_first == f_second
+    split = both & ~equal
+    common = 0.5 * split - 1.0 * (equal & ~both)
+    saved = np.bincount(first, costs * (common + (f_second == alpha)), labels.size)
+    saved += np.bincount(second, costs * (common + (f_first == alpha)), labels.size)
+    graph = maxflow.GraphFloat(pixels.size, int(both.sum()))
+    graph.add_nodes(pixels.size)
+    capacity = np.where(split, 0.5 * costs, costs)[both]
+    graph.add_edges(node[first[both]], node[second[both]], capacity, capacity)
+    cost = data[alpha, pixels] - data[labels[pixels], pixels] - saved[pixels]
+    nodes = np.arange(pixels.size)
     # The sink's side turns; free pixels stay.
-    graph.add_grid_tedges(np.arange(n_nodes), np.maximum(cost, 0.0), np.maximum(-cost, 0.0))
+    graph.add_grid_tedges(nodes, np.maximum(cost, 0.0), np.maximum(-cost, 0.0))
     graph.maxflow()
     moved = labels.copy()
-    moved[others] = np.where(graph.get_grid_segments(np.arange(n_nodes)), alpha, labels[others])
+    moved[pixels[graph.get_grid_segments(nodes)]] = alpha
     return moved

@@ -92,4 +92,6 @@ def find_regions(
     matched = Matched(named, matrix, ())
     images = feature_images(si, matched)
     classified = classify(recipe, matched, images, progress=progress)
-    return cut(recipe, matched, images, classified, progress=progress).regions
+    return cut(
+        recipe, matched, images, classified, smoothness=smoothness, progress=progress
+    ).regions

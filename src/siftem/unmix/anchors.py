@@ -35,6 +35,8 @@ class Scale:
     slopes : tuple of ndarray of shape (1, channels)
         Change of the scale with the counts of the mixture and with those of the matrix, in
         the fitted channels; empty for a given scale.
+    assumed : float
+        Standard deviation of the scale from what was assumed; in ``sigma``.
     """
 
     value: float
@@ -42,6 +44,7 @@ class Scale:
     conflict: float = 0.0
     systematic: float = 0.0
     slopes: tuple[np.ndarray, ...] = ()
+    assumed: float = 0.0
 
 
 class Anchor(Protocol):
@@ -287,11 +290,16 @@ class GivenScale:
         Its standard deviation.
     of : str
         Name of the spectrum, when several are subtracted; by default the first.
+    slopes : tuple of ndarray of shape (channels,)
+        When the factor was measured on the same counts: its change with those of the
+        mixture and with those of what is subtracted. ``sigma`` then follows from these and
+        is not added a second time.
     """
 
     value: float
     sigma: float = 0.0
     of: str = ""
+    slopes: tuple[np.ndarray, ...] = field(default=(), repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not (np.isfinite(self.value) and self.value >= 0 and self.sigma >= 0):
@@ -331,6 +339,7 @@ def _single(anchor: Anchor, mixture: LineFit, matrix: LineFit) -> Scale:
         found.conflict,
         float(np.sqrt(found.systematic[0, 0])),
         found.slopes,
+        float(np.sqrt(found.assumed[0, 0])),
     )
 
 

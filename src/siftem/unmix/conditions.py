@@ -55,11 +55,15 @@ class KnownScale:
         Which contaminant.
     value, sigma : float
         Factor and its standard deviation.
+    slopes : tuple of ndarray of shape (channels,)
+        When the factor was measured on the same counts: its change with those of the
+        mixture and with those of the contaminant, in the fitted channels.
     """
 
     position: int
     value: float
     sigma: float
+    slopes: tuple[np.ndarray, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +86,8 @@ class Scales:
     slopes : tuple of ndarray of shape (contaminants, channels)
         Change of the factors with the counts of the mixture, then of each contaminant, in
         the channels that were fitted; empty when no lines fixed them.
+    assumed : ndarray of shape (contaminants, contaminants)
+        The part of ``covariance`` that does not come from these counts.
     """
 
     values: np.ndarray
@@ -90,6 +96,7 @@ class Scales:
     conflict: float
     worst: str
     slopes: tuple[np.ndarray, ...] = ()
+    assumed: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
 
 
 def solve_scales(
@@ -175,7 +182,16 @@ def solve_scales(
         -s * by_conditions @ t @ f.operator
         for s, t, f in zip(values, theirs, contaminants, strict=True)
     ]
-    return Scales(values, bread, systematic, conflict, worst, tuple(slopes))
+    outside = np.zeros_like(v)
+    outside[:m, :m] = _assumed(conditions, mixture, contaminants, values)
+    for i, k in enumerate(known, start=m):
+        if not k.slopes:
+            outside[i, i] = k.sigma**2
+            continue
+        for where, slope in zip((0, 1 + k.position), k.slopes, strict=True):
+            slopes[where] = slopes[where] + operator[:, i, None] * slope
+    assumed = operator @ outside @ operator.T
+    return Scales(values, bread, systematic, conflict, worst, tuple(slopes), assumed)
 
 
 def _grain(

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 import scipy.sparse as sp
 
+from siftem.blocked_counts import BlockedCounts
 from siftem.errors import InputError
 from siftem.spectrum_image import SpectrumImage
 
@@ -109,15 +110,19 @@ def pixel_sets(si: SpectrumImage, regions: PhaseRegions, window: slice) -> Pixel
         mixed |= crossed
     mixed &= ~pure
     rows = np.flatnonzero(mixed.ravel())
-    counts = si.counts[:, window].tocsr()
+    counts = si.counts[:, window]
     pure_rows = np.flatnonzero(pure.ravel())
-    of_matrix = counts[pure_rows]
-    last = sp.csr_array(np.asarray(of_matrix.sum(axis=0, dtype=np.float64)).reshape(1, -1))
+    if isinstance(counts, BlockedCounts):
+        whole, pure_counts = counts.sum_of_rows(pure_rows), counts.sum(axis=1)[pure_rows]
+    else:
+        of_matrix = counts.tocsr()[pure_rows]
+        whole = np.asarray(of_matrix.sum(axis=0, dtype=np.float64))
+        pure_counts = np.asarray(of_matrix.sum(axis=1, dtype=np.float64)).ravel()
+    last = sp.csr_array(whole.reshape(1, -1))
     stacked = sp.csr_array(sp.vstack([counts[rows].astype(np.float64), last], format="csr"))
     only_matrix = np.zeros((1, len(names)), np.uint8)
     only_matrix[0, 0] = 1
     flat = allowed.reshape(-1, len(names))[rows]
-    pure_counts = np.asarray(of_matrix.sum(axis=1, dtype=np.float64)).ravel()
     return PixelSets(names, stacked, np.vstack([flat, only_matrix]), rows, pure_rows, pure_counts)
 
 

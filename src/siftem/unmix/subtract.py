@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from siftem.fit.spectrum_model import Absorption, Calibration
 from siftem.spectrum import Spectrum
 from siftem.unmix.anchors import Anchor, GivenScale, MostMatrix, Scale, joined
 from siftem.unmix.conditions import Condition, KnownScale, Scales, solve_scales
+from siftem.unmix.shared_noise import common_modes, scale_covariance
 from siftem.xray.detector import Detector
 
 #: Anchors that disagree by more than this, or scales that far below 0, are worth a warning.
@@ -170,7 +171,8 @@ def subtract(
             )
             calibration = fit.calibration
             fits.append(fit)
-    found, kept = _scales(anchors, contaminants, fits, mixture.name)
+    window = _fitted_channels(mixture, fits)
+    found, kept = _scales(anchors, contaminants, fits, window, mixture.name)
     if found.conflict > _CONFLICT:
         what = f" ('{found.worst}' fits worst)" if found.worst else ""
         warnings.warn(
@@ -194,12 +196,14 @@ def subtract(
         variance = variance + scale**2 * np.asarray(c.variance)
         modes.append(scale * np.asarray(c.modes))
         pinned.append(scale * np.asarray(c.pinned))
-    window = _fitted_channels(mixture, fits)
-    shared = _shared_noise(found, mixture, contaminants, window)
-    root, inverse = _roots(found.covariance)
-    modes.append(root @ shapes - inverse @ shared)
-    pinned.append(inverse @ shared)
-    sigma = np.sqrt(np.diag(found.covariance))
+    covariance = scale_covariance(found, mixture, contaminants, window)
+    for own, more in zip(
+        (modes, pinned),
+        common_modes(found, covariance, mixture, contaminants, window),
+        strict=True,
+    ):
+        own.append(more)
+    sigma = np.sqrt(np.diag(covariance))
     systematic = np.sqrt(np.diag(found.systematic))
     safe = np.where(sigma > 0, sigma, 1.0)
     return PureSpectrum(
@@ -221,20 +225,8 @@ def subtract(
             Subtracted(c.name, float(a), float(s), float(k), float(a * c.values.sum()))
             for c, a, s, k in zip(contaminants, scales, sigma, systematic, strict=True)
         ),
-        scale_correlation=found.covariance / np.outer(safe, safe),
+        scale_correlation=covariance / np.outer(safe, safe),
     )
-
-
-def _roots(covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return R with ``R' R = covariance`` and its inverse transposed; (n, n) each.
-
-    Along directions without variance both are zero.
-    """
-    values, vectors = np.linalg.eigh(covariance)
-    clear = values > 1e-12 * max(float(values[-1]), 1e-300)
-    root = np.sqrt(np.where(clear, values, 0.0))
-    inverse = np.where(clear, 1 / np.where(clear, root, 1.0), 0.0)
-    return root[:, None] * vectors.T, inverse[:, None] * vectors.T
 
 
 def _fitted_channels(mixture: Spectrum, fits: list[LineFit]) -> slice:
@@ -245,27 +237,12 @@ def _fitted_channels(mixture: Spectrum, fits: list[LineFit]) -> slice:
     return slice(start, start + fitted.size)
 
 
-def _shared_noise(
-    found: Scales, mixture: Spectrum, contaminants: list[Spectrum], window: slice
-) -> np.ndarray:
-    """Covariance of the factors with what is left of the mixture; (n, channels).
-
-    What is left moves with the counts of the mixture by 1 and with those of contaminant j
-    by ``-a_j``; the factors move by ``found.slopes``.
-    """
-    out = np.zeros((len(contaminants), mixture.axis.size))
-    factors = [1.0, *(-found.values)]
-    if not found.slopes:
-        return out
-    for slopes, factor, s in zip(found.slopes, factors, [mixture, *contaminants], strict=True):
-        out[:, window] += factor * slopes * s.variance[window]
-        out += factor * (slopes @ s.modes[:, window].T) @ s.modes
-        out -= factor * (slopes @ s.pinned[:, window].T) @ s.pinned
-    return out
-
-
 def _scales(
-    anchors: list[Anchor], contaminants: list[Spectrum], fits: list[LineFit], name: str
+    anchors: list[Anchor],
+    contaminants: list[Spectrum],
+    fits: list[LineFit],
+    window: slice,
+    name: str,
 ) -> tuple[Scales, list[int]]:
     """Solve for the scales, those below zero set to zero; and which are left."""
     n = len(contaminants)
@@ -274,7 +251,7 @@ def _scales(
         mixture, matrix = (fits[1], fits[0]) if fits else (None, None)
         found = _as_scales(anchors[0].scale(mixture, matrix))
     else:
-        known = [_known(a, contaminants) for a in anchors if isinstance(a, GivenScale)]
+        known = [_known(a, contaminants, window) for a in anchors if isinstance(a, GivenScale)]
         if fits:
             if n == 1:
                 for a in anchors:  # each says in its own words what the matrix lacks for it
@@ -317,16 +294,18 @@ def _solve(
         for k in known:
             values[k.position], sigmas[k.position] = k.value, k.sigma
         return Scales(values, np.diag(sigmas**2), np.zeros((n, n)), 0.0, "")
-    moved = [KnownScale(kept.index(k.position), k.value, k.sigma) for k in known]
+    moved = [replace(k, position=kept.index(k.position)) for k in known]
     part = solve_scales(fits[n], [fits[i] for i in kept], conditions, moved)
     values, covariance, systematic = np.zeros(n), np.zeros((n, n)), np.zeros((n, n))
     values[kept] = part.values
     covariance[np.ix_(kept, kept)] = part.covariance
     systematic[np.ix_(kept, kept)] = part.systematic
+    assumed = np.zeros((n, n))
+    assumed[np.ix_(kept, kept)] = part.assumed
     slopes = [np.zeros((n, part.slopes[0].shape[1])) for _ in range(n + 1)]
     for where, own in zip([0, *(i + 1 for i in kept)], part.slopes, strict=True):
         slopes[where][kept] = own
-    return Scales(values, covariance, systematic, part.conflict, part.worst, tuple(slopes))
+    return Scales(values, covariance, systematic, part.conflict, part.worst, tuple(slopes), assumed)
 
 
 def _as_scales(scale: Scale) -> Scales:
@@ -337,13 +316,16 @@ def _as_scales(scale: Scale) -> Scales:
         scale.conflict,
         "",
         scale.slopes,
+        np.array([[scale.assumed**2]]),
     )
 
 
-def _known(anchor: GivenScale, contaminants: list[Spectrum]) -> KnownScale:
+def _known(anchor: GivenScale, contaminants: list[Spectrum], window: slice) -> KnownScale:
     names = [c.name for c in contaminants]
     if anchor.of and anchor.of not in names:
         raise InputError(
             f"a scale is given for {anchor.of!r}, but what is subtracted is {', '.join(names)}"
         )
-    return KnownScale(names.index(anchor.of) if anchor.of else 0, anchor.value, anchor.sigma)
+    position = names.index(anchor.of) if anchor.of else 0
+    slopes = tuple(s[window] for s in anchor.slopes)
+    return KnownScale(position, anchor.value, anchor.sigma, slopes)

@@ -98,10 +98,8 @@ def weighted_mixtures(
     shares = _neighbour_shares(amounts, used, reach)
     weights = {}
     for i, name in enumerate(regions.names, start=1):
-        own = np.asarray(regions.mixture(name))
-        for other in regions.names:
-            if other != name:
-                own = own | np.asarray(regions.intersection_of(name, other))
+        crossed = np.asarray(regions.mask(name)) & np.asarray(regions.intersection)
+        own = np.asarray(regions.mixture(name)) | crossed
         weights[name] = np.where(own, shares[..., i], 0.0)
         if not weights[name].any():
             raise InputError(
@@ -191,15 +189,16 @@ def _weighted(
         return WeightedMixture(own, (), (), weights[name])
     columns = filters[:, [names.index(o) for o in present]]
     held = own.values[window] @ columns
-    table = np.array([o.values[window] @ columns for o in others]).T
-    inverse = np.linalg.pinv(table)
+    inverse = np.linalg.pinv(np.array([o.values[window] @ columns for o in others]).T)
     factors = inverse @ held
-    noise = inverse @ columns.T
-    spread = (noise**2) @ own.variance[window]
-    anchors = [
-        GivenScale(max(float(f), 0.0), float(np.sqrt(s)), of=o)
-        for o, f, s in zip(present, factors, spread, strict=True)
-    ]
+    by_own = np.zeros((len(others), si.axis.size))
+    by_own[:, window] = inverse @ columns.T
+    anchors = []
+    for i, (o, other) in enumerate(zip(present, others, strict=True)):
+        factor = max(float(factors[i]), 0.0)
+        slopes = (by_own[i], -factor * by_own[i])
+        spread = slopes[0] ** 2 @ own.variance + slopes[1] ** 2 @ other.variance
+        anchors.append(GivenScale(factor, float(np.sqrt(spread)), of=o, slopes=slopes))
     return WeightedMixture(own, tuple(others), tuple(anchors), weights[name])
 
 

@@ -1,0 +1,139 @@
+"""Counts a second of one sweep over a large map, in memory and from disk, and over workers.
+
+    python benchmarks/large_rates.py big.sift                  # in memory against from disk
+    python benchmarks/large_rates.py big.sift --scaling 1 2 4  # weak scaling on local workers
+
+Checks that all ways give the same sums. In weak scaling each worker gets a quarter of the map,
+so that the time would stay the same with as many cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from siftem.blocked_counts import BlockedCounts
+from siftem.cluster.open_map import open_map
+from siftem.decompose.row_blocks import CountRows
+from siftem.spectrum_image import SpectrumImage
+
+
+def true_spectra(path: Path, n_channels: int) -> np.ndarray:
+    with np.load(path.with_suffix(".truth.npz")) as truth:
+        return np.ascontiguousarray(truth["spectra"][:, -n_channels:])
+
+
+def timed_sweeps(rows: Any, spectra: np.ndarray, number: int) -> tuple[float, np.ndarray]:
+    """Median seconds of a sweep, and the statistics of the last one."""
+    weights = rows.even_weights(len(spectra), np.dtype(float))
+    seconds = []
+    with rows.threads():
+        rows.improve(spectra, weights)  # compiles, and fills the page cache
+        for _ in range(number):
+            start = time.perf_counter()
+            _, found = rows.improve(spectra, weights)
+            seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds), found
+
+
+def compare(path: Path, sweeps: int, workers: int) -> None:
+    with open_map(path, n_workers=workers) as si:
+        spectra = true_spectra(path, si.n_channels)
+        counts = si.total
+        from_disk, ours = timed_sweeps(CountRows.of(si.counts), spectra, sweeps)
+        whole = si.counts.in_memory()
+    rows = CountRows.of(whole, n_jobs=workers)
+    in_memory, theirs = timed_sweeps(rows, spectra, sweeps)
+    assert np.allclose(ours, theirs, rtol=1e-9, atol=1e-9 * np.abs(theirs).max())
+    record = {
+        "counts": counts,
+        "workers": workers,
+        "in_memory_counts_per_s": counts / in_memory,
+        "from_disk_counts_per_s": counts / from_disk,
+        "ratio": in_memory / from_disk,
+    }
+    print(
+        f"one sweep, k = {len(spectra)}, {workers} threads: in memory {in_memory:.2f} s "
+        f"({counts / in_memory:.3g} counts/s), from disk {from_disk:.2f} s "
+        f"({counts / from_disk:.3g} counts/s): {record['ratio']:.2f} of the rate in memory"
+    )
+    print(json.dumps(record))
+    assert record["ratio"] > 0.5, "from disk it is less than half as fast"
+
+
+def part_of(si: SpectrumImage, share: float) -> BlockedCounts:
+    """The first blocks of a map, as a map of its own."""
+    source = si.counts.source
+    edges = source.edges[: max(1, round(share * (len(source.edges) - 1))) + 1]
+    cut = replace(source, edges=edges, shape=(edges[-1], source.shape[1]))
+    return replace(si.counts, source=cut)
+
+
+def scaling(path: Path, sweeps: int, numbers: list[int]) -> None:
+    from distributed import Client, LocalCluster
+
+    record = []
+    for workers in numbers:
+        with (
+            LocalCluster(
+                n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None
+            ) as cluster,
+            Client(cluster) as client,
+            open_map(path, scheduler=client) as si,
+        ):
+            spectra = true_spectra(path, si.n_channels)
+            part = part_of(si, workers / max(numbers))
+            rows: Any = CountRows.of(part)
+            counted = counting_bytes(client)
+            seconds, found = timed_sweeps(rows, spectra, sweeps)
+            sent = counted() / (sweeps + 1)
+            record.append(
+                {
+                    "workers": workers,
+                    "counts": rows.total,
+                    "seconds": seconds,
+                    "counts_per_s": rows.total / seconds,
+                    "worker_bytes_per_sweep": sent,
+                    "sum": float(found.sum()),
+                }
+            )
+        print(
+            f"{workers} workers: {rows.total:.3g} counts, {seconds:.2f} s a sweep, "
+            f"{rows.total / seconds:.3g} counts/s, {sent / 1e6:.2f} MB between workers a sweep"
+        )
+    print(json.dumps(record))
+
+
+def counting_bytes(client: Any) -> Callable[[], float]:
+    """Start to count what workers send to each other; the function returned tells the bytes."""
+
+    def sent(dask_worker: Any) -> float:
+        return float(dask_worker.transfer_outgoing_bytes_total)
+
+    before = sum(client.run(sent).values())
+    return lambda: sum(client.run(sent).values()) - before
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("map", type=Path)
+    parser.add_argument("--sweeps", type=int, default=5)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--scaling", type=int, nargs="+")
+    given = parser.parse_args()
+    if given.scaling:
+        scaling(given.map, given.sweeps, given.scaling)
+    else:
+        compare(given.map, given.sweeps, given.workers)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,239 @@
+"""Reference pages that are written from the code: recipe, command line, Python names."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+import re
+import subprocess
+import sys
+import types
+import typing
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+from sphinx.application import Sphinx
+
+#: Heading -> public names of siftem, in the order of the road.
+GROUPS = {
+    "Reading and writing": (
+        "load", "from_hyperspy", "to_hyperspy", "list_signals", "fetch_71gpa", "write_results",
+    ),
+    "What flows through everything": (
+        "SpectrumImage", "Spectrum", "EnergyAxis", "Acquisition",
+    ),
+    "Decomposition": (
+        "decompose", "decompose_together", "PoissonNMF", "Factors", "choose_n_components",
+        "match_phases",
+    ),
+    "Segmentation and regions": ("PixelClassifier", "graph_cut", "Regions", "integrate"),
+    "Subtraction and unmixing": (
+        "subtract", "unmix", "Absent", "KnownRatio", "Stoichiometry", "GivenScale", "MostMatrix",
+    ),
+    "Quantification": ("quantify", "Composition", "find_elements", "line_ratios"),
+    "Energy losses": (
+        "estimate_noise", "as_counts", "NoiseModel", "Edge", "remove_background",
+        "subtract_by_edges", "AbsentEdge", "EdgeRatio", "elemental_ratios",
+    ),
+    "Simulation": ("simulate_demo", "simulate_elnes"),
+    "Whole runs": ("run", "Recipe"),
+    "Errors": ("SiftemError", "InputError", "SiftemWarning"),
+}  # fmt: skip
+
+
+#: Members that scikit-learn and pydantic add, and whose texts lead to their own manuals.
+_NOT_SHOWN = (
+    "model_config, set_fit_request, set_score_request, set_transform_request, "
+    "set_predict_request, set_partial_fit_request, get_metadata_routing"
+)
+
+
+def write_pages(app: Sphinx) -> None:
+    """Write the pages into ``reference/`` of the sources."""
+    folder = Path(app.srcdir) / "reference"
+    _write(folder / "python.rst", python_page())
+    _write(folder / "recipe.md", recipe_page())
+    _write(folder / "command-line.md", command_page())
+    _write(Path(app.srcdir) / "topics" / "index.md", topics_page(Path(app.srcdir)))
+
+
+def topics_page(folder: Path) -> str:
+    """The list of the longer pages, which lie beside the index."""
+    elsewhere = {"index", "summary"}
+    pages = [p.stem for p in sorted(folder.glob("*.md")) if p.stem not in elsewhere]
+    return "\n".join(
+        [
+            "# In depth", "",
+            "Longer pages on single parts: how they work, and what they were measured to do.", "",
+            "```{toctree}", ":maxdepth: 1", "", *(f"../{page}" for page in pages), "```", "",
+        ]
+    )  # fmt: skip
+
+
+def escape_names(
+    _app: Sphinx, _what: str, _name: str, _obj: Any, _options: Any, lines: list[str]
+) -> None:
+    """Keep names such as ``n_iter_`` in shapes from being read as links."""
+    for i, line in enumerate(lines):
+        if " shape (" in line:
+            lines[i] = re.sub(r"(?<=[\w])_(?=[,)\s])", r"\\_", line)
+
+
+def python_page() -> str:
+    """All public names, by topic; what no topic names comes last."""
+    import siftem
+
+    public = [n for n in siftem.__all__ if n != "__version__"]
+    grouped = {n for names in GROUPS.values() for n in names}
+    groups = {**GROUPS, "More": tuple(n for n in public if n not in grouped)}
+    lines = [
+        "Python", "======", "",
+        "Everything here is imported from ``siftem`` itself, on first use. Energies are in the",
+        "unit of the axis unless a name says otherwise; masks are True = included.", "",
+    ]  # fmt: skip
+    for heading, names in groups.items():
+        known = [n for n in names if n in public]
+        if not known:
+            continue
+        lines += [heading, "-" * len(heading), "", ".. currentmodule:: siftem", ""]
+        for name in known:
+            lines += _directive(name, getattr(siftem, name))
+    lines += [
+        "On HyperSpy signals", "-------------------", "",
+        ".. automodule:: siftem.signals", "   :no-members:", "",
+    ]  # fmt: skip
+    signals = importlib.import_module("siftem.signals")
+    for name in signals.__all__:
+        target = getattr(signals, name)
+        lines += _directive(name, target, module="siftem.signals")
+    lines += ["Step by step", "------------", ""]
+    lines += [".. autoclass:: siftem.pipeline.workflow.Workflow", "   :members:", ""]
+    return "\n".join(lines)
+
+
+def _directive(name: str, target: Any, module: str = "siftem") -> list[str]:
+    import siftem
+
+    # siftem.unmix and others are packages that can be called.
+    if isinstance(target, types.ModuleType):
+        return [f".. autofunction:: {siftem._HOME[name]}.{name}", ""]
+    if inspect.isclass(target):
+        options = ["   :members:", f"   :exclude-members: {_NOT_SHOWN}"]
+        if issubclass(target, BaseModel):
+            options = []
+        return [f".. autoclass:: {module}.{name}", *options, ""]
+    return [f".. autofunction:: {module}.{name}", ""]
+
+
+def recipe_page() -> str:
+    """One table for each section of the recipe, from its schema."""
+    from siftem.pipeline.recipe import Recipe
+
+    lines = [
+        "# The recipe", "",
+        "A recipe is a YAML file that holds all a run depends on. Every run writes the complete",
+        "one, `recipe.yaml`, into its folder. Unknown keys are errors. A minimal recipe:", "",
+        "```yaml", "input: {file: map.emd}", "elements: [O, Mg, Si, Fe]", "```", "",
+        "Relative paths are taken from the folder of the recipe.", "",
+    ]  # fmt: skip
+    seen: list[type[BaseModel]] = []
+    waiting: list[tuple[str, type[BaseModel]]] = [("The whole", Recipe)]
+    while waiting:
+        title, model = waiting.pop(0)
+        if model in seen:
+            continue
+        seen.append(model)
+        lines += [f"## {title}" if model is Recipe else f"## `{title}`", ""]
+        lines += [inspect.cleandoc(model.__doc__ or "").split("\n\n")[0], ""]
+        lines += ["| key | type | default | meaning |", "|---|---|---|---|"]
+        for key, entry in model.model_fields.items():
+            nested = [m for m in _models(entry.annotation)]
+            path = key if model is Recipe else f"{title}.{key}"
+            if model is Recipe and key == "phases":
+                path = "phases.<name>"
+            waiting += [(path, m) for m in nested]
+            meaning = entry.description or (
+                inspect.cleandoc(nested[0].__doc__ or "").split("\n")[0] if nested else ""
+            )
+            default = "required" if entry.is_required() else _default(entry.get_default(
+                call_default_factory=True
+            ))  # fmt: skip
+            row = (f"`{key}`", _type(entry.annotation), default, meaning)
+            lines.append("| " + " | ".join(c.replace("|", r"\|") for c in row) + " |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    if inspect.isclass(annotation) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [m for part in typing.get_args(annotation) for m in _models(part)]
+
+
+def _type(annotation: Any) -> str:
+    if inspect.isclass(annotation) and issubclass(annotation, BaseModel):
+        return "section"
+    origin, parts = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Annotated:
+        return _type(parts[0])
+    if origin is typing.Literal:
+        return " or ".join(f"`{p}`" for p in parts)
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(_type(p) for p in parts if p is not type(None))
+    if origin is dict:
+        return f"{_type(parts[1])} by name"
+    if origin in (tuple, list):
+        if len(parts) == 2 and parts[1] is ...:
+            return f"list of {_type(parts[0])}"
+        return f"{len(parts)} numbers" if len(parts) > 1 else "list"
+    names = {str: "text", int: "whole number", float: "number", bool: "true or false"}
+    return names.get(annotation, getattr(annotation, "__name__", str(annotation)))
+
+
+def _default(value: Any) -> str:
+    if isinstance(value, BaseModel):
+        return "see below"
+    if value is None or value == () or value == {} or value == "":
+        return "-"
+    if isinstance(value, tuple):
+        return "`[" + ", ".join("null" if v is None else f"{v}" for v in value) + "]`"
+    return f"`{value}`"
+
+
+def command_page() -> str:
+    """What ``--help`` says, for the program and each command."""
+    whole = _help()
+    lines = ["# Command line", "", "```text", whole, "```", ""]
+    listed = re.search(r"Commands:\n((?:  .+\n?)+)", whole)
+    names = re.findall(r"^  (\w[\w-]*)", listed.group(1), re.MULTILINE) if listed else []
+    for name in names:
+        lines += [f"## `siftem {name}`", "", "```text", _help(name), "```", ""]
+    lines += [
+        "Exit status: 0 when done, 1 when something could not be done (one sentence on the",
+        "standard error says what), 2 for a wrong option.", "",
+    ]  # fmt: skip
+    return "\n".join(lines)
+
+
+def _help(*command: str) -> str:
+    environment = {**os.environ, "COLUMNS": "90", "NO_COLOR": "1", "TERM": "dumb"}
+    done = subprocess.run(
+        [sys.executable, "-m", "siftem", *command, "--help"],
+        capture_output=True, text=True, check=True, env=environment,
+    )  # fmt: skip
+    return done.stdout.strip()
+
+
+def _write(path: Path, text: str) -> None:
+    # Untouched when it says the same, so that Sphinx does not read it again.
+    if not path.is_file() or path.read_text(encoding="utf-8") != text:
+        path.write_text(text, encoding="utf-8")
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Write the pages before Sphinx looks for sources."""
+    app.connect("builder-inited", write_pages, priority=100)
+    app.connect("autodoc-process-docstring", escape_names, priority=100)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

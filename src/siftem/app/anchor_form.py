@@ -1,0 +1,107 @@
+"""The fields that say what fixes how much matrix a mixture holds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import panel as pn
+
+from siftem.app.style import CONTROL_CSS, CONTROLS
+from siftem.app.view import listed
+from siftem.errors import InputError
+from siftem.pipeline.recipe import AnchorChoice, Phase
+from siftem.xray.element_ratio import ratio_elements
+
+_FIELD = {"width": CONTROLS - 30, "stylesheets": [CONTROL_CSS], "margin": (2, 8)}
+_HALF = {"width": CONTROLS // 2 - 24, "stylesheets": [CONTROL_CSS], "margin": (2, 8)}
+
+_ABSENT = "An element that the grain lacks"
+_RATIO = "A known ratio of two elements"
+_STOICHIOMETRY = "A known ratio of sums of atoms"
+_MOST = "As much matrix as leaves no line negative"
+_SCALE = "A given scale"
+
+
+class AnchorForm:
+    """Fields for one anchor; only those of the chosen kind are seen."""
+
+    def __init__(self) -> None:
+        self.kind = pn.widgets.Select(
+            name="Anchor", options=[_ABSENT, _RATIO, _STOICHIOMETRY, _MOST, _SCALE], **_FIELD
+        )
+        self.elements = pn.widgets.TextInput(name="Elements", placeholder="Si", **_FIELD)
+        self.ratio = pn.widgets.TextInput(name="Ratio of atoms", placeholder="Mg/Ca", **_FIELD)
+        self.value = pn.widgets.FloatInput(name="Value", value=1.0, start=0.0, **_HALF)
+        self.sigma = pn.widgets.FloatInput(name="± its error", value=0.0, start=0.0, **_HALF)
+        self.panel = pn.Column(
+            self.kind, self.elements, self.ratio, pn.Row(self.value, self.sigma)
+        )
+        self.kind.param.watch(lambda _e: self._show_fields(), "value")
+        self._show_fields()
+
+    def show(self, phase: Phase) -> None:
+        """Show the first anchor of a phase."""
+        anchor = phase.anchor[0] if phase.anchor else AnchorChoice()
+        if anchor.absent is not None:
+            self.kind.value, self.elements.value = _ABSENT, ", ".join(anchor.absent)
+        elif anchor.ratio is not None:
+            self.kind.value = _RATIO
+            self.ratio.value = f"{anchor.ratio.numerator}/{anchor.ratio.denominator}"
+            self.value.value, self.sigma.value = anchor.ratio.value, anchor.ratio.sigma
+        elif anchor.stoichiometry is not None:
+            self.kind.value, self.ratio.value = _STOICHIOMETRY, anchor.stoichiometry.ratio
+            self.value.value = anchor.stoichiometry.value
+            self.sigma.value = anchor.stoichiometry.sigma
+        elif anchor.scale is not None:
+            self.kind.value = _SCALE
+            self.value.value, self.sigma.value = anchor.scale.value, anchor.scale.sigma
+        else:
+            self.kind.value = _MOST
+            self.elements.value = ", ".join(anchor.most_matrix or ())
+
+    def choice(self) -> dict[str, Any]:
+        """Return the anchor as the recipe has it; {} for "most matrix" of all elements.
+
+        Raises
+        ------
+        InputError
+            When a field is empty or cannot be read.
+        """
+        elements = list(listed(self.elements.value_input or self.elements.value))
+        ratio = (self.ratio.value_input or self.ratio.value).strip()
+        known = {"value": self.value.value, "sigma": self.sigma.value or 0.0}
+        if self.kind.value == _ABSENT:
+            if not elements:
+                raise InputError("name an element that the grain lacks, such as Si")
+            return {"absent": elements}
+        if self.kind.value == _RATIO:
+            parts = [part.strip() for part in ratio.split("/")]
+            if len(parts) != 2 or not all(parts):
+                raise InputError(f"the ratio must be of two elements, such as Mg/Ca, got {ratio!r}")
+            return {"ratio": {"numerator": parts[0], "denominator": parts[1], **known}}
+        if self.kind.value == _STOICHIOMETRY:
+            ratio_elements(ratio)
+            return {"stoichiometry": {"ratio": ratio, **known}}
+        if self.kind.value == _SCALE:
+            return {"scale": known}
+        return {"most_matrix": elements} if elements else {}
+
+    def _show_fields(self) -> None:
+        kind = self.kind.value
+        self.elements.visible = kind in (_ABSENT, _MOST)
+        self.elements.name = "Elements" if kind == _ABSENT else "Elements (empty: all)"
+        self.ratio.visible = kind in (_RATIO, _STOICHIOMETRY)
+        self.ratio.placeholder = "Mg/Ca" if kind == _RATIO else "(Ca+Mg+Fe)/(Si+Al)"
+        self.value.visible = self.sigma.visible = kind in (_RATIO, _STOICHIOMETRY, _SCALE)
+
+
+def anchor_elements(phase: Phase) -> tuple[str, ...]:
+    """Return the elements on whose lines the anchors of a phase stand."""
+    found: list[str] = []
+    for anchor in phase.anchor:
+        found += anchor.absent or anchor.most_matrix or ()
+        if anchor.ratio is not None:
+            found += [anchor.ratio.numerator, anchor.ratio.denominator]
+        if anchor.stoichiometry is not None:
+            found += [e for side in ratio_elements(anchor.stoichiometry.ratio) for e in side]
+    return tuple(dict.fromkeys(found))

@@ -1,0 +1,78 @@
+"""The recipe with its components named by the user."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from siftem.errors import InputError
+from siftem.pipeline.recipe import Recipe, make_recipe
+
+
+def named_components(
+    recipe: Recipe,
+    old: Sequence[str],
+    new: Sequence[str],
+    matrix: str,
+    numbers: Sequence[int],
+) -> Recipe:
+    """Return the recipe with phases known by the numbers of their components.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    old, new : sequence of str
+        Names of all components before and after.
+    matrix : str
+        One of the new names.
+    numbers : sequence of int
+        Of the components as the solver orders them, from 1.
+
+    Returns
+    -------
+    Recipe
+        Anchors, densities, traces and partition coefficients follow their phases.
+
+    Raises
+    ------
+    InputError
+        When a name is empty or given twice, or the matrix is none of them.
+    """
+    for name in new:
+        if not name:
+            raise InputError("every component needs a name: a letter will do")
+        if list(new).count(name) > 1:
+            raise InputError(f"two components are called {name!r}: give each a name of its own")
+    if matrix not in new:
+        raise InputError(f"the matrix {matrix!r} is none of the components {', '.join(new)}")
+    renamed = dict(zip(old, new, strict=True))
+    data = recipe.model_dump(mode="json", exclude_none=True)
+    phases = {}
+    for before, after, number in zip(old, new, numbers, strict=True):
+        known = dict(data["phases"].get(before, {}))
+        known.pop("high", None)
+        known.pop("absent", None)
+        known["component"] = number
+        known["contaminants"] = [
+            renamed[c] for c in known.get("contaminants", ()) if renamed.get(c) not in (None, matrix)
+        ]
+        for anchor in known.get("anchor", ()):
+            of = anchor.get("scale", {}).get("of")
+            if of:
+                anchor["scale"]["of"] = renamed.get(of, of)
+        if after == matrix:
+            known["anchor"], known["contaminants"] = [], []
+        phases[after] = known
+    data["phases"], data["matrix"] = phases, matrix
+    data["decompose"]["components"] = len(new)
+    traces = data["segment"].get("traces")
+    if isinstance(traces, dict):
+        data["segment"]["traces"] = {renamed[n]: s for n, s in traces.items() if n in renamed}
+    # A classifier bears the names of the grains that it was trained on.
+    if list(old) != list(new) or matrix != recipe.matrix:
+        data["segment"].pop("classifier", None)
+    if "partition" in data["quantify"]:
+        pairs = data["quantify"]["partition"]
+        data["quantify"]["partition"] = [
+            [renamed[a], renamed[b]] for a, b in pairs if a in renamed and b in renamed
+        ]
+    return make_recipe(data)

@@ -1,0 +1,198 @@
+"""Data: open a map, look at its counts, elements and sum spectrum."""
+
+from __future__ import annotations
+
+import html
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import panel as pn
+
+from siftem.app.gallery import gallery
+from siftem.app.map_images import MapImage, map_images, mapped_line
+from siftem.app.spectrum_figure import Curve, LineMark, spectrum_figure
+from siftem.app.style import CONTENT, CONTROL_CSS, CONTROLS
+from siftem.app.view import View, listed
+from siftem.figures.line_labels import line_text
+
+if TYPE_CHECKING:
+    from siftem.app.page import Page
+
+_FIELD = {"width": CONTROLS - 30, "stylesheets": [CONTROL_CSS], "margin": (2, 8)}
+_HALF = {"width": CONTROLS // 2 - 22, "stylesheets": [CONTROL_CSS], "margin": (2, 8)}
+_ENDINGS = (
+    ".hspy .zspy .emd .bcf .pts .dm3 .dm4 .h5 .hdf5 .nxs .rpl .ser .msa .yaml .yml .spx .elid .npz"
+).split()
+_UP = "↑ folder above"
+
+
+class DataView(View):
+    """The map and what is in it."""
+
+    name = "Data"
+
+    def __init__(self, page: Page) -> None:
+        super().__init__(page)
+        self._shown: object = None
+        self.size = pn.widgets.Select(
+            name="Pixels on each side", options=[64, 128, 256], value=128, **_HALF
+        )
+        self.dose = pn.widgets.FloatInput(
+            name="Counts a pixel", value=300.0, start=1.0, step=50, **_HALF
+        )
+        self.folder = pn.widgets.TextInput(name="Folder", value=str(Path.cwd()), **_FIELD)
+        self.listing = pn.widgets.Select(name="Files in it", size=6, options=[], **_FIELD)
+        self.path = pn.widgets.TextInput(name="File: a map, or a recipe (.yaml)", **_FIELD)
+        self.elements = pn.widgets.TextInput(name="Elements to quantify", **_FIELD)
+        self.support = pn.widgets.TextInput(name="From grid and preparation", **_FIELD)
+        self.log = pn.widgets.Checkbox(
+            name="Logarithmic counts", value=True, stylesheets=[CONTROL_CSS]
+        )
+        self.about = self.text("", width=CONTENT - 220)
+        self.maps = pn.FlexBox(width=CONTENT)
+        self.spectrum = pn.pane.Bokeh(None)
+        self.controls[:] = [
+            self.text("<h2>Demo</h2>"),
+            pn.Row(self.size, self.dose),
+            self.button("Open the demo", self.open_demo, kind="success"),
+            self.text("<h2>File</h2>"),
+            self.path,
+            self.button("Open file", self.open_file, kind="success"),
+            pn.Card(
+                self.folder,
+                self.listing,
+                title="Look for it",
+                collapsed=True,
+                width=CONTROLS - 26,
+                margin=(4, 8),
+            ),
+            self.text("<h2>Elements</h2>"),
+            self.elements,
+            self.support,
+            pn.Row(
+                self.button("Use these", self.use_elements),
+                self.button("Find elements", self.find_elements),
+            ),
+        ]
+        self.folder.param.watch(lambda _e: page.attempt(self._list_folder), "value")
+        self.listing.param.watch(lambda _e: page.attempt(self._picked), "value")
+        self.log.param.watch(lambda _e: page.attempt(self._draw_spectrum), "value")
+        self._list_folder()
+
+    def open_demo(self) -> None:
+        """Simulate the model case in a job."""
+        size, dose = int(self.size.value), float(self.dose.value)
+        self.page.open(
+            "Open the demo",
+            lambda progress: self.session.open_demo(size=size, dose=dose, progress=progress),
+        )
+
+    def open_file(self) -> None:
+        """Open the file that is named, in a job."""
+        path = self.path.value_input or self.path.value
+        self.page.open(
+            "Open file", lambda progress: self.session.open(path.strip(), progress=progress)
+        )
+
+    def use_elements(self) -> None:
+        """Put the elements into the recipe."""
+        self.session.set_elements(listed(self.elements.value), listed(self.support.value))
+        self.refresh()
+        self.jobs.tell(f"Elements: {', '.join(self.session.elements()) or 'none'}.")
+
+    def find_elements(self) -> None:
+        """Look for elements in the sum of all pixels, in a job."""
+
+        def show(found: tuple[str, ...]) -> None:
+            support = listed(self.support.value)
+            self.elements.value = ", ".join(e for e in found if e not in support)
+            self.jobs.tell("Elements were found by their lines: check them, then use them.")
+
+        self.jobs.start("Find elements", lambda _progress: self.session.found_elements(), show)
+
+    def refresh(self) -> None:
+        """Show the map that is open."""
+        if not self.session.is_open:
+            self.content[:] = [
+                self.text(
+                    "<h2>From a spectrum image to the composition of each phase</h2>"
+                    "<p>Open a map on the left, or the demo: a simulated doped glass in which "
+                    "three minerals overlap.</p>"
+                    "<p class='hint'>Alt with the arrow keys goes from step to step; all buttons "
+                    "and fields can be reached with the tab key.</p>",
+                    width=CONTENT - 40,
+                    margin=(30, 20),
+                )
+            ]
+            return
+        si = self.session.spectrum_image
+        state = (si, self.session.elements())
+        if state == self._shown:
+            return
+        self._shown = state
+        recipe = self.session.recipe
+        self.elements.value = ", ".join(recipe.elements or si.acquisition.elements)
+        self.support.value = ", ".join(recipe.support)
+        known = list(map_images(si, None, self.session.elements()).values())
+        pixel = self._pixel_text()
+        beam = si.acquisition.beam_energy
+        self.about.object = (
+            f"<p><b>{html.escape(recipe.title or si.title or 'Map')}</b>: {si.shape[0]} × {si.shape[1]} pixels"
+            f"{pixel}, {si.n_channels} channels, {si.total:,.0f} counts"
+            f" ({si.total / si.n_pixels:,.1f} a pixel)"
+            f"{f', {beam:g} keV' if beam else ''}.</p>"
+        )
+        self.maps[:] = gallery(_few(known), si.pixel_size, box=(142, 150))
+        self._draw_spectrum()
+        self.content[:] = [pn.Row(self.about, self.log), self.maps, self.spectrum]
+
+    def _pixel_text(self) -> str:
+        size = self.session.spectrum_image.pixel_size
+        return "" if size is None else f" of {size[0]:.3g} × {size[1]:.3g} nm"
+
+    def _draw_spectrum(self) -> None:
+        if not self.session.is_open:
+            return
+        si = self.session.spectrum_image
+        marks = []
+        for element in self.session.elements():
+            found = mapped_line(si, element)
+            if found is not None:
+                marks.append(LineMark(line_text(element, found[0].name), found[0].energy))
+        self.spectrum.object = spectrum_figure(
+            si.axis,
+            [Curve("all pixels", si.sum_spectrum(), "#0072B2")],
+            marks=marks,
+            size=(CONTENT - 20, 222),
+            log=self.log.value,
+            value_name="Counts, all pixels",
+        )
+
+    def _list_folder(self) -> None:
+        folder = Path(self.folder.value).expanduser()
+        if not folder.is_dir():
+            self.listing.options = []
+            return
+        inside = sorted(folder.iterdir(), key=lambda p: (p.is_file(), p.name.lower()))
+        names = [_UP]
+        names += [f"{p.name}/" for p in inside if p.is_dir() and not p.name.startswith(".")]
+        names += [p.name for p in inside if p.is_file() and p.suffix.lower() in _ENDINGS]
+        self.listing.options = names
+        self.listing.value = None
+
+    def _picked(self) -> None:
+        picked: Any = self.listing.value
+        if not picked:
+            return
+        folder = Path(self.folder.value).expanduser()
+        if picked == _UP:
+            self.folder.value = str(folder.parent)
+        elif picked.endswith("/"):
+            self.folder.value = str(folder / picked[:-1])
+        else:
+            self.path.value = str(folder / picked)
+
+
+def _few(images: list[MapImage], most: int = 14) -> list[MapImage]:
+    """As many as fit in two rows."""
+    return images[:most]

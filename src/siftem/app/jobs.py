@@ -1,0 +1,216 @@
+"""Work off the event loop: one long job at a time, and quick ones of which the last wins."""
+
+from __future__ import annotations
+
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from siftem.app.error_sentence import error_sentence
+from siftem.errors import Cancelled, InputError, SiftemError
+from siftem.progress import Progress
+
+#: Runs a function where the page may be changed: on the event loop of its session.
+Push = Callable[[Callable[[], None]], None]
+Work = Callable[[Progress], Any]
+Done = Callable[[Any], None]
+
+#: Progress reaches the page at most this often, seconds.
+_TELL_EVERY = 0.1
+
+#: What the steps are called on the page.
+STEP_NAMES = {
+    "load": "reading the map",
+    "simulate": "simulating the map",
+    "prepare": "preparing the map",
+    "choose": "comparing numbers of components",
+    "decompose": "decomposing",
+    "match": "matching components",
+    "features": "filtering images",
+    "segment": "training the classifier",
+    "regions": "cutting regions",
+    "spectra": "subtracting the matrix",
+    "unmix": "unmixing all pixels",
+    "composition": "quantifying",
+    "smoothness": "comparing smoothnesses",
+    "report": "writing the report",
+}
+
+
+@dataclass(frozen=True)
+class JobState:
+    """What the status line shows.
+
+    Parameters
+    ----------
+    title : str
+        What the user asked for.
+    step : str
+        What is being done for it.
+    fraction : float
+        0 to 1 of this step.
+    running : bool
+    message : str
+        Once it is over: how it went.
+    failed : bool
+        Whether ``message`` is an error.
+    """
+
+    title: str = ""
+    step: str = ""
+    fraction: float = 0.0
+    running: bool = False
+    message: str = ""
+    failed: bool = False
+
+
+class JobRunner:
+    """Runs the work of one session in threads and tells its page.
+
+    Parameters
+    ----------
+    push : callable
+        Takes a function of no arguments and runs it where the page may be changed.
+    changed : callable
+        Called there with each new `JobState`.
+    """
+
+    def __init__(self, push: Push, changed: Callable[[JobState], None]) -> None:
+        self._push = push
+        self._changed = changed
+        self._lock = threading.Lock()
+        self._cancel = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._pending: tuple[Work, Done] | None = None
+        self._quick: threading.Thread | None = None
+        self.state = JobState()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a long job is running."""
+        return self.state.running
+
+    def start(self, title: str, work: Work, done: Done | None = None) -> None:
+        """Run work in a thread; then call ``done`` with its result.
+
+        Parameters
+        ----------
+        title : str
+            Such as "Decompose".
+        work : callable
+            Takes a progress callback, which raises `Cancelled` when the user has had enough.
+        done : callable, optional
+            Called on the page's event loop, unless the work failed.
+
+        Raises
+        ------
+        InputError
+            When another job is running.
+        """
+        with self._lock:
+            if self.state.running:
+                raise InputError(
+                    f"{self.state.title} is still running: wait for it to end, or cancel it"
+                )
+            self._cancel.clear()
+            self.state = JobState(title, running=True)
+        self._changed(self.state)
+        self._thread = threading.Thread(
+            target=self._run, args=(title, work, done), name=f"siftem {title}", daemon=True
+        )
+        self._thread.start()
+
+    def cancel(self) -> None:
+        """Ask the running job to stop at its next report of progress."""
+        self._cancel.set()
+
+    def latest(self, work: Work, done: Done) -> None:
+        """Run quick work; of several calls during a run only the last is done.
+
+        For sliders. Errors are shown like those of a job.
+        """
+        with self._lock:
+            self._pending = (work, done)
+            if self._quick is not None and self._quick.is_alive():
+                return
+            self._quick = threading.Thread(target=self._run_latest, daemon=True)
+        self._quick.start()
+
+    def wait(self, timeout: float | None = None) -> None:
+        """Wait until nothing runs any more."""
+        for thread in (self._thread, self._quick):
+            if thread is not None:
+                thread.join(timeout)
+
+    def tell(self, message: str, *, failed: bool = False) -> None:
+        """Show a message in the status line; only from where the page may be changed."""
+        if not self.state.running:
+            self.state = JobState(message=message, failed=failed)
+        self._changed(JobState(**{**vars(self.state), "message": message, "failed": failed}))
+
+    def _run(self, title: str, work: Work, done: Done | None) -> None:
+        told = 0.0
+
+        def progress(step: str, fraction: float) -> None:
+            nonlocal told
+            if self._cancel.is_set():
+                raise Cancelled
+            now = time.monotonic()
+            if now - told > _TELL_EVERY:
+                told = now
+                state = JobState(title, STEP_NAMES.get(step, step), float(fraction), running=True)
+                self._push(lambda: self._show(state))
+
+        try:
+            result = work(progress)
+        except Exception as error:
+            self._finish(JobState(title, message=_sentence(error), failed=True), None, None)
+        else:
+            self._finish(JobState(title, message=f"{title}: done."), done, result)
+
+    def _show(self, state: JobState) -> None:
+        if self.state.running:
+            self.state = state
+            self._changed(state)
+
+    def _finish(self, state: JobState, done: Done | None, result: Any) -> None:
+        def on_page() -> None:
+            self.state = state
+            self._changed(state)
+            if done is not None:
+                try:
+                    done(result)
+                except Exception as error:
+                    self.tell(_sentence(error), failed=True)
+
+        self._push(on_page)
+
+    def _run_latest(self) -> None:
+        while True:
+            with self._lock:
+                if self._pending is None:
+                    self._quick = None
+                    return
+                work, done = self._pending
+                self._pending = None
+            try:
+                result = work(_unstoppable)
+            except Exception as error:
+                sentence = _sentence(error)
+                self._push(lambda said=sentence: self.tell(said, failed=True))  # type: ignore[misc]
+            else:
+                self._push(lambda call=done, value=result: call(value))  # type: ignore[misc]
+
+
+def _unstoppable(step: str, fraction: float) -> None:
+    """Progress of work that is over in a moment."""
+
+
+def _sentence(error: Exception) -> str:
+    if not isinstance(error, (SiftemError, MemoryError)):
+        # A fault of siftem: whoever started the server needs to see where.
+        traceback.print_exception(error)
+    return error_sentence(error)

@@ -1,0 +1,61 @@
+"""Masks, probabilities and traces as colours over a map."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from siftem.figures.style import OVERLAP_COLOUR
+from siftem.segment.regions import Regions
+
+#: Colours of traces lie opaque over what they train.
+_TRACE_ALPHA = 235
+
+
+def rgb_of(colour: str) -> tuple[int, int, int]:
+    """Return red, green and blue, 0 to 255, of a hexadecimal colour."""
+    return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
+
+
+def regions_overlay(regions: Regions, colours: Mapping[str, str]) -> np.ndarray:
+    """Colour each region of a map; what is left out stays clear.
+
+    Parameters
+    ----------
+    regions : Regions
+    colours : mapping of str to str
+        Of the phases.
+
+    Returns
+    -------
+    ndarray of uint8, shape (ny, nx, 4)
+    """
+    layers = [(regions.pure.mask, colours[regions.matrix])]
+    layers += [(regions.mixture(name).mask, colours[name]) for name in regions.names]
+    layers.append((regions.intersection.mask, OVERLAP_COLOUR))
+    out = np.zeros((*regions.shape, 4), np.uint8)
+    for mask, colour in layers:
+        out[mask] = (*rgb_of(colour), 255)
+    return out
+
+
+def probability_overlay(probability: np.ndarray, colour: str) -> np.ndarray:
+    """Colour each pixel the more opaque, the more probable a phase is; uint8 (ny, nx, 4)."""
+    out = np.empty((*probability.shape, 4), np.uint8)
+    out[..., :3] = rgb_of(colour)
+    out[..., 3] = np.rint(255 * np.clip(probability, 0, 1))
+    return out
+
+
+def traces_overlay(
+    masks: Mapping[str, np.ndarray], colours: Mapping[str, str], shape: tuple[int, int]
+) -> np.ndarray:
+    """Colour painted pixels; those of two phases have the colour of an overlap."""
+    out = np.zeros((*shape, 4), np.uint8)
+    painted = np.zeros(shape, int)
+    for name, mask in masks.items():
+        out[mask] = (*rgb_of(colours.get(name, "#000000")), _TRACE_ALPHA)
+        painted += mask
+    out[painted > 1] = (*rgb_of(OVERLAP_COLOUR), _TRACE_ALPHA)
+    return out

@@ -1,0 +1,172 @@
+"""The page: six steps from left to right, one line that tells what is going on."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import panel as pn
+
+from siftem.app.composition_view import CompositionView
+from siftem.app.data_view import DataView
+from siftem.app.decompose_view import DecomposeView
+from siftem.app.error_sentence import error_sentence
+from siftem.app.export_view import ExportView
+from siftem.app.jobs import JobRunner, JobState
+from siftem.app.segment_view import SegmentView
+from siftem.app.session import Session
+from siftem.app.shortcuts import Shortcuts
+from siftem.app.spectra_view import SpectraView
+from siftem.app.style import CONTROL_CSS, PAGE_CSS, TEXT_CSS
+from siftem.app.view import View
+from siftem.errors import SiftemError
+from siftem.pipeline.recipe import Recipe
+from siftem.spectrum_image import SpectrumImage
+
+_VIEWS: tuple[type[View], ...] = (
+    DataView,
+    DecomposeView,
+    SegmentView,
+    SpectraView,
+    CompositionView,
+    ExportView,
+)
+
+
+class Page:
+    """The page of one user.
+
+    Parameters
+    ----------
+    source : path-like, Recipe or SpectrumImage, optional
+        Opened at once.
+    """
+
+    def __init__(self, source: str | Path | Recipe | SpectrumImage | None = None) -> None:
+        self._document = pn.state.curdoc if pn.state.curdoc else None
+        self.session = Session()
+        self.jobs = JobRunner(self._push, self._job_changed)
+        self._buttons: list[Any] = []
+        self._status = pn.pane.HTML("", stylesheets=[TEXT_CSS], width=820, margin=(6, 8, 0, 10))
+        self._bar = pn.indicators.Progress(
+            value=0, max=100, width=240, height=14, margin=(10, 8), visible=False
+        )
+        self._cancel = pn.widgets.Button(
+            name="Cancel", width=90, visible=False, stylesheets=[CONTROL_CSS]
+        )
+        self._cancel.on_click(lambda _event: self.jobs.cancel())
+        self.views = [view(self) for view in _VIEWS]
+        self.active = 0
+        self._body = pn.Column(self.views[0].panel)
+        self.panel = pn.Column(
+            self._stepper(),
+            pn.Row(self._status, self._bar, self._cancel, height=38),
+            self._body,
+            Shortcuts(self._key),
+            width=1340,
+            stylesheets=[PAGE_CSS],
+        )
+        self.jobs.tell("Open a map, or try the demo.")
+        if source is not None:
+            self.open("Open", lambda progress: self.session.open(source, progress=progress))
+        self.refresh()
+
+    def open(self, title: str, work: Callable[[Any], Any]) -> None:
+        """Open a map in a job."""
+        self.jobs.start(title, work, lambda _result: self.refresh())
+
+    def run(self, title: str, work: Callable[[Any], Any]) -> None:
+        """Do a long piece of work in a job, and show what came of it."""
+        self.jobs.start(title, work, lambda _result: self.refresh())
+
+    def go(self, index: int) -> None:
+        """Bring a step to the front."""
+        self.active = max(0, min(index, len(self.views) - 1))
+        for i, button in enumerate(self._buttons):
+            button.button_type = "primary" if i == self.active else "default"
+        self._body[:] = [self.views[self.active].panel]
+        self.attempt(self.views[self.active].refresh)
+
+    def refresh(self) -> None:
+        """Show the present state in the step in front."""
+        self.attempt(self.views[self.active].refresh)
+
+    def attempt(self, action: Callable[[], Any]) -> None:
+        """Do something quick; an error becomes one sentence on the page."""
+        try:
+            action()
+        except Exception as error:
+            if not isinstance(error, SiftemError):
+                import traceback
+
+                traceback.print_exception(error)
+            self.jobs.tell(error_sentence(error), failed=True)
+
+    def close(self) -> None:
+        """Stop what runs for this page."""
+        self.jobs.cancel()
+
+    def _stepper(self) -> Any:
+        brand = pn.pane.HTML(
+            "<b style='font-size:20px;letter-spacing:.02em'>siftem</b>",
+            width=80,
+            margin=(6, 14, 0, 10),
+        )
+        for i, view in enumerate(self.views):
+            button = pn.widgets.Button(
+                name=f"{i + 1}  {view.name}",
+                width=140,
+                button_type="primary" if i == 0 else "default",
+                stylesheets=[CONTROL_CSS],
+                margin=(5, 3),
+            )
+            button.on_click(lambda _event, index=i: self.go(index))
+            self._buttons.append(button)
+        onward = pn.widgets.Button(
+            name="Next step →", width=110, stylesheets=[CONTROL_CSS], margin=(5, 3, 5, 40)
+        )
+        onward.on_click(lambda _event: self.go(self.active + 1))
+        return pn.Row(brand, *self._buttons, onward, height=44)
+
+    def _job_changed(self, state: JobState) -> None:
+        self._bar.visible = self._cancel.visible = state.running
+        self._bar.value = min(100, max(0, round(100 * state.fraction)))
+        if state.failed:
+            text = f'<span role="alert" class="error-line">{html.escape(state.message)}</span>'
+        elif state.running:
+            step = f": {state.step} …" if state.step else " …"
+            text = f'<span role="status">{html.escape(state.title + step)}</span>'
+        else:
+            text = f'<span role="status">{html.escape(state.message)}</span>'
+        self._status.object = text
+
+    def _push(self, action: Callable[[], None]) -> None:
+        document = self._document
+        if document is None or document.session_context is None:
+            action()
+            return
+        if document.session_context.destroyed:
+            return
+        document.add_next_tick_callback(action)
+
+    def _key(self, key: str) -> None:
+        if key == "Alt+ArrowRight":
+            self.go(self.active + 1)
+        elif key == "Alt+ArrowLeft":
+            self.go(self.active - 1)
+        else:
+            self.attempt(lambda: self.views[self.active].key(key))
+
+
+def view(source: str | Path | Recipe | SpectrumImage | None = None) -> Any:
+    """Return the page as a Panel object.
+
+    Parameters
+    ----------
+    source : path-like, Recipe or SpectrumImage, optional
+        Opened at once.
+    """
+    pn.extension()
+    return Page(source).panel

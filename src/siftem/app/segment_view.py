@@ -1,0 +1,325 @@
+"""Segment: paint traces, train, move the smoothness, see the regions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import panel as pn
+
+from siftem.app.map_figure import GREY_PALETTE, MapFigure
+from siftem.app.map_images import MapImage, map_images
+from siftem.app.overlays import probability_overlay, regions_overlay, traces_overlay
+from siftem.app.region_counts import region_counts_html
+from siftem.app.style import CONTENT, CONTROL_CSS, CONTROLS, HEIGHT, phase_button_css
+from siftem.app.view import View, numbers
+from siftem.errors import InputError
+from siftem.pipeline.smoothness import suggested_smoothness
+from siftem.segment.smoothness import SmoothnessChoice
+
+if TYPE_CHECKING:
+    from siftem.app.page import Page
+
+_FIELD = {"width": CONTROLS - 30, "stylesheets": [CONTROL_CSS], "margin": (2, 8)}
+_OVERLAYS = ["None", "Regions", "Probability", "Uncertainty"]
+_UNSURE = "#D55E00"
+_ERASER = "#ffffff"
+#: Width of the column with the pixel counts.
+_SIDE = 330
+
+
+class SegmentView(View):
+    """The map to paint on."""
+
+    name = "Segment"
+
+    def __init__(self, page: Page) -> None:
+        super().__init__(page)
+        self._of: object = None
+        self._images: dict[str, MapImage] = {}
+        self._quiet = False
+        self.figure: MapFigure | None = None
+        self.phase = ""
+        self.phases = pn.FlexBox(width=CONTROLS - 20)
+        self.mode = pn.widgets.RadioButtonGroup(
+            name="Mouse", options=["Paint", "Erase"], value="Paint", **_FIELD
+        )
+        self.brush = pn.widgets.IntSlider(
+            name="Brush, pixels", start=1, end=15, value=3, **_FIELD
+        )
+        self.points = pn.widgets.TextInput(
+            name="Stroke by numbers: y, x; y, x", placeholder="10, 12; 14, 30", **_FIELD
+        )
+        self.smoothness = pn.widgets.FloatSlider(
+            name="Smoothness", start=0.0, end=10.0, step=0.1, value=1.0, **_FIELD
+        )
+        self.margin_slider = pn.widgets.IntSlider(
+            name="Margin at borders, pixels", start=0, end=8, value=1, **_FIELD
+        )
+        self.background = pn.widgets.Select(
+            name="Map", options=["Total counts"], width=170, stylesheets=[CONTROL_CSS]
+        )
+        self.overlay = pn.widgets.RadioButtonGroup(
+            name="Overlay", options=_OVERLAYS, value="None", stylesheets=[CONTROL_CSS], width=330
+        )
+        self.of_phase = pn.widgets.Select(
+            name="Of phase", options=[], width=110, stylesheets=[CONTROL_CSS]
+        )
+        self.opacity = pn.widgets.FloatSlider(
+            name="Opacity", start=0.1, end=1.0, step=0.05, value=0.6, width=130,
+            stylesheets=[CONTROL_CSS],
+        )
+        self.traces = pn.widgets.Checkbox(
+            name="Traces", value=True, stylesheets=[CONTROL_CSS], margin=(22, 8, 0, 8)
+        )
+        self.counts = self.text("", width=_SIDE - 20)
+        self.controls[:] = [
+            self.text("<h2>1 Paint some pixels of each phase</h2>"),
+            self.phases,
+            self.mode,
+            self.brush,
+            pn.Row(
+                self.button("Undo", self.undo, width=CONTROLS // 2 - 30),
+                self.button("Clear all", self.clear, width=CONTROLS // 2 - 30),
+            ),
+            self.text("<h2>2 Train</h2>"),
+            self.button("Train", self.train, kind="success", width=CONTROLS - 40),
+            self.text("<h2>3 Smooth</h2>"),
+            self.smoothness,
+            self.margin_slider,
+            self.button("Suggest smoothness", self.suggest, width=CONTROLS - 40),
+            pn.Card(
+                self.points,
+                self.button("Add the stroke", self.add_stroke),
+                self.text(
+                    "<p class='hint'>Keys: 1 to 9 choose a phase, P paint, E erase, Ctrl+Z undo, "
+                    "T train. A pixel painted as two grains holds both.</p>",
+                    width=CONTROLS - 50,
+                ),
+                title="From the keyboard",
+                collapsed=True,
+                width=CONTROLS - 26,
+                margin=(4, 8),
+            ),
+        ]
+        self._toolbar = pn.Row(
+            self.background,
+            pn.Column(
+                self.text("Overlay", margin=(0, 8)), self.overlay, margin=0, width=350
+            ),
+            self.of_phase,
+            self.opacity,
+            self.traces,
+        )
+        for widget, parameter in (
+            (self.background, "value"),
+            (self.overlay, "value"),
+            (self.of_phase, "value"),
+            (self.opacity, "value"),
+            (self.traces, "value"),
+        ):
+            widget.param.watch(lambda _e: page.attempt(self._draw), parameter)
+        for widget in (self.mode, self.brush):
+            widget.param.watch(lambda _e: page.attempt(self._set_brush), "value")
+        for slider in (self.smoothness, self.margin_slider):
+            slider.param.watch(lambda _e: page.attempt(self._smooth), "value")
+
+    def choose_phase(self, name: str) -> None:
+        """Paint this phase from now on."""
+        self.phase = name
+        self._quiet = True
+        self.mode.value = "Paint"
+        self._quiet = False
+        self._phase_buttons()
+        self._set_brush()
+
+    def painted(self, points: list[tuple[float, float]]) -> None:
+        """Take a stroke (y, x) of the mouse."""
+        self.page.attempt(lambda: self._paint(points))
+
+    def undo(self) -> None:
+        """Take back the last stroke."""
+        if not self.session.undo():
+            raise InputError("there is no stroke to undo")
+        self._changed_traces()
+
+    def clear(self) -> None:
+        """Remove all traces."""
+        self.session.clear_traces()
+        self._changed_traces()
+
+    def add_stroke(self) -> None:
+        """Paint a stroke that is given by numbers."""
+        text = self.points.value_input or self.points.value
+        self._paint(numbers(text, "the stroke"))
+
+    def train(self) -> None:
+        """Train the classifier on the traces and cut the regions, in a job."""
+        workflow = self.session.workflow
+        self._put_smoothness()
+
+        def show(_result: Any) -> None:
+            if self.overlay.value == "None":
+                self.overlay.value = "Regions"
+            self.refresh()
+            scores = workflow.get("segment")
+            if scores is not None:
+                said = ", ".join(f"{g} {100 * s:.1f}%" for g, s in scores.out_of_bag.items())
+                how = "painted traces" if scores.painted else "the most certain pixels"
+                self.jobs.tell(
+                    f"Trained on {how}; traces classified rightly when not seen: {said}."
+                )
+
+        self.jobs.start("Train", lambda progress: workflow.run("regions", progress=progress), show)
+
+    def suggest(self) -> None:
+        """Let halves of the counts judge the smoothness, in a job."""
+        workflow = self.session.workflow
+        recipe = workflow.recipe
+        given = self.session.given
+
+        def show(choice: SmoothnessChoice) -> None:
+            self.smoothness.value = min(choice.smoothness, self.smoothness.end)
+            self.jobs.tell(f"{choice.message[:1].upper()}{choice.message[1:]}.")
+
+        self.jobs.start(
+            "Suggest smoothness",
+            lambda progress: suggested_smoothness(
+                recipe, spectrum_image=given, progress=progress
+            ),
+            show,
+        )
+
+    def key(self, key: str) -> None:
+        """Choose a phase, the brush or the eraser; undo; train."""
+        grains = list(self.session.colours())
+        if key.isdigit() and 0 < int(key) <= len(grains):
+            self.choose_phase(grains[int(key) - 1])
+        elif key in ("b", "p"):
+            self.mode.value = "Paint"
+        elif key == "e":
+            self.mode.value = "Erase"
+        elif key == "Control+z":
+            self.undo()
+        elif key == "t":
+            self.train()
+
+    def refresh(self) -> None:
+        """Show map, traces and regions as they are."""
+        matched = self.session.workflow.get("match") if self.session.is_open else None
+        if matched is None:
+            self._of = None
+            self.content[:] = [
+                self.text(
+                    "<p>Decompose the map first: its components become the classes to paint.</p>",
+                    margin=(30, 20),
+                )
+            ]
+            return
+        si = self.session.spectrum_image
+        if matched is not self._of:
+            self._of = matched
+            self._images = map_images(si, matched.factors, self.session.elements())
+            segment = self.session.recipe.segment
+            self._quiet = True
+            names = list(self._images)
+            self.background.options = names
+            grain = next((g for g in matched.grains), matched.matrix)
+            self.background.value = f"Component {grain}"
+            self.of_phase.options = list(matched.grains)
+            self.of_phase.value = grain if matched.grains else None
+            self.smoothness.end = max(10.0, segment.smoothness)
+            self.smoothness.value = segment.smoothness
+            self.margin_slider.end = max(8, segment.margin)
+            self.margin_slider.value = segment.margin
+            self.phase = self.phase if self.phase in matched.factors.names else grain
+            self.figure = MapFigure(
+                si.shape,
+                si.pixel_size,
+                box=(CONTENT - _SIDE - 50, HEIGHT - 70),
+                palette=GREY_PALETTE,
+                painted=self.painted,
+            )
+            self._background = ""
+            self._quiet = False
+            self._phase_buttons()
+            self._set_brush()
+        self.content[:] = [
+            self._toolbar,
+            pn.Row(pn.pane.Bokeh(self.figure.figure, margin=(0, 4)), self.counts),
+        ]
+        self._draw()
+
+    def _paint(self, points: list[tuple[float, float]]) -> None:
+        if self.jobs.busy:
+            raise InputError("wait until the work in progress is done, then paint on")
+        if self.mode.value == "Erase":
+            self.session.erase(points, float(self.brush.value))
+        else:
+            self.session.paint(self.phase, points, float(self.brush.value))
+        self._changed_traces()
+
+    def _changed_traces(self) -> None:
+        self._draw()
+        pixels = self.session.traces.pixels()
+        said = ", ".join(f"{name} {n}" for name, n in pixels.items()) or "none"
+        self.jobs.tell(f"Painted pixels: {said}.")
+
+    def _phase_buttons(self) -> None:
+        made = []
+        for number, (name, colour) in enumerate(self.session.colours().items(), start=1):
+            made.append(
+                self.button(
+                    f"{number}  {name}",
+                    lambda chosen=name: self.choose_phase(chosen),
+                    width=CONTROLS // 2 - 26,
+                    margin=(2, 4),
+                    stylesheets=[phase_button_css(colour, name == self.phase)],
+                )
+            )
+        self.phases[:] = made
+
+    def _set_brush(self) -> None:
+        if self.figure is not None and not self._quiet:
+            erasing = self.mode.value == "Erase"
+            colour = _ERASER if erasing else self.session.colours().get(self.phase, "#000000")
+            self.figure.brush(colour, float(self.brush.value))
+
+    def _put_smoothness(self) -> None:
+        self.session.set_smoothness(float(self.smoothness.value), int(self.margin_slider.value))
+
+    def _smooth(self) -> None:
+        if self._quiet:
+            return
+        self._put_smoothness()
+        workflow = self.session.workflow
+        if self.jobs.busy or workflow.get("segment") is None:
+            return
+        self.jobs.latest(
+            lambda progress: workflow.run("regions", progress=progress), lambda _r: self._draw()
+        )
+
+    def _draw(self) -> None:
+        if self._quiet or self.figure is None or not self.session.is_open:
+            return
+        workflow, colours = self.session.workflow, self.session.colours()
+        if self._background != self.background.value:
+            self._background = self.background.value
+            image = self._images[self._background]
+            self.figure.show(image.pixels(), title=image.name, unit=image.unit)
+        masks = self.session.traces.masks() if self.traces.value else {}
+        shape = self.session.spectrum_image.shape
+        self.figure.traces(traces_overlay(masks, colours, shape) if masks else None)
+        cut, classified = workflow.get("regions"), workflow.get("segment")
+        kind, of = self.overlay.value, self.of_phase.value
+        rgba = None
+        if kind == "Regions" and cut is not None:
+            rgba = regions_overlay(cut.regions, colours)
+        elif classified is not None and of in classified.probabilities:
+            if kind == "Probability":
+                rgba = probability_overlay(classified.probabilities[of], colours[of])
+            elif kind == "Uncertainty":
+                rgba = probability_overlay(classified.uncertainty[of], _UNSURE)
+        self.figure.overlay(rgba, float(self.opacity.value))
+        self.counts.object = region_counts_html(
+            None if cut is None else cut.regions, colours, self.session.traces.pixels()
+        )

@@ -1,0 +1,263 @@
+"""What one user has: a recipe, the results of its steps, and painted traces."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from siftem.app.component_names import named_components
+from siftem.app.map_images import element_lines
+from siftem.app.painting import PaintedTraces, Points
+from siftem.decompose.matching import line_strengths
+from siftem.errors import InputError
+from siftem.figures.style import phase_colours
+from siftem.fit.element_search import find_elements
+from siftem.pipeline.changes import recipe_for
+from siftem.pipeline.demo import demo_recipe
+from siftem.pipeline.recipe import EACH_MAP, Recipe, make_recipe
+from siftem.pipeline.workflow import Workflow
+from siftem.progress import Progress, silent
+from siftem.spectrum_image import SpectrumImage
+from siftem.unmix.integrate import integrate
+
+#: Elements named beside a component whose phase is not known yet.
+_HINTED = 3
+_DO_FIRST = {
+    "decompose": "there are no components yet: decompose the map first",
+    "match": "there are no components yet: decompose the map first",
+    "segment": "the classifier is not trained: train it first",
+    "regions": "there are no regions yet: train the classifier first",
+    "spectra": "nothing is subtracted yet: subtract the matrix first",
+    "composition": "nothing is quantified yet: quantify first",
+}
+
+
+class Session:
+    """The state of one user: nothing of it is shared with another.
+
+    Long methods take a progress callback and may run in a thread; the others are quick.
+    """
+
+    def __init__(self) -> None:
+        self._workflow: Workflow | None = None
+        #: The map, where it did not come from what the recipe names.
+        self.given: SpectrumImage | None = None
+        self.traces = PaintedTraces((1, 1))
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a map."""
+        return self._workflow is not None
+
+    @property
+    def workflow(self) -> Workflow:
+        """The steps and their results.
+
+        Raises
+        ------
+        InputError
+            When no map is open.
+        """
+        if self._workflow is None:
+            raise InputError("no map is open: open a file or the demo first")
+        return self._workflow
+
+    @property
+    def recipe(self) -> Recipe:
+        """The present recipe."""
+        return self.workflow.recipe
+
+    @property
+    def spectrum_image(self) -> SpectrumImage:
+        """The map as it is decomposed."""
+        si: SpectrumImage = self.result("prepare").spectrum_image
+        return si
+
+    def result(self, step: str) -> Any:
+        """Return the result of a step that is done, without waiting for a running job.
+
+        Raises
+        ------
+        InputError
+            When it is not done, or no longer up to date.
+        """
+        found = self.workflow.get(step)
+        if found is None:
+            raise InputError(_DO_FIRST.get(step, f"the step {step} has to be done first"))
+        return found
+
+    def open(
+        self, source: str | Path | Recipe | SpectrumImage, *, progress: Progress = silent
+    ) -> None:
+        """Open a map or a recipe; when that fails, all stays as it was.
+
+        Parameters
+        ----------
+        source : path-like, Recipe or SpectrumImage
+            A file is a recipe when it ends in .yaml, else a map.
+        progress : Progress
+        """
+        if isinstance(source, SpectrumImage):
+            recipe = make_recipe({"input": {"file": EACH_MAP}})
+            workflow = Workflow(recipe, spectrum_image=source)
+        elif isinstance(source, Recipe):
+            workflow = Workflow(source)
+        else:
+            if not str(source).strip():
+                raise InputError("name a file: the path of a map or of a recipe")
+            workflow = Workflow(recipe_for(Path(source).expanduser().absolute()))
+        si = workflow.run("prepare", progress=progress).spectrum_image
+        recipe = workflow.recipe
+        traces = PaintedTraces(si.shape, recipe.segment.traces, tuple(recipe.phases))
+        self._workflow, self.traces = workflow, traces
+        self.given = source if isinstance(source, SpectrumImage) else None
+
+    def open_demo(
+        self, *, size: int = 128, dose: float = 300.0, seed: int = 0, progress: Progress = silent
+    ) -> None:
+        """Simulate the model case; see `siftem.pipeline.demo.demo_recipe`."""
+        self.open(demo_recipe(shape=(size, size), dose=dose, seed=seed), progress=progress)
+
+    def set_elements(self, elements: Sequence[str], support: Sequence[str]) -> None:
+        """Say which elements to quantify, and which come from the grid or the preparation."""
+        self.workflow.change(elements=list(elements), support=list(support))
+
+    def found_elements(self) -> tuple[str, ...]:
+        """Return the elements whose lines are seen in the sum of all pixels."""
+        si = self.spectrum_image
+        whole = integrate(si, np.ones(si.shape, bool), name="all pixels")
+        return tuple(found.element for found in find_elements(whole))
+
+    def decompose(self, n_components: int, *, progress: Progress = silent) -> None:
+        """Decompose into a number of components; phases that no longer fit are forgotten."""
+        recipe = self.recipe
+        data = recipe.model_dump(mode="json", exclude_none=True)
+        data["decompose"]["components"] = n_components
+        marked = bool(recipe.phases) and all(p.high or p.absent for p in recipe.phases.values())
+        same = recipe.n_components == n_components
+        if not same and not (marked and n_components >= len(recipe.phases)):
+            data.pop("matrix", None)
+            data["phases"] = {}
+            data["segment"].pop("traces", None)
+            data["segment"].pop("classifier", None)
+            data["quantify"].pop("partition", None)
+            self.traces = PaintedTraces(self.spectrum_image.shape)
+        self.workflow.set_recipe(make_recipe(data))
+        self.workflow.run("match", progress=progress)
+        if not self.recipe.phases:
+            factors = self.result("decompose").factors
+            matrix = factors.names[factors.matrix or 0]
+            self.name_components(factors.names, matrix)
+
+    def component_numbers(self) -> tuple[int, ...]:
+        """Return the solver's number (from 1) of each matched component, in their order."""
+        plain = self.result("decompose").factors.spectra
+        matched = self.result("match").factors.spectra
+        return tuple(
+            1 + next(i for i, s in enumerate(plain) if np.array_equal(s, m)) for m in matched
+        )
+
+    def component_hints(self) -> tuple[str, ...]:
+        """Return the elements that stand out in each matched component, as text."""
+        matched = self.result("match")
+        si = self.spectrum_image
+        elements = [e for e in matched.elements if self.lines(e)]
+        if not elements:
+            return ("",) * len(matched.factors.names)
+        strengths = line_strengths(
+            matched.factors.spectra,
+            matched.factors.axis,
+            elements,
+            beam_energy=self.beam_energy,
+            resolution=si.acquisition.resolution or 130.0,
+        )
+        return tuple(
+            " ".join(elements[i] for i in np.argsort(-row, kind="stable")[:_HINTED] if row[i] > 0)
+            for row in strengths
+        )
+
+    def name_components(self, names: Sequence[str], matrix: str) -> None:
+        """Name the matched components, in their order, and say which is the matrix.
+
+        What the recipe says of a phase, its traces too, goes with its component.
+
+        Raises
+        ------
+        InputError
+            When a name is empty or given twice, or the matrix is none of them.
+        """
+        recipe = self.recipe
+        matched = self.result("match")
+        old = matched.factors.names
+        new = tuple(" ".join(n.split()) for n in names)
+        if new == old and matrix == matched.matrix and set(recipe.phases) == set(old):
+            return
+        changed = named_components(recipe, old, new, matrix, self.component_numbers())
+        traces = self.traces.renamed(dict(zip(old, new, strict=True)))
+        self.workflow.set_recipe(changed)
+        self.traces = traces
+        self.workflow.run("match")
+
+    def colours(self) -> dict[str, str]:
+        """Return the colour of each matched component, the same as in the figures."""
+        matched = self.workflow.get("match")
+        return {} if matched is None else phase_colours(matched.factors.names)
+
+    def paint(self, phase: str, points: Points, width: float) -> None:
+        """Add a stroke and put it into the recipe; see `PaintedTraces.paint`."""
+        if phase not in self.recipe.phases:
+            raise InputError(f"there is no phase {phase!r} to paint: name the components first")
+        self.traces.paint(phase, points, width)
+        self._traces_to_recipe()
+
+    def erase(self, points: Points, width: float) -> None:
+        """Take pixels from all traces."""
+        self.traces.erase(points, width)
+        self._traces_to_recipe()
+
+    def undo(self) -> bool:
+        """Take back the last change of the traces; return whether there was one."""
+        undone = self.traces.undo()
+        if undone:
+            self._traces_to_recipe()
+        return undone
+
+    def clear_traces(self) -> None:
+        """Remove all traces: the most certain pixels train the classifier then."""
+        self.traces.clear()
+        self._traces_to_recipe()
+
+    def _traces_to_recipe(self) -> None:
+        self.workflow.change(segment={"traces": self.traces.for_recipe(), "classifier": None})
+
+    def set_smoothness(self, smoothness: float, margin: int) -> None:
+        """Set the smoothness of the cut and the margin of the regions."""
+        self.workflow.change(segment={"smoothness": smoothness, "margin": margin})
+
+    def set_anchor(self, grain: str, anchor: Mapping[str, Any]) -> None:
+        """Say what fixes how much matrix the mixture of a grain holds; {} is "most matrix"."""
+        self.workflow.change(phases={grain: {"anchor": [dict(anchor)] if anchor else []}})
+
+    def set_film(self, thickness: float | None, densities: Mapping[str, float | None]) -> None:
+        """Set thickness (nm) and densities (g/cm3) for the absorption correction."""
+        self.workflow.change(
+            quantify={"thickness": thickness},
+            phases={name: {"density": value} for name, value in densities.items()},
+        )
+
+    @property
+    def beam_energy(self) -> float:
+        """Beam energy in keV, 200 where the file does not say (for the choice of lines)."""
+        return self.spectrum_image.acquisition.beam_energy or 200.0
+
+    def lines(self, element: str, *, min_weight: float = 0.05) -> tuple[Any, ...]:
+        """Return the lines of an element on the axis of the map, strongest first."""
+        return element_lines(self.spectrum_image, element, min_weight=min_weight)
+
+    def elements(self) -> tuple[str, ...]:
+        """Return the elements of the recipe, else of the file, then those of the support."""
+        listed = self.recipe.elements or self.spectrum_image.acquisition.elements
+        return tuple(dict.fromkeys((*listed, *self.recipe.support)))

@@ -1,0 +1,46 @@
+"""Keys that are pressed anywhere on the page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from panel.custom import JSComponent
+
+
+class Shortcuts(JSComponent):
+    """Listens to the keyboard and calls back with the name of a key.
+
+    Keys that are typed into fields are left alone, but for Alt with an arrow.
+
+    Parameters
+    ----------
+    pressed : callable
+        Called with names such as "1", "e", "Control+z", "Alt+ArrowRight".
+    """
+
+    _esm = """
+    export function render({ model }) {
+      const wanted = /^(\\d|[bept]|Control\\+z|Alt\\+Arrow(Left|Right))$/
+      const listen = (event) => {
+        const target = event.composedPath()[0]
+        const name = (event.ctrlKey || event.metaKey ? "Control+" : "") +
+          (event.altKey ? "Alt+" : "") + event.key
+        const typing = target instanceof HTMLElement &&
+          (/^(TEXTAREA|SELECT)$/.test(target.tagName) ||
+            (target.tagName === "INPUT" && !/^(radio|checkbox|range)$/.test(target.type)))
+        if (!wanted.test(name) || (typing && !event.altKey)) return
+        event.preventDefault()
+        model.send_msg(name)
+      }
+      document.addEventListener("keydown", listen)
+      model.on("remove", () => document.removeEventListener("keydown", listen))
+    }
+    """
+
+    def __init__(self, pressed: Callable[[str], None], **options: Any) -> None:
+        super().__init__(**{"width": 0, "height": 0, "margin": 0, **options})
+        self._pressed = pressed
+
+    def _handle_msg(self, message: Any) -> None:
+        self._pressed(str(message))

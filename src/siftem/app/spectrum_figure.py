@@ -1,0 +1,225 @@
+"""Spectra and curves as Bokeh figures, with every axis named."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from bokeh.models import ColumnDataSource, HoverTool, Label, Legend, Range1d, Span, Whisker
+from bokeh.plotting import figure
+
+from siftem.decompose.rank import RankChoice
+from siftem.energy_axis import EnergyAxis
+from siftem.figures.spectra import shown_range
+
+#: Marks nearer than this on the screen get rows of their own, pixels.
+_MARK_ROOM = 44
+_ROWS = 4
+_ROW_HEIGHT = 13
+_FONT = "12px"
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A spectrum to draw.
+
+    Parameters
+    ----------
+    name : str
+    values : ndarray of shape (channels,)
+    colour : str
+    dash : str
+        "solid" or as Bokeh has it.
+    """
+
+    name: str
+    values: np.ndarray
+    colour: str
+    dash: str = "solid"
+
+
+@dataclass(frozen=True)
+class LineMark:
+    """An X-ray line to mark: its text and energy in keV."""
+
+    text: str
+    energy: float
+
+
+def spectrum_figure(
+    axis: EnergyAxis,
+    curves: Sequence[Curve],
+    *,
+    marks: Sequence[LineMark] = (),
+    size: tuple[int, int],
+    log: bool = True,
+    value_name: str = "counts",
+    window: tuple[float, float] | None = None,
+    title: str = "",
+) -> figure:
+    """Draw spectra over energy, with their lines marked.
+
+    Parameters
+    ----------
+    axis : EnergyAxis
+    curves : sequence of Curve
+    marks : sequence of LineMark
+    size : tuple of int
+        Width and height on the screen.
+    log : bool
+    value_name : str
+        Of the vertical axis.
+    window : tuple of float, optional
+        Energies to show at first, in the axis' unit for energy loss, else keV.
+    title : str
+    """
+    kev = axis if axis.unit == "eV" else axis.to_kev()
+    centers = kev.centers
+    low, high = window or shown_range(axis, (), [c.values for c in curves])
+    if axis.unit == "eV" and window is None:
+        low, high = kev.first, kev.last
+    shown = (centers >= low) & (centers <= high)
+    bottom, top = _limits([c.values[shown] for c in curves], log)
+    plot = figure(
+        width=size[0],
+        height=size[1],
+        title=title or None,
+        x_axis_label=f"Energy ({kev.unit})",
+        y_axis_label=value_name,
+        x_range=Range1d(low, high, bounds=(kev.first, kev.last)),
+        y_range=Range1d(bottom, top),
+        y_axis_type="log" if log else "linear",
+        tools="xbox_zoom,xpan,xwheel_zoom,reset",
+        active_drag="xbox_zoom",
+        active_scroll=None,
+        toolbar_location="right",
+        min_border_left=60,
+    )
+    plot.toolbar.logo = None
+    if title:
+        plot.title.text_font_size = "13px"
+    lines = []
+    for curve in curves:
+        values = np.where(curve.values > bottom, curve.values, bottom) if log else curve.values
+        drawn = plot.step(
+            centers,
+            values,
+            mode="center",
+            color=curve.colour,
+            line_width=1.3,
+            line_dash=curve.dash,
+        )
+        lines.append((curve.name, [drawn]))
+    if len(curves) > 1:
+        legend = Legend(
+            items=lines,
+            location="top_right",
+            label_text_font_size=_FONT,
+            background_fill_alpha=0.85,
+            padding=4,
+            spacing=0,
+        )
+        plot.add_layout(legend)
+    if not log:
+        plot.add_layout(Span(location=0, dimension="width", line_color="#999999", line_width=1))
+    _mark_lines(plot, [m for m in marks if low <= m.energy <= high], (low, high), size)
+    _plain_axes(plot)
+    return plot
+
+
+def deviance_figure(choice: RankChoice, *, size: tuple[int, int]) -> figure:
+    """Draw the held-out deviance over the number of components, with what it suggests."""
+    excess, error = choice.excess, choice.standard_error
+    chosen = [n == choice.n_components for n in choice.candidates]
+    source = ColumnDataSource(
+        {
+            "n": list(choice.candidates),
+            "excess": excess,
+            "low": excess - error,
+            "high": excess + error,
+            "fill": ["#0072B2" if c else "#ffffff" for c in chosen],
+            "size": [13 if c else 8 for c in chosen],
+        }
+    )
+    reach = float((excess + error).max()) or 1.0
+    plot = figure(
+        width=size[0],
+        height=size[1],
+        x_axis_label="Number of components",
+        y_axis_label="Held-out deviance above best",
+        y_range=Range1d(-0.06 * reach, 1.08 * reach),
+        tools="",
+        toolbar_location=None,
+    )
+    plot.xaxis.ticker = list(choice.candidates)
+    plot.line("n", "excess", source=source, line_color="#0072B2")
+    whisker = Whisker(base="n", lower="low", upper="high", source=source, line_color="#0072B2")
+    whisker.upper_head.size = whisker.lower_head.size = 7
+    plot.add_layout(whisker)
+    dots = plot.scatter(
+        "n", "excess", source=source, size="size", fill_color="fill", line_color="#0072B2"
+    )
+    about = [("components", "@n"), ("above the best", "@excess{0.0}")]
+    plot.add_tools(HoverTool(renderers=[dots], tooltips=about))
+    _plain_axes(plot)
+    return plot
+
+
+def _limits(values: Sequence[np.ndarray], log: bool) -> tuple[float, float]:
+    every = np.concatenate(values) if len(values) else np.zeros(1)
+    every = every[np.isfinite(every)]
+    top = float(every.max(initial=0.0))
+    if log:
+        positive = every[every > 0]
+        top = top if top > 0 else 1.0
+        bottom = float(np.quantile(positive, 0.02)) if positive.size else top / 10
+        return max(bottom / 1.5, top * 1e-6), top * 2
+    bottom = float(every.min(initial=0.0))
+    room = 0.05 * ((top - bottom) or 1.0)
+    return bottom - (room if bottom < 0 else 0), top + room
+
+
+def _mark_lines(
+    plot: figure, marks: Sequence[LineMark], window: tuple[float, float], size: tuple[int, int]
+) -> None:
+    """Mark lines at the top, in as many rows as keep their names apart."""
+    per_kev = (size[0] - 110) / (window[1] - window[0])
+    right = [-np.inf] * _ROWS
+    for mark in sorted(marks, key=lambda m: m.energy):
+        x = mark.energy * per_kev
+        row = next((r for r in range(_ROWS) if x - right[r] >= _MARK_ROOM), None)
+        plot.add_layout(
+            Span(
+                location=mark.energy,
+                dimension="height",
+                line_color="#bbbbbb",
+                line_width=1,
+                line_dash="dotted",
+                level="underlay",
+            )
+        )
+        if row is None:  # no room for its name: the line is still marked
+            continue
+        right[row] = x
+        plot.add_layout(
+            Label(
+                x=mark.energy,
+                y=size[1] - 78 - _ROW_HEIGHT * row,
+                y_units="screen",
+                x_offset=2,
+                text=mark.text,
+                text_font_size="11px",
+                text_color="#333333",
+                background_fill_color="#ffffff",
+                background_fill_alpha=0.8,
+            )
+        )
+
+
+def _plain_axes(plot: figure) -> None:
+    for one in plot.axis:
+        one.axis_label_text_font_style = "normal"
+        one.axis_label_text_font_size = _FONT
+        one.major_label_text_font_size = "11px"
+    plot.grid.grid_line_color = "#eeeeee"

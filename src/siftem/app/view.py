@@ -1,0 +1,72 @@
+"""What the steps of the road have in common on the page."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import panel as pn
+
+from siftem.app.style import CONTENT, CONTROL_CSS, CONTROLS, HEIGHT, TEXT_CSS
+from siftem.errors import InputError
+
+if TYPE_CHECKING:
+    from siftem.app.page import Page
+
+
+class View:
+    """One step of the road: controls on the left, what they give on the right.
+
+    Parameters
+    ----------
+    page : Page
+    """
+
+    #: On its button.
+    name = ""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.session = page.session
+        self.jobs = page.jobs
+        self.controls = pn.Column(width=CONTROLS, scroll="y", height=HEIGHT, margin=(0, 8, 0, 0))
+        self.content = pn.Column(width=CONTENT, min_height=HEIGHT)
+        self.panel = pn.Row(self.controls, self.content, margin=(4, 0, 0, 8))
+
+    def refresh(self) -> None:
+        """Show the present state; called when the step comes to the front and after each job."""
+
+    def key(self, key: str) -> None:
+        """Take a key that was pressed outside any field."""
+
+    def button(self, label: str, action: Any, *, kind: str = "default", **options: Any) -> Any:
+        """Return a button; errors of its action become a sentence on the page."""
+        made = pn.widgets.Button(
+            name=label, button_type=kind, stylesheets=[CONTROL_CSS], **{"width": 120, **options}
+        )
+        made.on_click(lambda _event: self.page.attempt(action))
+        return made
+
+    @staticmethod
+    def text(content: str = "", **options: Any) -> Any:
+        """Return a pane of HTML."""
+        return pn.pane.HTML(content, stylesheets=[TEXT_CSS], **{"margin": (2, 8), **options})
+
+
+def listed(text: str) -> tuple[str, ...]:
+    """Return the parts of "Mg, Si Fe"."""
+    return tuple(dict.fromkeys(part for part in text.replace(",", " ").split() if part))
+
+
+def numbers(text: str, what: str) -> list[tuple[float, float]]:
+    """Return the points of "y, x; y, x".
+
+    Raises
+    ------
+    InputError
+        When the text is something else.
+    """
+    try:
+        points = [tuple(float(n) for n in part.split(",")) for part in text.split(";")]
+        return [(y, x) for y, x in points]
+    except ValueError:
+        raise InputError(f"{what} must be like 10, 12; 30, 40 (y, x in pixels), got {text!r}") from None

@@ -1,0 +1,148 @@
+"""``siftem batch``: one recipe over many maps."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
+
+from siftem.batch.watch import Outcome, Watcher
+
+_errors = Console(stderr=True, highlight=False, soft_wrap=True)
+_output = Console(highlight=False, soft_wrap=True)
+
+
+def batch(
+    recipe: Annotated[Path, typer.Argument(help="A recipe (.yaml); its input may be left out.")],
+    files: Annotated[list[Path], typer.Argument(help="Spectrum images.")],
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for the results.")] = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", help="Processes on this machine.")
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option("--threads", help="Threads of each worker.")
+    ] = None,
+    scheduler: Annotated[
+        str | None, typer.Option("--scheduler", help="Address of a Dask scheduler.")
+    ] = None,
+    joint: Annotated[
+        bool, typer.Option("--joint", help="Factorise all maps together: common spectra.")
+    ] = False,
+    spectra: Annotated[
+        Path | None, typer.Option("--spectra", help="Spectra that all maps share (CSV, .hspy).")
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, errors only.")] = False,
+) -> None:
+    """Run one recipe over many maps; run again, it does only what is missing or changed."""
+    from siftem.batch.run import run_batch
+    from siftem.pipeline.recipe import read_recipe
+
+    chosen = read_recipe(recipe, for_many=True)
+    with BatchBars(_errors, quiet) as watcher:
+        result = run_batch(
+            chosen,
+            files,
+            out or Path(f"siftem-{recipe.stem}"),
+            joint=joint,
+            spectra=spectra,
+            workers=workers,
+            threads=threads,
+            scheduler=scheduler,
+            watcher=watcher,
+        )
+    if not quiet:
+        counts = {s: sum(o.status == s for o in result.outcomes) for s in ("done", "kept")}
+        _output.print(
+            f"{counts['done']} done, {counts['kept']} were up to date, "
+            f"{len(result.failed)} failed; report: {result.folder / 'report.html'}",
+            markup=False,
+        )
+    if result.failed:
+        if quiet:
+            for outcome in result.failed:
+                _errors.print(f"siftem: {outcome.name}: {outcome.error}", markup=False)
+        raise typer.Exit(1)
+
+
+class BatchBars(Watcher):
+    """A bar for all maps and one for each that is worked on; a line for each that is done.
+
+    Parameters
+    ----------
+    console : Console
+    quiet : bool
+        Show nothing.
+    """
+
+    def __init__(self, console: Console, quiet: bool = False) -> None:
+        self._console = console
+        self._quiet = quiet
+        self._lock = threading.Lock()
+        self._tasks: dict[str, TaskID] = {}
+        self._over: set[str] = set()
+        self._all: TaskID | None = None
+        self._overall = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=32),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=console,
+            disable=quiet,
+        )
+
+    def __enter__(self) -> BatchBars:
+        self._overall.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._overall.stop()
+
+    def begin(self, names: tuple[str, ...]) -> None:
+        """Show how many there are."""
+        self._all = self._overall.add_task("maps", total=len(names))
+
+    def dashboard(self, address: str) -> None:
+        """Show where Dask's dashboard is."""
+        self._line(f"Dask dashboard: {address}")
+
+    def step(self, name: str, step: str, fraction: float) -> None:
+        """Move the bar of a map."""
+        with self._lock:
+            if name in self._over:
+                return
+            if name not in self._tasks:
+                self._tasks[name] = self._overall.add_task(name, total=100)
+            self._overall.update(
+                self._tasks[name],
+                description=f"{name}: {step}",
+                completed=round(100 * min(max(fraction, 0.0), 1.0)),
+            )
+
+    def finished(self, outcome: Outcome) -> None:
+        """Take the bar of a map away and tell how it went."""
+        with self._lock:
+            self._over.add(outcome.name)
+            if outcome.name in self._tasks:
+                self._overall.remove_task(self._tasks.pop(outcome.name))
+            if self._all is not None:
+                self._overall.advance(self._all)
+        told = {
+            "done": f"done in {outcome.seconds:.1f} s",
+            "kept": "up to date",
+        }.get(outcome.status, f"{outcome.status}: {outcome.error}")
+        self._line(f"{outcome.name}: {told}")
+
+    def _line(self, text: str) -> None:
+        if not self._quiet:
+            self._console.print(text, markup=False)

@@ -1,0 +1,103 @@
+"""``siftem convert``: any file to a sparse map file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from siftem.cli.display import ProgressBars
+from siftem.errors import InputError
+
+_errors = Console(stderr=True, highlight=False, soft_wrap=True)
+_output = Console(highlight=False, soft_wrap=True)
+
+
+def convert(
+    file: Annotated[Path, typer.Argument(help="A vendor file or a HyperSpy file.")],
+    out: Annotated[Path, typer.Argument(help="The file to write, such as map.sift.")],
+    signal: Annotated[int | None, typer.Option("--signal", help="Number of the signal.")] = None,
+    energies: Annotated[
+        str | None, typer.Option("--energies", help="Channels to keep, e.g. 0.2:20 or 0.2:.")
+    ] = None,
+    frames: Annotated[
+        str | None, typer.Option("--frames", help="Frames to sum, from 0, e.g. 0:50 or 0,2,5.")
+    ] = None,
+    shifts: Annotated[
+        Path | None,
+        typer.Option("--shifts", help="Drift of each frame: a text file with dy, dx on a line."),
+    ] = None,
+    memory: Annotated[
+        str | None, typer.Option("--memory", help="Budget, e.g. 2GB; sets the size of blocks.")
+    ] = None,
+    compress: Annotated[
+        bool, typer.Option("--compress", help="A smaller file that is slower to work on.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, errors only.")] = False,
+) -> None:
+    """Write a map as a sparse map file, for maps that are larger than memory."""
+    from siftem.io.convert import convert as convert_file
+    from siftem.io.sparse_file import open_sparse_file
+
+    options = {
+        "signal": signal,
+        "energy_range": None if energies is None else _energies(energies),
+        "frames": None if frames is None else _frames(frames),
+        "shifts": None if shifts is None else _shifts(shifts),
+    }
+    with ProgressBars(_errors, quiet) as progress:
+        convert_file(file, out, memory=memory, compress=compress, progress=progress, **options)
+    if not quiet:
+        header, source, _ = open_sparse_file(out)
+        _output.print(
+            f"{out}: {header.shape[0]} x {header.shape[1]} pixels, {header.axis.size} channels, "
+            f"{len(source.edges) - 1} blocks, {Path(out).stat().st_size / 1e6:.3g} MB",
+            markup=False,
+        )
+        for note in header.notes:
+            _output.print(f"  {note}", markup=False)
+
+
+def _energies(text: str) -> tuple[float | None, float | None]:
+    low, colon, high = text.partition(":")
+    try:
+        if not colon:
+            raise ValueError
+        return (float(low) if low else None, float(high) if high else None)
+    except ValueError:
+        raise InputError(f"--energies must be LOW:HIGH, such as 0.2:20, got {text!r}") from None
+
+
+def _frames(text: str) -> slice | list[int]:
+    try:
+        if ":" in text:
+            first, last = (int(part) if part.strip() else None for part in text.split(":"))
+            return slice(first, last)
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise InputError(
+            f"--frames must be FIRST:LAST or numbers with commas, such as 0:50 or 0,2,5, "
+            f"got {text!r}"
+        ) from None
+
+
+def _shifts(path: Path) -> list[list[float]]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read the shifts {path}: {error}") from error
+    found = []
+    for number, line in enumerate(lines, start=1):
+        words = line.split("#")[0].replace(",", " ").replace(";", " ").split()
+        if not words:
+            continue
+        try:
+            dy, dx = (float(word) for word in words)
+        except ValueError:
+            raise InputError(
+                f"line {number} of {path} must hold two numbers, dy and dx, got {line.strip()!r}"
+            ) from None
+        found.append([dy, dx])
+    return found

@@ -1,0 +1,100 @@
+"""Tables of subtraction and unmixing side by side, and of partition coefficients by both."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+import numpy as np
+
+from siftem.pipeline.agreement import FLAGGED, assumed_absent, flagged, run_differences
+from siftem.pipeline.results import RunResult
+from siftem.quantify.composition import Composition
+from siftem.quantify.partition import PartitionCoefficient
+from siftem.report.numbers import plus_minus, signed, significant
+from siftem.report.table import Cell, Table, below_limit, error_cells, heading, name
+
+
+def comparison_tables(result: RunResult) -> tuple[Table, ...]:
+    """Tabulate atomic percent by both ways for each phase; empty without unmixing."""
+    assumed = assumed_absent(result.recipe)
+    return tuple(
+        _comparison(phase, result, away, assumed.get(phase, ()))
+        for phase, away in run_differences(result).items()
+    )
+
+
+def _comparison(
+    phase: str, result: RunResult, away: Mapping[str, float], assumed: Collection[str]
+) -> Table:
+    first, second = result.compositions[phase], result.unmixed_compositions[phase]
+    rows = []
+    for element in first.elements:
+        cells: list[Cell] = [name(element), *_percent(first, element)]
+        if element in assumed:
+            cells.append(Cell("assumed none", "below", 2))
+        else:
+            cells.extend(_percent(second, element))
+        z = away.get(element)
+        if z is None:
+            cells.append(Cell(""))
+        else:
+            cells.append(Cell(signed(z), "flag" if abs(z) > FLAGGED else "value"))
+        rows.append(tuple(cells))
+    return Table(
+        phase,
+        (name("at%"), heading("subtract", 2), heading("unmix", 2), heading("difference, σ")),
+        tuple(rows),
+    )
+
+
+def _percent(c: Composition, element: str) -> tuple[Cell, ...]:
+    if element not in c.elements:
+        return (Cell("", "value", 2),)
+    i = c.elements.index(element)
+    if not c.found[i]:
+        return below_limit(2)
+    sigma = float(np.sqrt(c.atomic_covariance[i, i]))
+    return error_cells(100 * float(c.atomic_fractions[i]), 100 * sigma)
+
+
+def comparison_text(result: RunResult) -> str:
+    """Say how unmixing went and what it found otherwise; empty without it."""
+    unmixed = result.unmixed
+    if unmixed is None:
+        return ""
+    how = "converged" if unmixed.converged else "stopped before it converged"
+    anchors = plus_minus("; ".join(f"{n}: {text}" for n, text in unmixed.anchors.items()))
+    text = f"Joint fit of all pixels: {unmixed.n_iter} steps, {how}. Anchors: {anchors}."
+    told = [f"{phase} ({', '.join(far)})" for phase, far in flagged(result).items()]
+    if told:
+        return (
+            f"{text} The two ways disagree by more than {FLAGGED:g} σ on {', '.join(told)}: look "
+            f"whether the mixtures hold what the masks or the anchors do not say."
+        )
+    return f"{text} The two ways agree within {FLAGGED:g} σ on every element of every phase."
+
+
+def partition_tables(result: RunResult) -> tuple[Table, ...]:
+    """Tabulate the partition coefficients of each pair of phases by both ways."""
+    by_unmixing = {(d.phases, d.element): d for d in result.unmixed_partition}
+    tables = []
+    for pair in dict.fromkeys(d.phases for d in result.partition):
+        rows = []
+        for d in (d for d in result.partition if d.phases == pair):
+            cells: list[Cell] = [name(d.element), *_coefficient(d, systematic=True)]
+            if by_unmixing:
+                other = by_unmixing.get((pair, d.element))
+                cells += [Cell("", "value", 2)] if other is None else _coefficient(other)
+            rows.append(tuple(cells))
+        head = [name("element"), heading("D, subtract" if by_unmixing else "D", 3)]
+        if by_unmixing:
+            head.append(heading("D, unmix", 2))
+        tables.append(Table(f"{pair[0]} / {pair[1]}", tuple(head), tuple(rows)))
+    return tuple(tables)
+
+
+def _coefficient(d: PartitionCoefficient, *, systematic: bool = False) -> list[Cell]:
+    if not d.limit:
+        return list(error_cells(d.value, d.sigma, d.systematic if systematic else None))
+    sign = "<" if d.limit == "below" else ">"
+    return [Cell(f"{sign} {significant(d.value, 2)}", "below", 3 if systematic else 2)]

@@ -1,0 +1,77 @@
+"""``siftem batch`` as its users meet it."""
+
+import pytest
+import yaml
+from made_up_batch import RECIPE
+
+from siftem.cli.main import main
+
+pytestmark = pytest.mark.usefixtures("stand_ins")
+
+
+@pytest.fixture
+def recipe_file(tmp_path):
+    data = {k: v for k, v in RECIPE.items() if k != "input"}
+    path = tmp_path / "oxides.yaml"
+    path.write_text(yaml.safe_dump(data))
+    return path
+
+
+def call(capsys, *arguments):
+    code = main(["batch", *map(str, arguments)])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def test_it_tells_what_was_done_and_where(capsys, recipe_file, maps, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, shown, told = call(capsys, recipe_file, *maps)
+    assert code == 0
+    assert shown.startswith("3 done, 0 were up to date, 0 failed; report: ")
+    assert (tmp_path / "siftem-oxides/report.html").is_file()
+    assert "a10: done in" in told
+    code, shown, told = call(capsys, recipe_file, *maps)
+    assert shown.startswith("0 done, 3 were up to date")
+    assert "a1: up to date" in told
+
+
+def test_a_failed_map_is_told_in_one_line_and_by_the_exit_code(capsys, recipe_file, maps, tmp_path):
+    maps[1].write_text("bad [news]")
+    code, shown, told = call(capsys, recipe_file, *maps, "--out", tmp_path / "out")
+    assert code == 1
+    assert "a2: failed: the map holds [news]" in told
+    assert "2 done, 0 were up to date, 1 failed" in shown
+    code, shown, told = call(capsys, recipe_file, *maps, "--out", tmp_path / "out", "-q")
+    assert (code, shown) == (1, "")
+    assert told.strip() == "siftem: a2: the map holds [news]"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (["--workers", "0"], ["workers must be at least 1"]),
+        (["--joint", "--spectra", "x.csv"], ["not both"]),
+        (["--spectra", "none.csv"], ["cannot read", "none.csv"]),
+        (["--workers", "1", "--scheduler", "tcp://127.0.0.1:9"], ["give one"]),
+    ],
+)
+def test_what_cannot_be_done_is_told_in_one_line(
+    capsys, recipe_file, maps, tmp_path, change, words
+):
+    code, shown, told = call(capsys, recipe_file, *maps, "--out", tmp_path / "out", "-q", *change)
+    assert (code, shown) == (1, "")
+    assert len(told.strip().splitlines()) == 1
+    for word in words:
+        assert word in told
+
+
+def test_wrong_use_and_bad_recipes(capsys, recipe_file, maps, tmp_path):
+    assert call(capsys, recipe_file)[0] == 2
+    assert call(capsys)[0] == 2
+    code, _, told = call(capsys, tmp_path / "none.yaml", *maps)
+    assert code == 1
+    assert "cannot read the recipe" in told
+    recipe_file.write_text("phases: {A: {hihg: [Mg]}}\nmatrix: A\n")
+    code, _, told = call(capsys, recipe_file, *maps)
+    assert code == 1
+    assert "did you mean high" in told

@@ -1,0 +1,161 @@
+"""Common spectra of several maps, and spectra that all maps share."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import yaml
+
+from siftem.batch.joint import channel_shift, stacked
+from siftem.batch.run import run_batch
+from siftem.decompose.factors import decompose
+from siftem.decompose.given_spectra import fit_maps
+from siftem.energy_axis import EnergyAxis
+from siftem.errors import InputError, SiftemError
+from siftem.io.spectra_sets import SpectraSet, read_spectra, write_spectra_table
+from siftem.pipeline.components import decomposed
+from siftem.pipeline.recipe import make_recipe, read_recipe
+from siftem.progress import silent
+from siftem.simulate.phantom import simulate_demo
+
+
+def demo(seed, shape=(24, 24), dose=60):
+    return simulate_demo(shape, channels=600, dose=dose, seed=seed)
+
+
+def angles(spectra, truth):
+    """Angle of each true spectrum to the nearest found one, degrees."""
+    a = spectra / np.linalg.norm(spectra, axis=1, keepdims=True)
+    b = truth / np.linalg.norm(truth, axis=1, keepdims=True)
+    return np.degrees(np.arccos(np.clip((b @ a.T).max(axis=1), -1, 1)))
+
+
+def test_stacked_maps_keep_their_counts_in_their_places():
+    images = {"a": demo(1).spectrum_image, "b": demo(2, (16, 30)).spectrum_image}
+    later = images["b"].cropped(images["b"].axis.centers[7], images["b"].axis.centers[-3])
+    stack, places = stacked({"a": images["a"], "b": later})
+    assert stack.shape == (24 + 16, 30)
+    assert stack.n_channels == 600 - 7 - 2
+    assert stack.axis.offset == pytest.approx(later.axis.offset)
+    rows = np.arange(stack.n_pixels).reshape(stack.shape)
+    for name, place in places.items():
+        found = stack.counts[rows[place].ravel()].toarray()
+        np.testing.assert_array_equal(found, images[name].counts[:, 7:-2].toarray())
+    assert stack.total == sum(si.counts[:, 7:-2].sum() for si in images.values())
+
+
+def test_channels_must_coincide():
+    axis = EnergyAxis(0.2, 0.01, 100)
+    assert channel_shift(axis, EnergyAxis(0.23, 0.01, 50)) == 3
+    assert channel_shift(axis, EnergyAxis(170.0, 10.0, 100, "eV")) == -3
+    assert channel_shift(axis, EnergyAxis(0.235, 0.01, 50)) is None
+    assert channel_shift(axis, EnergyAxis(0.2, 0.0101, 100)) is None
+    assert channel_shift(axis, EnergyAxis(5.0, 0.01, 100)) is None
+
+
+def test_the_maps_of_a_joint_factorisation_are_the_maps_by_its_spectra():
+    images = {n: demo(n).spectrum_image.without_zero_peak() for n in (1, 2)}
+    stack, places = stacked(images)
+    joint = decompose(stack, 3)
+    for name, si in images.items():
+        own = fit_maps(si, joint.spectra)
+        together = joint.maps[(slice(None), *places[name])]
+        np.testing.assert_allclose(own.maps, together, atol=1e-6 * together.max())
+
+
+def test_common_spectra_are_closer_to_the_truth_than_those_of_one_map():
+    phantoms = [demo(seed, dose=200) for seed in (1, 2, 3, 4)]
+    images = {i: p.spectrum_image.without_zero_peak() for i, p in enumerate(phantoms)}
+    cropped = 600 - images[0].n_channels
+    truth = phantoms[0].spectra[:, cropped:]
+    alone = np.mean([angles(decompose(si, 3).spectra, truth) for si in images.values()], axis=0)
+    joint = angles(decompose(stacked(images)[0], 3).spectra, truth)
+    # Four times the counts: half the angle where counting noise makes it.
+    assert (joint < 0.7 * alone).all()
+
+
+def test_a_recipe_with_spectra_fits_maps_only(tmp_path, real_maps):
+    recipe_file, _ = real_maps
+    recipe = read_recipe(recipe_file, for_many=True)
+    si = demo(1).spectrum_image.without_zero_peak()
+    first = decompose(si, 3)
+    write_spectra_table(tmp_path / "s.csv", SpectraSet(first.spectra[::-1], si.axis, first.names))
+    data = recipe.model_dump(mode="json")
+    data["decompose"] = {"spectra": str(tmp_path / "s.csv")}
+    found = decomposed(make_recipe(data), si, progress=silent).factors
+    np.testing.assert_allclose(found.maps, first.maps[::-1], atol=1e-5 * first.maps.max())
+    data["decompose"]["components"] = 4
+    with pytest.raises(InputError, match="holds 3 spectra, but the recipe asks for 4"):
+        decomposed(make_recipe(data), si, progress=silent)
+
+
+@pytest.fixture
+def recipe(real_maps):
+    return read_recipe(real_maps[0], for_many=True)
+
+
+def test_a_joint_batch_finds_spectra_once_and_again_when_a_map_is_added(
+    stand_ins, recipe, real_maps, tmp_path
+):
+    files, out = real_maps[1], tmp_path / "out"
+    run_batch(recipe, files[:2], out, joint=True)
+    shared = read_spectra(out / "shared_spectra.csv")
+    assert shared.values.shape[0] == 3
+    # The same as factorising both by hand.
+    from siftem import load
+
+    images = {f.stem: load(f).without_zero_peak() for f in files[:2]}
+    np.testing.assert_allclose(
+        shared.values, decompose(stacked(images)[0], 3).spectra, rtol=1e-9, atol=1e-15
+    )
+    notes = json.loads((out / "summary.json").read_text())["warnings"]
+    assert notes[0] == "shared spectra by a joint decomposition of map1, map2"
+    before = (out / "shared_spectra.csv").stat().st_mtime_ns
+    again = run_batch(recipe, files[:2], out, joint=True)
+    assert [o.status for o in again.outcomes] == ["kept", "kept"]
+    assert (out / "shared_spectra.csv").stat().st_mtime_ns == before
+    more = run_batch(recipe, files[:3], out, joint=True)
+    assert [o.status for o in more.outcomes] == ["done", "done", "done"]
+
+
+def test_maps_that_cannot_take_part_fail_and_the_others_go_on(
+    stand_ins, recipe, real_maps, tmp_path
+):
+    from siftem import load, to_hyperspy
+
+    files = real_maps[1]
+    odd = load(files[1])
+    odd = replace(odd, axis=replace(odd.axis, offset=odd.axis.offset + 0.004))
+    signal = to_hyperspy(odd)
+    signal.compute(progressbar=False)
+    signal.save(tmp_path / "odd.hspy")
+    (tmp_path / "broken.hspy").write_bytes(b"nothing")
+    chosen = [files[0], tmp_path / "odd.hspy", tmp_path / "broken.hspy"]
+    result = run_batch(recipe, chosen, tmp_path / "out", joint=True)
+    assert [o.status for o in result.outcomes] == ["done", "failed", "failed"]
+    assert "energy channels are not those of map1" in result.outcomes[1].error
+    assert "broken.hspy" in result.outcomes[2].error
+    with pytest.raises(SiftemError, match="none of the maps can be used"):
+        run_batch(recipe, chosen[2:], tmp_path / "none", joint=True)
+
+
+def test_given_spectra_count_by_their_content(stand_ins, recipe, real_maps, tmp_path):
+    files, out = real_maps[1], tmp_path / "out"
+    table = tmp_path / "s.csv"
+    table.write_text("energy_keV,A\n1,2\n2,3\n3,3\n")
+    run_batch(recipe, files[:1], out, spectra=table)
+    moved = table.rename(tmp_path / "t.csv")
+    assert run_batch(recipe, files[:1], out, spectra=moved).outcomes[0].status == "kept"
+    moved.write_text("energy_keV,A\n1,2\n2,4\n3,3\n")
+    assert run_batch(recipe, files[:1], out, spectra=moved).outcomes[0].status == "done"
+    with pytest.raises(SiftemError, match="cannot read"):
+        run_batch(recipe, files[:1], out, spectra=tmp_path / "none.csv")
+
+
+def test_relative_paths_of_a_recipe_for_many_maps(tmp_path):
+    data = {"matrix": "A", "phases": {"A": {"high": ["Mg"]}}, "decompose": {"spectra": "s.csv"}}
+    (tmp_path / "r.yaml").write_text(yaml.safe_dump({**data, "input": {"signal": 2}}))
+    found = read_recipe(tmp_path / "r.yaml", for_many=True)
+    assert found.decompose.spectra == str(tmp_path / "s.csv")
+    assert found.input.signal == 2

@@ -1,0 +1,116 @@
+"""The table of all results, the means, the summary and the overview."""
+
+import csv
+import json
+import math
+import re
+
+import numpy as np
+import pytest
+from made_up_batch import recipe
+from pyarrow import parquet
+
+from siftem.batch.means import weighted_mean
+from siftem.batch.results_table import COLUMNS
+from siftem.batch.run import run_batch
+
+pytestmark = pytest.mark.usefixtures("stand_ins")
+
+
+@pytest.fixture
+def out(maps, tmp_path):
+    maps[1].write_text('bad <b>\N{GREEK SMALL LETTER MU}, "odd"\nnews')
+    run_batch(recipe(), maps, tmp_path / "out")
+    return tmp_path / "out"
+
+
+def table(out):
+    with (out / "results.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_csv_and_parquet_hold_the_same(out):
+    rows = table(out)
+    stored = parquet.read_table(out / "results.parquet").to_pylist()
+    assert tuple(stored[0]) == tuple(rows[0]) == COLUMNS
+    assert len(rows) == len(stored) == 2 * (2 + 4 + 1 + 1) + 1
+    for row, other in zip(rows, stored, strict=True):
+        for name, text in row.items():
+            value = other[name]
+            if name in ("value", "sigma", "systematic", "detection_limit"):
+                assert (float(text) if text else None) == value
+            elif name == "found":
+                assert text == {True: "true", False: "false", None: ""}[value]
+            else:
+                assert text == value
+
+
+def test_every_quantity_has_its_row_with_unit_and_errors(out):
+    rows = {(r["map"], r["quantity"], r["of"]): r for r in table(out)}
+    mg = rows["a10", "atoms", "Mg"]
+    assert (mg["value"], mg["sigma"], mg["systematic"]) == ("12", "0.5", "0.1")
+    assert (mg["unit"], mg["found"], mg["phase"], mg["role"]) == ("at%", "true", "Brg", "matrix")
+    weight = rows["a10", "weight", "Mg"]
+    assert (weight["value"], weight["unit"], weight["detection_limit"]) == ("24", "wt%", "0.05")
+    assert rows["a1", "ratio", "Mg/Fe"]["systematic"] == "0.125"
+    assert rows["a1", "oxide", "MgO"]["sigma"] == "1"
+    assert rows["a1", "weight", "Fe"]["found"] == "false"
+
+
+def test_a_failed_map_has_one_row_with_its_error(out):
+    (row,) = [r for r in table(out) if r["map"] == "a2"]
+    assert row["status"] == "failed"
+    assert row["error"] == "the map holds <b>\N{GREEK SMALL LETTER MU},"
+    assert row["value"] == row["phase"] == ""
+
+
+def test_the_weighted_mean_and_its_widened_error():
+    rng = np.random.default_rng(0)
+    values, sigmas = rng.normal(5, 1, 6), rng.uniform(0.5, 2, 6)
+    found = weighted_mean([*values, math.nan, 3.0], [*sigmas, 1.0, 0.0])
+    assert found.n == 6
+    # By least squares for one constant.
+    fitted, covariance = np.polyfit(np.arange(6.0), values, 0, w=1 / sigmas, cov="unscaled")
+    assert found.value == pytest.approx(fitted[0])
+    chi = (((values - fitted[0]) / sigmas) ** 2).sum() / 5
+    assert found.reduced_chi_square == pytest.approx(chi)
+    assert found.sigma == pytest.approx(np.sqrt(covariance[0, 0] * max(chi, 1)))
+    far = weighted_mean([0.0, 10.0], [1.0, 1.0])
+    assert far.sigma == pytest.approx(np.sqrt(0.5) * np.sqrt(50))
+    assert weighted_mean([math.nan], [1.0]) is None
+
+
+def test_the_summary_tells_status_and_means(out):
+    data = json.loads((out / "summary.json").read_text())
+    assert {n: m["status"] for n, m in data["maps"].items()} == {
+        "a1": "done", "a2": "failed", "a10": "done",
+    }  # fmt: skip
+    assert re.fullmatch("[0-9a-f]{64}", data["maps"]["a1"]["key"])
+    mean = data["means"]["Brg"]["Mg"]
+    assert mean["at_percent"] == 11
+    assert mean["maps"] == 2
+    # 10 and 12, each with 0.5: chi-square 8 for one degree of freedom.
+    assert mean["reduced_chi_square"] == 8
+    assert mean["at_sigma"] == pytest.approx(0.5 / np.sqrt(2) * np.sqrt(8), rel=1e-5)
+
+
+def test_the_overview_needs_nothing_else_and_leads_to_the_reports(out):
+    html = (out / "report.html").read_text(encoding="utf-8")
+    assert "<script" not in html
+    assert not re.findall(r'(?:src|href)="(?!data:|maps/|results\.csv)', html)
+    for target in re.findall(r'href="([^"]+)"', html):
+        assert (out / target).is_file(), target
+    assert "failed: the map holds &lt;b&gt;" in html
+    assert html.index("a1<") < html.index("a10<")
+    assert "&lt; LOD" in html  # Fe was not found in any map, nor in the mean
+    assert len(re.findall("11.0 ± |11.0</td>", html)) == 1
+
+
+def test_results_that_were_removed_count_as_failed(out, maps):
+    (out / "maps/a1/summary.json").unlink()
+    # Another map is added; a1 is not given again.
+    (maps[0].parent / "b.txt").write_text("14.0")
+    run_batch(recipe(), [maps[0].parent / "b.txt"], out)
+    rows = [r for r in table(out) if r["map"] == "a1"]
+    assert [r["status"] for r in rows] == ["failed"]
+    assert "run the batch again" in rows[0]["error"]

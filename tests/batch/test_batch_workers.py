@@ -1,0 +1,65 @@
+"""Jobs on Dask's workers: killed ones, failing ones, unreachable schedulers."""
+
+import made_up_batch
+import pytest
+
+from siftem.cluster.batch_workers import run_jobs
+from siftem.errors import InputError, SiftemError
+
+
+def run(function, jobs, **options):
+    """Do the jobs; return their results, errors, reports and the dashboard's address."""
+    results, errors, reports, addresses = {}, {}, [], []
+
+    def finished(name, result, error):
+        results[name] = result
+        if error:
+            errors[name] = error
+
+    run_jobs(
+        function,
+        jobs,
+        finished=finished,
+        report=lambda *what: reports.append(what),
+        dashboard=addresses.append,
+        **options,
+    )
+    return results, errors, reports, addresses
+
+
+def test_a_job_whose_worker_is_killed_is_done_by_another(tmp_path):
+    jobs = {"a": (3, ""), "b": (4, str(tmp_path / "died")), "c": (5, "")}
+    results, errors, reports, addresses = run(made_up_batch.die_once, jobs, workers=2, threads=1)
+    assert results == {"a": 9, "b": 16, "c": 25}
+    assert (tmp_path / "died").exists()
+    assert not errors
+    assert ("a", "work", 0.5) in reports
+    assert addresses[0].startswith("http://127.0.0.1:")
+
+
+def test_errors_and_threads_of_workers(monkeypatch):
+    from distributed import Client, LocalCluster
+
+    monkeypatch.setenv("OMP_NUM_THREADS", "8")
+    with (
+        LocalCluster(1, threads_per_worker=1, host="127.0.0.1", dashboard_address=None) as here,
+        Client(here) as client,
+    ):
+        address = here.scheduler_address
+        # Threads are those of the worker, whatever the environment says.
+        assert run(made_up_batch.threads_seen, {"t": 0}, scheduler=address)[0] == {"t": (1, "1")}
+        assert run(made_up_batch.threads_seen, {"t": 0}, scheduler=client)[0] == {"t": (1, "1")}
+        with pytest.raises(InputError, match="not like this"):
+            run(made_up_batch.raise_error, {"a": 1}, scheduler=address)
+        # Again and again: given up, and told in one sentence.
+        results, errors, *_ = run(made_up_batch.die_always, {"a": 1}, scheduler=address)
+        assert results == {"a": None}
+        assert "several workers died at this map" in errors["a"]
+
+
+def test_a_scheduler_that_does_not_answer(monkeypatch):
+    monkeypatch.setattr("siftem.cluster.batch_workers.CONNECT_SECONDS", 1)
+    with pytest.raises(InputError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9"):
+        run(made_up_batch.die_once, {}, scheduler="tcp://127.0.0.1:9")
+    with pytest.raises(SiftemError, match="no Dask scheduler answers at nonsense"):
+        run(made_up_batch.die_once, {}, scheduler="nonsense")

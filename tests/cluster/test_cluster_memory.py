@@ -1,0 +1,164 @@
+"""Budgets in words, files left behind, and fits that go on after a kill."""
+
+import subprocess
+import sys
+import textwrap
+import time
+
+import numpy as np
+import pytest
+
+import siftem
+from siftem.errors import InputError
+from siftem.io.sparse_writer import write_sparse_file
+from siftem.memory_budget import BASE_BYTES, BLOCK_BYTES, parse_memory, workers_within
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("2GB", 2e9), ("500 mb", 5e8), ("1.5GiB", 1.5 * 2**30), ("3MiB", 3 * 2**20), ("7", 7),
+     ("4e3", None), (4096, 4096), ("2 TB", 2e12), ("0", None), ("-1GB", None), ("lots", None),
+     (True, None), (0, None), ("10k", 1e4)],
+)  # fmt: skip
+def test_sizes_in_words(text, expected):
+    if expected is None:
+        with pytest.raises(InputError, match="such as 2GB"):
+            parse_memory(text)
+    else:
+        assert parse_memory(text) == expected
+
+
+def test_a_budget_sets_how_many_blocks_are_worked_on():
+    assert workers_within(None, 16) == 16
+    assert workers_within(BASE_BYTES + 3 * BLOCK_BYTES, 16) == 3
+    assert workers_within(10**12, 16) == 16
+    with pytest.raises(InputError, match="too small"):
+        workers_within(10**8, 16)
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory):
+    phantom = siftem.simulate_demo((32, 40), dose=100, seed=5)
+    path = tmp_path_factory.mktemp("maps") / "map.sift"
+    return write_sparse_file(phantom.spectrum_image, path, entries_per_block=20_000)
+
+
+def test_nothing_is_left_behind(stored):
+    before = sorted(stored.parent.iterdir())
+    with siftem.open_map(stored, memory="2GB") as si:
+        siftem.decompose(si, 3)
+    with pytest.raises(RuntimeError), siftem.open_map(stored) as si:
+        raise RuntimeError
+    assert sorted(stored.parent.iterdir()) == before
+
+
+def test_files_of_finished_sweeps_are_removed_on_the_way(stored, tmp_path):
+    most = []
+
+    def look(step, fraction):
+        most.append(len(list(tmp_path.glob("weights-*"))))
+
+    with siftem.open_map(stored, scratch=tmp_path) as si:
+        siftem.decompose(si, 3, identify=False, progress=look)
+    assert max(most) <= 3
+    assert not list(tmp_path.glob("weights-*"))
+
+
+KILLED = """
+    import os, signal, sys
+    import siftem
+
+    path, state, scratch, stop, kind = sys.argv[1:]
+    seen = []
+
+    def progress(step, fraction):
+        seen.append(fraction)
+        if len(seen) == int(stop):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    checkpoint = siftem.FitCheckpoint(state, every=0)
+    if kind == "memory":
+        siftem.decompose(siftem.load(path), 3, checkpoint=checkpoint, progress=progress)
+    else:
+        with siftem.open_map(path, scratch=scratch, scheduler="threads") as si:
+            siftem.decompose(si, 3, checkpoint=checkpoint, progress=progress)
+"""
+
+
+@pytest.mark.parametrize("kind", ["memory", "disk"])
+def test_a_fit_that_is_killed_goes_on_from_its_last_state(stored, tmp_path, kind):
+    state, scratch = tmp_path / "fit.npz", tmp_path / "scratch"
+    expected = siftem.decompose(siftem.load(stored), 3)
+    script = tmp_path / "killed.py"
+    script.write_text(textwrap.dedent(KILLED))
+    for stop in ("4", "3"):
+        ended = subprocess.run(
+            [sys.executable, str(script), str(stored), str(state), str(scratch), stop, kind]
+        )
+        assert ended.returncode == -9
+        assert state.is_file()
+    sweeps = []
+
+    def count(step, fraction):
+        sweeps.append(fraction)
+
+    checkpoint = siftem.FitCheckpoint(state, every=0)
+    if kind == "memory":
+        found = siftem.decompose(siftem.load(stored), 3, checkpoint=checkpoint, progress=count)
+        np.testing.assert_array_equal(found.spectra, expected.spectra)
+        np.testing.assert_array_equal(found.maps, expected.maps)
+    else:
+        with siftem.open_map(stored, scratch=scratch) as si:
+            found = siftem.decompose(si, 3, checkpoint=checkpoint, progress=count)
+        np.testing.assert_allclose(found.spectra, expected.spectra, rtol=1e-6, atol=1e-12)
+        assert not list(scratch.glob("weights-*"))
+    assert found.n_iter == expected.n_iter
+    # Six sweeps or so were not done again.
+    assert len(sweeps) <= expected.n_iter - 5
+    assert not state.exists()
+
+
+def test_a_state_of_another_fit_or_a_damaged_one_is_ignored(stored, tmp_path):
+    si = siftem.load(stored)
+    expected = siftem.decompose(si, 2)
+    state = tmp_path / "fit.npz"
+
+    class Stop(Exception):
+        pass
+
+    def stop(step, fraction):
+        stop.seen = getattr(stop, "seen", 0) + 1
+        if stop.seen == 3:
+            raise Stop
+
+    with pytest.raises(Stop):
+        siftem.decompose(si, 3, checkpoint=siftem.FitCheckpoint(state, every=0), progress=stop)
+    kept = state.read_bytes()
+    for content in (kept, kept[: len(kept) // 2], b"nonsense", b""):
+        state.write_bytes(content)
+        found = siftem.decompose(si, 2, checkpoint=siftem.FitCheckpoint(state, every=0))
+        np.testing.assert_array_equal(found.spectra, expected.spectra)
+
+
+def test_opening_reads_no_counts(stored):
+    """A header is a few kilobytes, whatever the map holds."""
+    import h5py
+
+    from siftem.io.sparse_file import open_sparse_file
+
+    read = []
+    original = h5py.Dataset.__getitem__
+
+    def spy(self, args, **more):
+        found = original(self, args, **more)
+        read.append(getattr(found, "nbytes", 8))
+        return found
+
+    h5py.Dataset.__getitem__ = spy
+    try:
+        start = time.perf_counter()
+        open_sparse_file(stored)
+        assert time.perf_counter() - start < 5
+    finally:
+        h5py.Dataset.__getitem__ = original
+    assert sum(read) < 20_000

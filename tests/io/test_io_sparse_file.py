@@ -1,0 +1,219 @@
+"""The sparse map file: what goes in comes out, and what is damaged is refused."""
+
+import h5py
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import siftem
+from siftem.errors import InputError, ReadError
+from siftem.io.sparse_file import MapHeader, is_sparse_file, open_sparse_file, read_sparse_file
+from siftem.io.sparse_writer import SparseFileWriter, write_sparse_file
+
+ACQUISITION = siftem.Acquisition(beam_energy=200.0, take_off_angle=22.0, elements=("Mg", "Si"))
+
+
+def image(cube, **more):
+    ny, nx, m = cube.shape
+    return siftem.SpectrumImage(
+        sp.csr_array(cube.reshape(ny * nx, m)),
+        (ny, nx),
+        siftem.EnergyAxis(-0.1, 0.01, m),
+        acquisition=ACQUISITION,
+        **more,
+    )
+
+
+@pytest.fixture
+def cube():
+    return np.random.default_rng(3).poisson(0.2, (6, 7, 50)).astype(np.int32)
+
+
+@pytest.fixture
+def stored(cube, tmp_path):
+    return write_sparse_file(image(cube), tmp_path / "map.sift", entries_per_block=60)
+
+
+@pytest.mark.parametrize("compress", [False, True])
+def test_everything_comes_back(cube, tmp_path, compress):
+    si = image(
+        cube,
+        pixel_size=(1.5, 2.0),
+        survey=np.arange(42.0).reshape(6, 7),
+        survey_name="BF",
+        signal_type="EDS_SEM",
+        title="a map",
+        notes=("one", "two µ"),
+    )
+    path = write_sparse_file(si, tmp_path / "map.sift", compress=compress, entries_per_block=60)
+    for back in (siftem.load(path), read_sparse_file(path)):
+        np.testing.assert_array_equal(back.counts.toarray(), si.counts.toarray())
+        np.testing.assert_array_equal(back.survey, si.survey)
+        for name in ("shape", "axis", "pixel_size", "acquisition", "survey_name", "signal_type",
+                     "title", "notes"):  # fmt: skip
+            assert getattr(back, name) == getattr(si, name), name
+
+
+def test_blocks_are_whole_pixels_of_about_the_wanted_size(stored, cube):
+    _, source, _ = open_sparse_file(stored)
+    assert source.edges[0] == 0
+    assert source.edges[-1] == 42
+    flat = cube.reshape(42, 50)
+    for first, last in zip(source.edges[:-1], source.edges[1:], strict=True):
+        rows = source.read(first, last)
+        np.testing.assert_array_equal(rows.toarray(), flat[first:last])
+        longest = (flat != 0).sum(axis=1).max()
+        assert last == 42 or 60 <= rows.nnz < 60 + longest
+    np.testing.assert_array_equal(source.read(10, 31).toarray(), flat[10:31])
+
+
+@pytest.mark.parametrize(
+    ("largest", "kind"),
+    [(255, "u1"), (256, "u2"), (65536, "u4"), (2**32, "i8"), (0.5, "f8"), (2.0**60, "f8")],
+)
+def test_counts_are_kept_in_the_smallest_type_that_holds_them(tmp_path, largest, kind):
+    axis = siftem.EnergyAxis(0, 1, 4)
+    with SparseFileWriter(tmp_path / "a.sift", MapHeader((2, 2), axis)) as writer:
+        # The large count comes last: what is written already has to be widened.
+        writer.append(sp.csr_array(np.array([[1, 0, 2, 0], [0, 0, 0, 7]])))
+        writer.append(sp.csr_array(np.array([[0, 0, 0, 0], [0, largest, 0, 0]])))
+    with h5py.File(tmp_path / "a.sift") as file:
+        assert file["counts/values"].dtype == np.dtype(kind)
+    expected = np.array([[1, 0, 2, 0], [0, 0, 0, 7], [0, 0, 0, 0], [0, largest, 0, 0]])
+    np.testing.assert_array_equal(siftem.load(tmp_path / "a.sift").counts.toarray(), expected)
+
+
+def test_a_failed_write_leaves_what_was_there(stored, tmp_path):
+    before = stored.read_bytes()
+    header = MapHeader((2, 2), siftem.EnergyAxis(0, 1, 4))
+    rows = sp.csr_array(np.ones((3, 4)))
+    with (
+        pytest.raises(InputError, match="only 3 of 4 pixels"),
+        SparseFileWriter(stored, header) as writer,
+    ):
+        writer.append(rows)
+    with pytest.raises(InputError, match="do not fit"), SparseFileWriter(stored, header) as writer:
+        writer.append(rows)
+        writer.append(rows)
+    with pytest.raises(KeyboardInterrupt), SparseFileWriter(stored, header) as writer:
+        writer.append(rows)
+        raise KeyboardInterrupt
+    assert stored.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["map.sift"]
+
+
+def damage(path, change):
+    with h5py.File(path, "r+") as file:
+        change(file)
+
+
+def replaced(name, values):
+    def change(file):
+        del file[name]
+        file[name] = values
+
+    return change
+
+
+HEADERS = {
+    "no shape": lambda f: f.attrs.__delitem__("shape"),
+    "negative shape": lambda f: f.attrs.__setitem__("shape", [-6, -7]),
+    "absurd shape": lambda f: f.attrs.__setitem__("shape", [2**30, 2**30]),
+    "other shape": lambda f: f.attrs.__setitem__("shape", [6, 8]),
+    "absurd axis": lambda f: f.attrs.__setitem__("energy_size", 2**40),
+    "no unit": lambda f: f.attrs.__setitem__("energy_unit", "furlong"),
+    "scale": lambda f: f.attrs.__setitem__("energy_scale", float("nan")),
+    "acquisition": lambda f: f.attrs.__setitem__("acquisition", "{"),
+    "notes": lambda f: f.attrs.__setitem__("notes", "["),
+    "no counts": lambda f: f.__delitem__("counts"),
+    "edges": replaced("counts/block_edges", np.array([0, 50, 42])),
+    "no edges": replaced("counts/block_edges", np.zeros((0,), np.int64)),
+    "row starts": replaced("counts/row_starts", np.arange(42)),
+    "types": replaced("counts/channels", np.array(["a", "b"], "S1")),
+    "survey": replaced("survey", np.zeros((3, 3))),
+}
+
+
+@pytest.mark.parametrize("kind", HEADERS)
+def test_a_damaged_header_is_refused_in_one_sentence(stored, kind):
+    if kind == "survey":
+        damage(stored, lambda f: f.__setitem__("survey", np.zeros((6, 7))))
+    damage(stored, HEADERS[kind])
+    with pytest.raises((ReadError, InputError)) as caught:
+        open_sparse_file(stored)
+    assert "\n" not in str(caught.value)
+    with pytest.raises((ReadError, InputError)):
+        siftem.load(stored)
+
+
+def test_a_header_alone_cannot_ask_for_memory(tmp_path):
+    """Datasets that claim 2**36 pixels without storing one: refused, not allocated."""
+    path = tmp_path / "map.sift"
+    write_sparse_file(image(np.ones((2, 2, 3), int)), path)
+    n = 2**36
+
+    def change(file):
+        file.attrs["shape"] = [2**18, 2**18]
+        del file["counts/row_starts"]
+        file["counts"].create_dataset("row_starts", (n + 1,), "int64", chunks=(1024,))
+        replaced("counts/block_edges", np.array([0, n]))(file)
+        for name in ("channels", "values"):
+            file[f"counts/{name}"].resize((0,))
+
+    damage(path, change)
+    with pytest.raises(ReadError, match="row starts"):
+        siftem.load(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        (lambda f: f["counts/channels"].__setitem__(3, 60), "beyond the energy axis"),
+        (lambda f: f["counts/values"].__setitem__(3, 0), "zero, negative, NaN"),
+        (lambda f: f["counts/channels"].__setitem__(slice(0, 2), [9, 9]), "out of order"),
+        (lambda f: f["counts/row_starts"].__setitem__(5, 10**9), "row starts are damaged"),
+    ],
+)
+def test_damaged_counts_are_refused(stored, change, match):
+    damage(stored, change)
+    with pytest.raises(ReadError, match=match):
+        siftem.load(stored)
+
+
+def test_nan_and_later_versions_are_refused(tmp_path):
+    path = write_sparse_file(image(np.full((2, 2, 3), 0.5)), tmp_path / "map.sift")
+    damage(path, lambda f: f["counts/values"].__setitem__(0, np.nan))
+    with pytest.raises(ReadError, match="NaN"):
+        siftem.load(path)
+    damage(path, lambda f: f.attrs.__setitem__("version", 99))
+    with pytest.raises(ReadError, match=r"version 99 .* update siftem"):
+        open_sparse_file(path)
+
+
+def test_what_is_no_sparse_file_is_said_so(tmp_path):
+    (tmp_path / "text").write_text("hello")
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["x"] = 1
+    for name in ("text", "other.h5", "nothing"):
+        assert not is_sparse_file(tmp_path / name)
+        with pytest.raises(ReadError):
+            open_sparse_file(tmp_path / name)
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.data())
+def test_random_damage_never_escapes_as_anything_but_one_sentence(stored, data):
+    content = bytearray(stored.read_bytes())
+    for _ in range(data.draw(st.integers(1, 20))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    cut = data.draw(st.integers(0, len(content)))
+    path = stored.with_name("damaged.sift")
+    path.write_bytes(content[:cut] if data.draw(st.booleans()) else content)
+    try:
+        read_sparse_file(path)
+    except (ReadError, InputError) as error:
+        assert "\n" not in str(error)

@@ -1,0 +1,292 @@
+"""Step by step: what a change of the recipe costs, stopping, going on, checkpoints."""
+
+import threading
+import time
+import warnings
+
+import numpy as np
+import pytest
+
+from siftem.errors import Cancelled, InputError, RecipeError, SiftemWarning
+from siftem.pipeline import components
+from siftem.pipeline import workflow as workflow_module
+from siftem.pipeline.demo import demo_recipe
+from siftem.pipeline.run import run
+from siftem.pipeline.step_keys import PARENTS, STEPS, file_content
+from siftem.pipeline.summary import summary_text
+from siftem.pipeline.warning_record import recorded_warnings
+from siftem.pipeline.workflow import Workflow
+from siftem.report.folder import export, is_exported
+
+SHAPE = (48, 48)
+
+
+def small_recipe(**changes):
+    return demo_recipe(shape=SHAPE, seed=1, **changes)
+
+
+@pytest.fixture(scope="module")
+def done():
+    found = Workflow(small_recipe())
+    found.run()
+    return found
+
+
+def copy_of(done):
+    """A workflow with the same results, which a test may change."""
+    fresh = Workflow(done.recipe)
+    fresh._results = dict(done._results)
+    return fresh
+
+
+def test_parents_come_before_their_children():
+    assert tuple(PARENTS) == STEPS
+    for step, parents in PARENTS.items():
+        assert all(STEPS.index(p) < STEPS.index(step) for p in parents)
+
+
+@pytest.mark.parametrize(
+    ("change", "first"),
+    [
+        ({"title": "another"}, None),
+        ({"quantify": {"ratios": ["Mg/Fe"]}}, None),
+        ({"quantify": {"wanted_limits": {"Nd": 0.01}}}, None),
+        ({"phases": {"Fp": {"oxygens": 2}}}, None),
+        ({"figures": {"trace_lines": ["Fe Ka"]}}, "composition"),
+        ({"quantify": {"partition": [["Ca-Pv", "Fp"]]}}, "composition"),
+        ({"unmix": {"max_steps": 3}}, "unmix"),
+        ({"unmix": False}, "unmix"),
+        ({"quantify": {"thickness": 90}}, "spectra"),
+        ({"quantify": {"k_factors": {"values": {"Mg": 1.0}}}}, "spectra"),
+        ({"phases": {"Fp": {"anchor": {"scale": {"value": 0.1}}}}}, "spectra"),
+        ({"phases": {"Fp": {"density": 4.0}}}, "spectra"),
+        ({"segment": {"smoothness": 2.0}}, "regions"),
+        ({"segment": {"margin": 2}}, "regions"),
+        ({"segment": {"trees": 10}}, "segment"),
+        ({"segment": {"traces": {"Fp": {"pixels": [[1, 1]]}}}}, "segment"),
+        ({"elements": ["O", "Mg", "Si", "Fe", "Ca"]}, "match"),
+        ({"phases": {"Fp": {"high": ["Fe"]}}}, "match"),
+        ({"decompose": {"seed": 9}}, "decompose"),
+        ({"decompose": {"components": 4}}, "decompose"),
+        ({"acquisition": {"take_off_angle": 30}}, "prepare"),
+        ({"energy_range": [0.3, 15]}, "prepare"),
+        ({"input": {"demo": {"shape": SHAPE, "seed": 2}}}, "load"),
+    ],
+)
+def test_a_change_makes_only_what_depends_on_it_out_of_date(done, change, first):
+    changed = copy_of(done)
+    stale = changed.change(**change)
+    expected = () if first is None else STEPS[STEPS.index(first) :]
+    # Each step depends on the one before it, at least through another.
+    assert stale == expected
+    assert [s for s in STEPS if not changed.done(s)] == list(expected)
+    assert [s for s in STEPS if changed.get(s) is None] == list(expected)
+
+
+def test_what_does_not_change_is_not_done_again(done):
+    changed = copy_of(done)
+    changed.change(segment={"smoothness": 3.0})
+    seen = []
+    changed.run("regions", progress=lambda step, fraction: seen.append(step))
+    assert set(seen) == {"regions"}
+    assert changed.get("segment") is done.get("segment")
+    assert changed.get("regions") is not done.get("regions")
+
+
+def test_step_by_step_gives_the_same_as_all_at_once(done):
+    walked = Workflow(small_recipe())
+    for step in STEPS:
+        walked.run(step)
+    assert summary_text(walked.result()) == summary_text(run(small_recipe()))
+    assert walked.keys() == done.keys()
+
+
+def test_a_detour_leads_back_to_the_same_numbers(done):
+    changed = copy_of(done)
+    before = summary_text(changed.result())
+    changed.change(segment={"smoothness": 0.0, "margin": 3}, quantify={"thickness": 50})
+    assert summary_text(changed.result()) != before
+    changed.set_recipe(done.recipe)
+    assert summary_text(changed.result()) == before
+
+
+def test_cancelling_keeps_what_is_done_and_the_rest_goes_on_from_there():
+    stopped = Workflow(small_recipe())
+
+    def stop(step, fraction):
+        if step == "segment" and fraction > 0:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        stopped.run(progress=stop)
+    assert [s for s in STEPS if stopped.done(s)] == list(STEPS[: STEPS.index("segment")])
+    seen = []
+    stopped.run("regions", progress=lambda step, fraction: seen.append(step))
+    assert set(seen) == {"segment", "regions"}
+
+
+def test_a_bad_change_leaves_the_recipe_as_it_was(done):
+    changed = copy_of(done)
+    with pytest.raises(RecipeError, match=r"segment.smoothness.*got -1"):
+        changed.change(segment={"smoothness": -1})
+    with pytest.raises(RecipeError, match="did you mean smoothness"):
+        changed.change(segment={"smoothnes": 1})
+    assert changed.recipe == done.recipe
+    with pytest.raises(InputError, match="no step 'dance'; the steps are load, prepare"):
+        changed.run("dance")
+
+
+def test_a_change_while_it_works_makes_the_result_out_of_date(done):
+    changed = copy_of(done)
+    changed.change(segment={"margin": 2})
+
+    def meanwhile(step, fraction):
+        if step == "spectra" and fraction == 0:
+            changed.change(segment={"margin": 3})
+
+    changed.run(progress=meanwhile)
+    assert not changed.done("regions")
+    assert not changed.done("composition")
+    assert changed.run("regions").regions.margin == 3
+
+
+def test_two_runs_of_one_workflow_wait_for_each_other(done):
+    changed = copy_of(done)
+    changed.change(segment={"smoothness": 1.5})
+    inside, most = [], []
+
+    def slow(step, fraction):
+        if fraction == 0:
+            inside.append(step)
+            most.append(len(inside))
+            time.sleep(0.01)
+            inside.remove(step)
+
+    threads = [
+        threading.Thread(target=changed.run, args=("spectra",), kwargs={"progress": slow})
+        for _ in range(2)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert max(most) == 1
+    assert changed.done("spectra")
+
+
+def test_a_given_map_takes_the_place_of_the_input(done):
+    si = done.get("load").spectrum_image
+    other = done.recipe.model_copy(
+        update={"input": done.recipe.input.model_copy(update={"demo": None, "file": "no such"})}
+    )
+    given = Workflow(other, spectrum_image=si)
+    assert given.run("load").spectrum_image is si
+    assert given.key("load") != done.key("load")
+    regions = given.run("regions").regions
+    assert np.array_equal(regions.pure.mask, done.get("regions").regions.pure.mask)
+
+
+def test_files_count_by_their_content(tmp_path):
+    first, second = tmp_path / "a", tmp_path / "b"
+    first.write_bytes(b"counts")
+    second.write_bytes(b"counts")
+    assert file_content(first) == file_content(second)
+    second.write_bytes(b"other counts")
+    assert file_content(first) != file_content(second)
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "x.npz").write_bytes(b"1")
+    before = file_content(folder)
+    (folder / "y.npz").write_bytes(b"2")
+    assert file_content(folder) != before
+
+
+def test_a_missing_file_is_told_when_it_is_needed(tmp_path):
+    recipe = small_recipe().model_copy()
+    missing = Workflow(recipe)
+    missing.change(segment={"classifier": str(tmp_path / "none")})
+    assert not missing.done("segment")
+    missing.run("features")
+    with pytest.raises(Exception, match=r"cannot read .*none"):
+        missing.run("segment")
+
+
+class TestCheckpoints:
+    def test_slow_steps_are_taken_from_disk(self, done, tmp_path, monkeypatch):
+        Workflow(done.recipe, checkpoints=tmp_path).run("unmix")
+        assert sorted(p.name for p in tmp_path.iterdir()) == ["decompose.npz", "unmix.npz"]
+
+        def never(*args, **kwargs):
+            raise AssertionError("done again")
+
+        monkeypatch.setattr(components, "decomposed", never)
+        monkeypatch.setattr(workflow_module.unmixing, "unmixed_phases", never)
+        again = Workflow(done.recipe, checkpoints=tmp_path)
+        assert summary_text(again.result()) == summary_text(done.result())
+
+    def test_another_recipe_does_not_fit(self, done, tmp_path):
+        Workflow(done.recipe, checkpoints=tmp_path).run("decompose")
+        other = Workflow(done.recipe, checkpoints=tmp_path)
+        other.change(decompose={"components": 4})
+        assert len(other.run("decompose").factors.spectra) == 4
+
+    @pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 cut off", b"not a zip at all"])
+    def test_a_damaged_file_counts_as_none(self, done, tmp_path, damage):
+        (tmp_path / "decompose.npz").write_bytes(damage)
+        again = Workflow(done.recipe, checkpoints=tmp_path)
+        factors = again.run("decompose").factors
+        assert np.array_equal(factors.maps, done.get("decompose").factors.maps)
+
+    def test_nothing_but_known_kinds_is_made(self, done, tmp_path):
+        import json
+
+        fresh = Workflow(done.recipe, checkpoints=tmp_path)
+        about = {
+            "format": "siftem checkpoint", "version": 1, "key": fresh.key("decompose"),
+            "warnings": [], "result": {"kind": "Popen", "fields": {"args": ["true"]}},
+        }  # fmt: skip
+        np.savez(tmp_path / "decompose.npz", about=np.array(json.dumps(about)))
+        assert fresh.run("decompose").factors.spectra.shape[0] == 3
+
+
+def test_an_exported_folder_knows_what_it_holds(done, tmp_path):
+    changed = copy_of(done)
+    folder = export(changed, tmp_path / "out")
+    assert is_exported(changed, folder)
+    assert (folder / "classifier" / "Fp.npz").is_file()
+    changed.change(title="another")
+    assert not is_exported(changed, folder)
+    assert not is_exported(changed, tmp_path / "nowhere")
+    (folder / "keys.json").write_text("{")
+    changed.set_recipe(done.recipe)
+    assert not is_exported(changed, folder)
+
+
+def test_warnings_go_to_the_thread_that_gave_cause():
+    found = {}
+    ready = threading.Barrier(2)
+
+    def work(name):
+        with recorded_warnings() as notes:
+            ready.wait()
+            for i in range(50):
+                warnings.warn(f"{name} {i % 3}", SiftemWarning, stacklevel=1)
+                warnings.warn("not ours", RuntimeWarning, stacklevel=1)
+        found[name] = list(notes)
+
+    before = list(warnings.filters)
+    threads = [threading.Thread(target=work, args=(name,)) for name in "ab"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == {name: [f"{name} {i}" for i in range(3)] for name in "ab"}
+    assert warnings.filters == before
+
+
+def test_the_choice_of_components_is_kept(done):
+    changed = copy_of(done)
+    first = changed.choose_components((2, 3, 4))
+    assert first.candidates == (2, 3, 4)
+    assert first.n_components == 3
+    assert changed.choose_components((2, 3, 4)) is first
