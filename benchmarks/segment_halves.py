@@ -1,11 +1,11 @@
 """How far the regions of the real map at 71 GPa are a matter of counting noise.
 
-    python -m benchmarks.segment_halves [--splits N] [--figure FILE.png]
+    python -m benchmarks.segment_halves [--splits N] [--figures FOLDER]
 
 splits the counts in two independent halves (the toss of a coin for each count), sends each
 half through decomposition, matching, traces, forest and graph cut on its own, and compares
-the masks: intersection over union of each grain phase. Then it asks each split which
-smoothness explains the other half best. The map is fetched by `siftem example 71gpa`.
+the masks: intersection over union of each grain phase. Then it asks which smoothness explains
+the other half best. The map is fetched by `siftem example 71gpa`.
 """
 
 import argparse
@@ -16,6 +16,8 @@ import numpy as np
 import yaml
 
 import siftem
+from siftem.figures.agreement import agreement_figure
+from siftem.figures.smoothness import smoothness_figure
 from siftem.pipeline.preparation import input_file
 from siftem.pipeline.recipe import Recipe, read_recipe
 from siftem.pipeline.workflow import Workflow
@@ -57,7 +59,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--splits", type=int, default=3)
     parser.add_argument("--data", help="the map, where it is not in siftem's data folder")
-    parser.add_argument("--figure", type=Path)
+    parser.add_argument("--figures", type=Path)
     options = parser.parse_args()
     recipe = recipe_of(options.data)
     si = siftem.load(input_file(recipe))
@@ -72,16 +74,18 @@ def main() -> None:
                 iou = agreement(first[grain], second[grain])
                 print(f"| {seed} | {smoothness:g} | {grain} | {pixels} | {iou:.3f} |", flush=True)
         print(f"<!-- {time.perf_counter() - start:.0f} s -->", flush=True)
-        if options.figure and seed == 0:
-            draw(options.figure, si, masks_at(flows, recipe.segment.smoothness))
-
-
-def draw(path, si, halves) -> None:
-    """Draw where both halves see a grain, and where only one does."""
-    from siftem.figures.agreement import agreement_figure
-
-    figure = agreement_figure(*halves, background=si.total_map(), pixel_size=si.pixel_size)
-    figure.savefig(path, dpi=200)
+        if options.figures and seed == 0:
+            halves = masks_at(flows, recipe.segment.smoothness)
+            picture = agreement_figure(*halves, background=si.total_map(), pixel_size=si.pixel_size)
+            picture.savefig(options.figures / "segmentation_halves.png", dpi=200)
+    start = time.perf_counter()
+    choice = Workflow(recipe, spectrum_image=si).choose_smoothness()
+    print(f"\n{choice.message}\n<!-- {time.perf_counter() - start:.0f} s -->")
+    print("| smoothness | loss of log-likelihood | standard error |\n|---|---|---|")
+    for s, loss, error in zip(choice.candidates, choice.loss, choice.standard_error, strict=True):
+        print(f"| {s:g} | {loss:.0f} | {error:.0f} |")
+    if options.figures:
+        smoothness_figure(choice).savefig(options.figures / "segmentation_smoothness.png", dpi=200)
 
 
 if __name__ == "__main__":

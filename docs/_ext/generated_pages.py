@@ -43,13 +43,6 @@ GROUPS = {
 }  # fmt: skip
 
 
-#: Members that scikit-learn and pydantic add, and whose texts lead to their own manuals.
-_NOT_SHOWN = (
-    "model_config, set_fit_request, set_score_request, set_transform_request, "
-    "set_predict_request, set_partial_fit_request, get_metadata_routing"
-)
-
-
 def write_pages(app: Sphinx) -> None:
     """Write the pages into ``reference/`` of the sources."""
     folder = Path(app.srcdir) / "reference"
@@ -120,7 +113,7 @@ def _directive(name: str, target: Any, module: str = "siftem") -> list[str]:
     if isinstance(target, types.ModuleType):
         return [f".. autofunction:: {siftem._HOME[name]}.{name}", ""]
     if inspect.isclass(target):
-        options = ["   :members:", f"   :exclude-members: {_NOT_SHOWN}"]
+        options = ["   :members:", "   :exclude-members: model_config"]
         if issubclass(target, BaseModel):
             options = []
         return [f".. autoclass:: {module}.{name}", *options, ""]
@@ -149,7 +142,7 @@ def recipe_page() -> str:
         lines += [inspect.cleandoc(model.__doc__ or "").split("\n\n")[0], ""]
         lines += ["| key | type | default | meaning |", "|---|---|---|---|"]
         for key, entry in model.model_fields.items():
-            nested = [m for m in _models(entry.annotation)]
+            nested = _models(entry.annotation)
             path = key if model is Recipe else f"{title}.{key}"
             if model is Recipe and key == "phases":
                 path = "phases.<name>"
@@ -217,6 +210,14 @@ def command_page() -> str:
     return "\n".join(lines)
 
 
+def skip_requests(
+    _app: Sphinx, _what: str, name: str, _obj: Any, _skip: bool, _options: Any
+) -> bool | None:
+    """Leave out the methods that scikit-learn adds, whose texts lead to its own manual."""
+    added = re.fullmatch(r"set_\w+_request|get_metadata_routing", name)
+    return True if added else None
+
+
 def _help(*command: str) -> str:
     environment = {**os.environ, "COLUMNS": "90", "NO_COLOR": "1", "TERM": "dumb"}
     done = subprocess.run(
@@ -235,5 +236,6 @@ def _write(path: Path, text: str) -> None:
 def setup(app: Sphinx) -> dict[str, Any]:
     """Write the pages before Sphinx looks for sources."""
     app.connect("builder-inited", write_pages, priority=100)
+    app.connect("autodoc-skip-member", skip_requests)
     app.connect("autodoc-process-docstring", escape_names, priority=100)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

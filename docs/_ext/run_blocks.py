@@ -60,7 +60,9 @@ class Run(SphinxDirective):
             output, pictures = self._python(code, folder)
         else:
             raise self.error(f"a run block is shell or python, not {language!r}")
-        block = nodes.literal_block(code, code, language="bash" if language == "shell" else language)
+        block = nodes.literal_block(
+            code, code, language="bash" if language == "shell" else language
+        )
         out: list[nodes.Node] = [block]
         lines = _CONTROL.sub("", output).replace(str(folder), ".").strip("\n").splitlines()
         lines = [line.split("\r")[-1].rstrip() for line in lines]

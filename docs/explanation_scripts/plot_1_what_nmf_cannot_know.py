@@ -1,15 +1,19 @@
-r"""
+"""
 What a factorisation cannot know
 ================================
 
 A factorisation writes the expected counts of pixel p in channel j as a sum over phases,
 
-.. math:: \mu_{pj} = \sum_k a_{pk} S_{kj}, \qquad a \ge 0,\; S \ge 0 .
+.. code-block:: text
+
+    mean(p, j) = Σ_k a(p, k) S(k, j),     a ≥ 0, S ≥ 0
 
 Take a grain that lies in a matrix and nowhere fills the whole thickness. Add a share t of the
 matrix spectrum to that of the grain, and take as much off the matrix' map:
 
-.. math:: S'_{grain} = S_{grain} + t\, S_{matrix}, \qquad a'_{matrix} = a_{matrix} - t\, a_{grain} .
+.. code-block:: text
+
+    S'(grain) = S(grain) + t S(matrix),     a'(matrix) = a(matrix) − t a(grain)
 
 Every expected count is the same as before. The data can't tell these answers apart, however
 many counts there are; only "no number may be negative" sets a bound. On one side t ends where a
@@ -52,15 +56,24 @@ allowed = [(t, d) for t, d in values if d is not None]
 fig, (left, right) = plt.subplots(1, 2, figsize=(10, 3.4), width_ratios=[1, 1.7])
 least = min(d for _, d in allowed)
 left.plot([t for t, _ in allowed], [d - least for _, d in allowed], lw=3)
-left.set(xlabel="matrix added to the grain, t", ylabel="deviance above the best",
-         ylim=(-1, 1), xlim=(shears[0], shears[-1]), title="All fit equally well")
+left.set(
+    xlabel="matrix added to the grain, t",
+    ylabel="deviance above the best",
+    ylim=(-1, 1),
+    xlim=(shears[0], shears[-1]),
+    title="All fit equally well",
+)
 last = allowed[-1][0]
 for t in (0.0, last / 2, last):
     sheared = spectra[1] + t * spectra[0]
     right.plot(energy, sheared / sheared.sum(), label=f"t = {t:.2f}")
 right.annotate("Si", (1.74, 0.012), ha="center")
-right.set(xlim=(0.3, 2.5), xlabel="energy (keV)", ylabel="share of counts",
-          title="Spectra of the grain that the counts allow")
+right.set(
+    xlim=(0.3, 2.5),
+    xlabel="energy (keV)",
+    ylabel="share of counts",
+    title="Spectra of the grain that the counts allow",
+)
 right.legend()
 fig.tight_layout()
 

@@ -1,4 +1,4 @@
-r"""
+"""
 Why Poisson
 ===========
 
@@ -74,8 +74,9 @@ left.set(xlabel="background counts a channel", ylabel="bias of the line (%)", ti
 left.legend()
 for name, values in angles.items():
     right.loglog(doses, values, "o-", label=name)
-right.set(xlabel="counts a pixel", ylabel="mean angle to the truth (degrees)",
-          title="Factorisations")
+right.set(
+    xlabel="counts a pixel", ylabel="mean angle to the truth (degrees)", title="Factorisations"
+)
 right.set_xticks(doses, [str(d) for d in doses])
 right.minorticks_off()
 right.legend()

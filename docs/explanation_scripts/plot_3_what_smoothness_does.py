@@ -1,4 +1,4 @@
-r"""
+"""
 What smoothness does
 ====================
 
@@ -6,9 +6,11 @@ The forest gives each pixel a probability by its own features. Neighbouring pixe
 together more often than not, and the graph cut knows that: among all ways to label the map it
 finds the one with the lowest
 
-.. math:: E = -\sum_p \ln P(l_p) + \lambda \sum_{(p, q)} w_{pq} [l_p \ne l_q] ,
+.. code-block:: text
 
-the second sum running over pairs of neighbours with different labels. ``smoothness`` is lambda:
+    E = − Σ_p ln P(label of p) + smoothness Σ_pq w(p, q) [label of p ≠ label of q]
+
+the second sum running over pairs of neighbours with different labels. ``smoothness`` is
 the price of a piece of border. At 0 each pixel stands alone; with a high price small grains are
 given up, then corners, then everything.
 """

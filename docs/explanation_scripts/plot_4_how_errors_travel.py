@@ -1,21 +1,25 @@
-r"""
+"""
 How errors travel
 =================
 
 A region's spectrum is a sum of Poisson counts: its variance is the count itself, channel by
 channel. The pure spectrum of a grain is the mixture M less a multiple of the matrix T,
 
-.. math:: P = M - \alpha T , \qquad \alpha = \frac{M_{Si}}{T_{Si}} ,
+.. code-block:: text
 
-where the anchor, no Si in the grain, gives alpha. Its variance has three parts:
+    P = M − α T,     α = M(Si) / T(Si)
 
-.. math:: \mathrm{Cov}(P_i, P_j) = \delta_{ij} (M_i + \alpha^2 T_i)
-          + T_i T_j\, \mathrm{Var}\,\alpha - (T_i u_j + u_i T_j) .
+where the anchor, no Si in the grain, gives α. Its covariance between channels i and j has three
+parts:
+
+.. code-block:: text
+
+    Cov(P_i, P_j) = δ_ij (M_i + α² T_i) + T_i T_j Var α − (T_i u_j + u_i T_j)
 
 - counting, of mixture and matrix, independent in each channel;
 - the scale's error, the same for all channels at once: if too much matrix was taken, it is
   missing everywhere in the proportions of the matrix' spectrum;
-- u, what alpha shares with the counts, because it was measured from the same ones. It makes
+- u, what α shares with the counts, because it was measured from the same ones. It makes
   the error of the anchoring line itself vanish, as it must: that line is zero by decree.
 
 siftem keeps all of it, as a diagonal and a few vectors, through to the composition. Here it is
@@ -51,8 +55,12 @@ ax.plot(centres, np.std(draws, axis=0), "ko", label="scatter of 200 maps")
 ax.plot(centres, np.mean(predicted, axis=0), label="carried by siftem")
 ax.plot(centres, counting, "--", label="counting alone")
 ax.axvspan(456, 500, color="0.9", lw=0, label="window of the anchor")
-ax.set(xlabel="energy loss (eV)", ylabel="standard deviation of 20 channels",
-       title="Error of a pure spectrum, in windows", ylim=(0, None))
+ax.set(
+    xlabel="energy loss (eV)",
+    ylabel="standard deviation of 20 channels",
+    title="Error of a pure spectrum, in windows",
+    ylim=(0, None),
+)
 ax.legend(fontsize=9)
 fig.tight_layout()
 

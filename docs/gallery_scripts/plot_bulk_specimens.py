@@ -37,5 +37,9 @@ print(ratios.describe())
 # energy that excites as the beam energy.
 film = replace(spectrum, acquisition=replace(spectrum.acquisition, bulk=False))
 composition = siftem.quantify(film, elements, support=["Cu"])
-print({e: f"{100 * c:.1f} wt%" for e, c in
-       zip(composition.elements, composition.weight_fractions, strict=True)})
+print(
+    {
+        e: f"{100 * c:.1f} wt%"
+        for e, c in zip(composition.elements, composition.weight_fractions, strict=True)
+    }
+)

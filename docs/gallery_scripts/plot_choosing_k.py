@@ -16,9 +16,18 @@ for dose in (20, 200):
     phantom = siftem.simulate_demo((64, 64), dose=dose)
     choice = siftem.choose_n_components(phantom.spectrum_image, range(1, 7))
     print(f"{dose} counts a pixel: {choice.message}")
-    ax.errorbar(choice.candidates, choice.excess, choice.standard_error, marker="o",
-                label=f"{dose} counts a pixel: {choice.n_components}")
-ax.set(xlabel="number of components", ylabel="held-out deviance above the best",
-       yscale="symlog", title="The truth has three phases")
+    ax.errorbar(
+        choice.candidates,
+        choice.excess,
+        choice.standard_error,
+        marker="o",
+        label=f"{dose} counts a pixel: {choice.n_components}",
+    )
+ax.set(
+    xlabel="number of components",
+    ylabel="held-out deviance above the best",
+    yscale="symlog",
+    title="The truth has three phases",
+)
 ax.legend()
 fig.tight_layout()

@@ -67,8 +67,10 @@ for name, pure in (("X-rays", pure_xray), ("energy losses", pure_loss)):
     print(f"{name}: {pure.scale:.4f} +- {pure.scale_sigma:.4f} matrix spectra in the mixture")
 
 fig, axes = plt.subplots(1, 2, figsize=(10, 3.2))
-for ax, pure, unit in ((axes[0], pure_xray, "energy (keV)"), (axes[1], pure_loss,
-                                                            "energy loss (eV)")):
+for ax, pure, unit in (
+    (axes[0], pure_xray, "energy (keV)"),
+    (axes[1], pure_loss, "energy loss (eV)"),
+):
     ax.step(pure.axis.centers, pure.values, where="mid", lw=0.8)
     ax.set(xlabel=unit, ylabel="counts")
 axes[0].set_title("Mn oxide, pure: X-rays")

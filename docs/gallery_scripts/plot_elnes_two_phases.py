@@ -42,8 +42,10 @@ mixture = siftem.integrate(si, regions.mixture("Mn oxide"))
 ti = siftem.Edge("Ti_L3", background=(402, 452), signal=(453, 500))
 pure = siftem.subtract_by_edges(mixture, matrix, anchor=siftem.AbsentEdge(ti))
 print(f"{pure.anchor}: {pure.scale:.4f} +- {pure.scale_sigma:.4f} matrix spectra taken out")
-print(f"angle to the true spectrum: {mixture.angle_to(phantom.spectra[1]):.1f} degrees before, "
-      f"{pure.angle_to(phantom.spectra[1]):.2f} after")
+print(
+    f"angle to the true spectrum: {mixture.angle_to(phantom.spectra[1]):.1f} degrees before, "
+    f"{pure.angle_to(phantom.spectra[1]):.2f} after"
+)
 
 # %%
 # With the background taken off, the fine structure itself can be judged.
@@ -55,10 +57,15 @@ print(f"O K and Mn L: {before.angle_to(true):.1f} degrees before, {edge.angle_to
 fig, ax = plt.subplots(figsize=(8, 3.6))
 energy = edge.axis.centers
 scale = edge.values.sum() / true.sum()
-ax.plot(energy, before.values / before.values.sum() * edge.values.sum(), color="0.7",
-        label="mixture")
-ax.fill_between(energy, edge.values - 2 * edge.standard_deviation,
-                edge.values + 2 * edge.standard_deviation, alpha=0.3)
+ax.plot(
+    energy, before.values / before.values.sum() * edge.values.sum(), color="0.7", label="mixture"
+)
+ax.fill_between(
+    energy,
+    edge.values - 2 * edge.standard_deviation,
+    edge.values + 2 * edge.standard_deviation,
+    alpha=0.3,
+)
 ax.plot(energy, edge.values, label="pure, with two standard deviations")
 ax.plot(energy, scale * true, "k--", lw=1, label="truth")
 ax.set(xlabel="energy loss (eV)", ylabel="counts")
@@ -70,7 +77,9 @@ fig.tight_layout()
 # phantom's edges have made-up heights, so this number is no composition of a real oxide.)
 ratios = siftem.elemental_ratios(
     pure,
-    [siftem.Edge("Mn_L3", background=(600, 634), signal=(636, 700)),
-     siftem.Edge("O_K", background=(480, 528), signal=(530, 600))],
+    [
+        siftem.Edge("Mn_L3", background=(600, 634), signal=(636, 700)),
+        siftem.Edge("O_K", background=(480, 528), signal=(530, 600)),
+    ],
 )
 print(ratios.table())

@@ -29,14 +29,16 @@ grain = regions.names[0]
 matrix = sft.integrate(s, regions.pure)
 mixture = sft.integrate(s, regions.mixture(grain))
 elements = ["O", "Mg", "Al", "Si", "Ca", "Fe"]
-pure = sft.subtract(
-    mixture, matrix, anchor=siftem.Absent("Si"), elements=elements, support=["Cu"]
-)
+pure = sft.subtract(mixture, matrix, anchor=siftem.Absent("Si"), elements=elements, support=["Cu"])
 print(pure)
 print(pure.metadata.Siftem.anchor, pure.metadata.Siftem.scale)
 composition = sft.quantify(pure, elements, support=["Cu"])
-print({e: round(100 * float(c), 2) for e, c in
-       zip(composition.elements, composition.weight_fractions, strict=True)})
+print(
+    {
+        e: round(100 * float(c), 2)
+        for e, c in zip(composition.elements, composition.weight_fractions, strict=True)
+    }
+)
 
 # %%
 # Spectra keep their covariance in ``metadata.Siftem``, also through ``save`` and ``hs.load``.

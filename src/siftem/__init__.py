@@ -63,6 +63,8 @@ _HOME = {
     "simulate_elnes": "siftem.simulate.elnes",
     "subtract": "siftem.unmix.subtract",
     "subtract_by_edges": "siftem.eels.subtract",
+    "suggest_smoothness": "siftem.segment.smoothness",
+    "sum_spectra": "siftem.io.region_sums",
     "to_hyperspy": "siftem.io.hyperspy_export",
     "unmix": "siftem.unmix.constrained",
     "write_results": "siftem.report.folder",

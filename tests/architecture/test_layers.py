@@ -22,7 +22,7 @@ LAYERS = [
     {"cluster"},
     {"pipeline"},
     {"report", "signals"},
-    {"batch"},
+    {"batch", "app"},
     {"cli"},
 ]
 HOMES = {
@@ -37,6 +37,9 @@ HOMES = {
     "typer": {"cli"},
     "rich": {"cli"},
     "jinja2": {"report"},
+    "panel": {"app"},
+    "bokeh": {"app"},
+    "tornado": {"app"},
 }
 MODULES = sorted(ROOT.rglob("*.py"))
 

@@ -2,7 +2,7 @@
 
 import pytest
 import yaml
-from made_up_batch import RECIPE
+from made_up_batch import RECIPE, Workflow
 
 from siftem.cli.main import main
 
@@ -75,3 +75,20 @@ def test_wrong_use_and_bad_recipes(capsys, recipe_file, maps, tmp_path):
     code, _, told = call(capsys, recipe_file, *maps)
     assert code == 1
     assert "did you mean high" in told
+
+
+def test_an_interrupted_batch_goes_on(capsys, recipe_file, maps, visits, tmp_path, monkeypatch):
+    work = Workflow.result
+
+    def interrupted(self, *, progress):
+        if "a2" in self.recipe.title:
+            raise KeyboardInterrupt
+        return work(self, progress=progress)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Workflow, "result", interrupted)
+        code, _, told = call(capsys, recipe_file, *maps, "--out", tmp_path / "out", "-q")
+    assert code == 130
+    assert told.strip() == "siftem: interrupted; the same command goes on where it was"
+    assert call(capsys, recipe_file, *maps, "--out", tmp_path / "out", "-q")[0] == 0
+    assert visits() == ["a1", "a2", "a10"]

@@ -61,7 +61,7 @@ def test_the_maps_of_a_joint_factorisation_are_the_maps_by_its_spectra():
     for name, si in images.items():
         own = fit_maps(si, joint.spectra)
         together = joint.maps[(slice(None), *places[name])]
-        np.testing.assert_allclose(own.maps, together, atol=1e-6 * together.max())
+        np.testing.assert_allclose(own.maps, together, atol=1e-5 * together.max())
 
 
 def test_common_spectra_are_closer_to_the_truth_than_those_of_one_map():
@@ -159,3 +159,33 @@ def test_relative_paths_of_a_recipe_for_many_maps(tmp_path):
     found = read_recipe(tmp_path / "r.yaml", for_many=True)
     assert found.decompose.spectra == str(tmp_path / "s.csv")
     assert found.input.signal == 2
+
+
+@pytest.mark.slow
+def test_a_classifier_trained_on_one_map_serves_all(recipe, real_maps, tmp_path):
+    files = real_maps[1]
+    run_batch(recipe, files[:1], tmp_path / "first")
+    classifier = tmp_path / "first/maps/map1/classifier"
+    assert list(classifier.glob("*.npz"))
+    data = recipe.model_dump(mode="json")
+    data["segment"] = {"classifier": str(classifier)}
+    out = tmp_path / "all"
+    result = run_batch(make_recipe(data), files[:2], out)
+    assert [o.status for o in result.outcomes] == ["done", "done"]
+    # On its own map it finds what it found before.
+    first, again = (
+        json.loads((folder / "maps/map1/summary.json").read_text())["regions"]
+        for folder in (tmp_path / "first", out)
+    )
+    assert first == again
+    # It counts by its content.
+    (classifier / "Fp.npz").write_bytes((classifier / "Ca-Pv.npz").read_bytes())
+    changed = run_batch(make_recipe(data), files[:2], out)
+    assert all(o.status != "kept" for o in changed.outcomes)
+
+
+def test_a_joint_decomposition_is_not_for_maps_that_stay_on_disk(recipe, real_maps, tmp_path):
+    with pytest.raises(InputError, match="leave memory out"):
+        run_batch(recipe, real_maps[1], tmp_path / "out", joint=True, memory="2GB")
+    with pytest.raises(InputError, match="memory must be a size such as 2GB"):
+        run_batch(recipe, real_maps[1], tmp_path / "out", memory="much")

@@ -95,7 +95,8 @@ def test_a_run_writes_all_that_is_promised_and_runs_again_to_the_same_numbers(
     assert names >= {
         "report.html", "figure1.png", "figure2.png", "summary.json", "recipe.yaml",
         "resources.json", "maps.hspy", "regions.tif",
-        "spectra/Brg.msa", "spectra/Fp.msa", "spectra/Ca-Pv.msa",
+        "spectra/Brg.msa", "spectra/Fp.msa", "spectra/Ca-Pv.msa", "spectra/Fp_unmixed.msa",
+        "unmixed.hspy", "figure3.png", "keys.json", "classifier/Fp.npz",
     }  # fmt: skip
     again = tmp_path / "again"
     assert main(["run", str(out / "recipe.yaml"), "--out", str(again), "--quiet"]) == 0
@@ -106,6 +107,21 @@ def test_a_run_writes_all_that_is_promised_and_runs_again_to_the_same_numbers(
     assert set(summary["phases"]) == {"Brg", "Fp", "Ca-Pv"}
     # An earlier run is replaced.
     assert main(["run", str(recipe), "--out", str(out), "--quiet"]) == 0
+
+
+def test_checkpoints_and_no_unmixing(small_map, tmp_path, out, capsys):
+    recipe = recipe_file(tmp_path, small_map)
+    kept = tmp_path / "kept"
+    arguments = ["run", str(recipe), "--checkpoints", str(kept), "--no-unmix"]
+    assert main([*arguments, "--out", str(out)]) == 0
+    assert "D(Ca-Pv/Brg): " in capsys.readouterr().out
+    assert json.loads((out / "summary.json").read_text())["unmixing"] is None
+    assert not (out / "unmixed.hspy").exists()
+    again = tmp_path / "again"
+    assert main([*arguments, "--out", str(again), "--quiet"]) == 0
+    assert (again / "summary.json").read_bytes() == (out / "summary.json").read_bytes()
+    assert (again / "keys.json").read_bytes() == (out / "keys.json").read_bytes()
+    assert (kept / "decompose.npz").is_file()
 
 
 def test_a_file_alone_runs_with_letters_for_phases(small_map, out):

@@ -131,7 +131,9 @@ def test_sigma_at_zero_is_the_noise_of_a_blank():
     free = np.array([f.unbounded[index] for f in fits])
     assert abs(free.mean()) < 4 * sigma / np.sqrt(150)
     assert free.std() == pytest.approx(sigma, rel=0.2)
-    assert free[values > 0] == pytest.approx(values[values > 0], abs=0.1 * sigma)
+    # Away from the bound both are nearly the same.
+    clear = values > sigma
+    assert free[clear] == pytest.approx(values[clear], abs=0.3 * sigma)
     # It does not depend on how much was found.
     full = fit_lines(Spectrum(expected(), AXIS), ELEMENTS, beam_energy=200.0, calibration=ON)
     assert full.sigma_at_zero(index) == pytest.approx(sigma, rel=0.05)

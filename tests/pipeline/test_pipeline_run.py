@@ -11,6 +11,7 @@ from siftem.pipeline.demo import demo_recipe
 from siftem.pipeline.recipe import make_recipe, read_recipe
 from siftem.pipeline.run import run
 from siftem.pipeline.summary import rounded, summarize
+from siftem.pipeline.workflow import Workflow
 from siftem.progress import silent
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "71gpa.yaml"
@@ -141,10 +142,15 @@ def test_a_matrix_without_markers_is_refused():
 
 
 @pytest.fixture(scope="module")
-def real(map_71gpa):
+def real_workflow(map_71gpa):
     recipe = read_recipe(EXAMPLE)
-    return run(recipe.model_copy(update={"input": recipe.input.model_copy(
-        update={"example": None, "file": str(map_71gpa)})}))  # fmt: skip
+    given = recipe.input.model_copy(update={"example": None, "file": str(map_71gpa)})
+    return Workflow(recipe.model_copy(update={"input": given}))
+
+
+@pytest.fixture(scope="module")
+def real(real_workflow):
+    return real_workflow.result()
 
 
 @pytest.mark.real_data
@@ -188,6 +194,40 @@ def test_the_partition_of_the_real_map_has_the_known_direction(real):
     assert at("Ca-Pv", "Sm") > 20 * at("Brg", "Sm")
     assert at("Fp", "Fe") > 2 * at("Brg", "Fe")
     assert at("Ca-Pv", "Ca") > 0.15
+
+
+@pytest.mark.real_data
+def test_ca_perovskite_of_the_real_map_is_a_perovskite_by_both_ways(real):
+    """A/B of ABO3; its anchor says nothing of it."""
+    ratio = "(Ca+Mg+Fe)/(Si+Al)"
+    assert 0.85 < real.compositions["Ca-Pv"].ratio(ratio).value < 1.15
+    assert 0.8 < real.unmixed_compositions["Ca-Pv"].ratio(ratio).value < 1.15
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize("element", ["Nd", "Sm"])
+def test_partition_coefficients_of_the_real_map_by_both_ways(real, element):
+    """Nd and Sm go to Ca-perovskite (Corgne et al. 2005)."""
+    by_way = []
+    for found in (real.partition, real.unmixed_partition):
+        d = next(d for d in found if (d.element, d.phases) == (element, ("Ca-Pv", "Brg")))
+        assert d.value > 20
+        assert 0 < d.sigma < 0.3 * d.value
+        by_way.append(d)
+    first, second = by_way
+    assert abs(first.value - second.value) < 3 * first.sigma
+
+
+@pytest.mark.real_data
+def test_no_ferropericlase_hides_in_the_ca_perovskite_of_the_real_map(real_workflow, real):
+    other = read_recipe(EXAMPLE.with_name("71gpa_contaminant.yaml"))
+    fresh = Workflow(real_workflow.recipe)
+    fresh._results = dict(real_workflow._results)
+    fresh.change(phases={"Ca-Pv": other.phases["Ca-Pv"]})
+    assert fresh.done("regions")
+    brg, fp = fresh.run("spectra").pure["Ca-Pv"].subtracted
+    assert (brg.name, fp.name) == ("Brg", "Fp")
+    assert abs(fp.scale) < 3 * max(np.hypot(fp.sigma, fp.systematic), 0.002)
 
 
 def test_an_alloy_has_no_oxides(demo):

@@ -25,7 +25,8 @@ def mean(generator):
 def test_expected_counts_give_the_truth_back(generator, mean):
     truth = np.array(list(generator.TRUTH.values())) / sum(generator.TRUTH.values())
     c = generator.quantified(mean)
-    assert np.abs((c.weight_fractions - truth) / c.sigma).max() < 0.5
+    # The continuum that the fit does not have costs O half a standard deviation.
+    assert np.abs((c.weight_fractions - truth) / c.sigma).max() < 0.7
     major = truth > 0.02
     assert c.weight_fractions[major] == pytest.approx(truth[major], rel=2e-3)
     assert c.fit.calibration.gain == pytest.approx(0.005, abs=5e-5)

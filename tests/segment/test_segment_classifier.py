@@ -189,8 +189,28 @@ def test_saved_and_loaded_gives_the_same_bits(tmp_path, images, own):
     assert loaded.classes_.tolist() == [1, 2]
     assert loaded.get_params()["random_state"] == 7
     with np.load(path, allow_pickle=False) as file:
-        assert {file[name].dtype.kind for name in file} == {"U", "f", "i"}
+        assert {file[name].dtype.kind for name in file} == {"U", "f", "i", "u"}
         assert json.loads(str(file["description"]))["settings"]["poisson"] == ["Mg", "Si"]
+
+
+def test_the_traces_are_kept_with_the_classifier(tmp_path, images):
+    second = np.where(strokes() == 2, 2, 0)
+    classifier = PixelClassifier(n_trees=3, sigmas=(1,)).fit([images] * 2, [strokes(), second])
+    path = tmp_path / "classifier.npz"
+    classifier.save(path)
+    first, other = PixelClassifier.load(path).traces_
+    np.testing.assert_array_equal(first, strokes())
+    np.testing.assert_array_equal(other, second)
+    # Painting on goes on from them.
+    more = first.astype(int)
+    more[30, :10] = 1
+    assert PixelClassifier.load(path).fit(images, more).traces_[0][30, 3] == 1
+    # Files without them, as older ones are, train just the same.
+    with np.load(path) as file:
+        np.savez(path, **{name: file[name] for name in ("description", "samples", "labels")})
+    old = PixelClassifier.load(path)
+    assert old.traces_ == ()
+    np.testing.assert_array_equal(old.predict(images), classifier.predict(images))
 
 
 class OwnForest(RandomForestClassifier):

@@ -6,9 +6,8 @@ import pytest
 from siftem.segment import classifier, feature_strips
 from siftem.segment.classifier import PixelClassifier
 from siftem.segment.feature_strips import FeatureStrips
-from siftem.segment.features import PixelFeatures
+from siftem.segment.features import PixelFeatures, pixel_features
 from siftem.segment.features import feature_strips as prepared
-from siftem.segment.features import pixel_features
 
 
 @pytest.fixture

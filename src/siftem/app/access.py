@@ -69,7 +69,7 @@ class Door:
                 return application.get_handler_delegate(request, _Welcome, about)
             return inside(request, **kwargs)
 
-        application.find_handler = find_handler  # type: ignore[method-assign]
+        application.find_handler = find_handler
 
     def refusal(self, request: HTTPServerRequest) -> str | None:
         """Return why a request is refused, None when it may pass."""

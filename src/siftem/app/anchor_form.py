@@ -33,9 +33,7 @@ class AnchorForm:
         self.ratio = pn.widgets.TextInput(name="Ratio of atoms", placeholder="Mg/Ca", **_FIELD)
         self.value = pn.widgets.FloatInput(name="Value", value=1.0, start=0.0, **_HALF)
         self.sigma = pn.widgets.FloatInput(name="± its error", value=0.0, start=0.0, **_HALF)
-        self.panel = pn.Column(
-            self.kind, self.elements, self.ratio, pn.Row(self.value, self.sigma)
-        )
+        self.panel = pn.Column(self.kind, self.elements, self.ratio, pn.Row(self.value, self.sigma))
         self.kind.param.watch(lambda _e: self._show_fields(), "value")
         self._show_fields()
 
@@ -103,5 +101,5 @@ def anchor_elements(phase: Phase) -> tuple[str, ...]:
         if anchor.ratio is not None:
             found += [anchor.ratio.numerator, anchor.ratio.denominator]
         if anchor.stoichiometry is not None:
-            found += [e for side in ratio_elements(anchor.stoichiometry.ratio) for e in side]
+            found += ratio_elements(anchor.stoichiometry.ratio)
     return tuple(dict.fromkeys(found))

@@ -53,7 +53,9 @@ def named_components(
         known.pop("absent", None)
         known["component"] = number
         known["contaminants"] = [
-            renamed[c] for c in known.get("contaminants", ()) if renamed.get(c) not in (None, matrix)
+            renamed[c]
+            for c in known.get("contaminants", ())
+            if renamed.get(c) not in (None, matrix)
         ]
         for anchor in known.get("anchor", ()):
             of = anchor.get("scale", {}).get("of")

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 _FIELD = {"width": CONTROLS - 30, "stylesheets": [CONTROL_CSS], "margin": (2, 8)}
 _HALF = {"width": CONTROLS // 2 - 22, "stylesheets": [CONTROL_CSS], "margin": (2, 8)}
 _ENDINGS = (
-    ".hspy .zspy .emd .bcf .pts .dm3 .dm4 .h5 .hdf5 .nxs .rpl .ser .msa .yaml .yml .spx .elid .npz"
-).split()
+    ".hspy .zspy .emd .bcf .pts .dm3 .dm4 .h5 .hdf5 .nxs .rpl .ser .msa .spx .elid "  # maps
+    ".yaml .yml"  # recipes
+)
 _UP = "↑ folder above"
 
 
@@ -49,7 +50,7 @@ class DataView(View):
             name="Logarithmic counts", value=True, stylesheets=[CONTROL_CSS]
         )
         self.about = self.text("", width=CONTENT - 220)
-        self.maps = pn.FlexBox(width=CONTENT)
+        self.maps = pn.GridBox(ncols=7)
         self.spectrum = pn.pane.Bokeh(None)
         self.controls[:] = [
             self.text("<h2>Demo</h2>"),
@@ -136,9 +137,10 @@ class DataView(View):
         known = list(map_images(si, None, self.session.elements()).values())
         pixel = self._pixel_text()
         beam = si.acquisition.beam_energy
+        title = html.escape(recipe.title or si.title or "Map")
         self.about.object = (
-            f"<p><b>{html.escape(recipe.title or si.title or 'Map')}</b>: {si.shape[0]} × {si.shape[1]} pixels"
-            f"{pixel}, {si.n_channels} channels, {si.total:,.0f} counts"
+            f"<p><b>{title}</b>: {si.shape[0]} × {si.shape[1]} pixels{pixel},"
+            f" {si.n_channels} channels, {si.total:,.0f} counts"
             f" ({si.total / si.n_pixels:,.1f} a pixel)"
             f"{f', {beam:g} keV' if beam else ''}.</p>"
         )
@@ -176,7 +178,7 @@ class DataView(View):
         inside = sorted(folder.iterdir(), key=lambda p: (p.is_file(), p.name.lower()))
         names = [_UP]
         names += [f"{p.name}/" for p in inside if p.is_dir() and not p.name.startswith(".")]
-        names += [p.name for p in inside if p.is_file() and p.suffix.lower() in _ENDINGS]
+        names += [p.name for p in inside if p.is_file() and p.suffix.lower() in _ENDINGS.split()]
         self.listing.options = names
         self.listing.value = None
 

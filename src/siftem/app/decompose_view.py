@@ -41,7 +41,7 @@ class DecomposeView(View):
         self.log = pn.widgets.Checkbox(
             name="Logarithmic", value=True, stylesheets=[CONTROL_CSS], margin=(2, 8)
         )
-        self.components = pn.FlexBox(width=CONTENT)
+        self.components = pn.GridBox(ncols=6)
         self.spectra = pn.pane.Bokeh(None)
         self.naming = pn.Column(
             self.text("<h2>Name the phases</h2>"),
@@ -171,7 +171,9 @@ class DecomposeView(View):
             factors.axis,
             [
                 Curve(name, spectrum * total, colours[name])
-                for name, spectrum, total in zip(factors.names, factors.spectra, totals, strict=True)
+                for name, spectrum, total in zip(
+                    factors.names, factors.spectra, totals, strict=True
+                )
             ],
             marks=marks,
             size=(CONTENT - 20, 196),

@@ -24,8 +24,10 @@ from siftem.figures.page import image_aspect
 #: Colours of maps: even steps for the eye, with any kind of colour vision.
 MAP_PALETTE = "Cividis256"
 GREY_PALETTE = "Greys256"
-#: Room for the colour bar and its numbers, and for the title, screen pixels.
-_BAR_ROOM, _TITLE_ROOM = 74, 24
+#: Room for the colour bar and its numbers, the title, and the tools, screen pixels.
+_BAR_ROOM, _TITLE_ROOM, _TOOL_ROOM = 60, 26, 34
+#: Titles of small maps have no room for a range behind so many letters.
+_LONG_TITLE = 15
 
 Painted = Callable[[list[tuple[float, float]]], None]
 
@@ -62,9 +64,12 @@ class MapFigure:
     ) -> None:
         ny, nx = shape
         self.shape = shape
-        width, height = _frame(image_aspect(shape, pixel_size), box, _BAR_ROOM if bar else 6)
+        beside = _BAR_ROOM if bar else 6
+        width, height = _frame(image_aspect(shape, pixel_size), box, beside)
         self.frame_size = (width, height)
         self.figure = figure(
+            width=width + beside + (_TOOL_ROOM if painted else 0),
+            height=height + _TITLE_ROOM + 6,
             frame_width=width,
             frame_height=height,
             title=title,
@@ -81,7 +86,7 @@ class MapFigure:
         self.figure.axis.visible = False
         self.figure.grid.visible = False
         self.figure.outline_line_color = "#666666"
-        self.figure.title.text_font_size = "13px"
+        self.figure.title.text_font_size = "13px" if bar else "11px"
         place: dict[str, Any] = {"x": -0.5, "y": -0.5, "dw": nx, "dh": ny}
         blank = np.zeros(shape, np.float32)
         self._image = ColumnDataSource({"image": [blank]})
@@ -93,8 +98,6 @@ class MapFigure:
             padding=4,
             ticker=BasicTicker(desired_num_ticks=4),
             major_label_text_font_size="11px",
-            title_text_font_size="11px",
-            title_text_font_style="normal",
         )
         self._has_bar = bar
         if bar:
@@ -115,8 +118,12 @@ class MapFigure:
         low, high = image_limits(np.asarray(image))
         self._colours.update(low=low, high=high)
         self._image.data = {"image": [np.ascontiguousarray(image, dtype=np.float32)]}
-        self._bar.title = unit
-        self.figure.title.text = title if self._has_bar else f"{title}, {low:.3g} to {high:.3g}"
+        if self._has_bar:
+            self.figure.title.text = f"{title} ({unit})"
+        elif len(title) < _LONG_TITLE:
+            self.figure.title.text = f"{title}, {low:.3g}–{high:.3g}"
+        else:
+            self.figure.title.text = title
 
     def overlay(self, rgba: np.ndarray | None, opacity: float = 1.0) -> None:
         """Lay colours over the image: uint8 (ny, nx, 4); None takes them away."""
@@ -193,12 +200,14 @@ class MapFigure:
             Label(
                 x=left,
                 y=bottom,
-                y_offset=4,
+                y_offset=6,
                 text=bar.label,
                 text_color="#ffffff",
                 text_font_size="11px",
                 text_font_style="bold",
-                text_outline_color="#000000",
+                background_fill_color="#000000",
+                background_fill_alpha=0.55,
+                padding=2,
                 text_baseline="bottom",
             )
         )
@@ -206,7 +215,7 @@ class MapFigure:
 
 def _frame(aspect: float, box: tuple[int, int], beside: int) -> tuple[int, int]:
     """Largest frame of an aspect (height over width) in a box with room for bar and title."""
-    width, height = box[0] - beside, box[1] - _TITLE_ROOM
+    width, height = box[0] - beside, box[1] - _TITLE_ROOM - 6
     if width * aspect > height:
         return max(40, round(height / aspect)), height
     return width, max(40, round(width * aspect))

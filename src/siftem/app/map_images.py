@@ -14,6 +14,9 @@ from siftem.spectrum_image import SpectrumImage
 from siftem.xray.detector import Detector
 from siftem.xray.lines import Line, visible_lines
 
+#: Weakest line to map, as a share of the element's strongest one.
+_FAINTEST = 0.02
+
 
 @dataclass(frozen=True)
 class MapImage:
@@ -33,9 +36,7 @@ class MapImage:
     pixels: Callable[[], np.ndarray]
 
 
-def element_lines(
-    si: SpectrumImage, element: str, *, min_weight: float = 0.05
-) -> tuple[Line, ...]:
+def element_lines(si: SpectrumImage, element: str, *, min_weight: float = 0.05) -> tuple[Line, ...]:
     """Return an element's lines on the axis of a map, strongest first; none for other signals."""
     if not si.signal_type.startswith("EDS"):
         return ()
@@ -56,13 +57,12 @@ def element_lines(
 def mapped_line(si: SpectrumImage, element: str) -> tuple[Line, tuple[float, float]] | None:
     """Return the line by which an element is mapped, and its window in keV; None without one.
 
-    Below 1 keV lines crowd: a K line above it goes before.
+    K lines go before L lines and those before M lines, as in quantification.
     """
-    lines = element_lines(si, element)
+    lines = element_lines(si, element, min_weight=_FAINTEST)
     if not lines:
         return None
-    harder = [line for line in lines if line.energy > 1.0 and line.weight > 0.3]
-    line = (harder or list(lines))[0]
+    line = min(lines, key=lambda one: (one.subshell[:1], -one.weight))
     width = float(Detector(resolution=si.acquisition.resolution or 130.0).fwhm(line.energy))
     return line, (line.energy - width / 2e3, line.energy + width / 2e3)
 

@@ -13,7 +13,6 @@ from siftem.app.region_counts import region_counts_html
 from siftem.app.style import CONTENT, CONTROL_CSS, CONTROLS, HEIGHT, phase_button_css
 from siftem.app.view import View, numbers
 from siftem.errors import InputError
-from siftem.pipeline.smoothness import suggested_smoothness
 from siftem.segment.smoothness import SmoothnessChoice
 
 if TYPE_CHECKING:
@@ -39,13 +38,11 @@ class SegmentView(View):
         self._quiet = False
         self.figure: MapFigure | None = None
         self.phase = ""
-        self.phases = pn.FlexBox(width=CONTROLS - 20)
+        self.phases = pn.GridBox(ncols=2)
         self.mode = pn.widgets.RadioButtonGroup(
             name="Mouse", options=["Paint", "Erase"], value="Paint", **_FIELD
         )
-        self.brush = pn.widgets.IntSlider(
-            name="Brush, pixels", start=1, end=15, value=3, **_FIELD
-        )
+        self.brush = pn.widgets.IntSlider(name="Brush, pixels", start=1, end=15, value=3, **_FIELD)
         self.points = pn.widgets.TextInput(
             name="Stroke by numbers: y, x; y, x", placeholder="10, 12; 14, 30", **_FIELD
         )
@@ -65,7 +62,12 @@ class SegmentView(View):
             name="Of phase", options=[], width=110, stylesheets=[CONTROL_CSS]
         )
         self.opacity = pn.widgets.FloatSlider(
-            name="Opacity", start=0.1, end=1.0, step=0.05, value=0.6, width=130,
+            name="Opacity",
+            start=0.1,
+            end=1.0,
+            step=0.05,
+            value=0.6,
+            width=130,
             stylesheets=[CONTROL_CSS],
         )
         self.traces = pn.widgets.Checkbox(
@@ -103,9 +105,7 @@ class SegmentView(View):
         ]
         self._toolbar = pn.Row(
             self.background,
-            pn.Column(
-                self.text("Overlay", margin=(0, 8)), self.overlay, margin=0, width=350
-            ),
+            pn.Column(self.text("Overlay", margin=(0, 8)), self.overlay, margin=0, width=350),
             self.of_phase,
             self.opacity,
             self.traces,
@@ -155,7 +155,6 @@ class SegmentView(View):
     def train(self) -> None:
         """Train the classifier on the traces and cut the regions, in a job."""
         workflow = self.session.workflow
-        self._put_smoothness()
 
         def show(_result: Any) -> None:
             if self.overlay.value == "None":
@@ -174,8 +173,6 @@ class SegmentView(View):
     def suggest(self) -> None:
         """Let halves of the counts judge the smoothness, in a job."""
         workflow = self.session.workflow
-        recipe = workflow.recipe
-        given = self.session.given
 
         def show(choice: SmoothnessChoice) -> None:
             self.smoothness.value = min(choice.smoothness, self.smoothness.end)
@@ -183,9 +180,7 @@ class SegmentView(View):
 
         self.jobs.start(
             "Suggest smoothness",
-            lambda progress: suggested_smoothness(
-                recipe, spectrum_image=given, progress=progress
-            ),
+            lambda progress: workflow.choose_smoothness(progress=progress),
             show,
         )
 
@@ -227,8 +222,9 @@ class SegmentView(View):
             self.background.value = f"Component {grain}"
             self.of_phase.options = list(matched.grains)
             self.of_phase.value = grain if matched.grains else None
-            self.smoothness.end = max(10.0, segment.smoothness)
-            self.smoothness.value = segment.smoothness
+            smoothness = 1.0 if segment.smoothness == "auto" else float(segment.smoothness)
+            self.smoothness.end = max(10.0, smoothness)
+            self.smoothness.value = smoothness
             self.margin_slider.end = max(8, segment.margin)
             self.margin_slider.value = segment.margin
             self.phase = self.phase if self.phase in matched.factors.names else grain
@@ -243,6 +239,7 @@ class SegmentView(View):
             self._quiet = False
             self._phase_buttons()
             self._set_brush()
+        assert self.figure is not None
         self.content[:] = [
             self._toolbar,
             pn.Row(pn.pane.Bokeh(self.figure.figure, margin=(0, 4)), self.counts),

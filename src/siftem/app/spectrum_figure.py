@@ -173,7 +173,7 @@ def _limits(values: Sequence[np.ndarray], log: bool) -> tuple[float, float]:
     if log:
         positive = every[every > 0]
         top = top if top > 0 else 1.0
-        bottom = float(np.quantile(positive, 0.02)) if positive.size else top / 10
+        bottom = float(np.quantile(positive, 0.1)) if positive.size else top / 10
         return max(bottom / 1.5, top * 1e-6), top * 2
     bottom = float(every.min(initial=0.0))
     room = 0.05 * ((top - bottom) or 1.0)

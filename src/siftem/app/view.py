@@ -40,9 +40,8 @@ class View:
 
     def button(self, label: str, action: Any, *, kind: str = "default", **options: Any) -> Any:
         """Return a button; errors of its action become a sentence on the page."""
-        made = pn.widgets.Button(
-            name=label, button_type=kind, stylesheets=[CONTROL_CSS], **{"width": 120, **options}
-        )
+        options = {"width": 120, "stylesheets": [CONTROL_CSS], **options}
+        made = pn.widgets.Button(name=label, button_type=kind, **options)
         made.on_click(lambda _event: self.page.attempt(action))
         return made
 
@@ -69,4 +68,6 @@ def numbers(text: str, what: str) -> list[tuple[float, float]]:
         points = [tuple(float(n) for n in part.split(",")) for part in text.split(";")]
         return [(y, x) for y, x in points]
     except ValueError:
-        raise InputError(f"{what} must be like 10, 12; 30, 40 (y, x in pixels), got {text!r}") from None
+        raise InputError(
+            f"{what} must be like 10, 12; 30, 40 (y, x in pixels), got {text!r}"
+        ) from None

@@ -20,6 +20,7 @@ from siftem.pipeline.step_keys import step_key
 from siftem.pipeline.workflow import Workflow
 from siftem.progress import Progress
 from siftem.report.folder import write_results
+from siftem.spectrum_image import SpectrumImage
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,8 @@ class MapJob:
         Wait when another batch works on the map; otherwise come back as "busy".
     failed_before : str
         Why the map cannot be used, where that is known already.
+    memory : str
+        Budget with which the map stays on disk; empty to load it whole.
     """
 
     name: str
@@ -50,6 +53,7 @@ class MapJob:
     batch: str
     wait: bool = False
     failed_before: str = ""
+    memory: str = ""
 
 
 def job_key(recipe: Recipe) -> str:
@@ -134,14 +138,14 @@ def _owned(job: MapJob, folder: BatchFolder, progress: Progress) -> Outcome:
             )
             return Outcome(job.name, "kept")
         folder.tidy(job.name)
-        begun = time.perf_counter()
-        workflow = Workflow(recipe, checkpoints=folder.checkpoints(job.name))
-        write_results(
-            workflow.result(progress=progress),
-            folder.results(job.name),
-            resources={"seconds": time.perf_counter() - begun},
-            progress=progress,
-        )
+        if job.memory:
+            from siftem.batch.large_maps import kept_on_disk
+
+            blocks = folder.checkpoints(job.name) / "blocks"
+            with kept_on_disk(recipe, job.memory, blocks, progress) as image:
+                _run(recipe, job.name, folder, progress, image)
+        else:
+            _run(recipe, job.name, folder, progress)
         record = replace(record, status="done", files=files_in(folder.results(job.name)))
     except Exception as error:
         if isinstance(error, Cancelled) or is_disk_full(error):
@@ -151,6 +155,21 @@ def _owned(job: MapJob, folder: BatchFolder, progress: Progress) -> Outcome:
             _keep_trace(folder, job.name, error)
     folder.write_record(record)
     return Outcome(job.name, record.status, record.error)
+
+
+def _run(
+    recipe: Recipe,
+    name: str,
+    folder: BatchFolder,
+    progress: Progress,
+    image: SpectrumImage | None = None,
+) -> None:
+    begun = time.perf_counter()
+    given = {} if image is None else {"spectrum_image": image}
+    workflow = Workflow(recipe, checkpoints=folder.checkpoints(name), **given)
+    result = workflow.result(progress=progress)
+    seconds = {"seconds": time.perf_counter() - begun}
+    write_results(result, folder.results(name), resources=seconds, progress=progress)
 
 
 def _one_sentence(error: Exception) -> str:

@@ -76,7 +76,7 @@ def _line(
         *("–" if share is None else f"{share:.1f}" for share in shares),
     )
     n = len(summary["warnings"])
-    notes = f"{n} warning{'s' if n != 1 else ''} or notes, see its report" if n else ""
+    notes = f"{n} note{'s' if n != 1 else ''} in its report" if n else ""
     return MapLine(record.map, _link(record), cells, notes)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from siftem.batch.maps import MapFile, named_maps
 from siftem.batch.outputs import write_outputs
 from siftem.batch.watch import Outcome, Watcher
 from siftem.errors import InputError, SiftemError
+from siftem.memory_budget import parse_memory
 from siftem.pipeline.recipe import Recipe, make_recipe
 from siftem.pipeline.step_keys import file_content
 
@@ -55,6 +57,7 @@ def run_batch(
     workers: int | None = None,
     threads: int | None = None,
     scheduler: str | Any | None = None,
+    memory: str | None = None,
     watcher: Watcher | None = None,
 ) -> BatchResult:
     """Run one recipe over many maps, and put all results into one table and one report.
@@ -81,6 +84,9 @@ def run_batch(
         Of each worker; by default cores divided by workers.
     scheduler : str or dask.distributed.Client, optional
         A cluster to do the work instead; its workers must see the same files.
+    memory : str, optional
+        Budget of each map, such as "2GB": maps then stay on disk and are worked on block by
+        block, for maps that are larger than memory.
     watcher : Watcher, optional
 
     Returns
@@ -94,6 +100,10 @@ def run_batch(
         work in the folder, or no scheduler answers.
     """
     _check(recipe, joint, spectra, workers, threads, scheduler)
+    if memory is not None:
+        parse_memory(memory)
+        if joint:
+            raise InputError("a joint decomposition holds all maps in memory: leave memory out")
     place = BatchFolder(Path(folder).absolute())
     watcher = watcher or Watcher()
     if spectra is not None:
@@ -102,7 +112,7 @@ def run_batch(
         place.make()
         maps = named_maps(files, place)
     with taking_part(place, _taking_part_key(recipe, maps, joint)):
-        work = _Work(place, recipe, watcher, workers, threads, scheduler)
+        work = _Work(place, recipe, watcher, workers, threads, scheduler, memory or "")
         return work.all_of(maps, joint)
 
 
@@ -114,6 +124,7 @@ class _Work:
     workers: int | None
     threads: int | None
     scheduler: Any
+    memory: str
 
     def all_of(self, maps: tuple[MapFile, ...], joint: bool) -> BatchResult:
         recipes = {m.name: map_recipe(self.recipe, m) for m in maps}
@@ -133,6 +144,7 @@ class _Work:
                 folder=str(self.place.root),
                 batch=key,
                 failed_before=failed.get(m.name, ""),
+                memory=self.memory,
             )
             for m in maps
         }
@@ -154,8 +166,9 @@ class _Work:
                 raise SiftemError(error)
             found.append(result)
 
+        start = time.perf_counter()
         self._do(find_shared_spectra, {JOINT: JointJob(plain, str(self.place.root))}, finished)
-        self.watcher.finished(Outcome(JOINT, "done"))
+        self.watcher.finished(Outcome(JOINT, "done", seconds=time.perf_counter() - start))
         return found[0]
 
     def _work_on(self, jobs: dict[str, MapJob]) -> dict[str, Outcome]:

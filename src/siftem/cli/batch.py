@@ -42,6 +42,9 @@ def batch(
     spectra: Annotated[
         Path | None, typer.Option("--spectra", help="Spectra that all maps share (CSV, .hspy).")
     ] = None,
+    memory: Annotated[
+        str | None, typer.Option("--memory", help="Leave maps on disk; budget, e.g. 2GB.")
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, errors only.")] = False,
 ) -> None:
     """Run one recipe over many maps; run again, it does only what is missing or changed."""
@@ -49,18 +52,23 @@ def batch(
     from siftem.pipeline.recipe import read_recipe
 
     chosen = read_recipe(recipe, for_many=True)
-    with BatchBars(_errors, quiet) as watcher:
-        result = run_batch(
-            chosen,
-            files,
-            out or Path(f"siftem-{recipe.stem}"),
-            joint=joint,
-            spectra=spectra,
-            workers=workers,
-            threads=threads,
-            scheduler=scheduler,
-            watcher=watcher,
-        )
+    try:
+        with BatchBars(_errors, quiet) as watcher:
+            result = run_batch(
+                chosen,
+                files,
+                out or Path(f"siftem-{recipe.stem}"),
+                joint=joint,
+                spectra=spectra,
+                workers=workers,
+                threads=threads,
+                scheduler=scheduler,
+                memory=memory,
+                watcher=watcher,
+            )
+    except KeyboardInterrupt:
+        _errors.print("siftem: interrupted; the same command goes on where it was")
+        raise typer.Exit(130) from None
     if not quiet:
         counts = {s: sum(o.status == s for o in result.outcomes) for s in ("done", "kept")}
         _output.print(

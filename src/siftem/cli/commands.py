@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from siftem import __version__
+from siftem.cli.app_command import open_app
 from siftem.cli.batch import batch
 from siftem.cli.convert import convert
 from siftem.cli.display import ProgressBars, resources_used
@@ -78,6 +79,7 @@ def _options(
 
 app.command()(batch)
 app.command()(convert)
+app.command("app")(open_app)
 
 
 @app.command()

@@ -41,14 +41,21 @@ def convert(
     from siftem.io.convert import convert as convert_file
     from siftem.io.sparse_file import open_sparse_file
 
-    options = {
-        "signal": signal,
-        "energy_range": None if energies is None else _energies(energies),
-        "frames": None if frames is None else _frames(frames),
-        "shifts": None if shifts is None else _shifts(shifts),
-    }
+    energy_range = None if energies is None else _energies(energies)
+    chosen = None if frames is None else _frames(frames)
+    drift = None if shifts is None else _shifts(shifts)
     with ProgressBars(_errors, quiet) as progress:
-        convert_file(file, out, memory=memory, compress=compress, progress=progress, **options)
+        convert_file(
+            file,
+            out,
+            signal=signal,
+            energy_range=energy_range,
+            frames=chosen,
+            shifts=drift,
+            memory=memory,
+            compress=compress,
+            progress=progress,
+        )
     if not quiet:
         header, source, _ = open_sparse_file(out)
         _output.print(

@@ -113,7 +113,7 @@ def run_jobs(
                 raise error
             elif error is not None:
                 raise SiftemError(
-                    f"a worker could not begin: {type(error).__name__}: {error}"
+                    f"a worker failed: {type(error).__name__}: {error}"
                 ) from error
             else:
                 again = finished(name, future.result(), "")
@@ -132,12 +132,17 @@ def _connected(
     """Give a client of a cluster: one that is there, or workers of this machine."""
     from distributed import Client
 
+    # Never the default client: one that found no scheduler would stay it, and whatever Dask
+    # is asked to do afterwards would wait for it for ever.
     if scheduler is None:
-        with _local(workers or 1, _threads(workers, threads)) as cluster, Client(cluster) as client:
+        with (
+            _local(workers or 1, _threads(workers, threads)) as cluster,
+            Client(cluster, set_as_default=False) as client,
+        ):
             yield client
     elif isinstance(scheduler, str):
         try:
-            client = Client(scheduler, timeout=CONNECT_SECONDS)
+            client = Client(scheduler, timeout=CONNECT_SECONDS, set_as_default=False)
         except (OSError, ValueError) as error:
             raise InputError(
                 f"no Dask scheduler answers at {scheduler}: start one with 'dask scheduler', or "

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from siftem import processors
 from siftem.blocked_counts import BlockedCounts
 from siftem.cluster.executors import DaskBlocks
 from siftem.errors import InputError
@@ -67,7 +68,7 @@ def open_map(
         When the budget is too small, or there is no such scheduler.
     """
     header, source, survey = open_sparse_file(path)
-    cores = n_workers or _cores()
+    cores = n_workers or processors.available()
     cores = workers_within(None if memory is None else parse_memory(memory), cores)
     with contextlib.ExitStack() as stack:
         work = stack.enter_context(_work(scheduler, cores, stack))
@@ -87,16 +88,13 @@ def _work(scheduler: Any, cores: int, stack: contextlib.ExitStack) -> DaskBlocks
     from distributed import Client
 
     try:
-        client = stack.enter_context(Client(scheduler, timeout=ANSWER_WITHIN))
+        client = stack.enter_context(
+            # As the default, one that found no scheduler would block all later use of Dask.
+            Client(scheduler, timeout=ANSWER_WITHIN, set_as_default=False)
+        )
     except (OSError, ValueError) as error:
         raise InputError(
             f"no Dask scheduler answers at {scheduler}: start one with 'dask scheduler', or give "
             "the address that it prints"
         ) from error
     return DaskBlocks(client)
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

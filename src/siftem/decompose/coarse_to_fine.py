@@ -104,6 +104,7 @@ class CoarseToFine:
             coarse = replace(known, support=_pooled_support(known.support, pooling))
             weights = _first_weights(rows, spectra, KnownParts())
             spectra = matched_start(spectra, coarse, weights)
+        pooled_weights = None
         for pooling, pooled in levels:
             if pooled.shape[0] == counts.shape[0]:
                 break
@@ -125,7 +126,11 @@ class CoarseToFine:
             # Again a floor, so that no channel starts at an exact zero.
             spectra = found.spectra / np.where(scale > 0, scale, 1) + 1e-3 * mean / mean.sum()
             spectra = spectra.astype(dtype)
-        weights = _first_weights(counts, spectra, known)
+            pooled_weights = found.weights
+        if pooled_weights is not None and pooling.shape[1] == counts.shape[0]:
+            weights = _spread(pooled_weights, pooling, counts, known.support).astype(dtype)
+        else:
+            weights = _first_weights(counts, spectra, known)
         return solver.alternate(
             counts,
             weights,
@@ -166,6 +171,19 @@ class CoarseToFine:
 
 def _pooled_support(support: np.ndarray | None, pooling: sp.csr_array) -> np.ndarray | None:
     return None if support is None else (pooling @ support.astype(np.float64)) > 0
+
+
+def _spread(
+    pooled: np.ndarray, pooling: sp.csr_array, counts: CountRows, support: np.ndarray | None
+) -> np.ndarray:
+    """Give each pixel the shares of its block (blocks, k), none of them zero; (n, k)."""
+    total = pooled.sum(axis=1, keepdims=True)
+    shares = np.divide(pooled, total, out=np.zeros_like(pooled), where=total > 0)
+    shares = 0.9 * shares + 0.1 / pooled.shape[1]
+    weights = (pooling.T @ shares) * counts.row_totals()[:, None]
+    if support is not None:
+        weights[~support] = 0
+    return np.asarray(weights)
 
 
 def _first_weights(counts: CountRows, spectra: np.ndarray, known: KnownParts) -> np.ndarray:

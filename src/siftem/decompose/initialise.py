@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import scipy.sparse as sp
+from threadpoolctl import threadpool_limits
 
 from siftem.blocked_counts import BlockedCounts
 from siftem.decompose.pooled_blocks import pooled_on_disk
 
 #: Neighbours that are averaged into one vertex, against outliers.
 _NEIGHBOURS = 8
+#: Rounds of the subspace iteration.
+_POWERS = 4
 #: Pixels are pooled to about this many counts where their own weights would overfit.
 _COUNTS_IN_BLOCK = 1500.0
 
@@ -133,11 +136,13 @@ def _leading(x: sp.csr_array, rank: int, rng: np.random.Generator) -> tuple[np.n
     A few digits are enough here; unlike Lanczos iteration it can't fail.
     """
     size = min(rank + 6, min(x.shape))
-    basis = np.linalg.qr(rng.standard_normal((x.shape[1], size)))[0]
     transposed = sp.csr_array(x.T)
-    for _ in range(8):
-        basis = np.linalg.qr(transposed @ (x @ basis))[0]
-    u, s, _ = np.linalg.svd(x @ basis, full_matrices=False)
+    # On such thin matrices several threads of the linear algebra only wait for each other.
+    with threadpool_limits(limits=1, user_api="blas"):
+        basis = np.linalg.qr(rng.standard_normal((x.shape[1], size)))[0]
+        for _ in range(_POWERS):
+            basis = np.linalg.qr(transposed @ (x @ basis))[0]
+        u, s, _ = np.linalg.svd(x @ basis, full_matrices=False)
     return u[:, :rank], s[:rank]
 
 

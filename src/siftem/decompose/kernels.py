@@ -54,10 +54,9 @@ def row_means(local: np.ndarray, w: np.ndarray, n: int, mean: np.ndarray) -> boo
         mean[t] = 0
     for c in range(w.shape[0]):
         if w[c] > 0:
-            row = local[c]
             level = local.dtype.type(w[c])
             for t in range(n):
-                mean[t] += level * row[t]
+                mean[t] += level * local[c, t]
     missing = 0
     for t in range(n):
         missing += mean[t] <= 0
@@ -149,16 +148,14 @@ def newton_row(
             pull[t] = y[t] * inverse
             bend[t] = pull[t] * inverse
         for c in range(k):
-            row = local[c]
             total = zero
             for t in range(n):
-                total += pull[t] * row[t]
+                total += pull[t] * local[c, t]
             gradient[c] = sums[c] + ridge[c] * w[c] - total
             for d in range(c + 1):
-                other = local[d]
                 total = zero
                 for t in range(n):
-                    total += bend[t] * row[t] * other[t]
+                    total += bend[t] * local[c, t] * local[d, t]
                 curvature[c, d] = total
                 curvature[d, c] = total
             curvature[c, c] += ridge[c]
@@ -272,10 +269,8 @@ def solve_rows(
         entries = indices[start : start + n]
         y = data[start : start + n]
         for c in range(k):
-            row = local[c]
-            spectrum = spectra[c]
             for t in range(n):
-                row[t] = spectrum[entries[t]]
+                local[c, t] = spectra[c, entries[t]]
         if not row_means(local, w, n, mean):
             lift_row(local, y, mean, sums, w, own, n)
         if n_passes > 0:
@@ -310,15 +305,13 @@ def solve_rows(
         p = k
         for c in range(k):
             if w[c] > 0:
-                total = statistics[c]
                 for t in range(n):
-                    total[entries[t]] += mean[t] * w[c]
+                    statistics[c, entries[t]] += mean[t] * w[c]
             for d in range(c + 1):
                 weight = w[c] * w[d]
                 if weight > 0:
-                    total = statistics[p]
                     for t in range(n):
-                        total[entries[t]] += bend[t] * weight
+                        statistics[p, entries[t]] += bend[t] * weight
                 p += 1
     return log_likelihood
 

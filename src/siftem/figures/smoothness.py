@@ -53,9 +53,11 @@ def smoothness_figure(choice: SmoothnessChoice) -> Figure:
             linewidth=0.8,
         )
         ax.set_xscale("symlog", linthresh=step, linscale=0.5)
-        ax.set_yscale("symlog", linthresh=_linear_part(choice), linscale=0.7)
+        linear = _linear_part(choice)
+        ax.set_yscale("symlog", linthresh=linear, linscale=0.7)
         ax.set_xlim(-0.3 * step, candidates[-1] * 1.15)
-        ax.set_ylim(top=max(float((choice.loss + choice.standard_error).max()) * 1.6, 1.0))
+        highest = float((choice.loss + choice.standard_error).max())
+        ax.set_ylim(-0.5 * linear, max(1.6 * highest, 2.0 * linear))
         ticks = _spaced(ax.transData.transform(np.column_stack([candidates, candidates * 0]))[:, 0])
         ax.xaxis.set_major_locator(FixedLocator(candidates[ticks].tolist()))
         ax.xaxis.set_minor_locator(NullLocator())

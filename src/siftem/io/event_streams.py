@@ -17,7 +17,7 @@ import scipy.sparse as sp
 from siftem.errors import InputError
 
 #: Memory for one event on its way into a sparse block.
-_BYTES_PER_EVENT = 40
+_BYTES_PER_EVENT = 80
 
 
 class EventStream(Protocol):

@@ -43,7 +43,7 @@ def count_inside(
     for i in range(starts.size - 1):
         previous = -1
         for t in range(starts[i], starts[i + 1]):
-            channel = np.int64(channels[t])
+            channel = int(channels[t])
             if channel >= n_channels:
                 return BEYOND_AXIS
             if channel <= previous:
@@ -69,7 +69,7 @@ def take_inside(
     """Copy the entries in a window of channels, counted from its first one."""
     t = 0
     for s in range(channels.size):
-        channel = np.int64(channels[s])
+        channel = int(channels[s])
         if low <= channel < high:
             indices[t] = channel - low
             data[t] = values[s]

@@ -103,25 +103,25 @@ def mask_outlines(mask: np.ndarray) -> list[np.ndarray]:
 def _followed(begins: dict[tuple[int, int], list[int]], start: tuple[int, int]) -> np.ndarray:
     """Follow edges to a closed outline and take them away; corners (n, 2) as (x, y)."""
     corners: list[tuple[int, int]] = []
-    point, direction = start, begins[start][0]
-    first = direction
+    first = begins[start][0]
+    point, direction = start, first
     while True:
-        left = begins[point]
-        left.remove(direction)
-        if not left:
+        begins[point].remove(direction)
+        if not begins[point]:
             del begins[point]
-        before = direction
         point = (point[0] + _STEPS[direction][0], point[1] + _STEPS[direction][1])
-        if point == start and (point not in begins or not corners):
-            break
+        options = [*begins.get(point, ()), *([first] if point == start else ())]
         # Turning right first keeps pixels apart that touch at a corner only.
-        options = begins[point]
-        direction = min(options, key=lambda d: (before + 1 - d) % 4)
+        before = direction
+        direction = next(d for d in _right_first(before) if d in options)
         if direction != before:
             corners.append((point[1], point[0]))
-    if before != first:
-        corners.append((start[1], start[0]))
-    return np.array(corners)
+        if point == start and direction == first:
+            return np.array(corners)
+
+
+def _right_first(direction: int) -> tuple[int, int, int]:
+    return (direction + 1) % 4, direction, (direction + 3) % 4
 
 
 def _composite(loops: list[np.ndarray]) -> np.ndarray:

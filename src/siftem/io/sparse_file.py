@@ -91,7 +91,7 @@ def is_sparse_file(path: str | os.PathLike[str]) -> bool:
             return False
         with h5py.File(file, "r", locking=False) as content:
             return _text(content.attrs.get("format")) == FORMAT
-    except OSError:
+    except Exception:  # h5py raises several kinds on damage
         return False
 
 

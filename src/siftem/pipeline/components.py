@@ -35,8 +35,8 @@ def decomposed(
         n = recipe.decompose.components
         if isinstance(n, int) and n != len(shared.names):
             raise InputError(
-                f"{recipe.decompose.spectra} holds {len(shared.names)} spectra, but the recipe asks "
-                f"for {n} components: leave decompose.components out"
+                f"{recipe.decompose.spectra} holds {len(shared.names)} spectra, but the recipe "
+                f"asks for {n} components: leave decompose.components out"
             )
         return Decomposed(fit_maps(si, shared.on_axis(si.axis), progress=progress), None)
     choice = None

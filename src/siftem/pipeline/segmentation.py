@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from scipy.ndimage import binary_dilation, gaussian_filter, label
 
+from siftem.blocked_counts import BlockedCounts
 from siftem.errors import InputError
 from siftem.pipeline.file_names import file_name
 from siftem.pipeline.painted_traces import grain_traces, painted_masks
@@ -41,7 +42,10 @@ def feature_images(si: SpectrumImage, matched: Matched) -> FeatureImages:
     }
     width = float(shares.sigmas.mean()) if shares.sigmas.size else 1.0
     images["counts"] = gaussian_filter(si.total_map(), width).astype(np.float32)
-    return FeatureImages(images, shares, PixelClassifier().compute_features(images))
+    # Of a map that stays on disk, no seventy features of every pixel are kept.
+    on_disk = isinstance(si.counts, BlockedCounts)
+    features = PixelClassifier().compute_features(images, in_strips=on_disk)
+    return FeatureImages(images, shares, features)
 
 
 def classify(

@@ -8,12 +8,13 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from siftem import __version__
 from siftem.blocked_counts import BlockedCounts
-from siftem.errors import ReadError
+from siftem.errors import ReadError, SiftemError
 from siftem.pipeline.preparation import input_file
 from siftem.pipeline.recipe import Recipe
 from siftem.spectrum_image import SpectrumImage
@@ -46,9 +47,13 @@ PARENTS: dict[str, tuple[str, ...]] = {
     "composition": ("prepare", "regions", "spectra", "unmix"),
 }
 
+#: Formats whose counts are in other files: of the same name, or in folders below (JEOL).
+_INDEX_FILES = {".rpl", ".emi", ".spd", ".hdr"}
+_JEOL_FILES = {".pts", ".img", ".map", ".eds"}
 _BLOCK = 1 << 20
 _lock = threading.Lock()
 _known_files: dict[str, tuple[tuple[int, int], str]] = {}
+_known_images: WeakKeyDictionary[SpectrumImage, str] = WeakKeyDictionary()
 
 
 def step_key(step: str, recipe: Recipe, given: SpectrumImage | None = None) -> str:
@@ -96,12 +101,31 @@ def step_keys(recipe: Recipe, given: SpectrumImage | None = None) -> dict[str, s
     return keys
 
 
-def _keys(recipe: Recipe, given: SpectrumImage | None, until: str) -> dict[str, str]:
+def present_keys(recipe: Recipe, given: SpectrumImage | None = None) -> dict[str, str]:
+    """Return the keys of all steps up to the first one whose files are not there.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    given : SpectrumImage, optional
+        Takes the place of the recipe's input.
+    """
+    return _keys(recipe, given, STEPS[-1], tolerant=True)
+
+
+def _keys(
+    recipe: Recipe, given: SpectrumImage | None, until: str, *, tolerant: bool = False
+) -> dict[str, str]:
     keys: dict[str, str] = {}
     for step in STEPS[: STEPS.index(until) + 1]:
-        own = _OWN[step](recipe)
-        if step == "load":
-            own = _input_content(recipe) if given is None else {"given": _image_content(given)}
+        try:
+            own = _OWN[step](recipe)
+            if step == "load":
+                own = _input_content(recipe) if given is None else {"given": _image_content(given)}
+        except SiftemError:
+            if tolerant:
+                return keys
+            raise
         data = {
             "siftem": __version__,
             "step": step,
@@ -115,10 +139,36 @@ def _keys(recipe: Recipe, given: SpectrumImage | None, until: str) -> dict[str, 
 def _input_content(recipe: Recipe) -> dict[str, Any]:
     if recipe.input.demo is not None:
         return {"demo": recipe.input.demo.model_dump(mode="json")}
-    return {"file": file_content(input_file(recipe)), "signal": recipe.input.signal}
+    path = Path(input_file(recipe))
+    content: dict[str, Any] = {"file": file_content(path), "signal": recipe.input.signal}
+    beside = _files_beside(path)
+    if beside:
+        content["beside"] = [(p.name, file_content(p)) for p in beside]
+    return content
+
+
+def _files_beside(path: Path) -> list[Path]:
+    """Files that hold the counts, where the input is only an index to them."""
+    kind = path.suffix.lower()
+    if kind == ".asw":
+        found = [p for p in path.parent.rglob("*") if p.suffix.lower() in _JEOL_FILES]
+    elif kind in _INDEX_FILES:
+        found = [
+            p
+            for p in path.parent.glob("*")
+            if p != path and (p.stem == path.stem or p.stem.startswith(f"{path.stem}_"))
+        ]
+    else:
+        return []
+    return sorted(p for p in found if p.is_file())
 
 
 def _image_content(si: SpectrumImage) -> str:
+    # A spectrum image does not change, and hashing its counts takes a while.
+    with _lock:
+        known = _known_images.get(si)
+    if known is not None:
+        return known
     digest = hashlib.sha256()
     if isinstance(si.counts, BlockedCounts):
         digest.update(si.counts.identity.encode())
@@ -129,6 +179,8 @@ def _image_content(si: SpectrumImage) -> str:
         digest.update(np.ascontiguousarray(si.survey).data)
     about = (si.shape, si.axis, si.pixel_size, si.acquisition, si.signal_type, si.title, si.notes)
     digest.update(repr(about).encode())
+    with _lock:
+        _known_images[si] = digest.hexdigest()
     return digest.hexdigest()
 
 

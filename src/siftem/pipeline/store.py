@@ -13,6 +13,7 @@ import numpy as np
 from siftem.errors import InputError, SiftemError
 from siftem.io.exchange import write_emsa
 from siftem.io.hyperspy_export import write_maps
+from siftem.io.imagej_outlines import write_rois
 from siftem.io.images import write_regions
 from siftem.pipeline.file_names import file_name
 from siftem.pipeline.results import RunResult
@@ -117,6 +118,7 @@ def write_data(result: RunResult, folder: Path) -> None:
     every = {f"mask {g}": regions.mask(g).mask for g in regions.names}
     every.update({name: region.mask for name, region in regions.as_dict().items()})
     write_regions(folder / "regions.tif", every, si.pixel_size)
+    write_rois(folder / "regions.zip", every)
 
 
 def _write_unmixed(unmixed: Unmixed, si: SpectrumImage, folder: Path) -> None:

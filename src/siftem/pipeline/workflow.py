@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from siftem.decompose.rank import RankChoice
-from siftem.errors import InputError, SiftemError
+from siftem.errors import InputError
 from siftem.io.fit_checkpoint import FitCheckpoint
 from siftem.pipeline import components, preparation, quantities, segmentation, spectra, unmixing
 from siftem.pipeline.changes import merged_recipe
@@ -18,7 +18,7 @@ from siftem.pipeline.completion import run_result
 from siftem.pipeline.recipe import Recipe
 from siftem.pipeline.results import Loaded, RunResult
 from siftem.pipeline.smoothness import smoothness_choice
-from siftem.pipeline.step_keys import STEPS, step_key, step_keys
+from siftem.pipeline.step_keys import STEPS, present_keys, step_key, step_keys
 from siftem.pipeline.warning_record import recorded_warnings
 from siftem.progress import Progress, silent
 from siftem.segment.smoothness import SmoothnessChoice
@@ -94,9 +94,10 @@ class Workflow:
 
         Steps that had no result are named, too, when a step before them changed.
         """
-        before = {step: self._key_or_none(step) for step in STEPS}
+        before = present_keys(self._recipe, self._given)
         self._recipe = recipe
-        return tuple(step for step in STEPS if self._key_or_none(step) != before[step])
+        after = present_keys(recipe, self._given)
+        return tuple(step for step in STEPS if after.get(step) != before.get(step))
 
     def change(self, **sections: Any) -> tuple[str, ...]:
         """Change entries of the recipe; return the steps whose results no longer count.
@@ -128,23 +129,21 @@ class Workflow:
 
     def done(self, step: str) -> bool:
         """Whether the result of a step is there and up to date."""
-        found = self._results.get(_checked(step))
-        return found is not None and found.key == self._key_or_none(step)
+        return self._up_to_date(step) is not None
 
     def get(self, step: str) -> Any:
         """Return the result of a step, or None when it is not up to date.
 
         A step may also be done with nothing to show: ``unmix``, when it is left out.
         """
-        found = self._results.get(_checked(step))
-        if found is None or found.key != self._key_or_none(step):
-            return None
-        return found.result
+        found = self._up_to_date(step)
+        return None if found is None else found.result
 
     def warnings(self, step: str | None = None) -> tuple[str, ...]:
         """Return what a step that is done warned of, or all of them in their order."""
         steps = STEPS if step is None else (_checked(step),)
-        texts = [t for s in steps if self.done(s) for t in self._results[s].warnings]
+        found = [self._up_to_date(s) for s in steps]
+        texts = [t for f in found if f is not None for t in f.warnings]
         return tuple(dict.fromkeys(texts))
 
     def run(self, until: str = "composition", *, progress: Progress = silent) -> Any:
@@ -232,8 +231,10 @@ class Workflow:
         with self._working:
             recipe = self._recipe
             done: dict[str, _Done] = {}
+            # What is there is hashed at once; a file that is missing is told at its step.
+            keys = present_keys(recipe, self._given)
             for step in STEPS[: last + 1]:
-                key = step_key(step, recipe, self._given)
+                key = keys.get(step) or step_key(step, recipe, self._given)
                 found = self._results.get(step)
                 if found is None or found.key != key:
                     progress(step, 0.0)
@@ -261,11 +262,10 @@ class Workflow:
             write_checkpoint(kept, step, key, result, tuple(notes))
         return _Done(key, result, tuple(notes))
 
-    def _key_or_none(self, step: str) -> str | None:
-        try:
-            return step_key(step, self._recipe, self._given)
-        except SiftemError:  # a file that the recipe names is not there
-            return None
+    def _up_to_date(self, step: str) -> _Done | None:
+        found = self._results.get(_checked(step))
+        key = present_keys(self._recipe, self._given).get(step)
+        return found if found is not None and found.key == key else None
 
 
 def _result_of(

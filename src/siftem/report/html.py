@@ -73,6 +73,12 @@ class PhaseSection:
     table: Table
 
 
+def table_html(table: Table) -> str:
+    """Return one table as HTML, as it stands in the report but for its style sheet."""
+    template = _environment().get_template("table.html.j2")
+    return str(template.module.draw(table))  # type: ignore[attr-defined]
+
+
 def render_report(
     result: RunResult,
     *,
@@ -95,46 +101,43 @@ def render_report(
     str
         The same for the same result, figures and resources.
     """
-    environment = Environment(
-        loader=PackageLoader("siftem.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     phases = quantified_phases(result)
     mixtures = quantified_mixtures(result)
-    return environment.get_template("report.html.j2").render(
-        title=result.recipe.title or result.spectrum_image.title or "Spectrum image",
-        facts=facts(result),
-        warnings=result.warnings,
-        pictures=_pictures(result, figures),
-        overview=overview_table(result, phases, "Composition of the pure phases")
-        if phases
-        else None,
-        phases=[_phase(result, name) for name in phases],
-        ratios=ratio_table(result),
-        formulas=formula_table(result),
-        limits=limit_table(result),
-        wanted=wanted_table(result),
-        partition=partition_tables(result),
-        comparison=comparison_tables(result),
-        comparison_text=comparison_text(result),
-        unmixed_ratios=ratio_table(result, unmixed=True),
-        subtraction=subtraction_table(result),
-        contaminants=contaminant_table(result),
-        regions=region_table(result),
-        gains=gain_table(result),
-        truth=truth_tables(result),
-        fits=_fits(result, figures),
-        mixtures=overview_table(result, mixtures, "Mixtures, before the subtraction")
-        if mixtures
-        else None,
-        k_factors=k_factor_table(result),
-        calibration=calibration_table(result),
-        recipe=result.recipe.to_yaml(),
-        versions=versions(),
-        resources=resource_facts(resources),
+    return (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            title=result.recipe.title or result.spectrum_image.title or "Spectrum image",
+            facts=facts(result),
+            warnings=result.warnings,
+            pictures=_pictures(result, figures),
+            overview=overview_table(result, phases, "Composition of the pure phases")
+            if phases
+            else None,
+            phases=[_phase(result, name) for name in phases],
+            ratios=ratio_table(result),
+            formulas=formula_table(result),
+            limits=limit_table(result),
+            wanted=wanted_table(result),
+            partition=partition_tables(result),
+            comparison=comparison_tables(result),
+            comparison_text=comparison_text(result),
+            unmixed_ratios=ratio_table(result, unmixed=True),
+            subtraction=subtraction_table(result),
+            contaminants=contaminant_table(result),
+            regions=region_table(result),
+            gains=gain_table(result),
+            truth=truth_tables(result),
+            fits=_fits(result, figures),
+            mixtures=overview_table(result, mixtures, "Mixtures, before the subtraction")
+            if mixtures
+            else None,
+            k_factors=k_factor_table(result),
+            calibration=calibration_table(result),
+            recipe=result.recipe.to_yaml(),
+            versions=versions(),
+            resources=resource_facts(resources),
+        )
     )
 
 
@@ -190,3 +193,13 @@ def _phase(result: RunResult, name: str) -> PhaseSection:
         parts.append(f"no line in the fitted range: {', '.join(c.fit.dropped)}")
     colour = phase_colours(result.factors.names).get(name, "#000000")
     return PhaseSection(name, colour, "; ".join(parts), composition_table(result, name))
+
+
+def _environment() -> Environment:
+    return Environment(
+        loader=PackageLoader("siftem.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )

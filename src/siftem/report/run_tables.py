@@ -19,6 +19,8 @@ def region_table(result: RunResult) -> Table:
         for grain in regions.names
     ]
     how = "painted traces" if result.segmentation.painted else "the most certain pixels as traces"
+    if result.recipe.segment.classifier is not None:
+        how = "a trained classifier"
     forest = ", ".join(
         f"{grain} {100 * share:.1f}%" for grain, share in result.segmentation.out_of_bag.items()
     )

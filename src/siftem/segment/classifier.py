@@ -28,6 +28,9 @@ from siftem.segment.features import (
 #: Pixels that one thread classifies at a time: about 10 MB of features.
 BLOCK = 2**15
 
+#: Features that are known already, or computed when they are needed.
+Features = PixelFeatures | FeatureStrips
+
 #: Widths of the Gaussian, in pixels, that a classifier looks at by default. A wider one
 #: tells where a pixel is rather than what it is: with a few strokes to learn from, a forest
 #: then learns the places that were painted. With three strokes a class, leaving out 16
@@ -79,6 +82,8 @@ class PixelClassifier(BaseEstimator):
     oob_score_ : float
         Accuracy on the painted pixels by the trees that did not see them; NaN for other
         classifiers. Neighbouring pixels of a trace resemble each other, so this flatters.
+    traces_ : tuple of ndarray (ny, nx)
+        What was painted, one label image for each map it was trained on.
     feature_importances_ : ndarray of shape (n_features,)
         Share of each feature in the decisions, where the classifier tells.
     """
@@ -108,12 +113,15 @@ class PixelClassifier(BaseEstimator):
         self.random_state = random_state
         self.n_jobs = n_jobs
 
-    def compute_features(self, images: Images) -> PixelFeatures | FeatureStrips:
+    def compute_features(
+        self, images: Images, *, in_strips: bool = False
+    ) -> PixelFeatures | FeatureStrips:
         """Return the features of one map with this classifier's settings.
 
         The result can stand for ``images`` in every method: a program that trains again
         after each stroke computes them once. Beyond 512 MB of features (some two million
-        pixels), they are computed anew, strip by strip, whenever they are needed.
+        pixels), or with ``in_strips``, they are computed anew, a strip of lines at a time,
+        whenever they are needed.
         """
         options: dict[str, Any] = {
             "features": self.features,
@@ -122,13 +130,13 @@ class PixelClassifier(BaseEstimator):
             "n_jobs": self.n_jobs,
         }
         strips = feature_strips(images, **options)
-        if 4 * np.prod(strips.shape, dtype=np.int64) > LARGEST_WHOLE:
+        if in_strips or 4 * np.prod(strips.shape, dtype=np.int64) > LARGEST_WHOLE:
             return strips
         return pixel_features(images, **options)
 
     def fit(
         self,
-        images: Images | PixelFeatures | list[Images | PixelFeatures],
+        images: Images | Features | list[Images | Features],
         traces: np.ndarray | list[np.ndarray],
     ) -> PixelClassifier:
         """Train on painted pixels.
@@ -156,9 +164,11 @@ class PixelClassifier(BaseEstimator):
             )
         names: tuple[str, ...] | None = None
         samples, classes = [], []
+        kept: list[np.ndarray] = []
         for one, painted in zip(maps, labels, strict=True):
-            known = isinstance(one, PixelFeatures | FeatureStrips)
-            stack: Any = one if known else self.compute_features(one)
+            stack: Any = one
+            if not isinstance(one, PixelFeatures | FeatureStrips):
+                stack = self.compute_features(one)
             if names is not None and stack.names != names:
                 raise InputError(
                     f"every map must have the same images: {_listed(_channels(names))} in the "
@@ -169,10 +179,13 @@ class PixelClassifier(BaseEstimator):
             where = painted > 0
             samples.append(stack.at(where))
             classes.append(painted[where])
+            kept.append(painted)
         assert names is not None
-        return self._fit_samples(np.concatenate(samples), np.concatenate(classes), names)
+        self._fit_samples(np.concatenate(samples), np.concatenate(classes), names)
+        self.traces_ = tuple(one.astype(np.min_scalar_type(int(self.classes_[-1]))) for one in kept)
+        return self
 
-    def predict_proba(self, images: Images | PixelFeatures) -> np.ndarray:
+    def predict_proba(self, images: Images | Features) -> np.ndarray:
         """Return the probability of each class.
 
         Parameters
@@ -210,12 +223,12 @@ class PixelClassifier(BaseEstimator):
             )
         return out.reshape(-1, ny, nx)
 
-    def predict(self, images: Images | PixelFeatures) -> np.ndarray:
+    def predict(self, images: Images | Features) -> np.ndarray:
         """Return the most probable class of each pixel, as in the traces; (ny, nx) int64."""
         best = self.predict_proba(images).argmax(axis=0)
         return self.classes_[best]
 
-    def uncertainty(self, images: Images | PixelFeatures) -> np.ndarray:
+    def uncertainty(self, images: Images | Features) -> np.ndarray:
         """Return the entropy of each pixel's probabilities; see `normalised_entropy`."""
         return normalised_entropy(self.predict_proba(images))
 
@@ -234,7 +247,7 @@ class PixelClassifier(BaseEstimator):
         return shares
 
     def save(self, path: str | Path) -> None:
-        """Write settings and the painted pixels' features to an .npz file, pickling nothing.
+        """Write settings, traces and their features to an .npz file, pickling nothing.
 
         See `siftem.segment.classifier_file`.
         """
@@ -245,13 +258,17 @@ class PixelClassifier(BaseEstimator):
             names=self.feature_names_,
             samples=self._samples,
             labels=self._labels,
+            traces=self.traces_,
         )
 
     @classmethod
     def load(cls, path: str | Path, *, n_jobs: int | None = None) -> PixelClassifier:
         """Read a classifier written by `save` and train it again: the same forest."""
-        settings, names, samples, labels = read_classifier(path)
-        return cls(**settings, n_jobs=n_jobs)._fit_samples(samples, labels, names)
+        found = read_classifier(path)
+        classifier = cls(**found.settings, n_jobs=n_jobs)
+        classifier._fit_samples(found.samples, found.labels, found.names)
+        classifier.traces_ = found.traces
+        return classifier
 
     def _fit_samples(
         self, samples: np.ndarray, labels: np.ndarray, names: tuple[str, ...]
@@ -309,9 +326,7 @@ class PixelClassifier(BaseEstimator):
             n_jobs=thread_count(self.n_jobs),
         )
 
-    def _features_for_prediction(
-        self, images: Images | PixelFeatures | FeatureStrips
-    ) -> PixelFeatures | FeatureStrips:
+    def _features_for_prediction(self, images: Images | Features) -> PixelFeatures | FeatureStrips:
         self._check_fitted()
         if not isinstance(images, PixelFeatures | FeatureStrips):
             if isinstance(images, Mapping):

@@ -1,7 +1,8 @@
 """How a pixel classifier is kept on disk: settings and painted pixels, never a pickle.
 
-The file is a NumPy .npz with three arrays: ``description`` (JSON text), ``samples``
-(painted pixels x features, float32) and ``labels`` (painted pixels). Reading it trains the
+The file is a NumPy .npz with the arrays ``description`` (JSON text), ``samples`` (painted
+pixels x features, float32), ``labels`` (painted pixels), and ``traces_0``, ``traces_1``, ...
+(the label images that were painted, one for each map). Reading it trains the
 classifier again with the same seed, which takes a fraction of a second, gives the same
 forest, and runs no code from the file.
 """
@@ -9,9 +10,9 @@ forest, and runs no code from the file.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from warnings import warn
 
 import numpy as np
@@ -31,6 +32,7 @@ def write_classifier(
     names: tuple[str, ...],
     samples: np.ndarray,
     labels: np.ndarray,
+    traces: Sequence[np.ndarray] = (),
 ) -> None:
     """Write what is needed to train a classifier again.
 
@@ -45,6 +47,8 @@ def write_classifier(
         Names of the features.
     samples : ndarray of shape (painted, n_features), float32
     labels : ndarray of shape (painted,), integer
+    traces : sequence of ndarray (ny, nx), integer
+        Label images, kept for the reader; training needs ``samples`` only.
     """
     path = Path(path)
     if path.suffix != ".npz":
@@ -60,31 +64,49 @@ def write_classifier(
         "settings": plain,
         "feature_names": list(names),
     }
-    np.savez_compressed(
-        path, description=np.array(json.dumps(description)), samples=samples, labels=labels
-    )
+    arrays: dict[str, np.ndarray] = {f"traces_{i}": painted for i, painted in enumerate(traces)}
+    arrays.update(description=np.array(json.dumps(description)), samples=samples, labels=labels)
+    with path.open("wb") as file:
+        np.savez_compressed(file, allow_pickle=False, **arrays)
 
 
-def read_classifier(
-    path: str | Path,
-) -> tuple[dict[str, Any], tuple[str, ...], np.ndarray, np.ndarray]:
-    """Read what `write_classifier` wrote.
+class SavedClassifier(NamedTuple):
+    """What a classifier's file holds.
 
-    Warns when another release of scikit-learn wrote it, for the forest may then differ.
-
-    Returns
-    -------
+    Attributes
+    ----------
     settings : dict
         Constructor parameters, the classifier rebuilt.
     names : tuple of str
         Names of the features.
     samples : ndarray of shape (painted, n_features), float32
     labels : ndarray of shape (painted,), int64
+    traces : tuple of ndarray (ny, nx), integer
+        Label images; none in files that were written without them.
+    """
+
+    settings: dict[str, Any]
+    names: tuple[str, ...]
+    samples: np.ndarray
+    labels: np.ndarray
+    traces: tuple[np.ndarray, ...]
+
+
+def read_classifier(path: str | Path) -> SavedClassifier:
+    """Read what `write_classifier` wrote.
+
+    Warns when another release of scikit-learn wrote it, for the forest may then differ.
+
+    Returns
+    -------
+    SavedClassifier
     """
     try:
         with np.load(path, allow_pickle=False) as file:
             description = json.loads(str(file["description"]))
             samples, labels = file["samples"], file["labels"]
+            numbers = sorted(int(n.removeprefix("traces_")) for n in file if "traces_" in n)
+            traces = tuple(file[f"traces_{i}"] for i in numbers)
         if description["format"] != FORMAT:
             raise ValueError("its description is of something else")
         version, written_by = int(description["version"]), str(description["scikit-learn"])
@@ -106,7 +128,7 @@ def read_classifier(
             stacklevel=3,
         )
     settings["classifier"] = None if described is None else _rebuild(described, path)
-    return settings, names, samples, labels.astype(np.int64)
+    return SavedClassifier(settings, names, samples, labels.astype(np.int64), traces)
 
 
 def _plain(value: Any) -> Any:

@@ -12,7 +12,7 @@ import numpy as np
 
 #: Bytes of features beyond which a map is cut into strips, and of one strip.
 LARGEST_WHOLE = 512 * 2**20
-_STRIP = 96 * 2**20
+_STRIP = 64 * 2**20
 
 
 class FeatureStrips:

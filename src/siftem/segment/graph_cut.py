@@ -9,6 +9,7 @@ import maxflow
 import numpy as np
 
 from siftem.errors import InputError
+from siftem.segment.strip_cut import LARGEST_WHOLE, cut_in_strips
 
 #: Half of the neighbours of a pixel as (dy, dx), so that each pair is met once.
 OFFSETS = {4: ((0, 1), (1, 0)), 8: ((0, 1), (1, -1), (1, 0), (1, 1))}
@@ -76,6 +77,8 @@ def graph_cut(
         return most_probable
     data = _with_barrier(data, pair_costs)
     if data.shape[0] == 2:
+        if data[0].size > LARGEST_WHOLE:
+            return cut_in_strips(data, pair_costs, _cut_two, OFFSETS[neighbourhood])
         return _cut_two(data, pair_costs)
     return _expand(data, pair_costs, most_probable)
 

@@ -290,16 +290,11 @@ class GivenScale:
         Its standard deviation.
     of : str
         Name of the spectrum, when several are subtracted; by default the first.
-    slopes : tuple of ndarray of shape (channels,)
-        When the factor was measured on the same counts: its change with those of the
-        mixture and with those of what is subtracted. ``sigma`` then follows from these and
-        is not added a second time.
     """
 
     value: float
     sigma: float = 0.0
     of: str = ""
-    slopes: tuple[np.ndarray, ...] = field(default=(), repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not (np.isfinite(self.value) and self.value >= 0 and self.sigma >= 0):

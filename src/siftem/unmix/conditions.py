@@ -55,15 +55,11 @@ class KnownScale:
         Which contaminant.
     value, sigma : float
         Factor and its standard deviation.
-    slopes : tuple of ndarray of shape (channels,)
-        When the factor was measured on the same counts: its change with those of the
-        mixture and with those of the contaminant, in the fitted channels.
     """
 
     position: int
     value: float
     sigma: float
-    slopes: tuple[np.ndarray, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,12 +180,7 @@ def solve_scales(
     ]
     outside = np.zeros_like(v)
     outside[:m, :m] = _assumed(conditions, mixture, contaminants, values)
-    for i, k in enumerate(known, start=m):
-        if not k.slopes:
-            outside[i, i] = k.sigma**2
-            continue
-        for where, slope in zip((0, 1 + k.position), k.slopes, strict=True):
-            slopes[where] = slopes[where] + operator[:, i, None] * slope
+    outside[m:, m:] = np.diag([k.sigma**2 for k in known])
     assumed = operator @ outside @ operator.T
     return Scales(values, bread, systematic, conflict, worst, tuple(slopes), assumed)
 

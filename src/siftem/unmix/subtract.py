@@ -171,8 +171,7 @@ def subtract(
             )
             calibration = fit.calibration
             fits.append(fit)
-    window = _fitted_channels(mixture, fits)
-    found, kept = _scales(anchors, contaminants, fits, window, mixture.name)
+    found, kept = _scales(anchors, contaminants, fits, mixture.name)
     if found.conflict > _CONFLICT:
         what = f" ('{found.worst}' fits worst)" if found.worst else ""
         warnings.warn(
@@ -196,6 +195,7 @@ def subtract(
         variance = variance + scale**2 * np.asarray(c.variance)
         modes.append(scale * np.asarray(c.modes))
         pinned.append(scale * np.asarray(c.pinned))
+    window = _fitted_channels(mixture, fits)
     covariance = scale_covariance(found, mixture, contaminants, window)
     for own, more in zip(
         (modes, pinned),
@@ -241,7 +241,6 @@ def _scales(
     anchors: list[Anchor],
     contaminants: list[Spectrum],
     fits: list[LineFit],
-    window: slice,
     name: str,
 ) -> tuple[Scales, list[int]]:
     """Solve for the scales, those below zero set to zero; and which are left."""
@@ -251,7 +250,7 @@ def _scales(
         mixture, matrix = (fits[1], fits[0]) if fits else (None, None)
         found = _as_scales(anchors[0].scale(mixture, matrix))
     else:
-        known = [_known(a, contaminants, window) for a in anchors if isinstance(a, GivenScale)]
+        known = [_known(a, contaminants) for a in anchors if isinstance(a, GivenScale)]
         if fits:
             if n == 1:
                 for a in anchors:  # each says in its own words what the matrix lacks for it
@@ -320,12 +319,10 @@ def _as_scales(scale: Scale) -> Scales:
     )
 
 
-def _known(anchor: GivenScale, contaminants: list[Spectrum], window: slice) -> KnownScale:
+def _known(anchor: GivenScale, contaminants: list[Spectrum]) -> KnownScale:
     names = [c.name for c in contaminants]
     if anchor.of and anchor.of not in names:
         raise InputError(
             f"a scale is given for {anchor.of!r}, but what is subtracted is {', '.join(names)}"
         )
-    position = names.index(anchor.of) if anchor.of else 0
-    slopes = tuple(s[window] for s in anchor.slopes)
-    return KnownScale(position, anchor.value, anchor.sigma, slopes)
+    return KnownScale(names.index(anchor.of) if anchor.of else 0, anchor.value, anchor.sigma)

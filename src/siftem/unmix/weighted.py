@@ -106,7 +106,7 @@ def weighted_mixtures(
                 f"no pixel of {name} seems to hold it: give a better first estimate of its "
                 f"spectrum, or sum its mixture without weights"
             )
-    return {name: _weighted(si, name, weights, names, filters, window) for name in regions.names}
+    return {name: _weighted(si, regions, name, weights, filters, window) for name in regions.names}
 
 
 def _shapes(
@@ -174,12 +174,13 @@ def _neighbour_shares(amounts: np.ndarray, used: np.ndarray, reach: float) -> np
 
 def _weighted(
     si: SpectrumImage,
+    regions: PhaseRegions,
     name: str,
     weights: Mapping[str, np.ndarray],
-    names: tuple[str, ...],
     filters: np.ndarray,
     window: slice,
 ) -> WeightedMixture:
+    names = (regions.matrix, *regions.names)
     values, variance = _sums(si, weights[name])
     scale = values.sum() / variance.sum()
     own = _spectrum(si, values, variance, scale, name, weights[name])
@@ -191,14 +192,16 @@ def _weighted(
     held = own.values[window] @ columns
     inverse = np.linalg.pinv(np.array([o.values[window] @ columns for o in others]).T)
     factors = inverse @ held
-    by_own = np.zeros((len(others), si.axis.size))
-    by_own[:, window] = inverse @ columns.T
-    anchors = []
-    for i, (o, other) in enumerate(zip(present, others, strict=True)):
-        factor = max(float(factors[i]), 0.0)
-        slopes = (by_own[i], -factor * by_own[i])
-        spread = slopes[0] ** 2 @ own.variance + slopes[1] ** 2 @ other.variance
-        anchors.append(GivenScale(factor, float(np.sqrt(spread)), of=o, slopes=slopes))
+    # Where the grain is alone, the filters know its noise from the first estimate, and it
+    # cancels; what moves the factors is the noise of the intersections.
+    crossed = (
+        scale**2 * _sums(si, np.where(np.asarray(regions.intersection), weights[name], 0.0))[1]
+    )
+    sigmas = np.sqrt(((inverse @ columns.T) ** 2) @ crossed[window])
+    anchors = [
+        GivenScale(max(float(f), 0.0), float(s), of=o)
+        for o, f, s in zip(present, factors, sigmas, strict=True)
+    ]
     return WeightedMixture(own, tuple(others), tuple(anchors), weights[name])
 
 

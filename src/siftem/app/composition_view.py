@@ -1,0 +1,120 @@
+"""Composition: elements of each phase with their errors."""
+
+from __future__ import annotations
+
+import html
+from typing import TYPE_CHECKING, Any
+
+import panel as pn
+
+from siftem.app.style import CONTENT, CONTROL_CSS, CONTROLS, HEIGHT
+from siftem.app.view import View
+from siftem.pipeline.results import RunResult
+from siftem.report.comparison_tables import partition_tables
+from siftem.report.composition_tables import (
+    composition_table,
+    overview_table,
+    quantified_phases,
+    ratio_table,
+)
+from siftem.report.html import table_html
+
+if TYPE_CHECKING:
+    from siftem.app.page import Page
+
+_FIELD = {"width": CONTROLS - 30, "stylesheets": [CONTROL_CSS], "margin": (2, 8)}
+_OVERVIEW = "All phases"
+
+
+class CompositionView(View):
+    """Tables of compositions."""
+
+    name = "Composition"
+
+    def __init__(self, page: Page) -> None:
+        super().__init__(page)
+        self._result: RunResult | None = None
+        self._key = ""
+        self.thickness = pn.widgets.FloatInput(
+            name="Thickness, nm (empty: no absorption)", value=None, start=0.1, **_FIELD
+        )
+        self.densities: dict[str, Any] = {}
+        self.density_fields = pn.Column()
+        self.shown = pn.widgets.RadioButtonGroup(
+            name="Table", options=[_OVERVIEW], value=_OVERVIEW, stylesheets=[CONTROL_CSS]
+        )
+        self.tables = self.text("", width=CONTENT - 30)
+        self.controls[:] = [
+            self.text("<h2>The film</h2>"),
+            self.thickness,
+            self.density_fields,
+            self.button("Quantify", self.quantify, kind="success", width=CONTROLS - 40),
+            self.text(
+                "<p class='hint'>± is one standard deviation from counting and from the scale of "
+                "the subtraction; (±) comes from k-factors and attenuation, the same for all "
+                "phases.</p>",
+                width=CONTROLS - 30,
+            ),
+        ]
+        self.shown.param.watch(lambda _e: page.attempt(self._draw), "value")
+
+    def quantify(self) -> None:
+        """Do all that is missing up to the compositions, in a job."""
+        workflow = self.session.workflow
+        self.session.result("match")
+        self.session.set_film(
+            self.thickness.value, {n: field.value for n, field in self.densities.items()}
+        )
+
+        def keep(result: RunResult) -> None:
+            self._result, self._key = result, self._present_key()
+            self.refresh()
+
+        self.jobs.start("Quantify", lambda progress: workflow.result(progress=progress), keep)
+
+    def refresh(self) -> None:
+        """Show the tables, if they are up to date."""
+        matched = self.session.workflow.get("match") if self.session.is_open else None
+        if matched is not None:
+            recipe = self.session.recipe
+            if list(self.densities) != list(recipe.phases) or self._result is None:
+                self.thickness.value = recipe.quantify.thickness
+                self.densities = {
+                    name: pn.widgets.FloatInput(
+                        name=f"Density of {name}, g/cm³", value=phase.density, start=0.01, **_FIELD
+                    )
+                    for name, phase in recipe.phases.items()
+                }
+                self.density_fields[:] = list(self.densities.values())
+        self._draw()
+
+    def _present_key(self) -> str:
+        return str(self.session.workflow.keys()["export"])
+
+    def _draw(self) -> None:
+        result = self._result
+        if result is None or not self.session.is_open or self._key != self._present_key():
+            self.content[:] = [
+                self.text("<p>Press Quantify: what is missing is done first.</p>", margin=(30, 20))
+            ]
+            return
+        phases = quantified_phases(result)
+        self.shown.options = [_OVERVIEW, *phases]
+        parts: list[str] = []
+        if self.shown.value in phases:
+            parts.append(f"<h2>{html.escape(self.shown.value)}</h2>")
+            parts.append(table_html(composition_table(result, self.shown.value)))
+        elif phases:
+            parts.append(table_html(overview_table(result, phases, "Composition of the phases")))
+            ratios = ratio_table(result)
+            if ratios is not None:
+                parts.append(table_html(ratios))
+            parts += [table_html(table) for table in partition_tables(result)]
+        else:
+            parts.append("<p>Nothing was quantified: name the elements in the first step.</p>")
+        parts += [f"<p class='note'>{html.escape(w)}.</p>" for w in result.warnings]
+        self.tables.object = "".join(parts)
+        self.content[:] = [
+            self.shown,
+            pn.Column(self.tables, height=HEIGHT - 46, width=CONTENT - 6, scroll="y"),
+        ]

@@ -1,0 +1,138 @@
+"""Export: everything in one folder, and each kind of file by itself."""
+
+from __future__ import annotations
+
+import html
+import io
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import panel as pn
+
+from siftem.app.style import CONTENT, CONTROL_CSS, CONTROLS
+from siftem.app.view import View
+from siftem.errors import InputError
+from siftem.pipeline.recipe import EACH_MAP
+from siftem.pipeline.store import check_destination
+from siftem.report.folder import export, is_exported
+
+if TYPE_CHECKING:
+    from siftem.app.page import Page
+
+_FIELD = {"width": CONTROLS - 30, "stylesheets": [CONTROL_CSS], "margin": (2, 8)}
+
+#: What can be fetched of a folder: label, file name, patterns of its files, what it is.
+KINDS = (
+    ("Report", "report.html", ("report.html",), "one HTML file with figures and tables"),
+    ("Figures", "figures.zip", ("*.png",), "PNG, 300 dots per inch"),
+    ("Spectra", "spectra.zip", ("spectra/*.msa",), "EMSA, of pure phases and mixtures"),
+    ("Regions, TIFF", "regions.tif", ("regions.tif",), "stack of masks with the pixel size"),
+    ("Regions, ROI", "regions.zip", ("regions.zip",), "outlines for ImageJ's ROI Manager"),
+    ("HyperSpy", "maps.hspy", ("maps.hspy",), "maps and spectra of the components"),
+    ("Numbers", "summary.json", ("summary.json",), "all numbers with their errors"),
+    ("Everything", "siftem.zip", ("**/*",), "the whole folder"),
+)
+
+
+class ExportView(View):
+    """Files of a run."""
+
+    name = "Export"
+
+    def __init__(self, page: Page) -> None:
+        super().__init__(page)
+        self.folder = pn.widgets.TextInput(
+            name="Folder", value=str(Path.cwd() / "siftem-app"), **_FIELD
+        )
+        self.recipe = pn.widgets.FileDownload(
+            callback=self._recipe_file,
+            filename="recipe.yaml",
+            label="Fetch the recipe",
+            button_type="success",
+            width=CONTROLS - 40,
+            stylesheets=[CONTROL_CSS],
+        )
+        self.files = pn.Column()
+        self.how = self.text("", width=CONTENT - 40)
+        self.controls[:] = [
+            self.text("<h2>All results</h2>"),
+            self.folder,
+            self.button("Write the folder", self.write, kind="success", width=CONTROLS - 40),
+            self.text("<h2>The recipe</h2>"),
+            self.recipe,
+            self.text(
+                "<p class='hint'>All that these results depend on, painted traces too. Run on "
+                "the command line it gives the same numbers.</p>",
+                width=CONTROLS - 30,
+            ),
+        ]
+        self.content[:] = [self.how, self.files]
+
+    def write(self) -> None:
+        """Do what is missing and write all of it, in a job."""
+        workflow = self.session.workflow
+        folder = self._destination()
+        check_destination(folder)
+        self.page.run(
+            "Write the folder", lambda progress: export(workflow, folder, progress=progress)
+        )
+
+    def refresh(self) -> None:
+        """Show what can be fetched."""
+        if not self.session.is_open:
+            self.how.object = "<p>Open a map first.</p>"
+            self.files[:] = []
+            return
+        folder = self._destination()
+        if not is_exported(self.session.workflow, folder):
+            self.how.object = (
+                "<p>Press “Write the folder”: what is missing is done first, then all files are "
+                "written. An earlier run in the folder is replaced.</p>"
+            )
+            self.files[:] = []
+            return
+        recipe = folder / "recipe.yaml"
+        again = f"siftem run {recipe} --out again"
+        if self.session.recipe.input.file == EACH_MAP:
+            again = "write the path of the map under input.file of recipe.yaml, then run it"
+        self.how.object = (
+            f"<p>Written to <code>{html.escape(str(folder))}</code></p>"
+            f"<p>The same numbers on the command line: <code>{html.escape(again)}</code></p>"
+        )
+        self.files[:] = [
+            pn.Row(
+                pn.widgets.FileDownload(
+                    callback=lambda of=(name, patterns): _packed(folder, *of),
+                    filename=name,
+                    label=f"Fetch: {label}",
+                    width=190,
+                    stylesheets=[CONTROL_CSS],
+                ),
+                self.text(f"<p>{name}: {about}</p>", margin=(8, 8)),
+            )
+            for label, name, patterns, about in KINDS
+            if any(folder.glob(patterns[0]))
+        ]
+
+    def _destination(self) -> Path:
+        text = (self.folder.value_input or self.folder.value).strip()
+        if not text:
+            raise InputError("name a folder for the results")
+        return Path(text).expanduser().absolute()
+
+    def _recipe_file(self) -> Any:
+        return io.BytesIO(self.session.recipe.to_yaml().encode())
+
+
+def _packed(folder: Path, name: str, patterns: tuple[str, ...]) -> io.BytesIO:
+    """One file as it is, several as a zip."""
+    found = sorted(p for pattern in patterns for p in folder.glob(pattern) if p.is_file())
+    if len(found) == 1 and found[0].name == name:
+        return io.BytesIO(found[0].read_bytes())
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in found:
+            archive.write(path, path.relative_to(folder))
+    packed.seek(0)
+    return packed

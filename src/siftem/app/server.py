@@ -1,0 +1,146 @@
+"""The app on a port of this machine, or with a token on one that others can reach."""
+
+from __future__ import annotations
+
+import socket
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import panel as pn
+
+from siftem.app.access import TOKEN, Door, is_local, new_token
+from siftem.app.page import Page
+from siftem.errors import InputError, SiftemError
+from siftem.pipeline.changes import recipe_for
+
+
+@dataclass(frozen=True)
+class AppServer:
+    """A server that is ready to start.
+
+    Parameters
+    ----------
+    server : panel.io.server.Server
+    address : str
+        To open in a browser; with the token where one is asked for.
+    token : str or None
+    """
+
+    server: Any
+    address: str
+    token: str | None
+
+    def run(self) -> None:
+        """Serve until interrupted."""
+        self.server.start()
+        try:
+            self.server.io_loop.start()
+        except KeyboardInterrupt:
+            self.server.stop()
+
+
+def make_server(
+    source: str | Path | None = None,
+    *,
+    host: str = "localhost",
+    port: int = 5006,
+    token: str | None = None,
+) -> AppServer:
+    """Prepare the app on a port; each browser window that opens it has a session of its own.
+
+    Parameters
+    ----------
+    source : path-like, optional
+        A map or a recipe that each session opens.
+    host : str
+        Address to listen on. Any but this machine's own asks for a token.
+    port : int
+        0 takes a free one.
+    token : str, optional
+        By default a new one, where one is needed.
+
+    Returns
+    -------
+    AppServer
+
+    Raises
+    ------
+    InputError
+        When the port is in use or the file is not there.
+    """
+    if source is not None:
+        _check_source(Path(source))
+    if not 0 <= port <= 65535:
+        raise InputError(f"the port must be 0 to 65535, got {port}")
+    if not is_local(host) and token is None:
+        token = new_token()
+    pn.extension()
+    pn.config.notifications = False
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            server = pn.io.server.get_server(
+                {"/": _page_maker(source)},
+                port=port,
+                address=host or None,
+                # The door compares origins, for any name that the machine may have.
+                websocket_origin=["*"],
+                title={"/": "siftem"},
+                show=False,
+                start=False,
+                index=None,
+            )
+    except OSError as error:
+        raise InputError(
+            f"cannot listen on {host or 'all addresses'}, port {port}: "
+            f"{error.strerror or error}; choose another with --port"
+        ) from None
+    Door(server.port, token).guard(server._tornado)
+    name = host if host not in ("", "0.0.0.0", "::") else socket.gethostname()
+    shown = f"[{name}]" if ":" in name else name
+    address = f"http://{shown}:{server.port}/"
+    return AppServer(server, address + (f"?{TOKEN}={token}" if token else ""), token)
+
+
+def serve(
+    source: str | Path | None = None,
+    *,
+    host: str = "localhost",
+    port: int = 5006,
+    show: bool = True,
+    tell: Callable[[str], None] = print,
+) -> None:
+    """Serve the app until interrupted.
+
+    Parameters
+    ----------
+    source, host, port
+        As for `make_server`.
+    show : bool
+        Open a browser.
+    tell : callable
+        Gets the address in a sentence.
+    """
+    app = make_server(source, host=host, port=port)
+    tell(f"siftem is at {app.address}  (Ctrl+C ends it)")
+    if show:
+        app.server.io_loop.add_callback(lambda: app.server.show("/")) if app.token is None else None
+    app.run()
+
+
+def _page_maker(source: str | Path | None) -> Callable[[], Any]:
+    def make() -> Any:
+        page = Page(source)
+        pn.state.on_session_destroyed(lambda _context: page.close())
+        return page.panel
+
+    return make
+
+
+def _check_source(path: Path) -> None:
+    if not path.exists():
+        raise SiftemError(f"cannot read {path}: there is no such file")
+    recipe_for(path)

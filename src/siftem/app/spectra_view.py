@@ -1,0 +1,222 @@
+"""Spectra: subtract the matrix from the mixtures, look at what is left."""
+
+from __future__ import annotations
+
+import html
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import panel as pn
+
+from siftem.app.anchor_form import AnchorForm, anchor_elements
+from siftem.app.map_images import mapped_line
+from siftem.app.spectrum_figure import Curve, LineMark, spectrum_figure
+from siftem.app.style import CONTENT, CONTROL_CSS, CONTROLS, phase_button_css
+from siftem.app.view import View
+from siftem.errors import InputError
+from siftem.figures.line_labels import line_text
+from siftem.fit.line_fit import LineFit
+from siftem.pipeline.recipe import Phase
+from siftem.pipeline.spectra import RegionSpectra, mixture_name
+from siftem.report.numbers import with_error
+from siftem.unmix.subtract import PureSpectrum
+from siftem.xray.detector import Detector
+
+if TYPE_CHECKING:
+    from siftem.app.page import Page
+
+_FIELD = {"width": CONTROLS - 30, "stylesheets": [CONTROL_CSS], "margin": (2, 8)}
+_MIXTURE, _FIT = "#555555", "#000000"
+#: Widths of a line on each side of it.
+_WINDOW = 5.0
+
+
+class SpectraView(View):
+    """Pure spectra and how they came about."""
+
+    name = "Spectra"
+
+    def __init__(self, page: Page) -> None:
+        super().__init__(page)
+        self._of: object = None
+        self.grain = ""
+        self.grains = pn.GridBox(ncols=2)
+        self.anchor = AnchorForm()
+        self.element = pn.widgets.Select(name="Residual at the line of", options=[], **_FIELD)
+        self.log = pn.widgets.Checkbox(
+            name="Logarithmic", value=True, stylesheets=[CONTROL_CSS], margin=(2, 8)
+        )
+        self.found = self.text("", width=CONTROLS - 30)
+        self.whole = pn.pane.Bokeh(None)
+        self.residual = pn.pane.Bokeh(None)
+        self.controls[:] = [
+            self.text("<h2>Grain</h2>"),
+            self.grains,
+            self.text(
+                "<h2>What is known of it</h2>"
+                "<p class='hint'>It fixes how much matrix its mixture holds, which the map alone "
+                "cannot tell.</p>",
+                width=CONTROLS - 30,
+            ),
+            self.anchor.panel,
+            self.button("Subtract", self.subtract, kind="success", width=CONTROLS - 40),
+            self.found,
+            self.element,
+            self.log,
+        ]
+        for widget in (self.element, self.log):
+            widget.param.watch(lambda _e: page.attempt(self._draw), "value")
+
+    def choose_grain(self, name: str) -> None:
+        """Show this grain and its anchor."""
+        self.grain = name
+        self._grain_buttons()
+        phase = self.session.recipe.phases.get(name, Phase())
+        self.anchor.show(phase)
+        options = list(dict.fromkeys((*anchor_elements(phase), *self.session.elements())))
+        self.element.options = options
+        self.element.value = options[0] if options else None
+        self._draw()
+
+    def subtract(self) -> None:
+        """Put the anchor into the recipe, and subtract in a job."""
+        workflow = self.session.workflow
+        matched = self.session.result("match")
+        if self.grain not in matched.grains:
+            raise InputError("choose a grain first")
+        self.session.set_anchor(self.grain, self.anchor.choice())
+        self.page.run("Subtract", lambda progress: workflow.run("spectra", progress=progress))
+
+    def refresh(self) -> None:
+        """Show the grains and what was subtracted."""
+        matched = self.session.workflow.get("match") if self.session.is_open else None
+        if matched is None or not matched.grains:
+            self._of = None
+            self.content[:] = [
+                self.text("<p>Decompose and segment the map first.</p>", margin=(30, 20))
+            ]
+            return
+        if matched is not self._of:
+            self._of = matched
+            self.choose_grain(self.grain if self.grain in matched.grains else matched.grains[0])
+        elif self.element.options:
+            named = anchor_elements(self.session.recipe.phases.get(self.grain, Phase()))
+            if named:
+                self.element.value = named[0]
+        self._grain_buttons()
+        self._draw()
+
+    def key(self, key: str) -> None:
+        """Choose a grain by its number."""
+        matched = self.session.workflow.get("match") if self.session.is_open else None
+        if matched is not None and key.isdigit() and 0 < int(key) <= len(matched.grains):
+            self.choose_grain(matched.grains[int(key) - 1])
+
+    def _grain_buttons(self) -> None:
+        colours = self.session.colours()
+        grains = self.session.result("match").grains
+        self.grains[:] = [
+            self.button(
+                f"{number}  {name}",
+                lambda chosen=name: self.choose_grain(chosen),
+                width=CONTROLS // 2 - 26,
+                margin=(2, 4),
+                stylesheets=[phase_button_css(colours[name], name == self.grain)],
+            )
+            for number, name in enumerate(grains, start=1)
+        ]
+
+    def _draw(self) -> None:
+        if not self.session.is_open:
+            return
+        spectra: RegionSpectra | None = self.session.workflow.get("spectra")
+        if spectra is None:
+            self.found.object = ""
+            self.content[:] = [
+                self.text(
+                    "<p>Press Subtract: the spectrum of the pure matrix is taken from the "
+                    "mixture of grain and matrix.</p>",
+                    margin=(30, 20),
+                )
+            ]
+            return
+        matrix = self.session.result("match").matrix
+        colours = self.session.colours()
+        mixture = spectra.integrated.get(mixture_name(self.grain, matrix))
+        pure = spectra.pure.get(self.grain)
+        curves = []
+        if mixture is not None:
+            curves.append(Curve(f"mixture {self.grain} + {matrix}", mixture.values, _MIXTURE))
+        if isinstance(pure, PureSpectrum):
+            taken = pure.background
+            curves.append(Curve("matrix taken out", taken, colours[matrix], "4 2"))
+        if pure is not None:
+            curves.append(Curve(f"pure {self.grain}", pure.values, colours[self.grain]))
+        if not curves:
+            raise InputError(f"no spectrum of {self.grain} could be made: see the warnings")
+        axis = self.session.spectrum_image.axis
+        self.whole.object = spectrum_figure(
+            axis,
+            curves,
+            marks=self._marks(),
+            size=(CONTENT - 20, 278),
+            log=self.log.value,
+            value_name="Counts",
+        )
+        composition = spectra.compositions.get(self.grain)
+        self._draw_residual(None if composition is None else composition.fit, pure, curves)
+        self.content[:] = [self.whole, self.residual]
+
+    def _marks(self) -> list[LineMark]:
+        si, marks = self.session.spectrum_image, []
+        for element in self.session.elements():
+            found = mapped_line(si, element)
+            if found is not None:
+                marks.append(LineMark(line_text(element, found[0].name), found[0].energy))
+        return marks
+
+    def _draw_residual(self, fit: LineFit | None, pure: Any, curves: list[Curve]) -> None:
+        """Draw the pure spectrum about one line, with its fit."""
+        element = self.element.value
+        texts = []
+        if isinstance(pure, PureSpectrum):
+            texts.append(f"Anchor: {pure.anchor}.")
+            texts.append(f"Scale {with_error(pure.scale, pure.scale_sigma)}.")
+        if fit is None or not element or element not in {f.element for f in fit.model.families}:
+            self.residual.object = None
+            self.found.object = "".join(f"<p>{html.escape(t)}</p>" for t in texts)
+            return
+        index = fit.index(element)
+        family = fit.model.families[index]
+        photons = fit.design[:, index].sum()
+        net = float(fit.unbounded[index] * photons)
+        sigma = float(np.sqrt(fit.covariance[index, index]) * photons)
+        texts.append(f"{family.name} lines in pure {self.grain}: {with_error(net, sigma)} counts.")
+        self.found.object = "".join(f"<p>{html.escape(t)}</p>" for t in texts)
+        width = float(Detector(resolution=fit.calibration.resolution).fwhm(family.alpha_energy))
+        reach = _WINDOW * width / 1e3
+        kev = fit.spectrum.axis.to_kev()
+        window = (
+            max(kev.first, family.alpha_energy - reach),
+            min(kev.last, family.alpha_energy + reach),
+        )
+        left = fit.spectrum.values
+        model = fit.mean - fit.spectrum.background
+        without = model - fit.amplitudes[index] * fit.design[:, index]
+        self.residual.object = spectrum_figure(
+            fit.spectrum.axis,
+            [
+                Curve(f"pure {self.grain}", left, self.session.colours()[self.grain]),
+                Curve("fit", model, _FIT),
+                Curve(f"fit without {element}", without, _FIT, "3 3"),
+            ],
+            marks=[
+                LineMark(line_text(line.element, line.name), line.energy)
+                for line in self.session.lines(element, min_weight=0.05)
+            ],
+            size=(CONTENT - 20, 226),
+            log=False,
+            value_name="Counts",
+            window=window,
+            title=f"Left of {self.grain} at the lines of {element}",
+        )

@@ -1,0 +1,98 @@
+"""A cut between two classes on a large map, a strip of lines at a time, and still exact.
+
+The graph of a whole map takes some 300 bytes a pixel. In the Potts model with two classes, more of
+label 1 around a strip can only bring more of label 1 into it. So a pixel that gets label 1 although
+all around the strip is held at 0 has it in the whole map, too, and likewise with 0; with a
+margin that noise does not cross, that settles nearly all. The few pixels left make a small graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import maxflow
+import numpy as np
+
+#: Pixels beyond which a map is cut in strips, and of one strip with its margins.
+LARGEST_WHOLE = 500_000
+_STRIP = 250_000
+#: Lines that a strip overlaps its neighbours by.
+_MARGIN = 48
+
+Cut = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+def cut_in_strips(
+    data: np.ndarray, pair_costs: np.ndarray, cut: Cut, offsets: tuple[tuple[int, int], ...]
+) -> np.ndarray:
+    """Return the labels of least energy, those with most pixels of label 1 among equals.
+
+    Parameters
+    ----------
+    data : ndarray of shape (2, ny, nx)
+        Finite cost of each label.
+    pair_costs : ndarray of shape (pairs, ny, nx)
+        Cost of different labels, for each pixel and its neighbour at ``offsets``.
+    cut : callable
+        ``cut(data, pair_costs)`` does the same for a whole map.
+    offsets : tuple of (dy, dx)
+
+    Returns
+    -------
+    ndarray of shape (ny, nx), int64
+    """
+    ny, nx = data.shape[1:]
+    labels = np.full((ny, nx), -1, np.int64)
+    lines = max(_STRIP // nx - 2 * _MARGIN, _MARGIN)
+    # No saving on the pairs of a pixel can pay for this.
+    barrier = 1.0 + 2.0 * sum(float(costs.max()) for costs in pair_costs)
+    for first in range(0, ny, lines):
+        last = min(first + lines, ny)
+        top, bottom = max(first - _MARGIN, 0), min(last + _MARGIN, ny)
+        own = slice(first - top, last - top)
+        found = []
+        for held in (0, 1):
+            terms = data[:, top:bottom].copy()
+            for line, at_border in ((0, top == 0), (-1, bottom == ny)):
+                if not at_border:
+                    terms[1 - held, line] = terms[held, line] + barrier
+            found.append(cut(terms, pair_costs[:, top:bottom])[own])
+        settled = found[0] == found[1]
+        labels[first:last][settled] = found[0][settled]
+    if (labels < 0).any():
+        _settle_rest(data, pair_costs, offsets, labels)
+    return labels
+
+
+def _settle_rest(
+    data: np.ndarray,
+    pair_costs: np.ndarray,
+    offsets: tuple[tuple[int, int], ...],
+    labels: np.ndarray,
+) -> None:
+    """Cut the pixels that have no label (-1) yet, the others held; ``labels`` in place."""
+    ny, nx = labels.shape
+    y, x = np.nonzero(labels < 0)
+    node = np.full(labels.shape, -1, np.int64)
+    node[y, x] = np.arange(y.size)
+    terms = data[:, y, x].copy()
+    graph = maxflow.GraphFloat(y.size, 8 * y.size)
+    nodes = graph.add_nodes(y.size)
+    for (dy, dx), costs in zip(offsets, pair_costs, strict=True):
+        for sign in (1, -1):
+            yy, xx = y + sign * dy, x + sign * dx
+            inside = np.flatnonzero((yy >= 0) & (yy < ny) & (xx >= 0) & (xx < nx))
+            other = (yy[inside], xx[inside])
+            # The cost belongs to the first pixel of the pair.
+            cost = costs[y[inside], x[inside]] if sign == 1 else costs[other]
+            beside = labels[other]
+            for held in (0, 1):
+                np.add.at(terms[1 - held], inside[beside == held], cost[beside == held])
+            if sign == 1:
+                free = beside < 0
+                capacity = cost[free]
+                graph.add_edges(inside[free], node[other][free], capacity, capacity)
+    # Label 1 is the side of the source, as in the cut of a whole map.
+    graph.add_grid_tedges(nodes, terms[0], terms[1])
+    graph.maxflow()
+    labels[y, x] = (~graph.get_grid_segments(nodes)).astype(np.int64)

@@ -1,0 +1,100 @@
+"""A server for the tests in the browser, and the browser itself."""
+
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ARTEFACTS = Path(__file__).parents[2] / "artifacts" / "app"
+CHROMIUM = os.environ.get("SIFTEM_CHROMIUM", "/usr/bin/chromium")
+REQUIRED = os.environ.get("SIFTEM_REQUIRE_BROWSER") == "1"
+
+
+def _missing():
+    try:
+        import panel  # noqa: F401
+        import playwright  # noqa: F401
+    except ImportError as error:
+        return f"{error.name} is not installed"
+    return None if Path(CHROMIUM).is_file() else f"there is no {CHROMIUM}"
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """A real browser; without one the test is skipped, or fails where CI asks for it."""
+    missing = _missing()
+    if missing:
+        (pytest.fail if REQUIRED else pytest.skip)(f"no browser for the app: {missing}")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def start_app(tmp_path):
+    """A function that starts ``siftem app`` and returns its address."""
+    running = []
+
+    def start(*arguments):
+        environment = {**os.environ, "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"}
+        log = (tmp_path / f"app{len(running)}.log").open("w")
+        process = subprocess.Popen(
+            [sys.executable, "-m", "siftem", "app", "--no-show", "--port", "0", *arguments],
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            cwd=tmp_path,
+            env=environment,
+        )
+        running.append((process, log))
+        line = process.stdout.readline()
+        found = re.search(r"http://\S+", line)
+        assert found, f"no address in {line!r}; {Path(log.name).read_text()}"
+        return found.group()
+
+    yield start
+    for process, log in running:
+        process.terminate()
+        process.wait(20)
+        process.stdout.close()
+        log.close()
+
+
+@pytest.fixture
+def page(chromium):
+    """A page of the size of a laptop's, that must not reach beyond this machine."""
+    context = chromium.new_context(viewport={"width": 1366, "height": 650}, accept_downloads=True)
+    made = context.new_page()
+    faults, elsewhere = [], []
+    made.on("pageerror", lambda error: faults.append(str(error)))
+    made.on(
+        "request",
+        lambda r: (
+            elsewhere.append(r.url)
+            if r.url.startswith("http") and "localhost" not in r.url
+            else None
+        ),
+    )
+    yield made
+    context.close()
+    assert not faults
+    assert not elsewhere
+
+
+@pytest.fixture
+def picture():
+    """A function that keeps a screenshot of a page among the artefacts."""
+    ARTEFACTS.mkdir(parents=True, exist_ok=True)
+
+    def take(page, name):
+        time.sleep(0.7)  # what was asked for a moment ago is drawn
+        page.screenshot(path=ARTEFACTS / f"{name}.png")
+
+    return take

@@ -1,0 +1,45 @@
+"""What the keys of steps see of files: shared spectra, and maps in several files."""
+
+import pytest
+
+from siftem.pipeline.recipe import make_recipe
+from siftem.pipeline.step_keys import STEPS, step_key
+
+DATA = {"input": {"demo": {"shape": [16, 16]}}}
+
+
+def keys(**decompose):
+    recipe = make_recipe({**DATA, "decompose": decompose})
+    return {step: step_key(step, recipe) for step in STEPS}
+
+
+def test_shared_spectra_count_by_content_and_replace_the_settings_of_the_solver(tmp_path):
+    table, moved = tmp_path / "s.csv", tmp_path / "t.csv"
+    for path in (table, moved):
+        path.write_text("energy_keV,A\n1,2\n2,3\n3,3\n")
+    plain, given = keys(), keys(spectra=str(table))
+    assert plain["prepare"] == given["prepare"]
+    assert all(plain[step] != given[step] for step in STEPS[STEPS.index("decompose") :])
+    assert keys(spectra=str(moved), seed=7) == given
+    moved.write_text("energy_keV,A\n1,2\n2,3\n3,4\n")
+    assert keys(spectra=str(moved))["decompose"] != given["decompose"]
+
+
+@pytest.mark.parametrize(
+    ("index", "counts", "other"),
+    [
+        ("map.rpl", "map.raw", "map2.raw"),
+        ("map.emi", "map_1.ser", "mapping.ser"),
+        ("map.asw", "Sample/View/x.pts", "notes.txt"),
+    ],
+)
+def test_counts_in_a_file_beside_the_named_one_count(tmp_path, index, counts, other):
+    for name in (index, counts, other):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    recipe = make_recipe({"input": {"file": str(tmp_path / index)}})
+    first = step_key("load", recipe)
+    (tmp_path / other).write_text("something else")
+    assert step_key("load", recipe) == first
+    (tmp_path / counts).write_text("other counts")
+    assert step_key("load", recipe) != first
