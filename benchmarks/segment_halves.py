@@ -18,6 +18,7 @@ import yaml
 import siftem
 from siftem.figures.agreement import agreement_figure
 from siftem.figures.smoothness import smoothness_figure
+from siftem.figures.style import png_bytes
 from siftem.pipeline.preparation import input_file
 from siftem.pipeline.recipe import Recipe, read_recipe
 from siftem.pipeline.workflow import Workflow
@@ -55,6 +56,11 @@ def masks_at(flows, smoothness):
     return tuple(flow.run("regions").regions.masks for flow in flows)
 
 
+def save(figure, path: Path) -> None:
+    """Write a figure of 200 pixels an inch."""
+    path.write_bytes(png_bytes(figure, dpi=200))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--splits", type=int, default=3)
@@ -77,7 +83,7 @@ def main() -> None:
         if options.figures and seed == 0:
             halves = masks_at(flows, recipe.segment.smoothness)
             picture = agreement_figure(*halves, background=si.total_map(), pixel_size=si.pixel_size)
-            picture.savefig(options.figures / "segmentation_halves.png", dpi=200)
+            save(picture, options.figures / "segmentation_halves.png")
     start = time.perf_counter()
     choice = Workflow(recipe, spectrum_image=si).choose_smoothness()
     print(f"\n{choice.message}\n<!-- {time.perf_counter() - start:.0f} s -->")
@@ -85,7 +91,7 @@ def main() -> None:
     for s, loss, error in zip(choice.candidates, choice.loss, choice.standard_error, strict=True):
         print(f"| {s:g} | {loss:.0f} | {error:.0f} |")
     if options.figures:
-        smoothness_figure(choice).savefig(options.figures / "segmentation_smoothness.png", dpi=200)
+        save(smoothness_figure(choice), options.figures / "segmentation_smoothness.png")
 
 
 if __name__ == "__main__":

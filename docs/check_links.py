@@ -33,7 +33,8 @@ class Page(HTMLParser):
 
 def broken_links(root: Path) -> list[str]:
     """Return one line for each link that leads nowhere."""
-    pages = {p.resolve(): Page(p.read_text(encoding="utf-8")) for p in root.rglob("*.html")}
+    files = (p for p in root.rglob("*.html") if "_static" not in p.parts)
+    pages = {p.resolve(): Page(p.read_text(encoding="utf-8")) for p in files}
     broken = []
     for file, page in pages.items():
         for link in page.links:

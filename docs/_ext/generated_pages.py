@@ -20,6 +20,7 @@ from sphinx.application import Sphinx
 GROUPS = {
     "Reading and writing": (
         "load", "from_hyperspy", "to_hyperspy", "list_signals", "fetch_71gpa", "write_results",
+        "convert", "open_map",
     ),
     "What flows through everything": (
         "SpectrumImage", "Spectrum", "EnergyAxis", "Acquisition",
@@ -28,7 +29,9 @@ GROUPS = {
         "decompose", "decompose_together", "PoissonNMF", "Factors", "choose_n_components",
         "match_phases",
     ),
-    "Segmentation and regions": ("PixelClassifier", "graph_cut", "Regions", "integrate"),
+    "Segmentation and regions": (
+        "PixelClassifier", "graph_cut", "suggest_smoothness", "Regions", "integrate", "sum_spectra",
+    ),
     "Subtraction and unmixing": (
         "subtract", "unmix", "Absent", "KnownRatio", "Stoichiometry", "GivenScale", "MostMatrix",
     ),
@@ -38,9 +41,53 @@ GROUPS = {
         "subtract_by_edges", "AbsentEdge", "EdgeRatio", "elemental_ratios",
     ),
     "Simulation": ("simulate_demo", "simulate_elnes"),
-    "Whole runs": ("run", "Recipe"),
-    "Errors": ("SiftemError", "InputError", "SiftemWarning"),
+    "Whole runs": ("run", "Workflow", "Recipe", "run_batch"),
+    "Errors": ("SiftemError", "InputError", "SiftemWarning", "Cancelled"),
 }  # fmt: skip
+
+
+#: What keys mean whose models say nothing about them.
+MEANINGS = {
+    "siftem": "version of the recipe",
+    "title": "for report and figures; the file's name when nothing is said",
+    "elements": "elements of the phases; those that the file lists when nothing is said",
+    "support": "elements of grid, holder and preparation: fitted, left out of the sums",
+    "energy_range": "keV that are used; null leaves a side open",
+    "matrix": "which of the phases is everywhere",
+    "file": "a spectrum image",
+    "signal": "its number in the file, as `siftem inspect` lists them",
+    "shape": "pixels (y, x)",
+    "channels": "of 10 eV",
+    "dose": "mean counts a pixel",
+    "seed": "of the random numbers",
+    "components": "how many; the number of phases, else 3, when nothing is said",
+    "starts": "factorisations from different starts, of which the best is kept",
+    "tolerance": "relative gain of a sweep at which it stops",
+    "max_sweeps": "at the most",
+    "smoothness": "price of borders in the graph cut",
+    "margin": "pixels kept away from the borders of masks",
+    "trees": "of the random forest",
+    "max_steps": "of the likelihood's maximisation",
+    "trace_lines": "lines that figure 1 compares, such as Nd La",
+    "rectangle_share": "size of the confined rectangles, as a share of the map",
+    "numerator": "element",
+    "denominator": "element",
+    "value": "what is known",
+    "sigma": "its standard deviation",
+    "by": "what the ratio counts",
+    "absent": "elements that the grain lacks",
+    "values": "by element",
+    "line": "what the factors belong to",
+    "detector": "whether the detector's efficiency is in the factors",
+    "relative_sigma": "relative standard deviation",
+    "reference": "element by which given and computed factors are tied",
+    "weight_percent": "known composition",
+    "oxygen": "from its line, or as much as the cations need",
+    "continuum_terms": "of the fitted continuum",
+    "free_l_groups": "fit the L1, L2 and L3 groups freely",
+    "pixels": "`[y, x]` of each",
+    "ratio": "such as (Ca+Mg+Fe)/(Si+Al), by atoms",
+}
 
 
 def write_pages(app: Sphinx) -> None:
@@ -101,8 +148,6 @@ def python_page() -> str:
     for name in signals.__all__:
         target = getattr(signals, name)
         lines += _directive(name, target, module="siftem.signals")
-    lines += ["Step by step", "------------", ""]
-    lines += [".. autoclass:: siftem.pipeline.workflow.Workflow", "   :members:", ""]
     return "\n".join(lines)
 
 
@@ -147,9 +192,8 @@ def recipe_page() -> str:
             if model is Recipe and key == "phases":
                 path = "phases.<name>"
             waiting += [(path, m) for m in nested]
-            meaning = entry.description or (
-                inspect.cleandoc(nested[0].__doc__ or "").split("\n")[0] if nested else ""
-            )
+            first = inspect.cleandoc(nested[0].__doc__ or "").split("\n")[0] if nested else ""
+            meaning = entry.description or first or MEANINGS.get(key, "")
             default = "required" if entry.is_required() else _default(entry.get_default(
                 call_default_factory=True
             ))  # fmt: skip

@@ -20,9 +20,10 @@ from siftem.spectrum import spectral_angle
 
 # %%
 # **Intensities.** One line on a flat background, fitted to many draws by three rules. Weights of
-# 1/max(y, 1) believe the low channels more than the high ones and pull every fit down, by about
-# one count a channel; so a trace line can lose most of its area. Poisson likelihood has no such
-# bias. (Unweighted least squares has none either, but a larger error.)
+# 1/max(y, 1) believe the low channels more than the high ones and pull the background down, by
+# about one count a channel. With few counts a line loses a third of its area, with more it gains
+# some from the background. Poisson likelihood has no such bias. (Unweighted
+# least squares has none either, but a larger error.)
 
 rng = np.random.default_rng(1)
 channels = np.arange(60)

@@ -30,6 +30,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import siftem
+from siftem.eels.edges import edge_signal
 from siftem.energy_axis import EnergyAxis
 
 axis = EnergyAxis(400.0, 1.0, 320, "eV")
@@ -65,10 +66,14 @@ ax.legend(fontsize=9)
 fig.tight_layout()
 
 # %%
-# Outside the anchor's windows the scale adds to the error; counting alone would promise too
-# much. The same covariance goes through the line fit into amplitudes, and through the k-factors
-# into the composition, where errors of fractions are tied to each other because they sum to one.
-# What it does not hold is kept apart on purpose: the *systematic* error of k-factors and
-# attenuation, which is the same in all spectra of a run and cancels in their comparison.
+# The scale dominates: counting alone would promise an error several times too small. Only the
+# anchor's own signal, the net Ti edge, has next to none left. The same covariance goes through
+# the line fit into amplitudes, and through the k-factors into the composition, where errors of
+# fractions are tied to each other because they sum to one. What it does not hold is kept apart
+# on purpose: the *systematic* error of k-factors and attenuation, which is the same in all
+# spectra of a run and cancels in their comparison.
 ratio = np.std(draws, axis=0) / np.mean(predicted, axis=0)
 print(f"scatter over prediction: {ratio.min():.2f} to {ratio.max():.2f} (1.00 +- 0.05 expected)")
+left = edge_signal(pure, ti)
+print(f"net Ti edge of the pure spectrum: {left.value:.1f} +- {left.sigma:.1f} counts")
+print(f"net Ti edge of the mixture: {edge_signal(mixture, ti).value:.0f} counts")

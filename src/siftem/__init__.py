@@ -66,7 +66,9 @@ _HOME = {
     "suggest_smoothness": "siftem.segment.smoothness",
     "sum_spectra": "siftem.io.region_sums",
     "to_hyperspy": "siftem.io.hyperspy_export",
+    "thickness_from_charge_balance": "siftem.quantify.charge_balance",
     "unmix": "siftem.unmix.constrained",
+    "weighted_mixtures": "siftem.unmix.weighted",
     "write_results": "siftem.report.folder",
 }
 

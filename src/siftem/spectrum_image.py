@@ -43,6 +43,9 @@ class SpectrumImage:
         Title for figures.
     notes : tuple of str
         What was done on the way in (detectors summed, channels cropped, ...).
+    pedestal : float
+        Counts in each channel of each pixel that stand for noise without signal, see
+        :func:`siftem.as_counts`; integrated spectra are freed of it.
     """
 
     counts: sp.csr_array
@@ -55,6 +58,7 @@ class SpectrumImage:
     signal_type: str = "EDS_TEM"
     title: str = ""
     notes: tuple[str, ...] = ()
+    pedestal: float = 0.0
 
     def __post_init__(self) -> None:
         blocked = isinstance(self.counts, BlockedCounts)

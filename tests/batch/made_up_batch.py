@@ -120,3 +120,8 @@ def run_in_own_process(pause, out, files):
     use_stand_ins()
     Workflow.pause = pause
     run_batch(recipe(), files, out)
+
+
+def wait_long(job, progress):
+    progress("wait", 0.5)
+    time.sleep(60)

@@ -258,6 +258,49 @@ def test_a_channel_beyond_the_axis_is_damage(tmp_path):
             list(event_bands(streams, FrameChoice.checked(1, None, None, SHAPE), budget=10**6))
 
 
+def test_a_hostile_jeol_stream_is_refused_before_it_fills_the_memory(tmp_path):
+    head = bytearray(64)
+    struct.pack_into("<I", head, 28, 64)
+    path = tmp_path / "stream.pts"
+    lines = np.tile(np.array([0x9FFF, 0x9000], "<u2"), 50_000)
+    path.write_bytes(bytes(head) + lines.tobytes())
+    with pytest.raises(ReadError, match="more frames than lines"):
+        JeolStream(path, (512, 512), 4096)
+    path.write_bytes(bytes(head) + b"ab")
+    with pytest.raises(ReadError, match="not even the first frame"):
+        JeolStream(path, (512, 512), 4096)
+
+
+@pytest.mark.parametrize("content", [b"", b"nonsense" * 1000])
+@pytest.mark.parametrize("name", ["a.emd", "a.pts", "a.bcf", "a.sift", "a.hspy"])
+def test_what_is_no_map_is_refused_in_one_sentence(tmp_path, name, content):
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(ReadError) as caught:
+        convert(path, tmp_path / "out.sift")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out.sift").exists()
+
+
+@pytest.mark.parametrize("share", [0.02, 0.3, 0.9, 0.999])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "fei_SI_SuperX-HAADF_20frames_10x50.emd",
+        "jeol_64.pts",
+        "P45_12bit_packed_8bit.bcf",
+    ],
+)
+def test_files_that_are_cut_short_are_refused(tmp_path, vendor_file, name, share):
+    content = vendor_file(name).read_bytes()
+    path = tmp_path / name
+    path.write_bytes(content[: int(share * len(content))])
+    with pytest.raises((ReadError, InputError)) as caught:
+        convert(path, tmp_path / "out.sift")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out.sift").exists()
+
+
 @pytest.mark.parametrize(
     "name",
     [

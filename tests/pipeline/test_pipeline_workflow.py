@@ -3,6 +3,7 @@
 import threading
 import time
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from siftem.errors import Cancelled, InputError, RecipeError, SiftemWarning
 from siftem.pipeline import components
 from siftem.pipeline import workflow as workflow_module
 from siftem.pipeline.demo import demo_recipe
+from siftem.pipeline.recipe import make_recipe
 from siftem.pipeline.run import run
 from siftem.pipeline.step_keys import PARENTS, STEPS, file_content
 from siftem.pipeline.summary import summary_text
@@ -184,6 +186,27 @@ def test_a_given_map_takes_the_place_of_the_input(done):
     assert given.key("load") != done.key("load")
     regions = given.run("regions").regions
     assert np.array_equal(regions.pure.mask, done.get("regions").regions.pure.mask)
+
+
+def test_a_bulk_specimen_has_spectra_and_no_compositions(done):
+    si = replace(done.get("load").spectrum_image, signal_type="EDS_SEM")
+    result = Workflow(done.recipe, spectrum_image=si).result()
+    assert set(result.pure) == {"Brg", "Fp", "Ca-Pv"}
+    assert result.compositions == {}
+    assert result.unmixed is None
+    assert any("bulk specimen" in w for w in result.warnings)
+    assert '"phases"' in summary_text(result)
+
+
+def test_without_elements_there_are_region_spectra_only(done):
+    si = done.get("load").spectrum_image
+    si = replace(si, acquisition=replace(si.acquisition, elements=()))
+    plain = make_recipe({"input": {"file": "given"}})
+    result = Workflow(plain, spectrum_image=si).result()
+    assert tuple(result.pure) == ("A",)
+    assert result.calibration is None
+    assert any("no elements are known" in w for w in result.warnings)
+    assert '"unmixing": null' in summary_text(result)
 
 
 def test_files_count_by_their_content(tmp_path):

@@ -6,8 +6,8 @@ from typing import Any
 
 import panel as pn
 
+from siftem.app.step_view import listed
 from siftem.app.style import CONTROL_CSS, CONTROLS
-from siftem.app.view import listed
 from siftem.errors import InputError
 from siftem.pipeline.recipe import AnchorChoice, Phase
 from siftem.xray.element_ratio import ratio_elements

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import panel as pn
 
+from siftem.app.step_view import View
 from siftem.app.style import CONTENT, CONTROL_CSS, CONTROLS, HEIGHT
-from siftem.app.view import View
 from siftem.pipeline.results import RunResult
 from siftem.report.comparison_tables import partition_tables
 from siftem.report.composition_tables import (

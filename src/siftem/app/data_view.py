@@ -11,8 +11,8 @@ import panel as pn
 from siftem.app.gallery import gallery
 from siftem.app.map_images import MapImage, map_images, mapped_line
 from siftem.app.spectrum_figure import Curve, LineMark, spectrum_figure
+from siftem.app.step_view import View, listed
 from siftem.app.style import CONTENT, CONTROL_CSS, CONTROLS
-from siftem.app.view import View, listed
 from siftem.figures.line_labels import line_text
 
 if TYPE_CHECKING:

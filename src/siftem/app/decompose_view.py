@@ -10,8 +10,8 @@ import panel as pn
 from siftem.app.gallery import thumbnail
 from siftem.app.map_images import MapImage, mapped_line
 from siftem.app.spectrum_figure import Curve, LineMark, deviance_figure, spectrum_figure
+from siftem.app.step_view import View
 from siftem.app.style import CONTENT, CONTROL_CSS, CONTROLS, paragraph, swatch
-from siftem.app.view import View
 from siftem.decompose.rank import RankChoice
 from siftem.figures.line_labels import line_text
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import html
 import io
+import shlex
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import panel as pn
 
+from siftem.app.step_view import View
 from siftem.app.style import CONTENT, CONTROL_CSS, CONTROLS
-from siftem.app.view import View
 from siftem.errors import InputError
 from siftem.pipeline.recipe import EACH_MAP
 from siftem.pipeline.store import check_destination
@@ -93,7 +94,7 @@ class ExportView(View):
             self.files[:] = []
             return
         recipe = folder / "recipe.yaml"
-        again = f"siftem run {recipe} --out again"
+        again = f"siftem run {shlex.quote(str(recipe))} --out again"
         if self.session.recipe.input.file == EACH_MAP:
             again = "write the path of the map under input.file of recipe.yaml, then run it"
         self.how.object = (

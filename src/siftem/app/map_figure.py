@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,8 @@ from siftem.figures.page import image_aspect
 
 #: Colours of maps: even steps for the eye, with any kind of colour vision.
 MAP_PALETTE = "Cividis256"
-GREY_PALETTE = "Greys256"
+#: Light enough for colours to show over it.
+GREY_PALETTE = tuple(f"#{g:02x}{g:02x}{g:02x}" for g in range(58, 251))
 #: Room for the colour bar and its numbers, the title, and the tools, screen pixels.
 _BAR_ROOM, _TITLE_ROOM, _TOOL_ROOM = 60, 26, 34
 #: Titles of small maps have no room for a range behind so many letters.
@@ -44,7 +45,7 @@ class MapFigure:
     box : tuple of int
         Largest width and height on the screen.
     title : str
-    palette : str
+    palette : str or sequence of str
     bar : bool
         A colour bar; without it the title tells the range.
     painted : callable, optional
@@ -58,7 +59,7 @@ class MapFigure:
         *,
         box: tuple[int, int],
         title: str = "",
-        palette: str = MAP_PALETTE,
+        palette: str | Sequence[str] = MAP_PALETTE,
         bar: bool = True,
         painted: Painted | None = None,
     ) -> None:
@@ -90,7 +91,12 @@ class MapFigure:
         place: dict[str, Any] = {"x": -0.5, "y": -0.5, "dw": nx, "dh": ny}
         blank = np.zeros(shape, np.float32)
         self._image = ColumnDataSource({"image": [blank]})
-        self._colours = LinearColorMapper(palette=palette, low=0, high=1, nan_color="#ffffff")
+        self._colours = LinearColorMapper(
+            palette=palette if isinstance(palette, str) else list(palette),
+            low=0,
+            high=1,
+            nan_color="#ffffff",
+        )
         self.figure.image("image", source=self._image, color_mapper=self._colours, **place)
         self._bar = ColorBar(
             color_mapper=self._colours,

@@ -19,8 +19,8 @@ from siftem.app.segment_view import SegmentView
 from siftem.app.session import Session
 from siftem.app.shortcuts import Shortcuts
 from siftem.app.spectra_view import SpectraView
+from siftem.app.step_view import View
 from siftem.app.style import CONTROL_CSS, PAGE_CSS, TEXT_CSS
-from siftem.app.view import View
 from siftem.errors import SiftemError
 from siftem.pipeline.recipe import Recipe
 from siftem.spectrum_image import SpectrumImage

@@ -10,8 +10,8 @@ from siftem.app.map_figure import GREY_PALETTE, MapFigure
 from siftem.app.map_images import MapImage, map_images
 from siftem.app.overlays import probability_overlay, regions_overlay, traces_overlay
 from siftem.app.region_counts import region_counts_html
+from siftem.app.step_view import View, numbers
 from siftem.app.style import CONTENT, CONTROL_CSS, CONTROLS, HEIGHT, phase_button_css
-from siftem.app.view import View, numbers
 from siftem.errors import InputError
 from siftem.segment.smoothness import SmoothnessChoice
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import html
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import panel as pn
 
 from siftem.app.anchor_form import AnchorForm, anchor_elements
 from siftem.app.map_images import mapped_line
 from siftem.app.spectrum_figure import Curve, LineMark, spectrum_figure
+from siftem.app.step_view import View
 from siftem.app.style import CONTENT, CONTROL_CSS, CONTROLS, phase_button_css
-from siftem.app.view import View
 from siftem.errors import InputError
 from siftem.figures.line_labels import line_text
 from siftem.fit.line_fit import LineFit
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
 _FIELD = {"width": CONTROLS - 30, "stylesheets": [CONTROL_CSS], "margin": (2, 8)}
 _MIXTURE, _FIT = "#555555", "#000000"
 #: Widths of a line on each side of it.
-_WINDOW = 5.0
+_WINDOW = 2.6
 
 
 class SpectraView(View):
@@ -190,8 +189,11 @@ class SpectraView(View):
         family = fit.model.families[index]
         photons = fit.design[:, index].sum()
         net = float(fit.unbounded[index] * photons)
-        sigma = float(np.sqrt(fit.covariance[index, index]) * photons)
-        texts.append(f"{family.name} lines in pure {self.grain}: {with_error(net, sigma)} counts.")
+        # Its own covariance would leave out what the anchor pins.
+        sigma = float(fit.sigma_at_zero(index) * photons)
+        texts.append(
+            f"{family.name} lines left in pure {self.grain}: {with_error(net, sigma)} counts."
+        )
         self.found.object = "".join(f"<p>{html.escape(t)}</p>" for t in texts)
         width = float(Detector(resolution=fit.calibration.resolution).fwhm(family.alpha_energy))
         reach = _WINDOW * width / 1e3

@@ -17,6 +17,8 @@ from siftem.figures.spectra import shown_range
 _MARK_ROOM = 44
 _ROWS = 4
 _ROW_HEIGHT = 13
+#: Room that axes, legend and title take from a figure, pixels.
+_BESIDE, _BELOW, _ABOVE, _LEGEND, _TITLE = 96, 48, 5, 24, 22
 _FONT = "12px"
 
 
@@ -114,16 +116,18 @@ def spectrum_figure(
     if len(curves) > 1:
         legend = Legend(
             items=lines,
-            location="top_right",
+            orientation="horizontal",
             label_text_font_size=_FONT,
-            background_fill_alpha=0.85,
-            padding=4,
-            spacing=0,
+            border_line_color=None,
+            padding=0,
+            margin=2,
         )
-        plot.add_layout(legend)
+        plot.add_layout(legend, "above")
     if not log:
         plot.add_layout(Span(location=0, dimension="width", line_color="#999999", line_width=1))
-    _mark_lines(plot, [m for m in marks if low <= m.energy <= high], (low, high), size)
+    above = _ABOVE + (_LEGEND if len(curves) > 1 else 0) + (_TITLE if title else 0)
+    inner = (size[0] - _BESIDE, size[1] - _BELOW - above)
+    _mark_lines(plot, [m for m in marks if low <= m.energy <= high], (low, high), inner)
     _plain_axes(plot)
     return plot
 
@@ -181,10 +185,10 @@ def _limits(values: Sequence[np.ndarray], log: bool) -> tuple[float, float]:
 
 
 def _mark_lines(
-    plot: figure, marks: Sequence[LineMark], window: tuple[float, float], size: tuple[int, int]
+    plot: figure, marks: Sequence[LineMark], window: tuple[float, float], inner: tuple[int, int]
 ) -> None:
     """Mark lines at the top, in as many rows as keep their names apart."""
-    per_kev = (size[0] - 110) / (window[1] - window[0])
+    per_kev = inner[0] / (window[1] - window[0])
     right = [-np.inf] * _ROWS
     for mark in sorted(marks, key=lambda m: m.energy):
         x = mark.energy * per_kev
@@ -205,7 +209,7 @@ def _mark_lines(
         plot.add_layout(
             Label(
                 x=mark.energy,
-                y=size[1] - 78 - _ROW_HEIGHT * row,
+                y=inner[1] - 16 - _ROW_HEIGHT * row,
                 y_units="screen",
                 x_offset=2,
                 text=mark.text,

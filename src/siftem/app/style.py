@@ -52,9 +52,9 @@ def phase_button_css(colour: str, chosen: bool) -> str:
     weight = "700" if chosen else "400"
     return (
         CONTROL_CSS
-        + f""".bk-btn {{ border: 2px solid {ring} !important; border-left: 16px solid {colour}
- !important; background: #ffffff !important; color: #1d1d1f !important; font-weight: {weight};
- text-align: left; }}"""
+        + f""".bk-btn {{ border: 2px solid {ring} !important; background: #ffffff !important;
+ box-shadow: inset 14px 0 0 {colour} !important; padding-left: 24px !important;
+ color: #1d1d1f !important; font-weight: {weight}; text-align: left; }}"""
     )
 
 

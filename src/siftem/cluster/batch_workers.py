@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import pickle
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import CancelledError
 from typing import Any
 
 from siftem import __version__, processors
@@ -78,7 +80,7 @@ def run_jobs(
     from distributed import KilledWorker, as_completed
 
     topic = f"siftem-{uuid.uuid4().hex}"
-    with _connected(workers, threads, scheduler) as client:
+    with _quiet(), _connected(workers, threads, scheduler) as client:
         dashboard(client.dashboard_link)
         client.subscribe_topic(topic, lambda event: report(*event[1]))
         names: dict[Any, str] = {}
@@ -86,8 +88,8 @@ def run_jobs(
         def submit(name: str, job: Job) -> Any:
             future = client.submit(
                 _on_worker,
-                function,
-                job,
+                # As bytes, for the scheduler would unpack anything else, and import it all.
+                pickle.dumps((function, job)),
                 name,
                 topic,
                 None if scheduler is not None else _threads(workers, threads),
@@ -98,10 +100,11 @@ def run_jobs(
             names[future.key] = name
             return future
 
-        pending = as_completed([submit(name, job) for name, job in jobs.items()])
+        futures = [submit(name, job) for name, job in jobs.items()]
+        pending = as_completed(futures, loop=client.loop)
         for future in pending:
             name = names.pop(future.key)
-            error = future.exception()
+            error = _error_of(future)
             if isinstance(error, KilledWorker):
                 again = finished(
                     name,
@@ -112,13 +115,39 @@ def run_jobs(
             elif isinstance(error, SiftemError):
                 raise error
             elif error is not None:
-                raise SiftemError(
-                    f"a worker failed: {type(error).__name__}: {error}"
-                ) from error
+                raise SiftemError(f"a worker failed: {type(error).__name__}: {error}") from error
             else:
                 again = finished(name, future.result(), "")
             if again is not None:
                 pending.add(submit(name, again))
+
+
+def _error_of(future: Any) -> BaseException | None:
+    lost = SiftemError(
+        "the connection to Dask's scheduler was lost: start it and run the same command again, "
+        "what was finished is kept"
+    )
+    try:
+        found: BaseException | None = future.exception()
+    except CancelledError:
+        raise lost from None
+    if future.cancelled():
+        raise lost
+    return found
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Dask tells of every lost connection; what matters is told in one sentence."""
+    names = [n for n in logging.root.manager.loggerDict if n.split(".")[0] == "distributed"]
+    levels = {name: logging.getLogger(name).level for name in names}
+    for name in levels:
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
 
 
 def _threads(workers: int | None, threads: int | None) -> int:
@@ -176,8 +205,7 @@ def _local(workers: int, threads: int) -> Iterator[Any]:
 
 
 def _on_worker(
-    function: Callable[[Job, Progress], Any],
-    job: Job,
+    packed: bytes,
     name: str,
     topic: str,
     threads: int | None,
@@ -192,6 +220,7 @@ def _on_worker(
             f"the workers have siftem {__version__}, but this is {version}: "
             f"install the same on all of them"
         )
+    function, job = pickle.loads(packed)
     worker = get_worker()
     threads = threads or worker.state.nthreads
     last: list[Any] = ["", 0.0]

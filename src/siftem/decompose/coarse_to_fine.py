@@ -26,9 +26,9 @@ from siftem.errors import InputError
 from siftem.progress import Progress
 
 #: Tolerance and sweeps of the coarse levels, which only make a start.
-_COARSE = (1e-5, 60)
+_COARSE = (1e-4, 30)
 #: Without a map, this many rows are enough for a start.
-_ENOUGH_ROWS = 2500
+_ENOUGH_ROWS = 600
 
 #: A finer level would take as long as the full data.
 _MOST_LEVELS = 2

@@ -11,7 +11,6 @@ import scipy.sparse as sp
 from siftem.acquisition import Acquisition
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError
-from siftem.spectrum import Spectrum
 from siftem.spectrum_image import SpectrumImage
 
 #: Values of similar mean that are pooled for one point of the mean-variance line.
@@ -77,23 +76,6 @@ class NoiseModel:
             f"channels {self.correlation_factor:.3g}), variance at zero signal {self.floor:.3g} "
             f"+- {self.floor_sigma:.2g}"
         )
-
-    def restored(self, spectrum: Spectrum) -> Spectrum:
-        """Take the pedestal off a spectrum that was summed from equivalent counts.
-
-        Parameters
-        ----------
-        spectrum : Spectrum
-            Of a map from :func:`as_counts`.
-
-        Returns
-        -------
-        Spectrum
-            Values in electrons; the variance is that of the equivalent counts.
-        """
-        pedestal = spectrum.n_pixels * self.pedestal / self.electron
-        note = "noise pedestal taken off again"
-        return replace(spectrum, values=spectrum.values - pedestal, notes=(*spectrum.notes, note))
 
 
 def estimate_noise(data: np.ndarray, *, rank: int | None = None) -> NoiseModel:
@@ -222,6 +204,7 @@ def as_counts(
         signal_type="EELS",
         title=title,
         notes=tuple(notes),
+        pedestal=found.pedestal / found.electron,
         **extra,
     )
     return si, found
@@ -255,7 +238,7 @@ def counted(si: SpectrumImage) -> SpectrumImage:
     cube = si.counts.toarray().reshape(*si.shape, -1)
     converted, _ = as_counts(cube, si.axis, noise=noise)
     notes = (*si.notes, noise.describe(), *converted.notes[1:])
-    return replace(si, counts=converted.counts, notes=notes)
+    return replace(si, counts=converted.counts, notes=notes, pedestal=converted.pedestal)
 
 
 def _positive(means: np.ndarray) -> np.ndarray:

@@ -70,7 +70,7 @@ def agreement_figure(
             draw_image(ax, picture, pixel_size=pixel_size)
             share = f", IoU {both / either:.2f}" if either else ", nowhere"
             page.title(left, top, name, width=grid.title_width, ending=share)
-        x = MARGIN
+        x = grid.left
         for label, colour in (("both", _BOTH), *zip(labels, _ALONE, strict=True)):
             _swatch(page, x, page.height - MARGIN - 1.0, colour)
             page.text(

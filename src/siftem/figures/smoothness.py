@@ -72,7 +72,7 @@ def smoothness_figure(choice: SmoothnessChoice) -> Figure:
 def _linear_part(choice: SmoothnessChoice) -> float:
     """Where the logarithmic part of the losses begins: at the noise, or the least loss."""
     noise = choice.standard_error[choice.standard_error > 0]
-    return float(max(noise.min(initial=1.0) if noise.size else 1.0, 1e-3))
+    return float(max(noise.min(), 1e-3)) if noise.size else 1.0
 
 
 def _spaced(positions: np.ndarray) -> np.ndarray:

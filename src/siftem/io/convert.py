@@ -19,6 +19,7 @@ from siftem.io.counts import CountsBuilder
 from siftem.io.cube_blocks import BLOCK_BYTES, PixelBlock, cube_blocks
 from siftem.io.damaged_files import damage_as_read_error, guarded, refuse_absurd
 from siftem.io.event_streams import EventStream, FrameChoice, event_bands
+from siftem.io.file_headers import refuse_bad_header
 from siftem.io.frame_blocks import frame_blocks
 from siftem.io.hyperspy_bridge import channel_window, load, signal_type_of
 from siftem.io.jeol_stream import JeolStream, first_frame_only, is_jeol_stream
@@ -106,6 +107,7 @@ def convert(
             job.signal(StoredSignal(0, source, kind, "HyperSpy"), None)
         return target
     path = checked_path(source)
+    refuse_bad_header(path)
     try:
         if is_sparse_file(path):
             _refuse_frames(frames, shifts, "a sparse map file")

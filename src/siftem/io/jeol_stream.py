@@ -166,6 +166,9 @@ def _line_starts(words: np.ndarray, ny: int, step: int) -> tuple[np.ndarray, int
     previous = 0
 
     def close(end: int) -> None:
+        # Each line of a true frame takes a word; a hostile file could make a frame of each word.
+        if len(frames) * ny > 2 * words.size:
+            raise ReadError("the event stream holds more frames than lines: the file is damaged")
         current[reached + 1 :] = end
         frames.append(current.copy())
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from siftem.errors import InputError
+from siftem.pipeline.recipe_edges import EdgeChoice
 from siftem.pipeline.recipe_parts import (
     NotNegative,
     Positive,
@@ -63,6 +64,9 @@ class AnchorChoice(Section):
     ratio: RatioAnchor | None = None
     stoichiometry: StoichiometryAnchor | None = None
     scale: ScaleAnchor | None = None
+    absent_edge: EdgeChoice | None = Field(
+        None, description="energy losses: an edge that the grain lacks, such as Ti_L3"
+    )
     most_matrix: tuple[str, ...] | None = Field(
         None, description="elements of which no line may become negative"
     )
@@ -78,7 +82,7 @@ class AnchorChoice(Section):
     def _at_most_one(self) -> AnchorChoice:
         if len(self.model_dump(exclude_none=True)) > 1:
             raise ValueError(
-                "one anchor is one of absent, ratio, stoichiometry, scale and most_matrix, "
+                "one anchor is one of absent, ratio, stoichiometry, scale, absent_edge and most_matrix, "
                 "not several: give several as a list"
             )
         return self

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from siftem.pipeline.recipe_edges import EdgeChoice
 from siftem.pipeline.recipe_parts import NotNegative, Positive, Section, Window, checked_elements
 from siftem.pipeline.recipe_phases import checked_ratio
 
@@ -98,6 +99,9 @@ class Quantify(Section):
     ratios: tuple[str, ...] = Field((), description="atomic ratios such as (Mg+Fe)/O")
     partition: tuple[tuple[str, str], ...] | None = Field(
         None, description="pairs of phases; each grain over the matrix when nothing is said"
+    )
+    edges: tuple[EdgeChoice, ...] = Field(
+        (), description="energy losses: one for each element, compared with the first"
     )
     wanted_limits: dict[str, Positive] = Field(
         {}, description="weight percent, for which the counts needed are told"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from siftem.errors import InputError, SiftemWarning
 from siftem.fit.line_fit import LineFit
 from siftem.fit.spectrum_model import Absorption
+from siftem.pipeline.energy_losses import pure_losses
 from siftem.pipeline.fit_settings import FitSettings, fit_settings, with_film_calibration
 from siftem.pipeline.recipe import AnchorChoice, Recipe
 from siftem.pipeline.recipe_phases import Phase, order_of_subtraction
@@ -71,12 +72,18 @@ def pure_phases(
     progress("spectra", 0.0)
     integrated = region_spectra(si, regions, required=recipe.phases)
     matrix = integrated[regions.matrix]
+    if si.signal_type == "EELS":
+        mixtures = {
+            grain: integrated[mixture_name(grain, regions.matrix)]
+            for grain in regions.names
+            if mixture_name(grain, regions.matrix) in integrated
+        }
+        return RegionSpectra(None, integrated, pure_losses(recipe, mixtures, matrix, regions), {})
     if not elements:
         warnings.warn(
             "no elements are known: name them (--elements) to get pure spectra and compositions"
             if si.signal_type.startswith("EDS")
-            else f"a signal of type {si.signal_type or 'unknown'}: region spectra only; "
-            "siftem.subtract_by_edges and siftem.elemental_ratios take energy losses further",
+            else f"a signal of type {si.signal_type or 'unknown'}: region spectra only",
             SiftemWarning,
             stacklevel=2,
         )
@@ -84,11 +91,12 @@ def pure_phases(
     settings = fit_settings(recipe, si, elements)
     progress("spectra", 0.2)
     bulk = si.acquisition.bulk or si.signal_type == "EDS_SEM"
+    absorption: Absorption | None = None
     if not bulk:
         # What is wrong with the matrix' fit is told below, once.
         first = settings.quantified(matrix, look_for_others=False)
         settings = with_film_calibration(settings, matrix, first)
-    absorption = first.fit.model.absorption
+        absorption = first.fit.model.absorption
     pure = pure_spectra(integrated, regions, settings, absorption=absorption)
     progress("spectra", 0.5)
     compositions: dict[str, Composition] = {}

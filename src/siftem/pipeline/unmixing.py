@@ -54,6 +54,8 @@ def unmixed_phases(
     settings = spectra.settings
     if wanted is False or settings is None or not regions.names:
         return None
+    if wanted == "auto" and not spectra.compositions:  # a bulk specimen
+        return None
     why = _impossible(recipe, regions, spectra)
     if not why and wanted == "auto":
         why = _too_long(si, regions)

@@ -119,9 +119,8 @@ class PixelClassifier(BaseEstimator):
         """Return the features of one map with this classifier's settings.
 
         The result can stand for ``images`` in every method: a program that trains again
-        after each stroke computes them once. Beyond 512 MB of features (some two million
-        pixels), or with ``in_strips``, they are computed anew, a strip of lines at a time,
-        whenever they are needed.
+        after each stroke computes them once. Beyond 512 MB (some two million pixels), or with
+        ``in_strips``, they are computed anew, strip by strip, whenever they are needed.
         """
         options: dict[str, Any] = {
             "features": self.features,

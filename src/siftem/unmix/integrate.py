@@ -46,7 +46,14 @@ def integrate(si: SpectrumImage, region: ArrayLike, *, name: str | None = None) 
         raise InputError(
             f"region {label!r} is empty: paint more traces, lower the smoothness or the margin"
         )
-    values = si.sum_spectrum(rows)
+    counts = si.sum_spectrum(rows)
+    pedestal = np.full(si.n_channels, rows.size * si.pedestal)
     return Spectrum(
-        values, si.axis, name=label, n_pixels=int(rows.size), acquisition=si.acquisition
+        counts - pedestal,
+        si.axis,
+        variance=counts,
+        background=pedestal,
+        name=label,
+        n_pixels=int(rows.size),
+        acquisition=si.acquisition,
     )

@@ -1,0 +1,129 @@
+"""Who gets in: the token, names of this machine, other pages; and two users at a time."""
+
+import http.client
+import re
+import socket
+
+import pytest
+
+pytest.importorskip("panel")
+
+from siftem.app.access import Door, is_local, new_token
+from siftem.app.extra import require_extra
+from siftem.app.server import make_server
+from siftem.errors import SiftemError
+
+WEB_SOCKET = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+}
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.3.2.1", "::1", "[::1]"])
+def test_names_of_this_machine(host):
+    assert is_local(host)
+
+
+@pytest.mark.parametrize("host", ["", "0.0.0.0", "::", "192.168.1.7", "microscope.example", "*"])
+def test_all_else_needs_a_token(host):
+    assert not is_local(host)
+
+
+def test_tokens_differ_and_cannot_be_guessed():
+    assert len({new_token() for _ in range(100)}) == 100
+    assert len(new_token()) >= 32
+
+
+def ask(port, path="/", headers=None, method="GET"):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection.request(method, path, headers=headers or {})
+    answer = connection.getresponse()
+    found = answer.status, dict(answer.getheaders()), answer.read() if answer.status != 101 else b""
+    connection.close()
+    return found
+
+
+@pytest.fixture
+def guarded(start_app):
+    """Port and token of an app that listens on all addresses."""
+    address = start_app("--host", "0.0.0.0")
+    port, token = re.search(r":(\d+)/\?token=(\S+)", address).groups()
+    return int(port), token
+
+
+def test_without_the_token_nothing_is_answered(guarded):
+    port, token = guarded
+    wrong = "x" * len(token)
+    for path in (
+        "/",
+        "/static/js/bokeh.min.js",
+        "/ws",
+        "/autoload.js",
+        "/nothing",
+        f"/?token={wrong}",
+    ):
+        for method in ("GET", "POST", "HEAD"):
+            status, headers, body = ask(port, path, method=method)
+            assert status == 403, (method, path)
+            assert "Set-Cookie" not in headers
+            assert token.encode() not in body
+    status, _, body = ask(port, "/ws", WEB_SOCKET)
+    assert status == 403
+    assert body.decode().count("\n") == 1
+    for cookie in (f"siftem_token_{port}={wrong}", f"siftem_token_{port}=", f"token={token}"):
+        assert ask(port, "/ws", {**WEB_SOCKET, "Cookie": cookie})[0] == 403
+        assert ask(port, "/", {"Cookie": cookie})[0] == 403
+
+
+def test_the_token_in_the_address_becomes_a_cookie_that_opens(guarded):
+    port, token = guarded
+    status, headers, _ = ask(port, f"/?token={token}&a=1")
+    assert status == 302
+    assert headers["Location"] == "/?a=1"  # the token is out of the address
+    cookie = headers["Set-Cookie"]
+    assert "HttpOnly" in cookie and "SameSite=Strict" in cookie
+    kept = {"Cookie": cookie.split(";")[0]}
+    status, _, body = ask(port, "/", kept)
+    assert status == 200
+    assert b"siftem" in body
+    # Another page may not use the cookie.
+    evil = {**WEB_SOCKET, **kept, "Origin": "http://evil.example"}
+    assert ask(port, "/ws", evil)[0] == 403
+
+
+def test_on_this_machine_no_token_but_no_other_name_either(start_app):
+    port = int(re.search(r":(\d+)/", start_app()).group(1))
+    assert ask(port, headers={"Host": f"localhost:{port}"})[0] == 200
+    assert ask(port, headers={"Host": f"evil.example:{port}"})[0] == 403
+    evil = {**WEB_SOCKET, "Host": f"localhost:{port}", "Origin": "http://evil.example"}
+    assert ask(port, "/ws", evil)[0] == 403
+    address = socket.gethostbyname(socket.gethostname())
+    if not is_local(address):
+        with pytest.raises(OSError):
+            socket.create_connection((address, port), timeout=5).close()
+
+
+def test_a_port_in_use_is_one_sentence():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(SiftemError, match=r"cannot listen on 127\.0\.0\.1.*--port") as error:
+            make_server(host="127.0.0.1", port=taken.getsockname()[1])
+    assert "\n" not in str(error.value)
+
+
+def test_a_file_that_is_not_there_is_told_before_anything_listens(tmp_path):
+    with pytest.raises(SiftemError, match="no such file"):
+        make_server(tmp_path / "nothing.hspy")
+
+
+def test_without_panel_the_command_says_how_to_get_it(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(SiftemError, match=r"siftem\[app\]"):
+        require_extra()
+
+
+def test_a_door_without_a_token_lets_no_token_fit():
+    assert not Door(1, None)._fits(b"")

@@ -1,0 +1,253 @@
+"""The page and its steps without a browser: what buttons do, what errors say."""
+
+import io
+import zipfile
+
+import numpy as np
+import pytest
+
+pytest.importorskip("panel")
+
+import siftem.app
+from siftem.app.anchor_form import AnchorForm, anchor_elements
+from siftem.app.map_figure import MapFigure
+from siftem.app.map_images import map_images, mapped_line
+from siftem.app.overlays import probability_overlay, regions_overlay, traces_overlay
+from siftem.app.page import Page
+from siftem.app.spectrum_figure import Curve, LineMark, spectrum_figure
+from siftem.app.step_view import listed, numbers
+from siftem.energy_axis import EnergyAxis
+from siftem.errors import InputError
+from siftem.pipeline.demo import demo_recipe
+from siftem.pipeline.recipe_phases import Phase
+from siftem.segment.regions import Regions
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    made = Page(demo_recipe(shape=(32, 32), dose=400.0))
+    made.jobs.wait(60)
+    made.refresh()
+    made.views[5].folder.value = str(tmp_path_factory.mktemp("out") / "run")
+    return made
+
+
+def said(page):
+    return page._status.object
+
+
+def test_the_road_by_buttons(page):
+    data, decompose, segment, spectra, composition, export = page.views
+    assert not page.jobs.state.failed
+    assert "32 × 32 pixels" in data.about.object
+    page.go(1)
+    page.attempt(decompose.decompose)
+    page.jobs.wait(60)
+    assert "Decompose: done" in said(page)
+    assert [f.value for f in decompose.names] == ["Brg", "Fp", "Ca-Pv"]
+    page.go(2)
+    for name, y, x in (("Brg", 2, 25), ("Fp", 14, 20), ("Ca-Pv", 15, 8)):
+        segment.choose_phase(name)
+        segment.painted([(y, x)])
+    page.attempt(segment.train)
+    page.jobs.wait(60)
+    assert "Trained on painted traces" in said(page)
+    assert segment.overlay.value == "Regions"
+    before = segment.figure.overlay_pixels.copy()
+    segment.margin_slider.value = 3
+    page.jobs.wait(60)
+    assert (segment.figure.overlay_pixels != before).any()
+    counts = page.session.workflow.get("regions").regions.pixel_counts()
+    assert f"{counts['pure Brg']:,}" in segment.counts.object
+    segment.margin_slider.value = 1
+    page.jobs.wait(60)
+    page.go(3)
+    page.attempt(spectra.subtract)
+    page.jobs.wait(60)
+    assert "Anchor: no Si in the grain" in spectra.found.object
+    assert "Si K lines left in pure Fp" in spectra.found.object
+    page.go(4)
+    page.attempt(composition.quantify)
+    page.jobs.wait(60)
+    assert "Quantify: done" in said(page)
+    assert "Composition of the phases" in composition.tables.object
+    composition.shown.value = "Fp"
+    assert "wt%" in composition.tables.object
+    page.go(5)
+    page.attempt(export.write)
+    page.jobs.wait(60)
+    assert "Write the folder: done" in said(page)
+    fetched = {row[0].filename: row[0].callback() for row in export.files}
+    assert set(fetched) == {
+        "report.html", "figures.zip", "spectra.zip", "regions.tif", "regions.zip", "maps.hspy",
+        "summary.json", "siftem.zip",
+    }  # fmt: skip
+    with zipfile.ZipFile(io.BytesIO(fetched["spectra.zip"].getvalue())) as packed:
+        assert "spectra/Fp.msa" in packed.namelist()
+    # A change puts the files out of date.
+    page.session.set_smoothness(3.0, 1)
+    page.refresh()
+    assert not len(export.files)
+    page.session.set_smoothness(1.0, 1)
+
+
+def test_errors_are_one_sentence_on_the_page():
+    page = Page()
+    for view in page.views:
+        page.go(page.views.index(view))  # nothing is open, and no step minds
+        assert 'role="alert"' not in said(page)
+    for action in (
+        page.views[1].decompose, page.views[2].train, page.views[3].subtract,
+        page.views[4].quantify, page.views[5].write,
+    ):  # fmt: skip
+        page.attempt(action)
+        assert 'role="alert"' in said(page)
+        assert "open a file or the demo" in said(page)
+    page.views[0].path.value = "/nothing/at/all.hspy"
+    page.attempt(page.views[0].open_file)
+    page.jobs.wait(30)
+    assert "Cannot read" in said(page) or "no such file" in said(page)
+
+
+def test_a_name_with_html_in_it_is_only_text():
+    page = Page()
+    page.jobs.tell("<script>alert(1)</script>", failed=True)
+    assert "<script>" not in said(page)
+
+
+def test_one_class_only_is_told_in_a_sentence(page):
+    session = page.session
+    kept = session.traces
+    session.clear_traces()
+    session.paint("Fp", [(14, 20)], 5)
+    page.attempt(page.views[2].train)
+    page.jobs.wait(60)
+    assert 'role="alert"' in said(page)
+    assert "paint some" in said(page)
+    session.undo()
+    session.undo()
+    assert session.traces is kept
+
+
+def test_two_pages_have_two_states(page):
+    other = Page()
+    assert not other.session.is_open
+    assert other.views[2].figure is None
+    assert page.session.is_open
+
+
+def test_keys_choose_phases_and_tools(page):
+    page.go(2)
+    page._key("3")
+    assert page.views[2].phase == "Ca-Pv"
+    page._key("e")
+    assert page.views[2].mode.value == "Erase"
+    page._key("p")
+    assert page.views[2].mode.value == "Paint"
+    page._key("Alt+ArrowLeft")
+    assert page.active == 1
+    page._key("Alt+ArrowRight")
+    assert page.active == 2
+
+
+def test_in_a_notebook_the_page_is_a_panel_object():
+    import panel as pn
+
+    assert isinstance(siftem.app.view(), pn.viewable.Viewable)
+
+
+# Pieces -----------------------------------------------------------------------------------
+
+
+def test_a_stroke_of_the_browser_comes_as_points_and_leaves_the_source_empty():
+    strokes = []
+    figure = MapFigure((10, 20), None, box=(300, 300), painted=strokes.append)
+    figure.strokes.data = {"xs": [[1.0, 2.5]], "ys": [[3.0, 4.0]]}
+    assert strokes == [[(3.0, 1.0), (4.0, 2.5)]]
+    assert figure.strokes.data == {"xs": [], "ys": []}
+
+
+def test_a_map_keeps_the_shape_of_its_pixels_within_its_box():
+    figure = MapFigure((50, 100), (2.0, 1.0), box=(400, 300))
+    width, height = figure.frame_size
+    assert width == pytest.approx(height, abs=1)
+    assert width <= 400 and height <= 300
+
+
+def test_overlays_have_the_colours_of_their_phases():
+    masks = {"a": np.zeros((4, 4), bool), "b": np.zeros((4, 4), bool)}
+    masks["a"][0, :2], masks["b"][0, 1:3] = True, True
+    regions = Regions((4, 4), matrix="m", masks=masks)
+    colours = {"m": "#010203", "a": "#102030", "b": "#405060"}
+    rgba = regions_overlay(regions, colours)
+    assert rgba[0, 0].tolist() == [16, 32, 48, 255]
+    assert rgba[0, 2].tolist() == [64, 80, 96, 255]
+    assert rgba[3, 3].tolist() == [1, 2, 3, 255]
+    assert rgba[0, 1].tolist() == [34, 34, 34, 255]
+    painted = traces_overlay(masks, colours, (4, 4))
+    assert painted[0, 0, :3].tolist() == [16, 32, 48] and painted[3, 3, 3] == 0
+    half = probability_overlay(np.array([[0.0, 0.5, 1.0]]), "#102030")
+    assert half[0, :, 3].tolist() == [0, 128, 255]
+
+
+def test_elements_are_mapped_by_the_lines_that_quantify_them(page):
+    si = page.session.spectrum_image
+    lines = {e: mapped_line(si, e)[0] for e in ("Mg", "Fe", "Nd", "Hf")}
+    assert {e: line.subshell[0] for e, line in lines.items()} == {
+        "Mg": "K", "Fe": "K", "Nd": "L", "Hf": "L",
+    }  # fmt: skip
+    images = map_images(si, None, ("Mg",))
+    assert next(iter(images)) == "Total counts"
+    np.testing.assert_array_equal(images["Total counts"].pixels(), si.total_map())
+    assert images["Mg Kα"].pixels().sum() < si.total
+
+
+@pytest.mark.parametrize("log", [True, False])
+def test_spectra_have_named_axes_and_marks(log):
+    axis = EnergyAxis(0.0, 0.01, 1000)
+    rng = np.random.default_rng(0)
+    curves = [Curve("a", rng.normal(0, 3, 1000), "#000000"), Curve("b", np.zeros(1000), "#111111")]
+    plot = spectrum_figure(axis, curves, marks=[LineMark("Si Kα", 1.74)], size=(600, 300), log=log)
+    assert plot.xaxis[0].axis_label == "Energy (keV)"
+    assert plot.yaxis[0].axis_label
+    assert plot.y_range.start < plot.y_range.end
+    if log:
+        assert plot.y_range.start > 0
+
+
+@pytest.mark.parametrize(
+    "anchor",
+    [
+        {"absent": ["Si"]},
+        {"ratio": {"numerator": "Mg", "denominator": "Ca", "value": 0.03, "sigma": 0.02}},
+        {"stoichiometry": {"ratio": "(Ca+Mg+Fe)/(Si+Al)", "value": 1.0, "sigma": 0.05}},
+        {"scale": {"value": 0.4, "sigma": 0.1}},
+        {"most_matrix": ["Si", "Mg"]},
+        {},
+    ],
+)
+def test_an_anchor_goes_through_its_fields_unchanged(anchor):
+    form = AnchorForm()
+    phase = Phase.model_validate({"anchor": [anchor]})
+    form.show(phase)
+    assert Phase.model_validate({"anchor": [form.choice()]}) == phase
+    assert anchor_elements(phase) is not None
+
+
+def test_bad_anchors_are_told():
+    form = AnchorForm()
+    form.elements.value = " "
+    with pytest.raises(InputError, match="such as Si"):
+        form.choice()
+    form.kind.value = form.kind.options[1]
+    form.ratio.value = "Mg"
+    with pytest.raises(InputError, match="Mg/Ca"):
+        form.choice()
+
+
+def test_typed_lists_and_points():
+    assert listed(" Mg, Si;".replace(";", "") + " Mg Fe") == ("Mg", "Si", "Fe")
+    assert numbers("1, 2; 3.5, 4", "the stroke") == [(1.0, 2.0), (3.5, 4.0)]
+    for text in ("", "1", "1,2,3", "a,b"):
+        with pytest.raises(InputError, match="the stroke must be like"):
+            numbers(text, "the stroke")

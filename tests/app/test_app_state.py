@@ -1,0 +1,313 @@
+"""The session, its traces and its jobs, without a browser."""
+
+import threading
+
+import numpy as np
+import pytest
+
+pytest.importorskip("panel")
+
+from siftem.app.error_sentence import error_sentence
+from siftem.app.jobs import JobRunner
+from siftem.app.painting import PaintedTraces
+from siftem.app.session import Session
+from siftem.errors import Cancelled, InputError, ReadError, SiftemError
+from siftem.pipeline.demo import demo_recipe
+from siftem.pipeline.painted_traces import painted_masks
+from siftem.pipeline.recipe import make_recipe, read_recipe
+from siftem.pipeline.workflow import Workflow
+
+SMALL = demo_recipe(shape=(32, 32), dose=400.0)
+
+
+@pytest.fixture(scope="module")
+def decomposed():
+    """One small map, decomposed; tests take copies of the session."""
+    session = Session()
+    session.open(SMALL)
+    session.decompose(3)
+    return session
+
+
+@pytest.fixture
+def session(decomposed):
+    made = Session()
+    made._workflow = Workflow(decomposed.recipe)
+    made._workflow._results = dict(decomposed.workflow._results)
+    made.traces = PaintedTraces((32, 32))
+    return made
+
+
+# Painting ---------------------------------------------------------------------------------
+
+
+def test_a_stroke_paints_the_pixels_that_the_recipe_paints():
+    traces = PaintedTraces((20, 30))
+    traces.paint("Fp", [(5.0, 4.0), (5.0, 12.0)], 3.0)
+    expected = np.zeros((20, 30), bool)
+    expected[4:7, 4:13] = True  # 1.5 pixels on each side of the line, whose ends are round
+    expected[5, 3] = expected[5, 13] = True
+    masks = traces.masks()
+    np.testing.assert_array_equal(masks["Fp"][4:7, 4:13], True)
+    assert not (masks["Fp"] & ~_grown(expected)).any()
+    again = make_recipe(
+        {
+            "input": {"demo": {"shape": [32, 32]}},
+            "segment": {
+                "traces": {n: [s.model_dump() for s in v] for n, v in traces.for_recipe().items()}
+            },
+        }
+    ).segment.traces
+    np.testing.assert_array_equal(painted_masks(again, (20, 30), ["Fp"])["Fp"], masks["Fp"])
+
+
+def _grown(mask):
+    out = mask.copy()
+    out[1:] |= mask[:-1]
+    out[:-1] |= mask[1:]
+    out[:, 1:] |= mask[:, :-1]
+    out[:, :-1] |= mask[:, 1:]
+    return out
+
+
+def test_erasing_takes_pixels_from_all_phases_and_undo_gives_them_back():
+    traces = PaintedTraces((20, 20))
+    traces.paint("A", [(5, 2), (5, 17)], 1)
+    traces.paint("B", [(2, 9), (17, 9)], 1)
+    before = traces.masks()
+    traces.erase([(5, 9)], 3)
+    after = traces.masks()
+    gone = before["A"] & ~after["A"]
+    assert gone.sum() == 3
+    assert (before["B"] & ~after["B"]).sum() == 3
+    traces.erase([(5, 0), (5, 19)], 5)
+    assert set(traces.masks()) == {"B"}  # nothing of A is left, so the recipe does not name it
+    assert traces.undo() and traces.undo()
+    for name, mask in before.items():
+        np.testing.assert_array_equal(traces.masks()[name], mask)
+    assert traces.undo() and traces.undo()
+    assert not traces.undo()
+    assert traces.for_recipe() is None
+
+
+def test_runs_after_erasing_hold_the_very_pixels():
+    rng = np.random.default_rng(3)
+    traces = PaintedTraces((40, 50))
+    for _ in range(12):
+        line = [tuple(p) for p in rng.uniform((0, 0), (39, 49), (4, 2))]
+        traces.paint("A", line, float(rng.uniform(1, 6)))
+    before = traces.masks()["A"]
+    eraser = PaintedTraces((40, 50))
+    eraser.paint("x", [(3.0, 3.0), (30.0, 44.0)], 5)
+    traces.erase([(3.0, 3.0), (30.0, 44.0)], 5)
+    np.testing.assert_array_equal(traces.masks()["A"], before & ~eraser.masks()["x"])
+
+
+@pytest.mark.parametrize("points", [[(-9.0, -9.0)], [], [(float("nan"), 1.0)]])
+def test_a_stroke_that_paints_nothing_is_an_error_and_changes_nothing(points):
+    traces = PaintedTraces((20, 20))
+    with pytest.raises(InputError):
+        traces.paint("A", points, 2)
+    assert not traces.shapes and not traces.undo()
+
+
+def test_traces_of_a_file_can_be_painted_on(tmp_path):
+    from siftem.io.images import write_label_image
+
+    labels = np.zeros((12, 15), np.uint8)
+    labels[2, 3:7], labels[9, :] = 1, 2
+    write_label_image(tmp_path / "labels.tif", labels)
+    traces = PaintedTraces((12, 15), str(tmp_path / "labels.tif"), ["A", "B"])
+    traces.paint("A", [(5, 5)], 1)
+    expected = labels == 1
+    expected[5, 5] = True
+    np.testing.assert_array_equal(traces.masks()["A"], expected)
+    np.testing.assert_array_equal(traces.masks()["B"], labels == 2)
+
+
+# Session ----------------------------------------------------------------------------------
+
+
+def test_nothing_can_be_done_before_a_map_is_open():
+    session = Session()
+    with pytest.raises(InputError, match="open a file or the demo"):
+        session.decompose(3)
+
+
+@pytest.mark.parametrize("name", ["nothing.hspy", "broken.hspy", "broken.yaml", "  "])
+def test_a_wrong_file_is_one_sentence_and_the_map_stays(session, tmp_path, name):
+    for ending in ("hspy", "yaml"):
+        (tmp_path / f"broken.{ending}").write_text(": no: map: [")
+    before = session.workflow
+    with pytest.raises(SiftemError) as error:
+        session.open(tmp_path / name if name.strip() else name)
+    assert "\n" not in error_sentence(error.value)
+    assert session.workflow is before
+
+
+def test_names_follow_their_components(session):
+    session.set_anchor("Fp", {"absent": ["Si"]})
+    session.paint("Fp", [(5, 5)], 3)
+    maps = dict(
+        zip(
+            session.result("match").factors.names, session.result("match").factors.maps, strict=True
+        )
+    )
+    painted = session.traces.masks()["Fp"]
+    new = [n if n != "Fp" else "ferropericlase" for n in session.result("match").factors.names]
+    session.name_components(new, "Brg")
+    recipe, factors = session.recipe, session.result("match").factors
+    assert list(recipe.phases) == new
+    assert recipe.phases["ferropericlase"].anchor[0].absent == ("Si",)
+    assert recipe.phases["ferropericlase"].density == 4.1
+    np.testing.assert_array_equal(factors.maps[new.index("ferropericlase")], maps["Fp"])
+    np.testing.assert_array_equal(session.traces.masks()["ferropericlase"], painted)
+    # It is a recipe that stands by itself.
+    assert make_recipe(recipe.model_dump(mode="json")) == recipe
+
+
+@pytest.mark.parametrize("names", [["A", "A", "B"], ["A", "", "B"]])
+def test_bad_names_are_refused_and_the_recipe_stays(session, names):
+    before = session.recipe
+    with pytest.raises(InputError):
+        session.name_components(names, "A")
+    with pytest.raises(InputError, match="matrix"):
+        session.name_components(["A", "B", "C"], "D")
+    assert session.recipe is before
+
+
+def test_another_number_of_components_forgets_phases_that_do_not_fit(session):
+    session.paint("Fp", [(5, 5)], 3)
+    session.decompose(2)
+    assert list(session.recipe.phases) == ["A", "B"]
+    assert session.recipe.matrix in ("A", "B")
+    assert session.recipe.segment.traces is None
+    assert not session.traces.shapes
+
+
+def test_painting_needs_two_classes_and_a_known_phase(session):
+    with pytest.raises(InputError, match="no phase"):
+        session.paint("gold", [(3, 3)], 2)
+    session.paint("Fp", [(5, 5), (8, 8)], 3)
+    with pytest.raises(InputError, match=r"Fp only|no pixel of Ca-Pv"):
+        session.workflow.run("segment")
+    session.clear_traces()
+    assert session.recipe.segment.traces is None
+    assert session.undo()
+    assert set(session.recipe.segment.traces) == {"Fp"}
+
+
+def test_two_sessions_share_nothing(session):
+    other = Session()
+    other.open(SMALL)
+    session.paint("Fp", [(5, 5)], 3)
+    session.set_smoothness(4.0, 2)
+    assert other.recipe.segment.traces is None
+    assert other.recipe.segment.smoothness == 1.0
+    assert other.workflow.get("match") is None
+    assert not other.traces.shapes
+
+
+def test_the_recipe_on_paper_gives_the_same_regions(session, tmp_path):
+    for name, at in {"Brg": (2, 25), "Fp": (14, 20), "Ca-Pv": (15, 8)}.items():
+        session.paint(name, [at], 5)
+    session.set_smoothness(0.7, 1)
+    regions = session.workflow.run("regions").regions
+    path = tmp_path / "recipe.yaml"
+    path.write_text(session.recipe.to_yaml())
+    again = Workflow(read_recipe(path)).run("regions").regions
+    assert again.pixel_counts() == regions.pixel_counts()
+    for name in regions.names:
+        np.testing.assert_array_equal(again.masks[name], regions.masks[name])
+
+
+# Jobs -------------------------------------------------------------------------------------
+
+
+def runner():
+    states = []
+    jobs = JobRunner(lambda action: action(), states.append)
+    return jobs, states
+
+
+def test_a_job_runs_in_a_thread_tells_its_progress_and_gives_its_result():
+    jobs, states = runner()
+    seen = []
+
+    def work(progress):
+        progress("decompose", 0.25)
+        return threading.current_thread()
+
+    jobs.start("Decompose", work, seen.append)
+    jobs.wait(10)
+    assert seen[0] is not threading.main_thread()
+    assert any(s.running and s.fraction == 0.25 and s.step == "decomposing" for s in states)
+    assert states[-1].message == "Decompose: done." and not states[-1].running
+
+
+def test_one_job_at_a_time_and_cancel_stops_at_the_next_progress():
+    jobs, states = runner()
+    begun, seen = threading.Event(), []
+
+    def work(progress):
+        begun.set()
+        while True:
+            progress("decompose", 0.5)
+
+    jobs.start("Decompose", work, seen.append)
+    assert begun.wait(10)
+    with pytest.raises(InputError, match="still running"):
+        jobs.start("Train", work)
+    jobs.cancel()
+    jobs.wait(10)
+    assert states[-1].failed and "Cancelled" in states[-1].message
+    assert not seen and not jobs.busy
+    jobs.start("Again", lambda progress: progress("load", 0.0), seen.append)
+    jobs.wait(10)
+    assert seen == [None]
+
+
+def test_of_quick_work_the_last_wins():
+    jobs, _ = runner()
+    gate, done, made = threading.Event(), [], []
+
+    def work(n):
+        def run(_progress):
+            made.append(n)
+            gate.wait(10)
+            return n
+
+        return run
+
+    for n in range(20):
+        jobs.latest(work(n), done.append)
+    gate.set()
+    jobs.wait(10)
+    assert done[-1] == 19
+    assert len(made) <= 2
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (InputError("name the elements"), "Name the elements."),
+        (ReadError("cannot read x: no such file"), "Cannot read x: no such file."),
+        (Cancelled(), "Cancelled; what was done before stays."),
+        (MemoryError(), "Out of memory: crop the map or its energy range."),
+        (KeyError("k\nl"), "Unexpected KeyError: 'k\\nl' (please report this)."),
+    ],
+)
+def test_an_error_is_one_sentence(error, said):
+    assert error_sentence(error) == said
+
+
+def test_an_error_in_a_job_reaches_the_status_line():
+    jobs, states = runner()
+
+    def work(_progress):
+        raise InputError("paint some pixels of each phase")
+
+    jobs.start("Train", work)
+    jobs.wait(10)
+    assert states[-1].failed
+    assert states[-1].message == "Paint some pixels of each phase."
