@@ -2,94 +2,162 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 import warnings
 from dataclasses import dataclass
-from time import perf_counter
+from time import perf_counter, process_time
 
 import numpy as np
 import scipy.sparse as sp
 from sklearn.decomposition import NMF
 
 from benchmarks.nmf_cases import Case, deviance
+from siftem import PoissonNMF
+from siftem.decompose import solver
+from siftem.decompose.row_blocks import CountRows
+
+#: What HyperSpy's usual call costs, in a process of its own.
+_HYPERSPY = """
+import json, sys, time, warnings
+import numpy as np
+from benchmarks.nmf_cases import case
+from benchmarks.nmf_peers import clear_peak, peak_mb
+truth = case(int(sys.argv[1]), float(sys.argv[2]))
+import hyperspy.api as hs
+signal = hs.signals.Signal1D(truth.counts.toarray().reshape(*truth.shape, -1))
+warnings.simplefilter("ignore")
+clear_peak()
+start, cpu = time.perf_counter(), time.process_time()
+signal.decomposition(algorithm="NMF", output_dimension=3, normalize_poissonian_noise=True,
+    navigation_mask=None, print_info=False)
+seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
+found = signal.learning_results
+np.savez(sys.argv[3], weights=np.abs(found.loadings), spectra=np.abs(found.factors).T)
+print(json.dumps(dict(seconds=seconds, cpu=cpu, peak_mb=peak_mb())))
+"""
+
+#: The same for siftem, from the raw counts.
+_SIFTEM = """
+import json, sys, time
+from benchmarks.nmf_cases import case
+from benchmarks.nmf_peers import clear_peak, peak_mb
+truth = case(int(sys.argv[1]), float(sys.argv[2]))
+x = truth.counts
+from siftem import PoissonNMF
+PoissonNMF(3, max_iter=10_000).fit(x[:500])
+clear_peak()
+PoissonNMF(3, map_shape=truth.shape).fit_transform(x)
+print(json.dumps(dict(peak_mb=peak_mb())))
+"""
 
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """Wall time in seconds, factors, deviance and iterations of one method."""
+    """Seconds of the wall and of the processors, factors, deviance and iterations of a method."""
 
     seconds: float
+    cpu: float
     weights: np.ndarray
     spectra: np.ndarray
     deviance: float
     n_iter: int
+    peak_mb: float = float("nan")
 
 
-def multiplicative(truth: Case, *, max_iter: int) -> Outcome:
+def clear_peak() -> None:
+    """Forget the peak of the resident memory of this process (Linux)."""
+    with open("/proc/self/clear_refs", "w") as file:
+        file.write("5")
+
+
+def peak_mb() -> float:
+    """Peak of the resident memory since `clear_peak`, in MB."""
+    with open("/proc/self/status") as file:
+        line = next(x for x in file if x.startswith("VmHWM"))
+    return int(line.split()[1]) / 1024
+
+
+def in_own_process(script: str, *arguments: str) -> dict[str, float]:
+    """Run ``script`` and read the JSON of its last line."""
+    command = [sys.executable, "-c", script, *arguments]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def start_of(truth: Case, *, init: str = "vertices") -> tuple[np.ndarray, np.ndarray]:
+    """Weights and spectra that siftem starts from, all positive."""
+    plan = PoissonNMF(3, map_shape=truth.shape, init=init)._plan()
+    pooled = plan.levels(truth.counts)[0][1]
+    spectra = plan.start(pooled, np.random.default_rng(0), draw=False)
+    rows = CountRows.of(truth.counts)
+    weights = solver.even_weights(rows, 3, np.dtype(float))
+    solver.solve_weights(rows, spectra, weights, n_passes=4)
+    return weights + 1e-3 * weights.mean(), spectra
+
+
+def multiplicative(
+    truth: Case, *, max_iter: int, start: tuple[np.ndarray, np.ndarray] | None = None
+) -> Outcome:
     """scikit-learn: ``solver="mu", beta_loss="kullback-leibler"`` on CSR, tol 1e-6."""
-    x = sp.csr_matrix(truth.counts)
     model = NMF(
         3,
         solver="mu",
         beta_loss="kullback-leibler",
-        init="nndsvda",
+        init="nndsvda" if start is None else "custom",
         tol=1e-6,
         max_iter=max_iter,
         random_state=0,
     )
-    return _timed(truth, model, x)
+    first = {} if start is None else {"W": start[0].copy(), "H": start[1].copy()}
+    return _timed(truth, model, sp.csr_matrix(truth.counts), **first)
 
 
-def keenan_kotula(truth: Case) -> Outcome:
-    """scikit-learn: ``solver="cd"`` on CSR counts scaled by the roots of their means."""
-    start = perf_counter()
+def keenan_kotula(truth: Case, *, max_iter: int = 5000) -> Outcome:
+    """scikit-learn: ``solver="cd"`` on CSR counts scaled by the roots of their means.
+
+    With ``max_iter=200`` this is what HyperSpy's usual call computes, on sparse counts.
+    """
+    start, cpu = perf_counter(), process_time()
     rows, columns = (
         np.sqrt(np.asarray(truth.counts.mean(axis=a), dtype=np.float64).ravel()) for a in (1, 0)
     )
     inverse = [np.divide(1, s, out=np.zeros_like(s), where=s > 0) for s in (rows, columns)]
     x = sp.csr_matrix(sp.diags_array(inverse[0]) @ truth.counts @ sp.diags_array(inverse[1]))
-    model = NMF(3, solver="cd", init="nndsvd", max_iter=5000, random_state=0)
-    return _timed(truth, model, x, rows=rows, columns=columns, start=start)
+    model = NMF(3, solver="cd", init="nndsvda", max_iter=max_iter, random_state=0)
+    found = _timed(truth, model, x)
+    weights, spectra = found.weights * rows[:, None], found.spectra * columns
+    return Outcome(
+        perf_counter() - start,
+        process_time() - cpu,
+        weights,
+        spectra,
+        deviance(truth.counts, weights, spectra),
+        found.n_iter,
+    )
 
 
-def hyperspy_usual(truth: Case) -> Outcome:
+def hyperspy_usual(truth: Case, dose: float, path: str) -> Outcome:
     """HyperSpy: ``decomposition(algorithm="NMF", normalize_poissonian_noise=True)``."""
-    import hyperspy.api as hs
+    found = in_own_process(_HYPERSPY, str(truth.shape[0]), str(dose), path)
+    with np.load(path) as factors:
+        weights, spectra = factors["weights"], factors["spectra"]
+    value = deviance(truth.counts, weights, spectra)
+    return Outcome(found["seconds"], found["cpu"], weights, spectra, value, 0, found["peak_mb"])
 
-    cube = truth.counts.toarray().reshape(*truth.shape, -1)
-    signal = hs.signals.Signal1D(cube)
-    start = perf_counter()
+
+def peak_of_siftem(truth: Case, dose: float) -> float:
+    """Peak of the resident memory of ``PoissonNMF`` on the same case, in MB."""
+    return in_own_process(_SIFTEM, str(truth.shape[0]), str(dose))["peak_mb"]
+
+
+def _timed(truth: Case, model: NMF, x: sp.csr_matrix, **first: np.ndarray) -> Outcome:
+    start, cpu = perf_counter(), process_time()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        signal.decomposition(
-            algorithm="NMF",
-            output_dimension=3,
-            normalize_poissonian_noise=True,
-            navigation_mask=None,
-            print_info=False,
-        )
-    seconds = perf_counter() - start
-    results = signal.learning_results
-    weights = np.abs(np.asarray(results.loadings))
-    spectra = np.abs(np.asarray(results.factors)).T
-    return Outcome(seconds, weights, spectra, deviance(truth.counts, weights, spectra), 0)
-
-
-def _timed(
-    truth: Case,
-    model: NMF,
-    x: sp.csr_matrix,
-    *,
-    rows: np.ndarray | None = None,
-    columns: np.ndarray | None = None,
-    start: float | None = None,
-) -> Outcome:
-    start = perf_counter() if start is None else start
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        weights = model.fit_transform(x)
+        weights = model.fit_transform(x, **first)
+    seconds, cpu = perf_counter() - start, process_time() - cpu
     spectra = model.components_
-    if rows is not None and columns is not None:
-        weights, spectra = weights * rows[:, None], spectra * columns
-    seconds = perf_counter() - start
     found = deviance(truth.counts, weights, spectra)
-    return Outcome(seconds, weights, spectra, found, int(model.n_iter_))
+    return Outcome(seconds, cpu, weights, spectra, found, int(model.n_iter_))

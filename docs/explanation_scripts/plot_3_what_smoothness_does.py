@@ -38,16 +38,18 @@ shown = [("truth", truth)] + [(f"smoothness {s:g}", masks[s]) for s in (0, 1, 16
 for ax, (title, image) in zip(axes, shown, strict=False):
     ax.imshow(image, cmap="gray_r")
     ax.set_title(title, fontsize=10)
-    ax.axis("off")
+    ax.set(xticks=[], yticks=[])
 axes[4].plot(range(len(strengths)), overlap, "o-")
 axes[4].set_xticks(range(len(strengths)), [f"{s:g}" for s in strengths])
 axes[4].set(xlabel="smoothness", ylabel="overlap with the truth", ylim=(0, 1))
 fig.tight_layout()
 
 # %%
-# The plateau is wide, and that is the point: the value hardly matters within a factor of four.
-# Choose it by the smallest grain that you believe in. A single pixel costs eight pieces of
-# border; it survives when its evidence, the logarithm of its odds, is worth more than that.
+# Between a half and one the value hardly matters; a factor of four beyond, grains begin to be given
+# up, and nothing brings them back. So rather take less, and let the smallest grain that you
+# believe in decide. A single pixel costs eight pieces of border; it survives when its evidence,
+# the logarithm of its odds, is worth more than that. ``siftem.suggest_smoothness`` asks the
+# counts: it labels the map by one half of them and lets the other half judge.
 #
 # Two things smoothness does not do. It does not move a border that the evidence puts clearly
 # elsewhere, so wrong traces are not mended by it. And it does not know of mixing: a faint rim

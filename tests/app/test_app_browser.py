@@ -7,7 +7,7 @@ import sys
 import pytest
 import yaml
 
-LONG = 60_000
+LONG = 120_000
 
 
 def status(page, text, timeout=LONG):
@@ -48,6 +48,22 @@ def drag(page, frame, n, points):
     page.mouse.up()
 
 
+def painted(page):
+    """Painted pixels of each phase, as the status line has them."""
+    text = page.get_by_role("status").inner_text()
+    assert text.startswith("Painted pixels: "), text
+    parts = text.removeprefix("Painted pixels: ").rstrip(".").split(", ")
+    return {name: int(n) for name, n in (part.rsplit(" ", 1) for part in parts)}
+
+
+def wait_until(page, condition, seconds=30):
+    for _ in range(10 * seconds):
+        if condition():
+            return
+        page.wait_for_timeout(100)
+    raise AssertionError("it did not happen")
+
+
 def open_demo(page, address):
     page.goto(address)
     page.get_by_label("Pixels on each side").select_option("64")
@@ -58,11 +74,14 @@ def open_demo(page, address):
 @pytest.mark.browser
 def test_the_whole_road_with_a_mouse_and_the_same_numbers_again(page, start_app, picture, tmp_path):
     open_demo(page, start_app())
+    page.get_by_text("64 × 64 pixels").wait_for()
+    page.locator(".bk-Figure").nth(14).wait_for()
     picture(page, "1-data")
 
     press(page, "2 Decompose", exact=False)
     press(page, "Decompose")
     status(page, "Decompose: done")
+    page.locator(".bk-Figure").nth(3).wait_for()
     picture(page, "2-decompose")
 
     press(page, "3 Segment", exact=False)
@@ -71,9 +90,27 @@ def test_the_whole_road_with_a_mouse_and_the_same_numbers_again(page, start_app,
     frame = map_frame(page)
     assert frame
     strokes = {
-        "1 Brg": [[(5, 30), (20, 40), (15, 60)], [(50, 55), (40, 50)]],
-        "2 Fp": [[(24, 40), (29, 44), (26, 46)], [(50, 8), (54, 14)], [(58, 37), (58, 40)]],
-        "3 Ca-Pv": [[(30, 10), (27, 17)], [(46, 61), (51, 62)]],
+        "1 Brg": [
+            [(14, 20), (13, 40), (10, 58)],
+            [(36, 37), (42, 56)],
+            [(14, 3), (26, 2)],
+            [(60, 48), (50, 52)],
+        ],
+        "2 Fp": [
+            [(22, 40), (27, 38)],
+            [(54, 30), (60, 36)],
+            [(37, 3), (38, 12)],
+            [(50, 6), (52, 12)],
+            [(21, 21), (24, 27), (31, 26)],
+            [(52, 35), (58, 39)],
+        ],
+        "3 Ca-Pv": [
+            [(29, 10), (27, 17)],
+            [(46, 61), (54, 62)],
+            [(8, 2), (3, 7)],
+            [(43, 5), (45, 8)],
+            [(48, 24), (47, 29)],
+        ],
     }
     for name, lines in strokes.items():
         press(page, name, exact=False)
@@ -81,18 +118,27 @@ def test_the_whole_road_with_a_mouse_and_the_same_numbers_again(page, start_app,
             drag(page, frame, 64, points)
             page.wait_for_timeout(250)
     status(page, "Painted pixels: Brg")
+    before = painted(page)
+    page.keyboard.press("e")
+    drag(page, frame, 64, [(36, 37), (42, 56)])
+    wait_until(page, lambda: painted(page) != before)
+    assert painted(page)["Brg"] < before["Brg"]
+    page.keyboard.press("Control+z")
+    wait_until(page, lambda: painted(page) == before)
+    page.keyboard.press("p")
     picture(page, "3-painted")
 
     press(page, "Train")
     status(page, "Trained on painted traces")
     picture(page, "4-regions")
-    pixels = page.get_by_role("row", name="pure Brg").inner_text()
+    before = page.get_by_role("row", name="pure Brg").inner_text()
     slider = page.get_by_role("slider").nth(1)
     slider.focus()
-    for _ in range(10):
-        slider.press("ArrowRight")
-    page.get_by_text("Smoothness: 2").wait_for()
-    page.wait_for_timeout(500)
+    for _ in range(6):
+        slider.press("ArrowLeft")
+    page.get_by_text("Smoothness: 0.4").wait_for()
+    row = page.get_by_role("row", name="pure Brg")
+    wait_until(page, lambda: row.inner_text() != before)
     for overlay in ("Probability", "Uncertainty"):
         press(page, overlay)
         picture(page, f"5-{overlay.lower()}")
@@ -119,15 +165,49 @@ def test_the_whole_road_with_a_mouse_and_the_same_numbers_again(page, start_app,
     fetched.value.save_as(recipe)
 
     data = yaml.safe_load(recipe.read_text())
-    assert data["segment"]["smoothness"] == 2.0
+    assert data["segment"]["smoothness"] == 0.4
     assert set(data["segment"]["traces"]) == {"Brg", "Fp", "Ca-Pv"}
     subprocess.run(
         [sys.executable, "-m", "siftem", "run", str(recipe), "--out", "again", "--quiet"],
         cwd=tmp_path,
         check=True,
-        timeout=100,
+        timeout=240,
     )
     by_app = json.loads((tmp_path / "siftem-app" / "summary.json").read_text())
     by_command = json.loads((tmp_path / "again" / "summary.json").read_text())
     assert by_app == by_command
-    assert pixels
+
+
+@pytest.mark.browser
+def test_two_users_have_two_sessions_and_errors_are_sentences(chromium, page, start_app, picture):
+    address = start_app()
+    context = chromium.new_context()
+    other = context.new_page()
+    other.goto(address)
+    other.get_by_role("button", name="Open the demo").wait_for()
+    open_demo(page, address)
+    press(other, "2 Decompose", exact=False)
+    other.get_by_role("button", name="Decompose", exact=True).wait_for()
+    press(other, "Decompose")
+    alert = other.get_by_role("alert")
+    alert.wait_for()
+    assert alert.inner_text() == "No map is open: open a file or the demo first."
+    press(other, "1 Data", exact=False)
+    field = other.get_by_label("File: a map, or a recipe (.yaml)")
+    field.fill("/no/such/map.hspy")
+    press(other, "Open file")
+    alert.filter(has_text="no such file").wait_for()
+    assert "Open the demo: done" in page.get_by_role("status").inner_text()
+    picture(other, "9-error")
+    context.close()
+
+
+@pytest.mark.browser
+def test_a_job_can_be_cancelled(page, start_app):
+    open_demo(page, start_app())
+    press(page, "2 Decompose", exact=False)
+    press(page, "Compare")
+    page.get_by_role("button", name="Cancel").click()
+    page.get_by_role("alert").filter(has_text="Cancelled").wait_for(timeout=LONG)
+    press(page, "Decompose")
+    status(page, "Decompose: done")

@@ -1,5 +1,12 @@
 """Jobs on Dask's workers: killed ones, failing ones, unreachable schedulers."""
 
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
 import made_up_batch
 import pytest
 
@@ -38,10 +45,12 @@ def test_a_job_whose_worker_is_killed_is_done_by_another(tmp_path):
 
 
 def test_errors_and_threads_of_workers(monkeypatch):
+    import dask
     from distributed import Client, LocalCluster
 
     monkeypatch.setenv("OMP_NUM_THREADS", "8")
     with (
+        dask.config.set({"distributed.scheduler.allowed-failures": 1}),
         LocalCluster(1, threads_per_worker=1, host="127.0.0.1", dashboard_address=None) as here,
         Client(here) as client,
     ):
@@ -63,3 +72,42 @@ def test_a_scheduler_that_does_not_answer(monkeypatch):
         run(made_up_batch.die_once, {}, scheduler="tcp://127.0.0.1:9")
     with pytest.raises(SiftemError, match="no Dask scheduler answers at nonsense"):
         run(made_up_batch.die_once, {}, scheduler="nonsense")
+
+
+def test_a_scheduler_need_not_import_what_its_workers_do():
+    code = (
+        "import sys; import siftem.cluster.batch_workers;"
+        "print(sorted(set(sys.modules) & {'numba', 'sklearn', 'matplotlib', 'hyperspy', 'scipy'}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.slow
+def test_a_scheduler_that_dies_is_told_in_one_sentence(tmp_path):
+    """Scheduler and worker in processes of their own, as on a cluster."""
+    file = tmp_path / "scheduler.json"
+    dask = [sys.executable, "-m", "dask"]
+    options = ["--scheduler-file", str(file), "--no-dashboard"]
+    scheduler = subprocess.Popen([*dask, "scheduler", "--host", "127.0.0.1", *options])
+    while not file.exists():
+        time.sleep(0.1)
+    path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "PYTHONPATH": path}
+    worker = subprocess.Popen([*dask, "worker", "--nthreads", "1", *options], env=environment)
+    address = json.loads(file.read_text())["address"]
+    try:
+        with pytest.raises(SiftemError, match="connection to Dask's scheduler was lost") as seen:
+            run_jobs(
+                made_up_batch.wait_long,
+                {"a": 1},
+                finished=lambda *_: None,
+                report=lambda *_: scheduler.kill(),
+                dashboard=lambda _: None,
+                scheduler=address,
+            )
+        assert "\n" not in str(seen.value)
+    finally:
+        for process in (scheduler, worker):
+            process.kill()
+            process.wait()

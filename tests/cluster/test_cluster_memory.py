@@ -43,6 +43,28 @@ def stored(tmp_path_factory):
     return write_sparse_file(phantom.spectrum_image, path, entries_per_block=20_000)
 
 
+def test_no_more_than_a_few_blocks_are_ever_read_at_a_time(stored, monkeypatch):
+    from siftem.decompose import pooled_blocks
+    from siftem.io.sparse_file import SparseFile
+
+    expected = siftem.decompose(siftem.load(stored), 3)
+    sizes = []
+    original = SparseFile.read
+
+    def spy(self, first, last, window=None):
+        found = original(self, first, last, window)
+        sizes.append(found.nnz)
+        return found
+
+    monkeypatch.setattr(SparseFile, "read", spy)
+    monkeypatch.setattr(pooled_blocks, "_ENTRIES", 20_000)
+    with siftem.open_map(stored, scheduler="synchronous") as si:
+        whole = si.counts.nnz
+        found = siftem.decompose(si, 3)
+    np.testing.assert_allclose(found.spectra, expected.spectra, rtol=1e-6, atol=1e-12)
+    assert max(sizes) < 25_000 < whole / 3
+
+
 def test_nothing_is_left_behind(stored):
     before = sorted(stored.parent.iterdir())
     with siftem.open_map(stored, memory="2GB") as si:

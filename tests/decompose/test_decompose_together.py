@@ -10,6 +10,7 @@ from siftem.simulate.counting import poisson_counts
 from siftem.simulate.elnes import simulate_elnes
 from siftem.simulate.phases import PhaseModel
 from siftem.simulate.spectra import Microscope, phase_spectrum
+from siftem.spectrum import spectral_angle
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +50,7 @@ def test_one_factorisation_serves_both(dual):
     assert of_eds.maps.sum() == pytest.approx(eds.without_zero_peak().total, rel=0.06)
     np.testing.assert_allclose(of_eds.spectra.sum(axis=1), 1)
     matrix = of_eds.spectra[of_eds.matrix]
-    assert siftem.spectrum.spectral_angle(matrix, spectra[0][-matrix.size :]) < 5
+    assert spectral_angle(matrix, spectra[0][-matrix.size :]) < 5
 
 
 def test_what_a_few_x_rays_can_not_tell_both_signals_can():

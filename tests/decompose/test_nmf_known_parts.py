@@ -7,7 +7,7 @@ import scipy.sparse as sp
 from siftem import PoissonNMF
 from siftem.decompose import solver
 from siftem.decompose.known_parts import KnownParts, fit_amplitudes, step_amplitudes
-from siftem.decompose.penalties import LogSparsity, Smoothness, Volume
+from siftem.decompose.penalties import LogSparsity, Smoothness, SumToOne, Volume
 from siftem.decompose.row_blocks import CountRows
 from siftem.errors import InputError
 
@@ -139,6 +139,7 @@ def numeric_gradient(function, at, index, step):
     [
         (Smoothness((4, 5), 2.0, np.array([1.0, 0.3])), (20, 2)),
         (LogSparsity(0.7, np.array([1.0, 0.3])), (20, 2)),
+        (SumToOne(0.6, np.array([1.3, 0.4])), (20, 2)),
         (Volume(3.0, 0.5), (3, 8)),
     ],
 )
@@ -162,12 +163,26 @@ def test_penalties_gradient_and_majorant(penalty, shape):
         assert bound(other) - bound(at) >= penalty.value(other) - penalty.value(at) - 1e-9
 
 
-@pytest.mark.parametrize("strength", [{"smoothness": 2.0}, {"sparsity": 0.5}, {"volume": 0.01}])
+@pytest.mark.parametrize(
+    "strength", [{"smoothness": 2.0}, {"sparsity": 0.5}, {"sum_to_one": 1.0}, {"volume": 0.01}]
+)
 def test_penalised_objective_falls(lines, strength):
     counts, _, _, _, _ = lines
     model = PoissonNMF(3, map_shape=(20, 20), extrapolate=False, max_iter=2000, **strength)
     model.fit(counts)
     assert np.diff(model.history_).max() <= 1e-11 * abs(model.history_[0])
+
+
+def test_a_shear_still_sums_to_one():
+    """Why sum-to-one can't choose: sheared weights sum to one as exactly as the true ones."""
+    shares = np.random.default_rng(0).dirichlet(np.ones(3), 500)
+    weights = shares * [300.0, 200.0, 350.0]
+    shear = np.eye(3)
+    shear[1, 0] = 0.4
+    for w in (weights, weights @ shear):
+        penalty = SumToOne.fitted(1.0, w)
+        assert penalty.value(w) < 1e-6
+    np.testing.assert_allclose(SumToOne.fitted(1.0, weights).pixel, [300, 200, 350], rtol=1e-6)
 
 
 def test_smoothness_brings_maps_nearer_to_smooth_truth(lines):

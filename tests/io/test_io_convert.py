@@ -282,7 +282,7 @@ def test_what_is_no_map_is_refused_in_one_sentence(tmp_path, name, content):
     assert not (tmp_path / "out.sift").exists()
 
 
-@pytest.mark.parametrize("share", [0.02, 0.3, 0.9, 0.999])
+@pytest.mark.parametrize("share", [0.02, 0.3, 0.9])
 @pytest.mark.parametrize(
     "name",
     [

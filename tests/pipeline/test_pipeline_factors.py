@@ -5,6 +5,7 @@ import pytest
 
 from siftem.errors import InputError
 from siftem.io.exchange import write_emsa
+from siftem.pipeline import spectra
 from siftem.pipeline.agreement import differences, flagged
 from siftem.pipeline.demo import demo_recipe
 from siftem.pipeline.factor_sources import read_factors
@@ -56,6 +57,20 @@ def test_k_factors_from_a_file_are_those_written_down(work, tmp_path):
     assert by_file.k.source[by_file.index("Mg")] == "given"
     assert by_file.k.source[by_file.index("Ca")] == "computed"
     assert by_file.k.relative_sigma[by_file.index("Mg")] == 0.02
+
+
+def test_anchors_use_the_k_factors_of_the_composition(work):
+    """Also where one of its elements has a given factor and the other a computed one."""
+    work.change(quantify={"k_factors": {"values": {"Mg": 2.0, "Si": 1.0}}})
+    settings = work.run("spectra").settings
+    composition = work.get("spectra").compositions["Brg"]
+    fit = settings.fit(work.get("spectra").pure["Brg"])
+    k = settings.k_of(("Mg", "Ca"), fit)
+    for element, value in k.items():
+        i = composition.index(element)
+        assert value == pytest.approx(composition.k.values[i], rel=1e-12)
+    anchor = spectra.make_anchor(work.recipe.phases["Ca-Pv"].anchor[0], settings, fit)
+    assert anchor.k_factors == k
 
 
 @pytest.mark.parametrize(

@@ -77,6 +77,8 @@ def test_sections_are_laid_over_key_by_key():
     assert changed.elements == ("O", "Mg")
     assert changed.input.demo is None
     assert merged_recipe(recipe, {"segment": recipe.segment}) == recipe
+    without = merged_recipe(recipe, {"phases": {"Ca-Pv": None}})
+    assert tuple(without.phases) == ("Brg", "Fp")
     assert merged_recipe(recipe, {"quantify": {"thickness": None}}).quantify.thickness is None
 
 

@@ -7,14 +7,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from pydantic import BaseModel
 
-from siftem.errors import Cancelled, InputError, RecipeError, SiftemWarning
+from siftem.errors import Cancelled, InputError, ReadError, RecipeError, SiftemWarning
 from siftem.pipeline import components
 from siftem.pipeline import workflow as workflow_module
 from siftem.pipeline.demo import demo_recipe
-from siftem.pipeline.recipe import make_recipe
+from siftem.pipeline.recipe import Phase, Recipe, make_recipe
 from siftem.pipeline.run import run
-from siftem.pipeline.step_keys import PARENTS, STEPS, file_content
+from siftem.pipeline.step_keys import PARENTS, STEPS, file_content, step_keys
 from siftem.pipeline.summary import summary_text
 from siftem.pipeline.warning_record import recorded_warnings
 from siftem.pipeline.workflow import Workflow
@@ -65,6 +66,8 @@ def test_parents_come_before_their_children():
         ({"segment": {"smoothness": 2.0}}, "regions"),
         ({"segment": {"margin": 2}}, "regions"),
         ({"segment": {"trees": 10}}, "segment"),
+        ({"segment": {"images": ["Mg"]}}, "features"),
+        ({"segment": {"sigmas": [1, 3]}}, "features"),
         ({"segment": {"traces": {"Fp": {"pixels": [[1, 1]]}}}}, "segment"),
         ({"elements": ["O", "Mg", "Si", "Fe", "Ca"]}, "match"),
         ({"phases": {"Fp": {"high": ["Fe"]}}}, "match"),
@@ -83,6 +86,40 @@ def test_a_change_makes_only_what_depends_on_it_out_of_date(done, change, first)
     assert stale == expected
     assert [s for s in STEPS if not changed.done(s)] == list(expected)
     assert [s for s in STEPS if changed.get(s) is None] == list(expected)
+
+
+def _every_key():
+    """Each key of the recipe, as (section, key); sections in sections count as one."""
+    for name, field in Recipe.model_fields.items():
+        section = field.annotation
+        if isinstance(section, type) and issubclass(section, BaseModel):
+            yield from ((name, key) for key in section.model_fields)
+        elif name == "phases":
+            yield from ((name, key) for key in Phase.model_fields)
+        elif name != "siftem":
+            yield (None, name)
+
+
+@pytest.mark.parametrize(("section", "key"), list(_every_key()))
+def test_no_key_of_the_recipe_is_forgotten(tmp_path, section, key):
+    """A key that no step and no report depends on would change and leave old results valid."""
+    path = tmp_path / "map.hspy"
+    path.write_bytes(b"counts")
+    recipe = make_recipe(
+        {"input": {"file": str(path)}, "matrix": "A", "phases": {"A": {"high": ["Si"]}}}
+    )
+    changed = {key: "something else"}
+    if section == "phases":
+        changed = {section: {"A": recipe.phases["A"].model_copy(update=changed)}}
+    elif section is not None:
+        changed = {section: getattr(recipe, section).model_copy(update=changed)}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of pydantic: not the declared type
+        try:
+            after = step_keys(recipe.model_copy(update=changed))
+        except (ReadError, AttributeError):
+            return  # it was looked at: a file that is not there, or a section that is text
+    assert after != step_keys(recipe)
 
 
 def test_what_does_not_change_is_not_done_again(done):

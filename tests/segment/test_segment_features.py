@@ -217,3 +217,26 @@ def test_bad_input_is_one_plain_sentence(images, options, words):
 def test_anscombe_refuses_negative_counts():
     with pytest.raises(InputError, match="negative"):
         anscombe(np.array([1.0, -1.0]))
+
+
+def test_gaussians_and_hessians_are_those_of_scikit_image(images):
+    from skimage.feature import hessian_matrix_eigvals
+    from skimage.filters import gaussian
+
+    image = images["Fp"]
+    scaled = (image - np.median(image)) / spread(image)
+    found = named(pixel_features({"Fp": image}, sigmas=(1, 2)))
+    for sigma in (1, 2):
+        g = gaussian(scaled, sigma, mode="reflect", preserve_range=True)
+        np.testing.assert_allclose(found[f"Fp: gaussian {sigma}"], g, atol=1e-5)
+        dy = ndimage.correlate1d(g, [-0.5, 0, 0.5], axis=0, mode="reflect")
+        hessian = np.stack(
+            [
+                ndimage.correlate1d(g, [1, -2, 1], axis=0, mode="reflect"),
+                ndimage.correlate1d(dy, [-0.5, 0, 0.5], axis=1, mode="reflect"),
+                ndimage.correlate1d(g, [1, -2, 1], axis=1, mode="reflect"),
+            ]
+        )
+        large, small = sigma**2 * hessian_matrix_eigvals(hessian)
+        np.testing.assert_allclose(found[f"Fp: hessian large {sigma}"], large, atol=1e-5)
+        np.testing.assert_allclose(found[f"Fp: hessian small {sigma}"], small, atol=1e-5)

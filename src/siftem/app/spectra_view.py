@@ -220,5 +220,5 @@ class SpectraView(View):
             log=False,
             value_name="Counts",
             window=window,
-            title=f"Left of {self.grain} at the lines of {element}",
+            title=f"What is left of {self.grain} at the lines of {element}",
         )

@@ -92,7 +92,7 @@ def spectrum_figure(
         x_range=Range1d(low, high, bounds=(kev.first, kev.last)),
         y_range=Range1d(bottom, top),
         y_axis_type="log" if log else "linear",
-        tools="xbox_zoom,xpan,xwheel_zoom,reset",
+        tools="xbox_zoom,xwheel_zoom,reset",
         active_drag="xbox_zoom",
         active_scroll=None,
         toolbar_location="right",
@@ -206,12 +206,15 @@ def _mark_lines(
         if row is None:  # no room for its name: the line is still marked
             continue
         right[row] = x
+        # At the right border a name stands before its line.
+        before = (window[1] - mark.energy) * per_kev < _MARK_ROOM
         plot.add_layout(
             Label(
                 x=mark.energy,
                 y=inner[1] - 16 - _ROW_HEIGHT * row,
                 y_units="screen",
-                x_offset=2,
+                x_offset=-2 if before else 2,
+                text_align="right" if before else "left",
                 text=mark.text,
                 text_font_size="11px",
                 text_color="#333333",

@@ -20,6 +20,7 @@ body { margin: 0; background: #ffffff; }
 #: For every button and field: a visible focus for those who use the keyboard.
 CONTROL_CSS = """
 :host { font-family: "Segoe UI", "Helvetica Neue", Arial, "DejaVu Sans", sans-serif; }
+.bk-btn-success { background-color: #1a7f37 !important; border-color: #1a7f37 !important; }
 .bk-btn:focus-visible, .bk-input:focus-visible, input:focus-visible, .noUi-handle:focus-visible
   { outline: 3px solid #E69F00 !important; outline-offset: 1px; }
 """

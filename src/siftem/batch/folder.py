@@ -15,8 +15,7 @@ from typing import Any
 from siftem.errors import InputError
 from siftem.io.atomic import replacing
 
-#: By this file a folder is known to be a batch's.
-MARK = "batch.json"
+#: Version of the records and of the batch's summary.
 SCHEMA = 1
 
 
@@ -63,13 +62,8 @@ class BatchFolder:
 
     @property
     def private(self) -> Path:
-        """Records, locks and checkpoints, which a user need not look at."""
+        """Records, locks and checkpoints; by this folder a batch is known."""
         return self.root / ".siftem"
-
-    @property
-    def mark(self) -> Path:
-        """File by which the folder is known."""
-        return self.private / MARK
 
     def results(self, name: str) -> Path:
         """Folder with the run of a map."""

@@ -16,6 +16,7 @@ from siftem.decompose.penalties import (
     LogSparsity,
     Smoothness,
     SpectraPenalty,
+    SumToOne,
     Volume,
     WeightPenalty,
 )
@@ -51,6 +52,7 @@ class CoarseToFine:
     dtype: np.dtype
     smoothness: float
     sparsity: float
+    sum_to_one: float
     volume: float
     checkpoint: Checkpoint | None = None
 
@@ -147,19 +149,22 @@ class CoarseToFine:
         )
 
     def _weight_penalties(self, weights: np.ndarray) -> list[WeightPenalty]:
-        if isinstance(weights, BlockWeights) and (self.smoothness or self.sparsity):
-            raise InputError(
-                "smoothness and sparsity need the whole map in memory: leave them out, or load it"
-            )
         out: list[WeightPenalty] = []
-        if not (self.smoothness or self.sparsity):
+        if not (self.smoothness or self.sparsity or self.sum_to_one):
             return out
+        if isinstance(weights, BlockWeights):
+            raise InputError(
+                "smoothness, sparsity and sum_to_one need the whole map in memory: "
+                "leave them out, or load it"
+            )
         level = np.maximum(weights.mean(axis=0, dtype=np.float64), 1e-3 * weights.mean())
         if self.smoothness:
             assert self.map_shape is not None
             out.append(Smoothness(self.map_shape, self.smoothness, level))
         if self.sparsity:
             out.append(LogSparsity(self.sparsity, level))
+        if self.sum_to_one:
+            out.append(SumToOne.fitted(self.sum_to_one, weights))
         return out
 
     def _spectra_penalties(self, counts: CountRows, spectra: np.ndarray) -> list[SpectraPenalty]:

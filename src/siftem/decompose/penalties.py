@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+from scipy.optimize import nnls
 
 
 class WeightPenalty(Protocol):
@@ -122,6 +123,55 @@ class LogSparsity:
 
     def _floor(self) -> np.ndarray:
         return self.epsilon * np.maximum(self.level, 1e-300)
+
+
+@dataclass(frozen=True)
+class SumToOne:
+    """Shares of the thickness that sum to one: ``1/2 sum_i (sum_c w_ic / pixel_c - 1)**2 / v``.
+
+    ``pixel_c`` is what a pixel full of component c emits, and the variance ``v = 1 /
+    (strength pixel)``, with the mean of the ``pixel_c``, is that of the counts of a pixel
+    at strength one. It takes film of even thickness for granted, and does not hinder a
+    shear: weights that are mixed by a matrix still sum to one for another ``pixel``.
+
+    Parameters
+    ----------
+    strength : float
+    pixel : ndarray of shape (k,)
+        Positive.
+    """
+
+    strength: float
+    pixel: np.ndarray
+
+    @classmethod
+    def fitted(cls, strength: float, weights: np.ndarray) -> SumToOne:
+        """Take the ``pixel`` that lets the shares of ``weights`` (n, k) sum to one best."""
+        used = weights[weights.sum(axis=1) > 0].astype(np.float64)
+        inverse, _ = nnls(used.T @ used, used.sum(axis=0))
+        typical = used.sum(axis=1).mean()
+        # A component without a scale of its own emits like the others.
+        return cls(strength, 1 / np.clip(inverse, 0.2 / typical, 5 / typical))
+
+    def value(self, weights: np.ndarray) -> float:
+        """Return the penalty."""
+        return float(0.5 * self._stiffness() * (self._excess(weights) ** 2).sum())
+
+    def gradient(self, weights: np.ndarray) -> np.ndarray:
+        """Return the gradient, (n, k)."""
+        return self._stiffness() * self._excess(weights)[:, None] / self.pixel
+
+    def majorant(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the separable bound: ``u u'`` lies below ``diag(u) sum(u)``."""
+        inverse = 1 / self.pixel
+        ridge = (self._stiffness() * inverse * inverse.sum())[None, :]
+        return self.gradient(weights) - ridge * weights, ridge
+
+    def _stiffness(self) -> float:
+        return self.strength * float(self.pixel.mean())
+
+    def _excess(self, weights: np.ndarray) -> np.ndarray:
+        return np.asarray(weights.astype(np.float64) @ (1 / self.pixel)) - 1
 
 
 @dataclass(frozen=True)

@@ -68,9 +68,9 @@ class PoissonNMF(TransformerMixin, BaseEstimator):
         Non-negative shapes that all free spectra are made of, such as lines and continuum.
     basis_support : ndarray of bool, shape (n_components, p), optional
         Which shapes a component may hold: False where an element is known to be absent.
-    smoothness, sparsity, volume : float
+    smoothness, sparsity, sum_to_one, volume : float
         Strengths of the penalties `siftem.decompose.penalties.Smoothness` (needs
-        ``map_shape``), ``LogSparsity`` and ``Volume``; 0 is none.
+        ``map_shape``), ``LogSparsity``, ``SumToOne`` and ``Volume``; 0 is none.
     forget_factor : float
         For ``partial_fit``: how much of the earlier batches' weight is kept with each new one.
     n_jobs : int, optional
@@ -137,6 +137,7 @@ class PoissonNMF(TransformerMixin, BaseEstimator):
         basis_support: np.ndarray | None = None,
         smoothness: float = 0.0,
         sparsity: float = 0.0,
+        sum_to_one: float = 0.0,
         volume: float = 0.0,
         forget_factor: float = 0.9,
         n_jobs: int | None = None,
@@ -159,6 +160,7 @@ class PoissonNMF(TransformerMixin, BaseEstimator):
         self.basis_support = basis_support
         self.smoothness = smoothness
         self.sparsity = sparsity
+        self.sum_to_one = sum_to_one
         self.volume = volume
         self.forget_factor = forget_factor
         self.n_jobs = n_jobs
@@ -219,7 +221,7 @@ class PoissonNMF(TransformerMixin, BaseEstimator):
         self.deviances_of_starts_ = np.array([s.deviance for s in solutions])
         scale = best.spectra.sum(axis=1, dtype=np.float64)
         weights = (best.weights * np.where(scale > 0, scale, 1.0)).astype(self.dtype)
-        if not (self.smoothness or self.sparsity):
+        if not (self.smoothness or self.sparsity or self.sum_to_one):
             # The last sweep took single steps: finish the rows for the final spectra.
             support = None if known.support is None else known.support
             solver.solve_weights(counts, self.components_, weights, free=support, n_passes=50)
@@ -307,6 +309,7 @@ class PoissonNMF(TransformerMixin, BaseEstimator):
             dtype=np.dtype(self.dtype),
             smoothness=self.smoothness,
             sparsity=self.sparsity,
+            sum_to_one=self.sum_to_one,
             volume=self.volume,
             checkpoint=self.checkpoint if self.n_init == 1 else None,
         )
@@ -360,7 +363,7 @@ class PoissonNMF(TransformerMixin, BaseEstimator):
             )
         if np.dtype(self.dtype) not in (np.dtype("float64"), np.dtype("float32")):
             raise InputError(f"dtype must be 'float64' or 'float32', got {self.dtype!r}")
-        for name in ("smoothness", "sparsity", "volume", "tol"):
+        for name in ("smoothness", "sparsity", "sum_to_one", "volume", "tol"):
             if not (np.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
                 raise InputError(f"{name} must be zero or positive, got {getattr(self, name)!r}")
         if not 0 < self.forget_factor <= 1:

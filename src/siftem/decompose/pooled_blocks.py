@@ -107,7 +107,8 @@ def pooled_in_memory(counts: BlockedCounts, shape: tuple[int, int], side: int) -
     scipy.sparse.csr_array of shape (squares, m), float64
     """
     items = _bands(counts, shape, side)
-    parts = list(counts.work.each(partial(_pool_task, counts.reader, shape, side), items))
+    task = partial(_pool_task, counts.reader, shape, side, _lines_at_a_time(counts, shape))
+    parts = list(counts.work.each(task, items))
     return sp.csr_array(sp.vstack(parts, format="csr"))
 
 
@@ -120,7 +121,8 @@ def pooled_on_disk(counts: BlockedCounts, shape: tuple[int, int], side: int) -> 
     folder = counts.scratch / f"pooled-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
     folder.mkdir(parents=True, exist_ok=True)
     items = _bands(counts, shape, side)
-    task = partial(_pool_to_file_task, counts.reader, shape, side, folder)
+    lines = _lines_at_a_time(counts, shape)
+    task = partial(_pool_to_file_task, counts.reader, shape, side, lines, folder)
     counts.work.total(task, items)
     per_line = -(-shape[1] // side)
     edges = (*(first * per_line for first, _ in items), -(-shape[0] // side) * per_line)
@@ -136,8 +138,13 @@ def _bands(counts: BlockedCounts, shape: tuple[int, int], side: int) -> list[tup
     return list(itertools.pairwise(cuts))
 
 
+def _lines_at_a_time(counts: BlockedCounts, shape: tuple[int, int]) -> int:
+    """Lines of pixels that hold about a million entries."""
+    return max(1, int(_ENTRIES * shape[0] / max(counts.nnz, 1)))
+
+
 def _pool_task(
-    reader: BlockReader, shape: tuple[int, int], side: int, band: tuple[int, int]
+    reader: BlockReader, shape: tuple[int, int], side: int, lines: int, band: tuple[int, int]
 ) -> sp.csr_array:
     """Lines of squares ``band[0]`` to ``band[1]`` (not included), pooled."""
     ny, nx = shape
@@ -145,10 +152,9 @@ def _pool_task(
     per_line = -(-nx // side)
     total: sp.csr_array | None = None
     squares = (band[1] - band[0]) * per_line
-    # One line of pixels after the other bounds the memory, also when the squares are large.
-    step = max(1, round(_ENTRIES / max(nx * 64, 1)))
-    for y in range(first, last, step):
-        stop = min(y + step, last)
+    # A few lines of pixels at a time bound the memory, also when the squares are large.
+    for y in range(first, last, lines):
+        stop = min(y + lines, last)
         x = reader.read(y * nx, stop * nx)
         rows = ((np.arange(y, stop) // side - band[0]) * per_line)[:, None] + np.arange(nx) // side
         pooling = sp.csr_array(
@@ -162,9 +168,14 @@ def _pool_task(
 
 
 def _pool_to_file_task(
-    reader: BlockReader, shape: tuple[int, int], side: int, folder: Path, band: tuple[int, int]
+    reader: BlockReader,
+    shape: tuple[int, int],
+    side: int,
+    lines: int,
+    folder: Path,
+    band: tuple[int, int],
 ) -> tuple[int]:
     first = band[0] * -(-shape[1] // side)
     if not part_path(folder, first).exists():
-        write_part(folder, first, _pool_task(reader, shape, side, band))
+        write_part(folder, first, _pool_task(reader, shape, side, lines, band))
     return (1,)

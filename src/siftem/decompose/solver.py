@@ -16,7 +16,7 @@ from siftem.decompose.sweep_state import Checkpoint, SweepState, fit_key
 from siftem.progress import Progress, silent
 
 #: Extrapolation (Ang & Gillis 2019): first weight, growth after a gain, cut after a loss.
-_EXTRAPOLATION = (0.8, 1.05, 0.7)
+_EXTRAPOLATION = (0.5, 1.1, 0.5)
 #: Extrapolated spectra keep this share at least: an exact zero could leave counts unexplained.
 _LEAST_LEFT = 0.1
 

@@ -36,7 +36,8 @@ def merged_recipe(recipe: Recipe, sections: Mapping[str, Any]) -> Recipe:
     recipe : Recipe
     sections : mapping
         Top-level keys. A mapping is laid over the section, key by key, and over ``phases``
-        phase by phase; anything else, also None, replaces the entry.
+        phase by phase, a phase of None being taken out; anything else, also None, replaces
+        the entry.
 
     Raises
     ------
@@ -52,7 +53,10 @@ def merged_recipe(recipe: Recipe, sections: Mapping[str, Any]) -> Recipe:
         elif name == "phases":
             both = dict(old)
             for phase, entries in change.items():
-                both[phase] = {**old.get(phase, {}), **entries}
+                if entries is None:
+                    both.pop(phase, None)
+                else:
+                    both[phase] = {**old.get(phase, {}), **entries}
             data[name] = both
         elif name == "input":
             data[name] = dict(change)

@@ -41,14 +41,12 @@ def pure_losses(
     """
     pure = {regions.matrix: matrix}
     for grain, mixture in mixtures.items():
-        anchors = recipe.phases.get(grain, Phase()).anchor
-        made = [
-            AbsentEdge(a.absent_edge.made())
-            if a.absent_edge is not None
-            else GivenScale(a.scale.value, a.scale.sigma)
-            for a in anchors
-            if a.absent_edge is not None or a.scale is not None
-        ]
+        made: list[AbsentEdge | GivenScale] = []
+        for choice in recipe.phases.get(grain, Phase()).anchor:
+            if choice.absent_edge is not None:
+                made.append(AbsentEdge(choice.absent_edge.made()))
+            elif choice.scale is not None:
+                made.append(GivenScale(choice.scale.value, choice.scale.sigma))
         if not made:
             warnings.warn(
                 f"{grain} has no anchor on an edge (absent_edge, or a scale): the spectrum of its "
@@ -58,7 +56,7 @@ def pure_losses(
             )
             continue
         pure[grain] = subtract_by_edges(mixture, matrix, anchor=made[0], name=grain)
-    edges = [choice.made() for choice in recipe.quantify.edges]
+    edges = [edge.made() for edge in recipe.quantify.edges]
     for name, spectrum in pure.items() if edges else ():
         try:
             text = elemental_ratios(spectrum, edges).table().replace("\n", ", ")

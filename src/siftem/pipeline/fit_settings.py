@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from siftem.errors import InputError
 from siftem.fit.line_fit import LineFit, fit_lines
-from siftem.fit.spectrum_model import Absorption, Calibration
+from siftem.fit.spectrum_model import Absorption, Calibration, quantified_family
 from siftem.pipeline.factor_sources import FactorSources, factor_sources
 from siftem.pipeline.recipe import Phase, Recipe
 from siftem.quantify.composition import Composition, quantify
@@ -116,18 +116,22 @@ class FitSettings:
         """
         if not self.sources.any:
             return {}
-        families = [f for f in fit.model.families if f.element in self.elements]
-        chosen = [next(f for f in families if f.name == fit.names[fit.index(e)]) for e in elements]
-        given = self.sources.given
-        known = [] if given is None else [e for e in given.values if e in elements]
+        # All at once, as `quantified` does: given factors are tied to computed ones by one
+        # element, and which one that is must not depend on what is asked for.
+        families = {}
+        for element in self.elements:
+            own = quantified_family(fit.model.families, element, fit.spectrum.axis)
+            if own is not None:
+                families[element] = own
         found = k_values(
-            chosen,
+            list(families.values()),
             self.beam_energy,
             self.detector,
-            given if known else None,
+            self.sources.given,
             self.sources.cross_sections,
         )
-        return dict(zip(elements, (float(k) for k in found.values), strict=True))
+        every = dict(zip(families, (float(k) for k in found.values), strict=True))
+        return {element: every[element] for element in elements if element in every}
 
 
 def fit_settings(recipe: Recipe, si: SpectrumImage, elements: tuple[str, ...]) -> FitSettings:

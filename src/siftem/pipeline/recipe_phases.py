@@ -82,8 +82,8 @@ class AnchorChoice(Section):
     def _at_most_one(self) -> AnchorChoice:
         if len(self.model_dump(exclude_none=True)) > 1:
             raise ValueError(
-                "one anchor is one of absent, ratio, stoichiometry, scale, absent_edge and most_matrix, "
-                "not several: give several as a list"
+                "one anchor is one of absent, ratio, stoichiometry, scale, absent_edge and "
+                "most_matrix, not several: give several as a list"
             )
         return self
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
@@ -50,6 +50,10 @@ Traces = Annotated[
 ]
 
 
+Feature = Literal["original", "gaussian", "gradient", "hessian", "difference", "membrane"]
+_FEATURES: tuple[Feature, ...] = get_args(Feature)
+
+
 class Segment(Section):
     """From maps to regions."""
 
@@ -60,6 +64,17 @@ class Segment(Section):
     )
     classifier: str | None = Field(
         None, description="folder with a trained classifier for each grain, instead of traces"
+    )
+    images: tuple[str, ...] = Field(
+        (),
+        description="further images to look at, beside grains and counts: the survey (HAADF), "
+        "elements (Fe), lines (Fe Ka), windows (0.6-0.8)",
+    )
+    features: tuple[Feature, ...] = Field(
+        _FEATURES, min_length=1, description="kinds of filtered images to look at"
+    )
+    sigmas: tuple[Positive, ...] = Field(
+        (1.0, 2.0, 4.0, 8.0), min_length=1, description="widths of the filters, in pixels"
     )
     smoothness: NotNegative | Literal["auto"] = Field(
         1.0, description="of the graph cut; auto: by thinning the counts"

@@ -93,11 +93,14 @@ class FeatureImages:
         The same with noise, vacuum and rims.
     features : PixelFeatures
         Filtered images.
+    poisson : tuple of str
+        Which images are raw counts.
     """
 
     images: Mapping[str, np.ndarray]
     shares: GrainShares
     features: PixelFeatures | FeatureStrips
+    poisson: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

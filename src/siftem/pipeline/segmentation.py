@@ -12,28 +12,35 @@ from siftem.errors import InputError
 from siftem.pipeline.file_names import file_name
 from siftem.pipeline.painted_traces import grain_traces, painted_masks
 from siftem.pipeline.recipe import Recipe
+from siftem.pipeline.recipe_segment import Segment
 from siftem.pipeline.results import Classified, FeatureImages, Matched, Segmentation
 from siftem.progress import Progress
 from siftem.segment.classifier import PixelClassifier, normalised_entropy
 from siftem.segment.graph_cut import graph_cut
+from siftem.segment.images import NamedImages, choose_images
 from siftem.segment.regions import Regions
 from siftem.segment.traces import GrainShares, certain_pixels, grain_shares
 from siftem.spectrum_image import SpectrumImage
 
 
-def feature_images(si: SpectrumImage, matched: Matched) -> FeatureImages:
+def feature_images(
+    si: SpectrumImage, matched: Matched, settings: Segment | None = None
+) -> FeatureImages:
     """Make the images that the classifier looks at, and their features.
 
     Parameters
     ----------
     si : SpectrumImage
     matched : Matched
+    settings : Segment, optional
+        Further images by name, features and widths.
 
     Returns
     -------
     FeatureImages
-        Of each grain its share over its noise; and all counts.
+        Of each grain its share over its noise; all counts, smoothed; what else was chosen.
     """
+    settings = settings or Segment()
     factors = matched.factors
     shares = grain_shares(factors.maps, factors.names.index(matched.matrix))
     images = {
@@ -44,8 +51,21 @@ def feature_images(si: SpectrumImage, matched: Matched) -> FeatureImages:
     images["counts"] = gaussian_filter(si.total_map(), width).astype(np.float32)
     # Of a map that stays on disk, no seventy features of every pixel are kept.
     on_disk = isinstance(si.counts, BlockedCounts)
-    features = PixelClassifier().compute_features(images, in_strips=on_disk)
-    return FeatureImages(images, shares, features)
+    further = [name for name in settings.images if name not in images]
+    chosen = choose_images(si, further) if further else NamedImages({}, ())
+    images.update(chosen.images)
+    features = _untrained(settings, chosen.poisson).compute_features(images, in_strips=on_disk)
+    return FeatureImages(images, shares, features, chosen.poisson)
+
+
+def _untrained(settings: Segment, poisson: tuple[str, ...]) -> PixelClassifier:
+    return PixelClassifier(
+        features=settings.features,
+        sigmas=settings.sigmas,
+        poisson=poisson,
+        n_trees=settings.trees,
+        random_state=settings.seed,
+    )
 
 
 def classify(
@@ -78,9 +98,8 @@ def classify(
         if recipe.segment.classifier is not None:
             classifier = trained(recipe.segment.classifier, grain)
         else:
-            classifier = PixelClassifier(
-                n_trees=recipe.segment.trees, random_state=recipe.segment.seed
-            ).fit(images.features, traces[g])
+            classifier = _untrained(recipe.segment, images.poisson)
+            classifier.fit(images.features, traces[g])
         same = classifier.feature_names_ == images.features.names
         both = classifier.predict_proba(images.features if same else images.images)
         probabilities[grain] = both[1]

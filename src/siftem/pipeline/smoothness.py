@@ -42,7 +42,7 @@ def smoothness_choice(
 
     def probabilities(half: SpectrumImage) -> dict[str, np.ndarray]:
         matched = matched_phases(recipe, half, decomposed(recipe, half, progress=silent).factors)
-        images = feature_images(half, matched)
+        images = feature_images(half, matched, recipe.segment)
         found = classify(recipe, matched, images, progress=silent).probabilities
         return {grain: np.stack([1 - p, p]) for grain, p in found.items()}
 

@@ -276,6 +276,9 @@ def _composition(recipe: Recipe) -> dict[str, Any]:
     return {"partition": q.partition, "figures": _plain(recipe.figures)}
 
 
+#: What the classifier looks at.
+_FEATURES = {"images", "features", "sigmas"}
+
 _OWN: dict[str, Callable[[Recipe], dict[str, Any]]] = {
     "load": lambda recipe: {},
     "prepare": lambda recipe: {
@@ -284,7 +287,7 @@ _OWN: dict[str, Callable[[Recipe], dict[str, Any]]] = {
     },
     "decompose": _decompose,
     "match": _match,
-    "features": lambda recipe: {},
+    "features": lambda recipe: recipe.segment.model_dump(mode="json", include=_FEATURES),
     "segment": _segment,
     "regions": lambda recipe: _plain(recipe.segment, "traces", "classifier", "trees", "seed"),
     "spectra": _spectra,

@@ -292,7 +292,7 @@ def _result_of(
         return components.matched_phases(recipe, si, done["decompose"].factors)
     matched = done["match"]
     if step == "features":
-        return segmentation.feature_images(si, matched)
+        return segmentation.feature_images(si, matched, recipe.segment)
     if step == "segment":
         return segmentation.classify(recipe, matched, done["features"], progress=progress)
     if step == "regions":

@@ -1,0 +1,151 @@
+"""How near the truth each way to choose among the factorisations comes, over seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from time import perf_counter
+
+import numpy as np
+
+from benchmarks import nmf_peers
+from benchmarks.nmf_cases import Case, angles, case, oracle, share_errors
+from benchmarks.nmf_tables import Cell, Report
+from siftem import PoissonNMF, choose_n_components, decompose
+from siftem.decompose.initialise import pooled_counts
+from siftem.decompose.marginal import fit_marginal
+from siftem.decompose.physics_basis import physics_basis
+from siftem.simulate.phantom import simulate_demo
+from siftem.xray.detector import Detector
+
+#: What the phantom is made of.
+ELEMENTS = ("O", "Mg", "Al", "Si", "Ca", "Fe", "Nd", "Sm", "Hf", "Lu", "U", "Cu")
+#: Physics-guided NMF (espm) at 293 counts: degrees in rising order, RMSE of the maps.
+_ESPM = (np.array([0.33, 5.7, 6.0]), 0.029)
+_PENALTIES: dict[str, dict[str, float]] = {
+    "smoothness 1": {"smoothness": 1.0},
+    "sum to one": {"sum_to_one": 1.0},
+    "sparsity 0.5": {"sparsity": 0.5},
+    "minimum volume 0.01": {"volume": 0.01},
+}
+_CHOSEN, _PLAIN = "chosen (default)", "plain, converged"
+_HYPERSPY = "HyperSpy's usual call, on CSR"
+_PHYSICS = "chosen, physics basis, maps smoothed"
+
+Answer = tuple[str, np.ndarray, np.ndarray | None, float]
+
+
+def identification(report: Report, dose: float, seeds: range, *, few: int) -> None:
+    """Tabulate medians over seeds; the penalties, which take long, over the first ``few``."""
+    table: dict[str, list[np.ndarray]] = {}
+    errors: dict[str, list[float]] = {}
+    times: dict[str, list[float]] = {}
+    for number, seed in enumerate(seeds):
+        truth = case(128, dose, seed)
+        for name, found, weights, seconds in answers(truth, penalties=number < few):
+            table.setdefault(name, []).append(angles(found, truth.spectra))
+            times.setdefault(name, []).append(seconds)
+            if weights is not None:
+                errors.setdefault(name, []).append(share_errors(weights, found, truth))
+    rows: list[dict[str, Cell]] = []
+    median = {name: np.median(found, axis=0) for name, found in table.items()}
+    for name, found in table.items():
+        rows.append(
+            {
+                "answer": name,
+                "degrees": ", ".join(f"{a:.1f}" for a in median[name]),
+                "RMSE of the shares": float(np.median(errors[name])) if name in errors else "",
+                "s": float(np.median(times[name])),
+                "seeds": len(found),
+            }
+        )
+    report.table(f"{dose:g} counts a pixel, medians over seeds", rows)
+    ratio = median[_CHOSEN] / median[_PLAIN]
+    report.bar(f"{dose:g} counts: chosen / plain, worst phase", float(ratio.max()), "<= 0.5")
+    report.bar(f"{dose:g} counts: chosen / plain, median", float(np.median(ratio)), "<= 0.5")
+    further = float((median[_CHOSEN] - median[_HYPERSPY]).max())
+    report.bar(f"{dose:g} counts: chosen further off than HyperSpy, degrees", further, "<= 0")
+    if dose > 100:
+        worse = float((np.sort(median[_PHYSICS]) - _ESPM[0]).max())
+        report.bar("physics basis: degrees further off than espm", worse, "<= 0")
+    report.bar(f"{dose:g} counts: physics basis, s", float(np.median(times[_PHYSICS])), "<= 20")
+
+
+def answers(truth: Case, *, penalties: bool) -> Iterator[Answer]:
+    """Yield name, spectra, weights where they belong to them, and seconds of each answer."""
+    shape = truth.shape
+
+    def fitted(name: str, **parameters: object) -> Answer:
+        start = perf_counter()
+        model = PoissonNMF(3, map_shape=shape, **parameters)  # type: ignore[arg-type]
+        weights = model.fit_transform(truth.counts)
+        return name, model.components_, weights, perf_counter() - start
+
+    plain = fitted(_PLAIN, tol=1e-7)
+    yield plain
+    if penalties:
+        for name, parameters in _PENALTIES.items():
+            yield fitted(name, max_iter=60, tol=1e-5, **parameters)
+        start = perf_counter()
+        pooled, blocks = pooled_counts(truth.counts, shape, 3)
+        model = PoissonNMF(3, map_shape=blocks, tol=1e-7).fit(pooled)
+        yield "pooled alone", model.components_, None, perf_counter() - start
+        start = perf_counter()
+        floor = 1e-7 * plain[1].max()
+        marginal = fit_marginal(truth.counts, plain[1] + floor, tol=1e-6)
+        seconds = perf_counter() - start
+        yield "marginal likelihood, gamma prior", marginal.spectra, marginal.weights, seconds
+        start = perf_counter()
+        marginal = fit_marginal(truth.counts, truth.spectra + floor, tol=1e-6)
+        seconds = perf_counter() - start
+        yield "the same, started at the truth", marginal.spectra, marginal.weights, seconds
+    usual = nmf_peers.keenan_kotula(truth, max_iter=200)
+    yield _HYPERSPY, usual.spectra, usual.weights, usual.seconds
+    start = perf_counter()
+    factors = decompose(truth.spectrum_image, 3)
+    seconds = perf_counter() - start
+    yield _CHOSEN, factors.spectra, factors.maps.reshape(3, -1).T, seconds
+    basis, _ = physics_basis(
+        factors.axis, ELEMENTS, beam_energy=200.0, detector=Detector(collection_depth=80.0)
+    )
+    if penalties:
+        yield fitted("plain, physics basis", basis=basis, max_iter=100, tol=1e-5)
+    start = perf_counter()
+    tied = decompose(truth.spectrum_image, 3, basis=basis)
+    smooth = PoissonNMF(
+        3,
+        map_shape=shape,
+        fixed_spectra=dict(enumerate(tied.spectra)),
+        # The noise of a share falls with the counts, its true steps don't.
+        smoothness=30.0 / (truth.counts.sum() / truth.counts.shape[0]),
+        max_iter=100,
+        tol=1e-5,
+    )
+    weights = smooth.fit_transform(truth.counts)
+    yield _PHYSICS, smooth.components_, weights, perf_counter() - start
+    yield "oracle (true maps)", oracle(truth), None, float("nan")
+
+
+def choice(report: Report, *, side: int = 128) -> None:
+    """Choose the number of components of the demo phantom, which has three, over doses."""
+    rows: list[dict[str, Cell]] = []
+    for dose in (1, 5, 18, 50, 100, 300):
+        si = simulate_demo((side, side), dose=dose, seed=0).spectrum_image
+        start = perf_counter()
+        found = choose_n_components(si, range(1, 6))
+        rows.append(
+            {
+                "counts a pixel": dose,
+                "chosen": found.n_components,
+                "sure": "yes" if found.sure else "no",
+                "excess over standard error": ", ".join(
+                    f"{e / max(s, 1e-9):.0f}" if e else "0"
+                    for e, s in zip(found.excess, found.standard_error, strict=True)
+                ),
+                "s": perf_counter() - start,
+            }
+        )
+        # Right, or honest about it.
+        assert found.n_components == 3 or not found.sure
+    report.table("Number of components of the demo phantom (three phases), 1 to 5 tried", rows)
+    wrong = sum(row["chosen"] != 3 for row in rows if int(row["counts a pixel"]) >= 18)
+    report.bar("choice wrong at 18 to 300 counts", wrong, "<= 0")

@@ -1,0 +1,44 @@
+"""Bulk specimens: the road up to pure spectra, ratios of net lines, no compositions."""
+
+from dataclasses import replace
+
+import pytest
+
+import siftem
+from siftem.pipeline.changes import changed_recipe, recipe_for
+from siftem.pipeline.demo import demo_recipe
+from siftem.pipeline.workflow import Workflow
+
+
+@pytest.fixture(scope="module")
+def bulk():
+    """The model case as a scanning microscope or an X-ray tube would have it."""
+    si = siftem.simulate_demo((48, 48), dose=500).spectrum_image
+    si = replace(si, signal_type="EDS_SEM", acquisition=replace(si.acquisition, bulk=True))
+    return Workflow(demo_recipe(shape=(48, 48)), spectrum_image=si)
+
+
+def test_pure_spectra_without_compositions(bulk):
+    spectra = bulk.run("spectra")
+    assert set(spectra.pure) == {"Brg", "Fp", "Ca-Pv"}
+    assert not spectra.compositions
+    assert spectra.pure["Fp"].anchor == "no Si in the grain"
+
+
+def test_the_message_says_why_and_offers_ratios(bulk):
+    told = bulk.warnings("spectra")
+    assert any("bulk specimen" in t and "k-factors of thin films do not hold" in t for t in told)
+    (ratios,) = [t for t in told if t.startswith("Brg: net lines relative to")]
+    assert "Mg K" in ratios
+    assert "Fe K" in ratios
+
+
+def test_a_real_dacite_map_goes_up_to_pure_spectra(vendor_file):
+    path = vendor_file("P45_12bit_packed_8bit.bcf")
+    elements = ("O", "Si", "Al", "Na", "K", "Ca", "Fe", "Mg", "Ti")
+    recipe = changed_recipe(recipe_for(path), components=4, elements=elements)
+    workflow = Workflow(recipe)
+    spectra = workflow.run("spectra")
+    assert len(spectra.pure) >= 3
+    assert not spectra.compositions
+    assert any("net lines relative to Si K" in t for t in workflow.warnings("spectra"))
