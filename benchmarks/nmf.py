@@ -16,11 +16,13 @@ import argparse
 from pathlib import Path
 
 from benchmarks.nmf_identification import choice, identification
-from benchmarks.nmf_sooner import peers, quiet
+from benchmarks.nmf_sooner import peers, quiet, updates
 from benchmarks.nmf_speed import large, sweeps
 from benchmarks.nmf_tables import Report, machine
 
-PARTS = ("speed", "large", "peers", "identification", "choice")
+PARTS = ("speed", "large", "peers", "updates", "identification", "choice")
+#: Where scikit-learn's multiplicative updates start.
+STARTS = ("nndsvda", "vertices", "random")
 
 
 def main() -> None:
@@ -28,7 +30,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="fewer seeds and iterations")
     parser.add_argument("--only", choices=PARTS, action="append")
-    parser.add_argument("--dose", type=float, action="append", help="of the peers: 300, 20")
+    parser.add_argument("--dose", type=float, action="append", help="300, 20 or both")
+    parser.add_argument("--start", choices=STARTS, action="append", help="of the updates")
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
@@ -43,7 +46,11 @@ def main() -> None:
         large(report, repeats=1 if given.quick else 3, peer=not given.quick)
     if "peers" in parts:
         for dose in doses:
-            peers(report, dose, max_iter=50 if given.quick else 2000)
+            peers(report, dose)
+    if "updates" in parts:
+        for dose in doses:
+            for start in given.start or STARTS:
+                updates(report, dose, start, max_iter=50 if given.quick else 2000)
     if "identification" in parts:
         for dose in doses:
             identification(report, dose, seeds, few=1 if given.quick else 3)

@@ -10,7 +10,8 @@ import numpy as np
 from benchmarks import nmf_peers
 from benchmarks.nmf_cases import Case, angles, case, oracle, share_errors
 from benchmarks.nmf_tables import Cell, Report
-from siftem import PoissonNMF, choose_n_components, decompose
+from siftem import PoissonNMF, choose_n_components
+from siftem.decompose.factors import decompose
 from siftem.decompose.initialise import pooled_counts
 from siftem.decompose.marginal import fit_marginal
 from siftem.decompose.physics_basis import physics_basis
@@ -48,14 +49,14 @@ def identification(report: Report, dose: float, seeds: range, *, few: int) -> No
                 errors.setdefault(name, []).append(share_errors(weights, found, truth))
     rows: list[dict[str, Cell]] = []
     median = {name: np.median(found, axis=0) for name, found in table.items()}
-    for name, found in table.items():
+    for name, all_angles in table.items():
         rows.append(
             {
                 "answer": name,
                 "degrees": ", ".join(f"{a:.1f}" for a in median[name]),
                 "RMSE of the shares": float(np.median(errors[name])) if name in errors else "",
                 "s": float(np.median(times[name])),
-                "seeds": len(found),
+                "seeds": len(all_angles),
             }
         )
     report.table(f"{dose:g} counts a pixel, medians over seeds", rows)
@@ -76,7 +77,7 @@ def answers(truth: Case, *, penalties: bool) -> Iterator[Answer]:
 
     def fitted(name: str, **parameters: object) -> Answer:
         start = perf_counter()
-        model = PoissonNMF(3, map_shape=shape, **parameters)  # type: ignore[arg-type]
+        model = PoissonNMF(3, map_shape=shape, **parameters)
         weights = model.fit_transform(truth.counts)
         return name, model.components_, weights, perf_counter() - start
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import warnings
 from dataclasses import dataclass
+from pathlib import Path
 from time import perf_counter, process_time
 
 import numpy as np
@@ -68,21 +69,22 @@ class Outcome:
 
 def clear_peak() -> None:
     """Forget the peak of the resident memory of this process (Linux)."""
-    with open("/proc/self/clear_refs", "w") as file:
-        file.write("5")
+    Path("/proc/self/clear_refs").write_text("5")
 
 
 def peak_mb() -> float:
     """Peak of the resident memory since `clear_peak`, in MB."""
-    with open("/proc/self/status") as file:
-        line = next(x for x in file if x.startswith("VmHWM"))
+    status = Path("/proc/self/status").read_text().splitlines()
+    line = next(x for x in status if x.startswith("VmHWM"))
     return int(line.split()[1]) / 1024
 
 
-def in_own_process(script: str, *arguments: str) -> dict[str, float]:
+def in_own_process(
+    script: str, *arguments: str, env: dict[str, str] | None = None
+) -> dict[str, float]:
     """Run ``script`` and read the JSON of its last line."""
     command = [sys.executable, "-c", script, *arguments]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=env)
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 

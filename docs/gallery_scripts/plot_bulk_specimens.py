@@ -8,6 +8,8 @@ specimen, so a composition is refused, and ratios of net lines are offered inste
 
 from dataclasses import replace
 
+import matplotlib.pyplot as plt
+
 import siftem
 
 phantom = siftem.simulate_demo((48, 48), dose=500)
@@ -27,6 +29,20 @@ except siftem.InputError as error:
 # %%
 ratios = siftem.line_ratios(spectrum, elements, reference="Si", support=["Cu"])
 print(ratios.describe())
+
+grain = siftem.subtract(
+    siftem.integrate(si, regions.mixture("Fp")), spectrum, anchor=siftem.Absent("Si"),
+    elements=elements, support=["Cu"],
+)  # fmt: skip
+fig, ax = plt.subplots(figsize=(8, 3.2))
+energy = si.axis.centers
+for s, name in ((spectrum, "matrix"), (grain, "grain, matrix subtracted")):
+    ax.step(energy, s.values / s.values.sum(), where="mid", lw=0.9, label=name)
+ax.set(
+    xlim=(0.3, 7), yscale="log", ylim=(1e-6, None), xlabel="energy (keV)", ylabel="share of counts"
+)
+ax.legend()
+fig.tight_layout()
 
 # %%
 # For a composition, export the pure spectrum (``spectra/*.msa`` of a run) to a program with

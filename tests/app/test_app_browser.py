@@ -86,9 +86,9 @@ def test_the_whole_road_with_a_mouse_and_the_same_numbers_again(page, start_app,
 
     press(page, "3 Segment", exact=False)
     page.get_by_text("1 Paint some pixels").wait_for()
-    page.wait_for_timeout(800)
+    page.locator(".bk-Figure").first.wait_for()
+    page.wait_for_timeout(1000)
     frame = map_frame(page)
-    assert frame
     strokes = {
         "1 Brg": [
             [(14, 20), (13, 40), (10, 58)],
@@ -118,6 +118,7 @@ def test_the_whole_road_with_a_mouse_and_the_same_numbers_again(page, start_app,
             drag(page, frame, 64, points)
             page.wait_for_timeout(250)
     status(page, "Painted pixels: Brg")
+    assert map_frame(page) == frame  # the map has not moved under the mouse
     before = painted(page)
     page.keyboard.press("e")
     drag(page, frame, 64, [(36, 37), (42, 56)])

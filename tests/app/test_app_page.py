@@ -223,6 +223,7 @@ def test_spectra_have_named_axes_and_marks(log):
         {"stoichiometry": {"ratio": "(Ca+Mg+Fe)/(Si+Al)", "value": 1.0, "sigma": 0.05}},
         {"scale": {"value": 0.4, "sigma": 0.1}},
         {"most_matrix": ["Si", "Mg"]},
+        {"absent_edge": "Ti_L3"},
         {},
     ],
 )
@@ -232,6 +233,17 @@ def test_an_anchor_goes_through_its_fields_unchanged(anchor):
     form.show(phase)
     assert Phase.model_validate({"anchor": [form.choice()]}) == phase
     assert anchor_elements(phase) is not None
+
+
+def test_what_the_fields_cannot_tell_stays_until_they_are_edited():
+    by_weight = {"numerator": "Mg", "denominator": "Ca", "value": 0.1, "by": "weight"}
+    phase = Phase.model_validate({"anchor": [{"ratio": by_weight}, {"absent": ["Si"]}]})
+    form = AnchorForm()
+    form.show(phase)
+    assert not form.edited
+    assert "1 more" in form.others.object
+    form.value.value = 0.2
+    assert form.edited
 
 
 def test_bad_anchors_are_told():

@@ -194,6 +194,19 @@ def test_low_loss_maps_are_decomposed_without_a_background():
     assert min(siftem.spectrum.spectral_angle(s, true[0]) for s in factors.spectra) < 3
 
 
+@pytest.mark.parametrize("name", ["Li_K", "Si_L3", "C_K", "O_K", "Fe_L3", "Nd_M5", "Sr_L3"])
+def test_default_windows_fit_edges_of_all_energies(name):
+    edge = Edge(name)
+    assert edge.background_window[0] < edge.background_window[1] <= edge.signal_window[0]
+    assert edge.signal_window[0] <= edge.onset < edge.signal_window[1]
+
+
+def test_onsets_are_those_of_the_tables():
+    """Edge energies, eV: Egerton 2011, appendix D: O K 532, Ti L3 456, Fe L3 708, C K 284."""
+    for name, onset in (("O_K", 532), ("Ti_L3", 456), ("Fe_L3", 708), ("C_K", 284)):
+        assert Edge(name).onset == pytest.approx(onset, abs=2)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [

@@ -95,3 +95,20 @@ def test_maps_of_counts_stay_as_they_are_and_others_are_converted():
     assert "estimated from the data" in found.notes[0]
     xray = replace(si, signal_type="EDS_TEM")
     assert counted(xray) is xray
+
+
+@pytest.mark.parametrize("jitter", [0.0, 0.1])
+def test_low_loss_maps_whose_zero_loss_peak_moves(jitter):
+    """A zero-loss peak of a hundred times the plasmons, at energies that scatter."""
+    rng = np.random.default_rng(6)
+    energy = -5 + 0.25 * np.arange(180)
+    share = np.clip((np.mgrid[0:40, 0:40][1] - 8) / 10, 0, 0.8)
+    moved = rng.normal(0, jitter, share.shape)
+    expected = 3e4 * np.exp(-0.5 * ((energy - moved[..., None]) / 0.5) ** 2)
+    thickness = rng.uniform(0.3, 0.6, share.shape)
+    for weight, centre, width in ((1 - share, 15, 2), (share, 22, 4)):
+        plasmon = 600 * (energy > 1) / (1 + ((energy - centre) / width) ** 2)
+        expected = expected + (thickness * weight)[..., None] * plasmon
+    found = estimate_noise(5 * rng.poisson(expected) + rng.normal(0, 20, expected.shape))
+    assert found.gain == pytest.approx(5, rel=0.03)
+    assert found.floor == pytest.approx(400, rel=0.05)

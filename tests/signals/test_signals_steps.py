@@ -138,6 +138,11 @@ def test_analogue_signals_become_counts_and_tell_hyperspy_their_noise():
     assert variance == pytest.approx(25 * 60 * (1 - 0.0) + 100, rel=0.15)
     _, _, factors = sft.decompose(counted, 2)
     assert factors.spectra.shape == (2, 320)
+    # The pedestal is in the counts, and not in a region's spectrum.
+    whole = sft.integrate(counted, np.ones((24, 24), bool))
+    true = phantom.data.sum(axis=(0, 1)) / 5 - 24 * 24 * 4  # 20 units were taken off above
+    assert whole.data.sum() == pytest.approx(true.sum(), rel=0.03)
+    assert counted.metadata.Siftem.pedestal > 0
 
 
 def test_several_signals_of_one_scan(eels):

@@ -7,7 +7,7 @@ from typing import Any
 import panel as pn
 
 from siftem.app.step_view import listed
-from siftem.app.style import CONTROL_CSS, CONTROLS
+from siftem.app.style import CONTROL_CSS, CONTROLS, TEXT_CSS
 from siftem.errors import InputError
 from siftem.pipeline.recipe import AnchorChoice, Phase
 from siftem.xray.element_ratio import ratio_elements
@@ -20,6 +20,9 @@ _RATIO = "A known ratio of two elements"
 _STOICHIOMETRY = "A known ratio of sums of atoms"
 _MOST = "As much matrix as leaves no line negative"
 _SCALE = "A given scale"
+_EDGE = "An edge that the grain lacks (energy losses)"
+#: What the field with names is called.
+_NAMED = {_ABSENT: "Elements", _MOST: "Elements (empty: all)", _EDGE: "Edge, such as Ti_L3"}
 
 
 class AnchorForm:
@@ -27,7 +30,7 @@ class AnchorForm:
 
     def __init__(self) -> None:
         self.kind = pn.widgets.Select(
-            name="Anchor", options=[_ABSENT, _RATIO, _STOICHIOMETRY, _MOST, _SCALE], **_FIELD
+            name="Anchor", options=[_ABSENT, _RATIO, _STOICHIOMETRY, _MOST, _SCALE, _EDGE], **_FIELD
         )
         self.elements = pn.widgets.TextInput(name="Elements", placeholder="Si", **_FIELD)
         self.ratio = pn.widgets.TextInput(name="Ratio of atoms", placeholder="Mg/Ca", **_FIELD)
@@ -38,7 +41,7 @@ class AnchorForm:
         self._show_fields()
 
     def show(self, phase: Phase) -> None:
-        """Show the first anchor of a phase."""
+        """Show the first anchor of a phase; what the fields cannot tell is kept until edited."""
         anchor = phase.anchor[0] if phase.anchor else AnchorChoice()
         if anchor.absent is not None:
             self.kind.value, self.elements.value = _ABSENT, ", ".join(anchor.absent)
@@ -53,9 +56,25 @@ class AnchorForm:
         elif anchor.scale is not None:
             self.kind.value = _SCALE
             self.value.value, self.sigma.value = anchor.scale.value, anchor.scale.sigma
+        elif anchor.absent_edge is not None:
+            self.kind.value = _EDGE
+            self.elements.value = anchor.absent_edge.edge
         else:
             self.kind.value = _MOST
             self.elements.value = ", ".join(anchor.most_matrix or ())
+
+        self.others.object = ""
+        if len(phase.anchor) > 1:
+            self.others.object = (
+                f"<p class='hint'>The recipe has {len(phase.anchor) - 1} more for this grain. They "
+                f"stay until you change the one above, which then stands alone.</p>"
+            )
+        self._shown = self.choice()
+
+    @property
+    def edited(self) -> bool:
+        """Whether the fields say something else than when they were filled."""
+        return self.choice() != self._shown
 
     def choice(self) -> dict[str, Any]:
         """Return the anchor as the recipe has it; {} for "most matrix" of all elements.
@@ -82,12 +101,16 @@ class AnchorForm:
             return {"stoichiometry": {"ratio": ratio, **known}}
         if self.kind.value == _SCALE:
             return {"scale": known}
+        if self.kind.value == _EDGE:
+            if len(elements) != 1:
+                raise InputError("name one edge that the grain lacks, such as Ti_L3")
+            return {"absent_edge": elements[0]}
         return {"most_matrix": elements} if elements else {}
 
     def _show_fields(self) -> None:
         kind = self.kind.value
-        self.elements.visible = kind in (_ABSENT, _MOST)
-        self.elements.name = "Elements" if kind == _ABSENT else "Elements (empty: all)"
+        self.elements.visible = kind in _NAMED
+        self.elements.name = _NAMED.get(kind, "")
         self.ratio.visible = kind in (_RATIO, _STOICHIOMETRY)
         self.ratio.placeholder = "Mg/Ca" if kind == _RATIO else "(Ca+Mg+Fe)/(Si+Al)"
         self.value.visible = self.sigma.visible = kind in (_RATIO, _STOICHIOMETRY, _SCALE)

@@ -13,6 +13,7 @@ from siftem.app.map_images import MapImage, map_images, mapped_line
 from siftem.app.spectrum_figure import Curve, LineMark, spectrum_figure
 from siftem.app.step_view import View, listed
 from siftem.app.style import CONTENT, CONTROL_CSS, CONTROLS
+from siftem.errors import InputError
 from siftem.figures.line_labels import line_text
 
 if TYPE_CHECKING:
@@ -103,10 +104,18 @@ class DataView(View):
 
     def find_elements(self) -> None:
         """Look for elements in the sum of all pixels, in a job."""
+        if not self.session.spectrum_image.signal_type.startswith("EDS"):
+            raise InputError(
+                "elements are found by their X-ray lines, which this map does not have"
+            )
 
         def show(found: tuple[str, ...]) -> None:
-            support = listed(self.support.value)
+            # What the file does not list comes from grid and preparation, as a rule.
+            listed_in_file = self.session.spectrum_image.acquisition.elements
+            apart = [e for e in found if listed_in_file and e not in listed_in_file]
+            support = tuple(dict.fromkeys((*listed(self.support.value), *apart)))
             self.elements.value = ", ".join(e for e in found if e not in support)
+            self.support.value = ", ".join(support)
             self.jobs.tell("Elements were found by their lines: check them, then use them.")
 
         self.jobs.start("Find elements", lambda _progress: self.session.found_elements(), show)

@@ -34,12 +34,12 @@ def region_counts_html(
             "each component train the classifier.</p>"
         )
     total = regions.shape[0] * regions.shape[1]
-    kinds = {regions.pure.name: colours[regions.matrix], "intersection": OVERLAP_COLOUR}
-    kinds.update({regions.mixture(g).name: colours[g] for g in regions.names})
-    kinds["left out"] = "#ffffff"
+    # In the order of pixel_counts: pure, the mixtures, the intersection, the rest.
+    kinds = [colours[regions.matrix], *(colours[g] for g in regions.names)]
+    kinds += [OVERLAP_COLOUR, "#ffffff"]
     rows = "".join(
-        _row(kinds[name], name, f"{n:,}", f"{100 * n / total:.1f}%")
-        for name, n in regions.pixel_counts().items()
+        _row(colour, name, f"{n:,}", f"{100 * n / total:.1f}%")
+        for colour, (name, n) in zip(kinds, regions.pixel_counts().items(), strict=True)
     )
     head = "<thead><tr><th class='name'>region</th><th>pixels</th><th>of map</th></tr></thead>"
     out += f"<table><caption>Regions</caption>{head}<tbody>{rows}</tbody></table>"

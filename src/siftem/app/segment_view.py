@@ -239,12 +239,13 @@ class SegmentView(View):
             self._quiet = False
             self._phase_buttons()
             self._set_brush()
+        # Drawn before it is shown: a title that comes later would shift the map.
+        self._draw()
         assert self.figure is not None
         self.content[:] = [
             self._toolbar,
             pn.Row(pn.pane.Bokeh(self.figure.figure, margin=(0, 4)), self.counts),
         ]
-        self._draw()
 
     def _paint(self, points: list[tuple[float, float]]) -> None:
         if self.jobs.busy:

@@ -83,7 +83,9 @@ class SpectraView(View):
         matched = self.session.result("match")
         if self.grain not in matched.grains:
             raise InputError("choose a grain first")
-        self.session.set_anchor(self.grain, self.anchor.choice())
+        if self.anchor.edited:
+            self.session.set_anchor(self.grain, self.anchor.choice())
+            self.anchor.show(self.session.recipe.phases[self.grain])
         self.page.run("Subtract", lambda progress: workflow.run("spectra", progress=progress))
 
     def refresh(self) -> None:

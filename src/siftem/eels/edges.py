@@ -92,7 +92,8 @@ class Edge:
     def signal_window(self) -> tuple[float, float]:
         """Low and high energy in eV."""
         # White lines start some eV below the tabulated onset.
-        return self.signal or (self.onset - 4.0, self.onset + _SIGNAL)
+        start = max(self.onset - 4.0, min(self.background_window[1], self.onset))
+        return self.signal or (start, self.onset + _SIGNAL)
 
 
 @dataclass(frozen=True, eq=False)

@@ -188,6 +188,8 @@ def _assembled(
         signal_type=signal_type,
         title=stored.title,
         notes=(*notes, *count_notes, *how_notes, *type_notes),
+        # Set by siftem.signals.as_counts.
+        pedestal=float(metadata.get_item("Siftem.pedestal") or 0.0),
     )
 
 

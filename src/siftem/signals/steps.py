@@ -193,7 +193,8 @@ def as_counts(signal: Any, *, model: noise.NoiseModel | None = None) -> Any:
     Returns
     -------
     hyperspy.signals.BaseSignal
-        Lazy. ``metadata.Siftem.notes`` tells what was found, and HyperSpy's
+        Lazy. Its ``metadata.Siftem.pedestal`` is taken off by `integrate`; don't rebin it.
+        ``metadata.Siftem.notes`` tells what was found, and HyperSpy's
         ``Noise_properties.Variance_linear_model`` of the *original* signal is set to it.
     """
     layout = read_layout(signal, "EELS")
@@ -215,6 +216,7 @@ def as_counts(signal: Any, *, model: noise.NoiseModel | None = None) -> Any:
     signal.metadata.set_item(f"{node}.correlation_factor", found.correlation_factor)
     counted = to_hyperspy(si)
     counted.metadata.set_item("Siftem.notes", list(si.notes))
+    counted.metadata.set_item("Siftem.pedestal", si.pedestal)
     return counted
 
 
