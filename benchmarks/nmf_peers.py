@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,11 +24,11 @@ from siftem.decompose.row_blocks import CountRows
 _HYPERSPY = """
 import json, sys, time, warnings
 import numpy as np
-from benchmarks.nmf_cases import case
-from benchmarks.nmf_peers import clear_peak, peak_mb
-truth = case(int(sys.argv[1]), float(sys.argv[2]))
+import scipy.sparse as sp
 import hyperspy.api as hs
-signal = hs.signals.Signal1D(truth.counts.toarray().reshape(*truth.shape, -1))
+from benchmarks.nmf_peers import clear_peak, peak_mb
+side = int(sys.argv[2])
+signal = hs.signals.Signal1D(sp.load_npz(sys.argv[1]).toarray().reshape(side, side, -1))
 warnings.simplefilter("ignore")
 clear_peak()
 start, cpu = time.perf_counter(), time.process_time()
@@ -39,17 +40,17 @@ np.savez(sys.argv[3], weights=np.abs(found.loadings), spectra=np.abs(found.facto
 print(json.dumps(dict(seconds=seconds, cpu=cpu, peak_mb=peak_mb())))
 """
 
-#: The same for siftem, from the raw counts.
+#: The same for siftem.
 _SIFTEM = """
-import json, sys, time
-from benchmarks.nmf_cases import case
+import json, sys
+import scipy.sparse as sp
 from benchmarks.nmf_peers import clear_peak, peak_mb
-truth = case(int(sys.argv[1]), float(sys.argv[2]))
-x = truth.counts
 from siftem import PoissonNMF
+x = sp.load_npz(sys.argv[1])
+side = int(sys.argv[2])
 PoissonNMF(3, max_iter=10_000).fit(x[:500])
 clear_peak()
-PoissonNMF(3, map_shape=truth.shape).fit_transform(x)
+PoissonNMF(3, map_shape=(side, side)).fit_transform(x)
 print(json.dumps(dict(peak_mb=peak_mb())))
 """
 
@@ -140,18 +141,28 @@ def keenan_kotula(truth: Case, *, max_iter: int = 5000) -> Outcome:
     )
 
 
-def hyperspy_usual(truth: Case, dose: float, path: str) -> Outcome:
+def hyperspy_usual(truth: Case) -> Outcome:
     """HyperSpy: ``decomposition(algorithm="NMF", normalize_poissonian_noise=True)``."""
-    found = in_own_process(_HYPERSPY, str(truth.shape[0]), str(dose), path)
-    with np.load(path) as factors:
-        weights, spectra = factors["weights"], factors["spectra"]
+    with tempfile.TemporaryDirectory() as folder:
+        out = str(Path(folder) / "factors.npz")
+        found = in_own_process(_HYPERSPY, _saved(truth, folder), str(truth.shape[0]), out)
+        with np.load(out) as factors:
+            weights, spectra = factors["weights"], factors["spectra"]
     value = deviance(truth.counts, weights, spectra)
     return Outcome(found["seconds"], found["cpu"], weights, spectra, value, 0, found["peak_mb"])
 
 
-def peak_of_siftem(truth: Case, dose: float) -> float:
+def peak_of_siftem(truth: Case) -> float:
     """Peak of the resident memory of ``PoissonNMF`` on the same case, in MB."""
-    return in_own_process(_SIFTEM, str(truth.shape[0]), str(dose))["peak_mb"]
+    with tempfile.TemporaryDirectory() as folder:
+        return in_own_process(_SIFTEM, _saved(truth, folder), str(truth.shape[0]))["peak_mb"]
+
+
+def _saved(truth: Case, folder: str) -> str:
+    """Save the counts, so that another process need not simulate them."""
+    path = str(Path(folder) / "counts.npz")
+    sp.save_npz(path, sp.csr_matrix(truth.counts), compressed=False)
+    return path
 
 
 def _timed(truth: Case, model: NMF, x: sp.csr_matrix, **first: np.ndarray) -> Outcome:

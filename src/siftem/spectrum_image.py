@@ -112,7 +112,7 @@ class SpectrumImage:
         return self._per_pixel(self._columns(self.axis.window(low, high)))
 
     def sum_spectrum(self, rows: np.ndarray | None = None) -> np.ndarray:
-        """Counts of each channel over all pixels, or some rows of ``counts``; float64 (channels,)."""
+        """Counts of each channel over all pixels, or over some rows; float64 (channels,)."""
         if rows is None:
             counts = self.counts
         elif isinstance(self.counts, BlockedCounts):

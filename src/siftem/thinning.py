@@ -80,6 +80,8 @@ def split_counts(
 
 def _with_data(counts: sp.csr_array, data: np.ndarray) -> sp.csr_array:
     # The zeros are taken out in place.
-    out = sp.csr_array((data.copy(), counts.indices.copy(), counts.indptr.copy()), shape=counts.shape)
+    out = sp.csr_array(
+        (data.copy(), counts.indices.copy(), counts.indptr.copy()), shape=counts.shape
+    )
     out.eliminate_zeros()
     return out

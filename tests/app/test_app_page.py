@@ -263,3 +263,18 @@ def test_typed_lists_and_points():
     for text in ("", "1", "1,2,3", "a,b"):
         with pytest.raises(InputError, match="the stroke must be like"):
             numbers(text, "the stroke")
+
+
+def test_a_file_is_found_by_its_folder(tmp_path):
+    (tmp_path / "maps").mkdir()
+    (tmp_path / "maps" / "a.hspy").write_text("")
+    (tmp_path / "maps" / "notes.txt").write_text("")
+    data = Page().views[0]
+    data.folder.value = str(tmp_path)
+    assert data.listing.options[1:] == ["↑ folder above", "maps/"]
+    data.listing.value = "maps/"
+    assert data.listing.options[2:] == ["a.hspy"]
+    data.listing.value = "a.hspy"
+    assert data.path.value == str(tmp_path / "maps" / "a.hspy")
+    data.listing.value = "↑ folder above"
+    assert data.folder.value == str(tmp_path)

@@ -36,7 +36,11 @@ class AnchorForm:
         self.ratio = pn.widgets.TextInput(name="Ratio of atoms", placeholder="Mg/Ca", **_FIELD)
         self.value = pn.widgets.FloatInput(name="Value", value=1.0, start=0.0, **_HALF)
         self.sigma = pn.widgets.FloatInput(name="± its error", value=0.0, start=0.0, **_HALF)
-        self.panel = pn.Column(self.kind, self.elements, self.ratio, pn.Row(self.value, self.sigma))
+        self.others = pn.pane.HTML("", stylesheets=[TEXT_CSS], width=CONTROLS - 30)
+        self._shown: dict[str, Any] = {}
+        self.panel = pn.Column(
+            self.kind, self.elements, self.ratio, pn.Row(self.value, self.sigma), self.others
+        )
         self.kind.param.watch(lambda _e: self._show_fields(), "value")
         self._show_fields()
 

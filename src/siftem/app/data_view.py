@@ -20,12 +20,14 @@ if TYPE_CHECKING:
     from siftem.app.page import Page
 
 _FIELD = {"width": CONTROLS - 30, "stylesheets": [CONTROL_CSS], "margin": (2, 8)}
+_INNER = {**_FIELD, "width": CONTROLS - 54}
 _HALF = {"width": CONTROLS // 2 - 22, "stylesheets": [CONTROL_CSS], "margin": (2, 8)}
 _ENDINGS = (
     ".hspy .zspy .emd .bcf .pts .dm3 .dm4 .h5 .hdf5 .nxs .rpl .ser .msa .spx .elid "  # maps
     ".yaml .yml"  # recipes
 )
 _UP = "↑ folder above"
+_NONE = "(choose)"
 
 
 class DataView(View):
@@ -42,10 +44,14 @@ class DataView(View):
         self.dose = pn.widgets.FloatInput(
             name="Counts a pixel", value=300.0, start=1.0, step=50, **_HALF
         )
-        self.folder = pn.widgets.TextInput(name="Folder", value=str(Path.cwd()), **_FIELD)
-        self.listing = pn.widgets.Select(name="Files in it", size=6, options=[], **_FIELD)
+        self.folder = pn.widgets.TextInput(name="Folder", value=str(Path.cwd()), **_INNER)
+        self.listing = pn.widgets.Select(
+            name="Files in it", size=6, options=[_NONE], value=_NONE, **_INNER
+        )
         self.path = pn.widgets.TextInput(name="File: a map, or a recipe (.yaml)", **_FIELD)
-        self.elements = pn.widgets.TextInput(name="Elements to quantify", **_FIELD)
+        self.elements = pn.widgets.TextAreaInput(
+            name="Elements to quantify", rows=2, resizable=False, **_FIELD
+        )
         self.support = pn.widgets.TextInput(name="From grid and preparation", **_FIELD)
         self.log = pn.widgets.Checkbox(
             name="Logarithmic counts", value=True, stylesheets=[CONTROL_CSS]
@@ -182,18 +188,18 @@ class DataView(View):
     def _list_folder(self) -> None:
         folder = Path(self.folder.value).expanduser()
         if not folder.is_dir():
-            self.listing.options = []
+            self.listing.options = [_NONE]
             return
         inside = sorted(folder.iterdir(), key=lambda p: (p.is_file(), p.name.lower()))
-        names = [_UP]
+        names = [_NONE, _UP]
         names += [f"{p.name}/" for p in inside if p.is_dir() and not p.name.startswith(".")]
         names += [p.name for p in inside if p.is_file() and p.suffix.lower() in _ENDINGS.split()]
         self.listing.options = names
-        self.listing.value = None
+        self.listing.value = _NONE
 
     def _picked(self) -> None:
         picked: Any = self.listing.value
-        if not picked:
+        if not picked or picked == _NONE:
             return
         folder = Path(self.folder.value).expanduser()
         if picked == _UP:

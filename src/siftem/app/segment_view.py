@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from siftem.app.page import Page
 
 _FIELD = {"width": CONTROLS - 30, "stylesheets": [CONTROL_CSS], "margin": (2, 8)}
+_INNER = {**_FIELD, "width": CONTROLS - 54}
 _OVERLAYS = ["None", "Regions", "Probability", "Uncertainty"]
 _UNSURE = "#D55E00"
 _ERASER = "#ffffff"
@@ -44,7 +45,7 @@ class SegmentView(View):
         )
         self.brush = pn.widgets.IntSlider(name="Brush, pixels", start=1, end=15, value=3, **_FIELD)
         self.points = pn.widgets.TextInput(
-            name="Stroke by numbers: y, x; y, x", placeholder="10, 12; 14, 30", **_FIELD
+            name="Stroke by numbers: y, x; y, x", placeholder="10, 12; 14, 30", **_INNER
         )
         self.smoothness = pn.widgets.FloatSlider(
             name="Smoothness", start=0.0, end=10.0, step=0.1, value=1.0, **_FIELD

@@ -213,7 +213,7 @@ def _on_worker(
 ) -> Any:
     import dask
     from distributed import get_worker
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+    from threadpoolctl import threadpool_limits
 
     if version != __version__:
         raise SiftemError(

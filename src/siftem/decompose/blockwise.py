@@ -26,6 +26,7 @@ import scipy.sparse as sp
 
 from siftem.blocked_counts import BlockedCounts, BlockReader, Sums
 from siftem.decompose import gradient_kernels, kernels
+from siftem.decompose.pooled_blocks import SquareShares
 from siftem.errors import InputError
 
 
@@ -59,6 +60,8 @@ class BlockWeights:
         Column sums of what is in the files.
     scale : ndarray of shape (k,), optional
         Factors on what is in the files.
+    squares : SquareShares, optional
+        Without a folder: share the counts of each pixel as in its square.
     """
 
     def __init__(
@@ -68,8 +71,10 @@ class BlockWeights:
         folder: WeightFolder | None,
         sums: np.ndarray,
         scale: np.ndarray | None = None,
+        squares: SquareShares | None = None,
     ) -> None:
         self.rows = rows
+        self.squares = squares
         self.shape = (rows.shape[0], n_components)
         self.folder = folder
         self.file_sums = sums
@@ -87,12 +92,18 @@ class BlockWeights:
     @property
     def files(self) -> WeightFiles:
         """What tasks take along to read the weights of a block."""
-        return WeightFiles(None if self.folder is None else self.folder.path, self.scale)
+        folder = None if self.folder is None else self.folder.path
+        return WeightFiles(folder, self.scale, self.squares)
 
     def copy(self) -> BlockWeights:
         """Return another handle on the same files."""
         return BlockWeights(
-            self.rows, self.shape[1], self.folder, self.file_sums, self.scale.copy()
+            self.rows,
+            self.shape[1],
+            self.folder,
+            self.file_sums,
+            self.scale.copy(),
+            self.squares,
         )
 
     def sum(self, axis: int = 0, dtype: Any = None) -> np.ndarray:
@@ -122,10 +133,11 @@ class BlockWeights:
 
 @dataclass(frozen=True)
 class WeightFiles:
-    """Where the weights of a block are read."""
+    """Where the weights of a block are read; without a folder, its counts are shared out."""
 
     folder: Path | None
     scale: np.ndarray
+    squares: SquareShares | None = None
 
     def read(
         self, reader: BlockReader, first: int, last: int, x: sp.csr_array | None = None
@@ -133,8 +145,10 @@ class WeightFiles:
         """Weights of the pixels of a block, float64; ``x`` are its counts, if read already."""
         if self.folder is None:
             x = reader.read(first, last) if x is None else x
-            even = np.asarray(x.sum(axis=1, dtype=np.float64)).reshape(-1, 1) / self.scale.size
-            return even * self.scale
+            totals = np.asarray(x.sum(axis=1, dtype=np.float64)).reshape(-1, 1)
+            if self.squares is not None:
+                return self.squares.of_pixels(first, last) * totals * self.scale
+            return totals / self.scale.size * self.scale
         return np.load(weight_path(self.folder, first), allow_pickle=False) * self.scale
 
 
@@ -202,6 +216,12 @@ class BlockedRows:
         if np.dtype(dtype) != np.float64:
             raise InputError(f"out of memory the factors are float64, got dtype {dtype}")
         return BlockWeights(self, k, None, np.full(k, self.total / k))
+
+    def spread(self, squares: SquareShares, totals: np.ndarray) -> BlockWeights:
+        """Give each pixel the shares of its square; ``totals`` are the counts of the squares."""
+        assert squares.shares is not None
+        sums = totals @ squares.shares
+        return BlockWeights(self, squares.shares.shape[1], None, sums, squares=squares)
 
     def improve(
         self,

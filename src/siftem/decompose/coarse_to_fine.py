@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 
 from siftem.blocked_counts import BlockedCounts
 from siftem.decompose import solver
-from siftem.decompose.blockwise import BlockWeights
+from siftem.decompose.blockwise import BlockedRows, BlockWeights
 from siftem.decompose.initialise import pooling_block, pooling_matrix, vertex_spectra
 from siftem.decompose.known_parts import KnownParts, matched_start
 from siftem.decompose.penalties import (
@@ -20,7 +21,7 @@ from siftem.decompose.penalties import (
     Volume,
     WeightPenalty,
 )
-from siftem.decompose.pooled_blocks import pooled_in_memory
+from siftem.decompose.pooled_blocks import SquareShares, pooled_in_memory
 from siftem.decompose.row_blocks import CountRows
 from siftem.decompose.sweep_state import Checkpoint
 from siftem.errors import InputError
@@ -70,10 +71,13 @@ class CoarseToFine:
             if isinstance(x, BlockedCounts):
                 if self.map_shape is None:
                     raise InputError("a map larger than memory needs map_shape=(ny, nx)")
-                levels.append((sp.csr_array((0, 0)), pooled_in_memory(x, shape, block)))
+                squares: Any = SquareShares(shape, block)
+                levels.append((squares, pooled_in_memory(x, shape, block)))
             else:
                 pooling = pooling_matrix(shape, block)
-                levels.append((pooling, sp.csr_array(pooling @ x)))
+                single = sp.csr_array((x.data.astype(np.float32), x.indices, x.indptr), x.shape)
+                levels.append((pooling, sp.csr_array(pooling @ single)))
+                del single
             block //= 2 if self.map_shape is not None else 4
         if isinstance(x, BlockedCounts) and not levels:
             x = x.in_memory()  # a map of a few thousand pixels at the most
@@ -82,7 +86,7 @@ class CoarseToFine:
     def start(self, pooled: sp.csr_array, rng: np.random.Generator, *, draw: bool) -> np.ndarray:
         """Return first spectra (k, m), positive and each summing to one."""
         if self.init == "random" or pooled.nnz == 0:
-            mean = np.asarray(pooled.sum(axis=0), dtype=np.float64).ravel() + 1e-12
+            mean = np.asarray(pooled.sum(axis=0, dtype=np.float64)).ravel() + 1e-12
             spectra = mean[:, None] * rng.uniform(0.1, 1.9, (mean.size, self.n_components))
             return np.ascontiguousarray((spectra / spectra.sum(axis=0)).T)
         return np.ascontiguousarray(vertex_spectra(pooled, self.n_components, rng, draw=draw).T)
@@ -130,7 +134,11 @@ class CoarseToFine:
             spectra = spectra.astype(dtype)
             pooled_weights = found.weights
         if pooled_weights is not None and pooling.shape[1] == counts.shape[0]:
-            weights = _spread(pooled_weights, pooling, counts, known.support).astype(dtype)
+            if isinstance(counts, BlockedRows):
+                totals = np.asarray(pooled.sum(axis=1, dtype=np.float64)).ravel()
+                weights = counts.spread(replace(pooling, shares=_shares(pooled_weights)), totals)
+            else:
+                weights = _spread(pooled_weights, pooling, counts, known.support).astype(dtype)
         else:
             weights = _first_weights(counts, spectra, known)
         return solver.alternate(
@@ -182,13 +190,16 @@ def _spread(
     pooled: np.ndarray, pooling: sp.csr_array, counts: CountRows, support: np.ndarray | None
 ) -> np.ndarray:
     """Give each pixel the shares of its block (blocks, k), none of them zero; (n, k)."""
-    total = pooled.sum(axis=1, keepdims=True)
-    shares = np.divide(pooled, total, out=np.zeros_like(pooled), where=total > 0)
-    shares = 0.9 * shares + 0.1 / pooled.shape[1]
-    weights = (pooling.T @ shares) * counts.row_totals()[:, None]
+    weights = (pooling.T @ _shares(pooled)) * counts.row_totals()[:, None]
     if support is not None:
         weights[~support] = 0
     return np.asarray(weights)
+
+
+def _shares(pooled: np.ndarray) -> np.ndarray:
+    total = pooled.sum(axis=1, keepdims=True)
+    shares = np.divide(pooled, total, out=np.zeros_like(pooled), where=total > 0)
+    return np.asarray(0.9 * shares + 0.1 / pooled.shape[1])
 
 
 def _first_weights(counts: CountRows, spectra: np.ndarray, known: KnownParts) -> np.ndarray:

@@ -33,10 +33,11 @@ def pooling_matrix(shape: tuple[int, int], block: int) -> sp.csr_array:
     """
     ny, nx = shape
     by, bx = -(-ny // block), -(-nx // block)
-    rows = (np.arange(ny) // block)[:, None] * bx + (np.arange(nx) // block)[None, :]
-    return sp.csr_array(
-        (np.ones(ny * nx), (rows.ravel(), np.arange(ny * nx))), shape=(by * bx, ny * nx)
-    )
+    y, x = np.arange(ny, dtype=np.int32) // block, np.arange(nx, dtype=np.int32) // block
+    rows = (y[:, None] * np.int32(bx) + x[None, :]).ravel()
+    # Narrow types: scipy widens a copy of the counts to whatever is wider here.
+    columns, ones = np.arange(ny * nx, dtype=np.int32), np.ones(ny * nx, np.float32)
+    return sp.csr_array((ones, (rows, columns)), shape=(by * bx, ny * nx))
 
 
 def pooling_block(n_pixels: int, n_components: int, most: int = 2500) -> int:
@@ -99,8 +100,8 @@ def vertex_spectra(
         Positive, each column summing to one.
     """
     n_channels = pooled.shape[1]
-    totals = np.asarray(pooled.sum(axis=1), dtype=np.float64).ravel()
-    mean = np.asarray(pooled.sum(axis=0), dtype=np.float64).ravel()
+    totals = np.asarray(pooled.sum(axis=1, dtype=np.float64)).ravel()
+    mean = np.asarray(pooled.sum(axis=0, dtype=np.float64)).ravel()
     mean = (mean + 1e-9 * mean.sum() / n_channels) / mean.sum()
     # Blocks with few counts (vacuum, holes) have wild directions and say little.
     usable = np.flatnonzero((totals > 0) & (totals >= 0.25 * np.quantile(totals, 0.75)))
@@ -120,7 +121,7 @@ def vertex_spectra(
         if c < len(chosen):
             near = np.argsort(((points - points[chosen[c]]) ** 2).sum(axis=1), kind="stable")
             group = usable[near[: max(1, min(_NEIGHBOURS, usable.size // (2 * n_components)))]]
-            counts = np.asarray(pooled[group].sum(axis=0), dtype=np.float64).ravel()
+            counts = np.asarray(pooled[group].sum(axis=0, dtype=np.float64)).ravel()
         else:
             counts = mean * rng.uniform(0.5, 1.5, n_channels)
         # A floor lets every channel grow: coordinate descent never leaves an exact zero

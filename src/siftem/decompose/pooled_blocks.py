@@ -58,6 +58,38 @@ class PartFiles:
         return parts[0] if len(parts) == 1 else sp.csr_array(sp.vstack(parts, format="csr"))
 
 
+@dataclass(frozen=True, eq=False)
+class SquareShares:
+    """Shares of the components in square blocks of pixels, looked up by pixel.
+
+    Parameters
+    ----------
+    map_shape : tuple of int
+        (ny, nx).
+    side : int
+        Side of the squares in pixels.
+    shares : ndarray of shape (squares, k), optional
+        None for the squares alone.
+    """
+
+    map_shape: tuple[int, int]
+    side: int
+    shares: np.ndarray | None = None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Squares and pixels, as of a pooling matrix."""
+        ny, nx = self.map_shape
+        return -(-ny // self.side) * -(-nx // self.side), ny * nx
+
+    def of_pixels(self, first: int, last: int) -> np.ndarray:
+        """Shares in the pixels ``first`` to ``last`` (not included); (pixels, k)."""
+        assert self.shares is not None
+        y, x = np.divmod(np.arange(first, last), self.map_shape[1])
+        per_line = -(-self.map_shape[1] // self.side)
+        return np.asarray(self.shares[y // self.side * per_line + x // self.side])
+
+
 def part_path(folder: Path, first: int) -> Path:
     """File of the block that begins at a pixel."""
     return folder / f"pixels-{first:012d}.npy"

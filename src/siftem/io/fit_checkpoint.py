@@ -64,7 +64,7 @@ class FitCheckpoint:
         if not isinstance(weights, BlockWeights):
             arrays["weights"] = weights
         elif weights.folder is None:
-            arrays["even"] = weights.scale
+            arrays["first"] = weights.scale
         else:
             folder = weights.folder
             folder.leave()
