@@ -151,7 +151,7 @@ def deviance_figure(choice: RankChoice, *, size: tuple[int, int]) -> figure:
         width=size[0],
         height=size[1],
         x_axis_label="Number of components",
-        y_axis_label="Held-out deviance above best",
+        y_axis_label="Deviance above best",
         y_range=Range1d(-0.06 * reach, 1.08 * reach),
         tools="",
         toolbar_location=None,

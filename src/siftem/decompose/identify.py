@@ -169,7 +169,7 @@ def matrix_share(
         variance = variance + 0.5 * uniform_filter1d(
             np.maximum(grain, 0), 3 * width, mode="nearest"
         )
-    noise = np.sqrt(variance / width / max(counts, 1.0))
+    noise = np.sqrt(np.maximum(variance, 0) / width / max(counts, 1.0))
     peaks = (inside > _STRONG_LINE * inside.max()) & (
         inside == maximum_filter1d(inside, 2 * width + 1, mode="nearest")
     )

@@ -23,7 +23,7 @@ from siftem.thinning import split_counts
 #: Channels are summed down to about this many.
 _ENOUGH_BINS = 300
 #: Counts for each number that a component has, below which a phase may go unseen.
-_FEW_COUNTS = 25.0
+_FEW_COUNTS = 100.0
 #: A map that is larger than memory is pooled to this many pixels at the most.
 _MOST_PIXELS = 20_000
 
