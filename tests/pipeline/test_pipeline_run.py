@@ -30,6 +30,27 @@ def test_the_demo_meets_its_bars(demo):
     assert truth.angles["Ca-Pv"] < 10
 
 
+def test_weighted_sums_have_less_noise_and_hold_the_truth(demo):
+    recipe = demo.recipe.model_copy(
+        update={
+            "quantify": demo.recipe.quantify.model_copy(update={"sums": "weighted"}),
+            "unmix": demo.recipe.unmix.model_copy(update={"run": False}),
+        }
+    )
+    found = run(recipe)
+    for grain in ("Fp", "Ca-Pv"):
+        assert found.truth.angles[grain] < demo.truth.angles[grain]
+        composition, plain = found.compositions[grain], demo.compositions[grain]
+        true = demo.truth.weight_fractions[grain]
+        errors = [
+            (composition.weight_fractions[i] - true.get(e, 0.0)) / composition.sigma[i]
+            for i, e in enumerate(composition.elements)
+        ]
+        assert np.abs(errors).max() < 4.0
+        assert np.mean(np.square(errors)) < 4
+        assert composition.with_error("O").sigma < plain.with_error("O").sigma
+
+
 @pytest.mark.parametrize("phase", ["Brg", "Fp", "Ca-Pv"])
 def test_compositions_of_the_demo_hold_the_truth(demo, phase):
     """The simulation uses the same k-factors, so counting errors alone must cover it.

@@ -83,6 +83,9 @@ class Quantify(Section):
     """From spectra to compositions."""
 
     thickness: Positive | None = Field(None, description="nm along the beam")
+    sums: Literal["plain", "weighted"] = Field(
+        "plain", description="weighted: a grain's pixels count by its share, with less noise"
+    )
     oxygen: Literal["measured", "stoichiometry"] = "measured"
     k_factors: KFactors | None = None
     standard: Standard | None = None

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 
+from siftem.blocked_counts import BlockedCounts
 from siftem.errors import InputError, SiftemWarning
 from siftem.fit.line_fit import LineFit
 from siftem.fit.spectrum_model import Absorption
@@ -29,6 +31,7 @@ from siftem.unmix.anchors import (
 )
 from siftem.unmix.integrate import integrate
 from siftem.unmix.subtract import PureSpectrum, subtract
+from siftem.unmix.weighted import WeightedMixture, weighted_mixtures
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,6 +101,12 @@ def pure_phases(
         settings = with_film_calibration(settings, matrix, first)
         absorption = first.fit.model.absorption
     pure = pure_spectra(integrated, regions, settings, absorption=absorption)
+    if recipe.quantify.sums == "weighted":
+        weighted = _weighted_sums(recipe, si, regions, pure)
+        for grain, mixture in weighted.items():
+            label = mixture_name(grain, regions.matrix)
+            integrated[label] = replace(mixture.spectrum, name=label)
+        pure = pure_spectra(integrated, regions, settings, absorption=absorption, weighted=weighted)
     progress("spectra", 0.5)
     compositions: dict[str, Composition] = {}
     if bulk:
@@ -115,6 +124,28 @@ def pure_phases(
             progress("spectra", 0.5 + 0.5 * (i + 1) / len(pure))
     progress("spectra", 1.0)
     return RegionSpectra(settings, integrated, pure, compositions)
+
+
+def _weighted_sums(
+    recipe: Recipe, si: SpectrumImage, regions: Regions, pure: Mapping[str, Spectrum]
+) -> dict[str, WeightedMixture]:
+    """Sum by shares each grain whose contaminants the recipe does not name.
+
+    Warns
+    -----
+    SiftemWarning
+        When that cannot be done, and plain sums stay.
+    """
+    if isinstance(si.counts, BlockedCounts):
+        reason = "the counts stay on disk"
+    elif any(n not in pure for n in regions.names):
+        reason = "a grain has no mixture to begin with"
+    else:
+        sums = weighted_mixtures(si, regions, pure)
+        named = {n for n, p in recipe.phases.items() if p.contaminants}
+        return {n: w for n, w in sums.items() if n not in named}
+    warnings.warn(f"sums are plain, not weighted: {reason}", SiftemWarning, stacklevel=3)
+    return {}
 
 
 def bulk_ratios(pure: Mapping[str, Spectrum], settings: FitSettings) -> dict[str, str]:
@@ -191,6 +222,7 @@ def pure_spectra(
     settings: FitSettings,
     *,
     absorption: Absorption | None = None,
+    weighted: Mapping[str, WeightedMixture] = MappingProxyType({}),
 ) -> dict[str, Spectrum]:
     """Subtract the matrix, and other contaminants, from each mixture with the recipe's anchors.
 
@@ -203,6 +235,8 @@ def pure_spectra(
     absorption : callable, optional
         Share of the photons that leave the film, of energies in keV; that of the matrix serves
         for all phases, since anchors that compare elements need it to a few percent only.
+    weighted : mapping of str to WeightedMixture, optional
+        What overlaps the grains of these sums is taken out with its own weighted sum.
 
     Returns
     -------
@@ -221,17 +255,23 @@ def pure_spectra(
         if mixture is None:
             continue
         phase = phases.get(grain, Phase())
-        contaminants = []
+        contaminants: list[Spectrum] = []
         for other in phase.contaminants:
             if other not in made:
                 raise InputError(f"{grain} holds {other}, of which no pure spectrum was found")
             contaminants.append(made[other])
         if settings.sources.any and matrix_fit is None:
             matrix_fit = settings.fit(matrix)
+        anchors = phase_anchors(phase, settings, matrix_fit)
+        if grain in weighted:
+            # Sums of pixels, not pure phases: named apart.
+            for part, scale in zip(weighted[grain].others, weighted[grain].anchors, strict=True):
+                contaminants.append(replace(part, name=f"weighted sum of {part.name}"))
+                anchors.append(replace(scale, of=contaminants[-1].name))
         made[grain] = subtract(
             mixture,
             [matrix, *contaminants],
-            anchor=phase_anchors(phase, settings, matrix_fit),
+            anchor=anchors,
             elements=settings.elements,
             support=settings.support,
             beam_energy=settings.beam_energy,
