@@ -277,6 +277,7 @@ def _help(*command: str) -> str:
 def _write(path: Path, text: str) -> None:
     # Untouched when it says the same, so that Sphinx does not read it again.
     if not path.is_file() or path.read_text(encoding="utf-8") != text:
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
 
 
