@@ -41,8 +41,8 @@ def test_half_as_far_from_the_truth_as_the_plain_likelihood(half_filled):
     assert plain.deviance < factors.deviance
     # The plain answer has the higher likelihood and the wrong spectra.
     chosen, likely = angles(factors.spectra, true), angles(plain.spectra, true)
-    assert (chosen < 0.7 * likely).all()
-    assert np.median(chosen / likely) < 0.5
+    assert (chosen < 0.4 * likely).all()
+    assert np.median(chosen / likely) < 0.3
 
 
 def test_a_physics_basis_takes_the_noise_away(half_filled):
@@ -53,7 +53,9 @@ def test_a_physics_basis_takes_the_noise_away(half_filled):
     )
     assert basis.shape == (factors.axis.size, len(names))
     fitted = decompose(phantom.spectrum_image, 3, basis=basis)
-    assert np.median(angles(fitted.spectra, true)) < 0.6 * np.median(angles(factors.spectra, true))
+    # Of what the detector's resolution has left. The matrix has hardly any.
+    assert (angles(fitted.spectra, true) < 0.95 * angles(factors.spectra, true))[1:].all()
+    assert (angles(fitted.spectra, true) < 12).all()
 
 
 def test_a_basis_that_lacks_elements_is_said():

@@ -8,7 +8,13 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 from scipy.special import xlogy
 
-from siftem.decompose import gradient_kernels, kernels, nonnegative_quadratic, solver
+from siftem.decompose import (
+    channel_kernels,
+    gradient_kernels,
+    nonnegative_quadratic,
+    row_kernels,
+    solver,
+)
 from siftem.decompose.row_blocks import CountRows
 
 
@@ -173,7 +179,7 @@ def test_multiplicative_updates_end_no_lower(small):
 def test_threads_do_not_change_the_answer(monkeypatch):
     from siftem.decompose import row_blocks
 
-    monkeypatch.setattr(row_blocks, "_ENTRIES_PER_BLOCK", 50)
+    monkeypatch.setattr(row_blocks, "_WORK_IN_BLOCK", 400)
     rng = np.random.default_rng(2)
     x = sp.csr_array(rng.poisson(0.4, (300, 50)).astype(float))
     weights, spectra = start(x)
@@ -188,13 +194,14 @@ def test_threads_do_not_change_the_answer(monkeypatch):
 
 def uncompiled(monkeypatch):
     """Take the kernels as plain Python, those that they call included."""
-    for module in (nonnegative_quadratic, kernels, gradient_kernels):
+    for module in (nonnegative_quadratic, row_kernels, channel_kernels, gradient_kernels):
         for name in dir(module):
             function = getattr(module, name)
             if hasattr(function, "py_func"):
                 monkeypatch.setattr(module, name, function.py_func)
-    for name in ("minimise_quadratic", "safe_step"):
-        monkeypatch.setattr(kernels, name, getattr(nonnegative_quadratic, name))
+    for name in ("keep_support", "minimise_quadratic", "safe_step"):
+        for module in (row_kernels, channel_kernels):
+            monkeypatch.setattr(module, name, getattr(nonnegative_quadratic, name))
 
 
 def test_compiled_equals_uncompiled(monkeypatch):
@@ -211,6 +218,27 @@ def test_compiled_equals_uncompiled(monkeypatch):
     np.testing.assert_allclose(plain.spectra, compiled.spectra, rtol=1e-6, atol=1e-9)
 
 
+@pytest.mark.parametrize("k", [2, 3, 4])
+def test_unrolled_loops_change_nothing(k, monkeypatch):
+    rng = np.random.default_rng(k)
+    spectra = rng.gamma(1.0, 1.0, (k, 30))
+    spectra[0, :5] = 0
+    weights = rng.gamma(1.0, 3.0, (40, k)) * (rng.random((40, k)) > 0.3)
+    rows = CountRows.of(sp.csr_array(rng.poisson(weights @ spectra + 0.1)), n_jobs=1)
+    free = rng.random((40, k)) > 0.1
+    ridge = rng.random((40, k))
+
+    def run():
+        new = weights.copy()
+        found, statistics = rows.improve(spectra, new, free=free, ridge=ridge, n_passes=5)
+        return found, statistics, new
+
+    unrolled = run()
+    monkeypatch.setattr(nonnegative_quadratic, "_UNROLLED", ())
+    for one, other in zip(unrolled, run(), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-12)
+
+
 @given(st.lists(st.floats(1e-300, 1e300), min_size=1, max_size=20))
 @settings(max_examples=100, deadline=None)
 def test_logarithm_of_the_kernel(values):
@@ -218,7 +246,7 @@ def test_logarithm_of_the_kernel(values):
     weights = np.linspace(0.5, 3, array.size)
     expected = weights @ np.log(array)
     work = array.copy()
-    found = kernels.weighted_log_sum(work, work.view(np.int64), weights, array.size)
+    found = row_kernels.weighted_log_sum(work, work.view(np.int64), weights, array.size)
     assert found == pytest.approx(expected, rel=1e-13, abs=1e-11 * array.size)
 
 
@@ -244,6 +272,14 @@ def test_quadratic_problem_equals_nnls(k, seed, rank_one):
         gradient, curvature, start_point, free, 5000, 1e-12, out, work
     )
     best = nnls(root, target)[0]
+    kept = np.empty(k)
+    if nonnegative_quadratic.keep_support(
+        gradient, curvature, start_point, free, kept, work, (0,) * k if seed % 2 else ()
+    ):
+        np.testing.assert_allclose(root @ kept, root @ best, rtol=1e-5, atol=1e-7)
+        assert (kept > 0).all()
+    else:
+        assert (best == 0).any() or np.linalg.cond(curvature) > 1e9
     mine = np.sum((root @ out - target) ** 2)
     assert mine == pytest.approx(np.sum((root @ best - target) ** 2), rel=1e-6, abs=1e-9)
     assert (out >= 0).all()

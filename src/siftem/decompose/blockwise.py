@@ -25,7 +25,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from siftem.blocked_counts import BlockedCounts, BlockReader, Sums
-from siftem.decompose import gradient_kernels, kernels
+from siftem.decompose import gradient_kernels, row_kernels
 from siftem.decompose.pooled_blocks import SquareShares
 from siftem.errors import InputError
 
@@ -284,25 +284,14 @@ def _improve_task(
     first, last = block
     x = reader.read(first, last)
     w = np.ascontiguousarray(old.read(reader, first, last, x))
-    k = spectra.shape[0]
-    statistics = np.zeros((k + k * (k + 1) // 2 if gather else 0, x.shape[1]))
-    indptr, indices, data = row_arrays(x)
-    found = kernels.solve_rows(
-        indptr,
-        indices,
-        data,
-        0,
-        last - first,
+    found, statistics = row_kernels.pass_over_rows(
+        *row_arrays(x),
+        (0, last - first),
         spectra,
-        spectra.sum(axis=1, dtype=np.float64),
-        np.zeros((1, k)),
-        np.zeros((1, k)),
         w,
-        np.ones((1, k), np.uint8),
-        n_passes,
-        tol,
-        gather,
-        statistics,
+        n_passes=n_passes,
+        tol=tol,
+        gather=gather,
     )
     if new is not None:
         _write_whole(weight_path(new, first), w)

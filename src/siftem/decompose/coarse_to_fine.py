@@ -28,7 +28,7 @@ from siftem.errors import InputError
 from siftem.progress import Progress
 
 #: Tolerance and sweeps of the coarse levels, which only make a start.
-_COARSE = (1e-4, 30)
+_COARSE = (1e-3, 30)
 #: Without a map, this many rows are enough for a start.
 _ENOUGH_ROWS = 600
 

@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from siftem.decompose.identify import identify as choose_spectra
+from siftem.decompose.chosen_spectra import choose_spectra
 from siftem.decompose.indeterminacy import Indeterminacy, shear_freedom
-from siftem.decompose.initialise import pooled_counts
 from siftem.decompose.known_parts import KnownParts
 from siftem.decompose.poisson_nmf import PoissonNMF
 from siftem.decompose.row_blocks import CountRows
@@ -21,8 +20,6 @@ from siftem.fit.poisson import fit_poisson
 from siftem.progress import Progress, silent
 from siftem.spectrum_image import SpectrumImage
 
-#: FWHM at Mn Ka in eV where the file does not say.
-_RESOLUTION = 130.0
 #: Deviance a channel that a basis may cost.
 _POOR_FIT = 5.0
 
@@ -161,9 +158,7 @@ def decompose(
     )
     found = None
     if identify and n_components > 1:
-        pooled, shape = pooled_counts(si.counts, si.shape, n_components)
-        model.set_params(map_shape=shape, basis=None).fit(pooled)
-        found = choose_spectra(si.counts, si.shape, model.components_, line_width=_line_width(si))
+        found = choose_spectra(si, model.set_params(basis=None), n_jobs=n_jobs)
         model.set_params(map_shape=si.shape, basis=basis)
     rows = CountRows.of(si.counts, n_jobs=n_jobs)
     if found is None:
@@ -219,14 +214,6 @@ def _fitted_by(basis: np.ndarray, spectra: np.ndarray, counts: np.ndarray) -> np
         fit = fit_poisson(known.basis, spectrum * max(counts[c], 1.0))
         out[c] = fit.mean / fit.mean.sum()
     return out
-
-
-def _line_width(si: SpectrumImage) -> int | None:
-    """Width of an X-ray line in channels, at Mn Ka; None for signals without lines."""
-    if not si.signal_type.startswith("EDS"):
-        return None
-    resolution = si.acquisition.resolution or _RESOLUTION
-    return max(round(1e-3 * resolution / si.axis.to_kev().scale), 3)
 
 
 def component_name(index: int) -> str:

@@ -24,6 +24,7 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.ndimage import gaussian_filter, maximum_filter1d, uniform_filter1d
 
+from siftem.decompose.smooth_maps import signed_weights
 from siftem.robust import half_sample_mode, lower_spread, most_common_ratio
 
 #: Counts that the smoothing window of the weights holds: shares then scatter by a few percent.
@@ -46,7 +47,10 @@ class Identified:
     Parameters
     ----------
     spectra : ndarray of shape (k, m)
-        Non-negative, each summing to one, in the order of the components that they replace.
+        Each summing to one, in the order of the components that they replace. Of either
+        sign: where there is nothing they scatter around zero.
+    counts : ndarray of shape (k,)
+        About how many counts each of them holds.
     matrix : int
         Which of them is the matrix.
     matrix_taken : ndarray of shape (k,)
@@ -56,6 +60,7 @@ class Identified:
     """
 
     spectra: np.ndarray
+    counts: np.ndarray
     matrix: int
     matrix_taken: np.ndarray
     noise: np.ndarray
@@ -111,29 +116,17 @@ def identify(
     directions = _grain_directions(rest)
     out = np.empty_like(spectra, dtype=np.float64)
     out[matrix] = pure
-    taken, noise = np.zeros(k), np.zeros(k)
+    taken, noise, held = np.zeros(k), np.zeros(k), np.zeros(k)
     for direction, c, amount in zip(directions, grains, rest, strict=True):
         grain = direction @ spectra[grains]
-        held = float((np.maximum(amount, 0) * level[film]).sum())
-        taken[c], noise[c] = matrix_share(grain, pure, line_width=line_width, counts=held)
+        held[c] = (np.maximum(amount, 0) * level[film]).sum()
+        taken[c], noise[c] = matrix_share(grain, pure, line_width=line_width, counts=held[c])
         out[c] = grain - taken[c] * pure
-    out = np.maximum(out, 0)
-    total = out.sum(axis=1, keepdims=True)
+    total = np.maximum(out, 0).sum(axis=1, keepdims=True)
     if not (np.isfinite(out).all() and (total > 1e-3).all()):
         return None
-    return Identified(out / total, matrix, taken, noise)
-
-
-def signed_weights(counts: sp.csr_array, spectra: np.ndarray) -> np.ndarray:
-    """Weighted least-squares weights (n, k), of either sign: linear in the counts, hence unbiased.
-
-    ``X D H' (H D H')^-1`` with ``D`` the inverse of the mean spectrum, the same in all
-    pixels: the first step of the maximum likelihood, without its bound at zero.
-    """
-    mean = np.asarray(counts.sum(axis=0, dtype=np.float64)).ravel()
-    mean = mean / max(mean.sum(), 1e-300)
-    weighted = spectra / np.maximum(mean, 1e-3 * mean.mean())
-    return np.asarray(counts @ (weighted.T @ np.linalg.pinv(weighted @ spectra.T)))
+    held[matrix] = max(level.sum() - held.sum(), 0)
+    return Identified(out / total, held, matrix, taken, noise)
 
 
 def matrix_share(

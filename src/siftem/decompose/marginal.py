@@ -9,7 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.special import digamma, gammaln, polygamma
 
-from siftem.decompose import kernels
+from siftem.decompose.channel_kernels import step_channels
 from siftem.decompose.row_blocks import CountRows
 from siftem.errors import InputError, SiftemWarning
 from siftem.progress import Progress, silent
@@ -123,9 +123,7 @@ def fit_marginal(
             history.append(found - float(weights.sum()) - _divergence(alpha, rate, shape))
             sums = weights.sum(axis=0)
             stepped = np.empty_like(h)
-            kernels.step_channels(
-                statistics, sums, np.zeros((k, 1)), np.zeros((k, k)), h, free, stepped
-            )
+            step_channels(statistics, sums, np.zeros((k, 1)), np.zeros((k, k)), h, free, stepped)
             progress("marginal", (sweep + 1) / max_sweeps)
             if sweep and history[-1] - history[-2] <= tol * rows.total:
                 converged = True

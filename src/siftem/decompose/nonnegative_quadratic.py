@@ -11,6 +11,17 @@ _SIMD = {"reassoc", "contract", "nsz", "arcp"}
 # A Newton step may take this share of a mean away at the most; see `safe_step`.
 _DEEPEST_FALL = 0.65
 
+#: Numbers of coordinates that get loops of their own: each costs seconds to compile, once.
+_UNROLLED = (2, 3, 4)
+
+
+def unrolled(k: int) -> tuple[int, ...]:
+    """Return the ``parts`` for kernels of ``k`` components: one item each, or none at all.
+
+    The compiler knows the length of a tuple, and unrolls loops over it.
+    """
+    return (0,) * k if k in _UNROLLED else ()
+
 
 @njit(cache=True, nogil=True, fastmath=_SIMD)
 def minimise_quadratic(
@@ -25,9 +36,11 @@ def minimise_quadratic(
 ) -> None:
     """Minimise ``g (x - start) + 1/2 (x - start) B (x - start)`` over ``x >= 0`` into ``out``.
 
-    Two sweeps of coordinate descent mostly tell which coordinates are positive; elimination
-    then gives their values. When its answer is not the minimum, coordinate descent goes on;
-    its value never rises, so a stop after any sweep is safe. ``work`` is (k + 1, k + 1).
+    Near the end of a fit the coordinates that are positive stay the same: `keep_support` is
+    worth a try first. Two sweeps of coordinate descent mostly tell which coordinates are
+    positive; elimination then gives their values. When its answer is not the minimum,
+    coordinate descent goes on; its value never rises, so a stop after any sweep is safe.
+    ``work`` is (k + 1, k + 1).
     """
     k = start.shape[0]
     for c in range(k):
@@ -52,6 +65,57 @@ def minimise_quadratic(
             break
         if sweep in (1, 5, 15, 45) and solve_support(gradient, curvature, start, free, out, work):
             break
+
+
+@njit(cache=True, nogil=True, fastmath=_SIMD, error_model="numpy", inline="always")
+def keep_support(
+    gradient: np.ndarray,
+    curvature: np.ndarray,
+    start: np.ndarray,
+    free: np.ndarray,
+    out: np.ndarray,
+    work: np.ndarray,
+    parts: tuple[int, ...],
+) -> bool:
+    """Solve for the free coordinates that are positive in ``start``; True if that is the minimum.
+
+    ``out`` is scratch otherwise. The other arguments are those of `minimise_quadratic`.
+    ``parts``, with one item for each coordinate, tells the compiler their number, which it
+    then unrolls; it may be empty.
+    """
+    k = len(parts) if len(parts) > 0 else start.shape[0]
+    for c in range(k):
+        active = (start[c] > 0) & (free[c] != 0)
+        for d in range(c):
+            both = active & (start[d] > 0) & (free[d] != 0)
+            work[c, d] = curvature[c, d] if both else 0.0
+        work[c, c] = curvature[c, c] if active else 1.0
+        out[c] = -gradient[c] if active else 0.0
+    good = True
+    for c in range(k):
+        active = (start[c] > 0) & (free[c] != 0)
+        good = good & ((work[c, c] > 1e-10 * curvature[c, c]) | (not active))
+        inverse = 1 / work[c, c]
+        for e in range(c + 1, k):
+            factor = work[e, c] * inverse
+            for d in range(c + 1, e + 1):
+                work[e, d] -= factor * work[d, c]
+            out[e] -= factor * out[c]
+    for c in range(k - 1, -1, -1):
+        total = out[c]
+        for d in range(c + 1, k):
+            total -= work[d, c] * out[d]
+        out[c] = total / work[c, c]
+    for c in range(k):
+        slope = gradient[c]
+        for d in range(k):
+            slope += curvature[c, d] * out[d]
+        active = (start[c] > 0) & (free[c] != 0)
+        better = start[c] + out[c] > 0 if active else (slope >= 0) | (free[c] == 0)
+        good = good & better
+    for c in range(k):
+        out[c] += start[c]
+    return good
 
 
 @njit(cache=True, nogil=True, fastmath=_SIMD)

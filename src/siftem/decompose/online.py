@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from siftem.decompose import kernels
+from siftem.decompose.channel_kernels import step_channels
 from siftem.decompose.row_blocks import CountRows
 
 
@@ -72,7 +72,7 @@ class OnlineSpectra:
         free = np.ones((k, 1), np.uint8)
         free[list(fixed)] = 0
         new = np.empty_like(here)
-        kernels.step_channels(
+        step_channels(
             np.concatenate([level, curvature]),
             np.ones(k),
             gradient,

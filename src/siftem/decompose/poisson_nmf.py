@@ -106,6 +106,8 @@ class PoissonNMF(TransformerMixin, BaseEstimator):
         Objective of each sweep.
     deviances_of_starts_ : ndarray of shape (n_init,)
         Deviance that each start reached.
+    components_of_starts_ : ndarray of shape (n_init, k, m)
+        Spectra that each start reached.
     n_features_in_ : int
         Number of channels.
 
@@ -219,6 +221,7 @@ class PoissonNMF(TransformerMixin, BaseEstimator):
         best = min(solutions, key=lambda s: s.objective)
         self._store(best)
         self.deviances_of_starts_ = np.array([s.deviance for s in solutions])
+        self.components_of_starts_ = np.stack([_scaled(s.spectra)[0] for s in solutions])
         scale = best.spectra.sum(axis=1, dtype=np.float64)
         weights = (best.weights * np.where(scale > 0, scale, 1.0)).astype(self.dtype)
         if not (self.smoothness or self.sparsity or self.sum_to_one):
@@ -323,9 +326,8 @@ class PoissonNMF(TransformerMixin, BaseEstimator):
                 SiftemWarning,
                 stacklevel=4,
             )
-        scale = best.spectra.sum(axis=1, dtype=np.float64)
-        scale[scale <= 0] = 1.0
-        self.components_ = (best.spectra / scale[:, None]).astype(self.dtype)
+        components, scale = _scaled(best.spectra)
+        self.components_ = components.astype(self.dtype)
         if best.amplitudes is not None:
             self.amplitudes_ = best.amplitudes / scale[:, None]
         self.n_iter_ = best.n_sweeps
@@ -376,6 +378,13 @@ class PoissonNMF(TransformerMixin, BaseEstimator):
             )
         if self.smoothness and self.map_shape is None:
             raise InputError("smoothness needs map_shape=(ny, nx), to know which pixels touch")
+
+
+def _scaled(spectra: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Spectra that sum to one, and the sums that they had (1 where there was nothing)."""
+    scale = spectra.sum(axis=1, dtype=np.float64)
+    scale[scale <= 0] = 1.0
+    return spectra / scale[:, None], scale
 
 
 def _generator(random_state: Any) -> np.random.Generator:

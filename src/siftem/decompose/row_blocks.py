@@ -14,12 +14,16 @@ import scipy.sparse as sp
 
 from siftem import processors
 from siftem.blocked_counts import BlockedCounts
-from siftem.decompose import gradient_kernels, kernels
+from siftem.decompose import gradient_kernels, row_kernels
 from siftem.decompose.blockwise import BlockedRows
 
-#: Stored entries that make a block worth its own turn.
-_ENTRIES_PER_BLOCK = 30_000
+#: Work (see `CountRows.blocks`) that makes a block worth its own turn.
+_WORK_IN_BLOCK = 60_000
+#: Blocks come in multiples of this, so that 2, 4 or 8 threads get the same share.
+_BLOCKS = 8
 _MOST_BLOCKS = 64
+#: A row costs as much as this many of its stored entries.
+_WORK_OF_ROW = 8
 #: Numbers that the statistics of all blocks may hold together: 64 MB.
 _MOST_STATISTICS = 8_000_000
 
@@ -150,37 +154,30 @@ class CountRows:
         log_likelihood : float
             ``sum(y ln mean)`` for the new weights.
         statistics : ndarray of shape (k + k (k + 1) / 2, m)
-            See `siftem.decompose.kernels.solve_rows`; empty without ``gather``.
+            See `siftem.decompose.row_kernels.pass_over_rows`; empty without ``gather``.
         """
-        k = spectra.shape[0]
-        mask = np.ones((1, k), np.uint8) if free is None else free.astype(np.uint8, copy=False)
-        push = np.zeros((1, k)) if linear is None else linear
-        stiff = np.zeros((1, k)) if ridge is None else ridge
-        sums = spectra.sum(axis=1, dtype=np.float64)
+        k, m = spectra.shape
         size = k + k * (k + 1) // 2 if gather else 0
+        mask = None if free is None else free.astype(np.uint8, copy=False)
 
         def one(block: tuple[int, int]) -> tuple[float, np.ndarray]:
-            statistics = np.zeros((size, self.shape[1]))
-            found = kernels.solve_rows(
+            return row_kernels.pass_over_rows(
                 self.indptr,
                 self.indices,
                 self.data,
-                *block,
+                block,
                 spectra,
-                sums,
-                push,
-                stiff,
                 weights,
-                mask,
-                n_passes,
-                tol,
-                gather,
-                statistics,
+                linear=linear,
+                ridge=ridge,
+                free=mask,
+                n_passes=n_passes,
+                tol=tol,
+                gather=gather,
             )
-            return found, statistics
 
         log_likelihood = 0.0
-        total = np.zeros((size, self.shape[1]))
+        total = np.zeros((m, size)).T
         blocks = self.blocks(size)
         results = map(one, blocks) if self._pool is None else self._pool.map(one, blocks)
         for found, statistics in results:
@@ -198,10 +195,13 @@ class CountRows:
         return out
 
     def blocks(self, size: int) -> list[tuple[int, int]]:
-        """First and last row of the blocks, each with about as many stored entries."""
-        most = _MOST_STATISTICS // max(size * self.shape[1], 1)
-        number = int(np.clip(self.nnz // _ENTRIES_PER_BLOCK, 1, min(_MOST_BLOCKS, max(most, 1))))
-        cuts = np.searchsorted(self.indptr, np.linspace(0, self.nnz, number + 1)[1:-1])
+        """First and last row of the blocks, each with about as much work."""
+        most = max(_MOST_STATISTICS // max(size * self.shape[1], 1), 1)
+        work = self.nnz + _WORK_OF_ROW * self.shape[0]
+        number = _BLOCKS * -(-work // (_BLOCKS * _WORK_IN_BLOCK))
+        number = min(number, _MOST_BLOCKS, most, 1 + work // (_WORK_IN_BLOCK // _BLOCKS))
+        done = self.indptr + _WORK_OF_ROW * np.arange(self.shape[0] + 1)
+        cuts = np.searchsorted(done, np.linspace(0, work, number + 1)[1:-1])
         edges = np.unique(np.concatenate([[0], cuts, [self.shape[0]]])).tolist()
         return list(itertools.pairwise(edges))
 

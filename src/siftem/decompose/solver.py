@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from siftem.decompose import kernels
 from siftem.decompose.blockwise import BlockedRows
+from siftem.decompose.channel_kernels import step_channels
 from siftem.decompose.known_parts import KnownParts, fit_amplitudes, step_amplitudes
 from siftem.decompose.penalties import SpectraPenalty, WeightPenalty
 from siftem.decompose.row_blocks import CountRows
@@ -16,7 +16,7 @@ from siftem.decompose.sweep_state import Checkpoint, SweepState, fit_key
 from siftem.progress import Progress, silent
 
 #: Extrapolation (Ang & Gillis 2019): first weight, growth after a gain, cut after a loss.
-_EXTRAPOLATION = (0.5, 1.1, 0.5)
+_EXTRAPOLATION = (0.7, 1.1, 0.5)
 #: Extrapolated spectra keep this share at least: an exact zero could leave counts unexplained.
 _LEAST_LEFT = 0.1
 
@@ -247,7 +247,7 @@ def alternate(
                 sums = _sums_at_fixed_scale(statistics, push + coupling @ trial, trial)
             if basis is None:
                 new = np.empty_like(trial)
-                expected = kernels.step_channels(statistics, sums, push, coupling, trial, free, new)
+                expected = step_channels(statistics, sums, push, coupling, trial, free, new)
             else:
                 new, expected = step_amplitudes(
                     statistics, sums, push, coupling, basis, ahead, free_amplitudes

@@ -1,0 +1,155 @@
+"""The spectra of a map: pooled fit, refined, chosen among equally likely ones, freed from noise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+
+from siftem.decompose.detector_shapes import DetectorView
+from siftem.decompose.identify import identify
+from siftem.decompose.initialise import pooled_counts
+from siftem.decompose.poisson_nmf import PoissonNMF
+from siftem.decompose.row_blocks import CountRows
+from siftem.decompose.smooth_maps import refined_spectra
+from siftem.decompose.solver import even_weights, poisson_objective, solve_weights
+from siftem.spectrum_image import SpectrumImage
+
+#: FWHM at Mn Ka in eV where the file does not say.
+_RESOLUTION = 130.0
+#: Semiconductor detectors are between these (eV); others have another response.
+_SHARPEST, _BLUNTEST = 117.5, 500.0
+#: Two spectra that are nearer to each other than this (degrees) may be one phase found twice.
+_ALIKE = 10.0
+#: Starts that are tried then, and always where there are many phases and few pooled counts.
+_STARTS = 6
+#: Stored entries of pooled counts that are few.
+_CHEAP = 500_000
+#: The choice is made for this many of the starts, the most likely ones.
+_COMPARED = 3
+#: Share of the mean spectrum that all spectra keep: no count is then impossible in any of them.
+_FLOOR = 1e-3
+
+
+@dataclass(frozen=True, eq=False)
+class ChosenSpectra:
+    """Spectra that were chosen among equally likely ones.
+
+    Parameters
+    ----------
+    spectra : ndarray of shape (k, m)
+        Positive where the map has counts, each summing to one.
+    matrix : int
+        Which of them is the phase that is everywhere.
+    """
+
+    spectra: np.ndarray
+    matrix: int
+
+    @property
+    def alike(self) -> bool:
+        """Whether two spectra are so near that one phase may have been found twice."""
+        return _nearest(self.spectra) < _ALIKE
+
+
+def choose_spectra(
+    si: SpectrumImage, model: PoissonNMF, *, n_jobs: int | None = None
+) -> ChosenSpectra | None:
+    """Fit pooled pixels, and choose among the answers that fit equally well.
+
+    Where the model has several starts (``n_init``), or two of the chosen spectra are nearly the
+    same, so that one phase may have been found twice and another one missed, the choice
+    is made for each of several starts. The likelihood of the pooled counts *after* the choice
+    decides between them: before it, the start that overfits most would win.
+
+    Parameters
+    ----------
+    si : SpectrumImage
+    model : PoissonNMF
+        How to fit the pooled counts; it is fitted in place.
+    n_jobs : int, optional
+        Threads.
+
+    Returns
+    -------
+    ChosenSpectra or None
+        None when no phase is everywhere.
+    """
+    chooser = _Chooser(si)
+    k = model.n_components
+    pooled, shape = pooled_counts(si.counts, si.shape, k)
+    several = model.n_init > 1
+    if not several and k > 3:
+        # Many phases have many local optima; where fits are cheap, try more of them.
+        model.set_params(n_init=_STARTS if pooled.nnz < _CHEAP else 1)
+    model.set_params(map_shape=shape).fit(pooled)
+    found = _best_of(model, chooser, pooled, n_jobs)
+    if not several and k > 2 and model.n_init < _STARTS and (found is None or found.alike):
+        model.set_params(n_init=_STARTS).fit(pooled)
+        found = _best_of(model, chooser, pooled, n_jobs)
+    return found
+
+
+def _resolution_of(si: SpectrumImage) -> float | None:
+    """FWHM at Mn Ka in eV; None for signals without X-ray lines."""
+    if not si.signal_type.startswith("EDS"):
+        return None
+    return si.acquisition.resolution or _RESOLUTION
+
+
+class _Chooser:
+    """Refine, choose and denoise: what comes after a pooled fit of a map."""
+
+    def __init__(self, si: SpectrumImage) -> None:
+        self.si = si
+        self.mean = np.asarray(si.counts.sum(axis=0, dtype=np.float64)).ravel()
+        self.width: int | None = None
+        self.view: DetectorView | None = None
+        resolution = _resolution_of(si)
+        if resolution is not None:
+            self.width = max(round(1e-3 * resolution / si.axis.to_kev().scale), 3)
+            if _SHARPEST < resolution <= _BLUNTEST:
+                self.view = DetectorView(self.mean, si.axis, resolution)
+
+    def __call__(self, spectra: np.ndarray) -> ChosenSpectra | None:
+        si = self.si
+        refined = refined_spectra(si.counts, si.shape, spectra)
+        found = identify(si.counts, si.shape, refined, line_width=self.width)
+        if found is None:
+            return None
+        chosen = np.maximum(found.spectra, 0)
+        if self.view is not None:
+            pairs = zip(found.spectra, found.counts, strict=True)
+            chosen = np.stack([self.view.of(s, n) for s, n in pairs])
+        total = chosen.sum(axis=1, keepdims=True)
+        if not (total > 0).all():
+            return None
+        chosen = chosen / total + _FLOOR * self.mean / self.mean.sum()
+        return ChosenSpectra(chosen / chosen.sum(axis=1, keepdims=True), found.matrix)
+
+
+def _best_of(
+    model: PoissonNMF, chooser: _Chooser, pooled: sp.csr_array, n_jobs: int | None
+) -> ChosenSpectra | None:
+    """Choose for the most likely starts, and between them."""
+    order = np.argsort(model.deviances_of_starts_, kind="stable")[:_COMPARED]
+    found = [chooser(model.components_of_starts_[start]) for start in order]
+    some = [f for f in found if f is not None]
+    if len(some) < 2:
+        return some[0] if some else None
+    rows = CountRows.of(pooled, n_jobs=n_jobs)
+    return min(some, key=lambda f: _objective(rows, f.spectra))
+
+
+def _nearest(spectra: np.ndarray) -> float:
+    """Smallest angle between two of the spectra, in degrees."""
+    unit = spectra / np.linalg.norm(spectra, axis=1, keepdims=True)
+    cosines = (unit @ unit.T)[np.triu_indices(len(unit), 1)]
+    return float(np.degrees(np.arccos(np.clip(cosines.max(), -1, 1))))
+
+
+def _objective(rows: CountRows, spectra: np.ndarray) -> float:
+    weights = even_weights(rows, len(spectra), np.dtype(float))
+    solve_weights(rows, spectra, weights)
+    return poisson_objective(rows, weights, spectra)

@@ -1,0 +1,106 @@
+"""Spectra from all counts and smoothed maps: a subspace with hardly more noise than counting.
+
+A fit to pooled pixels wastes part of what the counts say: a block that a grain fills by half
+counts half. Here each pixel's spectrum goes into the sum with the smoothed weights of its
+neighbours, the maps serving as instruments (Reiersol 1945): whatever they are, as long as
+their noise is not that of the pixel itself, the spectra are unbiased.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import scipy.sparse as sp
+from scipy.ndimage import gaussian_filter
+
+from siftem.blocked_counts import BlockedCounts, BlockReader, Sums
+
+#: Counts that the smoothing window of the maps holds.
+_COUNTS_IN_WINDOW = 1000.0
+_ROUNDS = 2
+#: Beyond this the maps are too much alike to tell the spectra apart.
+_WORST_CONDITION = 1e6
+
+
+def signed_weights(counts: sp.csr_array, spectra: np.ndarray) -> np.ndarray:
+    """Weighted least-squares weights (n, k), of either sign: linear in the counts, hence unbiased.
+
+    ``X D H' (H D H')^-1`` with ``D`` the inverse of the mean spectrum, the same in all
+    pixels: the first step of the maximum likelihood, without its bound at zero.
+    """
+    mean = np.asarray(counts.sum(axis=0, dtype=np.float64)).ravel()
+    mean = mean / max(mean.sum(), 1e-300)
+    weighted = spectra / np.maximum(mean, 1e-3 * mean.mean())
+    return np.asarray(counts @ (weighted.T @ np.linalg.pinv(weighted @ spectra.T)))
+
+
+def refined_spectra(
+    counts: sp.csr_array, shape: tuple[int, int], spectra: np.ndarray
+) -> np.ndarray:
+    """Improve the span of ``spectra`` by the maps of their neighbours.
+
+    With the signed weights ``A`` (n, k) of `signed_weights` and ``Z`` (n, k), the weights
+    smoothed over the neighbours of each pixel *without the pixel itself*, the spectra are
+    ``(Z' A)^-1 Z' X``. Leaving the pixel out keeps its noise from being multiplied with itself;
+    since ``A`` is linear in ``X``, no noise of the weights biases the result.
+
+    Parameters
+    ----------
+    counts : scipy.sparse.csr_array of shape (ny * nx, m)
+        Or `siftem.blocked_counts.BlockedCounts`.
+    shape : tuple of int
+        (ny, nx).
+    spectra : ndarray of shape (k, m)
+        Each summing to one; of either sign.
+
+    Returns
+    -------
+    ndarray of shape (k, m), float64
+        Each summing to one, and of either sign: a channel without counts scatters around zero.
+        The given spectra, where the maps don't tell them apart.
+
+    References
+    ----------
+    O. Reiersol, Arkiv for Matematik, Astronomi och Fysik 32A (1945) 4.
+    """
+    typical = max(float(counts.sum(dtype=np.float64)) / counts.shape[0], 1e-12)
+    sigma = float(np.clip(np.sqrt(_COUNTS_IN_WINDOW / (4 * np.pi * typical)), 0.7, 3.0))
+    for _ in range(_ROUNDS):
+        weights = signed_weights(counts, spectra)
+        smooth = np.stack([_of_neighbours(w.reshape(shape), sigma).ravel() for w in weights.T])
+        products = smooth @ weights
+        size = np.sqrt(np.maximum(np.abs(np.diag(products)), 1e-300))
+        scaled = products / np.outer(size, size)
+        if not np.isfinite(scaled).all() or np.linalg.cond(scaled) > _WORST_CONDITION:
+            return spectra
+        found = np.linalg.solve(products, _weighted_sums(counts, smooth))
+        total = found.sum(axis=1, keepdims=True)
+        if not (np.isfinite(found).all() and (total > 0.1).all()):
+            return spectra
+        spectra = found / total
+    return spectra
+
+
+def _of_neighbours(image: np.ndarray, sigma: float) -> np.ndarray:
+    """Gaussian mean over the neighbours of each pixel, without the pixel itself."""
+    reach = int(4 * sigma + 0.5)
+    profile = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
+    own = (1 / profile.sum()) ** 2
+    # Beyond the border the map is zero, not repeated: a pixel must not come back as its own
+    # neighbour. That the sum is too low there does no harm to an instrument.
+    smooth = gaussian_filter(image, sigma, mode="constant", radius=reach)
+    return np.asarray((smooth - own * image) / (1 - own))
+
+
+def _weighted_sums(counts: sp.csr_array, weights: np.ndarray) -> np.ndarray:
+    """``weights`` (k, n) times ``counts`` (n, m), float64 (k, m)."""
+    if isinstance(counts, BlockedCounts):
+        items = [(first, last, weights[:, first:last]) for first, last in counts.blocks]
+        return np.asarray(counts.work.total(partial(_sums_task, counts.reader), items)[0])
+    return np.asarray((counts.T @ weights.T).T)
+
+
+def _sums_task(reader: BlockReader, item: tuple[int, int, np.ndarray]) -> Sums:
+    first, last, weights = item
+    return (np.asarray((reader.read(first, last).T @ weights.T).T),)
