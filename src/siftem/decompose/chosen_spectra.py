@@ -58,10 +58,11 @@ def choose_spectra(
 ) -> ChosenSpectra | None:
     """Fit pooled pixels, and choose among the answers that fit equally well.
 
-    Where the model has several starts (``n_init``), or two of the chosen spectra are nearly the
+    Where the model has several starts (``n_init``), where four phases or more and few pooled
+    counts make local optima likely, or where two of the chosen spectra are nearly the
     same, so that one phase may have been found twice and another one missed, the choice
-    is made for each of several starts. The likelihood of the pooled counts *after* the choice
-    decides between them: before it, the start that overfits most would win.
+    is made for the three most likely of several starts. The likelihood of the pooled counts
+    *after* the choice decides between them: before it, the start that overfits most would win.
 
     Parameters
     ----------
@@ -79,15 +80,16 @@ def choose_spectra(
     chooser = _Chooser(si)
     k = model.n_components
     pooled, shape = pooled_counts(si.counts, si.shape, k)
-    several = model.n_init > 1
-    if not several and k > 3:
+    asked = model.n_init
+    if asked == 1 and k > 3 and pooled.nnz < _CHEAP:
         # Many phases have many local optima; where fits are cheap, try more of them.
-        model.set_params(n_init=_STARTS if pooled.nnz < _CHEAP else 1)
+        model.set_params(n_init=_STARTS)
     model.set_params(map_shape=shape).fit(pooled)
     found = _best_of(model, chooser, pooled, n_jobs)
-    if not several and k > 2 and model.n_init < _STARTS and (found is None or found.alike):
+    if k > 2 and model.n_init == 1 and found is not None and found.alike:
         model.set_params(n_init=_STARTS).fit(pooled)
         found = _best_of(model, chooser, pooled, n_jobs)
+    model.set_params(n_init=asked)
     return found
 
 

@@ -11,6 +11,7 @@ import scipy.sparse as sp
 from siftem.blocked_counts import BlockedCounts
 from siftem.decompose import solver
 from siftem.decompose.blockwise import BlockedRows, BlockWeights
+from siftem.decompose.count_sums import pool_rows
 from siftem.decompose.initialise import pooling_block, pooling_matrix, vertex_spectra
 from siftem.decompose.known_parts import KnownParts, matched_start
 from siftem.decompose.penalties import (
@@ -57,7 +58,7 @@ class CoarseToFine:
     volume: float
     checkpoint: Checkpoint | None = None
 
-    def levels(self, x: sp.csr_array) -> list[Level]:
+    def levels(self, x: sp.csr_array, *, n_jobs: int = 1) -> list[Level]:
         """Return pooling matrices and pooled counts, from coarse to fine, without the full data."""
         n = x.shape[0]
         shape: tuple[int, int] = (1, n)
@@ -75,9 +76,7 @@ class CoarseToFine:
                 levels.append((squares, pooled_in_memory(x, shape, block)))
             else:
                 pooling = pooling_matrix(shape, block)
-                single = sp.csr_array((x.data.astype(np.float32), x.indices, x.indptr), x.shape)
-                levels.append((pooling, sp.csr_array(pooling @ single)))
-                del single
+                levels.append((pooling, pool_rows(pooling, x, np.float32, n_jobs=n_jobs)))
             block //= 2 if self.map_shape is not None else 4
         if isinstance(x, BlockedCounts) and not levels:
             x = x.in_memory()  # a map of a few thousand pixels at the most

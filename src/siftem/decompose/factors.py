@@ -109,7 +109,10 @@ def decompose(
     identify : bool
         Choose among the factorisations that fit equally well, by the pixels that hold
         matrix alone and by the lines that a grain lacks: see `siftem.decompose.identify`.
-        False gives the plain maximum of the likelihood.
+        X-ray spectra are then as smooth as the detector makes them
+        (`siftem.decompose.detector_shapes`). With four components or more, several starts
+        are compared: see `siftem.decompose.chosen_spectra`. False gives the plain maximum
+        of the likelihood.
     basis : ndarray of shape (channels, p), optional
         Shapes that all spectra are made of, on the cropped axis: see
         `siftem.decompose.physics_basis`. Chosen spectra are fitted by it, which takes

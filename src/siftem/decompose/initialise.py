@@ -7,6 +7,7 @@ import scipy.sparse as sp
 from threadpoolctl import threadpool_limits
 
 from siftem.blocked_counts import BlockedCounts
+from siftem.decompose.count_sums import pool_rows
 from siftem.decompose.pooled_blocks import pooled_on_disk
 
 #: Neighbours that are averaged into one vertex, against outliers.
@@ -68,7 +69,7 @@ def pooled_counts(
     if isinstance(counts, BlockedCounts):
         pooled = pooled_on_disk(counts, shape, block)
     else:
-        pooled = sp.csr_array(pooling_matrix(shape, block) @ counts)
+        pooled = pool_rows(pooling_matrix(shape, block), counts, np.float64)
     return pooled, (-(-shape[0] // block), -(-shape[1] // block))
 
 

@@ -18,7 +18,7 @@ from siftem.decompose import solver
 from siftem.decompose.coarse_to_fine import CoarseToFine
 from siftem.decompose.known_parts import KnownParts
 from siftem.decompose.online import OnlineSpectra
-from siftem.decompose.row_blocks import CountRows
+from siftem.decompose.row_blocks import CountRows, n_threads
 from siftem.decompose.sweep_state import Checkpoint
 from siftem.errors import InputError, SiftemWarning
 from siftem.progress import Progress, silent
@@ -204,7 +204,7 @@ class PoissonNMF(TransformerMixin, BaseEstimator):
         counts = CountRows.of(x, n_jobs=self.n_jobs)
         rngs = _generator(self.random_state).spawn(self.n_init)
         plan = self._plan()
-        levels = plan.levels(x)
+        levels = plan.levels(x, n_jobs=n_threads(self.n_jobs))
 
         def one(start: int, rows: CountRows, progress: Progress) -> solver.Solution:
             rng, draw = rngs[start], start > 0

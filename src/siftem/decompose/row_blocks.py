@@ -16,6 +16,7 @@ from siftem import processors
 from siftem.blocked_counts import BlockedCounts
 from siftem.decompose import gradient_kernels, row_kernels
 from siftem.decompose.blockwise import BlockedRows
+from siftem.decompose.count_sums import in_threads, row_totals, saturated_objective
 
 #: Work (see `CountRows.blocks`) that makes a block worth its own turn.
 _WORK_IN_BLOCK = 60_000
@@ -56,7 +57,7 @@ class CountRows:
     _pool: ThreadPoolExecutor | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
-        self.saturated = saturated_objective(self.data)
+        self.saturated = saturated_objective(self.data, n_jobs=self.n_jobs)
 
     @classmethod
     def of(cls, x: sp.csr_array, *, n_jobs: int | None = None) -> CountRows:
@@ -114,11 +115,7 @@ class CountRows:
 
     def row_totals(self) -> np.ndarray:
         """Counts of each row, float64 (n,)."""
-        filled = np.flatnonzero(np.diff(self.indptr))
-        out = np.zeros(self.shape[0])
-        if filled.size:
-            out[filled] = np.add.reduceat(self.data, self.indptr[filled], dtype=np.float64)
-        return out
+        return row_totals(self.indptr, self.data)
 
     def improve(
         self,
@@ -189,9 +186,13 @@ class CountRows:
         """Gradient of the Poisson objective by the weights, float64 (n, k)."""
         out = np.empty(weights.shape)
         sums = spectra.sum(axis=1, dtype=np.float64)
-        gradient_kernels.row_gradients(
-            self.indptr, self.indices, self.data, 0, self.shape[0], spectra, sums, weights, out
-        )
+
+        def one(block: tuple[int, int]) -> None:
+            gradient_kernels.row_gradients(
+                self.indptr, self.indices, self.data, *block, spectra, sums, weights, out
+            )
+
+        in_threads(one, self.blocks(0), self.n_jobs)
         return out
 
     def blocks(self, size: int) -> list[tuple[int, int]]:
@@ -204,17 +205,6 @@ class CountRows:
         cuts = np.searchsorted(done, np.linspace(0, work, number + 1)[1:-1])
         edges = np.unique(np.concatenate([[0], cuts, [self.shape[0]]])).tolist()
         return list(itertools.pairwise(edges))
-
-
-def saturated_objective(data: np.ndarray) -> float:
-    """Objective when every mean equals its count: ``sum(y - y ln y)`` over positive counts."""
-    total = 0.0
-    for start in range(0, data.size, 1 << 20):
-        y = data[start : start + (1 << 20)]
-        total += float(y.sum(dtype=np.float64))
-        y = y[y != 1].astype(np.float64)  # most counts are ones, which cost no logarithm
-        total -= float((y * np.log(y)).sum())
-    return total
 
 
 def n_threads(n_jobs: int | None) -> int:

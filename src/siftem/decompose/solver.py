@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from siftem.decompose.blockwise import BlockedRows
+from siftem.decompose.blockwise import BlockedRows, BlockWeights
 from siftem.decompose.channel_kernels import step_channels
+from siftem.decompose.count_sums import column_sums
 from siftem.decompose.known_parts import KnownParts, fit_amplitudes, step_amplitudes
 from siftem.decompose.penalties import SpectraPenalty, WeightPenalty
 from siftem.decompose.row_blocks import CountRows
@@ -84,12 +85,12 @@ def stationarity(
     k = spectra.shape[0]
     _, statistics = counts.improve(spectra, weights, n_passes=0)
     extra = sum((p.gradient(spectra) for p in spectra_penalties), np.zeros(spectra.shape))
-    sums = weights.sum(axis=0, dtype=np.float64)
+    sums = _sums(weights)
     if weight_penalties or spectra_penalties:
         sums = _sums_at_fixed_scale(statistics, extra, spectra)
     by_spectrum = sums[:, None] + extra - statistics[:k]
     free = np.broadcast_to(known.free_spectra(k).astype(bool), spectra.shape)
-    values, scale = spectra, weights.sum(axis=0, dtype=np.float64)[:, None]
+    values, scale = spectra, _sums(weights)[:, None]
     if known.basis is not None and amplitudes is not None:
         by_spectrum, values = by_spectrum @ known.basis, amplitudes
         scale = scale * known.basis.sum(axis=0)
@@ -241,7 +242,7 @@ def alternate(
                 continue
             gain, last = last - value, value
             w, best = w_new, (trial, ahead, bare)
-            sums = w.sum(axis=0, dtype=np.float64)
+            sums = _sums(w)
             push, coupling = _sum_majorants(spectra_penalties, trial, (k, 1), (k, k))
             if penalised:
                 sums = _sums_at_fixed_scale(statistics, push + coupling @ trial, trial)
@@ -295,8 +296,14 @@ def alternate(
     )
 
 
+def _sums(weights: np.ndarray) -> np.ndarray:
+    if isinstance(weights, BlockWeights):
+        return weights.sum()
+    return column_sums(weights)
+
+
 def _expected_total(weights: np.ndarray, spectra: np.ndarray) -> float:
-    sums = weights.sum(axis=0, dtype=np.float64)
+    sums = _sums(weights)
     return float(sums @ spectra.sum(axis=1, dtype=np.float64))
 
 
