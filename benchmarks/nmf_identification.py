@@ -9,6 +9,7 @@ import numpy as np
 
 from benchmarks import nmf_peers
 from benchmarks.nmf_cases import Case, angles, case, oracle, share_errors
+from benchmarks.nmf_pan_sharpening import pan_sharpened
 from benchmarks.nmf_tables import Cell, Report
 from siftem import PoissonNMF, choose_n_components
 from siftem.decompose.factors import decompose
@@ -90,6 +91,9 @@ def answers(truth: Case, *, penalties: bool) -> Iterator[Answer]:
         pooled, blocks = pooled_counts(truth.counts, shape, 3)
         model = PoissonNMF(3, map_shape=blocks, tol=1e-7).fit(pooled)
         yield "pooled alone", model.components_, None, perf_counter() - start
+        start = perf_counter()
+        sharpened, weights = pan_sharpened(truth)
+        yield "pan-sharpening NMF", sharpened, weights, perf_counter() - start
         start = perf_counter()
         floor = 1e-7 * plain[1].max()
         marginal = fit_marginal(truth.counts, plain[1] + floor, tol=1e-6)

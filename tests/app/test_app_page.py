@@ -224,6 +224,7 @@ def test_spectra_have_named_axes_and_marks(log):
         {"scale": {"value": 0.4, "sigma": 0.1}},
         {"most_matrix": ["Si", "Mg"]},
         {"absent_edge": "Ti_L3"},
+        {"edge_ratio": {"numerator": "O_K", "denominator": "Mn_L3", "value": 1.2, "sigma": 0.1}},
         {},
     ],
 )

@@ -10,8 +10,9 @@ import pytest
 from made_up_batch import recipe
 from pyarrow import parquet
 
+from siftem.batch.folder import Record
 from siftem.batch.means import weighted_mean
-from siftem.batch.results_table import COLUMNS
+from siftem.batch.results_table import COLUMNS, rows_of
 from siftem.batch.run import run_batch
 
 pytestmark = pytest.mark.usefixtures("stand_ins")
@@ -55,6 +56,19 @@ def test_every_quantity_has_its_row_with_unit_and_errors(out):
     assert rows["a1", "ratio", "Mg/Fe"]["systematic"] == "0.125"
     assert rows["a1", "oxide", "MgO"]["sigma"] == "1"
     assert rows["a1", "weight", "Fe"]["found"] == "false"
+
+
+def test_ratios_of_edges_and_of_lines_have_their_rows():
+    by_atoms = {"O/Mn": {"value": 1.2, "sigma": 0.1, "systematic": 0.2, "edges": ["O_K", "Mn_L3"]}}
+    by_lines = {"Fe K/Si K": {"value": 0.01, "sigma": 0.02, "found": False}}
+    phases = {
+        "oxide": {"role": "grain", "pixels": 3, "counts": 9.0, "elemental_ratios": by_atoms},
+        "clay": {"role": "matrix", "pixels": 4, "counts": 8.0, "line_ratios": by_lines},
+    }
+    rows = rows_of(Record("a", "a.dm4", "batch", "key", "done"), {"phases": phases})
+    atoms, lines = (r for r in rows if r.quantity == "ratio")
+    assert (atoms.phase, atoms.of, atoms.systematic, atoms.found) == ("oxide", "O/Mn", 0.2, None)
+    assert (lines.phase, lines.of, lines.value, lines.found) == ("clay", "Fe K/Si K", 0.01, False)
 
 
 def test_a_failed_map_has_one_row_with_its_error(out):

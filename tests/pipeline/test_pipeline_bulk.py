@@ -7,6 +7,7 @@ import pytest
 import siftem
 from siftem.pipeline.changes import changed_recipe, recipe_for
 from siftem.pipeline.demo import demo_recipe
+from siftem.pipeline.summary import summarize
 from siftem.pipeline.workflow import Workflow
 
 
@@ -31,6 +32,24 @@ def test_the_message_says_why_and_offers_ratios(bulk):
     (ratios,) = [t for t in told if t.startswith("Brg: net lines relative to")]
     assert "Mg K" in ratios
     assert "Fe K" in ratios
+
+
+def test_ratios_are_keys_of_the_summary(bulk):
+    result = bulk.result()
+    found = summarize(result)
+    ratios = found["phases"]["Fp"]["line_ratios"]
+    si = siftem.line_ratios(
+        result.pure["Fp"], result.recipe.elements, support=result.recipe.support,
+        calibration=result.calibration,
+    )  # fmt: skip
+    assert si.reference == "Mg"  # ferropericlase is (Mg,Fe)O
+    assert ratios["Fe K/Mg K"]["value"] == pytest.approx(si["Fe"], rel=0.02)
+    assert ratios["Fe K/Mg K"]["found"]
+    assert 0 < ratios["Fe K/Mg K"]["sigma"] < ratios["Fe K/Mg K"]["value"]
+    assert "Mg K/Mg K" not in ratios
+    assert "elements" not in found["phases"]["Fp"]
+    assert "line_ratios" in found["mixtures"]["Fp + Brg"]
+    assert found["partition"] == {"subtract": [], "unmix": []}
 
 
 def test_a_real_dacite_map_goes_up_to_pure_spectra(vendor_file):

@@ -8,7 +8,8 @@ import scipy.sparse as sp
 
 import siftem
 from siftem.errors import RecipeError
-from siftem.pipeline.recipe import make_recipe
+from siftem.pipeline.recipe import make_recipe, read_recipe
+from siftem.pipeline.summary import summarize
 from siftem.pipeline.workflow import Workflow
 from siftem.simulate.elnes import simulate_elnes
 
@@ -59,7 +60,108 @@ def test_the_report_is_written(result, tmp_path):
     siftem.write_results(result, tmp_path / "run")
     html = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     assert "no Ti_L3 edge in the grain" in html
+    assert "Ratios of elements by atoms" in html
     assert (tmp_path / "run" / "spectra" / "Mn_oxide.msa").is_file()
+
+
+def test_ratios_are_keys_of_the_summary(result, phantom):
+    found = summarize(result)
+    ratio = found["phases"]["Mn oxide"]["elemental_ratios"]["O/Mn"]
+    assert ratio["edges"] == ["O_K", "Mn_L3"]
+    assert ratio["value"] == pytest.approx(true_ratio(phantom), abs=3 * ratio["sigma"])
+    assert 0 < ratio["sigma"] < 0.1 * ratio["value"]
+    assert ratio["systematic"] == pytest.approx(
+        result.ratios["Mn oxide"].systematic_sigma[1], rel=1e-5
+    )
+    # The matrix' share brings oxygen and no manganese.
+    mixture = found["mixtures"]["Mn oxide + titanate"]["elemental_ratios"]["O/Mn"]
+    assert mixture["value"] > ratio["value"] + 3 * ratio["sigma"]
+    assert "elemental_ratios" not in found["phases"]["titanate"]
+
+
+def true_ratio(phantom):
+    """O/Mn as the noiseless spectrum of the grain would give it."""
+    spectrum = siftem.Spectrum(
+        phantom.spectra[1] * 1e6,
+        phantom.spectrum_image.axis,
+        acquisition=phantom.spectrum_image.acquisition,
+    )
+    edges = [edge.made() for edge in make_recipe(RECIPE).quantify.edges]
+    return siftem.elemental_ratios(spectrum, edges)["O"]
+
+
+def ratio_recipe(value, sigma=0.0):
+    """The grain is anchored by O/Mn instead of by what it lacks."""
+    mn, oxygen = RECIPE["quantify"]["edges"]
+    anchor = {"numerator": oxygen, "denominator": mn, "value": value, "sigma": sigma}
+    grain = {"component": 2, "anchor": {"edge_ratio": anchor}}
+    return make_recipe({**RECIPE, "phases": {"titanate": {"component": 1}, "Mn oxide": grain}})
+
+
+def test_a_ratio_of_edges_anchors_a_grain(phantom, result):
+    recipe = ratio_recipe(true_ratio(phantom))
+    spectra = Workflow(recipe, spectrum_image=phantom.spectrum_image).run("spectra")
+    pure = spectra.pure["Mn oxide"]
+    assert pure.anchor.startswith("O/Mn = ")
+    assert pure.angle_to(phantom.spectra[1]) < 3
+    other = result.pure["Mn oxide"]
+    # The same amount of matrix as from the absent edge, in equal units, within both errors.
+    assert pure.scale == pytest.approx(
+        other.scale, abs=4 * np.hypot(pure.scale_sigma, other.scale_sigma)
+    )
+    # What was put in comes out, but for the background, which is fitted to the difference anew.
+    assert spectra.ratios["Mn oxide"]["O"] == pytest.approx(true_ratio(phantom), rel=0.01)
+
+
+def test_the_error_of_a_ratio_of_edges_is_carried(phantom):
+    image, value = phantom.spectrum_image, true_ratio(phantom)
+    sigmas = [
+        Workflow(ratio_recipe(value, s), spectrum_image=image).run("spectra").pure["Mn oxide"]
+        for s in (0.0, 0.2 * value)
+    ]
+    assert sigmas[1].scale_sigma > 1.5 * sigmas[0].scale_sigma
+
+
+def test_a_ratio_of_edges_survives_the_written_recipe(tmp_path):
+    recipe = ratio_recipe(1.5, 0.1)
+    path = tmp_path / "recipe.yaml"
+    path.write_text(recipe.to_yaml(), encoding="utf-8")
+    again = read_recipe(path)
+    assert again.phases == recipe.phases
+    (anchor,) = again.phases["Mn oxide"].anchor
+    assert anchor.edge_ratio.numerator.signal == (530, 600)
+    short = make_recipe({**RECIPE, "phases": {"titanate": {"component": 1}, "Mn oxide": {
+        "component": 2, "anchor": {
+            "edge_ratio": {"numerator": "O_K", "denominator": "Mn_L3", "value": 1}}}}})  # fmt: skip
+    assert short.phases["Mn oxide"].anchor[0].edge_ratio.denominator.edge == "Mn_L3"
+
+
+@pytest.mark.parametrize(
+    ("anchor", "message"),
+    [
+        ({"numerator": "O_K", "denominator": "Mn_L3"}, "value"),
+        ({"numerator": "O_K", "denominator": "Mn_L3", "value": -1}, "value"),
+        ({"numerator": "O", "denominator": "Mn_L3", "value": 1}, "element and subshell"),
+        ({"numerator": "Mn_L2", "denominator": "Mn_L3", "value": 1}, "two elements"),
+    ],
+)
+def test_a_bad_ratio_of_edges_is_named(anchor, message):
+    grain = {"component": 2, "anchor": {"edge_ratio": anchor}}
+    with pytest.raises(RecipeError, match=message):
+        make_recipe({**RECIPE, "phases": {"titanate": {"component": 1}, "Mn oxide": grain}})
+
+
+def test_what_energy_losses_cannot_do_is_told(phantom):
+    """A second anchor and a contaminant would else be passed over in silence."""
+    phases = {
+        "titanate": {"component": 1},
+        "Mn oxide": {"component": 2, "anchor": [{"absent_edge": TI}, {"scale": {"value": 0.1}}]},
+    }
+    workflow = Workflow(
+        make_recipe({**RECIPE, "phases": phases}), spectrum_image=phantom.spectrum_image
+    )
+    workflow.run("spectra")
+    assert "several anchors, energy losses take one" in " ".join(workflow.warnings("spectra"))
 
 
 def test_a_grain_without_an_anchor_keeps_its_mixture(phantom):

@@ -211,6 +211,12 @@ def test_a_leading_frame_axis_is_summed_and_any_other_is_refused():
     assert si.shape == (6, 7)
     assert si.total == s.data.sum()
     assert "summed 4 frames" in si.notes
+    # What is put back into the signal has no place for frames: said before any work.
+    for step in (sft.decompose, sft.run):
+        with pytest.raises(siftem.InputError, match=r"not a stack of frames.*s\.sum\('frame'\)"):
+            step(s)
+    maps = sft.decompose(s.sum("frame"), 2).maps
+    assert maps.data.shape == (2, 6, 7)
     slowest.name = "tilt"
     with pytest.raises(siftem.InputError, match=r"third navigation axis 'tilt'.*inav"):
         siftem.from_hyperspy(s)

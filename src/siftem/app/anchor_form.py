@@ -21,8 +21,12 @@ _STOICHIOMETRY = "A known ratio of sums of atoms"
 _MOST = "As much matrix as leaves no line negative"
 _SCALE = "A given scale"
 _EDGE = "An edge that the grain lacks (energy losses)"
+_EDGE_RATIO = "A known ratio of two edges (energy losses)"
 #: What the field with names is called.
 _NAMED = {_ABSENT: "Elements", _MOST: "Elements (empty: all)", _EDGE: "Edge, such as Ti_L3"}
+
+#: Ratios, with what an empty field shows.
+_EXAMPLES = {_RATIO: "Mg/Ca", _STOICHIOMETRY: "(Ca+Mg+Fe)/(Si+Al)", _EDGE_RATIO: "O_K/Mn_L3"}
 
 
 class AnchorForm:
@@ -30,7 +34,9 @@ class AnchorForm:
 
     def __init__(self) -> None:
         self.kind = pn.widgets.Select(
-            name="Anchor", options=[_ABSENT, _RATIO, _STOICHIOMETRY, _MOST, _SCALE, _EDGE], **_FIELD
+            name="Anchor",
+            options=[_ABSENT, _RATIO, _STOICHIOMETRY, _MOST, _SCALE, _EDGE, _EDGE_RATIO],
+            **_FIELD,
         )
         self.elements = pn.widgets.TextInput(name="Elements", placeholder="Si", **_FIELD)
         self.ratio = pn.widgets.TextInput(name="Ratio of atoms", placeholder="Mg/Ca", **_FIELD)
@@ -63,6 +69,11 @@ class AnchorForm:
         elif anchor.absent_edge is not None:
             self.kind.value = _EDGE
             self.elements.value = anchor.absent_edge.edge
+        elif anchor.edge_ratio is not None:
+            r = anchor.edge_ratio
+            self.kind.value = _EDGE_RATIO
+            self.ratio.value = f"{r.numerator.edge}/{r.denominator.edge}"
+            self.value.value, self.sigma.value = r.value, r.sigma
         else:
             self.kind.value = _MOST
             self.elements.value = ", ".join(anchor.most_matrix or ())
@@ -96,10 +107,9 @@ class AnchorForm:
                 raise InputError("name an element that the grain lacks, such as Si")
             return {"absent": elements}
         if self.kind.value == _RATIO:
-            parts = [part.strip() for part in ratio.split("/")]
-            if len(parts) != 2 or not all(parts):
-                raise InputError(f"the ratio must be of two elements, such as Mg/Ca, got {ratio!r}")
-            return {"ratio": {"numerator": parts[0], "denominator": parts[1], **known}}
+            return {"ratio": {**_two_parts(ratio, "elements, such as Mg/Ca"), **known}}
+        if self.kind.value == _EDGE_RATIO:
+            return {"edge_ratio": {**_two_parts(ratio, "edges, such as O_K/Mn_L3"), **known}}
         if self.kind.value == _STOICHIOMETRY:
             ratio_elements(ratio)
             return {"stoichiometry": {"ratio": ratio, **known}}
@@ -115,9 +125,16 @@ class AnchorForm:
         kind = self.kind.value
         self.elements.visible = kind in _NAMED
         self.elements.name = _NAMED.get(kind, "")
-        self.ratio.visible = kind in (_RATIO, _STOICHIOMETRY)
-        self.ratio.placeholder = "Mg/Ca" if kind == _RATIO else "(Ca+Mg+Fe)/(Si+Al)"
-        self.value.visible = self.sigma.visible = kind in (_RATIO, _STOICHIOMETRY, _SCALE)
+        self.ratio.visible = kind in _EXAMPLES
+        self.ratio.placeholder = _EXAMPLES.get(kind, "")
+        self.value.visible = self.sigma.visible = kind in _EXAMPLES or kind == _SCALE
+
+
+def _two_parts(ratio: str, of: str) -> dict[str, str]:
+    parts = [part.strip() for part in ratio.split("/")]
+    if len(parts) != 2 or not all(parts):
+        raise InputError(f"the ratio must be of two {of}, got {ratio!r}")
+    return {"numerator": parts[0], "denominator": parts[1]}
 
 
 def anchor_elements(phase: Phase) -> tuple[str, ...]:

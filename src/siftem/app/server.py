@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import socket
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,7 +82,7 @@ def make_server(
     pn.extension()
     pn.config.notifications = False
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _any_origin_unsaid():
             warnings.simplefilter("ignore")
             server = pn.io.server.get_server(
                 {"/": _page_maker(source)},
@@ -103,6 +105,21 @@ def make_server(
     shown = f"[{name}]" if ":" in name else name
     address = f"http://{shown}:{server.port}/"
     return AppServer(server, address + (f"?{TOKEN}={token}" if token else ""), token)
+
+
+@contextlib.contextmanager
+def _any_origin_unsaid() -> Iterator[None]:
+    """Keep Bokeh from warning of any origin, which the door sees to: it would frighten in vain."""
+    log = logging.getLogger("bokeh.server.util")
+
+    def other(record: logging.LogRecord) -> bool:
+        return "wildcard" not in record.getMessage()
+
+    log.addFilter(other)
+    try:
+        yield
+    finally:
+        log.removeFilter(other)
 
 
 def serve(

@@ -91,8 +91,12 @@ def rows_of(record: Record, summary: Mapping[str, Any] | None) -> list[Row]:
                 )
         for oxide, o in data.get("oxides_wt_percent", {}).items():
             rows.append(Row(**own, quantity="oxide", of=oxide, unit="wt%", **_value(o)))
-        for ratio, r in data.get("atomic_ratios", {}).items():
-            rows.append(Row(**own, quantity="ratio", of=ratio, unit="1", **_value(r)))
+        # Atoms of a composition, atoms from edges, net lines of a bulk specimen.
+        for kind in ("atomic_ratios", "elemental_ratios", "line_ratios"):
+            for ratio, r in data.get(kind, {}).items():
+                found = r.get("found")
+                value = _value(r)
+                rows.append(Row(**own, quantity="ratio", of=ratio, unit="1", found=found, **value))
     return rows
 
 

@@ -50,9 +50,12 @@ def print_result(
         listed = ", ".join(f"{e} by {z:+.1f} sigma" for e, z in far.items())
         console.print(f"{phase}: unmixing differs from subtraction in {listed}", markup=False)
     for gain in result.gains:
+        # Nothing over the rectangle, or over both: how many times more says nothing.
+        times = f" ({gain.gain:.1f} times)" if np.isfinite(gain.gain) else ""
         console.print(
             f"{gain.line}: signal to noise {gain.whole:.1f} over the whole pure {result.matrix}, "
-            f"{gain.rectangle:.1f} over a rectangle ({gain.gain:.1f} times)"
+            f"{gain.rectangle:.1f} over a rectangle{times}",
+            markup=False,
         )
     if result.truth:
         for name, value in result.truth.overlap.items():

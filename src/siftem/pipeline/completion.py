@@ -54,6 +54,7 @@ def run_result(recipe: Recipe, done: Mapping[str, Any], warnings: tuple[str, ...
         partition=numbers.partition,
         unmixed_partition=numbers.unmixed_partition,
         classifiers=done["segment"].classifiers,
+        ratios=spectra.ratios,
     )
 
 

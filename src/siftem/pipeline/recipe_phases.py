@@ -54,6 +54,22 @@ class ScaleAnchor(Section):
     of: str = Field("", description="whose spectrum; the matrix' when nothing is said")
 
 
+class EdgeRatioAnchor(Section):
+    """Energy losses: a known ratio of two elements in the grain, by atoms, from their edges."""
+
+    numerator: EdgeChoice
+    denominator: EdgeChoice
+    value: NotNegative
+    sigma: NotNegative = 0.0
+
+    @model_validator(mode="after")
+    def _of_two_elements(self) -> EdgeRatioAnchor:
+        elements = self.numerator.made().element, self.denominator.made().element
+        if elements[0] == elements[1]:
+            raise ValueError(f"a ratio is of two elements, not of {elements[0]} to itself")
+        return self
+
+
 class AnchorChoice(Section):
     """One thing known of a grain: exactly one of these keys, or none.
 
@@ -67,6 +83,7 @@ class AnchorChoice(Section):
     absent_edge: EdgeChoice | None = Field(
         None, description="energy losses: an edge that the grain lacks, such as Ti_L3"
     )
+    edge_ratio: EdgeRatioAnchor | None = None
     most_matrix: tuple[str, ...] | None = Field(
         None, description="elements of which no line may become negative"
     )
@@ -82,8 +99,8 @@ class AnchorChoice(Section):
     def _at_most_one(self) -> AnchorChoice:
         if len(self.model_dump(exclude_none=True)) > 1:
             raise ValueError(
-                "one anchor is one of absent, ratio, stoichiometry, scale, absent_edge and "
-                "most_matrix, not several: give several as a list"
+                "one anchor is one of absent, ratio, stoichiometry, scale, absent_edge, "
+                "edge_ratio and most_matrix, not several: give several as a list"
             )
         return self
 

@@ -9,9 +9,11 @@ import numpy as np
 
 from siftem.decompose.factors import Factors
 from siftem.decompose.rank import RankChoice
+from siftem.eels.ratios import ElementalRatios
 from siftem.fit.spectrum_model import Calibration
 from siftem.pipeline.recipe import Recipe
 from siftem.quantify.composition import Composition
+from siftem.quantify.line_ratios import LineRatios
 from siftem.quantify.partition import PartitionCoefficient
 from siftem.segment.classifier import PixelClassifier
 from siftem.segment.feature_strips import FeatureStrips
@@ -304,6 +306,9 @@ class RunResult:
         By both ways.
     classifiers : mapping of str to PixelClassifier
         Of each grain.
+    ratios : mapping of str to ElementalRatios or LineRatios
+        Where compositions cannot be had: of atoms from the edges of energy losses, of net X-ray
+        lines for a bulk specimen; of each phase, and of "<grain> + <matrix>" mixtures.
     """
 
     recipe: Recipe
@@ -324,6 +329,7 @@ class RunResult:
     partition: tuple[PartitionCoefficient, ...] = ()
     unmixed_partition: tuple[PartitionCoefficient, ...] = ()
     classifiers: Mapping[str, PixelClassifier] = field(default_factory=dict)
+    ratios: Mapping[str, ElementalRatios | LineRatios] = field(default_factory=dict)
 
     @property
     def matrix(self) -> str:

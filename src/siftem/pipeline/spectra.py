@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from siftem.blocked_counts import BlockedCounts
+from siftem.eels.ratios import ElementalRatios
 from siftem.errors import InputError, SiftemWarning
 from siftem.fit.line_fit import LineFit
 from siftem.fit.spectrum_model import Absorption
-from siftem.pipeline.energy_losses import pure_losses
+from siftem.pipeline.energy_losses import loss_ratios, pure_losses
 from siftem.pipeline.fit_settings import FitSettings, fit_settings, with_film_calibration
 from siftem.pipeline.recipe import AnchorChoice, Recipe
 from siftem.pipeline.recipe_phases import Phase, order_of_subtraction
 from siftem.progress import Progress
 from siftem.quantify.composition import Composition
-from siftem.quantify.line_ratios import line_ratios
+from siftem.quantify.line_ratios import LineRatios, line_ratios
 from siftem.segment.regions import Regions
 from siftem.spectrum import Spectrum
 from siftem.spectrum_image import SpectrumImage
@@ -49,12 +50,16 @@ class RegionSpectra:
         the matrix alone without elements.
     compositions : mapping of str to Composition
         Of the pure spectra; empty for a bulk specimen and without elements.
+    ratios : mapping of str to ElementalRatios or LineRatios
+        Of pure and integrated spectra, where compositions cannot be had: of atoms from the edges
+        of energy losses, of net X-ray lines for a bulk specimen.
     """
 
     settings: FitSettings | None
     integrated: Mapping[str, Spectrum]
     pure: Mapping[str, Spectrum]
     compositions: Mapping[str, Composition]
+    ratios: Mapping[str, ElementalRatios | LineRatios] = field(default_factory=dict)
 
 
 def pure_phases(
@@ -81,7 +86,8 @@ def pure_phases(
             for grain in regions.names
             if mixture_name(grain, regions.matrix) in integrated
         }
-        return RegionSpectra(None, integrated, pure_losses(recipe, mixtures, matrix, regions), {})
+        losses = pure_losses(recipe, mixtures, matrix, regions)
+        return RegionSpectra(None, integrated, losses, {}, loss_ratios(recipe, losses, integrated))
     if not elements:
         warnings.warn(
             "no elements are known: name them (--elements) to get pure spectra and compositions"
@@ -109,6 +115,7 @@ def pure_phases(
         pure = pure_spectra(integrated, regions, settings, absorption=absorption, weighted=weighted)
     progress("spectra", 0.5)
     compositions: dict[str, Composition] = {}
+    ratios: dict[str, LineRatios] = {}
     if bulk:
         warnings.warn(
             "a bulk specimen (SEM or XRF): k-factors of thin films do not hold, "
@@ -116,14 +123,13 @@ def pure_phases(
             SiftemWarning,
             stacklevel=2,
         )
-        for name, text in bulk_ratios(pure, settings).items():
-            warnings.warn(f"{name}: {text}", SiftemWarning, stacklevel=2)
+        ratios = bulk_ratios(pure, integrated, settings)
     else:
         for i, (name, spectrum) in enumerate(pure.items()):
             compositions[name] = settings.quantified(spectrum)
             progress("spectra", 0.5 + 0.5 * (i + 1) / len(pure))
     progress("spectra", 1.0)
-    return RegionSpectra(settings, integrated, pure, compositions)
+    return RegionSpectra(settings, integrated, pure, compositions, ratios)
 
 
 def _weighted_sums(
@@ -148,12 +154,20 @@ def _weighted_sums(
     return {}
 
 
-def bulk_ratios(pure: Mapping[str, Spectrum], settings: FitSettings) -> dict[str, str]:
-    """Compare net lines of each phase; a phase whose lines cannot be compared is left out."""
+def bulk_ratios(
+    pure: Mapping[str, Spectrum], integrated: Mapping[str, Spectrum], settings: FitSettings
+) -> dict[str, LineRatios]:
+    """Compare net lines of each phase and mixture; what cannot be compared is left out.
+
+    Warns
+    -----
+    SiftemWarning
+        The ratios of each pure phase in one line, or why there are none.
+    """
     out = {}
-    for name, spectrum in pure.items():
+    for name, spectrum in {**pure, **integrated}.items():
         try:
-            ratios = line_ratios(
+            out[name] = line_ratios(
                 spectrum,
                 settings.elements,
                 support=settings.support,
@@ -163,9 +177,11 @@ def bulk_ratios(pure: Mapping[str, Spectrum], settings: FitSettings) -> dict[str
                 energy_range=settings.recipe.quantify.energy_range,
                 n_continuum=settings.recipe.quantify.continuum_terms,
             )
-        except InputError:
-            continue
-        out[name] = ratios.describe()
+            text = out[name].describe()
+        except InputError as error:
+            text = f"no ratios of lines, {error}"
+        if name in pure:
+            warnings.warn(f"{name}: {text}", SiftemWarning, stacklevel=3)
     return out
 
 

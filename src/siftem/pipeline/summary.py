@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 
 from siftem import __version__
+from siftem.eels.ratios import ElementalRatios
 from siftem.pipeline.agreement import run_differences
 from siftem.pipeline.quantities import counts_for_wanted_limits
 from siftem.pipeline.results import LineGain, RunResult
 from siftem.pipeline.spectra import mixture_name
 from siftem.quantify.composition import Composition
+from siftem.quantify.line_ratios import LineRatios
 from siftem.quantify.partition import PartitionCoefficient
 
 #: Version of the keys below.
@@ -30,6 +32,7 @@ def summarize(result: RunResult) -> dict[str, Any]:
     si = result.spectrum_image
     regions = result.segmentation.regions
     calibration = result.calibration
+    mixtures = {mixture_name(g, result.matrix): g for g in regions.names}
     data = {
         "schema": SUMMARY_SCHEMA,
         "siftem": __version__,
@@ -64,11 +67,11 @@ def summarize(result: RunResult) -> dict[str, Any]:
         "matrix": result.matrix,
         "phases": {name: _phase(result, name) for name in result.pure},
         "mixtures": {
-            mixture_name(g, result.matrix): _composition(
-                result.compositions[mixture_name(g, result.matrix)], result, g
-            )
-            for g in result.grains
-            if mixture_name(g, result.matrix) in result.compositions
+            name: _composition(result.compositions[name], result, grain)
+            if name in result.compositions
+            else _ratios(result.ratios[name])
+            for name, grain in mixtures.items()
+            if name in result.compositions or name in result.ratios
         },
         "partition": {
             "subtract": [_partition(d) for d in result.partition],
@@ -148,7 +151,37 @@ def _phase(result: RunResult, name: str) -> dict[str, Any]:
         data["counts_for_wanted_limits"] = counts_for_wanted_limits(
             c, result.recipe.quantify.wanted_limits, data["counts"]
         )
+    if name in result.ratios:
+        data.update(_ratios(result.ratios[name]))
     return data
+
+
+def _ratios(ratios: ElementalRatios | LineRatios) -> dict[str, Any]:
+    """Ratios by their names, such as "O/Mn" and "Fe K/Si K", without that of the reference."""
+    base = ratios.elements.index(ratios.reference)
+    others = [i for i in range(len(ratios.elements)) if i != base]
+    if isinstance(ratios, ElementalRatios):
+        return {
+            "elemental_ratios": {
+                f"{ratios.elements[i]}/{ratios.reference}": {
+                    "value": ratios.values[i],
+                    "sigma": ratios.sigma[i],
+                    "systematic": ratios.systematic_sigma[i],
+                    "edges": [ratios.signals[i].edge.name, ratios.signals[base].edge.name],
+                }
+                for i in others
+            }
+        }
+    return {
+        "line_ratios": {
+            f"{ratios.families[i]}/{ratios.families[base]}": {
+                "value": ratios.values[i],
+                "sigma": ratios.sigma[i],
+                "found": bool(ratios.found[i]),
+            }
+            for i in others
+        }
+    }
 
 
 def _unmixing(result: RunResult) -> dict[str, Any] | None:

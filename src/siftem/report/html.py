@@ -29,6 +29,7 @@ from siftem.report.mineral_tables import formula_table, limit_table, wanted_tabl
 from siftem.report.numbers import plus_minus, significant, whole_number, with_error
 from siftem.report.pictures import fit_names
 from siftem.report.provenance import facts, resource_facts, versions
+from siftem.report.ratio_tables import measured_ratios
 from siftem.report.run_tables import (
     calibration_table,
     contaminant_table,
@@ -116,6 +117,7 @@ def render_report(
             else None,
             phases=[_phase(result, name) for name in phases],
             ratios=ratio_table(result),
+            measured_ratios=measured_ratios(result),
             formulas=formula_table(result),
             limits=limit_table(result),
             wanted=wanted_table(result),

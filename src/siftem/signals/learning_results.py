@@ -10,10 +10,32 @@ from siftem.decompose.factors import Factors, component_name
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError
 from siftem.io.hyperspy_bridge import from_hyperspy
-from siftem.io.signal_axes import read_layout
+from siftem.io.signal_axes import Layout, read_layout
 
 #: Name that HyperSpy shows for how the factors were made.
 ALGORITHM = "siftem Poisson NMF"
+
+
+def checked_layout(signal: Any) -> Layout:
+    """Return how a signal is laid out, when factors can be put into it.
+
+    Raises
+    ------
+    InputError
+        When it is a stack, is transposed, or its energies fall.
+    """
+    layout = read_layout(signal, str(signal.metadata.get_item("Signal.signal_type") or ""))
+    if len(layout.order) == 4:
+        raise InputError(
+            "learning_results hold one map, not a stack of frames: sum them first, s.sum('frame') "
+            "with the name of their axis"
+        )
+    if layout.order != (0, 1, 2) or layout.reverse:
+        raise InputError(
+            "learning_results hold maps over (y, x) and energies that rise: transpose the "
+            "signal to that first (signal.transpose)"
+        )
+    return layout
 
 
 def store(signal: Any, factors: Factors) -> None:
@@ -36,12 +58,7 @@ def store(signal: Any, factors: Factors) -> None:
     InputError
         When the factors do not fit the signal.
     """
-    layout = read_layout(signal, str(signal.metadata.get_item("Signal.signal_type") or ""))
-    if layout.order != (0, 1, 2) or layout.reverse:
-        raise InputError(
-            "learning_results hold maps over (y, x) and energies that rise: transpose the "
-            "signal to that first (signal.transpose)"
-        )
+    layout = checked_layout(signal)
     k = factors.spectra.shape[0]
     if factors.maps.shape[1:] != layout.shape:
         raise InputError(

@@ -26,7 +26,7 @@ from siftem.progress import Progress, silent
 from siftem.quantify import line_ratios as bulk
 from siftem.quantify.composition import Composition
 from siftem.quantify.composition import quantify as quantify_spectrum
-from siftem.signals.learning_results import store
+from siftem.signals.learning_results import checked_layout, store
 from siftem.spectrum import Spectrum
 from siftem.spectrum_image import SpectrumImage
 from siftem.unmix import integrate as integration
@@ -66,6 +66,7 @@ def decompose(signal: Any, n_components: int = 3, **options: Any) -> SignalFacto
     -------
     SignalFactors
     """
+    checked_layout(signal)  # before the work
     si = from_hyperspy(signal)
     found = factorisation.decompose(si, n_components, **options)
     store(signal, found)
@@ -89,6 +90,8 @@ def decompose_together(
     tuple of SignalFactors
         One for each signal; each is in its ``learning_results``, too.
     """
+    for signal in signals:
+        checked_layout(signal)
     images = [from_hyperspy(s) for s in signals]
     found = together.decompose_together(images, n_components, **options)
     for signal, factors in zip(signals, found, strict=True):
@@ -198,6 +201,11 @@ def as_counts(signal: Any, *, model: noise.NoiseModel | None = None) -> Any:
         ``Noise_properties.Variance_linear_model`` of the *original* signal is set to it.
     """
     layout = read_layout(signal, "EELS")
+    if len(layout.order) == 4:
+        raise InputError(
+            "as_counts needs one map, not a stack of frames: sum them first, s.sum('frame') with "
+            "the name of their axis"
+        )
     if layout.order != (0, 1, 2) or layout.reverse:
         raise InputError("as_counts needs a map over (y, x) with energies that rise")
     acquisition, _ = read_acquisition(signal.metadata)
@@ -235,6 +243,7 @@ def run(signal: Any, *, progress: Progress = silent, **sections: Any) -> RunResu
     RunResult
         For :func:`siftem.write_results`; ``.factors`` are in ``signal.learning_results``.
     """
+    checked_layout(signal)
     si = from_hyperspy(signal)
     if "input" in sections:
         raise InputError("the signal is the input: leave input out of the recipe's sections")
