@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -55,6 +55,7 @@ class CountRows:
     n_jobs: int = 1
     saturated: float = field(init=False)
     _pool: ThreadPoolExecutor | None = field(init=False, default=None)
+    _blocks: dict[int, list[tuple[int, int]]] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         self.saturated = saturated_objective(self.data, n_jobs=self.n_jobs)
@@ -176,7 +177,11 @@ class CountRows:
         log_likelihood = 0.0
         total = np.zeros((m, size)).T
         blocks = self.blocks(size)
-        results = map(one, blocks) if self._pool is None else self._pool.map(one, blocks)
+        results: Iterable[tuple[float, np.ndarray]]
+        if self._pool is not None:
+            results = self._pool.map(one, blocks)
+        else:
+            results = in_threads(one, blocks, self.n_jobs)
         for found, statistics in results:
             log_likelihood += found
             total += statistics
@@ -197,6 +202,8 @@ class CountRows:
 
     def blocks(self, size: int) -> list[tuple[int, int]]:
         """First and last row of the blocks, each with about as much work."""
+        if size in self._blocks:
+            return self._blocks[size]
         most = max(_MOST_STATISTICS // max(size * self.shape[1], 1), 1)
         work = self.nnz + _WORK_OF_ROW * self.shape[0]
         number = _BLOCKS * -(-work // (_BLOCKS * _WORK_IN_BLOCK))
@@ -204,7 +211,8 @@ class CountRows:
         done = self.indptr + _WORK_OF_ROW * np.arange(self.shape[0] + 1)
         cuts = np.searchsorted(done, np.linspace(0, work, number + 1)[1:-1])
         edges = np.unique(np.concatenate([[0], cuts, [self.shape[0]]])).tolist()
-        return list(itertools.pairwise(edges))
+        self._blocks[size] = list(itertools.pairwise(edges))
+        return self._blocks[size]
 
 
 def n_threads(n_jobs: int | None) -> int:

@@ -226,7 +226,8 @@ def alternate(
             found, statistics = counts.improve(
                 trial, w_new, free=known.support, linear=linear, ridge=ridge, n_passes=n_passes
             )
-            value = _expected_total(w_new, trial) - found
+            sums = _sums(w_new)
+            value = float(sums @ trial.sum(axis=1, dtype=np.float64)) - found
             bare = value
             value += sum(p.value(w_new) for p in weight_penalties)
             value += sum(p.value(trial) for p in spectra_penalties)
@@ -242,7 +243,6 @@ def alternate(
                 continue
             gain, last = last - value, value
             w, best = w_new, (trial, ahead, bare)
-            sums = _sums(w)
             push, coupling = _sum_majorants(spectra_penalties, trial, (k, 1), (k, k))
             if penalised:
                 sums = _sums_at_fixed_scale(statistics, push + coupling @ trial, trial)
