@@ -287,7 +287,7 @@ def _improve_task(
     found, statistics = row_kernels.pass_over_rows(
         *row_arrays(x),
         (0, last - first),
-        spectra,
+        np.ascontiguousarray(spectra.T, dtype=np.float64),
         w,
         n_passes=n_passes,
         tol=tol,

@@ -6,9 +6,9 @@ import numpy as np
 from numba import njit
 
 from siftem.decompose.nonnegative_quadratic import (
-    keep_support,
     minimise_quadratic,
     safe_step,
+    shrink_support,
     unrolled,
 )
 
@@ -80,7 +80,7 @@ def _step_channels(
         for c in range(k):
             for d in range(k):
                 gradient[c] += coupling[c, d] * old[d]
-        if not keep_support(gradient, curvature, old, own, new, work, parts):
+        if not shrink_support(gradient, curvature, old, own, new, work, parts):
             minimise_quadratic(gradient, curvature, old, own, 100, 1e-6, new, work)
         slope = 0.0
         bend = 0.0

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
 
 import numpy as np
 import scipy.sparse as sp
 from numba import njit
 
-Result = TypeVar("Result")
+from siftem.decompose.shared_work import share_out
 
 #: Stored entries that are worth a turn of their own.
-_ENTRIES = 200_000
+_ENTRIES = 50_000
 
 
 def pool_rows(
@@ -59,7 +56,7 @@ def pool_rows(
         )
         return lengths, channels[:used], sums[:used]
 
-    parts = in_threads(one, list(itertools.pairwise(edges)), n_jobs)
+    parts = share_out(one, list(itertools.pairwise(edges)), n_jobs)
     starts = np.concatenate([[0], np.cumsum(np.concatenate([p[0] for p in parts]))])
     index = np.int32 if starts[-1] < 2**31 else np.int64
     channels = np.concatenate([p[1] for p in parts])
@@ -87,15 +84,7 @@ def saturated_objective(data: np.ndarray, *, n_jobs: int = 1) -> float:
     """Objective when every mean equals its count: ``sum(y - y ln y)`` over positive counts."""
     edges = [*range(0, data.size, _ENTRIES), data.size]
     chunks = [data[a:b] for a, b in itertools.pairwise(edges)]
-    return float(sum(in_threads(_saturated, chunks, n_jobs)))
-
-
-def in_threads(work: Callable[..., Result], items: Sequence[object], n_jobs: int) -> list[Result]:
-    """Return ``work`` of each item, in their order, by up to ``n_jobs`` threads."""
-    if n_jobs == 1 or len(items) < 2:
-        return [work(item) for item in items]
-    with ThreadPoolExecutor(n_jobs) as pool:
-        return list(pool.map(work, items))
+    return float(sum(share_out(_saturated, chunks, n_jobs)))
 
 
 @njit(cache=True, nogil=True)

@@ -36,7 +36,7 @@ def minimise_quadratic(
 ) -> None:
     """Minimise ``g (x - start) + 1/2 (x - start) B (x - start)`` over ``x >= 0`` into ``out``.
 
-    Near the end of a fit the coordinates that are positive stay the same: `keep_support` is
+    Near the end of a fit the coordinates that are positive hardly change: `shrink_support` is
     worth a try first. Two sweeps of coordinate descent mostly tell which coordinates are
     positive; elimination then gives their values. When its answer is not the minimum,
     coordinate descent goes on; its value never rises, so a stop after any sweep is safe.
@@ -67,8 +67,8 @@ def minimise_quadratic(
             break
 
 
-@njit(cache=True, nogil=True, fastmath=_SIMD, error_model="numpy", inline="always")
-def keep_support(
+@njit(cache=True, nogil=True, fastmath=_SIMD, error_model="numpy")
+def shrink_support(
     gradient: np.ndarray,
     curvature: np.ndarray,
     start: np.ndarray,
@@ -77,44 +77,60 @@ def keep_support(
     work: np.ndarray,
     parts: tuple[int, ...],
 ) -> bool:
-    """Solve for the free coordinates that are positive in ``start``; True if that is the minimum.
+    """Solve by elimination if ``start`` tells which coordinates are positive; True if it did.
 
-    ``out`` is scratch otherwise. The other arguments are those of `minimise_quadratic`.
-    ``parts``, with one item for each coordinate, tells the compiler their number, which it
-    then unrolls; it may be empty.
+    The free coordinates that are positive in ``start`` are solved for; those that come out
+    negative are set to zero, and the others solved for again. When that is not the minimum,
+    ``out`` is scratch. The other arguments are those of `minimise_quadratic`. ``parts``, with
+    one item for each coordinate, tells the compiler their number, which it then unrolls; it may
+    be empty.
     """
     k = len(parts) if len(parts) > 0 else start.shape[0]
     for c in range(k):
-        active = (start[c] > 0) & (free[c] != 0)
-        for d in range(c):
-            both = active & (start[d] > 0) & (free[d] != 0)
-            work[c, d] = curvature[c, d] if both else 0.0
-        work[c, c] = curvature[c, c] if active else 1.0
-        out[c] = -gradient[c] if active else 0.0
-    good = True
+        # The last column of the scratch holds who is solved for, the last row the target.
+        work[c, k] = 1.0 if (start[c] > 0) & (free[c] != 0) else 0.0
+        target = -gradient[c]
+        for d in range(k):
+            target += curvature[c, d] * (start[d] if free[d] != 0 else 0.0)
+        work[k, c] = target
+    good = False
+    for _ in range(k):
+        for c in range(k):
+            active = work[c, k] > 0
+            for d in range(c):
+                work[c, d] = curvature[c, d] if active & (work[d, k] > 0) else 0.0
+            work[c, c] = curvature[c, c] if active else 1.0
+            out[c] = work[k, c] if active else 0.0
+        good = True
+        for c in range(k):
+            good = good & ((work[c, c] > 1e-10 * curvature[c, c]) | (work[c, k] == 0))
+            inverse = 1 / work[c, c]
+            for e in range(c + 1, k):
+                factor = work[e, c] * inverse
+                for d in range(c + 1, e + 1):
+                    work[e, d] -= factor * work[d, c]
+                out[e] -= factor * out[c]
+        for c in range(k - 1, -1, -1):
+            total = out[c]
+            for d in range(c + 1, k):
+                total -= work[d, c] * out[d]
+            out[c] = total / work[c, c]
+        fewer = False
+        for c in range(k):
+            if (work[c, k] > 0) & (not out[c] > 0):
+                work[c, k] = 0.0
+                fewer = True
+        if not fewer:
+            break
+        good = False
     for c in range(k):
-        active = (start[c] > 0) & (free[c] != 0)
-        good = good & ((work[c, c] > 1e-10 * curvature[c, c]) | (not active))
-        inverse = 1 / work[c, c]
-        for e in range(c + 1, k):
-            factor = work[e, c] * inverse
-            for d in range(c + 1, e + 1):
-                work[e, d] -= factor * work[d, c]
-            out[e] -= factor * out[c]
-    for c in range(k - 1, -1, -1):
-        total = out[c]
-        for d in range(c + 1, k):
-            total -= work[d, c] * out[d]
-        out[c] = total / work[c, c]
-    for c in range(k):
-        slope = gradient[c]
+        slope = -work[k, c]
         for d in range(k):
             slope += curvature[c, d] * out[d]
-        active = (start[c] > 0) & (free[c] != 0)
-        better = start[c] + out[c] > 0 if active else (slope >= 0) | (free[c] == 0)
-        good = good & better
+        good = good & ((work[c, k] > 0) | (slope >= 0) | (free[c] == 0))
     for c in range(k):
-        out[c] += start[c]
+        if free[c] == 0:
+            out[c] = start[c]
     return good
 
 

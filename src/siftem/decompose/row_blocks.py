@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,12 +16,13 @@ from siftem import processors
 from siftem.blocked_counts import BlockedCounts
 from siftem.decompose import gradient_kernels, row_kernels
 from siftem.decompose.blockwise import BlockedRows
-from siftem.decompose.count_sums import in_threads, row_totals, saturated_objective
+from siftem.decompose.count_sums import row_totals, saturated_objective
+from siftem.decompose.shared_work import helpers, share_out
 
 #: Work (see `CountRows.blocks`) that makes a block worth its own turn.
 _WORK_IN_BLOCK = 60_000
-#: Blocks come in multiples of this, so that 2, 4 or 8 threads get the same share.
-_BLOCKS = 8
+#: Blocks come in multiples of this, so that 2 or 4 threads get the same share.
+_BLOCKS = 4
 _MOST_BLOCKS = 64
 #: A row costs as much as this many of its stored entries.
 _WORK_OF_ROW = 8
@@ -104,11 +105,10 @@ class CountRows:
     @contextmanager
     def threads(self) -> Iterator[None]:
         """Keep the threads for several passes."""
-        if self._pool is not None or self.n_jobs == 1:
+        if self._pool is not None:
             yield
             return
-        with ThreadPoolExecutor(self.n_jobs) as pool:
-            self._pool = pool
+        with helpers(self.n_jobs) as self._pool:
             try:
                 yield
             finally:
@@ -158,13 +158,15 @@ class CountRows:
         size = k + k * (k + 1) // 2 if gather else 0
         mask = None if free is None else free.astype(np.uint8, copy=False)
 
+        by_channel = np.ascontiguousarray(spectra.T, dtype=np.float64)
+
         def one(block: tuple[int, int]) -> tuple[float, np.ndarray]:
             return row_kernels.pass_over_rows(
                 self.indptr,
                 self.indices,
                 self.data,
                 block,
-                spectra,
+                by_channel,
                 weights,
                 linear=linear,
                 ridge=ridge,
@@ -176,12 +178,7 @@ class CountRows:
 
         log_likelihood = 0.0
         total = np.zeros((m, size)).T
-        blocks = self.blocks(size)
-        results: Iterable[tuple[float, np.ndarray]]
-        if self._pool is not None:
-            results = self._pool.map(one, blocks)
-        else:
-            results = in_threads(one, blocks, self.n_jobs)
+        results = share_out(one, self.blocks(size), self.n_jobs, self._pool)
         for found, statistics in results:
             log_likelihood += found
             total += statistics
@@ -197,7 +194,7 @@ class CountRows:
                 self.indptr, self.indices, self.data, *block, spectra, sums, weights, out
             )
 
-        in_threads(one, self.blocks(0), self.n_jobs)
+        share_out(one, self.blocks(0), self.n_jobs, self._pool)
         return out
 
     def blocks(self, size: int) -> list[tuple[int, int]]:

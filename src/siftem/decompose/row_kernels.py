@@ -9,9 +9,8 @@ channel and ``s_c = sum_j H[c, j]`` takes care of all the zeros; ``l`` and ``q``
 Energy channels have the same problem with the roles swapped. Their gradients and curvatures
 are gathered while the rows are solved, so one pass over one copy of the counts serves both.
 
-At 20 counts a pixel a row has 17 entries, and what a row costs besides its entries decides:
-for 2, 3 and 4 components the compiler is told the number (``parts``), and unrolls the loops
-over components, with all sums of an entry gathered at once.
+At 20 counts a pixel a row has 17 entries, and what it costs besides them decides: for 2, 3 and
+4 components the compiler is told the number (``parts``), and unrolls the loops over them.
 """
 
 from __future__ import annotations
@@ -19,10 +18,11 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from siftem.decompose.count_sums import column_sums
 from siftem.decompose.nonnegative_quadratic import (
-    keep_support,
     minimise_quadratic,
     safe_step,
+    shrink_support,
     unrolled,
 )
 
@@ -37,7 +37,7 @@ def pass_over_rows(
     indices: np.ndarray,
     data: np.ndarray,
     rows: tuple[int, int],
-    spectra: np.ndarray,
+    by_channel: np.ndarray,
     weights: np.ndarray,
     *,
     linear: np.ndarray | None = None,
@@ -55,7 +55,7 @@ def pass_over_rows(
         CSR counts; ``indices`` unsigned.
     rows : tuple of int
         First row and the row behind the last.
-    spectra : ndarray of shape (k, m)
+    by_channel : ndarray of shape (m, k), float64, the spectra
     weights : ndarray of shape (n, k)
     linear, ridge : ndarray of shape (1, k) or (n, k), optional
         Penalty ``linear w + 1/2 ridge w**2``.
@@ -72,12 +72,10 @@ def pass_over_rows(
     -------
     log_likelihood : float
         ``sum(y ln mean)`` of these rows, for the new weights.
-    statistics : ndarray of shape (k + k (k + 1) / 2, m), float64
-        ``sum_i w_ic y_ij / mean_ij``, then the lower triangle of
-        ``sum_i w_ic w_id y_ij / mean_ij**2``; empty without ``gather``.
+    statistics : ndarray of shape (k + k (k + 1) / 2, m), float64; empty without ``gather``
+        ``sum_i w_ic y_ij / mean_ij``, then lower triangle of ``sum_i w_ic w_id y_ij / mean_ij**2``.
     """
-    k, m = spectra.shape
-    by_channel = np.ascontiguousarray(spectra.T, dtype=np.float64)
+    m, k = by_channel.shape
     nothing = np.zeros((1, k))
     statistics = np.zeros((m, k + k * (k + 1) // 2 if gather else 0))
     found = _solve_rows(
@@ -86,7 +84,7 @@ def pass_over_rows(
         data,
         *rows,
         by_channel,
-        spectra.sum(axis=1, dtype=np.float64),
+        column_sums(by_channel),
         nothing if linear is None else linear,
         nothing if ridge is None else ridge,
         weights,
@@ -103,10 +101,9 @@ def pass_over_rows(
 def weighted_log_sum(values: np.ndarray, bits: np.ndarray, weights: np.ndarray, n: int) -> float:
     """Return ``sum(weights * ln(values))`` of the first ``n``, to about 1e-14 each.
 
-    ``bits`` is the same memory as ``values`` (float64) seen as int64. Splitting off the
-    exponent leaves a mantissa within a factor sqrt(2) of one, for which the series of the
-    inverse hyperbolic tangent needs few terms. Unlike a call of ``log``, this loop runs on
-    whole vectors.
+    ``bits`` is the same memory as ``values`` (float64) seen as int64. Without the exponent, a
+    mantissa within a factor sqrt(2) of one is left, for which the series of the inverse
+    hyperbolic tangent needs few terms. Unlike ``log``, this loop runs on whole vectors.
     """
     total = 0.0
     for t in range(n):
@@ -322,9 +319,9 @@ def _solve_rows(
         longest = max(longest, indptr[i + 1] - indptr[i])
     # Views made in the loop would cost more than the arithmetic on them: rows are copied.
     local = np.empty((k, longest))
-    y = np.empty(longest)
+    y = np.empty(longest + 3)
     mean = np.empty(longest)
-    pull = np.empty(longest)
+    pull = np.empty(longest + 3)
     bend = np.empty(longest)
     bits = pull.view(np.int64)
     row_sum = np.empty(k + k * (k + 1) // 2)
@@ -372,7 +369,7 @@ def _solve_rows(
                     curvature[d, c] = row_sum[p]
                     p += 1
                 curvature[c, c] += stiff[c]
-            if not keep_support(gradient, curvature, w, own, new, work, parts):
+            if not shrink_support(gradient, curvature, w, own, new, work, parts):
                 minimise_quadratic(gradient, curvature, w, own, 30, 1e-5, new, work)
             slope, curve, fall = model_change(gradient, curvature, w, new, parts)
             if not slope < 0:
@@ -394,5 +391,10 @@ def _solve_rows(
             gather_statistics(indices, start, y, mean, w, n, row_sum, statistics, parts)
         for t in range(n):
             pull[t] = mean[t] if mean[t] < np.inf else 1e-300
-        log_likelihood += weighted_log_sum(pull, bits, y, n)
+        # Whole vectors of four: what is left over would be worked on one by one.
+        padded = (n + 3) // 4 * 4
+        for t in range(n, padded):
+            pull[t] = 1.0
+            y[t] = 0.0
+        log_likelihood += weighted_log_sum(pull, bits, y, padded)
     return log_likelihood
