@@ -3,7 +3,8 @@
     python -m benchmarks.batch
 
 Simulates four maps of the model case, saves them as files, and runs one recipe over them by
-``siftem.batch.run.run_batch`` with one worker and with two, each with one thread, in turns.
+``siftem.batch.run.run_batch`` with one worker and with two, in turns. Each worker has one thread:
+what is compared is workers, not one worker that uses all cores in some steps.
 Times are of the whole call: starting the workers, reading, the runs with all figures and
 reports, the tables. On a machine that has other work these times say little; the processor
 time of the busiest worker (its start included) is printed beside them: what the call would take
@@ -97,9 +98,9 @@ class Killer(Watcher):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--size", type=int, default=160, help="pixels on each side")
+    parser.add_argument("--size", type=int, default=256, help="pixels on each side")
     parser.add_argument("--dose", type=float, default=300.0, help="counts a pixel")
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--without-kill", action="store_true")
     options = parser.parse_args()
     recipe = demo_recipe()

@@ -39,7 +39,7 @@ class Sweeps:
         self.weights = rows.even_weights(len(spectra), np.dtype(float))
         self.seconds: list[float] = []
         self.processor: list[float] = []
-        self.found = self.one()  # compiles, and fills the page cache
+        self.found = self.first = self.one()  # compiles, and fills the page cache
 
     def one(self) -> np.ndarray:
         """Do one sweep; return its sums."""
@@ -117,6 +117,8 @@ def scaling(path: Path, sweeps: int, numbers: list[int]) -> None:
                 timed.one()
             busy = sum(client.run(time.process_time).values()) - busy
             seconds, found = timed.median[0], timed.found
+            alone = sums_of_one_process(path, workers / max(numbers), spectra)
+            assert np.allclose(timed.first, alone, rtol=1e-9, atol=1e-9 * np.abs(alone).max())
             sent = counted() / (sweeps + 1)
             record.append(
                 {
@@ -135,6 +137,12 @@ def scaling(path: Path, sweeps: int, numbers: list[int]) -> None:
             f"second, {sent / 1e6:.2f} MB between workers a sweep"
         )
     print(json.dumps(record))
+
+
+def sums_of_one_process(path: Path, share: float, spectra: np.ndarray) -> np.ndarray:
+    """What the first sweep must give, whoever does it."""
+    with open_map(path, scheduler="synchronous") as si:
+        return Sweeps(CountRows.of(part_of(si, share)), spectra).first
 
 
 def counting_bytes(client: Any) -> Callable[[], float]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import re
+import sys
 
 from siftem.errors import InputError
 
@@ -10,6 +12,9 @@ _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 #: What Python and the libraries take before any counts come, and what a block takes at work.
 BASE_BYTES = 450 * 10**6
 BLOCK_BYTES = 40 * 10**6
+#: Parameters of mallopt in glibc's malloc.h, and arrays from which on freed memory goes back.
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+_LARGE_ARRAY, _FREE_AT_END = 10**6, 10**5
 
 
 def parse_memory(text: str | int | float) -> int:
@@ -67,3 +72,29 @@ def workers_within(memory: int | None, wanted: int) -> int:
             f"{(BASE_BYTES + BLOCK_BYTES) / 1e6:.0f} MB"
         )
     return int(max(1, min(wanted, (memory - BASE_BYTES) // BLOCK_BYTES)))
+
+
+def give_back_freed_arrays() -> bool:
+    """Let the C library give arrays beyond 1 MB back to the system as soon as they are freed.
+
+    The GNU C library keeps freed arrays of up to 32 MB for later use, in pieces that often don't
+    fit: with blocks of many sizes that adds up to hundreds of megabytes. The setting holds for
+    the whole process; results don't depend on it.
+
+    Returns
+    -------
+    bool
+        Whether it is set; False with other C libraries, which are left alone.
+
+    References
+    ----------
+    The manual page mallopt(3).
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+    except (OSError, AttributeError):
+        return False
+    done = mallopt(_MMAP_THRESHOLD, _LARGE_ARRAY) and mallopt(_TRIM_THRESHOLD, _FREE_AT_END)
+    return bool(done)

@@ -44,6 +44,32 @@ def test_a_job_whose_worker_is_killed_is_done_by_another(tmp_path):
     assert addresses[0].startswith("http://127.0.0.1:")
 
 
+def test_workers_of_this_machine_get_a_job_when_they_are_free(tmp_path, monkeypatch):
+    from distributed import Client
+
+    given, done, waiting = [], [], []
+    submit = Client.submit
+
+    def counted(self, *args, **options):
+        given.append(options["key"])
+        waiting.append(len(given) - len(done))
+        return submit(self, *args, **options)
+
+    monkeypatch.setattr(Client, "submit", counted)
+    names = ["long", "a", "b", "c", "d", "e"]
+    run_jobs(
+        made_up_batch.wait_for_others,
+        {name: (str(tmp_path), name, len(names) - 1) for name in names},
+        finished=lambda name, result, error: done.append((name, result, error)),
+        report=lambda *_: None,
+        dashboard=lambda _: None,
+        workers=2,
+        threads=1,
+    )
+    assert sorted(done) == sorted((name, name, "") for name in names)
+    assert max(waiting) == 2
+
+
 def test_errors_and_threads_of_workers(monkeypatch):
     import dask
     from distributed import Client, LocalCluster

@@ -36,6 +36,34 @@ def test_a_budget_sets_how_many_blocks_are_worked_on():
         workers_within(10**8, 16)
 
 
+FREED = """
+    import numpy as np
+    from siftem.memory_budget import give_back_freed_arrays
+
+    def resident():
+        with open("/proc/self/status") as lines:
+            return next(int(li.split()[1]) / 1e3 for li in lines if li.startswith("VmRSS"))
+
+    assert give_back_freed_arrays()
+    # Freeing a large array makes the C library keep what is smaller, if it is not told.
+    del (large := [np.ones(4_000_000)])[:]
+    before = resident()
+    arrays = [np.ones(250_000) for _ in range(100)]
+    full = resident()
+    del arrays[:-1]  # the last one lies behind all the others
+    print(full - before, resident() - before)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="settings of the GNU C library")
+def test_freed_arrays_go_back_to_the_system():
+    script = [sys.executable, "-c", textwrap.dedent(FREED)]
+    done = subprocess.run(script, capture_output=True, text=True, check=True)
+    full, left = map(float, done.stdout.split())
+    assert full > 190
+    assert left < 20
+
+
 @pytest.fixture(scope="module")
 def stored(tmp_path_factory):
     phantom = siftem.simulate_demo((32, 40), dose=100, seed=5)

@@ -317,7 +317,7 @@ class SegmentView(View):
             if kind == "Probability":
                 rgba = probability_overlay(classified.probabilities[of], colours[of])
             elif kind == "Uncertainty":
-                rgba = probability_overlay(classified.uncertainty[of], _UNSURE)
+                rgba = probability_overlay(classified.uncertainty(of), _UNSURE)
         self.figure.overlay(rgba, float(self.opacity.value))
         self.counts.object = region_counts_html(
             None if cut is None else cut.regions, colours, self.session.traces.pixels()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import os
 import pickle
@@ -100,8 +101,15 @@ def run_jobs(
             names[future.key] = name
             return future
 
-        futures = [submit(name, job) for name, job in jobs.items()]
-        pending = as_completed(futures, loop=client.loop)
+        # Dask hands out at once all that it knows of, and of four maps one worker may get
+        # three. So workers of this machine get their next map when they have done one. A
+        # cluster has to see all that is waiting, to grow with it.
+        waiting = iter(jobs.items())
+        at_once = len(jobs) if scheduler is not None else workers or 1
+        pending = as_completed(
+            [submit(name, job) for name, job in itertools.islice(waiting, at_once)],
+            loop=client.loop,
+        )
         for future in pending:
             name = names.pop(future.key)
             error = _error_of(future)
@@ -119,7 +127,9 @@ def run_jobs(
             else:
                 again = finished(name, future.result(), "")
             if again is not None:
-                pending.add(submit(name, again))
+                waiting = itertools.chain(waiting, [(name, again)])
+            for following in itertools.islice(waiting, 1):
+                pending.add(submit(*following))
 
 
 def _error_of(future: Any) -> BaseException | None:

@@ -15,7 +15,7 @@ from siftem.blocked_counts import BlockedCounts
 from siftem.cluster.executors import DaskBlocks
 from siftem.errors import InputError
 from siftem.io.sparse_file import open_sparse_file, spectrum_image
-from siftem.memory_budget import parse_memory, workers_within
+from siftem.memory_budget import give_back_freed_arrays, parse_memory, workers_within
 from siftem.spectrum_image import SpectrumImage
 
 #: How long to wait for a scheduler.
@@ -67,6 +67,7 @@ def open_map(
     InputError
         When the budget is too small, or there is no such scheduler.
     """
+    give_back_freed_arrays()
     header, source, survey = open_sparse_file(path)
     cores = n_workers or processors.available()
     cores = workers_within(None if memory is None else parse_memory(memory), cores)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from siftem.decompose.blockwise import BlockWeights
 from siftem.decompose.chosen_spectra import choose_spectra
 from siftem.decompose.indeterminacy import Indeterminacy, shear_freedom
 from siftem.decompose.known_parts import KnownParts
@@ -71,7 +72,8 @@ class Factors:
         index = list(order)
         return replace(
             self,
-            maps=self.maps[index],
+            # Maps are large: they are copied only when their order changes.
+            maps=self.maps if index == list(range(len(self.maps))) else self.maps[index],
             spectra=self.spectra[index],
             names=names,
             matrix=None if self.matrix is None else index.index(self.matrix),
@@ -186,10 +188,9 @@ def decompose(
                     stacklevel=2,
                 )
         deviance = 2 * (poisson_objective(rows, weights, spectra) - rows.saturated)
-    weights = np.asarray(weights)  # from the disk, when the map is larger than memory
     order = np.argsort(-weights.sum(axis=0), kind="stable")
     return Factors(
-        maps=np.ascontiguousarray(weights.T[order]).reshape(n_components, *si.shape),
+        maps=_maps_of(weights, order).reshape(n_components, *si.shape),
         spectra=spectra[order].astype(np.float64),
         axis=si.axis,
         names=tuple(component_name(i) for i in range(n_components)),
@@ -199,6 +200,18 @@ def decompose(
         matrix=None if found is None else int(np.flatnonzero(order == found.matrix)[0]),
         indeterminacy=shear_freedom(si.counts, si.shape, spectra[order]),
     )
+
+
+def _maps_of(weights: np.ndarray | BlockWeights, order: np.ndarray) -> np.ndarray:
+    """Return the columns of weights (n, k) in some order, each in one piece; (k, n)."""
+    if not isinstance(weights, BlockWeights):
+        return np.ascontiguousarray(weights[:, order].T)
+    # From the disk: all of them twice would take more memory than all that follows.
+    maps = np.empty((len(order), weights.shape[0]))
+    for first, last in weights.rows.counts.blocks:
+        block = weights.files.read(weights.rows.counts.reader, first, last)
+        maps[:, first:last] = block.T[order]
+    return maps
 
 
 def _fitted_by(basis: np.ndarray, spectra: np.ndarray, counts: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ from siftem.pipeline.recipe import Recipe
 from siftem.quantify.composition import Composition
 from siftem.quantify.line_ratios import LineRatios
 from siftem.quantify.partition import PartitionCoefficient
-from siftem.segment.classifier import PixelClassifier
+from siftem.segment.classifier import PixelClassifier, normalised_entropy
 from siftem.segment.feature_strips import FeatureStrips
 from siftem.segment.features import PixelFeatures
 from siftem.segment.regions import Region, Regions
@@ -120,8 +120,6 @@ class Classified:
     painted : bool
         Whether traces, or a classifier trained on some, were given.
     classifiers : mapping of str to PixelClassifier
-    uncertainty : mapping of str to ndarray (ny, nx)
-        Entropy of the probabilities, 0 to 1.
     """
 
     probabilities: Mapping[str, np.ndarray]
@@ -129,7 +127,11 @@ class Classified:
     out_of_bag: Mapping[str, float]
     painted: bool
     classifiers: Mapping[str, PixelClassifier]
-    uncertainty: Mapping[str, np.ndarray]
+
+    def uncertainty(self, grain: str) -> np.ndarray:
+        """Entropy of a grain's probability, 0 to 1; (ny, nx)."""
+        present = self.probabilities[grain]
+        return normalised_entropy(np.stack([1 - present, present]))
 
 
 @dataclass(frozen=True, eq=False)

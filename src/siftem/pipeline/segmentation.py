@@ -15,7 +15,7 @@ from siftem.pipeline.recipe import Recipe
 from siftem.pipeline.recipe_segment import Segment
 from siftem.pipeline.results import Classified, FeatureImages, Matched, Segmentation
 from siftem.progress import Progress
-from siftem.segment.classifier import PixelClassifier, normalised_entropy
+from siftem.segment.classifier import PixelClassifier
 from siftem.segment.graph_cut import graph_cut
 from siftem.segment.images import NamedImages, choose_images
 from siftem.segment.regions import Regions
@@ -44,8 +44,8 @@ def feature_images(
     factors = matched.factors
     shares = grain_shares(factors.maps, factors.names.index(matched.matrix))
     images = {
-        grain: z.astype(np.float32)
-        for grain, z in zip(matched.grains, shares.significance, strict=True)
+        grain: shares.significance_of(g).astype(np.float32)
+        for g, grain in enumerate(matched.grains)
     }
     width = float(shares.sigmas.mean()) if shares.sigmas.size else 1.0
     images["counts"] = gaussian_filter(si.total_map(), width).astype(np.float32)
@@ -92,7 +92,7 @@ def classify(
         traces = grain_traces(painted_masks(recipe.segment.traces, shape, names), grains)
     elif recipe.segment.classifier is None and grains:
         traces = certain_pixels(images.shares, seed=recipe.segment.seed)
-    probabilities, uncertainty, out_of_bag, classifiers = {}, {}, {}, {}
+    probabilities, out_of_bag, classifiers = {}, {}, {}
     for g, grain in enumerate(grains):
         progress("segment", g / len(grains))
         if recipe.segment.classifier is not None:
@@ -102,8 +102,8 @@ def classify(
             classifier.fit(images.features, traces[g])
         same = classifier.feature_names_ == images.features.names
         both = classifier.predict_proba(images.features if same else images.images)
-        probabilities[grain] = both[1]
-        uncertainty[grain] = normalised_entropy(both)
+        probabilities[grain] = both[1].copy()  # the other half of a large array would stay
+        del both
         out_of_bag[grain] = float(classifier.oob_score_)
         classifiers[grain] = classifier
     progress("segment", 1.0)
@@ -113,7 +113,6 @@ def classify(
         out_of_bag=out_of_bag,
         painted=recipe.segment.traces is not None or recipe.segment.classifier is not None,
         classifiers=classifiers,
-        uncertainty=uncertainty,
     )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-#: Bytes of features beyond which a map is cut into strips, and of one strip.
+#: Bytes of features beyond which a map is cut into strips, and of one strip with its margins.
 LARGEST_WHOLE = 512 * 2**20
 _STRIP = 64 * 2**20
 
@@ -57,16 +57,21 @@ class FeatureStrips:
             Strips without a wanted pixel are passed over.
         """
         ny, nx, n_features = self.shape
-        lines = max(_STRIP // (4 * nx * n_features), 2 * self.margin)
+        lines = max(_STRIP // (4 * nx * n_features) - 2 * self.margin, self.margin)
         for first in range(0, ny, lines):
             last = min(first + lines, ny)
             if wanted is not None and not wanted[first:last].any():
                 continue
             top, bottom = max(first - self.margin, 0), min(last + self.margin, ny)
             values = self.compute(self.scaled[:, top:bottom])
-            yield first, last, values[first - top : last - top]
+            values = values[first - top : last - top]
+            yield first, last, values
+            del values  # before the next strip is made
 
     def at(self, where: np.ndarray) -> np.ndarray:
         """Features of some pixels, (pixels, features), in scan order."""
-        parts = [values[where[first:last]] for first, last, values in self.strips(where)]
+        parts = []
+        for first, last, values in self.strips(where):
+            parts.append(values[where[first:last]])
+            del values
         return np.concatenate([*parts, np.empty((0, self.shape[2]), np.float32)])

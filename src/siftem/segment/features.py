@@ -243,7 +243,10 @@ def stack_images(images: Images) -> tuple[tuple[str, ...], np.ndarray]:
             raise InputError(
                 f"image {name!r} holds NaN or infinity: replace those pixels or leave it out"
             )
-    return tuple(named), np.stack([image.astype(np.float64) for image in named.values()])
+    stack = np.empty((len(named), *named[first].shape))
+    for out, image in zip(stack, named.values(), strict=True):
+        out[...] = image
+    return tuple(named), stack
 
 
 def thread_count(n_jobs: int | None) -> int:

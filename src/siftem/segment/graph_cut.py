@@ -71,12 +71,15 @@ def graph_cut(
     p = _check_probabilities(probabilities)
     pair_costs = _pair_costs(smoothness, weights, neighbourhood, p.shape[1:])
     data = _data_terms(p)
-    # Later class on ties, as the cut does.
-    most_probable = data.shape[0] - 1 - data[::-1].argmin(axis=0)
-    if not pair_costs.any():
+    two = data.shape[0] == 2
+    smooth = any(costs.any() for costs in pair_costs)
+    if not (two and smooth):
+        # Later class on ties, as the cut does.
+        most_probable = data.shape[0] - 1 - data[::-1].argmin(axis=0)
+    if not smooth:
         return most_probable
     data = _with_barrier(data, pair_costs)
-    if data.shape[0] == 2:
+    if two:
         if data[0].size > LARGEST_WHOLE:
             return cut_in_strips(data, pair_costs, _cut_two, OFFSETS[neighbourhood])
         return _cut_two(data, pair_costs)
@@ -217,9 +220,12 @@ def _data_terms(p: np.ndarray) -> np.ndarray:
     Fiji adds its prior of one half to each term in single precision; so does this, since
     the rounding decides which of two equally good labellings is taken.
     """
-    with np.errstate(divide="ignore"):
-        log = np.log(p.astype(np.float64)).astype(np.float32)
-    return (-log - np.float32(np.log(0.5))).astype(np.float64)
+    data = np.empty(p.shape)
+    for terms, of_class in zip(data, p, strict=True):
+        with np.errstate(divide="ignore"):
+            log = np.log(of_class.astype(np.float64)).astype(np.float32)
+        terms[...] = -log - np.float32(np.log(0.5))
+    return data
 
 
 def _with_barrier(data: np.ndarray, pair_costs: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ import numpy as np
 
 #: Pixels beyond which a map is cut in strips, and of one strip with its margins.
 LARGEST_WHOLE = 500_000
-_STRIP = 250_000
+_STRIP = 150_000
 #: Lines that a strip overlaps its neighbours by.
 _MARGIN = 48
 

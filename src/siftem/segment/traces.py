@@ -79,11 +79,18 @@ class GrainShares:
 
         About one inside a grain and a half at its border, whether it is thick or thin.
         """
-        out = np.empty_like(self.shares)
-        for g, (share, sigma) in enumerate(zip(self.shares, self.sigmas, strict=True)):
-            size = 2 * int(np.ceil(2 * sigma + 1)) + 1
-            out[g] = share / np.maximum(maximum_filter(share, size=size), 1e-12)
-        return out
+        return np.stack([self.relative_of(g) for g in range(len(self.shares))])
+
+    def significance_of(self, grain: int) -> np.ndarray:
+        """Share of one grain over its noise; (ny, nx)."""
+        return self.shares[grain] / self.noise[grain]
+
+    def relative_of(self, grain: int) -> np.ndarray:
+        """Share of one grain over the largest one nearby; (ny, nx)."""
+        size = 2 * int(np.ceil(2 * self.sigmas[grain] + 1)) + 1
+        nearby = maximum_filter(self.shares[grain], size=size)
+        np.maximum(nearby, 1e-12, out=nearby)
+        return np.divide(self.shares[grain], nearby, out=nearby)
 
 
 def grain_shares(maps: np.ndarray, matrix: int, *, sigma: float | None = None) -> GrainShares:
@@ -123,9 +130,13 @@ def grain_shares(maps: np.ndarray, matrix: int, *, sigma: float | None = None) -
     smooth = np.array([gaussian_filter(m, first, mode="nearest") for m in maps])
     level = smooth.sum(axis=0)
     vacuum = level < _VACUUM_SHARE * np.quantile(level, 0.75)
-    ratios = (smooth / np.maximum(level, 1e-12))[:, ~vacuum]
+    smooth /= np.maximum(level, 1e-12)
+    del level
+    ratios = smooth[:, ~vacuum]
+    del smooth
     grains = [c for c in range(k) if c != matrix]
     point = most_common_ratio(ratios, grains, fewest=_FEWEST_PIXELS)[0]
+    del ratios
     point = point / point.sum()
     if point[matrix] < _LEAST_MATRIX:
         raise InputError(
@@ -207,7 +218,8 @@ def certain_pixels(
     rng = np.random.default_rng(seed)
     out = np.zeros(grains.shares.shape, np.int8)
     valid = ~grains.vacuum
-    for g, (z, relative) in enumerate(zip(grains.significance, grains.relative, strict=True)):
+    for g in range(len(grains.shares)):
+        z, relative = grains.significance_of(g), grains.relative_of(g)
         yes = (z > present) & (relative > _INSIDE) & valid
         no = ((z < absent) | (relative < _OUTSIDE)) & valid
         if yes.sum() < 10:
