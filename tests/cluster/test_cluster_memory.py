@@ -48,7 +48,7 @@ FREED = """
     # Freeing a large array makes the C library keep what is smaller, if it is not told.
     del (large := [np.ones(4_000_000)])[:]
     before = resident()
-    arrays = [np.ones(250_000) for _ in range(100)]
+    arrays = [np.ones(1_000_000) for _ in range(25)]
     full = resident()
     del arrays[:-1]  # the last one lies behind all the others
     print(full - before, resident() - before)

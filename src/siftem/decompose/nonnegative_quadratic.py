@@ -11,6 +11,11 @@ _SIMD = {"reassoc", "contract", "nsz", "arcp"}
 # A Newton step may take this share of a mean away at the most; see `safe_step`.
 _DEEPEST_FALL = 0.65
 
+#: Pivots below this share of the curvature are taken for zero: elimination would multiply the
+#: rounding errors by its inverse.
+_LEAST_PIVOT = 1e-6
+#: A slope below this share of its parts is none.
+_LEAST_SLOPE = 1e-10
 #: Numbers of coordinates that get loops of their own: each costs seconds to compile, once.
 _UNROLLED = (2, 3, 4)
 
@@ -103,7 +108,7 @@ def shrink_support(
             out[c] = work[k, c] if active else 0.0
         good = True
         for c in range(k):
-            good = good & ((work[c, c] > 1e-10 * curvature[c, c]) | (work[c, k] == 0))
+            good = good & ((work[c, c] > _LEAST_PIVOT * curvature[c, c]) | (work[c, k] == 0))
             inverse = 1 / work[c, c]
             for e in range(c + 1, k):
                 factor = work[e, c] * inverse
@@ -115,6 +120,8 @@ def shrink_support(
             for d in range(c + 1, k):
                 total -= work[d, c] * out[d]
             out[c] = total / work[c, c]
+        if not good:
+            break  # the answer is not unique, and what elimination gives is rounding errors
         fewer = False
         for c in range(k):
             if (work[c, k] > 0) & (not out[c] > 0):
@@ -127,7 +134,9 @@ def shrink_support(
         slope = -work[k, c]
         for d in range(k):
             slope += curvature[c, d] * out[d]
-        good = good & ((work[c, k] > 0) | (slope >= 0) | (free[c] == 0))
+        # Rounding must not decide between answers that are equally good.
+        downhill = slope < -_LEAST_SLOPE * abs(work[k, c])
+        good = good & ((work[c, k] > 0) | (not downhill) | (free[c] == 0))
     for c in range(k):
         if free[c] == 0:
             out[c] = start[c]
@@ -162,7 +171,7 @@ def solve_support(
         else:
             work[c, c] = 1.0
     for c in range(k):
-        if not work[c, c] > 1e-10 * curvature[c, c] and work[c, c] != 1.0:
+        if not work[c, c] > _LEAST_PIVOT * curvature[c, c] and work[c, c] != 1.0:
             return False
         inverse = 1 / work[c, c]
         for e in range(c + 1, k):

@@ -202,7 +202,6 @@ class PixelClassifier(BaseEstimator):
             whole = np.empty((len(self.classes_), *found.shape[:2]))
             for first, last, strip in found.strips():
                 whole[:, first:last] = self.predict_proba(PixelFeatures(strip, found.names))
-                del strip  # before the next one is made
             return whole
         values = found.values
         ny, nx, n_features = values.shape
