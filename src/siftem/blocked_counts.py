@@ -155,7 +155,10 @@ class BlockedCounts:
         if axis == 0:
             return self._sums[0].copy()
         task = partial(_row_sum_task, self.reader)
-        return np.concatenate([*self.work.each(task, self.blocks), np.zeros(0)])
+        out = np.empty(self.shape[0])
+        for (first, last), part in zip(self.blocks, self.work.each(task, self.blocks), strict=True):
+            out[first:last] = part
+        return out
 
     def mean(self, axis: int = 0) -> np.ndarray:
         """Mean spectrum of all pixels (axis 0 only)."""
@@ -165,8 +168,12 @@ class BlockedCounts:
 
     def __matmul__(self, other: np.ndarray) -> np.ndarray:
         """Multiply with a matrix (channels, q): an array (pixels, q) in memory."""
-        task = partial(_product_task, self.reader, np.asarray(other))
-        return np.concatenate(list(self.work.each(task, self.blocks)))
+        other = np.asarray(other)
+        task = partial(_product_task, self.reader, other)
+        out = np.empty((self.shape[0], *other.shape[1:]))
+        for (first, last), part in zip(self.blocks, self.work.each(task, self.blocks), strict=True):
+            out[first:last] = part
+        return out
 
     def __getitem__(self, key: Any) -> Any:
         """``[:, a:b]`` sees some channels only; ``[rows]`` reads some pixels into memory."""

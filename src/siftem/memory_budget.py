@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import re
 import sys
+import warnings
 
-from siftem.errors import InputError
+from siftem.errors import InputError, SiftemWarning
 
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 #: What Python and the libraries take before any counts come, and what a block takes at work.
 BASE_BYTES = 450 * 10**6
 BLOCK_BYTES = 40 * 10**6
+#: What a whole run of three phases keeps of each pixel: maps, shares, probabilities, masks, and the
+#: images that are being made of them (benchmarks/large_run.py).
+PIXEL_BYTES = 80
 #: Parameters of mallopt in glibc's malloc.h. Arrays beyond 4 MB go back at once: smaller sizes
 #: would make a sweep from disk a fifth slower, for the system clears what it hands out.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
@@ -44,7 +49,7 @@ def parse_memory(text: str | int | float) -> int:
     return int(float(found[1]) * factor)
 
 
-def workers_within(memory: int | None, wanted: int) -> int:
+def workers_within(memory: int | None, wanted: int, n_pixels: int = 0) -> int:
     """How many blocks may be worked on at a time.
 
     Parameters
@@ -53,6 +58,8 @@ def workers_within(memory: int | None, wanted: int) -> int:
         Bytes; None sets no limit.
     wanted : int
         Cores.
+    n_pixels : int
+        Of the map whose images stay in memory.
 
     Returns
     -------
@@ -63,16 +70,30 @@ def workers_within(memory: int | None, wanted: int) -> int:
     ------
     InputError
         When not even one block fits.
+
+    Warns
+    -----
+    SiftemWarning
+        When one block fits, but hardly the images of a map of that size.
     """
     if memory is None:
         return wanted
-    if memory < BASE_BYTES + BLOCK_BYTES:
+    least = BASE_BYTES + BLOCK_BYTES
+    if memory < least:
         raise InputError(
             f"a memory budget of {memory / 1e6:.0f} MB is too small: Python and its libraries "
-            f"alone take some {BASE_BYTES / 1e6:.0f} MB, give at least "
-            f"{(BASE_BYTES + BLOCK_BYTES) / 1e6:.0f} MB"
+            f"alone take some {BASE_BYTES / 1e6:.0f} MB, give at least {least / 1e6:.0f} MB"
         )
-    return int(max(1, min(wanted, (memory - BASE_BYTES) // BLOCK_BYTES)))
+    images = n_pixels * PIXEL_BYTES
+    if memory < least + images:
+        warnings.warn(
+            f"a run on a map of {n_pixels:.3g} pixels will take more memory than the budget of "
+            f"{memory / 1e9:.3g} GB: its images alone make {images / 1e9:.2g} GB; give "
+            f"{math.ceil((least + images) / 1e8) / 10:.1f} GB",
+            SiftemWarning,
+            stacklevel=3,
+        )
+    return int(max(1, min(wanted, (memory - BASE_BYTES - images) // BLOCK_BYTES)))
 
 
 def give_back_freed_arrays() -> bool:

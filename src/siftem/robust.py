@@ -12,6 +12,24 @@ _LAST_VALUES = 50
 _FEWEST_BELOW = 10
 #: Standard deviation over the median of a half-normal law.
 _NORMAL = 1.4826
+#: A smooth image is looked at in about this many pixels at the most: more of them, all alike,
+#: would take memory and tell no more.
+_ENOUGH_PIXELS = 2**19
+
+
+def grid_step(shape: tuple[int, ...]) -> int:
+    """Return the distance in pixels at which a smooth image is looked at; 1 up to 724 x 724.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (ny, nx).
+
+    Returns
+    -------
+    int
+    """
+    return max(1, int(np.ceil(np.sqrt(shape[0] * shape[1] / _ENOUGH_PIXELS))))
 
 
 def half_sample_mode(values: np.ndarray) -> float:

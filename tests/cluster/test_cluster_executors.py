@@ -12,6 +12,7 @@ import siftem
 from siftem.blocked_counts import InTurn, add_in_order
 from siftem.cluster import executors
 from siftem.cluster.executors import DaskBlocks
+from siftem.decompose import factors
 from siftem.errors import InputError, SiftemError
 from siftem.io.sparse_writer import write_sparse_file
 
@@ -82,6 +83,20 @@ def test_factors_are_those_in_memory(request, stored, in_memory, first_found, na
     first_found.append(found)
     np.testing.assert_array_equal(found.spectra, first_found[0].spectra)
     np.testing.assert_array_equal(found.maps, first_found[0].maps)
+
+
+def test_large_maps_are_single_from_the_disk_and_in_memory_alike(
+    stored, phantom, in_memory, monkeypatch
+):
+    monkeypatch.setattr(factors, "_PIXELS_IN_DOUBLE", 1000)
+    whole = siftem.decompose(phantom.spectrum_image, 3, random_state=1)
+    with siftem.open_map(stored, n_workers=2) as si:
+        found = siftem.decompose(si, 3, random_state=1)
+    assert found.maps.dtype == whole.maps.dtype == np.float32
+    assert_same(found, in_memory["identified"], 1e-6)
+    np.testing.assert_allclose(found.maps, whole.maps, rtol=1e-6, atol=1e-6)
+    # Sums over millions of pixels are double.
+    assert found.counts.sum() == pytest.approx(phantom.spectrum_image.without_zero_peak().total)
 
 
 def test_the_plain_maximum_of_the_likelihood_is_that_in_memory(stored, in_memory):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import siftem
-from siftem.errors import InputError
+from siftem.errors import InputError, SiftemWarning
 from siftem.io.sparse_writer import write_sparse_file
 from siftem.memory_budget import BASE_BYTES, BLOCK_BYTES, parse_memory, workers_within
 
@@ -34,6 +34,10 @@ def test_a_budget_sets_how_many_blocks_are_worked_on():
     assert workers_within(10**12, 16) == 16
     with pytest.raises(InputError, match="too small"):
         workers_within(10**8, 16)
+    # The images of a large map take their part of it, and may leave nothing.
+    assert workers_within(10**9, 16, 4_000_000) == 5
+    with pytest.warns(SiftemWarning, match="give 1.9 GB"):
+        assert workers_within(10**9, 16, 4096**2) == 1
 
 
 FREED = """

@@ -6,14 +6,16 @@ import scipy.sparse as sp
 from scipy.optimize import linear_sum_assignment
 from scipy.special import xlogy
 
-from siftem import PoissonNMF, SpectrumImage, choose_n_components, decompose
-from siftem.decompose.identify import identify, matrix_share, signed_weights
+from siftem import PoissonNMF, SpectrumImage, choose_n_components, decompose, robust
+from siftem.decompose.identify import identify, matrix_share
 from siftem.decompose.indeterminacy import shear_freedom
 from siftem.decompose.initialise import pooled_counts
 from siftem.decompose.physics_basis import physics_basis
+from siftem.decompose.smooth_maps import signed_weights
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError, SiftemWarning
-from siftem.simulate.phantom import simulate
+from siftem.simulate.phantom import simulate, simulate_demo
+from siftem.spectrum import spectral_angle
 
 
 def angles(found, true):
@@ -200,3 +202,21 @@ def test_plain_estimator_and_front_door_agree():
     si = simulate(shape=(24, 24), dose=200, seed=0).spectrum_image
     model = PoissonNMF(3, map_shape=(24, 24), tol=1e-7).fit(si.without_zero_peak().counts)
     assert decompose(si, 3, identify=False).deviance == pytest.approx(model.deviance_)
+
+
+def test_of_a_large_map_every_other_pixel_tells_as_much(monkeypatch):
+    """Smoothed weights are looked at on a grid; what they say does not depend on it."""
+    si = simulate_demo((96, 96), dose=100, seed=2).spectrum_image.without_zero_peak()
+    whole = decompose(si, 3)
+    monkeypatch.setattr(robust, "_ENOUGH_PIXELS", 96 * 96 / 3)
+    assert robust.grid_step((96, 96)) == 2
+    found = decompose(si, 3)
+    assert found.matrix == whole.matrix
+    for ours, theirs in zip(found.spectra, whole.spectra, strict=True):
+        assert spectral_angle(ours, theirs) < 0.5
+    assert found.indeterminacy.degrees == pytest.approx(whole.indeterminacy.degrees, abs=2.0)
+    # Half of the lines and columns: the counts that were held are four times what is seen.
+    arguments = (si.counts, si.shape, whole.spectra)
+    grid = identify(*arguments, line_width=13)
+    monkeypatch.undo()
+    np.testing.assert_allclose(grid.counts, identify(*arguments, line_width=13).counts, rtol=0.05)

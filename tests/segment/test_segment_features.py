@@ -6,7 +6,8 @@ from scipy import ndimage, stats
 
 from siftem.errors import InputError
 from siftem.segment import features as module
-from siftem.segment.features import FEATURES, PixelFeatures, anscombe, pixel_features
+from siftem.segment.features import FEATURES, PixelFeatures, pixel_features
+from siftem.segment.scaled_images import anscombe
 
 
 def spread(image):

@@ -166,13 +166,12 @@ class DecomposeView(View):
             found = mapped_line(si, element)
             if found is not None:
                 marks.append(LineMark(line_text(element, found[0].name), found[0].energy))
-        totals = factors.maps.sum(axis=(1, 2))
         self.spectra.object = spectrum_figure(
             factors.axis,
             [
                 Curve(name, spectrum * total, colours[name])
                 for name, spectrum, total in zip(
-                    factors.names, factors.spectra, totals, strict=True
+                    factors.names, factors.spectra, factors.counts, strict=True
                 )
             ],
             marks=marks,

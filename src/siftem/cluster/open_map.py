@@ -44,7 +44,8 @@ def open_map(
     path : str or path-like
         Made by ``siftem convert`` or `siftem.convert`.
     memory : str or int, optional
-        Budget of this process, such as "2GB": sets how many blocks are worked on at a time.
+        Budget of this process, such as "2GB": sets how many blocks are worked on at a time. One
+        that the images of a map of this size exceed gives a warning.
     scheduler : {"threads", "processes", "synchronous"}, str or dask.distributed.Client
         Who does the work: threads or processes of this machine, a cluster by the address of
         its scheduler ("tcp://..."), or by a client. The result does not depend on it.
@@ -70,7 +71,8 @@ def open_map(
     give_back_freed_arrays()
     header, source, survey = open_sparse_file(path)
     cores = n_workers or processors.available()
-    cores = workers_within(None if memory is None else parse_memory(memory), cores)
+    n_pixels = source.shape[0]
+    cores = workers_within(None if memory is None else parse_memory(memory), cores, n_pixels)
     with contextlib.ExitStack() as stack:
         work = stack.enter_context(_work(scheduler, cores, stack))
         if scratch is None:

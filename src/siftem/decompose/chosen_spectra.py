@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import scipy.sparse as sp
@@ -107,12 +108,16 @@ class _Chooser:
         self.si = si
         self.mean = np.asarray(si.counts.sum(axis=0, dtype=np.float64)).ravel()
         self.width: int | None = None
-        self.view: DetectorView | None = None
-        resolution = _resolution_of(si)
-        if resolution is not None:
-            self.width = max(round(1e-3 * resolution / si.axis.to_kev().scale), 3)
-            if _SHARPEST < resolution <= _BLUNTEST:
-                self.view = DetectorView(self.mean, si.axis, resolution)
+        self.resolution = _resolution_of(si)
+        if self.resolution is not None:
+            self.width = max(round(1e-3 * self.resolution / si.axis.to_kev().scale), 3)
+
+    @cached_property
+    def view(self) -> DetectorView | None:
+        """Its shapes take some memory: they are made when the pooled fit is done."""
+        if self.resolution is None or not _SHARPEST < self.resolution <= _BLUNTEST:
+            return None
+        return DetectorView(self.mean, self.si.axis, self.resolution)
 
     def __call__(self, spectra: np.ndarray) -> ChosenSpectra | None:
         si = self.si

@@ -21,6 +21,8 @@ from siftem.fit.poisson import fit_poisson
 from siftem.progress import Progress, silent
 from siftem.spectrum_image import SpectrumImage
 
+#: Pixels up to which maps are kept in double precision.
+_PIXELS_IN_DOUBLE = 2**19
 #: Deviance a channel that a basis may cost.
 _POOR_FIT = 5.0
 
@@ -32,7 +34,8 @@ class Factors:
     Parameters
     ----------
     maps : ndarray of shape (k, ny, nx)
-        Counts that each component gave in each pixel.
+        Counts that each component gave in each pixel; float64, beyond half a million pixels
+        float32.
     spectra : ndarray of shape (k, channels)
         Each sums to one.
     axis : EnergyAxis
@@ -60,6 +63,11 @@ class Factors:
     converged: bool
     matrix: int | None = None
     indeterminacy: Indeterminacy | None = None
+
+    @property
+    def counts(self) -> np.ndarray:
+        """Counts of each component in the whole map; float64 (k,)."""
+        return np.array([m.sum(dtype=np.float64) for m in self.maps])
 
     @property
     def shares(self) -> np.ndarray:
@@ -189,8 +197,9 @@ def decompose(
                 )
         deviance = 2 * (poisson_objective(rows, weights, spectra) - rows.saturated)
     order = np.argsort(-weights.sum(axis=0), kind="stable")
+    indeterminacy = shear_freedom(si.counts, si.shape, spectra[order])
     return Factors(
-        maps=_maps_of(weights, order).reshape(n_components, *si.shape),
+        maps=maps_of(weights, order).reshape(n_components, *si.shape),
         spectra=spectra[order].astype(np.float64),
         axis=si.axis,
         names=tuple(component_name(i) for i in range(n_components)),
@@ -198,19 +207,26 @@ def decompose(
         n_iter=model.n_iter_,
         converged=model.converged_,
         matrix=None if found is None else int(np.flatnonzero(order == found.matrix)[0]),
-        indeterminacy=shear_freedom(si.counts, si.shape, spectra[order]),
+        indeterminacy=indeterminacy,
     )
 
 
-def _maps_of(weights: np.ndarray | BlockWeights, order: np.ndarray) -> np.ndarray:
-    """Return the columns of weights (n, k) in some order, each in one piece; (k, n)."""
-    if not isinstance(weights, BlockWeights):
-        return np.ascontiguousarray(weights[:, order].T)
-    # From the disk: all of them twice would take more memory than all that follows.
-    maps = np.empty((len(order), weights.shape[0]))
-    for first, last in weights.rows.counts.blocks:
-        block = weights.files.read(weights.rows.counts.reader, first, last)
-        maps[:, first:last] = block.T[order]
+def maps_of(weights: np.ndarray | BlockWeights, order: np.ndarray) -> np.ndarray:
+    """Return the columns of weights (n, k) in some order, each in one piece; (k, n).
+
+    In single precision beyond half a million pixels, whether they come from memory or from the
+    disk: that is finer than the noise of any count, and these are the largest arrays of all.
+    """
+    large = weights.shape[0] > _PIXELS_IN_DOUBLE
+    maps = np.empty((len(order), weights.shape[0]), np.float32 if large else np.float64)
+    if isinstance(weights, BlockWeights):
+        # All of them twice would take more memory than all that follows.
+        for first, last in weights.rows.counts.blocks:
+            block = weights.files.read(weights.rows.counts.reader, first, last)
+            maps[:, first:last] = block.T[order]
+    else:
+        for row, c in zip(maps, order, strict=True):
+            row[:] = weights[:, c]
     return maps
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from siftem.decompose.factors import Factors, component_name
+from siftem.decompose.factors import Factors, component_name, maps_of
 from siftem.decompose.row_blocks import CountRows
 from siftem.decompose.solver import even_weights, poisson_objective, solve_weights
 from siftem.errors import InputError
@@ -69,12 +69,11 @@ def fit_maps(
     rows = CountRows.of(si.counts, n_jobs=n_jobs)
     weights = even_weights(rows, len(spectra), np.dtype(float))
     solve_weights(rows, spectra, weights)
-    weights = np.asarray(weights)  # from the disk, when the map is larger than memory
     deviance = 2 * (poisson_objective(rows, weights, spectra) - rows.saturated)
     progress("decompose", 1.0)
     k = len(spectra)
     return Factors(
-        maps=np.ascontiguousarray(weights.T).reshape(k, *si.shape),
+        maps=maps_of(weights, np.arange(k)).reshape(k, *si.shape),
         spectra=spectra,
         axis=si.axis,
         names=names or tuple(component_name(i) for i in range(k)),

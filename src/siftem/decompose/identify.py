@@ -22,9 +22,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
-from scipy.ndimage import gaussian_filter, maximum_filter1d, uniform_filter1d
+from scipy.ndimage import maximum_filter1d, uniform_filter1d
 
-from siftem.decompose.smooth_maps import signed_weights
+from siftem.decompose.smooth_maps import SmoothedWeights
 from siftem.robust import half_sample_mode, lower_spread, most_common_ratio
 
 #: Counts that the smoothing window of the weights holds: shares then scatter by a few percent.
@@ -92,12 +92,10 @@ def identify(
         None when no mixing ratio is common enough to be a matrix.
     """
     k = len(spectra)
-    weights = signed_weights(counts, spectra)
     typical = counts.sum(dtype=np.float64) / counts.shape[0]
     sigma = float(np.clip(np.sqrt(_COUNTS_IN_WINDOW / (4 * np.pi * typical)), 0.7, 4.0))
-    smooth = np.array(
-        [gaussian_filter(w.reshape(shape), sigma, mode="nearest").ravel() for w in weights.T]
-    )
+    weights = SmoothedWeights.of(counts, shape, spectra, sigma)
+    smooth = weights.maps.reshape(k, -1)
     level = smooth.sum(axis=0)
     film = level > _VACUUM_SHARE * np.quantile(level, 0.75)
     if film.sum() < 10 * _FEWEST_PIXELS:
@@ -119,13 +117,13 @@ def identify(
     taken, noise, held = np.zeros(k), np.zeros(k), np.zeros(k)
     for direction, c, amount in zip(directions, grains, rest, strict=True):
         grain = direction @ spectra[grains]
-        held[c] = (np.maximum(amount, 0) * level[film]).sum()
+        held[c] = (np.maximum(amount, 0) * level[film]).sum() * weights.step**2
         taken[c], noise[c] = matrix_share(grain, pure, line_width=line_width, counts=held[c])
         out[c] = grain - taken[c] * pure
     total = np.maximum(out, 0).sum(axis=1, keepdims=True)
     if not (np.isfinite(out).all() and (total > 1e-3).all()):
         return None
-    held[matrix] = max(level.sum() - held.sum(), 0)
+    held[matrix] = max(level.sum() * weights.step**2 - held.sum(), 0)
     return Identified(out / total, held, matrix, taken, noise)
 
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
-from scipy.ndimage import gaussian_filter, uniform_filter1d
+from scipy.ndimage import uniform_filter1d
 
-from siftem.decompose.identify import signed_weights
+from siftem.decompose.smooth_maps import SmoothedWeights
 
 _COUNTS_IN_WINDOW = 4000.0
 #: Standard deviations within which a weight or a window of channels may be negative.
@@ -77,18 +77,15 @@ def shear_freedom(
     Indeterminacy
     """
     k = len(spectra)
-    weights = signed_weights(counts, spectra)
     typical = max(float(counts.sum(dtype=np.float64)) / counts.shape[0], 1e-12)
     sigma = float(np.clip(np.sqrt(_COUNTS_IN_WINDOW / (4 * np.pi * typical)), 0.7, 4.0))
-    smooth = np.array(
-        [gaussian_filter(w.reshape(shape), sigma, mode="nearest").ravel() for w in weights.T]
-    )
+    weights = SmoothedWeights.of(counts, shape, spectra, sigma)
+    smooth, held = weights.maps, weights.held
     # The covariance of the weights of the mean pixel, averaged over the smoothing window.
     mean = np.maximum(np.asarray(counts.mean(axis=0)).ravel(), 1e-6 * typical / counts.shape[1])
     information = (spectra / mean) @ spectra.T
     window = max(4 * np.pi * sigma**2, 1.0)
     noise = np.sqrt(np.diag(np.linalg.pinv(information)) / window)
-    held = np.maximum(weights, 0).sum(axis=0)
     low, high = np.zeros((k, k)), np.zeros((k, k))
     binned = uniform_filter1d(spectra, _WINDOW, axis=1, mode="nearest")
     for c in range(k):

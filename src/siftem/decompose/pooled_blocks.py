@@ -136,12 +136,35 @@ def pooled_in_memory(counts: BlockedCounts, shape: tuple[int, int], side: int) -
 
     Returns
     -------
-    scipy.sparse.csr_array of shape (squares, m), float64
+    scipy.sparse.csr_array of shape (squares, m), float32 where that is exact, else float64
     """
     items = _bands(counts, shape, side)
-    task = partial(_pool_task, counts.reader, shape, side, _lines_at_a_time(counts, shape))
-    parts = list(counts.work.each(task, items))
-    return sp.csr_array(sp.vstack(parts, format="csr"))
+    task = partial(_small_pool_task, counts.reader, shape, side, _lines_at_a_time(counts, shape))
+    return _stacked(list(counts.work.each(task, items)))
+
+
+def _small_pool_task(
+    reader: BlockReader, shape: tuple[int, int], side: int, lines: int, band: tuple[int, int]
+) -> sp.csr_array:
+    x = _pool_task(reader, shape, side, lines, band)
+    return x.astype(np.float32) if exact(x.data) else x
+
+
+def _stacked(parts: list[sp.csr_array]) -> sp.csr_array:
+    """Put parts below each other, and let go of each as soon as it is copied."""
+    n_channels = parts[0].shape[1]
+    dtype = np.result_type(*(part.dtype for part in parts))
+    starts = np.concatenate([[0], *(np.diff(part.indptr) for part in parts)]).cumsum()
+    indices, data = np.empty(starts[-1], np.int32), np.empty(starts[-1], dtype)
+    end = starts[-1]
+    while parts:
+        part = parts.pop()
+        indices[end - part.nnz : end], data[end - part.nnz : end] = part.indices, part.data
+        end -= part.nnz
+        del part
+    small = starts[-1] < np.iinfo(np.int32).max
+    indptr = starts.astype(np.int32) if small else starts
+    return sp.csr_array((data, indices, indptr), shape=(starts.size - 1, n_channels))
 
 
 def pooled_on_disk(counts: BlockedCounts, shape: tuple[int, int], side: int) -> BlockedCounts:
@@ -189,9 +212,9 @@ def _pool_task(
         stop = min(y + lines, last)
         x = reader.read(y * nx, stop * nx)
         rows = ((np.arange(y, stop) // side - band[0]) * per_line)[:, None] + np.arange(nx) // side
-        pooling = sp.csr_array(
-            (np.ones(rows.size), (rows.ravel(), np.arange(rows.size))), shape=(squares, rows.size)
-        )
+        # Indices of four bytes: the product keeps their type.
+        ends = (rows.ravel().astype(np.int32), np.arange(rows.size, dtype=np.int32))
+        pooling = sp.csr_array((np.ones(rows.size), ends), shape=(squares, rows.size))
         part = sp.csr_array(pooling @ x)
         total = part if total is None else sp.csr_array(total + part)
     assert total is not None

@@ -8,6 +8,7 @@ their noise is not that of the pixel itself, the spectra are unbiased.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -15,6 +16,7 @@ import scipy.sparse as sp
 from scipy.ndimage import gaussian_filter
 
 from siftem.blocked_counts import BlockedCounts, BlockReader, Sums
+from siftem.robust import grid_step
 
 #: Counts that the smoothing window of the maps holds.
 _COUNTS_IN_WINDOW = 1000.0
@@ -33,6 +35,42 @@ def signed_weights(counts: sp.csr_array, spectra: np.ndarray) -> np.ndarray:
     mean = mean / max(mean.sum(), 1e-300)
     weighted = spectra / np.maximum(mean, 1e-3 * mean.mean())
     return np.asarray(counts @ (weighted.T @ np.linalg.pinv(weighted @ spectra.T)))
+
+
+@dataclass(frozen=True, eq=False)
+class SmoothedWeights:
+    """Signed weights, smoothed, on a grid of pixels.
+
+    Parameters
+    ----------
+    maps : ndarray of shape (k, lines, columns), float64
+        Counts a pixel of each component.
+    step : int
+        Distance of the lines, and of the columns, in pixels.
+    held : ndarray of shape (k,)
+        Sum of the positive weights of all pixels before they were smoothed.
+    """
+
+    maps: np.ndarray
+    step: int
+    held: np.ndarray
+
+    @classmethod
+    def of(
+        cls, counts: sp.csr_array, shape: tuple[int, int], spectra: np.ndarray, sigma: float
+    ) -> SmoothedWeights:
+        """Weigh the components in each pixel and smooth that by a Gaussian of ``sigma`` pixels.
+
+        Up to half a million pixels the grid is the whole map. In larger ones the distance of its
+        lines is two pixels or more.
+        """
+        step = grid_step(shape)
+        maps, held = [], []
+        for weights in signed_weights(counts, spectra).T:
+            held.append(np.maximum(weights, 0).sum())
+            smooth = gaussian_filter(weights.reshape(shape), sigma, mode="nearest")
+            maps.append(smooth[::step, ::step].copy())
+        return cls(np.stack(maps), step, np.array(held))
 
 
 def refined_spectra(
@@ -68,13 +106,17 @@ def refined_spectra(
     sigma = float(np.clip(np.sqrt(_COUNTS_IN_WINDOW / (4 * np.pi * typical)), 0.7, 3.0))
     for _ in range(_ROUNDS):
         weights = signed_weights(counts, spectra)
-        smooth = np.stack([_of_neighbours(w.reshape(shape), sigma).ravel() for w in weights.T])
+        smooth = np.empty(weights.shape[::-1])
+        for c in range(len(smooth)):
+            smooth[c] = _of_neighbours(weights[:, c].reshape(shape), sigma).ravel()
         products = smooth @ weights
         size = np.sqrt(np.maximum(np.abs(np.diag(products)), 1e-300))
         scaled = products / np.outer(size, size)
         if not np.isfinite(scaled).all() or np.linalg.cond(scaled) > _WORST_CONDITION:
             return spectra
+        del weights  # as large as the map
         found = np.linalg.solve(products, _weighted_sums(counts, smooth))
+        del smooth
         total = found.sum(axis=1, keepdims=True)
         if not (np.isfinite(found).all() and (total > 0.1).all()):
             return spectra
@@ -90,7 +132,9 @@ def _of_neighbours(image: np.ndarray, sigma: float) -> np.ndarray:
     # Beyond the border the map is zero, not repeated: a pixel must not come back as its own
     # neighbour. That the sum is too low there does no harm to an instrument.
     smooth = gaussian_filter(image, sigma, mode="constant", radius=reach)
-    return np.asarray((smooth - own * image) / (1 - own))
+    smooth -= own * image
+    smooth /= 1 - own
+    return np.asarray(smooth)
 
 
 def _weighted_sums(counts: sp.csr_array, weights: np.ndarray) -> np.ndarray:

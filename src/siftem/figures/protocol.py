@@ -113,9 +113,9 @@ def figure1(
             page,
             factors.axis,
             [
-                Strip((Curve(spectrum * m.sum(), colours[name], name),))
-                for name, spectrum, m in zip(
-                    factors.names, factors.spectra, factors.maps, strict=True
+                Strip((Curve(spectrum * counts, colours[name], name),))
+                for name, spectrum, counts in zip(
+                    factors.names, factors.spectra, factors.counts, strict=True
                 )
             ],
             top=spectra_top + TITLE_HEIGHT,

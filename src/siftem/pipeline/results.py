@@ -16,7 +16,7 @@ from siftem.quantify.composition import Composition
 from siftem.quantify.line_ratios import LineRatios
 from siftem.quantify.partition import PartitionCoefficient
 from siftem.segment.classifier import PixelClassifier, normalised_entropy
-from siftem.segment.feature_strips import FeatureStrips
+from siftem.segment.feature_tiles import FeatureTiles
 from siftem.segment.features import PixelFeatures
 from siftem.segment.regions import Region, Regions
 from siftem.segment.traces import GrainShares
@@ -101,7 +101,7 @@ class FeatureImages:
 
     images: Mapping[str, np.ndarray]
     shares: GrainShares
-    features: PixelFeatures | FeatureStrips
+    features: PixelFeatures | FeatureTiles
     poisson: tuple[str, ...] = ()
 
 
@@ -111,7 +111,7 @@ class Classified:
 
     Parameters
     ----------
-    probabilities : mapping of str to ndarray (ny, nx)
+    probabilities : mapping of str to ndarray (ny, nx), float32
         Probability of each grain phase.
     traces : mapping of str to ndarray (ny, nx), int8
         For each grain phase: 2 present, 1 absent, 0 unused.

@@ -16,6 +16,8 @@ from siftem.pipeline.recipe_segment import Segment
 from siftem.pipeline.results import Classified, FeatureImages, Matched, Segmentation
 from siftem.progress import Progress
 from siftem.segment.classifier import PixelClassifier
+from siftem.segment.feature_tiles import FeatureTiles
+from siftem.segment.features import PixelFeatures
 from siftem.segment.graph_cut import graph_cut
 from siftem.segment.images import NamedImages, choose_images
 from siftem.segment.regions import Regions
@@ -54,7 +56,7 @@ def feature_images(
     further = [name for name in settings.images if name not in images]
     chosen = choose_images(si, further) if further else NamedImages({}, ())
     images.update(chosen.images)
-    features = _untrained(settings, chosen.poisson).compute_features(images, in_strips=on_disk)
+    features = _untrained(settings, chosen.poisson).compute_features(images, in_tiles=on_disk)
     return FeatureImages(images, shares, features, chosen.poisson)
 
 
@@ -100,10 +102,11 @@ def classify(
         else:
             classifier = _untrained(recipe.segment, images.poisson)
             classifier.fit(images.features, traces[g])
-        same = classifier.feature_names_ == images.features.names
-        both = classifier.predict_proba(images.features if same else images.images)
-        probabilities[grain] = both[1].copy()  # the other half of a large array would stay
-        del both
+        features = images.features
+        if classifier.feature_names_ != features.names:
+            on_disk = isinstance(features, FeatureTiles)
+            features = classifier.compute_features(images.images, in_tiles=on_disk)
+        probabilities[grain] = _present(classifier, features)
         out_of_bag[grain] = float(classifier.oob_score_)
         classifiers[grain] = classifier
     progress("segment", 1.0)
@@ -114,6 +117,19 @@ def classify(
         painted=recipe.segment.traces is not None or recipe.segment.classifier is not None,
         classifiers=classifiers,
     )
+
+
+def _present(classifier: PixelClassifier, features: PixelFeatures | FeatureTiles) -> np.ndarray:
+    """Probability of the second class, (ny, nx) float32, finer than any forest tells it."""
+    present = np.empty(features.shape[:2], np.float32)
+    if isinstance(features, PixelFeatures):
+        present[:] = classifier.predict_proba(features)[1]
+        return present
+    for lines, columns, values in features.tiles():
+        part = PixelFeatures(values, features.names)
+        present[lines, columns] = classifier.predict_proba(part)[1]
+        del values, part  # before the next tile is made
+    return present
 
 
 def trained(folder: str | Path, grain: str) -> PixelClassifier:
@@ -172,6 +188,7 @@ def cut(
         present = classified.probabilities[grain]
         labels = graph_cut(np.stack([1 - present, present]), smoothness=smoothness)
         masks[grain] = (labels == 1) & ~vacuum
+        del labels
         if not masks[grain].any():
             raise InputError(
                 f"no pixel is left to {grain} after the graph cut: lower the smoothness "

@@ -52,8 +52,8 @@ def summarize(result: RunResult) -> dict[str, Any]:
         "decomposition": {
             "components": list(result.factors.names),
             "counts_percent": {
-                name: 100 * float(m.sum()) / si.total
-                for name, m in zip(result.factors.names, result.factors.maps, strict=True)
+                name: 100 * float(counts) / si.total
+                for name, counts in zip(result.factors.names, result.factors.counts, strict=True)
             },
             "poisson_deviance": result.factors.deviance,
             "sweeps": result.factors.n_iter,

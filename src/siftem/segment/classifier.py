@@ -15,21 +15,21 @@ from sklearn.ensemble import RandomForestClassifier
 
 from siftem.errors import InputError
 from siftem.segment.classifier_file import read_classifier, write_classifier
-from siftem.segment.feature_strips import LARGEST_WHOLE, FeatureStrips
+from siftem.segment.feature_tiles import LARGEST_WHOLE, FeatureTiles
 from siftem.segment.features import (
     FEATURES,
-    Images,
     PixelFeatures,
-    feature_strips,
+    feature_tiles,
     pixel_features,
     thread_count,
 )
+from siftem.segment.scaled_images import Images
 
 #: Pixels that one thread classifies at a time: about 10 MB of features.
 BLOCK = 2**15
 
 #: Features that are known already, or computed when they are needed.
-Features = PixelFeatures | FeatureStrips
+Features = PixelFeatures | FeatureTiles
 
 #: Widths of the Gaussian, in pixels, that a classifier looks at by default. A wider one
 #: tells where a pixel is rather than what it is: with a few strokes to learn from, a forest
@@ -114,13 +114,12 @@ class PixelClassifier(BaseEstimator):
         self.n_jobs = n_jobs
 
     def compute_features(
-        self, images: Images, *, in_strips: bool = False
-    ) -> PixelFeatures | FeatureStrips:
+        self, images: Images, *, in_tiles: bool = False
+    ) -> PixelFeatures | FeatureTiles:
         """Return the features of one map with this classifier's settings.
 
-        The result can stand for ``images`` in every method: a program that trains again
-        after each stroke computes them once. Beyond 512 MB (some two million pixels), or with
-        ``in_strips``, they are computed anew, strip by strip, whenever they are needed.
+        The result can stand for ``images`` in every method, so that they are computed once. Beyond
+        512 MB (some two million pixels), or with ``in_tiles``, it computes them tile by tile.
         """
         options: dict[str, Any] = {
             "features": self.features,
@@ -128,9 +127,9 @@ class PixelClassifier(BaseEstimator):
             "poisson": self.poisson,
             "n_jobs": self.n_jobs,
         }
-        strips = feature_strips(images, **options)
-        if in_strips or 4 * np.prod(strips.shape, dtype=np.int64) > LARGEST_WHOLE:
-            return strips
+        tiles = feature_tiles(images, **options)
+        if in_tiles or 4 * np.prod(tiles.shape, dtype=np.int64) > LARGEST_WHOLE:
+            return tiles
         return pixel_features(images, **options)
 
     def fit(
@@ -166,7 +165,7 @@ class PixelClassifier(BaseEstimator):
         kept: list[np.ndarray] = []
         for one, painted in zip(maps, labels, strict=True):
             stack: Any = one
-            if not isinstance(one, PixelFeatures | FeatureStrips):
+            if not isinstance(one, PixelFeatures | FeatureTiles):
                 stack = self.compute_features(one)
             if names is not None and stack.names != names:
                 raise InputError(
@@ -198,10 +197,11 @@ class PixelClassifier(BaseEstimator):
             Sums to one over classes; the order is that of ``classes_``.
         """
         found = self._features_for_prediction(images)
-        if isinstance(found, FeatureStrips):
+        if isinstance(found, FeatureTiles):
             whole = np.empty((len(self.classes_), *found.shape[:2]))
-            for first, last, strip in found.strips():
-                whole[:, first:last] = self.predict_proba(PixelFeatures(strip, found.names))
+            for lines, columns, values in found.tiles():
+                whole[:, lines, columns] = self.predict_proba(PixelFeatures(values, found.names))
+                del values  # before the next tile is made
             return whole
         values = found.values
         ny, nx, n_features = values.shape
@@ -325,9 +325,9 @@ class PixelClassifier(BaseEstimator):
             n_jobs=thread_count(self.n_jobs),
         )
 
-    def _features_for_prediction(self, images: Images | Features) -> PixelFeatures | FeatureStrips:
+    def _features_for_prediction(self, images: Images | Features) -> PixelFeatures | FeatureTiles:
         self._check_fitted()
-        if not isinstance(images, PixelFeatures | FeatureStrips):
+        if not isinstance(images, PixelFeatures | FeatureTiles):
             if isinstance(images, Mapping):
                 lacking = [name for name in self.channels_ if name not in images]
                 if lacking:

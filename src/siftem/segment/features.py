@@ -8,7 +8,7 @@ and grain boundaries.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import pairwise
@@ -20,7 +20,8 @@ from scipy import ndimage
 
 from siftem import processors
 from siftem.errors import InputError
-from siftem.segment.feature_strips import FeatureStrips
+from siftem.segment.feature_tiles import FeatureTiles
+from siftem.segment.scaled_images import Images, ScaledImages
 
 #: Every kind of feature, in the order in which they are stacked.
 FEATURES = ("original", "gaussian", "gradient", "hessian", "difference", "membrane")
@@ -32,8 +33,6 @@ SIGMAS = (1.0, 2.0, 4.0, 8.0, 16.0)
 LINE_HALF_LENGTH = 9
 LINE_ORIENTATIONS = 12
 LINE_STATISTICS = ("mean", "max", "min", "std")
-
-Images = Mapping[str, np.ndarray] | np.ndarray
 
 
 class PixelFeatures(NamedTuple):
@@ -58,32 +57,6 @@ class PixelFeatures(NamedTuple):
     def shape(self) -> tuple[int, ...]:
         """Lines, columns and features."""
         return self.values.shape
-
-
-def anscombe(counts: np.ndarray) -> np.ndarray:
-    """Make the variance of Poisson counts nearly one: ``2 sqrt(x + 3/8)``.
-
-    Parameters
-    ----------
-    counts : ndarray
-        Counts, not negative; any shape.
-
-    Returns
-    -------
-    ndarray of float64
-        Same shape. The variance is within 10% of one for means of two counts and more.
-
-    References
-    ----------
-    F. J. Anscombe, Biometrika 35 (1948) 246.
-    """
-    counts = np.asarray(counts, dtype=np.float64)
-    if counts.size and counts.min() < 0:
-        raise InputError(
-            f"counts must not be negative for the Anscombe transform, got {counts.min():g}: "
-            "leave this image out of 'poisson'"
-        )
-    return 2.0 * np.sqrt(counts + 0.375)
 
 
 def pixel_features(
@@ -130,36 +103,34 @@ def pixel_features(
     PixelFeatures
         ``values`` (ny, nx, n_features) float32 and ``names``.
     """
-    channels, stack = stack_images(images)
+    scaled = ScaledImages.of(images, poisson)
     kinds, widths = _check_choice(features, sigmas)
-    scaled = _scale(channels, stack, poisson)
-    names = tuple(f"{c}: {feature}" for c in channels for feature in _layout(kinds, widths))
-    return PixelFeatures(_of_scaled(scaled, kinds, widths, n_jobs), names)
+    names = tuple(f"{c}: {feature}" for c in scaled.names for feature in _layout(kinds, widths))
+    return PixelFeatures(_of_scaled(scaled.part(), kinds, widths, n_jobs), names)
 
 
-def feature_strips(
+def feature_tiles(
     images: Images,
     *,
     features: Sequence[str] = FEATURES,
     sigmas: Sequence[float] = SIGMAS,
     poisson: bool | Collection[str] = False,
     n_jobs: int | None = None,
-) -> FeatureStrips:
-    """Prepare the same features for a map of any size, to be computed strip by strip.
+) -> FeatureTiles:
+    """Prepare the same features for a map of any size, to be computed tile by tile.
 
     Parameters are those of `pixel_features`.
 
     Returns
     -------
-    FeatureStrips
+    FeatureTiles
     """
-    channels, stack = stack_images(images)
+    scaled = ScaledImages.of(images, poisson)
     kinds, widths = _check_choice(features, sigmas)
-    scaled = _scale(channels, stack, poisson)
-    names = tuple(f"{c}: {feature}" for c in channels for feature in _layout(kinds, widths))
+    names = tuple(f"{c}: {feature}" for c in scaled.names for feature in _layout(kinds, widths))
     # Gaussians end at four standard deviations; derivatives reach two pixels further.
     margin = max(int(4 * widths[-1] + 0.5) + 2, LINE_HALF_LENGTH + 1)
-    return FeatureStrips(
+    return FeatureTiles(
         scaled, names, margin, partial(_of_scaled, kinds=kinds, widths=widths, n_jobs=n_jobs)
     )
 
@@ -202,53 +173,6 @@ def _of_scaled(
     return out.reshape(-1, ny, nx).transpose(1, 2, 0)
 
 
-def stack_images(images: Images) -> tuple[tuple[str, ...], np.ndarray]:
-    """Check images and stack them.
-
-    Parameters
-    ----------
-    images : mapping of str to ndarray of shape (ny, nx), or ndarray of shape (n, ny, nx)
-        Real numbers, finite.
-
-    Returns
-    -------
-    names : tuple of str
-        Of each channel.
-    stack : ndarray of shape (n, ny, nx), float64
-    """
-    if isinstance(images, Mapping):
-        named = {str(name): np.asarray(image) for name, image in images.items()}
-    else:
-        array = np.asarray(images)
-        if array.ndim != 3:
-            raise InputError(
-                f"images must be a mapping of names to (ny, nx) arrays or one array of shape "
-                f"(images, ny, nx), got an array of shape {array.shape}"
-            )
-        named = {str(i): image for i, image in enumerate(array)}
-    if not named:
-        raise InputError("images is empty: give at least one image")
-    first = next(iter(named))
-    for name, image in named.items():
-        if image.ndim != 2 or image.size == 0:
-            raise InputError(f"image {name!r} must have shape (ny, nx), got {image.shape}")
-        if image.shape != named[first].shape:
-            raise InputError(
-                f"images must have one shape, but {first!r} is {named[first].shape} and "
-                f"{name!r} is {image.shape}"
-            )
-        if image.dtype.kind not in "buif":
-            raise InputError(f"image {name!r} must hold real numbers, got dtype {image.dtype}")
-        if not np.isfinite(image).all():
-            raise InputError(
-                f"image {name!r} holds NaN or infinity: replace those pixels or leave it out"
-            )
-    stack = np.empty((len(named), *named[first].shape))
-    for out, image in zip(stack, named.values(), strict=True):
-        out[...] = image
-    return tuple(named), stack
-
-
 def thread_count(n_jobs: int | None) -> int:
     """Return how many threads to use: ``n_jobs``, or one for each core when None."""
     if n_jobs is None:
@@ -275,33 +199,6 @@ def _check_choice(
     if kinds == ("difference",) and len(set(widths)) < 2:
         raise InputError("a difference of Gaussians needs at least two sigmas: add one")
     return kinds, tuple(sorted(set(widths)))
-
-
-def _scale(
-    channels: tuple[str, ...], stack: np.ndarray, poisson: bool | Collection[str]
-) -> np.ndarray:
-    if isinstance(poisson, bool):
-        counted = set(channels) if poisson else set()
-    else:
-        counted = {poisson} if isinstance(poisson, str) else {str(name) for name in poisson}
-        unknown = sorted(counted - set(channels))
-        if unknown:
-            raise InputError(
-                f"poisson names {', '.join(unknown)}, but the images are {', '.join(channels)}"
-            )
-    scaled = np.empty(stack.shape, dtype=np.float32)
-    for out, name, image in zip(scaled, channels, stack, strict=True):
-        if name in counted:
-            if image.min() < 0:
-                raise InputError(
-                    f"image {name!r} holds negative values, so it is no count map: "
-                    "leave it out of 'poisson'"
-                )
-            image = anscombe(image)
-        low, middle, high = np.percentile(image, (1, 50, 99))
-        spread = high - low or float(np.ptp(image)) or 1.0
-        out[...] = (image - middle) / spread
-    return scaled
 
 
 def _layout(kinds: tuple[str, ...], widths: tuple[float, ...]) -> dict[str, int]:

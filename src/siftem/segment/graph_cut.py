@@ -83,7 +83,7 @@ def graph_cut(
         if data[0].size > LARGEST_WHOLE:
             return cut_in_strips(data, pair_costs, _cut_two, OFFSETS[neighbourhood])
         return _cut_two(data, pair_costs)
-    return _expand(data, pair_costs, most_probable)
+    return _expand(data.astype(np.float64), pair_costs, most_probable)
 
 
 def potts_energy(
@@ -215,12 +215,12 @@ def _pair_costs(
 
 
 def _data_terms(p: np.ndarray) -> np.ndarray:
-    """Return -log p, infinite where p is 0, rounded like Fiji's: (classes, ny, nx) float64.
+    """Return -log p, infinite where p is 0, rounded like Fiji's: (classes, ny, nx) float32.
 
     Fiji adds its prior of one half to each term in single precision; so does this, since
     the rounding decides which of two equally good labellings is taken.
     """
-    data = np.empty(p.shape)
+    data = np.empty(p.shape, np.float32)
     for terms, of_class in zip(data, p, strict=True):
         with np.errstate(divide="ignore"):
             log = np.log(of_class.astype(np.float64)).astype(np.float32)

@@ -18,8 +18,8 @@ import scipy.sparse as sp
 
 from siftem.errors import InputError, SiftemWarning
 from siftem.progress import Progress, silent
-from siftem.segment.features import stack_images
 from siftem.segment.graph_cut import graph_cut
+from siftem.segment.scaled_images import stack_images
 from siftem.spectrum_image import SpectrumImage
 from siftem.thinning import split_counts, thin
 

@@ -42,7 +42,7 @@ def cut_in_strips(
     ndarray of shape (ny, nx), int64
     """
     ny, nx = data.shape[1:]
-    labels = np.full((ny, nx), -1, np.int64)
+    labels = np.full((ny, nx), -1, np.int8)
     lines = max(_STRIP // nx - 2 * _MARGIN, _MARGIN)
     # No saving on the pairs of a pixel can pay for this.
     barrier = 1.0 + 2.0 * sum(float(costs.max()) for costs in pair_costs)
@@ -52,7 +52,7 @@ def cut_in_strips(
         own = slice(first - top, last - top)
         found = []
         for held in (0, 1):
-            terms = data[:, top:bottom].copy()
+            terms = data[:, top:bottom].astype(np.float64)
             for line, at_border in ((0, top == 0), (-1, bottom == ny)):
                 if not at_border:
                     terms[1 - held, line] = terms[held, line] + barrier
@@ -61,7 +61,7 @@ def cut_in_strips(
         labels[first:last][settled] = found[0][settled]
     if (labels < 0).any():
         _settle_rest(data, pair_costs, offsets, labels)
-    return labels
+    return labels.astype(np.int64)
 
 
 def _settle_rest(
@@ -73,9 +73,9 @@ def _settle_rest(
     """Cut the pixels that have no label (-1) yet, the others held; ``labels`` in place."""
     ny, nx = labels.shape
     y, x = np.nonzero(labels < 0)
-    node = np.full(labels.shape, -1, np.int64)
+    node = np.full(labels.shape, -1, np.int32)
     node[y, x] = np.arange(y.size)
-    terms = data[:, y, x].copy()
+    terms = data[:, y, x].astype(np.float64)
     graph = maxflow.GraphFloat(y.size, 8 * y.size)
     nodes = graph.add_nodes(y.size)
     for (dy, dx), costs in zip(offsets, pair_costs, strict=True):
@@ -95,4 +95,4 @@ def _settle_rest(
     # Label 1 is the side of the source, as in the cut of a whole map.
     graph.add_grid_tedges(nodes, terms[0], terms[1])
     graph.maxflow()
-    labels[y, x] = (~graph.get_grid_segments(nodes)).astype(np.int64)
+    labels[y, x] = ~graph.get_grid_segments(nodes)

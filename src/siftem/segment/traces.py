@@ -16,7 +16,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter, maximum_filter
 
 from siftem.errors import InputError, SiftemWarning
-from siftem.robust import lower_spread, most_common_ratio
+from siftem.robust import grid_step, lower_spread, most_common_ratio
 
 #: A first smoothing window holds about this many counts.
 _COUNTS_IN_WINDOW = 4000.0
@@ -46,7 +46,7 @@ class GrainShares:
 
     Parameters
     ----------
-    shares : ndarray of shape (grains, ny, nx)
+    shares : ndarray of shape (grains, ny, nx), float32
         Fraction of the pixel's counts, smoothed; scatters around zero in the pure matrix.
     noise : ndarray of shape (grains,)
         Standard deviation of a share in the pure matrix.
@@ -119,21 +119,25 @@ def grain_shares(maps: np.ndarray, matrix: int, *, sigma: float | None = None) -
     InputError
         When the matrix component hardly takes part in the most common pixels.
     """
-    maps = np.asarray(maps, float)
+    maps = np.asarray(maps)
     k = maps.shape[0]
-    total = maps.sum(axis=0)
+    total = maps.sum(axis=0, dtype=np.float64)
     if not total.max() > 0:
         raise InputError("the maps hold no counts: nothing to trace")
     typical = float(np.median(total[total > 0]))
     window = float(np.clip(np.sqrt(_COUNTS_IN_WINDOW / (4 * np.pi * typical)), *_SIGMAS))
     first = window if sigma is None else sigma
-    smooth = np.array([gaussian_filter(m, first, mode="nearest") for m in maps])
-    level = smooth.sum(axis=0)
+    level = gaussian_filter(total, first, mode="nearest")
     vacuum = level < _VACUUM_SHARE * np.quantile(level, 0.75)
-    smooth /= np.maximum(level, 1e-12)
-    del level
-    ratios = smooth[:, ~vacuum]
-    del smooth
+    np.maximum(level, 1e-12, out=level)
+    step = grid_step(total.shape)
+    seen = (slice(None, None, step),) * 2
+    film = ~vacuum[seen]
+    ratios = np.empty((k, int(film.sum())))
+    for row, one in zip(ratios, maps, strict=True):
+        smooth = gaussian_filter(one.astype(np.float64), first, mode="nearest")
+        row[:] = (smooth[seen] / level[seen])[film]
+    del level, smooth
     grains = [c for c in range(k) if c != matrix]
     point = most_common_ratio(ratios, grains, fewest=_FEWEST_PIXELS)[0]
     del ratios
@@ -143,12 +147,12 @@ def grain_shares(maps: np.ndarray, matrix: int, *, sigma: float | None = None) -
             "the component taken for the matrix is not what most pixels hold: name another "
             "phase as the matrix, mark it by other elements, or paint traces"
         )
-    shares = np.zeros((len(grains), *total.shape))
+    shares = np.zeros((len(grains), *total.shape), np.float32)
     noise = np.zeros(len(grains))
     sigmas = np.full(len(grains), first)
     touched = np.zeros(shares.shape, bool)
     for g, c in enumerate(grains):
-        raw = maps[c] - point[c] / point[matrix] * maps[matrix]
+        raw = maps[c] - float(point[c] / point[matrix]) * maps[matrix].astype(np.float64)
         share = _smoothed_share(raw, total, first)
         if sigma is None:
             # White noise falls as 1 / sigma.
@@ -159,6 +163,7 @@ def grain_shares(maps: np.ndarray, matrix: int, *, sigma: float | None = None) -
         spread = max(lower_spread(strong[~vacuum]), _one_count(typical, _RIM_SMOOTHING * sigmas[g]))
         inside = float(np.quantile(strong[~vacuum], 0.995))
         touched[g] = (strong > max(_RIM * spread, _RIM_PART * inside)) & ~vacuum
+        del raw, strong
         share[vacuum] = 0.0
         shares[g] = share
         noise[g] = max(lower_spread(share[~vacuum]), _one_count(typical, sigmas[g]))
@@ -176,7 +181,8 @@ def _one_count(counts: float, sigma: float) -> float:
 
 def _smoothed_share(part: np.ndarray, total: np.ndarray, sigma: float) -> np.ndarray:
     level = gaussian_filter(total, sigma, mode="nearest")
-    return gaussian_filter(part, sigma, mode="nearest") / np.maximum(level, 1e-12)
+    np.maximum(level, 1e-12, out=level)
+    return np.divide(gaussian_filter(part, sigma, mode="nearest"), level, out=level)
 
 
 def certain_pixels(

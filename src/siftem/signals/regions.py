@@ -79,7 +79,7 @@ def find_regions(
         tuple(range(len(factors.names))), tuple(new.get(n, n) for n in factors.names)
     )
     if matrix is None:
-        most = int(np.argmax(factors.maps.sum(axis=(1, 2))))
+        most = int(np.argmax(factors.counts))
         matrix = named.names[most if factors.matrix is None else factors.matrix]
     if matrix not in named.names:
         raise InputError(f"the matrix {matrix!r} is not among {', '.join(named.names)}")
