@@ -34,6 +34,7 @@ _MOST_CHANNELS = 2**20
 _MOST_PIXELS = 2**40
 #: Deflate gains at most 1032 to 1.
 _ENTRIES_PER_BYTE = 1032
+_HUGE = 2**22
 _PROBLEMS = {
     BEYOND_AXIS: "a channel lies beyond the energy axis",
     OUT_OF_ORDER: "the channels of a pixel are out of order",
@@ -156,17 +157,32 @@ class SparseFile:
         starts -= a
         n_channels = self.shape[1]
         low, high = window or (0, n_channels)
-        inside = np.empty_like(starts)
-        problem = count_inside(starts, channels, values, n_channels, low, high, inside)
+        where, inside = np.empty(starts.size - 1, np.int64), np.empty_like(starts)
+        problem = count_inside(starts, channels, values, n_channels, low, high, where, inside)
         if problem != GOOD:
             raise ReadError(f"{self.path.name}: {_PROBLEMS[problem]}, the file is damaged")
-        indices = np.empty(int(inside[-1]), np.int32)
-        small = values.dtype.kind == "u" and values.dtype.itemsize <= 2
-        data = np.empty(indices.size, np.float32 if small else values.dtype)
-        take_inside(channels, values, low, high, indices, data)
+        indices = _allocated(int(inside[-1]), np.dtype(np.int32))
+        data = _allocated(indices.size, _held_as(values.dtype))
+        take_inside(channels, values, low, where, inside, indices, data)
         if indices.size < 2**31:  # one type of index spares scipy a copy
             inside = inside.astype(np.int32)
         return sp.csr_array((data, indices, inside), shape=(last - first, high - low))
+
+
+def _held_as(stored: np.dtype) -> np.dtype:
+    """Type of counts in memory: small ones fit single precision exactly."""
+    small = stored.kind == "u" and stored.itemsize <= 2
+    return np.dtype(np.float32) if small else stored
+
+
+def _allocated(size: int, dtype: np.dtype) -> np.ndarray:
+    """Allocate an array, of huge pages where it is nearly large enough for them.
+
+    NumPy asks for these from 4 MB on, which the arrays of a block stay just below: it would then
+    cost more time in page faults than in reading.
+    """
+    enough = _HUGE // dtype.itemsize
+    return np.empty(enough if enough // 2 < size < enough else size, dtype)[:size]
 
 
 def open_sparse_file(
