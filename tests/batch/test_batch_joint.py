@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 import yaml
 
-from siftem.batch.joint import channel_shift, stacked
-from siftem.batch.run import run_batch
+from siftem.batch.folder import BatchFolder
+from siftem.batch.joint import JointJob, find_shared_spectra, stacked
+from siftem.batch.maps import MapFile
+from siftem.batch.run import map_recipe, run_batch
+from siftem.batch.stack_layout import channel_shift
 from siftem.decompose.factors import decompose
 from siftem.decompose.given_spectra import fit_maps
 from siftem.energy_axis import EnergyAxis
@@ -184,8 +187,34 @@ def test_a_classifier_trained_on_one_map_serves_all(recipe, real_maps, tmp_path)
     assert all(o.status != "kept" for o in changed.outcomes)
 
 
-def test_a_joint_decomposition_is_not_for_maps_that_stay_on_disk(recipe, real_maps, tmp_path):
-    with pytest.raises(InputError, match="leave memory out"):
-        run_batch(recipe, real_maps[1], tmp_path / "out", joint=True, memory="2GB")
+def test_maps_that_stay_on_disk_have_the_same_common_spectra(recipe, real_maps, tmp_path):
+    """Of other widths, channels and file formats."""
+    from siftem import load
+    from siftem.io.sparse_writer import write_sparse_file
+
+    whole = load(real_maps[1][1])
+    part = replace(whole, shape=(16, 32), counts=whole.counts[: 16 * 32], survey=None)
+    narrow = replace(whole, shape=(51, 20), counts=whole.counts[: 51 * 20], survey=None)
+    files = [real_maps[1][0], tmp_path / "narrow.sift", tmp_path / "part.sift"]
+    write_sparse_file(narrow, files[1], entries_per_block=20_000)
+    write_sparse_file(part.cropped(part.axis.centers[7], part.axis.centers[-9]), files[2])
+    (tmp_path / "broken.sift").write_bytes(b"nothing")
+    recipes = {
+        file.stem: map_recipe(recipe, MapFile(file.stem, file)).model_dump(mode="json")
+        for file in (*files, tmp_path / "broken.sift")
+    }
+    for where, memory in (("memory", ""), ("disk", "1GB")):
+        folder = BatchFolder(tmp_path / where)
+        folder.make()
+        found = find_shared_spectra(JointJob(recipes, str(folder.root), memory), silent)
+        assert list(found.failed) == ["broken"]
+        assert "broken.sift" in found.failed["broken"]
+    ours, theirs = (
+        read_spectra(tmp_path / where / "shared_spectra.csv") for where in ("disk", "memory")
+    )
+    assert ours.axis == theirs.axis
+    np.testing.assert_allclose(ours.values, theirs.values, rtol=1e-6, atol=1e-12)
+    # Converted maps, the stack and the state of the fit are gone.
+    assert not list((tmp_path / "disk").rglob("*.sift"))
     with pytest.raises(InputError, match="memory must be a size such as 2GB"):
-        run_batch(recipe, real_maps[1], tmp_path / "out", memory="much")
+        run_batch(recipe, files, tmp_path / "out", joint=True, memory="much")

@@ -10,13 +10,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import scipy.sparse as sp
 
 from siftem.batch.folder import BatchFolder, write_whole
 from siftem.batch.full_disk import told_in_one_sentence
 from siftem.batch.locks import held
-from siftem.energy_axis import EnergyAxis
+from siftem.batch.stack_layout import StackLayout, channel_shift, widened
 from siftem.errors import InputError, SiftemError
 from siftem.io.fit_checkpoint import FitCheckpoint
 from siftem.io.spectra_sets import SpectraSet, write_spectra_table
@@ -27,9 +26,6 @@ from siftem.pipeline.warning_record import recorded_warnings
 from siftem.pipeline.workflow import Workflow
 from siftem.progress import Progress
 from siftem.spectrum_image import SpectrumImage
-
-#: Channels of two maps count as the same when they lie closer than this share of a channel.
-_SAME_CHANNEL = 0.05
 
 
 @dataclass(frozen=True)
@@ -42,10 +38,13 @@ class JointJob:
         Complete recipe of each map by its name, in the order in which they are stacked.
     folder : str
         Of the batch.
+    memory : str
+        Budget with which the maps stay on disk; empty to load them whole.
     """
 
     recipes: Mapping[str, dict[str, Any]]
     folder: str
+    memory: str = ""
 
 
 @dataclass(frozen=True)
@@ -91,14 +90,14 @@ def find_shared_spectra(job: JointJob, progress: Progress) -> JointSpectra:
         earlier = _earlier(folder, key)
         if earlier is not None:
             return earlier
-        with recorded_warnings() as notes:
-            images, failed = _images(job, progress)
-            stack, _ = stacked(images)
+        # No map is called so: names of maps begin with a letter, a digit or _.
+        state = folder.checkpoints(".joint")
+        state.mkdir(parents=True, exist_ok=True)
+        with recorded_warnings() as notes, contextlib.ExitStack() as opened:
+            images, failed = _images(job, opened, state, progress)
+            stack = _stack(job, images, opened, state, progress)
             names = ", ".join(images)
             recipe = make_recipe(dict(job.recipes[next(iter(images))]))
-            # No map is called so: names of maps begin with a letter, a digit or _.
-            state = folder.checkpoints(".joint")
-            state.mkdir(parents=True, exist_ok=True)
             checkpoint = FitCheckpoint(state / "fit.npz")
             done = decomposed(recipe, stack, checkpoint=checkpoint, progress=progress)
             factors = done.factors
@@ -131,14 +130,43 @@ def _earlier(folder: BatchFolder, key: str) -> JointSpectra | None:
     return None
 
 
-def _images(job: JointJob, progress: Progress) -> tuple[dict[str, SpectrumImage], dict[str, str]]:
+def _stack(
+    job: JointJob,
+    images: Mapping[str, SpectrumImage],
+    opened: contextlib.ExitStack,
+    state: Path,
+    progress: Progress,
+) -> SpectrumImage:
+    """All maps as one, in memory or on disk."""
+    if not job.memory:
+        return stacked(images)[0]
+    from siftem.batch.joint_on_disk import stacked_on_disk
+
+    return opened.enter_context(stacked_on_disk(images, job.memory, state / "stack", progress))
+
+
+def _prepared(
+    job: JointJob, name: str, opened: contextlib.ExitStack, state: Path, progress: Progress
+) -> SpectrumImage:
+    recipe = make_recipe(dict(job.recipes[name]))
+    if not job.memory:
+        return Workflow(recipe).run("prepare").spectrum_image
+    from siftem.batch.large_maps import kept_on_disk
+
+    image = opened.enter_context(kept_on_disk(recipe, job.memory, state / name, progress))
+    return Workflow(recipe, spectrum_image=image).run("prepare").spectrum_image
+
+
+def _images(
+    job: JointJob, opened: contextlib.ExitStack, state: Path, progress: Progress
+) -> tuple[dict[str, SpectrumImage], dict[str, str]]:
     """Prepared maps that have the same channels, and why others were left out."""
     images: dict[str, SpectrumImage] = {}
     failed: dict[str, str] = {}
-    for i, (name, data) in enumerate(job.recipes.items()):
+    for i, name in enumerate(job.recipes):
         progress("load", i / len(job.recipes))
         try:
-            si = Workflow(make_recipe(data)).run("prepare").spectrum_image
+            si = _prepared(job, name, opened, state, progress)
             if images:
                 first, reference = next(iter(images.items()))
                 if channel_shift(reference.axis, si.axis) is None:
@@ -156,18 +184,6 @@ def _images(job: JointJob, progress: Progress) -> tuple[dict[str, SpectrumImage]
             f"{next(iter(failed.values()))}"
         )
     return images, failed
-
-
-def channel_shift(axis: EnergyAxis, other: EnergyAxis) -> int | None:
-    """Return how many channels ``other`` begins after ``axis``; None if they don't coincide."""
-    axis, other = axis.to_kev(), other.to_kev()
-    size = max(axis.size, other.size)
-    if abs(axis.scale - other.scale) * size > _SAME_CHANNEL * axis.scale:
-        return None
-    shift = (other.offset - axis.offset) / axis.scale
-    if abs(shift - round(shift)) > _SAME_CHANNEL or not -other.size < round(shift) < axis.size:
-        return None
-    return round(shift)
 
 
 def stacked(
@@ -193,30 +209,17 @@ def stacked(
     InputError
         When they have no channels in common.
     """
-    first = next(iter(images.values()))
-    shifts = {n: channel_shift(first.axis, si.axis) or 0 for n, si in images.items()}
-    low = max(shifts.values())
-    high = min(shifts[n] + si.n_channels for n, si in images.items())
-    if high <= low:
-        raise InputError("the maps have no energy channels in common: leave the odd one out")
-    width = max(si.shape[1] for si in images.values())
-    parts, places, top = [], {}, 0
+    layout = StackLayout.of(images)
+    parts = []
     for name, si in images.items():
-        begin = low - shifts[name]
-        counts = sp.csr_array(si.counts[:, begin : begin + high - low])
-        ny, nx = si.shape
-        lengths = np.pad(np.diff(counts.indptr).reshape(ny, nx), ((0, 0), (0, width - nx)))
-        ends = np.concatenate([[0], np.cumsum(lengths.ravel(), dtype=np.int64)])
-        shape = (ny * width, high - low)
-        parts.append(sp.csr_array((counts.data, counts.indices, ends), shape=shape))
-        places[name] = (slice(top, top + ny), slice(0, nx))
-        top += ny
+        counts = sp.csr_array(si.counts[:, layout.channels[name]])
+        parts.append(widened(counts, si.shape[1], layout.shape[1]))
     stack = replace(
-        first,
+        next(iter(images.values())),
         counts=sp.vstack(parts, format="csr"),
-        shape=(top, width),
-        axis=first.axis.cropped(slice(low, high)),
+        shape=layout.shape,
+        axis=layout.axis,
         survey=None,
         notes=(),
     )
-    return stack, places
+    return stack, layout.places

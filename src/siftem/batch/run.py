@@ -102,8 +102,6 @@ def run_batch(
     _check(recipe, joint, spectra, workers, threads, scheduler)
     if memory is not None:
         parse_memory(memory)
-        if joint:
-            raise InputError("a joint decomposition holds all maps in memory: leave memory out")
     place = BatchFolder(Path(folder).absolute())
     watcher = watcher or Watcher()
     if spectra is not None:
@@ -167,7 +165,8 @@ class _Work:
             found.append(result)
 
         start = time.perf_counter()
-        self._do(find_shared_spectra, {JOINT: JointJob(plain, str(self.place.root))}, finished)
+        job = JointJob(plain, str(self.place.root), self.memory)
+        self._do(find_shared_spectra, {JOINT: job}, finished)
         self.watcher.finished(Outcome(JOINT, "done", seconds=time.perf_counter() - start))
         return found[0]
 
