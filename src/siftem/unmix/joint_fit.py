@@ -10,14 +10,11 @@ from scipy.linalg import cholesky, solve_triangular
 from scipy.optimize import nnls
 
 from siftem.progress import Progress
-from siftem.unmix.kernels import accumulate_ratios, solve_abundances
 from siftem.unmix.pixel_sets import PixelSets
 from siftem.unmix.profile import profile_information, share_groups
 
 #: A condition without an uncertainty holds to this share of what it sums up.
 _EXACT = 1e-5
-_PASSES = 60
-_SETTLED = 1e-6
 #: The fit has converged when twice the log likelihood gains less.
 _GAIN = 0.01
 
@@ -166,12 +163,8 @@ class _Problem:
 
     def solve(self, theta: np.ndarray, maps: np.ndarray) -> float:
         """Solve for the abundances in place; twice the negative log posterior."""
-        c = self.sets.counts
-        likelihood = solve_abundances(
-            c.indptr, c.indices, c.data, self.spectra(theta), self.sets.allowed, maps, _PASSES,
-            _SETTLED,
-        )  # fmt: skip
-        return -2 * float(likelihood) + self.penalty(theta)
+        likelihood = self.sets.counts.solve(self.spectra(theta), self.sets.allowed, maps)
+        return -2 * likelihood + self.penalty(theta)
 
     def _curvature(self, theta: np.ndarray, maps: np.ndarray) -> np.ndarray:
         """Half the second derivative of the objective, with the scales held."""
@@ -187,9 +180,7 @@ class _Problem:
 
     def gradient(self, theta: np.ndarray, maps: np.ndarray) -> np.ndarray:
         """Half the descent of the objective with each coefficient; (k q,)."""
-        c = self.sets.counts
-        ratios = np.zeros((c.shape[1], self.k))
-        accumulate_ratios(c.indptr, c.indices, c.data, self.spectra(theta), maps, ratios)
+        ratios = self.sets.counts.ratios(self.spectra(theta), maps)
         totals = maps.sum(axis=0)
         gradient = np.concatenate(
             [g.T @ (ratios[:, i] - totals[i]) for i, g in enumerate(self.designs)]

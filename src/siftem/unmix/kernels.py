@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def solve_abundances(
     indptr: np.ndarray,
     indices: np.ndarray,
@@ -111,7 +111,7 @@ def solve_abundances(
     return likelihood
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def accumulate_ratios(
     indptr: np.ndarray,
     indices: np.ndarray,

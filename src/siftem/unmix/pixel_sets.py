@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-import scipy.sparse as sp
 
 from siftem.blocked_counts import BlockedCounts
 from siftem.errors import InputError
 from siftem.spectrum_image import SpectrumImage
+from siftem.unmix.mixed_rows import MixedRows
 
 
 class PhaseRegions(Protocol):
@@ -47,7 +47,7 @@ class PixelSets:
     ----------
     names : tuple of str
         Phases, the matrix first.
-    counts : scipy.sparse.csr_array of shape (pixels, channels)
+    counts : MixedRows of shape (pixels, channels)
         Of the mixed pixels; the last row is the sum of all pixels of pure matrix, which is
         all that can be known from them.
     allowed : ndarray of shape (pixels, k), uint8
@@ -61,7 +61,7 @@ class PixelSets:
     """
 
     names: tuple[str, ...]
-    counts: sp.csr_array
+    counts: MixedRows
     allowed: np.ndarray
     rows: np.ndarray
     pure_rows: np.ndarray
@@ -71,9 +71,9 @@ class PixelSets:
         """Spectra of the pure matrix and of each grain's mixture with it; each (channels,)."""
         grains = self.allowed[:, 1:].astype(bool)
         lone = grains.sum(axis=1) == 1
-        chosen = [np.array([self.counts.shape[0] - 1])]
-        chosen += [np.flatnonzero(grains[:, k] & lone) for k in range(grains.shape[1])]
-        return [np.asarray(self.counts[rows].sum(axis=0)).ravel() for rows in chosen]
+        group = np.where(lone, 1 + grains.argmax(axis=1), -1)
+        group[-1] = 0
+        return list(self.counts.summed(group, len(self.names)))
 
 
 def pixel_sets(si: SpectrumImage, regions: PhaseRegions, window: slice) -> PixelSets:
@@ -118,12 +118,12 @@ def pixel_sets(si: SpectrumImage, regions: PhaseRegions, window: slice) -> Pixel
         of_matrix = counts.tocsr()[pure_rows]
         whole = np.asarray(of_matrix.sum(axis=0, dtype=np.float64))
         pure_counts = np.asarray(of_matrix.sum(axis=1, dtype=np.float64)).ravel()
-    last = sp.csr_array(whole.reshape(1, -1))
-    stacked = sp.csr_array(sp.vstack([counts[rows].astype(np.float64), last], format="csr"))
     only_matrix = np.zeros((1, len(names)), np.uint8)
     only_matrix[0, 0] = 1
     flat = allowed.reshape(-1, len(names))[rows]
-    return PixelSets(names, stacked, np.vstack([flat, only_matrix]), rows, pure_rows, pure_counts)
+    mixed_rows = MixedRows.of(counts, rows, whole.ravel())
+    allowed = np.vstack([flat, only_matrix])
+    return PixelSets(names, mixed_rows, allowed, rows, pure_rows, pure_counts)
 
 
 def _mask(region: Any, si: SpectrumImage, what: str) -> np.ndarray:

@@ -139,11 +139,7 @@ def _root(covariance: np.ndarray) -> np.ndarray:
 def _free(sets: PixelSets, joint: JointFit) -> tuple[np.ndarray, np.ndarray]:
     """Spectra of free channels for the fitted maps, and their variances."""
     shares, _, group = share_groups(joint.maps)
-    counts = sets.counts.tocoo()
-    keep = group[counts.row] >= 0
-    place = group[counts.row[keep]] * counts.shape[1] + counts.col[keep]
-    size = shares.shape[0] * counts.shape[1]
-    groups = np.bincount(place, counts.data[keep], size).reshape(shares.shape[0], -1)
+    groups = sets.counts.summed(group, len(shares))
     used = group >= 0
     amounts = np.stack(
         [np.bincount(group[used], a, shares.shape[0]) for a in joint.maps[used].T], axis=1
