@@ -223,7 +223,8 @@ class BlockedCounts:
         for first, last in self.blocks:
             a, b = np.searchsorted(rows, [first, last])
             if b > a:
-                found.append((first, last, rows[a:b] - first))
+                # Small numbers: together they are as many as the pixels.
+                found.append((first, last, (rows[a:b] - first).astype(np.int32)))
         return found or [(0, 0, rows[:0])]
 
     def in_memory(self) -> sp.csr_array:

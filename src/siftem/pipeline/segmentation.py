@@ -188,7 +188,7 @@ def cut(
         present = classified.probabilities[grain]
         labels = graph_cut(np.stack([1 - present, present]), smoothness=smoothness)
         masks[grain] = (labels == 1) & ~vacuum
-        del labels
+        del labels, present
         if not masks[grain].any():
             raise InputError(
                 f"no pixel is left to {grain} after the graph cut: lower the smoothness "

@@ -70,20 +70,22 @@ def graph_cut(
     """
     p = _check_probabilities(probabilities)
     pair_costs = _pair_costs(smoothness, weights, neighbourhood, p.shape[1:])
-    data = _data_terms(p)
-    two = data.shape[0] == 2
+    two = len(p) == 2
     smooth = any(costs.any() for costs in pair_costs)
+    if two and smooth and p[0].size > LARGEST_WHOLE:
+        # No terms of the whole map: they take more memory than all that the cut gives.
+        finite = _FiniteTerms(p, pair_costs)
+        return cut_in_strips(p, finite, pair_costs, _cut_two, OFFSETS[neighbourhood])
+    data = _data_terms(p)
     if not (two and smooth):
         # Later class on ties, as the cut does.
         most_probable = data.shape[0] - 1 - data[::-1].argmin(axis=0)
     if not smooth:
         return most_probable
-    data = _with_barrier(data, pair_costs)
+    data = _FiniteTerms(p, pair_costs)(p)
     if two:
-        if data[0].size > LARGEST_WHOLE:
-            return cut_in_strips(data, pair_costs, _cut_two, OFFSETS[neighbourhood])
         return _cut_two(data, pair_costs)
-    return _expand(data.astype(np.float64), pair_costs, most_probable)
+    return _expand(data, pair_costs, most_probable)
 
 
 def potts_energy(
@@ -228,13 +230,18 @@ def _data_terms(p: np.ndarray) -> np.ndarray:
     return data
 
 
-def _with_barrier(data: np.ndarray, pair_costs: np.ndarray) -> np.ndarray:
-    """Replace infinite terms by a finite one that no saving on pairs can pay for."""
-    finite = np.isfinite(data)
-    if finite.all():
+class _FiniteTerms:
+    """Data terms, those of impossible labels so large that no saving on pairs can pay for them."""
+
+    def __init__(self, p: np.ndarray, pair_costs: np.ndarray) -> None:
+        largest = _data_terms(np.min(p, initial=1.0, where=p > 0).reshape(1, 1))[0, 0]
+        self.barrier = float(largest) + 2.0 * sum(float(c.max()) for c in pair_costs) + 1.0
+
+    def __call__(self, p: np.ndarray) -> np.ndarray:
+        """Terms of some pixels (classes, ...), float64."""
+        data = _data_terms(p).astype(np.float64)
+        data[np.isinf(data)] = self.barrier
         return data
-    around = 2.0 * sum(float(costs.max()) for costs in pair_costs)
-    return np.where(finite, data, data[finite].max() + around + 1.0)
 
 
 def _ends(array: np.ndarray, offset: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:

@@ -20,17 +20,24 @@ _STRIP = 150_000
 _MARGIN = 48
 
 Cut = Callable[[np.ndarray, np.ndarray], np.ndarray]
+Terms = Callable[[np.ndarray], np.ndarray]
 
 
 def cut_in_strips(
-    data: np.ndarray, pair_costs: np.ndarray, cut: Cut, offsets: tuple[tuple[int, int], ...]
+    p: np.ndarray,
+    terms_of: Terms,
+    pair_costs: np.ndarray,
+    cut: Cut,
+    offsets: tuple[tuple[int, int], ...],
 ) -> np.ndarray:
     """Return the labels of least energy, those with most pixels of label 1 among equals.
 
     Parameters
     ----------
-    data : ndarray of shape (2, ny, nx)
-        Finite cost of each label.
+    p : ndarray of shape (2, ny, nx)
+        Probabilities.
+    terms_of : callable
+        ``terms_of(p)`` gives the finite costs of the labels of some pixels, float64.
     pair_costs : ndarray of shape (pairs, ny, nx)
         Cost of different labels, for each pixel and its neighbour at ``offsets``.
     cut : callable
@@ -41,7 +48,7 @@ def cut_in_strips(
     -------
     ndarray of shape (ny, nx), int64
     """
-    ny, nx = data.shape[1:]
+    ny, nx = p.shape[1:]
     labels = np.full((ny, nx), -1, np.int8)
     lines = max(_STRIP // nx - 2 * _MARGIN, _MARGIN)
     # No saving on the pairs of a pixel can pay for this.
@@ -51,8 +58,9 @@ def cut_in_strips(
         top, bottom = max(first - _MARGIN, 0), min(last + _MARGIN, ny)
         own = slice(first - top, last - top)
         found = []
+        free = terms_of(p[:, top:bottom])
         for held in (0, 1):
-            terms = data[:, top:bottom].astype(np.float64)
+            terms = free.copy()
             for line, at_border in ((0, top == 0), (-1, bottom == ny)):
                 if not at_border:
                     terms[1 - held, line] = terms[held, line] + barrier
@@ -60,12 +68,13 @@ def cut_in_strips(
         settled = found[0] == found[1]
         labels[first:last][settled] = found[0][settled]
     if (labels < 0).any():
-        _settle_rest(data, pair_costs, offsets, labels)
+        _settle_rest(p, terms_of, pair_costs, offsets, labels)
     return labels.astype(np.int64)
 
 
 def _settle_rest(
-    data: np.ndarray,
+    p: np.ndarray,
+    terms_of: Terms,
     pair_costs: np.ndarray,
     offsets: tuple[tuple[int, int], ...],
     labels: np.ndarray,
@@ -75,7 +84,7 @@ def _settle_rest(
     y, x = np.nonzero(labels < 0)
     node = np.full(labels.shape, -1, np.int32)
     node[y, x] = np.arange(y.size)
-    terms = data[:, y, x].astype(np.float64)
+    terms = terms_of(p[:, y, x])
     graph = maxflow.GraphFloat(y.size, 8 * y.size)
     nodes = graph.add_nodes(y.size)
     for (dy, dx), costs in zip(offsets, pair_costs, strict=True):
