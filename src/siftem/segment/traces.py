@@ -159,14 +159,15 @@ def grain_shares(maps: np.ndarray, matrix: int, *, sigma: float | None = None) -
             before = max(lower_spread(share[~vacuum]), _one_count(typical, first))
             sigmas[g] = np.clip(first * before / _NOISE, *_SIGMAS)
             share = _smoothed_share(raw, total, sigmas[g])
+        share[vacuum] = 0.0
+        shares[g] = share
+        noise[g] = max(lower_spread(share[~vacuum]), _one_count(typical, sigmas[g]))
+        del share  # as large as the map in double precision
         strong = _smoothed_share(raw, total, _RIM_SMOOTHING * sigmas[g])
         spread = max(lower_spread(strong[~vacuum]), _one_count(typical, _RIM_SMOOTHING * sigmas[g]))
         inside = float(np.quantile(strong[~vacuum], 0.995))
         touched[g] = (strong > max(_RIM * spread, _RIM_PART * inside)) & ~vacuum
         del raw, strong
-        share[vacuum] = 0.0
-        shares[g] = share
-        noise[g] = max(lower_spread(share[~vacuum]), _one_count(typical, sigmas[g]))
     return GrainShares(shares, noise, vacuum, point, sigmas, touched)
 
 
