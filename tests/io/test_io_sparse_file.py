@@ -217,3 +217,34 @@ def test_random_damage_never_escapes_as_anything_but_one_sentence(stored, data):
         read_sparse_file(path)
     except (ReadError, InputError) as error:
         assert "\n" not in str(error)
+
+
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.data())
+def test_wrong_numbers_in_the_right_places_are_refused_or_read(stored, data):
+    """Datasets that are whole, with entries that contradict each other, or of another type."""
+    path = stored.with_name("wrong.sift")
+    path.write_bytes(stored.read_bytes())
+    name = data.draw(st.sampled_from(["channels", "values", "row_starts", "block_edges"]))
+    with h5py.File(path, "r+") as file:
+        values = file[f"counts/{name}"][:]
+        if data.draw(st.booleans()):
+            kind = data.draw(st.sampled_from(["uint8", "uint64", "int64", "float32", "S3"]))
+            values = values.astype(kind)
+        for _ in range(data.draw(st.integers(0, 3))):
+            at = data.draw(st.integers(0, values.size - 1))
+            wrong = data.draw(st.sampled_from([0, 1, 2, 5, 41, 42, 49, 50, 255, 2**31, 2**62]))
+            values[at] = np.array(wrong).astype(values.dtype)
+        replaced(f"counts/{name}", values)(file)
+    try:
+        si = read_sparse_file(path)
+        with siftem.open_map(path, scheduler="synchronous") as blocks:
+            assert blocks.total_map() == pytest.approx(si.total_map(), rel=1e-6)
+            found = blocks.counts[:, 3:40].in_memory()
+    except (ReadError, InputError) as error:
+        assert "\n" not in str(error)
+        return
+    assert (si.counts.data > 0).all()
+    np.testing.assert_allclose(found.toarray(), si.counts[:, 3:40].toarray(), rtol=1e-6)

@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
 import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from siftem.errors import InputError, RecipeError
 from siftem.pipeline.changes import changed_recipe, merged_recipe, recipe_for
@@ -277,3 +279,70 @@ def test_random_text_never_gets_past_the_reader(tmp_path):
             read_recipe(path)
         except RecipeError as error:
             assert "\n" not in str(error)
+
+
+_VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**30), 10**30)
+    | st.floats(allow_nan=True, allow_infinity=True)
+    | st.text(max_size=8)
+    | st.sampled_from(["auto", "Brg", "Fe", "1e400", "../../x", "\x00", "<", "int", "2026-11-23"]),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
+    max_leaves=5,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_a_recipe_with_values_of_the_wrong_kind_is_refused_in_one_line(data):
+    """Any value in the place of any other: taken, or refused by name; never another error."""
+    recipe = demo_recipe().model_dump(mode="json")
+    place = recipe
+    while True:
+        key = data.draw(st.sampled_from(sorted(place) if isinstance(place, dict) else [0]))
+        inner = place[key]
+        if not isinstance(inner, dict) or not inner or data.draw(st.integers(0, 3)) == 0:
+            break
+        place = inner
+    how = data.draw(st.sampled_from(["replace", "remove", "add"]))
+    if how == "replace":
+        place[key] = data.draw(_VALUES)
+    elif how == "remove":
+        del place[key]
+    else:
+        place[data.draw(st.text(max_size=6) | st.sampled_from(["<", "a]", "int"]))] = data.draw(
+            _VALUES
+        )
+    try:
+        found = make_recipe(recipe)
+    except (RecipeError, InputError) as error:
+        assert "\n" not in str(error)
+        return
+    # What was taken can be written down and read again.
+    assert make_recipe(found.model_dump(mode="json")) == found
+
+
+@settings(
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.binary(max_size=200) | st.text(alphabet="{}[]&*!|>-:, \n\taA1\"'%#", max_size=60))
+def test_a_file_of_anything_is_refused_in_one_line(tmp_path, content):
+    path = tmp_path / "r.yaml"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(RecipeError) as caught:
+        read_recipe(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_recipe_that_multiplies_itself_is_refused_at_once(tmp_path):
+    """Nine lines of YAML that stand for a thousand million entries."""
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 9)]
+    path = tmp_path / "r.yaml"
+    path.write_text("\n".join([*lines, "elements: *a8", "phases: *a8"]))
+    with pytest.raises(RecipeError) as caught:
+        read_recipe(path)
+    assert len(str(caught.value)) < 1000

@@ -316,6 +316,8 @@ def _check_sizes(content: Any, header: MapHeader, n: int) -> None:
     starts = group["row_starts"]
     if starts.shape != (n + 1,) or starts.id.get_storage_size() < n or len(entries) != 1:
         raise ValueError("row starts")
+    if starts.dtype.kind != "i" or group["block_edges"].dtype.kind != "i":
+        raise ValueError("types of the row starts")  # differences of unsigned ones never fall
     if entries[0] > _ENTRIES_PER_BYTE * Path(content.filename).stat().st_size:
         raise ValueError(f"{entries[0]} counts")
     if group["values"].shape != entries or int(starts[n]) != entries[0]:

@@ -23,10 +23,13 @@ def one_sentence(error: ValidationError, model: type[BaseModel]) -> str:
         Of the whole recipe.
     """
     first = error.errors()[0]
-    place = [part for part in first["loc"] if not _is_tag(part)]
+    unknown = first["type"] == "extra_forbidden"
+    # The last part of an unknown key is the key, whatever it looks like.
+    place = [p for p in first["loc"][:-1] if not _is_tag(p)]
+    place += [p for p in first["loc"][-1:] if unknown or not _is_tag(p)]
     key = ".".join(str(part) for part in place) or "recipe"
     message = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "extra_forbidden":
+    if unknown:
         message = _unknown_key(place, model)
     elif "got" not in message and isinstance(first["input"], (str, int, float)):
         message = f"{message}, got {first['input']!r:.60}"
