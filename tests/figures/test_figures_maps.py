@@ -1,7 +1,9 @@
 """Scale bars, colour limits and overlays."""
 
 import math
+import weakref
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from hypothesis import given
@@ -11,13 +13,15 @@ from matplotlib.colors import to_rgb
 from siftem.figures.maps import (
     add_scale_bar,
     bar_ticks,
+    block_means,
     draw_image,
     image_limits,
     scale_bar,
 )
 from siftem.figures.page import image_aspect, image_grid, panel_letter
-from siftem.figures.regions import overlay
-from siftem.figures.style import new_figure
+from siftem.figures.regions import draw_mask, draw_regions, overlay
+from siftem.figures.style import drawn_once, new_figure, png_bytes
+from siftem.segment.regions import Regions
 
 
 @pytest.mark.parametrize(
@@ -143,3 +147,49 @@ def test_scale_bar_can_be_added_to_axes_of_ones_own():
     ax.imshow(np.zeros((10, 10)))
     add_scale_bar(ax, (10, 10), None)
     assert [t.get_text() for t in ax.texts] == ["2 px"]
+
+
+@pytest.mark.parametrize("step", [1, 2, 3, 7])
+def test_block_means(step):
+    image = np.random.default_rng(1).random((8, 13))
+    found = block_means(image, step)
+    assert found.shape == (-(-8 // step), -(-13 // step))
+    for (i, j), value in np.ndenumerate(found):
+        part = image[i * step : (i + 1) * step, j * step : (j + 1) * step]
+        assert value == pytest.approx(part.mean())
+    image[7, 12] = np.nan
+    assert np.isnan(block_means(image, step)[-1, -1])
+
+
+def test_large_scans_are_drawn_as_means_of_blocks_at_the_same_place():
+    shape = (700, 2501)
+    image = np.zeros(shape, np.float32)
+    image[300:310, 1200:1210] = 5.0
+    mask = image > 0
+    regions = Regions(shape, matrix="M", masks={"g": mask})
+    figure = plt.figure()
+    axes = figure.subplots(3)
+    draw_image(axes[0], image, pixel_size=(2.0, 2.0))
+    draw_mask(axes[1], mask, "#D55E00", background=image)
+    draw_regions(axes[2], regions, {"M": "#000000", "g": "#D55E00"}, background=image)
+    for ax in axes:
+        drawn = ax.images[0]
+        assert max(drawn.get_size()) <= 1024
+        assert ax.get_xlim() == (-0.5, 2500.5)
+        assert ax.get_ylim() == (699.5, -0.5)
+        # Blocks are squares of three pixels, from the corner on.
+        left, right, bottom, top = drawn.get_extent()
+        assert (left, top) == (-0.5, -0.5)
+        assert (right + 0.5) / drawn.get_size()[1] == (bottom + 0.5) / drawn.get_size()[0] == 3
+    y, x = np.argwhere(np.asarray(axes[0].images[0].get_array()) > 4).mean(axis=0)
+    assert (3 * y + 1, 3 * x + 1) == pytest.approx((304.5, 1204.5), abs=3)
+    plt.close(figure)
+
+
+def test_a_figure_that_is_drawn_once_lets_go_of_its_images():
+    figure = plt.figure()
+    image = np.random.default_rng(0).random((30, 40))
+    kept = weakref.ref(figure.add_subplot().imshow(image))
+    assert png_bytes(figure)[:4] == drawn_once(figure)[:4] == b"\x89PNG"
+    assert kept() is None
+    plt.close(figure)

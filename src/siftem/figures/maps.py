@@ -21,6 +21,9 @@ SURVEY_COLOURS = "gray"
 #: mm below an image for a colour bar with its numbers.
 COLOUR_BAR_ROOM = 6.4
 
+#: Pixels along the longer side that a picture shows at most: a panel has fewer at 300 dots per
+#: inch, and the drawing of larger images would take more memory than their making.
+_MOST_PIXELS = 1024
 _BAR_SHARE = 0.3  # longest scale bar, as a share of the image's width
 _HALO = [withStroke(linewidth=1.6, foreground="black", alpha=0.75)]
 
@@ -74,10 +77,40 @@ def _nice_below(limit: float) -> float:
     return float(max(s for s in steps if s <= limit * (1 + 1e-9)))
 
 
+def shown_step(shape: tuple[int, ...]) -> int:
+    """Return how many pixels of a scan (ny, nx) become one of a picture, along each side."""
+    return -(-max(shape[:2]) // _MOST_PIXELS)
+
+
+def block_means(image: np.ndarray, step: int) -> np.ndarray:
+    """Return the means of square blocks of an image, those at the end smaller.
+
+    Parameters
+    ----------
+    image : ndarray of shape (ny, nx)
+    step : int
+        Side of a block.
+
+    Returns
+    -------
+    ndarray, float64
+        One value a block, of as many pixels as it has; NaN where one of them is NaN.
+    """
+    if step == 1:
+        return image
+    total, number = np.asarray(image, np.float64), np.ones(image.shape)
+    for axis, size in enumerate(image.shape):
+        starts = np.arange(0, size, step)
+        total = np.add.reduceat(total, starts, axis=axis)
+        number = np.add.reduceat(number, starts, axis=axis)
+    return np.asarray(total / number)
+
+
 def draw_image(
     ax: Axes,
     image: np.ndarray,
     *,
+    shape: tuple[int, int] | None = None,
     pixel_size: tuple[float, float] | None = None,
     colours: str = COUNTS_COLOURS,
     limits: tuple[float, float] | None = None,
@@ -88,7 +121,9 @@ def draw_image(
     ----------
     ax : Axes
     image : ndarray of shape (ny, nx) or (ny, nx, 3)
-        Values, or RGB from 0 to 1.
+        Values, or RGB from 0 to 1. Of large scans the means of blocks are drawn.
+    shape : tuple of int, optional
+        Pixels of the scan, where ``image`` has been reduced by `shown_step` already.
     pixel_size : tuple of float, optional
         Height and width of a pixel in nm.
     colours : str
@@ -100,16 +135,29 @@ def draw_image(
     -------
     AxesImage
     """
+    ny, nx = shape or image.shape[:2]
+    step = shown_step((ny, nx))
+    if shape is None and step > 1:
+        image = block_means(image, step) if image.ndim == 2 else image[::step, ::step]
     if limits is None and image.ndim == 2:
         limits = image_limits(image)
+    # Coordinates are those of the scan; the last blocks may reach beyond it.
+    reach = (step * image.shape[1] - 0.5, step * image.shape[0] - 0.5)
     low, high = limits or (None, None)
     # The frame already has the right aspect; strips of extreme aspect are stretched into it.
     drawn = ax.imshow(
-        image, cmap=colours, vmin=low, vmax=high, aspect="auto", interpolation="nearest"
+        image,
+        cmap=colours,
+        vmin=low,
+        vmax=high,
+        aspect="auto",
+        interpolation="nearest",
+        extent=(-0.5, reach[0], reach[1], -0.5),
     )
+    ax.set(xlim=(-0.5, nx - 0.5), ylim=(ny - 0.5, -0.5))
     ax.set_xticks([])
     ax.set_yticks([])
-    add_scale_bar(ax, image.shape[:2], pixel_size)
+    add_scale_bar(ax, (ny, nx), pixel_size)
     return drawn
 
 

@@ -10,7 +10,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from siftem.figures.maps import draw_image, image_limits
+from siftem.figures.maps import block_means, draw_image, image_limits, shown_step
 from siftem.figures.page import MARGIN, TITLE_HEIGHT, Page, image_grid
 from siftem.figures.style import (
     OVERLAP_COLOUR,
@@ -79,8 +79,24 @@ def draw_mask(
         nm.
     """
     mask = np.asarray(mask)
-    rgb = overlay((mask.shape[0], mask.shape[1]), {"region": (mask, colour)}, background)
-    draw_image(ax, rgb, pixel_size=pixel_size)
+    shape = (mask.shape[0], mask.shape[1])
+    _draw_layers(ax, shape, {"region": (mask, colour)}, background, pixel_size)
+
+
+def _draw_layers(
+    ax: Axes,
+    shape: tuple[int, int],
+    layers: Mapping[str, tuple[np.ndarray, str]],
+    background: np.ndarray | None,
+    pixel_size: tuple[float, float] | None,
+) -> None:
+    """Draw coloured masks over a grey image, no finer than a picture shows them."""
+    step = shown_step(shape)
+    coarse = {name: (mask[::step, ::step], colour) for name, (mask, colour) in layers.items()}
+    grey = None if background is None else block_means(background, step)
+    size = next(iter(coarse.values()))[0].shape
+    rgb = overlay((size[0], size[1]), coarse, grey)
+    draw_image(ax, rgb, shape=shape, pixel_size=pixel_size)
 
 
 def draw_regions(
@@ -114,7 +130,7 @@ def draw_regions(
         shown[f"mixture {grain}"] = (regions.mixture(grain).mask, colours[grain])
     if len(regions.names) > 1:
         shown["intersection"] = (regions.intersection.mask, OVERLAP_COLOUR)
-    draw_image(ax, overlay(regions.shape, shown, background), pixel_size=pixel_size)
+    _draw_layers(ax, regions.shape, shown, background, pixel_size)
     return {name: colour for name, (_, colour) in shown.items()}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import colorsys
+import gc
 import io
 import threading
 from collections.abc import Iterator, Sequence
@@ -139,6 +140,15 @@ def png_bytes(figure: Figure, *, dpi: int = DPI) -> bytes:
     with drawing_style():
         figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
     return buffer.getvalue()
+
+
+def drawn_once(figure: Figure) -> bytes:
+    """Return a figure as a PNG, and let go of its images; it can't be drawn again."""
+    picture = png_bytes(figure)
+    # The parts of a figure refer to each other: they would stay until Python looks for such.
+    figure.clear()
+    gc.collect()
+    return picture
 
 
 @lru_cache(maxsize=4096)

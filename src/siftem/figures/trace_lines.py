@@ -352,10 +352,16 @@ def _legend(
     fit: LineFit | None,
     colour: str,
 ) -> None:
-    entries = [Entry(f"whole region, {whole.n_pixels} pixels", colour, "band")]
+    entries = [Entry(f"whole region, {_pixels(whole)}", colour, "band")]
     if rectangle is not None:
-        text = f"confined rectangle, {rectangle.n_pixels} pixels"
+        text = f"confined rectangle, {_pixels(rectangle)}"
         entries.append(Entry(text, NEUTRAL_COLOUR, "points"))
     if fit is not None:
         entries += [Entry("fit", "black"), Entry("continuum", "black", "dashed")]
     draw_legend(page, entries, left=left, top=top + 2.0, width=width)
+
+
+def _pixels(spectrum: Spectrum) -> str:
+    """Pixels that a spectrum was summed over, short enough for a legend."""
+    n = spectrum.n_pixels
+    return f"{n} pixels" if n < 100_000 else f"{n / 1e6:.2f}M pixels"

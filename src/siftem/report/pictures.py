@@ -5,7 +5,7 @@ from __future__ import annotations
 from siftem.figures.fit import fit_figure
 from siftem.figures.line_labels import LineLabel, line_text, seen_lines
 from siftem.figures.protocol import figure1, figure2
-from siftem.figures.style import phase_colours, png_bytes
+from siftem.figures.style import drawn_once, phase_colours
 from siftem.figures.trace_lines import TraceLine
 from siftem.figures.unmixed import figure3
 from siftem.fit.line_fit import LineFit
@@ -54,7 +54,7 @@ def draw_figure1(result: RunResult) -> bytes:
         line_labels=line_labels(result),
         colours=phase_colours(result.factors.names),
     )
-    return png_bytes(figure)
+    return drawn_once(figure)
 
 
 def draw_figure2(result: RunResult) -> bytes:
@@ -78,7 +78,7 @@ def draw_figure2(result: RunResult) -> bytes:
         line_labels=line_labels(result),
         colours=phase_colours(result.factors.names),
     )
-    return png_bytes(figure)
+    return drawn_once(figure)
 
 
 def draw_figure3(result: RunResult, unmixed: Unmixed) -> bytes:
@@ -90,7 +90,7 @@ def draw_figure3(result: RunResult, unmixed: Unmixed) -> bytes:
         line_labels=line_labels(result),
         colours=phase_colours(result.factors.names),
     )
-    return png_bytes(figure)
+    return drawn_once(figure)
 
 
 def draw_fit(result: RunResult, phase: str) -> bytes:
@@ -101,7 +101,7 @@ def draw_fit(result: RunResult, phase: str) -> bytes:
         colour=phase_colours(result.factors.names).get(phase, "black"),
         signal_type=result.spectrum_image.signal_type,
     )
-    return png_bytes(figure)
+    return drawn_once(figure)
 
 
 def fit_names(result: RunResult) -> dict[str, str]:
