@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -112,7 +113,9 @@ class BatchFolder:
 
     def records(self) -> list[Record]:
         """Return all records, in natural order of the maps' names."""
-        found = (_read(path) for path in (self.private / "records").glob("*.json"))
+        # Names that begin with a point are drafts, of this moment or of a batch that was killed.
+        paths = [p for p in (self.private / "records").glob("*.json") if p.name[0] != "."]
+        found = (_read(path) for path in paths)
         return sorted((r for r in found if r is not None), key=lambda r: natural_order(r.map))
 
     def write_record(self, record: Record) -> None:
@@ -120,12 +123,34 @@ class BatchFolder:
         data = {"schema": SCHEMA, **dataclasses.asdict(record)}
         write_whole(self.record(record.map), json.dumps(data, indent=1, ensure_ascii=False) + "\n")
 
-    def up_to_date(self, name: str, key: str) -> bool:
-        """Whether the run of a map is there, whole, and made under this key."""
+    def known_files(self) -> dict[str, Path]:
+        """Which file each map's name stands for, as far as batches have said so."""
+        known = {record.map: Path(record.file) for record in self.records()}
+        with contextlib.suppress(OSError, ValueError, AttributeError, TypeError):
+            said = json.loads(self._names.read_text(encoding="utf-8"))
+            known = {str(name): Path(file) for name, file in said.items()} | known
+        return known
+
+    def keep_names(self, names: Mapping[str, Path]) -> None:
+        """Write down which file each map's name stands for; by the owner of the folder's lock."""
+        data = {name: str(file) for name, file in sorted((self.known_files() | {**names}).items())}
+        write_whole(self._names, json.dumps(data, indent=1, ensure_ascii=False) + "\n")
+
+    @property
+    def _names(self) -> Path:
+        return self.private / "names.json"
+
+    def up_to_date(self, name: str, key: str) -> Record | None:
+        """Return the record of a map whose run is there, whole, and made under this key.
+
+        Files that others have put beside it do not matter.
+        """
         record = self.read_record(name)
         if record is None or record.status != "done" or not key or record.key != key:
-            return False
-        return files_in(self.results(name)) == record.files
+            return None
+        found = files_in(self.results(name))
+        whole = bool(record.files) and record.files.items() <= found.items()
+        return record if whole else None
 
     def tidy(self, name: str) -> None:
         """Clear away what a killed run of a map left: half-written folders of it.
@@ -134,6 +159,10 @@ class BatchFolder:
         earlier run aside and putting the new one in its place, the earlier one is put back.
         """
         target = self.results(name)
+        draft = re.compile(rf"\.{re.escape(name)}\.[0-9a-f]{{8}}\.part\.json")
+        for path in (self.private / "records").iterdir():
+            if draft.fullmatch(path.name):
+                path.unlink(missing_ok=True)
         pattern = re.compile(rf"\.{re.escape(name)}\.[0-9a-f]{{8}}\.(draft|old)")
         for path in sorted(target.parent.iterdir()):
             if pattern.fullmatch(path.name):
@@ -148,10 +177,11 @@ class BatchFolder:
 
 
 def _read(path: Path) -> Record | None:
-    with contextlib.suppress(OSError, ValueError, TypeError):
+    with contextlib.suppress(OSError, ValueError, TypeError, AttributeError, KeyError):
         data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if data.pop("schema") == SCHEMA:
-            return Record(**data)
+        files = data.pop("files")
+        if data.pop("schema") == SCHEMA and all(isinstance(v, str) for v in data.values()):
+            return Record(**data, files=dict(files))
     return None
 
 
@@ -166,7 +196,9 @@ def files_in(folder: Path) -> dict[str, int]:
 
 def write_whole(path: Path, text: str) -> None:
     """Write a text file that is there whole or not at all, also after a power cut."""
-    with replacing(path) as draft, draft.open("w", encoding="utf-8", newline="\n") as file:
+    # Names of files need not be text: what is none is written as its escape.
+    how: dict[str, Any] = {"encoding": "utf-8", "errors": "backslashreplace", "newline": "\n"}
+    with replacing(path) as draft, draft.open("w", **how) as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())

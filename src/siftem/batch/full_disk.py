@@ -52,7 +52,11 @@ def told_in_one_sentence(folder: Path) -> Iterator[None]:
     """
     try:
         yield
-    except OSError as error:
+    except DiskFullError:
+        raise
+    except Exception as error:
         if is_disk_full(error):
             raise DiskFullError(disk_full_message(folder)) from error
+        if not isinstance(error, OSError):
+            raise
         raise SiftemError(f"cannot write in {folder}: {error.strerror or error}") from error

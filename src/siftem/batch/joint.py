@@ -6,17 +6,18 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import scipy.sparse as sp
 
 from siftem.batch.folder import BatchFolder, write_whole
-from siftem.batch.full_disk import told_in_one_sentence
+from siftem.batch.full_disk import is_disk_full, told_in_one_sentence
 from siftem.batch.locks import held
+from siftem.batch.map_job import keep_trace, one_sentence
 from siftem.batch.stack_layout import StackLayout, channel_shift, widened
-from siftem.errors import InputError, SiftemError
+from siftem.errors import Cancelled, InputError, SiftemError
 from siftem.io.fit_checkpoint import FitCheckpoint
 from siftem.io.spectra_sets import SpectraSet, write_spectra_table
 from siftem.pipeline.components import decomposed
@@ -59,11 +60,14 @@ class JointSpectra:
         Maps that took no part, and why.
     notes : tuple of str
         What the decomposition warned of.
+    windows : mapping of str to (float, float)
+        Energy range in keV of the maps that have channels beyond those that all have.
     """
 
     content: str
     failed: Mapping[str, str]
     notes: tuple[str, ...] = ()
+    windows: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
 
 def find_shared_spectra(job: JointJob, progress: Progress) -> JointSpectra:
@@ -88,13 +92,17 @@ def find_shared_spectra(job: JointJob, progress: Progress) -> JointSpectra:
     ):
         key = _key(job)
         earlier = _earlier(folder, key)
-        if earlier is not None:
+        if earlier is not None and not earlier.failed:
             return earlier
         # No map is called so: names of maps begin with a letter, a digit or _.
         state = folder.checkpoints(".joint")
         state.mkdir(parents=True, exist_ok=True)
         with recorded_warnings() as notes, contextlib.ExitStack() as opened:
-            images, failed = _images(job, opened, state, progress)
+            images, failed = _images(job, opened, folder, progress)
+            # Maps that failed are tried again; when they still fail, the spectra stay.
+            if earlier is not None and earlier.failed == failed:
+                return earlier
+            windows = _windows(images)
             stack = _stack(job, images, opened, state, progress)
             names = ", ".join(images)
             recipe = make_recipe(dict(job.recipes[next(iter(images))]))
@@ -105,8 +113,10 @@ def find_shared_spectra(job: JointJob, progress: Progress) -> JointSpectra:
             folder.shared_spectra(), SpectraSet(factors.spectra, factors.axis, factors.names)
         )
         notes.insert(0, f"shared spectra by a joint decomposition of {names}")
-        found = JointSpectra(file_content(folder.shared_spectra()), failed, tuple(notes))
-        data = {"key": key, "content": found.content, "failed": dict(failed), "notes": notes}
+        content = file_content(folder.shared_spectra())
+        found = JointSpectra(content, failed, tuple(notes), windows)
+        data = {"key": key, "content": content, "failed": dict(failed), "notes": notes}
+        data["windows"] = windows
         write_whole(folder.private / "joint.json", json.dumps(data, indent=1) + "\n")
         return found
 
@@ -122,11 +132,14 @@ def _key(job: JointJob) -> str:
 
 
 def _earlier(folder: BatchFolder, key: str) -> JointSpectra | None:
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, SiftemError):
+    with contextlib.suppress(
+        OSError, ValueError, LookupError, TypeError, AttributeError, SiftemError
+    ):
         data = json.loads((folder.private / "joint.json").read_text(encoding="utf-8"))
         content = file_content(folder.shared_spectra())
         if data["key"] == key and data["content"] == content:
-            return JointSpectra(content, dict(data["failed"]), tuple(data["notes"]))
+            windows = {n: (float(a), float(b)) for n, (a, b) in data["windows"].items()}
+            return JointSpectra(content, dict(data["failed"]), tuple(data["notes"]), windows)
     return None
 
 
@@ -153,12 +166,21 @@ def _prepared(
         return Workflow(recipe).run("prepare").spectrum_image
     from siftem.batch.large_maps import kept_on_disk
 
-    image = opened.enter_context(kept_on_disk(recipe, job.memory, state / name, progress))
+    scratch = state / "maps" / name
+    image = opened.enter_context(kept_on_disk(recipe, job.memory, scratch, progress))
     return Workflow(recipe, spectrum_image=image).run("prepare").spectrum_image
 
 
+def _windows(images: Mapping[str, SpectrumImage]) -> dict[str, tuple[float, float]]:
+    """Energy ranges that give each map the channels of the stack, where it has more."""
+    common = StackLayout.of(images).axis.to_kev()
+    half = common.scale / 2
+    window = (round(common.first - half, 9), round(common.last + half, 9))
+    return {n: window for n, si in images.items() if si.n_channels > common.size}
+
+
 def _images(
-    job: JointJob, opened: contextlib.ExitStack, state: Path, progress: Progress
+    job: JointJob, opened: contextlib.ExitStack, folder: BatchFolder, progress: Progress
 ) -> tuple[dict[str, SpectrumImage], dict[str, str]]:
     """Prepared maps that have the same channels, and why others were left out."""
     images: dict[str, SpectrumImage] = {}
@@ -166,7 +188,7 @@ def _images(
     for i, name in enumerate(job.recipes):
         progress("load", i / len(job.recipes))
         try:
-            si = _prepared(job, name, opened, state, progress)
+            si = _prepared(job, name, opened, folder.checkpoints(".joint"), progress)
             if images:
                 first, reference = next(iter(images.items()))
                 if channel_shift(reference.axis, si.axis) is None:
@@ -175,8 +197,12 @@ def _images(
                         f"decomposition: run it on its own, or calibrate the maps alike"
                     )
             images[name] = si
-        except SiftemError as error:
-            failed[name] = str(error)
+        except Exception as error:
+            if isinstance(error, Cancelled) or is_disk_full(error):
+                raise
+            failed[name] = one_sentence(error)
+            if not isinstance(error, SiftemError):
+                keep_trace(folder, name, error)
     progress("load", 1.0)
     if not images:
         raise SiftemError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,9 @@ from filelock import FileLock, Timeout
 from siftem.batch.folder import BatchFolder
 from siftem.batch.full_disk import told_in_one_sentence
 from siftem.errors import SiftemError
+
+#: What systems answer whose file systems know no locks.
+_NO_LOCKS = {errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOLCK}
 
 
 @contextlib.contextmanager
@@ -30,13 +34,17 @@ def held(path: Path, *, wait: float) -> Iterator[bool]:
     SiftemError
         When the file system knows no locks.
     """
-    lock = FileLock(path)
+    # Without this, a file system without locks would be given marker files instead, which stay
+    # when their owner is killed, and everyone would wait for them for ever.
+    lock = FileLock(path, fallback_to_soft=False)
     try:
         lock.acquire(timeout=wait, poll_interval=0.1)
     except Timeout:
         yield False
         return
-    except NotImplementedError:
+    except (NotImplementedError, OSError) as error:
+        if isinstance(error, OSError) and error.errno not in _NO_LOCKS:
+            raise
         raise SiftemError(
             f"the file system of {path.parent} knows no file locks, which keep two batches from "
             f"spoiling each other: choose an output folder on another one"

@@ -10,13 +10,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from siftem import __version__
 from siftem.batch.folder import BatchFolder, Record, files_in
 from siftem.batch.full_disk import disk_full_message, is_disk_full, told_in_one_sentence
 from siftem.batch.locks import held
 from siftem.batch.watch import Outcome
 from siftem.errors import Cancelled, SiftemError
 from siftem.pipeline.recipe import Recipe, make_recipe
-from siftem.pipeline.step_keys import step_key
+from siftem.pipeline.step_keys import step_key, with_contents
 from siftem.pipeline.workflow import Workflow
 from siftem.progress import Progress
 from siftem.report.folder import write_results
@@ -73,17 +74,17 @@ def job_key(recipe: Recipe) -> str:
 def recipe_content(recipe: Recipe) -> dict[str, Any]:
     """Return the recipe as plain data without title, map and shared spectra.
 
-    The latter two count by their content, wherever they are.
+    Files that it names stand as the hash of their content, wherever they are.
     """
-    data = recipe.model_dump(mode="json", exclude={"title"})
+    data = with_contents(recipe.model_dump(mode="json", exclude={"title"}), recipe)
     data["input"] = {"signal": recipe.input.signal}
     data["decompose"]["spectra"] = None
     return data
 
 
 def batch_key(recipe: Recipe, shared: Any) -> str:
-    """Return the hash of what all maps of a batch share."""
-    return _hash([recipe.title, recipe_content(recipe), shared])
+    """Return the hash of what all maps of a batch share, the version of siftem included."""
+    return _hash([__version__, recipe.title, recipe_content(recipe), shared])
 
 
 def _hash(data: Any) -> str:
@@ -115,7 +116,7 @@ def work_on_map(job: MapJob, progress: Progress) -> Outcome:
             if not owner:
                 return Outcome(job.name, "busy")
             outcome = _owned(job, folder, progress)
-    except SiftemError as error:
+    except Exception as error:
         if isinstance(error, Cancelled) or not is_disk_full(error):
             raise
         return Outcome(job.name, "disk full", disk_full_message(folder.root))
@@ -131,11 +132,10 @@ def _owned(job: MapJob, folder: BatchFolder, progress: Progress) -> Outcome:
         progress("check", 0.0)
         record = replace(record, key=job_key(recipe))
         progress("check", 1.0)
-        if folder.up_to_date(job.name, record.key):
+        there = folder.up_to_date(job.name, record.key)
+        if there is not None:
             # The same result may now belong to another batch key or stand at another place.
-            folder.write_record(
-                replace(record, status="done", files=files_in(folder.results(job.name)))
-            )
+            folder.write_record(replace(record, status="done", files=there.files))
             return Outcome(job.name, "kept")
         folder.tidy(job.name)
         if job.memory:
@@ -150,9 +150,9 @@ def _owned(job: MapJob, folder: BatchFolder, progress: Progress) -> Outcome:
     except Exception as error:
         if isinstance(error, Cancelled) or is_disk_full(error):
             raise
-        record = replace(record, error=_one_sentence(error))
+        record = replace(record, error=one_sentence(error))
         if not isinstance(error, SiftemError):
-            _keep_trace(folder, job.name, error)
+            keep_trace(folder, job.name, error)
     folder.write_record(record)
     return Outcome(job.name, record.status, record.error)
 
@@ -172,7 +172,8 @@ def _run(
     write_results(result, folder.results(name), resources=seconds, progress=progress)
 
 
-def _one_sentence(error: Exception) -> str:
+def one_sentence(error: Exception) -> str:
+    """What went wrong with a map, as its line in the table says it."""
     if isinstance(error, SiftemError):
         text = str(error)
     elif isinstance(error, MemoryError):
@@ -185,7 +186,8 @@ def _one_sentence(error: Exception) -> str:
     return " ".join(text.split())
 
 
-def _keep_trace(folder: BatchFolder, name: str, error: Exception) -> None:
+def keep_trace(folder: BatchFolder, name: str, error: Exception) -> None:
+    """Write down where an error came from that nobody foresaw."""
     traces = folder.private / "traces"
     traces.mkdir(exist_ok=True)
     text = "".join(traceback.format_exception(error))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from siftem import __version__
@@ -15,8 +16,20 @@ from siftem.pipeline.recipe import Recipe
 from siftem.pipeline.summary import rounded
 from siftem.report.overview import render_overview
 
+#: What a batch leaves besides the maps, without the endings.
+_OUTPUTS = {"results", "recipe", "report", "summary"}
+#: Sections of a run's summary that the overview is made of.
+_SECTIONS = ("input", "regions", "phases")
 
-def write_outputs(folder: BatchFolder, recipe: Recipe, batch: str, notes: Sequence[str]) -> None:
+
+def write_outputs(
+    folder: BatchFolder,
+    recipe: Recipe,
+    batch: str,
+    notes: Sequence[str],
+    *,
+    given: Collection[str] = (),
+) -> None:
     """Write table, summary, recipe and report from the records of all maps of this batch.
 
     Maps of earlier calls in the same folder count too, if the recipe is the same; others
@@ -31,13 +44,19 @@ def write_outputs(folder: BatchFolder, recipe: Recipe, batch: str, notes: Sequen
         Key that its records have.
     notes : sequence of str
         Of the batch as a whole.
+    given : collection of str
+        Names of the maps of this call. Others that failed because there is no such file are
+        left out: their names were mistyped.
 
     Raises
     ------
     OSError
         When something cannot be written; what was there before stays.
     """
-    every = folder.records()
+    for draft in folder.root.glob(".*.part.*"):  # of a batch that was killed
+        if draft.name.split(".")[1] in _OUTPUTS:
+            draft.unlink(missing_ok=True)
+    every = [r for r in folder.records() if r.map in given or not _mistyped(r)]
     runs = [_with_summary(folder, record) for record in every if record.batch == batch]
     others = [record.map for record in every if record.batch != batch]
     notes = list(notes)
@@ -56,13 +75,21 @@ def write_outputs(folder: BatchFolder, recipe: Recipe, batch: str, notes: Sequen
     write_whole(folder.root / "summary.json", text + "\n")
 
 
+def _mistyped(record: Record) -> bool:
+    return record.status == "failed" and not Path(record.file).exists()
+
+
 def _with_summary(folder: BatchFolder, record: Record) -> tuple[Record, Any]:
     if record.status != "done":
         return record, None
     try:
         path = folder.results(record.map) / "summary.json"
-        return record, json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        summary = json.loads(path.read_text(encoding="utf-8"))
+        rows_of(record, summary)
+        if all(isinstance(summary[section], dict) for section in _SECTIONS):
+            return record, summary
+        raise TypeError(_SECTIONS)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
         error = "its results were removed or damaged meanwhile: run the batch again"
         return replace(record, status="failed", error=error), None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -173,7 +174,7 @@ def _thumbnails(folder: BatchFolder, records: Sequence[Record]) -> list[Thumbnai
     out = []
     for record in records:
         picture = folder.results(record.map) / "figure1.png"
-        if picture.is_file():
+        with contextlib.suppress(OSError, ValueError):  # gone or damaged: then without it
             out.append(Thumbnail(record.map, _link(record), _small(picture)))
     return out
 

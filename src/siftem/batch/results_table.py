@@ -113,11 +113,16 @@ def write_csv_table(path: Path, rows: Sequence[Row]) -> None:
         data = asdict(row)
         for name in _NUMBERS:
             if data[name] is not None:
-                data[name] = f"{float(data[name]):.6g}"
+                data[name] = _in_digits(float(data[name]))
         if data["found"] is not None:
             data["found"] = "true" if data["found"] else "false"
         writer.writerow(data)
     write_whole(path, text.getvalue())
+
+
+def _in_digits(value: float) -> str:
+    """Whole numbers (pixels, counts) whole, others with six digits."""
+    return f"{value:.0f}" if value.is_integer() and abs(value) < 1e15 else f"{value:.6g}"
 
 
 def write_parquet_table(path: Path, rows: Sequence[Row]) -> None:
@@ -137,4 +142,6 @@ def write_parquet_table(path: Path, rows: Sequence[Row]) -> None:
 
 
 def _number(name: str, value: Any) -> Any:
+    if isinstance(value, str):  # names of files need not be text
+        return value.encode(errors="backslashreplace").decode()
     return float(value) if name in _NUMBERS and value is not None else value

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from siftem import __version__
 from siftem.batch.folder import BatchFolder, Record
 from siftem.batch.full_disk import DiskFullError, told_in_one_sentence
 from siftem.batch.joint import JointJob, JointSpectra, find_shared_spectra
@@ -108,7 +109,8 @@ def run_batch(
         recipe = _with(recipe, decompose={"spectra": str(Path(spectra).absolute())})
     with told_in_one_sentence(place.root):
         place.make()
-        maps = named_maps(files, place)
+        with held(place.private / "folder.lock", wait=-1):
+            maps = named_maps(files, place)
     with taking_part(place, _taking_part_key(recipe, maps, joint)):
         work = _Work(place, recipe, watcher, workers, threads, scheduler, memory or "")
         return work.all_of(maps, joint)
@@ -125,20 +127,26 @@ class _Work:
     memory: str
 
     def all_of(self, maps: tuple[MapFile, ...], joint: bool) -> BatchResult:
-        recipes = {m.name: map_recipe(self.recipe, m) for m in maps}
+        recipes = {m.name: map_recipe(self.recipe, m) for m in maps if not m.problem}
         shared: JointSpectra | None = None
-        self.watcher.begin((JOINT,) * joint + tuple(recipes))
-        if joint:
+        self.watcher.begin((JOINT,) * joint + tuple(m.name for m in maps))
+        if joint and recipes:
             shared = self._joint(recipes)
-            given = {"spectra": str(self.place.shared_spectra())}
-            recipes = {n: _with(r, decompose=given) for n, r in recipes.items()}
+            for name, recipe in recipes.items():
+                data = recipe.model_dump(mode="json")
+                data["decompose"]["spectra"] = str(self.place.shared_spectra())
+                if name in shared.windows:
+                    data["energy_range"] = shared.windows[name]
+                recipes[name] = make_recipe(data)
         key = batch_key(self.recipe, _shared_content(self.recipe, shared))
-        failed = {} if shared is None else shared.failed
+        failed = {m.name: m.problem for m in maps if m.problem}
+        if shared is not None:
+            failed |= shared.failed
         jobs = {
             m.name: MapJob(
                 name=m.name,
                 file=str(m.file),
-                recipe=recipes[m.name].model_dump(mode="json"),
+                recipe={} if m.problem else recipes[m.name].model_dump(mode="json"),
                 folder=str(self.place.root),
                 batch=key,
                 failed_before=failed.get(m.name, ""),
@@ -152,7 +160,7 @@ class _Work:
             told_in_one_sentence(self.place.root),
             held(self.place.private / "folder.lock", wait=-1),
         ):
-            write_outputs(self.place, self.recipe, key, notes)
+            write_outputs(self.place, self.recipe, key, notes, given=jobs)
         return BatchResult(self.place.root, tuple(found[m.name] for m in maps))
 
     def _joint(self, recipes: dict[str, Recipe]) -> JointSpectra:
@@ -181,7 +189,8 @@ class _Work:
                 raise DiskFullError(outcome.error)
             job = jobs[name]
             if error:
-                self.place.write_record(Record(name, job.file, job.batch, "", "failed", error))
+                with told_in_one_sentence(self.place.root):
+                    self.place.write_record(Record(name, job.file, job.batch, "", "failed", error))
             elif self.place.read_record(name) is None:
                 raise SiftemError(
                     f"the workers do not write into {self.place.root} as seen from here: "
@@ -252,7 +261,13 @@ def _shared_content(recipe: Recipe, shared: JointSpectra | None) -> str | None:
 
 def _taking_part_key(recipe: Recipe, maps: tuple[MapFile, ...], joint: bool) -> str:
     together = sorted(str(m.file) for m in maps) if joint else []
-    data = [recipe.title, recipe_content(recipe), _shared_content(recipe, None), together]
+    data = [
+        __version__,
+        recipe.title,
+        recipe_content(recipe),
+        _shared_content(recipe, None),
+        together,
+    ]
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -53,6 +53,12 @@ def run_commands(arguments: list[str]) -> int:
         if hasattr(error, "format_message"):
             _errors.print(f"siftem: {error.format_message()} (see siftem --help)", markup=False)
             return 2
+        if _is_disk_full(error):
+            _errors.print(
+                "siftem: no space is left on the disk: free some and run the same command again, "
+                "what was there before is kept"
+            )
+            return 1
         _errors.print("".join(traceback.format_exception(error)), markup=False)
         _errors.print(
             f"siftem: unexpected {type(error).__name__}: {error} "
@@ -60,6 +66,12 @@ def run_commands(arguments: list[str]) -> int:
             markup=False,
         )
         return 1
+
+
+def _is_disk_full(error: Exception) -> bool:
+    from siftem.batch.full_disk import is_disk_full
+
+    return is_disk_full(error)
 
 
 def _show_version(value: bool) -> None:
@@ -207,6 +219,11 @@ def _run_and_write(
     from siftem.report.folder import write_results
 
     check_destination(out)
+    if checkpoints is not None and checkpoints.resolve().is_relative_to(out.resolve()):
+        raise InputError(
+            f"the checkpoints in {checkpoints} would be replaced together with the results in "
+            f"{out}: choose a folder outside it"
+        )
     used: Callable[[], dict[str, float]] = resources_used()
     with ProgressBars(_errors, quiet) as progress:
         on_disk = map_on_disk(

@@ -63,6 +63,7 @@ def map_on_disk(
             scratch = str(checkpoints.absolute() / "blocks")
             Path(scratch).mkdir(parents=True, exist_ok=True)
         else:
+            parent.mkdir(parents=True, exist_ok=True)
             made = tempfile.TemporaryDirectory(prefix=f".{beside.name}-", dir=parent)
             scratch = stack.enter_context(made)
         if not is_sparse_file(path):

@@ -89,10 +89,18 @@ class DaskBlocks:
 
             how = {"scheduler": self.scheduler, "optimize_graph": False, **self._options}
             return list(dask.compute(*plans, **how))
+        from concurrent.futures import CancelledError
+
         from distributed import KilledWorker
+        from distributed.comm import CommClosedError
 
         try:
             return list(self.client.gather(self.client.compute(plans, optimize_graph=False)))
+        except (CancelledError, CommClosedError) as error:
+            raise SiftemError(
+                "the connection to Dask's scheduler was lost: start it and run the same command "
+                "again, with checkpoints it goes on where it was"
+            ) from error
         except KilledWorker as error:
             raise SiftemError(
                 "one block of the map made several workers die, probably for want of memory: give "

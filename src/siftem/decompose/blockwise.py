@@ -82,12 +82,17 @@ class BlockWeights:
 
     def found_in(self, folder: Path, sums: np.ndarray, scale: np.ndarray) -> BlockWeights | None:
         """Return weights that a checkpoint left in a folder; None when some are missing."""
-        firsts = [first for first, _ in self.rows.counts.blocks]
-        if not all(weight_path(folder, first).is_file() for first in firsts):
-            return None
-        kept = WeightFolder(folder)
-        kept.leave()
-        return BlockWeights(self.rows, self.shape[1], kept, sums, scale)
+        for first, last in self.rows.counts.blocks:
+            try:
+                # Mapped, not read: its header and its length are checked.
+                kept = np.load(weight_path(folder, first), mmap_mode="r", allow_pickle=False)
+            except (OSError, ValueError, EOFError):
+                return None
+            if kept.shape != (last - first, self.shape[1]):
+                return None
+        left = WeightFolder(folder)
+        left.leave()
+        return BlockWeights(self.rows, self.shape[1], left, sums, scale)
 
     @property
     def files(self) -> WeightFiles:

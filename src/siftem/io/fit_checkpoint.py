@@ -68,7 +68,7 @@ class FitCheckpoint:
         else:
             folder = weights.folder
             folder.leave()
-            arrays["folder"] = np.array(str(folder.path))
+            arrays["folder"] = np.array(folder.path.name)
             arrays["sums"], arrays["scale"] = weights.file_sums, weights.scale
         with replacing(self.path) as draft, draft.open("wb") as stream:
             np.savez(stream, **arrays)
@@ -93,7 +93,12 @@ class FitCheckpoint:
                 found: Any = None
                 if isinstance(weights, BlockWeights):
                     if "folder" in kept:
-                        folder = Path(str(kept["folder"]))
+                        # By its name: the files may have moved, and none but a folder of
+                        # weights is ever removed.
+                        name = Path(str(kept["folder"])).name
+                        if not name.startswith("weights-"):
+                            return None
+                        folder = weights.rows.counts.scratch / name
                         found = weights.found_in(folder, kept["sums"], kept["scale"])
                         self._folder = None if found is None else found.folder
                 elif "weights" in kept:
@@ -111,7 +116,7 @@ class FitCheckpoint:
                         zip(kept["names"].tolist(), kept["numbers"].tolist(), strict=True)
                     ),
                 )
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile):
             return None  # a damaged state is as good as none
 
     def done(self) -> None:

@@ -16,6 +16,7 @@ import scipy.sparse as sp
 
 from siftem.errors import InputError
 from siftem.io.atomic import replacing
+from siftem.io.disk_file import DiskFile
 from siftem.io.sparse_file import FORMAT, VERSION, MapHeader
 from siftem.spectrum_image import SpectrumImage
 
@@ -73,7 +74,8 @@ class SparseFileWriter:
         import h5py
 
         draft = self._stack.enter_context(replacing(self._path))
-        self._file = self._stack.enter_context(h5py.File(draft, "w"))
+        self._disk = self._stack.enter_context(DiskFile(draft))
+        self._file = self._stack.enter_context(h5py.File(self._disk, "w"))
         ny, nx = self.header.shape
         channel_type = np.min_scalar_type(self.header.axis.size - 1)
         group = self._file.create_group("counts")
@@ -118,6 +120,7 @@ class SparseFileWriter:
         self._end_blocks(starts)
         self._entries = end
         self._pixels += n
+        self._disk.check()
 
     def __exit__(
         self,

@@ -76,7 +76,8 @@ def read_checkpoint(folder: Path, step: str, key: str) -> tuple[Any, tuple[str, 
     """
     path = folder / f"{step}.npz"
     damaged = (
-        OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, zipfile.BadZipFile,
+        OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, RuntimeError,
+        zipfile.BadZipFile,
     )  # fmt: skip
     with contextlib.suppress(*damaged), np.load(path, allow_pickle=False) as file:
         about = json.loads(str(file["about"]))

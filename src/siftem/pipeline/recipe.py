@@ -24,7 +24,7 @@ SCHEMA = 1
 EACH_MAP = "each map of the batch"
 
 #: Keys that hold the path of a file or folder.
-_PATHS = (
+PATHS = (
     ("input", "file"),
     ("decompose", "spectra"),
     ("segment", "traces"),
@@ -246,9 +246,15 @@ def read_recipe(path: str | Path, *, for_many: bool = False) -> Recipe:
         raise RecipeError(f"the recipe {path} is not valid YAML{line}") from None
     except RecursionError:
         raise RecipeError(f"the recipe {path} is nested too deeply") from None
+    except ValueError as error:  # dates and numbers that are none
+        raise RecipeError(
+            f"the recipe {path} holds a value that cannot be read: {' '.join(str(error).split())}"
+        ) from None
     if not isinstance(data, dict):
         raise RecipeError(f"the recipe {path} must hold keys and values, such as 'elements: [Mg]'")
-    for keys in _PATHS:
+    if _is_no_text(data):
+        raise RecipeError(f"the recipe {path} holds letters that are no text (NUL or half a pair)")
+    for keys in PATHS:
         data = _with_absolute_path(data, keys, path.resolve().parent)
     if for_many:
         given = data.get("input")
@@ -273,6 +279,20 @@ def make_recipe(data: dict[str, Any], *, source: str = "the recipe") -> Recipe:
         return Recipe.model_validate(data)
     except ValidationError as error:
         raise RecipeError(f"{source}, {one_sentence(error, Recipe)}") from None
+
+
+def _is_no_text(data: Any) -> bool:
+    """Whether a string in it holds NUL or a lone surrogate, which no file name or page can."""
+    waiting, seen = [data], set()
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, str):
+            if any(c == "\0" or "\ud800" <= c <= "\udfff" for c in item):
+                return True
+        elif isinstance(item, dict | list) and id(item) not in seen:
+            seen.add(id(item))  # an alias may hold itself, or stand in many places
+            waiting += [*item, *item.values()] if isinstance(item, dict) else item
+    return False
 
 
 def _with_absolute_path(data: dict[str, Any], keys: tuple[str, ...], folder: Path) -> Any:

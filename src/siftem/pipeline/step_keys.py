@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import threading
@@ -16,7 +17,7 @@ from siftem import __version__
 from siftem.blocked_counts import BlockedCounts
 from siftem.errors import ReadError, SiftemError
 from siftem.pipeline.preparation import input_file
-from siftem.pipeline.recipe import Recipe
+from siftem.pipeline.recipe import PATHS, Recipe
 from siftem.spectrum_image import SpectrumImage
 
 #: The steps of a run in their order.
@@ -211,6 +212,32 @@ def file_content(path: str | Path) -> str:
     with _lock:
         _known_files[place] = (state, digest.hexdigest())
     return digest.hexdigest()
+
+
+def with_contents(data: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
+    """Return a recipe's plain data with each file that it names as the hash of its content.
+
+    The map itself and shared spectra stay as they are. A file that is not there counts
+    by its name.
+
+    Parameters
+    ----------
+    data : dict
+        ``recipe.model_dump(mode="json")``, or a part of it.
+    recipe : Recipe
+    """
+    out = json.loads(json.dumps(data))
+    for keys in PATHS:
+        if keys[0] in ("input", "decompose"):
+            continue
+        section: Any = out
+        for key in keys[:-1]:
+            section = section.get(key) if isinstance(section, dict) else None
+        place = section.get(keys[-1]) if isinstance(section, dict) else None
+        if isinstance(place, str):
+            with contextlib.suppress(ReadError):
+                section[keys[-1]] = {"content": file_content(place)}
+    return dict(out)
 
 
 def _plain(section: Any, *left_out: str) -> dict[str, Any]:
