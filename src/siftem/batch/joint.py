@@ -174,8 +174,10 @@ def _prepared(
 def _windows(images: Mapping[str, SpectrumImage]) -> dict[str, tuple[float, float]]:
     """Energy ranges that give each map the channels of the stack, where it has more."""
     common = StackLayout.of(images).axis.to_kev()
-    half = common.scale / 2
-    window = (round(common.first - half, 9), round(common.last + half, 9))
+    # Centres of the channels; those of the maps differ by far less than this.
+    slack = 0.25 * common.scale
+    low, high = common.centers[0] - slack, common.centers[-1] + slack
+    window = (round(float(low), 9), round(float(high), 9))
     return {n: window for n, si in images.items() if si.n_channels > common.size}
 
 

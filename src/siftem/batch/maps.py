@@ -42,9 +42,7 @@ class MapFile:
 def named_maps(files: Sequence[str | Path], folder: BatchFolder) -> tuple[MapFile, ...]:
     """Give each file a name of its own; a file that is given twice counts once.
 
-    A file keeps the name that it has in an earlier batch of the same folder. To be called by
-    the owner of the folder's lock: of two batches that begin at once the second sees the names
-    of the first.
+    A file keeps the name that it has in an earlier batch of the same folder.
 
     Parameters
     ----------
@@ -78,7 +76,6 @@ def named_maps(files: Sequence[str | Path], folder: BatchFolder) -> tuple[MapFil
             short = name.encode()[:_LONGEST_NAME].decode(errors="ignore")
             name = f"{short}-{digits}"
         out.append(MapFile(name, path, _problem(path)))
-    folder.keep_names({m.name: m.file for m in out})
     return tuple(out)
 
 

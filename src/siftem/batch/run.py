@@ -110,7 +110,9 @@ def run_batch(
     with told_in_one_sentence(place.root):
         place.make()
         with held(place.private / "folder.lock", wait=-1):
+            # Under the lock: of two batches that begin at once the second sees the first's names.
             maps = named_maps(files, place)
+            place.keep_names({m.name: m.file for m in maps})
     with taking_part(place, _taking_part_key(recipe, maps, joint)):
         work = _Work(place, recipe, watcher, workers, threads, scheduler, memory or "")
         return work.all_of(maps, joint)
