@@ -102,3 +102,15 @@ def test_inspect_knows_sparse_files(tmp_path, phantom, capsys):
     path = write_sparse_file(phantom.spectrum_image, tmp_path / "map.sift")
     assert main(["inspect", str(path), "-q"]) == 0
     assert "40 x 44 x 2048" in capsys.readouterr().out
+
+
+def test_folders_of_a_run_from_disk(phantom, tmp_path, capsys):
+    stored = write_sparse_file(phantom.spectrum_image, tmp_path / "map.sift")
+    (tmp_path / "run.yaml").write_text(RECIPE.format(path=stored))
+    run = ["run", str(tmp_path / "run.yaml"), "--memory", "1GB", "-q"]
+    for inside in ("out", "out/checkpoints"):
+        given = ["--out", str(tmp_path / "out"), "--checkpoints", str(tmp_path / inside)]
+        assert main([*run, *given]) == 1
+        assert "choose a folder outside it" in " ".join(capsys.readouterr().err.split())
+    assert main([*run, "--out", str(tmp_path / "new/and/newer")]) == 0
+    assert (tmp_path / "new/and/newer/summary.json").exists()

@@ -216,3 +216,62 @@ def test_opening_reads_no_counts(stored):
     finally:
         h5py.Dataset.__getitem__ = original
     assert sum(read) < 20_000
+
+
+def stopped(stored, state, scratch):
+    """Stop a fit on disk after a few sweeps; returns its checkpoint's arrays."""
+
+    class Stop(Exception):
+        pass
+
+    seen = []
+
+    def stop(step, fraction):
+        seen.append(fraction)
+        if len(seen) == 4:
+            raise Stop
+
+    with siftem.open_map(stored, scratch=scratch) as si, pytest.raises(Stop):
+        siftem.decompose(si, 3, checkpoint=siftem.FitCheckpoint(state, every=0), progress=stop)
+    with np.load(state) as kept:
+        return dict(kept)
+
+
+def resumed(stored, state, scratch):
+    with siftem.open_map(stored, scratch=scratch) as si:
+        return siftem.decompose(si, 3, checkpoint=siftem.FitCheckpoint(state, every=0))
+
+
+def test_cut_weights_of_a_checkpoint_are_worth_nothing(stored, tmp_path):
+    state, scratch = tmp_path / "fit.npz", tmp_path / "scratch"
+    stopped(stored, state, scratch)
+    for path in scratch.glob("weights-*/*.npy"):
+        path.write_bytes(path.read_bytes()[:100])
+    found = resumed(stored, state, scratch)
+    expected = siftem.decompose(siftem.load(stored), 3)
+    np.testing.assert_allclose(found.spectra, expected.spectra, rtol=1e-6, atol=1e-12)
+
+
+def test_a_checkpoint_removes_no_folder_but_its_own(stored, tmp_path):
+    state, scratch = tmp_path / "fit.npz", tmp_path / "scratch"
+    kept = stopped(stored, state, scratch)
+    own = next(scratch.glob("weights-*"))
+    victim = tmp_path / "thesis"
+    own.rename(victim)
+    (victim / "thesis.txt").write_text("years of work")
+    for named in (str(victim), "../thesis"):
+        np.savez(state, **(kept | {"folder": np.array(named)}))
+        resumed(stored, state, scratch)
+        assert (victim / "thesis.txt").exists()
+
+
+def test_a_scratch_folder_may_move_with_its_checkpoint(stored, tmp_path):
+    state, scratch = tmp_path / "fit.npz", tmp_path / "scratch"
+    kept = stopped(stored, state, scratch)
+    assert "folder" in kept
+    scratch.rename(tmp_path / "moved")
+    sweeps = []
+    with siftem.open_map(stored, scratch=tmp_path / "moved") as si:
+        checkpoint = siftem.FitCheckpoint(state, every=0)
+        found = siftem.decompose(si, 3, checkpoint=checkpoint, progress=lambda *s: sweeps.append(s))
+    assert len(sweeps) < found.n_iter

@@ -1,5 +1,9 @@
 """The sparse map file: what goes in comes out, and what is damaged is refused."""
 
+import io
+import subprocess
+import sys
+
 import h5py
 import numpy as np
 import pytest
@@ -9,6 +13,7 @@ from hypothesis import strategies as st
 
 import siftem
 from siftem.errors import InputError, ReadError
+from siftem.io.disk_file import DiskFile
 from siftem.io.sparse_file import MapHeader, is_sparse_file, open_sparse_file, read_sparse_file
 from siftem.io.sparse_writer import SparseFileWriter, write_sparse_file
 
@@ -248,3 +253,51 @@ def test_wrong_numbers_in_the_right_places_are_refused_or_read(stored, data):
         return
     assert (si.counts.data > 0).all()
     np.testing.assert_allclose(found.toarray(), si.counts[:, 3:40].toarray(), rtol=1e-6)
+
+
+FILL = """
+import resource, sys
+limit = int(sys.argv[1])
+resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+from siftem.cli.main import main
+sys.exit(main(["convert", sys.argv[2], sys.argv[3], "--quiet"]))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limits on files there")
+@pytest.mark.parametrize("share", [0.002, 0.3, 0.98])
+def test_a_full_disk_is_one_line_wherever_it_strikes(stored, tmp_path, share):
+    """HDF5 ends the interpreter when it cannot write; the limit stands for a full disk."""
+    big = tmp_path / "big.sift"
+    counts = np.random.default_rng(1).poisson(0.3, (400, 1000))
+    axis = siftem.EnergyAxis(0, 0.01, 1000)
+    write_sparse_file(siftem.SpectrumImage(sp.csr_array(counts), (20, 20), axis), big)
+    before = stored.read_bytes()
+    limit = str(int(share * big.stat().st_size))
+    ended = subprocess.run(
+        [sys.executable, "-c", FILL, limit, str(big), str(stored)], capture_output=True, text=True
+    )
+    assert ended.returncode == 1
+    assert len(ended.stderr.strip().splitlines()) == 1, ended.stderr
+    assert "no space is left" in ended.stderr
+    assert stored.read_bytes() == before
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["big.sift", "map.sift"]
+
+
+def test_a_disk_file_tells_the_first_error_only_when_asked(tmp_path):
+    class Full(io.BytesIO):
+        def write(self, data):
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"), DiskFile(tmp_path / "a") as file:
+        assert file.write(b"abc") == 3
+        file._file.close()
+        file._file = Full(b"abc")
+        file.seek(3)
+        assert file.write(b"defg") == 4
+        assert file.write(b"h") == 1
+        assert file.tell() == 8
+        file.seek(0)
+        assert file.read(5) == b"abc\0\0"
+        with pytest.raises(OSError, match="No space left"):
+            file.check()

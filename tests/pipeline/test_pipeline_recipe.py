@@ -346,3 +346,15 @@ def test_a_recipe_that_multiplies_itself_is_refused_at_once(tmp_path):
     with pytest.raises(RecipeError) as caught:
         read_recipe(path)
     assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["2001-13-45", '!!int "abc"', "9" * 6000, '"\\ud800"', '"a\\0b"', '["x", {k: "a\\0b"}]'],
+)
+def test_values_that_cannot_be_read_are_one_line(value, tmp_path):
+    path = tmp_path / "r.yaml"
+    path.write_text(f"title: {value}\ninput: {{file: a.hspy}}\n")
+    with pytest.raises(RecipeError, match=r"r\.yaml") as seen:
+        read_recipe(path)
+    assert "\n" not in str(seen.value)
