@@ -7,6 +7,8 @@ import pytest
 
 import siftem
 from siftem.cli.main import main
+from siftem.cluster.addresses import checked_address
+from siftem.errors import InputError
 from siftem.io.sparse_writer import write_sparse_file
 
 RECIPE = """
@@ -114,3 +116,17 @@ def test_folders_of_a_run_from_disk(phantom, tmp_path, capsys):
         assert "choose a folder outside it" in " ".join(capsys.readouterr().err.split())
     assert main([*run, "--out", str(tmp_path / "new/and/newer")]) == 0
     assert (tmp_path / "new/and/newer/summary.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "good"),
+    [("tcp://10.0.0.5:8786", True), ("127.0.0.1:8786", True), ("tls://[::1]:8786", True),
+     ("node-1.cluster:8786 ", True), ("", False), ("foo://bar:1", False), ("host", False),
+     ("tcp://host", False), ("tcp://a b:1", False)],
+)  # fmt: skip
+def test_addresses_of_schedulers(given, good):
+    if good:
+        assert checked_address(given) == given.strip()
+    else:
+        with pytest.raises(InputError, match="no address of a Dask scheduler"):
+            checked_address(given)

@@ -75,7 +75,12 @@ def map_on_disk(
                 progress=progress,
             )
         image = stack.enter_context(
-            open_map(path, memory=memory, scheduler=scheduler or "threads", scratch=scratch)
+            open_map(
+                path,
+                memory=memory,
+                scheduler="threads" if scheduler is None else scheduler,
+                scratch=scratch,
+            )
         )
         client = image.counts.work.client
         if client is not None:

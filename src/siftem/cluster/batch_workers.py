@@ -15,6 +15,7 @@ from concurrent.futures import CancelledError
 from typing import Any
 
 from siftem import __version__, processors
+from siftem.cluster.addresses import checked_address
 from siftem.errors import InputError, SiftemError
 from siftem.progress import Progress
 
@@ -180,6 +181,7 @@ def _connected(
         ):
             yield client
     elif isinstance(scheduler, str):
+        scheduler = checked_address(scheduler)
         try:
             client = Client(scheduler, timeout=CONNECT_SECONDS, set_as_default=False)
         except (OSError, ValueError) as error:

@@ -12,6 +12,7 @@ from typing import Any
 
 from siftem import processors
 from siftem.blocked_counts import BlockedCounts
+from siftem.cluster.addresses import checked_address
 from siftem.cluster.executors import DaskBlocks
 from siftem.errors import InputError
 from siftem.io.sparse_file import open_sparse_file, spectrum_image
@@ -86,10 +87,11 @@ def open_map(
 
 
 def _work(scheduler: Any, cores: int, stack: contextlib.ExitStack) -> DaskBlocks:
-    if not isinstance(scheduler, str) or "://" not in scheduler:
+    if not isinstance(scheduler, str) or scheduler.isidentifier():
         return DaskBlocks(scheduler, n_workers=cores)
     from distributed import Client
 
+    scheduler = checked_address(scheduler)
     try:
         client = stack.enter_context(
             # As the default, one that found no scheduler would block all later use of Dask.
