@@ -10,6 +10,7 @@ from made_up_batch import recipe
 
 import siftem.batch.locks as locks
 import siftem.batch.map_job as map_job
+import siftem.pipeline.step_keys as step_keys
 from siftem.batch.folder import BatchFolder
 from siftem.batch.joint import JointJob, find_shared_spectra
 from siftem.batch.maps import MapFile, named_maps
@@ -30,6 +31,13 @@ def named(out):
 
 def statuses(result):
     return {o.name: o.status for o in result.outcomes}
+
+
+#: A record that is whole but for the type of its map's name.
+NO_NAME = json.dumps(
+    {"schema": 1, "map": 5, "file": "a", "batch": "b", "key": "", "status": "failed",
+     "error": "", "files": {}}
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -55,7 +63,7 @@ class TestWhatCountsAsTheSame:
     def test_nor_are_those_of_another_version(self, maps, tmp_path, monkeypatch):
         out = tmp_path / "out"
         run_batch(recipe(), maps[:2], out)
-        for module in (map_job, __import__("siftem.pipeline.step_keys", fromlist=["x"])):
+        for module in (map_job, step_keys):
             monkeypatch.setattr(module, "__version__", "99")
         run_batch(recipe(), maps[:1], out)
         assert named(out) == ["a1"]
@@ -166,7 +174,7 @@ class TestDamage:
         run_batch(recipe(), maps, out)
         assert not draft.exists()
 
-    @pytest.mark.parametrize("text", ["null", "1", '{"schema": 1, "files": {}, "map": 5}'])
+    @pytest.mark.parametrize("text", ["null", "1", NO_NAME])
     def test_damaged_records_are_none(self, text, maps, tmp_path):
         out = tmp_path / "out"
         run_batch(recipe(), maps, out)

@@ -57,6 +57,6 @@ def told_in_one_sentence(folder: Path) -> Iterator[None]:
     except Exception as error:
         if is_disk_full(error):
             raise DiskFullError(disk_full_message(folder)) from error
-        if not isinstance(error, OSError):
-            raise
-        raise SiftemError(f"cannot write in {folder}: {error.strerror or error}") from error
+        if isinstance(error, OSError):
+            raise SiftemError(f"cannot write in {folder}: {error.strerror or error}") from error
+        raise

@@ -42,8 +42,8 @@ def held(path: Path, *, wait: float) -> Iterator[bool]:
     except Timeout:
         yield False
         return
-    except (NotImplementedError, OSError) as error:
-        if isinstance(error, OSError) and error.errno not in _NO_LOCKS:
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
             raise
         raise SiftemError(
             f"the file system of {path.parent} knows no file locks, which keep two batches from "
