@@ -18,6 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 import scipy.sparse as sp
 
+from siftem.disk_images import let_go, new_image
 from siftem.errors import InputError
 
 #: Sums that are added at a time; the same on every executor.
@@ -155,9 +156,10 @@ class BlockedCounts:
         if axis == 0:
             return self._sums[0].copy()
         task = partial(_row_sum_task, self.reader)
-        out = np.empty(self.shape[0])
+        out = new_image((self.shape[0],), np.float64, self.scratch)
         for (first, last), part in zip(self.blocks, self.work.each(task, self.blocks), strict=True):
             out[first:last] = part
+            let_go(out)
         return out
 
     def mean(self, axis: int = 0) -> np.ndarray:
@@ -167,12 +169,16 @@ class BlockedCounts:
         return np.asarray(self.sum(axis=0) / self.shape[0])
 
     def __matmul__(self, other: np.ndarray) -> np.ndarray:
-        """Multiply with a matrix (channels, q): an array (pixels, q) in memory."""
-        other = np.asarray(other)
+        """Multiply with a matrix (channels, q): an array (pixels, q)."""
+        return self.images(np.asarray(other)).T
+
+    def images(self, other: np.ndarray) -> np.ndarray:
+        """Multiply with a matrix (channels, q), for images of the pixels; float64 (q, pixels)."""
         task = partial(_product_task, self.reader, other)
-        out = np.empty((self.shape[0], *other.shape[1:]))
+        out = new_image((other.shape[1], self.shape[0]), np.float64, self.scratch)
         for (first, last), part in zip(self.blocks, self.work.each(task, self.blocks), strict=True):
-            out[first:last] = part
+            out[:, first:last] = part.T
+            let_go(out)
         return out
 
     def __getitem__(self, key: Any) -> Any:
@@ -208,7 +214,7 @@ class BlockedCounts:
         return replace(self, window=(first + start, first + stop))
 
     def sum_of_rows(self, rows: np.ndarray) -> np.ndarray:
-        """Sum spectrum of some pixels; float64 (channels,)."""
+        """Sum spectrum of some pixels, rising indices or True for each; float64 (channels,)."""
         task = partial(_sum_rows_task, self.reader)
         return np.asarray(self.work.total(task, self._parts(rows))[0])
 
@@ -220,6 +226,9 @@ class BlockedCounts:
     def _parts(self, rows: np.ndarray) -> list[tuple[int, int, np.ndarray]]:
         rows = np.asarray(rows)
         found = []
+        if rows.dtype == bool:
+            parts = [(a, b, rows[a:b]) for a, b in self.blocks if rows[a:b].any()]
+            return parts or [(0, 0, rows[:0])]
         for first, last in self.blocks:
             a, b = np.searchsorted(rows, [first, last])
             if b > a:
@@ -271,7 +280,8 @@ def _product_task(reader: BlockReader, other: np.ndarray, block: tuple[int, int]
 def _take_task(reader: BlockReader, item: tuple[int, int, np.ndarray]) -> sp.csr_array:
     first, last, rows = item
     x = reader.read(first, last)
-    return x if rows.size == last - first else sp.csr_array(x[rows])
+    whole = rows.all() if rows.dtype == bool else rows.size == last - first
+    return x if whole else sp.csr_array(x[rows])
 
 
 def _sum_rows_task(reader: BlockReader, item: tuple[int, int, np.ndarray]) -> Sums:

@@ -112,7 +112,10 @@ class SpectrumImage:
         return self._per_pixel(self._columns(self.axis.window(low, high)))
 
     def sum_spectrum(self, rows: np.ndarray | None = None) -> np.ndarray:
-        """Counts of each channel over all pixels, or over some rows; float64 (channels,)."""
+        """Counts of each channel over all pixels or some; float64 (channels,).
+
+        ``rows`` are indices in rising order, or True for each pixel that counts.
+        """
         if rows is None:
             counts = self.counts
         elif isinstance(self.counts, BlockedCounts):

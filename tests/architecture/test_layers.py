@@ -13,7 +13,8 @@ ROOT = Path(siftem.__file__).parent
 #: Each layer may import from the ones before it; those in one set are siblings.
 LAYERS = [
     {"errors", "progress", "robust", "thinning", "energy_axis", "acquisition", "spectrum"}
-    | {"processors", "memory_budget", "blocked_counts", "spectrum_image"},
+    | {"processors", "memory_budget", "disk_images", "line_strips", "blocked_counts"}
+    | {"spectrum_image"},
     {"xray"},
     {"fit"},
     {"simulate", "decompose", "segment", "unmix", "quantify"},

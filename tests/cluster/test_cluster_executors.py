@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 import siftem
+from siftem import disk_images
 from siftem.blocked_counts import InTurn, add_in_order
 from siftem.cluster import executors
 from siftem.cluster.executors import DaskBlocks
-from siftem.decompose import factors
 from siftem.errors import InputError, SiftemError
 from siftem.io.sparse_writer import write_sparse_file
 
@@ -88,7 +88,7 @@ def test_factors_are_those_in_memory(request, stored, in_memory, first_found, na
 def test_large_maps_are_single_from_the_disk_and_in_memory_alike(
     stored, phantom, in_memory, monkeypatch
 ):
-    monkeypatch.setattr(factors, "_PIXELS_IN_DOUBLE", 1000)
+    monkeypatch.setattr(disk_images, "PIXELS_IN_MEMORY", 1000)
     whole = siftem.decompose(phantom.spectrum_image, 3, random_state=1)
     with siftem.open_map(stored, n_workers=2) as si:
         found = siftem.decompose(si, 3, random_state=1)

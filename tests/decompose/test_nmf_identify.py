@@ -104,7 +104,7 @@ def test_signed_weights_are_unbiased():
     spectra = rng.dirichlet(np.ones(80), 3)
     weights = np.tile([20.0, 3.0, 0.0], (20000, 1))
     counts = sp.csr_array(rng.poisson(weights @ spectra).astype(float))
-    found = signed_weights(counts, spectra)
+    found = signed_weights(counts, spectra).T
     error = found.std(axis=0) / np.sqrt(len(found))
     assert (np.abs(found.mean(axis=0) - weights[0]) < 4 * error).all()
 

@@ -15,14 +15,13 @@ from siftem.decompose.poisson_nmf import PoissonNMF
 from siftem.decompose.row_blocks import CountRows
 from siftem.decompose.solver import even_weights, poisson_objective, solve_weights
 from siftem.decompose.sweep_state import Checkpoint
+from siftem.disk_images import copied_beside, is_large, let_go, new_image
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError, SiftemWarning
 from siftem.fit.poisson import fit_poisson
 from siftem.progress import Progress, silent
 from siftem.spectrum_image import SpectrumImage
 
-#: Pixels up to which maps are kept in double precision.
-_PIXELS_IN_DOUBLE = 2**19
 #: Deviance a channel that a basis may cost.
 _POOR_FIT = 5.0
 
@@ -67,7 +66,7 @@ class Factors:
     @property
     def counts(self) -> np.ndarray:
         """Counts of each component in the whole map; float64 (k,)."""
-        return np.array([m.sum(dtype=np.float64) for m in self.maps])
+        return np.array([_total(m) for m in self.maps])
 
     @property
     def shares(self) -> np.ndarray:
@@ -81,7 +80,9 @@ class Factors:
         return replace(
             self,
             # Maps are large: they are copied only when their order changes.
-            maps=self.maps if index == list(range(len(self.maps))) else self.maps[index],
+            maps=self.maps
+            if index == list(range(len(self.maps)))
+            else copied_beside(self.maps, index),
             spectra=self.spectra[index],
             names=names,
             matrix=None if self.matrix is None else index.index(self.matrix),
@@ -217,17 +218,21 @@ def maps_of(weights: np.ndarray | BlockWeights, order: np.ndarray) -> np.ndarray
     In single precision beyond half a million pixels, whether they come from memory or from the
     disk: that is finer than the noise of any count, and these are the largest arrays of all.
     """
-    large = weights.shape[0] > _PIXELS_IN_DOUBLE
-    maps = np.empty((len(order), weights.shape[0]), np.float32 if large else np.float64)
-    if isinstance(weights, BlockWeights):
-        # All of them twice would take more memory than all that follows.
-        for first, last in weights.rows.counts.blocks:
-            block = weights.files.read(weights.rows.counts.reader, first, last)
-            maps[:, first:last] = block.T[order]
-    else:
-        for row, c in zip(maps, order, strict=True):
-            row[:] = weights[:, c]
+    dtype = np.float32 if is_large(weights.shape[0]) else np.float64
+    if not isinstance(weights, BlockWeights):
+        return np.stack([weights[:, c].astype(dtype) for c in order])
+    counts = weights.rows.counts
+    maps = new_image((len(order), weights.shape[0]), dtype, counts.scratch)
+    for first, last in counts.blocks:
+        maps[:, first:last] = weights.files.read(counts.reader, first, last).T[order]
+        let_go(maps)
     return maps
+
+
+def _total(image: np.ndarray) -> float:
+    found = float(image.sum(dtype=np.float64))
+    let_go(image)
+    return found
 
 
 def _fitted_by(basis: np.ndarray, spectra: np.ndarray, counts: np.ndarray) -> np.ndarray:

@@ -16,6 +16,8 @@ import scipy.sparse as sp
 from scipy.ndimage import gaussian_filter
 
 from siftem.blocked_counts import BlockedCounts, BlockReader, Sums
+from siftem.disk_images import StoredImages, image_beside
+from siftem.line_strips import on_grid, smoothed, strips
 from siftem.robust import grid_step
 
 #: Counts that the smoothing window of the maps holds.
@@ -26,7 +28,7 @@ _WORST_CONDITION = 1e6
 
 
 def signed_weights(counts: sp.csr_array, spectra: np.ndarray) -> np.ndarray:
-    """Weighted least-squares weights (n, k), of either sign: linear in the counts, hence unbiased.
+    """Weighted least-squares weights (k, n), of either sign: linear in the counts, hence unbiased.
 
     ``X D H' (H D H')^-1`` with ``D`` the inverse of the mean spectrum, the same in all
     pixels: the first step of the maximum likelihood, without its bound at zero.
@@ -34,7 +36,10 @@ def signed_weights(counts: sp.csr_array, spectra: np.ndarray) -> np.ndarray:
     mean = np.asarray(counts.sum(axis=0, dtype=np.float64)).ravel()
     mean = mean / max(mean.sum(), 1e-300)
     weighted = spectra / np.maximum(mean, 1e-3 * mean.mean())
-    return np.asarray(counts @ (weighted.T @ np.linalg.pinv(weighted @ spectra.T)))
+    inverse = weighted.T @ np.linalg.pinv(weighted @ spectra.T)
+    if isinstance(counts, BlockedCounts):
+        return counts.images(inverse)
+    return np.ascontiguousarray((counts @ inverse).T)
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,10 +71,11 @@ class SmoothedWeights:
         """
         step = grid_step(shape)
         maps, held = [], []
-        for weights in signed_weights(counts, spectra).T:
-            held.append(np.maximum(weights, 0).sum())
-            smooth = gaussian_filter(weights.reshape(shape), sigma, mode="nearest")
-            maps.append(smooth[::step, ::step].copy())
+        for image in signed_weights(counts, spectra).reshape(-1, *shape):
+            whole = strips(shape, of=(image,))
+            held.append(sum(float(np.maximum(image[s.lines], 0).sum()) for s in whole))
+            parts = smoothed(image.__getitem__, shape, sigma, of=(image,))
+            maps.append(np.concatenate([on_grid(lines, p, step) for lines, p in parts]))
         return cls(np.stack(maps), step, np.array(held))
 
 
@@ -106,16 +112,13 @@ def refined_spectra(
     sigma = float(np.clip(np.sqrt(_COUNTS_IN_WINDOW / (4 * np.pi * typical)), 0.7, 3.0))
     for _ in range(_ROUNDS):
         weights = signed_weights(counts, spectra)
-        smooth = np.empty(weights.shape[::-1])
-        for c in range(len(smooth)):
-            smooth[c] = _of_neighbours(weights[:, c].reshape(shape), sigma).ravel()
-        products = smooth @ weights
+        smooth, products = _instruments(weights.reshape(-1, *shape), sigma)
         size = np.sqrt(np.maximum(np.abs(np.diag(products)), 1e-300))
         scaled = products / np.outer(size, size)
         if not np.isfinite(scaled).all() or np.linalg.cond(scaled) > _WORST_CONDITION:
             return spectra
         del weights  # as large as the map
-        found = np.linalg.solve(products, _weighted_sums(counts, smooth))
+        found = np.linalg.solve(products, _weighted_sums(counts, smooth.reshape(len(smooth), -1)))
         del smooth
         total = found.sum(axis=1, keepdims=True)
         if not (np.isfinite(found).all() and (total > 0.1).all()):
@@ -124,9 +127,26 @@ def refined_spectra(
     return spectra
 
 
+def _instruments(weights: np.ndarray, sigma: float) -> tuple[np.ndarray, np.ndarray]:
+    """Means over the neighbours of each pixel (k, ny, nx), and their products with the weights."""
+    k, *shape = weights.shape
+    smooth = image_beside(weights, weights.shape, np.float64)
+    products = np.zeros((k, k))
+    for strip in strips(tuple(shape), _reach(sigma), of=(weights, smooth)):
+        for c in range(k):
+            smooth[c, strip.lines] = _of_neighbours(weights[c, strip.seen], sigma)[strip.own]
+        own = weights[:, strip.lines].reshape(k, -1)
+        products += smooth[:, strip.lines].reshape(k, -1) @ own.T
+    return smooth, products
+
+
+def _reach(sigma: float) -> int:
+    return int(4 * sigma + 0.5)
+
+
 def _of_neighbours(image: np.ndarray, sigma: float) -> np.ndarray:
     """Gaussian mean over the neighbours of each pixel, without the pixel itself."""
-    reach = int(4 * sigma + 0.5)
+    reach = _reach(sigma)
     profile = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
     own = (1 / profile.sum()) ** 2
     # Beyond the border the map is zero, not repeated: a pixel must not come back as its own
@@ -139,12 +159,16 @@ def _of_neighbours(image: np.ndarray, sigma: float) -> np.ndarray:
 
 def _weighted_sums(counts: sp.csr_array, weights: np.ndarray) -> np.ndarray:
     """``weights`` (k, n) times ``counts`` (n, m), float64 (k, m)."""
-    if isinstance(counts, BlockedCounts):
-        items = [(first, last, weights[:, first:last]) for first, last in counts.blocks]
-        return np.asarray(counts.work.total(partial(_sums_task, counts.reader), items)[0])
-    return np.asarray((counts.T @ weights.T).T)
+    if not isinstance(counts, BlockedCounts):
+        return np.asarray((counts.T @ weights.T).T)
+    stored = StoredImages.of(weights)
+    # Large weights are read where they are; they don't travel.
+    items = [(a, b, weights[:, a:b] if stored is None else stored) for a, b in counts.blocks]
+    return np.asarray(counts.work.total(partial(_sums_task, counts.reader), items)[0])
 
 
-def _sums_task(reader: BlockReader, item: tuple[int, int, np.ndarray]) -> Sums:
+def _sums_task(reader: BlockReader, item: tuple[int, int, np.ndarray | StoredImages]) -> Sums:
     first, last, weights = item
+    if isinstance(weights, StoredImages):
+        weights = weights.read(first, last)
     return (np.asarray((reader.read(first, last).T @ weights.T).T),)

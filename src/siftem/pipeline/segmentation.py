@@ -8,7 +8,9 @@ import numpy as np
 from scipy.ndimage import binary_dilation, gaussian_filter, label
 
 from siftem.blocked_counts import BlockedCounts
+from siftem.disk_images import image_beside, let_go
 from siftem.errors import InputError
+from siftem.line_strips import converted, strips
 from siftem.pipeline.file_names import file_name
 from siftem.pipeline.painted_traces import grain_traces, painted_masks
 from siftem.pipeline.recipe import Recipe
@@ -45,12 +47,9 @@ def feature_images(
     settings = settings or Segment()
     factors = matched.factors
     shares = grain_shares(factors.maps, factors.names.index(matched.matrix))
-    images = {
-        grain: shares.significance_of(g).astype(np.float32)
-        for g, grain in enumerate(matched.grains)
-    }
+    images = {grain: _significance(shares, g) for g, grain in enumerate(matched.grains)}
     width = float(shares.sigmas.mean()) if shares.sigmas.size else 1.0
-    images["counts"] = gaussian_filter(si.total_map(), width).astype(np.float32)
+    images["counts"] = _smooth_counts(si, width)
     # Of a map that stays on disk, no seventy features of every pixel are kept.
     on_disk = isinstance(si.counts, BlockedCounts)
     further = [name for name in settings.images if name not in images]
@@ -58,6 +57,23 @@ def feature_images(
     images.update(chosen.images)
     features = _untrained(settings, chosen.poisson).compute_features(images, in_tiles=on_disk)
     return FeatureImages(images, shares, features, chosen.poisson)
+
+
+def _significance(shares: GrainShares, grain: int) -> np.ndarray:
+    """Share of a grain over its noise, float32 (ny, nx)."""
+    out = image_beside(shares.shares, shares.vacuum.shape, np.float32)
+    for strip in strips(out.shape, of=(shares.shares, out)):
+        out[strip.lines] = shares.shares[grain, strip.lines] / shares.noise[grain]
+    return out
+
+
+def _smooth_counts(si: SpectrumImage, sigma: float) -> np.ndarray:
+    """Counts of each pixel, smoothed; float32 (ny, nx)."""
+    total = si.total_map()
+    out = image_beside(total, total.shape, np.float32)
+    for strip in strips(total.shape, int(4 * sigma + 0.5), of=(total, out)):
+        out[strip.lines] = gaussian_filter(total[strip.seen], sigma)[strip.own]
+    return out
 
 
 def _untrained(settings: Segment, poisson: tuple[str, ...]) -> PixelClassifier:
@@ -88,7 +104,7 @@ def classify(
     """
     grains = matched.grains
     shape = images.shares.vacuum.shape
-    traces = np.zeros((len(grains), *shape), np.int8)
+    traces = image_beside(images.shares.shares, (len(grains), *shape), np.int8)
     if recipe.segment.traces is not None:
         names = tuple(recipe.phases) or matched.factors.names
         traces = grain_traces(painted_masks(recipe.segment.traces, shape, names), grains)
@@ -106,7 +122,7 @@ def classify(
         if classifier.feature_names_ != features.names:
             on_disk = isinstance(features, FeatureTiles)
             features = classifier.compute_features(images.images, in_tiles=on_disk)
-        probabilities[grain] = _present(classifier, features)
+        probabilities[grain] = _present(classifier, features, images.shares.shares)
         out_of_bag[grain] = float(classifier.oob_score_)
         classifiers[grain] = classifier
     progress("segment", 1.0)
@@ -119,15 +135,18 @@ def classify(
     )
 
 
-def _present(classifier: PixelClassifier, features: PixelFeatures | FeatureTiles) -> np.ndarray:
+def _present(
+    classifier: PixelClassifier, features: PixelFeatures | FeatureTiles, beside: np.ndarray
+) -> np.ndarray:
     """Probability of the second class, (ny, nx) float32, finer than any forest tells it."""
-    present = np.empty(features.shape[:2], np.float32)
+    present = image_beside(beside, features.shape[:2], np.float32)
     if isinstance(features, PixelFeatures):
         present[:] = classifier.predict_proba(features)[1]
         return present
     for lines, columns, values in features.tiles():
         part = PixelFeatures(values, features.names)
         present[lines, columns] = classifier.predict_proba(part)[1]
+        let_go(present)
         del values, part  # before the next tile is made
     return present
 
@@ -185,19 +204,20 @@ def cut(
     masks: dict[str, np.ndarray] = {}
     for g, grain in enumerate(matched.grains):
         progress("regions", g / len(matched.grains))
-        present = classified.probabilities[grain]
-        labels = graph_cut(np.stack([1 - present, present]), smoothness=smoothness)
-        masks[grain] = (labels == 1) & ~vacuum
-        del labels, present
+        labels = graph_cut(_both(classified.probabilities[grain]), smoothness=smoothness)
+        masks[grain] = image_beside(vacuum, vacuum.shape, bool)
+        for strip in strips(vacuum.shape, of=(labels, vacuum, masks[grain])):
+            masks[grain][strip.lines] = (labels[strip.lines] == 1) & ~vacuum[strip.lines]
+        del labels
         if not masks[grain].any():
             raise InputError(
                 f"no pixel is left to {grain} after the graph cut: lower the smoothness "
                 f"(it is {smoothness:g}) or paint traces"
             )
     # Faint rims of grains belong to neither the pure matrix nor another grain's mixture.
-    rims = np.zeros(vacuum.shape, bool)
+    excluded = converted(vacuum, bool)
     for g, grain in enumerate(matched.grains):
-        rims |= _rim(shares, g, masks[grain])
+        _add_rim(excluded, shares, g, masks[grain])
     progress("regions", 1.0)
     return Segmentation(
         regions=Regions(
@@ -205,7 +225,7 @@ def cut(
             matrix=matched.matrix,
             masks=masks,
             margin=recipe.segment.margin,
-            excluded=vacuum | rims,
+            excluded=excluded,
         ),
         probabilities=classified.probabilities,
         traces=classified.traces,
@@ -215,15 +235,32 @@ def cut(
     )
 
 
-def _rim(shares: GrainShares, grain: int, mask: np.ndarray) -> np.ndarray:
-    """What shows of a grain outside its mask: rims of it, and faint grains of their own.
+def _both(present: np.ndarray) -> np.ndarray:
+    """Probabilities of absence and presence; (2, ny, nx) float32."""
+    out = image_beside(present, (2, *present.shape), np.float32)
+    for strip in strips(present.shape, of=(present, out)):
+        out[0, strip.lines] = 1 - present[strip.lines]
+        out[1, strip.lines] = present[strip.lines]
+    return out
+
+
+def _add_rim(excluded: np.ndarray, shares: GrainShares, grain: int, mask: np.ndarray) -> None:
+    """Add what shows of a grain outside its mask: rims of it, and faint grains of their own.
 
     Specks of noise are left out: patches away from the mask that are no larger than the
     smoothing (twice sigma) makes of a single count.
     """
-    patches, number = label(shares.touched[grain], structure=np.ones((3, 3)))
-    sizes = np.bincount(patches.ravel(), minlength=number + 1)
-    kept = sizes > 4 * np.pi * (2 * float(shares.sigmas[grain])) ** 2
-    kept[np.unique(patches[binary_dilation(mask, iterations=2)])] = True
+    patches = image_beside(mask, mask.shape, np.int32)
+    number = label(shares.touched[grain], structure=np.ones((3, 3)), output=patches)
+    let_go(shares.touched, patches)
+    sizes = np.zeros(number + 1, np.int64)
+    beside = np.zeros(number + 1, bool)
+    for strip in strips(mask.shape, 2, of=(mask, patches)):
+        own = patches[strip.lines]
+        sizes += np.bincount(own.ravel(), minlength=number + 1)
+        near = binary_dilation(mask[strip.seen], iterations=2)[strip.own]
+        beside[own[near]] = True
+    kept = (sizes > 4 * np.pi * (2 * float(shares.sigmas[grain])) ** 2) | beside
     kept[0] = False
-    return np.asarray(kept[patches] & ~mask)
+    for strip in strips(mask.shape, of=(excluded, mask, patches)):
+        excluded[strip.lines] |= kept[patches[strip.lines]] & ~mask[strip.lines]

@@ -14,6 +14,7 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.ensemble import RandomForestClassifier
 
 from siftem.errors import InputError
+from siftem.line_strips import converted
 from siftem.segment.classifier_file import read_classifier, write_classifier
 from siftem.segment.feature_tiles import LARGEST_WHOLE, FeatureTiles
 from siftem.segment.features import (
@@ -176,11 +177,12 @@ class PixelClassifier(BaseEstimator):
             painted = _check_traces(painted, stack.shape[:2])
             where = painted > 0
             samples.append(stack.at(where))
-            classes.append(painted[where])
+            classes.append(painted[where].astype(np.int64))
             kept.append(painted)
         assert names is not None
         self._fit_samples(np.concatenate(samples), np.concatenate(classes), names)
-        self.traces_ = tuple(one.astype(np.min_scalar_type(int(self.classes_[-1]))) for one in kept)
+        narrow = np.min_scalar_type(int(self.classes_[-1]))
+        self.traces_ = tuple(converted(one, narrow) for one in kept)
         return self
 
     def predict_proba(self, images: Images | Features) -> np.ndarray:
@@ -212,8 +214,7 @@ class PixelClassifier(BaseEstimator):
             block = np.ascontiguousarray(flat[start : start + BLOCK])
             out[:, start : start + BLOCK] = self.estimator_.predict_proba(block).T
 
-        # Blocks of a fixed size, each by one thread: the sum over trees then has a fixed
-        # order, and the last bit does not depend on the number of threads.
+        # Blocks of a fixed size, each by one thread: the order of all sums is then fixed.
         with ThreadPoolExecutor(thread_count(self.n_jobs)) as pool:
             list(pool.map(classify, range(0, ny * nx, BLOCK)))
         if self.classifier is None:
@@ -285,8 +286,7 @@ class PixelClassifier(BaseEstimator):
             )
         estimator = self._new_estimator()
         with catch_warnings():
-            # A few painted pixels may be in the sample of every tree; the score then
-            # counts them as wrong, which is all that scikit-learn warns of.
+            # It warns of pixels in the sample of every tree: the score counts them as wrong.
             simplefilter("ignore", UserWarning)
             estimator.fit(samples, labels)
         # From here on the threads work on blocks of pixels, each with the whole forest.
@@ -385,7 +385,7 @@ def _check_traces(traces: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
         )
     if traces.size and traces.min() < 0:
         raise InputError(f"traces must not be negative (0 is unpainted), got {traces.min()}")
-    return traces.astype(np.int64)
+    return traces
 
 
 def _channel(feature_name: str) -> str:

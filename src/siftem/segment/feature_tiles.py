@@ -76,12 +76,12 @@ class FeatureTiles:
 
     def at(self, where: np.ndarray) -> np.ndarray:
         """Features of some pixels, (pixels, features), in scan order."""
-        found = np.empty((int(where.sum()), self.shape[2]), np.float32)
-        place = np.full(where.shape, -1, np.int32)
-        place[where] = np.arange(len(found))
+        found = np.empty((int(np.count_nonzero(where)), self.shape[2]), np.float32)
+        wanted = np.flatnonzero(where)
         for lines, columns, values in self.tiles(where):
-            own = where[lines, columns]
-            found[place[lines, columns][own]] = values[own]
+            y, x = np.nonzero(where[lines, columns])
+            pixels = (y + lines.start) * where.shape[1] + x + columns.start
+            found[np.searchsorted(wanted, pixels)] = values[y, x]
             del values
         return found
 

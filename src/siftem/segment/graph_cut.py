@@ -9,6 +9,7 @@ import maxflow
 import numpy as np
 
 from siftem.errors import InputError
+from siftem.line_strips import strips
 from siftem.segment.strip_cut import LARGEST_WHOLE, cut_in_strips
 
 #: Half of the neighbours of a pixel as (dy, dx), so that each pair is met once.
@@ -178,15 +179,17 @@ def _check_probabilities(probabilities: np.ndarray) -> np.ndarray:
         )
     if p.dtype.kind != "f":
         raise InputError(f"probabilities must be floats from 0 to 1, got dtype {p.dtype}")
-    if not np.isfinite(p).all():
-        raise InputError("probabilities hold NaN or infinity: replace those pixels")
-    if p.min() < 0 or p.max() > 1 + 1e-6:
-        raise InputError(
-            f"probabilities must lie between 0 and 1, got {p.min():g} to {p.max():g}: "
-            "divide an 8-bit map by 256"
-        )
-    if not p.any(axis=0).all():
-        raise InputError("some pixels have probability zero for every class: give one a chance")
+    for strip in strips(p.shape[1:], of=(p,)):
+        seen = p[:, strip.lines]
+        if not np.isfinite(seen).all():
+            raise InputError("probabilities hold NaN or infinity: replace those pixels")
+        if seen.min() < 0 or seen.max() > 1 + 1e-6:
+            raise InputError(
+                f"probabilities must lie between 0 and 1, got {p.min():g} to {p.max():g}: "
+                "divide an 8-bit map by 256"
+            )
+        if not seen.any(axis=0).all():
+            raise InputError("some pixels have probability zero for every class: give one a chance")
     return p
 
 
@@ -234,7 +237,11 @@ class _FiniteTerms:
     """Data terms, those of impossible labels so large that no saving on pairs can pay for them."""
 
     def __init__(self, p: np.ndarray, pair_costs: np.ndarray) -> None:
-        largest = _data_terms(np.min(p, initial=1.0, where=p > 0).reshape(1, 1))[0, 0]
+        least = np.array(1.0, p.dtype)
+        for strip in strips(p.shape[1:], of=(p,)):
+            seen = p[:, strip.lines]
+            least = np.minimum(least, np.min(seen, initial=1.0, where=seen > 0))
+        largest = _data_terms(least.reshape(1, 1))[0, 0]
         self.barrier = float(largest) + 2.0 * sum(float(c.max()) for c in pair_costs) + 1.0
 
     def __call__(self, p: np.ndarray) -> np.ndarray:
@@ -254,9 +261,7 @@ def _ends(array: np.ndarray, offset: tuple[int, int]) -> tuple[np.ndarray, np.nd
     return here, there
 
 
-def _pairs(
-    pair_costs: np.ndarray,
-) -> Iterator[tuple[tuple[int, int], np.ndarray]]:
+def _pairs(pair_costs: np.ndarray) -> Iterator[tuple[tuple[int, int], np.ndarray]]:
     """Iterate over offsets with the costs of their pairs, as in the first view of _ends."""
     offsets = next(o for o in OFFSETS.values() if len(o) == len(pair_costs))
     for offset, costs in zip(offsets, pair_costs, strict=True):

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from siftem.disk_images import let_go
 from siftem.errors import InputError
+from siftem.line_strips import sampled, strips
 
 Images = Mapping[str, np.ndarray] | np.ndarray
 
@@ -74,7 +76,7 @@ def checked_images(images: Images) -> dict[str, np.ndarray]:
             )
         if image.dtype.kind not in "buif":
             raise InputError(f"image {name!r} must hold real numbers, got dtype {image.dtype}")
-        if not np.isfinite(image).all():
+        if not all(np.isfinite(image[s.lines]).all() for s in strips(image.shape, of=(image,))):
             raise InputError(
                 f"image {name!r} holds NaN or infinity: replace those pixels or leave it out"
             )
@@ -124,6 +126,8 @@ class ScaledImages:
     def of(cls, images: Images, poisson: bool | Collection[str]) -> ScaledImages:
         """Measure the scale of each image: its median, and its percentiles 1 to 99.
 
+        Large images are looked at on a grid of half a million pixels.
+
         Parameters
         ----------
         images, poisson
@@ -146,16 +150,15 @@ class ScaledImages:
                 )
         scales = []
         for name, image in named.items():
-            if name in counts:
-                if image.min() < 0:
-                    raise InputError(
-                        f"image {name!r} holds negative values, so it is no count map: "
-                        "leave it out of 'poisson'"
-                    )
-                image = anscombe(image)
-            image = image.astype(np.float64, copy=False)
-            low, middle, high = np.percentile(image, (1, 50, 99))
-            scales.append((float(middle), float(high - low or np.ptp(image) or 1.0)))
+            if name in counts and _least(image) < 0:
+                raise InputError(
+                    f"image {name!r} holds negative values, so it is no count map: "
+                    "leave it out of 'poisson'"
+                )
+            seen = sampled(image)
+            seen = anscombe(seen) if name in counts else seen.astype(np.float64, copy=False)
+            low, middle, high = np.percentile(seen, (1, 50, 99))
+            scales.append((float(middle), float(high - low or np.ptp(seen) or 1.0)))
         return cls(named, frozenset(counts), tuple(scales))
 
     @property
@@ -177,4 +180,9 @@ class ScaledImages:
             image = seen[name]
             values = anscombe(image) if name in self.counts else image.astype(np.float64)
             part[...] = (values - middle) / spread
+            let_go(image)
         return out
+
+
+def _least(image: np.ndarray) -> float:
+    return min(float(image[s.lines].min()) for s in strips(image.shape, of=(image,)))

@@ -13,6 +13,9 @@ from collections.abc import Callable
 import maxflow
 import numpy as np
 
+from siftem.disk_images import image_beside, let_go
+from siftem.line_strips import converted, strips
+
 #: Pixels beyond which a map is cut in strips, and of one strip with its margins.
 LARGEST_WHOLE = 500_000
 _STRIP = 150_000
@@ -49,7 +52,7 @@ def cut_in_strips(
     ndarray of shape (ny, nx), int64
     """
     ny, nx = p.shape[1:]
-    labels = np.full((ny, nx), -1, np.int8)
+    labels = image_beside(p, (ny, nx), np.int8)
     lines = max(_STRIP // nx - 2 * _MARGIN, _MARGIN)
     # No saving on the pairs of a pixel can pay for this.
     barrier = 1.0 + 2.0 * sum(float(costs.max()) for costs in pair_costs)
@@ -65,11 +68,12 @@ def cut_in_strips(
                 if not at_border:
                     terms[1 - held, line] = terms[held, line] + barrier
             found.append(cut(terms, pair_costs[:, top:bottom])[own])
-        settled = found[0] == found[1]
-        labels[first:last][settled] = found[0][settled]
-    if (labels < 0).any():
+        labels[first:last] = np.where(found[0] == found[1], found[0], -1)
+        let_go(p, labels)
+    open_ends = strips((ny, nx), of=(labels,))
+    if any((labels[strip.lines] < 0).any() for strip in open_ends):
         _settle_rest(p, terms_of, pair_costs, offsets, labels)
-    return labels.astype(np.int64)
+    return converted(labels, np.int64)
 
 
 def _settle_rest(
@@ -81,9 +85,13 @@ def _settle_rest(
 ) -> None:
     """Cut the pixels that have no label (-1) yet, the others held; ``labels`` in place."""
     ny, nx = labels.shape
-    y, x = np.nonzero(labels < 0)
-    node = np.full(labels.shape, -1, np.int32)
-    node[y, x] = np.arange(y.size)
+    pixels = np.concatenate(
+        [
+            np.flatnonzero(labels[strip.lines] < 0) + strip.lines.start * nx
+            for strip in strips((ny, nx), of=(labels,))
+        ]
+    )
+    y, x = np.divmod(pixels, nx)
     terms = terms_of(p[:, y, x])
     graph = maxflow.GraphFloat(y.size, 8 * y.size)
     nodes = graph.add_nodes(y.size)
@@ -100,7 +108,8 @@ def _settle_rest(
             if sign == 1:
                 free = beside < 0
                 capacity = cost[free]
-                graph.add_edges(inside[free], node[other][free], capacity, capacity)
+                node = np.searchsorted(pixels, yy[inside][free] * nx + xx[inside][free])
+                graph.add_edges(inside[free], node, capacity, capacity)
     # Label 1 is the side of the source, as in the cut of a whole map.
     graph.add_grid_tedges(nodes, terms[0], terms[1])
     graph.maxflow()

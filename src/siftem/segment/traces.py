@@ -10,12 +10,15 @@ the noise seen below zero, where no grain can be.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import gaussian_filter, maximum_filter
+from scipy.ndimage import maximum_filter
 
+from siftem.disk_images import image_beside, let_go
 from siftem.errors import InputError, SiftemWarning
+from siftem.line_strips import on_grid, sampled, smoothed, strips
 from siftem.robust import grid_step, lower_spread, most_common_ratio
 
 #: A first smoothing window holds about this many counts.
@@ -87,10 +90,11 @@ class GrainShares:
 
     def relative_of(self, grain: int) -> np.ndarray:
         """Share of one grain over the largest one nearby; (ny, nx)."""
-        size = 2 * int(np.ceil(2 * self.sigmas[grain] + 1)) + 1
-        nearby = maximum_filter(self.shares[grain], size=size)
-        np.maximum(nearby, 1e-12, out=nearby)
-        return np.divide(self.shares[grain], nearby, out=nearby)
+        return _relative(self.shares[grain], self.nearby(grain))
+
+    def nearby(self, grain: int) -> int:
+        """Side in pixels of the window that is near to a pixel."""
+        return 2 * int(np.ceil(2 * self.sigmas[grain] + 1)) + 1
 
 
 def grain_shares(maps: np.ndarray, matrix: int, *, sigma: float | None = None) -> GrainShares:
@@ -120,24 +124,34 @@ def grain_shares(maps: np.ndarray, matrix: int, *, sigma: float | None = None) -
         When the matrix component hardly takes part in the most common pixels.
     """
     maps = np.asarray(maps)
-    k = maps.shape[0]
-    total = maps.sum(axis=0, dtype=np.float64)
-    if not total.max() > 0:
+    k, *size = maps.shape
+    shape = (int(size[0]), int(size[1]))
+    total = image_beside(maps, shape, np.float64)
+    for strip in strips(shape, of=(maps, total)):
+        total[strip.lines] = maps[:, strip.lines].sum(axis=0, dtype=np.float64)
+    some = sampled(total)
+    if not some.max() > 0 and not _holds_any(total):
         raise InputError("the maps hold no counts: nothing to trace")
-    typical = float(np.median(total[total > 0]))
+    typical = float(np.median(some[some > 0])) if (some > 0).any() else 1.0
     window = float(np.clip(np.sqrt(_COUNTS_IN_WINDOW / (4 * np.pi * typical)), *_SIGMAS))
     first = window if sigma is None else sigma
-    level = gaussian_filter(total, first, mode="nearest")
-    vacuum = level < _VACUUM_SHARE * np.quantile(level, 0.75)
-    np.maximum(level, 1e-12, out=level)
-    step = grid_step(total.shape)
-    seen = (slice(None, None, step),) * 2
-    film = ~vacuum[seen]
+    step = grid_step(shape)
+    level = image_beside(maps, shape, np.float64)
+    for lines, part in smoothed(total.__getitem__, shape, first, of=(total, level)):
+        level[lines] = part
+    level_seen = sampled(level)
+    least = _VACUUM_SHARE * np.quantile(level_seen, 0.75)
+    vacuum = image_beside(maps, shape, bool)
+    for strip in strips(shape, of=(level, vacuum)):
+        vacuum[strip.lines] = level[strip.lines] < least
+    del level
+    film = ~sampled(vacuum)
+    np.maximum(level_seen, 1e-12, out=level_seen)
     ratios = np.empty((k, int(film.sum())))
     for row, one in zip(ratios, maps, strict=True):
-        smooth = gaussian_filter(one.astype(np.float64), first, mode="nearest")
-        row[:] = (smooth[seen] / level[seen])[film]
-    del level, smooth
+        parts = smoothed(_in_double(one), shape, first, of=(maps,))
+        smooth = np.concatenate([on_grid(lines, part, step) for lines, part in parts])
+        row[:] = (smooth / level_seen)[film]
     grains = [c for c in range(k) if c != matrix]
     point = most_common_ratio(ratios, grains, fewest=_FEWEST_PIXELS)[0]
     del ratios
@@ -147,28 +161,69 @@ def grain_shares(maps: np.ndarray, matrix: int, *, sigma: float | None = None) -
             "the component taken for the matrix is not what most pixels hold: name another "
             "phase as the matrix, mark it by other elements, or paint traces"
         )
-    shares = np.zeros((len(grains), *total.shape), np.float32)
+    shares = image_beside(maps, (len(grains), *shape), np.float32)
     noise = np.zeros(len(grains))
     sigmas = np.full(len(grains), first)
-    touched = np.zeros(shares.shape, bool)
+    touched = image_beside(maps, shares.shape, bool)
     for g, c in enumerate(grains):
-        raw = maps[c] - float(point[c] / point[matrix]) * maps[matrix].astype(np.float64)
-        share = _smoothed_share(raw, total, first)
+        amount = _Amount(maps, total, c, matrix, float(point[c] / point[matrix]))
         if sigma is None:
             # White noise falls as 1 / sigma.
-            before = max(lower_spread(share[~vacuum]), _one_count(typical, first))
+            seen = np.concatenate([on_grid(w, part, step) for w, part in amount.shares(first)])
+            before = max(lower_spread(seen[film]), _one_count(typical, first))
             sigmas[g] = np.clip(first * before / _NOISE, *_SIGMAS)
-            share = _smoothed_share(raw, total, sigmas[g])
-        share[vacuum] = 0.0
-        shares[g] = share
-        noise[g] = max(lower_spread(share[~vacuum]), _one_count(typical, sigmas[g]))
-        del share  # as large as the map in double precision
-        strong = _smoothed_share(raw, total, _RIM_SMOOTHING * sigmas[g])
-        spread = max(lower_spread(strong[~vacuum]), _one_count(typical, _RIM_SMOOTHING * sigmas[g]))
-        inside = float(np.quantile(strong[~vacuum], 0.995))
-        touched[g] = (strong > max(_RIM * spread, _RIM_PART * inside)) & ~vacuum
-        del raw, strong
+        found = []
+        for lines, part in amount.shares(sigmas[g], and_of=(shares, vacuum)):
+            part[vacuum[lines]] = 0.0
+            shares[g, lines] = part
+            found.append(on_grid(lines, part, step))
+        noise[g] = max(lower_spread(np.concatenate(found)[film]), _one_count(typical, sigmas[g]))
+        strong = image_beside(maps, shape, np.float64)
+        for lines, part in amount.shares(_RIM_SMOOTHING * sigmas[g], and_of=(strong,)):
+            strong[lines] = part
+        seen = sampled(strong)[film]
+        spread = max(lower_spread(seen), _one_count(typical, _RIM_SMOOTHING * sigmas[g]))
+        shows = max(_RIM * spread, _RIM_PART * float(np.quantile(seen, 0.995)))
+        for strip in strips(shape, of=(strong, touched, vacuum)):
+            touched[g, strip.lines] = (strong[strip.lines] > shows) & ~vacuum[strip.lines]
+        del strong
     return GrainShares(shares, noise, vacuum, point, sigmas, touched)
+
+
+def _holds_any(image: np.ndarray) -> bool:
+    return any(image[s.lines].any() for s in strips(image.shape, of=(image,)))
+
+
+def _in_double(image: np.ndarray) -> Callable[[slice], np.ndarray]:
+    return lambda lines: image[lines].astype(np.float64)
+
+
+@dataclass(frozen=True, eq=False)
+class _Amount:
+    """What a grain's component has beyond its part in the matrix, and all counts."""
+
+    maps: np.ndarray
+    total: np.ndarray
+    grain: int
+    matrix: int
+    in_matrix: float
+
+    def shares(
+        self, sigma: float, and_of: tuple[np.ndarray, ...] = ()
+    ) -> Iterator[tuple[slice, np.ndarray]]:
+        """Smoothed amount over smoothed counts, strip by strip, float64."""
+        of = (self.maps, self.total, *and_of)
+        shape = self.total.shape
+        levels = smoothed(self.total.__getitem__, shape, sigma)
+        for (lines, part), (_, level) in zip(
+            smoothed(self._part, shape, sigma, of), levels, strict=True
+        ):
+            np.maximum(level, 1e-12, out=level)
+            yield lines, np.divide(part, level, out=level)
+
+    def _part(self, lines: slice) -> np.ndarray:
+        matrix = self.maps[self.matrix, lines].astype(np.float64)
+        return np.asarray(self.maps[self.grain, lines] - self.in_matrix * matrix)
 
 
 def _one_count(counts: float, sigma: float) -> float:
@@ -178,12 +233,6 @@ def _one_count(counts: float, sigma: float) -> float:
     below zero then says nothing.
     """
     return 1.0 / (4 * np.pi * sigma**2 * counts)
-
-
-def _smoothed_share(part: np.ndarray, total: np.ndarray, sigma: float) -> np.ndarray:
-    level = gaussian_filter(total, sigma, mode="nearest")
-    np.maximum(level, 1e-12, out=level)
-    return np.divide(gaussian_filter(part, sigma, mode="nearest"), level, out=level)
 
 
 def certain_pixels(
@@ -223,30 +272,73 @@ def certain_pixels(
         When a grain phase is present nowhere with that certainty; its best pixels are used.
     """
     rng = np.random.default_rng(seed)
-    out = np.zeros(grains.shares.shape, np.int8)
-    valid = ~grains.vacuum
+    out = image_beside(grains.shares, grains.shares.shape, np.int8)
+    valid_pixels = grains.vacuum.size - int(np.count_nonzero(grains.vacuum))
     for g in range(len(grains.shares)):
-        z, relative = grains.significance_of(g), grains.relative_of(g)
-        yes = (z > present) & (relative > _INSIDE) & valid
-        no = ((z < absent) | (relative < _OUTSIDE)) & valid
-        if yes.sum() < 10:
+        yes, no = (image_beside(grains.shares, out.shape[1:], bool) for _ in range(2))
+        for lines, z, relative in _seen_of(grains, g, and_of=(yes, no)):
+            valid = ~grains.vacuum[lines]
+            yes[lines] = (z > present) & (relative > _INSIDE) & valid
+            no[lines] = ((z < absent) | (relative < _OUTSIDE)) & valid
+        if np.count_nonzero(yes) < 10:
+            best = _largest(grains, g, min(valid_pixels, max(10, int(0.002 * valid_pixels))))
             warnings.warn(
                 f"grain phase {g + 1} exceeds the noise hardly anywhere (most: "
-                f"{z[valid].max():.1f} sigma): its best pixels serve as traces",
+                f"{best[-1]:.1f} sigma): its best pixels serve as traces",
                 SiftemWarning,
                 stacklevel=2,
             )
-            few = min(valid.sum(), max(10, int(0.002 * valid.sum())))
-            yes = valid & (z >= np.sort(z[valid])[-few])
-            no &= ~yes
-        if no.sum() < 10:
+            for lines, z, _ in _seen_of(grains, g, and_of=(yes, no)):
+                yes[lines] = ~grains.vacuum[lines] & (z >= best[0])
+                no[lines] &= ~yes[lines]
+        if np.count_nonzero(no) < 10:
             raise InputError(
                 f"grain phase {g + 1} seems to be everywhere: no pixel is surely free of it; "
                 f"paint traces or choose another matrix"
             )
         for mask, label in ((no, 1), (yes, 2)):
-            where = np.flatnonzero(mask)
-            if where.size > at_most:
-                where = rng.choice(where, at_most, replace=False)
-            out[g].ravel()[where] = label
+            _mark_some(mask, at_most, rng, out[g], label)
+        let_go(out, yes, no)
     return out
+
+
+def _seen_of(
+    grains: GrainShares, grain: int, and_of: tuple[np.ndarray, ...] = ()
+) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
+    """Yield lines, share over noise and share over the largest nearby, strip by strip."""
+    shape = grains.vacuum.shape
+    margin = grains.nearby(grain) // 2
+    for strip in strips(shape, margin, of=(grains.shares, grains.vacuum, *and_of)):
+        relative = _relative(grains.shares[grain, strip.seen], grains.nearby(grain))[strip.own]
+        yield strip.lines, grains.shares[grain, strip.lines] / grains.noise[grain], relative
+
+
+def _relative(share: np.ndarray, size: int) -> np.ndarray:
+    nearby = maximum_filter(share, size=size)
+    np.maximum(nearby, 1e-12, out=nearby)
+    return np.asarray(np.divide(share, nearby, out=nearby))
+
+
+def _largest(grains: GrainShares, grain: int, number: int) -> np.ndarray:
+    """Return the largest shares over noise outside the vacuum, rising."""
+    best = np.empty(0)
+    for strip in strips(grains.vacuum.shape, of=(grains.shares, grains.vacuum)):
+        z = grains.shares[grain, strip.lines] / grains.noise[grain]
+        best = np.concatenate([best, z[~grains.vacuum[strip.lines]]])
+        best = np.sort(best)[-number:]
+    return best
+
+
+def _mark_some(
+    mask: np.ndarray, at_most: int, rng: np.random.Generator, out: np.ndarray, label: int
+) -> None:
+    """Set ``out`` to the label in pixels of a mask, in some drawn at random if they are many."""
+    ends = np.count_nonzero(mask, axis=1).cumsum()
+    number = int(ends[-1])
+    ranks = np.arange(min(number, at_most))
+    if number > at_most:
+        ranks = np.sort(rng.choice(number, at_most, replace=False))
+    of_line = np.searchsorted(ends, ranks, side="right")
+    for line in np.unique(of_line):
+        inside = np.flatnonzero(mask[line])
+        out[line, inside[ranks[of_line == line] - ends[line]]] = label

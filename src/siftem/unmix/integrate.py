@@ -41,19 +41,19 @@ def integrate(si: SpectrumImage, region: ArrayLike, *, name: str | None = None) 
         )
     if mask.shape != si.shape:
         raise InputError(f"region {label!r} has shape {mask.shape}, the map has {si.shape}")
-    rows = np.flatnonzero(mask.ravel())
-    if rows.size == 0:
+    n_pixels = int(np.count_nonzero(mask))
+    if n_pixels == 0:
         raise InputError(
             f"region {label!r} is empty: paint more traces, lower the smoothness or the margin"
         )
-    counts = si.sum_spectrum(rows)
-    pedestal = np.full(si.n_channels, rows.size * si.pedestal)
+    counts = si.sum_spectrum(mask.ravel())
+    pedestal = np.full(si.n_channels, n_pixels * si.pedestal)
     return Spectrum(
         counts - pedestal,
         si.axis,
         variance=counts,
         background=pedestal,
         name=label,
-        n_pixels=int(rows.size),
+        n_pixels=n_pixels,
         acquisition=si.acquisition,
     )

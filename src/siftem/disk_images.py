@@ -1,0 +1,166 @@
+"""Images as large as the map that stay on disk, as the counts do that they are made of.
+
+They are ordinary arrays, mapped from files in the scratch folder of the map. What is made of an
+image on disk goes beside it; what is made of one in memory stays in memory. Whoever goes over
+an image strip by strip lets go of it after each (`siftem.line_strips`), so that few of its pages
+are ever resident; the operating system keeps the rest for as long as it has memory to spare.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import platform
+import secrets
+import weakref
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from siftem.errors import SiftemError
+
+#: Pixels up to which an image is kept in memory in any case.
+PIXELS_IN_MEMORY = 2**19
+_ZEROS = bytes(2**20)
+
+
+def is_large(number: int) -> bool:
+    """Whether an image of so many pixels may go to the disk."""
+    return number > PIXELS_IN_MEMORY
+
+
+class _Mapped(mmap.mmap):
+    """A mapped file that knows its path."""
+
+    path: Path
+
+
+def new_image(shape: tuple[int, ...], dtype: Any, folder: Path | None) -> np.ndarray:
+    """Return an array of zeros, in a file of its own where a folder is given and it is large.
+
+    Parameters
+    ----------
+    shape : tuple of int
+    dtype : dtype
+    folder : Path or None
+        Scratch folder; None keeps it in memory.
+
+    Returns
+    -------
+    ndarray
+        The file is removed with the last array that refers to it.
+
+    Raises
+    ------
+    SiftemError
+        When the disk is full or can't be written.
+    """
+    dtype = np.dtype(dtype)
+    number = int(np.prod(shape, dtype=np.int64))
+    if folder is None or not is_large(number):
+        return np.zeros(shape, dtype)
+    size = number * dtype.itemsize
+    name = f"image-{platform.node()}-{os.getpid()}-{secrets.token_hex(6)}.raw"
+    path = folder / name
+    try:
+        with path.open("w+b") as file:
+            _reserve(file.fileno(), size)
+            mapped = _Mapped(file.fileno(), size)
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise SiftemError(
+            f"cannot keep an image of {size / 1e6:.0f} MB in {folder}: {error.strerror or error}"
+        ) from None
+    mapped.path = path
+    weakref.finalize(mapped, _remove, path)
+    return np.ndarray(shape, dtype, buffer=mapped)
+
+
+def image_beside(source: np.ndarray, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """Return zeros where ``source`` is: in a file beside it, or in memory."""
+    mapped = _mapped(source)
+    return new_image(shape, dtype, None if mapped is None else mapped.path.parent)
+
+
+def copied_beside(source: np.ndarray, index: list[int]) -> np.ndarray:
+    """Return some of the images (k, ...) in another order, where the source is."""
+    out = image_beside(source, (len(index), *source.shape[1:]), source.dtype)
+    for image, i in zip(out, index, strict=True):
+        image[...] = source[i]
+        let_go(out, source)
+    return out
+
+
+def let_go(*arrays: np.ndarray | None) -> None:
+    """Take the pages of images on disk out of this process; nothing of them is lost.
+
+    Arrays in memory are left as they are, and so is everything where the system can't do it.
+    """
+    if not hasattr(mmap, "MADV_DONTNEED"):
+        return
+    for array in arrays:
+        mapped = None if array is None else _mapped(array)
+        if mapped is not None:
+            mapped.madvise(mmap.MADV_DONTNEED)
+
+
+@dataclass(frozen=True)
+class StoredImages:
+    """Images (k, pixels) on disk, as tasks on other machines find them.
+
+    Parameters
+    ----------
+    path : Path
+    offset : int
+        Where in the file they begin, in bytes.
+    shape : tuple of int
+        (k, pixels).
+    dtype : str
+    """
+
+    path: Path
+    offset: int
+    shape: tuple[int, int]
+    dtype: str
+
+    @classmethod
+    def of(cls, images: np.ndarray) -> StoredImages | None:
+        """Write out images on disk, and tell where they are; None for those in memory."""
+        mapped = _mapped(images)
+        if mapped is None or not images.flags.c_contiguous:
+            return None
+        mapped.flush()
+        begin = np.frombuffer(mapped, np.uint8).__array_interface__["data"][0]
+        offset = images.__array_interface__["data"][0] - begin
+        return cls(mapped.path, offset, (images.shape[0], images.shape[1]), images.dtype.str)
+
+    def read(self, first: int, last: int) -> np.ndarray:
+        """Pixels ``first`` to ``last`` (not included) of all images; (k, pixels)."""
+        whole = np.memmap(self.path, self.dtype, "r", self.offset, self.shape)
+        return np.array(whole[:, first:last])
+
+
+def _mapped(array: np.ndarray) -> _Mapped | None:
+    base: Any = array
+    while isinstance(base, np.ndarray):
+        base = base.base
+    return base if isinstance(base, _Mapped) else None
+
+
+def _reserve(file: int, size: int) -> None:
+    """Take the room on the disk now: a mapped file that finds none later ends the process."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file, 0, size)
+        return
+    for start in range(0, size, len(_ZEROS)):
+        os.write(file, _ZEROS[: size - start])
+
+
+def _remove(path: Path) -> None:
+    # Where open files can't be removed it goes with the scratch folder.
+    try:
+        path.unlink(missing_ok=True)
+    except OSError:
+        return
