@@ -1,6 +1,7 @@
 """The sparse map file: what goes in comes out, and what is damaged is refused."""
 
 import io
+import json
 import subprocess
 import sys
 
@@ -301,3 +302,100 @@ def test_a_disk_file_tells_the_first_error_only_when_asked(tmp_path):
         assert file.read(5) == b"abc\0\0"
         with pytest.raises(OSError, match="No space left"):
             file.check()
+
+
+def instead_of(name, **how):
+    """Put a data set of another kind in the place of one."""
+
+    def spoil(content):
+        old = content[name]
+        data = old[:] if old.shape[0] < 10**6 else None
+        del content[name]
+        made = content.create_dataset(name, **{"data": data, **how})
+        if name == "survey":
+            made.attrs["name"] = "BF"
+
+    return spoil
+
+
+def linked(name, link):
+    def spoil(content):
+        del content[name]
+        content[name] = link
+
+    return spoil
+
+
+def virtual(content):
+    stored = content["counts/values"]
+    layout = h5py.VirtualLayout(stored.shape, stored.dtype)
+    layout[:] = h5py.VirtualSource(".", "counts/values", stored.shape)
+    del content["counts/values"]
+    content["counts"].create_virtual_dataset("values", layout)
+
+
+def wrapping(content):
+    starts = content["counts/row_starts"][:]
+    starts[1:-1:2], starts[2:-1:2] = -(2**31), 2**31 - 1
+    instead_of("counts/row_starts", data=starts.astype(np.int32))(content)
+
+
+def late(content):
+    content["counts/row_starts"][0] = 3
+
+
+def unstored(content):
+    number = 2 * 10**5
+    for name in ("channels", "values"):
+        kind = content[f"counts/{name}"].dtype
+        how = {"shape": (number,), "dtype": kind, "chunks": (1000,), "fillvalue": 1, "data": None}
+        instead_of(f"counts/{name}", **how)(content)
+    content["counts/row_starts"][-1] = number
+
+
+def acquired(**what):
+    def spoil(content):
+        content.attrs["acquisition"] = json.dumps(what)
+
+    return spoil
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        linked("counts/values", h5py.ExternalLink("/dev/zero", "/values")),
+        linked("counts", h5py.ExternalLink("other.sift", "/counts")),
+        linked("counts/values", h5py.SoftLink("/counts/values")),
+        linked("survey", h5py.ExternalLink("other.sift", "/survey")),
+        virtual,
+        wrapping,
+        late,
+        unstored,
+        instead_of("counts/values", dtype=">u4"),
+        instead_of("counts/values", dtype="f2"),
+        instead_of("counts/values", dtype=np.longdouble),
+        instead_of("survey", data=np.zeros((6, 7), "S50")),
+        acquired(beam_energy="abc"),
+        acquired(beam_energy=[200]),
+        acquired(live_time=float("nan")),
+        acquired(elements="Fe"),
+        acquired(elements=[1, 2]),
+    ],
+)
+def test_data_that_lie_elsewhere_or_make_no_sense_are_refused(cube, tmp_path, spoil):
+    si = image(cube, survey=np.zeros((6, 7)))
+    path = write_sparse_file(si, tmp_path / "map.sift", entries_per_block=60)
+    with h5py.File(path, "r+") as content:
+        spoil(content)
+    with pytest.raises(ReadError, match="damaged"):
+        read_sparse_file(path)
+
+
+def test_a_file_is_not_replaced_by_its_own_conversion(stored, tmp_path):
+    before = stored.read_bytes()
+    link = tmp_path / "link.sift"
+    link.symlink_to(stored)
+    for out in (stored, link):
+        with pytest.raises(InputError, match=r"map\.sift would be replaced"):
+            siftem.convert(stored, out, energy_range=(0.0, 0.2))
+    assert stored.read_bytes() == before

@@ -107,6 +107,8 @@ def convert(
             job.signal(StoredSignal(0, source, kind, "HyperSpy"), None)
         return target
     path = checked_path(source)
+    if target.exists() and target.samefile(path):
+        raise InputError(f"{path.name} would be replaced by what is made of it: name another file")
     refuse_bad_header(path)
     try:
         if is_sparse_file(path):

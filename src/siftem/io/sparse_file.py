@@ -142,7 +142,8 @@ class SparseFile:
         try:
             with h5py.File(self.path, "r", locking=False) as content:
                 group = content["counts"]
-                starts = group["row_starts"][first : last + 1]
+                # Differences of four bytes could wrap.
+                starts = group["row_starts"][first : last + 1].astype(np.int64)
                 a, b = int(starts[0]), int(starts[-1])
                 if a < 0 or b > group["channels"].shape[0] or (np.diff(starts) < 0).any():
                     raise ReadError(f"{self.path.name}: the row starts are damaged")
@@ -222,10 +223,11 @@ def open_sparse_file(
                     f"cannot read {path}: it has version {version} of the format, but this siftem "
                     f"knows {VERSION}: update siftem"
                 )
+            _refuse_foreign_data(content)
             header = _header(content)
             n = header.shape[0] * header.shape[1]
             _check_sizes(content, header, n)
-            edges = content["counts/block_edges"][:]
+            edges = content["counts/block_edges"][:].astype(np.int64)
             if edges[0] != 0 or edges[-1] != n or (np.diff(edges) <= 0).any():
                 raise ValueError("block edges")
             survey = content["survey"][:] if "survey" in content else None
@@ -287,7 +289,17 @@ def _header(content: Any) -> MapHeader:
     ny, nx = (int(n) for n in content.attrs["shape"])
     acquisition = json.loads(_text(content.attrs["acquisition"]))
     known = {k: v for k, v in acquisition.items() if k in Acquisition.__dataclass_fields__}
-    known["elements"] = tuple(known.get("elements") or ())
+    elements = known.pop("elements", None) or ()
+    if not all(isinstance(e, str) for e in elements) or isinstance(elements, str):
+        raise ValueError("elements")
+    for name, value in known.items():
+        if name == "bulk":
+            known[name] = bool(value)
+        elif value is not None:
+            known[name] = float(value)
+            if isinstance(value, str) or not np.isfinite(known[name]):
+                raise ValueError(name)
+    known["elements"] = tuple(elements)
     size = content.attrs.get("pixel_size_nm")
     survey = content.get("survey")
     return MapHeader(
@@ -307,6 +319,33 @@ def _header(content: Any) -> MapHeader:
     )
 
 
+def _refuse_foreign_data(content: Any) -> None:
+    """Refuse data that lie in other files, and types that counts don't have.
+
+    A link may lead to a pipe that never answers, a virtual data set to itself.
+    """
+    import h5py
+
+    names = ["counts", *(f"counts/{n}" for n in ("row_starts", "channels", "values"))]
+    names += ["counts/block_edges", *(n for n in content if n == "survey")]
+    for name in names:
+        if not isinstance(content.get(name, getlink=True), h5py.HardLink):
+            raise ValueError(f"{name} is missing or a link")
+        if name == "counts":
+            continue
+        stored = content[name]
+        if not isinstance(stored, h5py.Dataset) or stored.is_virtual or stored.external:
+            raise ValueError(f"{name} lies in another file")
+        kind, size = stored.dtype.kind, stored.dtype.itemsize
+        if (
+            kind not in ("iufb" if name == "survey" else "iuf")
+            or size > 8
+            or (kind == "f" and size < 4)
+            or not stored.dtype.isnative
+        ):
+            raise ValueError(f"{name} of type {stored.dtype.str[:20]}")
+
+
 def _check_sizes(content: Any, header: MapHeader, n: int) -> None:
     """Refuse a header that its own data contradict, before anything large is allocated."""
     group = content["counts"]
@@ -320,7 +359,13 @@ def _check_sizes(content: Any, header: MapHeader, n: int) -> None:
         raise ValueError("types of the row starts")  # differences of unsigned ones never fall
     if entries[0] > _ENTRIES_PER_BYTE * Path(content.filename).stat().st_size:
         raise ValueError(f"{entries[0]} counts")
-    if group["values"].shape != entries or int(starts[n]) != entries[0]:
+    if entries[0] > 0 and any(
+        entries[0] * group[name].dtype.itemsize
+        > _ENTRIES_PER_BYTE * group[name].id.get_storage_size()
+        for name in ("channels", "values")
+    ):
+        raise ValueError("counts that are not stored")
+    if group["values"].shape != entries or int(starts[0]) != 0 or int(starts[n]) != entries[0]:
         raise ValueError("number of counts")
     if group["channels"].dtype.kind != "u" or group["values"].dtype.kind not in "uif":
         raise ValueError("types of the counts")
