@@ -14,9 +14,9 @@ _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 #: What Python and the libraries take before any counts come, and what a block takes at work.
 BASE_BYTES = 450 * 10**6
 BLOCK_BYTES = 40 * 10**6
-#: What a whole run of three phases keeps of each pixel: maps, shares, probabilities, masks, and the
-#: images that are being made of them (benchmarks/large_run.py).
-PIXEL_BYTES = 80
+#: What a whole run of three phases holds of each pixel in memory: masks, and sums of each pixel
+#: (benchmarks/large_run.py); the larger images are on disk.
+PIXEL_BYTES = 20
 #: Parameters of mallopt in glibc's malloc.h. Arrays beyond 4 MB go back at once: smaller sizes
 #: would make a sweep from disk a fifth slower, for the system clears what it hands out.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8

@@ -35,9 +35,9 @@ def test_a_budget_sets_how_many_blocks_are_worked_on():
     with pytest.raises(InputError, match="too small"):
         workers_within(10**8, 16)
     # The images of a large map take their part of it, and may leave nothing.
-    assert workers_within(10**9, 16, 4_000_000) == 5
+    assert workers_within(10**9, 16, 4_000_000) == 11
     with pytest.warns(SiftemWarning, match="give 1.9 GB"):
-        assert workers_within(10**9, 16, 4096**2) == 1
+        assert workers_within(10**9, 16, 8192**2) == 1
 
 
 FREED = """
