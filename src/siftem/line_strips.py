@@ -54,6 +54,11 @@ def strips(
         let_go(*of)
 
 
+def reach(sigma: float) -> int:
+    """Pixels that a Gaussian sees to each side when it ends at four standard deviations."""
+    return int(4 * sigma + 0.5)
+
+
 def smoothed(
     part: Callable[[slice], np.ndarray],
     shape: tuple[int, ...],
@@ -78,7 +83,7 @@ def smoothed(
     lines : slice
     smooth : ndarray of shape (lines, nx), float64
     """
-    for strip in strips(shape, int(4 * sigma + 0.5), of):
+    for strip in strips(shape, reach(sigma), of):
         yield strip.lines, gaussian_filter(part(strip.seen), sigma, mode="nearest")[strip.own]
 
 

@@ -17,7 +17,7 @@ from scipy.ndimage import gaussian_filter
 
 from siftem.blocked_counts import BlockedCounts, BlockReader, Sums
 from siftem.disk_images import StoredImages, image_beside
-from siftem.line_strips import on_grid, smoothed, strips
+from siftem.line_strips import on_grid, reach, smoothed, strips
 from siftem.robust import grid_step
 
 #: Counts that the smoothing window of the maps holds.
@@ -132,7 +132,7 @@ def _instruments(weights: np.ndarray, sigma: float) -> tuple[np.ndarray, np.ndar
     k, *shape = weights.shape
     smooth = image_beside(weights, weights.shape, np.float64)
     products = np.zeros((k, k))
-    for strip in strips(tuple(shape), _reach(sigma), of=(weights, smooth)):
+    for strip in strips(tuple(shape), reach(sigma), of=(weights, smooth)):
         for c in range(k):
             smooth[c, strip.lines] = _of_neighbours(weights[c, strip.seen], sigma)[strip.own]
         own = weights[:, strip.lines].reshape(k, -1)
@@ -140,18 +140,14 @@ def _instruments(weights: np.ndarray, sigma: float) -> tuple[np.ndarray, np.ndar
     return smooth, products
 
 
-def _reach(sigma: float) -> int:
-    return int(4 * sigma + 0.5)
-
-
 def _of_neighbours(image: np.ndarray, sigma: float) -> np.ndarray:
     """Gaussian mean over the neighbours of each pixel, without the pixel itself."""
-    reach = _reach(sigma)
-    profile = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
+    most = reach(sigma)
+    profile = np.exp(-0.5 * (np.arange(-most, most + 1) / sigma) ** 2)
     own = (1 / profile.sum()) ** 2
     # Beyond the border the map is zero, not repeated: a pixel must not come back as its own
     # neighbour. That the sum is too low there does no harm to an instrument.
-    smooth = gaussian_filter(image, sigma, mode="constant", radius=reach)
+    smooth = gaussian_filter(image, sigma, mode="constant", radius=most)
     smooth -= own * image
     smooth /= 1 - own
     return np.asarray(smooth)

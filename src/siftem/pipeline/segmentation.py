@@ -10,7 +10,7 @@ from scipy.ndimage import binary_dilation, gaussian_filter, label
 from siftem.blocked_counts import BlockedCounts
 from siftem.disk_images import image_beside, let_go
 from siftem.errors import InputError
-from siftem.line_strips import converted, strips
+from siftem.line_strips import converted, reach, strips
 from siftem.pipeline.file_names import file_name
 from siftem.pipeline.painted_traces import grain_traces, painted_masks
 from siftem.pipeline.recipe import Recipe
@@ -71,7 +71,7 @@ def _smooth_counts(si: SpectrumImage, sigma: float) -> np.ndarray:
     """Counts of each pixel, smoothed; float32 (ny, nx)."""
     total = si.total_map()
     out = image_beside(total, total.shape, np.float32)
-    for strip in strips(total.shape, int(4 * sigma + 0.5), of=(total, out)):
+    for strip in strips(total.shape, reach(sigma), of=(total, out)):
         out[strip.lines] = gaussian_filter(total[strip.seen], sigma)[strip.own]
     return out
 

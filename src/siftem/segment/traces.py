@@ -71,27 +71,6 @@ class GrainShares:
     sigmas: np.ndarray
     touched: np.ndarray
 
-    @property
-    def significance(self) -> np.ndarray:
-        """Shares over their noise; (grains, ny, nx)."""
-        return self.shares / self.noise[:, None, None]
-
-    @property
-    def relative(self) -> np.ndarray:
-        """Shares over the largest one nearby (within two smoothings); (grains, ny, nx).
-
-        About one inside a grain and a half at its border, whether it is thick or thin.
-        """
-        return np.stack([self.relative_of(g) for g in range(len(self.shares))])
-
-    def significance_of(self, grain: int) -> np.ndarray:
-        """Share of one grain over its noise; (ny, nx)."""
-        return self.shares[grain] / self.noise[grain]
-
-    def relative_of(self, grain: int) -> np.ndarray:
-        """Share of one grain over the largest one nearby; (ny, nx)."""
-        return _relative(self.shares[grain], self.nearby(grain))
-
     def nearby(self, grain: int) -> int:
         """Side in pixels of the window that is near to a pixel."""
         return 2 * int(np.ceil(2 * self.sigmas[grain] + 1)) + 1
