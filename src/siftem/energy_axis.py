@@ -10,6 +10,8 @@ from siftem.errors import InputError
 
 #: Energies are kept in the axis' own unit; X-ray physics always asks for keV.
 KEV_PER_UNIT = {"keV": 1.0, "eV": 1e-3}
+#: Beyond any detector, in either unit; far below where squares overflow.
+_MOST_ENERGY = 1e9
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,11 @@ class EnergyAxis:
             raise InputError(
                 f"an energy axis needs a finite offset and a positive channel width, "
                 f"got offset={self.offset}, scale={self.scale}"
+            )
+        if max(abs(self.first), abs(self.last)) > _MOST_ENERGY:
+            raise InputError(
+                f"an energy axis from {self.first:.3g} to {self.last:.3g} {self.unit} cannot be: "
+                "correct its offset and scale"
             )
         if self.unit not in KEV_PER_UNIT:
             raise InputError(f"energy unit must be 'keV' or 'eV', got {self.unit!r}")

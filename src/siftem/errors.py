@@ -19,6 +19,10 @@ class ReadError(SiftemError):
     """A file cannot be read, or holds no usable spectrum image."""
 
 
+class SeveralMapsError(ReadError):
+    """A file holds several spectrum images, and none was chosen."""
+
+
 class RecipeError(InputError):
     """A recipe is incomplete, contradicts itself or has an unknown key."""
 

@@ -11,6 +11,7 @@ import warnings
 from siftem.errors import InputError, SiftemWarning
 
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+_ENDLESS = 1e18
 #: What Python and the libraries take before any counts come, and what a block takes at work.
 BASE_BYTES = 450 * 10**6
 BLOCK_BYTES = 40 * 10**6
@@ -39,11 +40,12 @@ def parse_memory(text: str | int | float) -> int:
     InputError
         When it is none of these, or not positive.
     """
-    if isinstance(text, (int, float)) and not isinstance(text, bool) and text >= 1:
+    if isinstance(text, (int, float)) and not isinstance(text, bool) and 1 <= text < _ENDLESS:
         return int(text)
     found = re.fullmatch(r"\s*(\d+(?:\.\d*)?)\s*([kmgt]?)(i?)b?\s*", str(text), re.IGNORECASE)
-    if not found or float(found[1]) <= 0:
-        raise InputError(f"memory must be a size such as 2GB or 500MB, got {text!r}")
+    if not found or not 0 < float(found[1]) < _ENDLESS:
+        got = repr(text) if len(str(text)) < 40 else "a longer text"
+        raise InputError(f"memory must be a size such as 2GB or 500MB, got {got}")
     unit = found[2].lower()
     factor = 1024 ** "kmgt".index(unit) * 1024 if found[3] and unit else _UNITS[unit]
     return int(float(found[1]) * factor)

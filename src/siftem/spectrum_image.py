@@ -14,6 +14,34 @@ from siftem.errors import InputError
 
 #: Below this energy (keV) EDS detectors put their zero (strobe) peak, which is not Poisson.
 ZERO_PEAK_END = 0.2
+#: No detector counts more in all; sums of whole numbers overflow at twice as many.
+MOST_COUNTS = 4e18
+
+
+def total_of(counts: np.ndarray) -> float:
+    """Sum of counts in float64; infinity where even that overflows."""
+    with np.errstate(over="ignore"):
+        return float(counts.sum(dtype=np.float64))
+
+
+def refuse_absurd_total(total: float) -> None:
+    """Refuse more counts than there can be.
+
+    Parameters
+    ----------
+    total : float
+        All counts of a map, or of a part of it.
+
+    Raises
+    ------
+    InputError
+        Beyond `MOST_COUNTS`.
+    """
+    if not total <= MOST_COUNTS:
+        raise InputError(
+            f"the counts add up to {total:.3g}, more than any detector counts "
+            f"({MOST_COUNTS:.0e}): the file is damaged, or its numbers have to be scaled down"
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +104,8 @@ class SpectrumImage:
                 "the counts hold negative numbers: this is not a counted signal, "
                 "or a background was already subtracted; use the raw counts"
             )
+        if not blocked and counts.nnz:
+            refuse_absurd_total(total_of(counts.data))
         if self.survey is not None and np.shape(self.survey) != (ny, nx):
             raise InputError(
                 f"the survey image must have shape ({ny}, {nx}), got {np.shape(self.survey)}"

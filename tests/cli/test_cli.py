@@ -6,11 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import h5py
 import hyperspy.api as hs
 import numpy as np
 import pytest
 import yaml
 
+import siftem
 from siftem.cli.main import main
 from siftem.simulate.phantom import simulate_demo
 
@@ -276,3 +278,47 @@ def test_a_missing_beam_energy_says_what_to_do(tmp_path, out, capsys):
     main([str(a) for a in arguments])
     assert "acquisition.beam_energy" in capsys.readouterr().err
     assert not out.exists()
+
+
+def test_damaged_counts_fail_an_inspection(tmp_path, capsys):
+    data = np.ones((6, 6, 200))
+    data[1, 2, 100] = np.nan
+    for name in ("nan.hspy", "nan.sift"):
+        path = tmp_path / name
+        if name.endswith("hspy"):
+            save_dense(data, path)
+        else:
+            siftem.convert(save_dense(np.nan_to_num(data, nan=7.0), tmp_path / "a.hspy"), path)
+            with h5py.File(path, "r+") as content:
+                content["counts/channels"][0] = 3  # out of order
+        fails(capsys, ["inspect", path, "-q"], name)
+
+
+def test_several_maps_are_listed_to_choose_from(small_map, tmp_path, capsys):
+    both = tmp_path / "both.hspy"
+    with h5py.File(small_map) as source, h5py.File(both, "w") as target:
+        target.attrs.update(source.attrs)
+        (name,) = source["Experiments"]
+        for copy in ("one", "two"):
+            source.copy(f"Experiments/{name}", target.require_group("Experiments"), name=copy)
+            target[f"Experiments/{copy}/metadata/General"].attrs["title"] = copy
+    assert main(["inspect", str(both), "-q"]) == 0
+    assert "choose with --signal N" in capsys.readouterr().out
+
+
+def test_where_nothing_can_be_written(small_map, capsys):
+    for arguments in (
+        ["convert", small_map, "/proc/map.sift"],
+        ["run", small_map, "--memory", "1GB", "--out", "/proc/out"],
+        ["run", small_map, "--memory", "1GB", "--checkpoints", "/proc/keep"],
+    ):
+        fails(capsys, [*arguments, "-q"], "cannot write")
+
+
+def test_an_interruption_is_told(small_map, tmp_path, capsys, monkeypatch):
+    def interrupted(*args, **how):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("siftem.io.convert.convert", interrupted)
+    assert main(["convert", str(small_map), str(tmp_path / "map.sift"), "-q"]) == 130
+    assert capsys.readouterr().err.strip() == "siftem: interrupted, nothing was written"

@@ -18,7 +18,7 @@ from siftem.memory_budget import BASE_BYTES, BLOCK_BYTES, parse_memory, workers_
     ("text", "expected"),
     [("2GB", 2e9), ("500 mb", 5e8), ("1.5GiB", 1.5 * 2**30), ("3MiB", 3 * 2**20), ("7", 7),
      ("4e3", None), (4096, 4096), ("2 TB", 2e12), ("0", None), ("-1GB", None), ("lots", None),
-     (True, None), (0, None), ("10k", 1e4)],
+     (True, None), (0, None), ("10k", 1e4), (float("inf"), None), ("9" * 5000, None)],
 )  # fmt: skip
 def test_sizes_in_words(text, expected):
     if expected is None:

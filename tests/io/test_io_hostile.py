@@ -158,3 +158,60 @@ def test_what_counts_as_absurd():
     assert not is_absurd(1024 * 1024 * 4096, 2 * million)  # one byte in 20,000 is there
     assert is_absurd(1024 * 1024 * 4096, million // 10)
     assert not is_absurd(201 * 201 * 2048, 1)
+
+
+def external_link(group):
+    group["data"] = h5py.ExternalLink("other.hspy", "/Experiments/EDS/data")
+
+
+def external_storage(group):
+    group.create_dataset("data", (3, 4, 5), "u2", external=[("other.raw", 0, 120)])
+
+
+def virtual(group):
+    layout = h5py.VirtualLayout((3, 4, 5), "u2")
+    layout[:] = h5py.VirtualSource("other.hspy", "/Experiments/EDS/data", (3, 4, 5))
+    group.create_virtual_dataset("data", layout)
+
+
+@pytest.mark.parametrize("elsewhere", [external_link, external_storage, virtual])
+def test_data_in_another_file_are_not_followed(tmp_path, make_signal, elsewhere):
+    """Behind a link may be a pipe that never answers; HDF5 crashes on some virtual data sets."""
+    cube = np.ones((3, 4, 5), np.uint16)
+    make_signal(cube).save(tmp_path / "other.hspy")
+    (tmp_path / "other.raw").write_bytes(cube.tobytes())
+    path = tmp_path / "map.hspy"
+    make_signal(cube).save(path)
+    with h5py.File(path, "a") as file:
+        del file["Experiments/EDS/data"]
+        elsewhere(file["Experiments/EDS"])
+    refused(path, r"'Experiments/EDS/data' is only a link to data in another file")
+    with pytest.raises(ReadError, match="link to data in another file"):
+        siftem.convert(path, tmp_path / "map.sift")
+
+
+def test_links_within_a_file_are_followed_once(tmp_path, make_signal, counts):
+    path = tmp_path / "map.hspy"
+    make_signal(counts).save(path)
+    with h5py.File(path, "a") as file:
+        group = file["Experiments/EDS"]
+        group.move("data", "kept")
+        group["data"] = h5py.SoftLink("/Experiments/EDS/kept")
+        group["loop"] = file["Experiments"]
+    assert siftem.load(path).total == counts.sum()
+
+
+def test_more_counts_than_any_detector_counts(tmp_path, make_signal):
+    for value in (2**62, 2**63 - 1):
+        cube = np.full((3, 4, 5), value, np.int64)
+        make_signal(cube).save(tmp_path / "map.hspy", overwrite=True)
+        for read in (siftem.load, lambda p: siftem.convert(p, tmp_path / "map.sift")):
+            with pytest.raises(siftem.InputError, match="more than any detector counts"):
+                read(tmp_path / "map.hspy")
+    assert not (tmp_path / "map.sift").exists()
+
+
+def test_energies_that_no_detector_sees(tmp_path, make_signal, counts):
+    make_signal(counts, energy=(0.0, 1e308, "keV")).save(tmp_path / "map.hspy")
+    with pytest.raises(siftem.InputError, match="cannot be: correct its offset and scale"):
+        siftem.load(tmp_path / "map.hspy")

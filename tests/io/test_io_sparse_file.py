@@ -399,3 +399,64 @@ def test_a_file_is_not_replaced_by_its_own_conversion(stored, tmp_path):
         with pytest.raises(InputError, match=r"map\.sift would be replaced"):
             siftem.convert(stored, out, energy_range=(0.0, 0.2))
     assert stored.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"), [("i8", 2**62), ("u8", 2**64 - 1), ("f8", 1e300), ("f8", 1.7e308)]
+)
+def test_more_counts_than_any_detector_counts_are_refused(stored, kind, value):
+    with h5py.File(stored, "r+") as content:
+        number = content["counts/values"].shape
+        instead_of("counts/values", data=np.full(number, value, kind))(content)
+    with pytest.raises(ReadError, match=r"map\.sift: the counts add up to .* than any detector"):
+        siftem.load(stored)
+    with siftem.open_map(stored) as si, pytest.raises(ReadError, match="than any detector"):
+        si.sum_spectrum()
+
+
+def test_a_damaged_file_is_told_to_be_damaged_and_not_of_an_unknown_kind(stored, tmp_path):
+    content = stored.read_bytes()
+    for name, part in (("cut", content[:2000]), ("text", b"hello " * 100)):
+        path = tmp_path / f"{name}.sift"
+        path.write_bytes(part)
+        with pytest.raises(ReadError, match="damaged"):
+            siftem.load(path)
+
+
+def test_a_map_without_counts_is_refused(cube, tmp_path):
+    path = write_sparse_file(image(0 * cube), tmp_path / "empty.sift")
+    with pytest.raises(ReadError, match=r"empty\.sift: the map holds no counts at all"):
+        siftem.load(path)
+    cube[:, :, :10] = 0
+    half = write_sparse_file(image(cube), tmp_path / "half.sift")
+    for source, energies, where in (
+        (path, None, "at all"),
+        (image(0 * cube), None, "at all"),
+        (half, (None, -0.05), r"below -0\.05"),
+    ):
+        with pytest.raises((ReadError, InputError), match=f"holds no counts {where}"):
+            siftem.convert(source, tmp_path / "out.sift", energy_range=energies)
+    assert not (tmp_path / "out.sift").exists()
+
+
+def test_numbers_of_an_acquisition_that_cannot_be_are_not_said(stored):
+    with h5py.File(stored, "r+") as content:
+        acquired(beam_energy=-5, live_time=0, take_off_angle=22)(content)
+    acquisition = siftem.load(stored).acquisition
+    assert acquisition.beam_energy is None
+    assert acquisition.live_time is None
+    assert acquisition.take_off_angle == 22.0
+
+
+@pytest.mark.parametrize("name", ["no/folder.sift", "/proc/map.sift", f"{300 * 'a'}.sift", ""])
+def test_where_nothing_can_be_written_is_said_in_one_line(stored, cube, tmp_path, name):
+    before = sorted(tmp_path.iterdir())
+    for source in (stored, image(cube)):
+        with pytest.raises(InputError, match="cannot write"):
+            siftem.convert(source, tmp_path / name)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_name_may_be_as_long_as_the_system_lets_it(cube, tmp_path):
+    path = siftem.convert(image(cube), tmp_path / f"{250 * 'a'}.sift")
+    assert siftem.load(path).total == cube.sum()

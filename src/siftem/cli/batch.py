@@ -18,6 +18,7 @@ from rich.progress import (
 )
 
 from siftem.batch.watch import Outcome, Watcher
+from siftem.errors import Cancelled
 
 _errors = Console(stderr=True, highlight=False, soft_wrap=True)
 _output = Console(highlight=False, soft_wrap=True)
@@ -67,8 +68,7 @@ def batch(
                 watcher=watcher,
             )
     except KeyboardInterrupt:
-        _errors.print("siftem: interrupted; the same command goes on where it was")
-        raise typer.Exit(130) from None
+        raise Cancelled("interrupted; the same command goes on where it was") from None
     if not quiet:
         counts = {s: sum(o.status == s for o in result.outcomes) for s in ("done", "kept")}
         _output.print(

@@ -15,8 +15,10 @@ from siftem.cli.app_command import open_app
 from siftem.cli.batch import batch
 from siftem.cli.convert import convert
 from siftem.cli.display import ProgressBars, resources_used
-from siftem.errors import InputError, SiftemError
+from siftem.errors import Cancelled, InputError, SiftemError
 
+#: Exit code of what was stopped with Ctrl-C.
+_INTERRUPTED = 130
 #: Errors and progress go to standard error, results to standard output.
 _errors = Console(stderr=True, highlight=False, soft_wrap=True)
 _output = Console(highlight=False, soft_wrap=True)
@@ -37,14 +39,19 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, errors 
 def run_commands(arguments: list[str]) -> int:
     """Run a subcommand and return its exit code, errors told in one line."""
     try:
-        code = app(args=arguments, prog_name="siftem", standalone_mode=False)
-        return int(code or 0)
+        code = int(app(args=arguments, prog_name="siftem", standalone_mode=False) or 0)
+        if code == _INTERRUPTED:  # Typer makes this of Ctrl-C, and says nothing
+            raise KeyboardInterrupt
+        return code
+    except Cancelled as error:
+        _errors.print(f"siftem: {error}", markup=False)
+        return _INTERRUPTED
     except SiftemError as error:
         _errors.print(f"siftem: {error}", markup=False)
         return 1
     except (typer.Abort, KeyboardInterrupt):
         _errors.print("siftem: interrupted, nothing was written")
-        return 130
+        return _INTERRUPTED
     except MemoryError:
         _errors.print("siftem: out of memory: crop the map or its energy range")
         return 1

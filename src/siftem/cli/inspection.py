@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from siftem.errors import ReadError
+from siftem.errors import SeveralMapsError
 from siftem.fit.element_search import find_elements
 from siftem.io.contents import list_signals
 from siftem.io.hyperspy_bridge import load
@@ -31,7 +31,8 @@ def describe_file(path: Path, signal: int | None, progress: Progress) -> str:
     Raises
     ------
     ReadError
-        When the file cannot be read, or the asked signal is no spectrum image.
+        When the file cannot be read, its map is damaged, or the asked signal is no spectrum
+        image. A file of several maps is only listed.
     """
     entries = list_signals(path)
     lines = [f"{path}: {len(entries)} signal{'s' if len(entries) != 1 else ''}"]
@@ -42,9 +43,7 @@ def describe_file(path: Path, signal: int | None, progress: Progress) -> str:
         lines += [f"       {axis}" for axis in entry.axes]
     try:
         si = load(path, signal=signal, progress=progress)
-    except ReadError as error:
-        if signal is not None or not any(e.usable for e in entries):
-            raise
+    except SeveralMapsError as error:
         return "\n".join([*lines, str(error)])
     return "\n".join([*lines, *_describe_map(si), *_describe_elements(si)])
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+
+from siftem.errors import InputError
 
 if TYPE_CHECKING:
     from siftem.pipeline.recipe import Recipe
@@ -59,13 +62,19 @@ def map_on_disk(
     path = Path(input_file(recipe))
     parent = beside.absolute().parent
     with contextlib.ExitStack() as stack:
-        if checkpoints is not None:
-            scratch = str(checkpoints.absolute() / "blocks")
-            Path(scratch).mkdir(parents=True, exist_ok=True)
-        else:
-            parent.mkdir(parents=True, exist_ok=True)
-            made = tempfile.TemporaryDirectory(prefix=f".{beside.name}-", dir=parent)
-            scratch = stack.enter_context(made)
+        try:
+            if checkpoints is not None:
+                scratch = str(checkpoints.absolute() / "blocks")
+                Path(scratch).mkdir(parents=True, exist_ok=True)
+            else:
+                parent.mkdir(parents=True, exist_ok=True)
+                made = tempfile.TemporaryDirectory(prefix=f".{beside.name}-", dir=parent)
+                scratch = stack.enter_context(made)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):  # told elsewhere
+                raise
+            where = checkpoints or parent
+            raise InputError(f"cannot write in {where}: {error.strerror or error}") from error
         if not is_sparse_file(path):
             path = convert(
                 path,

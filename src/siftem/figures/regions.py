@@ -50,7 +50,8 @@ def overlay(
         grey = np.ones(shape)
     else:
         low, high = image_limits(background, from_zero=False)
-        grey = 0.35 + 0.6 * np.clip((np.nan_to_num(background, nan=low) - low) / (high - low), 0, 1)
+        shown = np.clip(np.nan_to_num(background, nan=low), low, high)  # infinities, too
+        grey = 0.35 + 0.6 * (shown - low) / (high - low)
     rgb = np.repeat(grey[:, :, None], 3, axis=2)
     base = rgb.copy()
     for mask, colour in layers.values():

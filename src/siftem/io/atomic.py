@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 from collections.abc import Iterator
@@ -32,14 +33,22 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     Raises
     ------
     InputError
-        When the folder does not exist, or ``path`` is itself a folder.
+        When the folder does not exist or cannot be written, or ``path`` is itself a folder.
     """
     target = Path(path)
-    if not target.parent.is_dir():
-        raise InputError(f"cannot write {target}: the folder {target.parent} does not exist")
-    if target.is_dir():
-        raise InputError(f"cannot write {target}: it is a folder, a file name is needed")
-    draft = target.with_name(f".{target.stem}.{secrets.token_hex(4)}.part{target.suffix}")
+    # Names may have 255 bytes; that of the draft must not be what is too long.
+    stem = target.stem if len(os.fsencode(target.name)) < 200 else "draft"
+    draft = target.with_name(f".{stem}.{secrets.token_hex(4)}.part{target.suffix}")
+    try:
+        if not target.parent.is_dir():
+            raise InputError(f"cannot write {target}: the folder {target.parent} does not exist")
+        if target.is_dir():
+            raise InputError(f"cannot write {target}: it is a folder, a file name is needed")
+        draft.open("xb").close()
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):  # told elsewhere
+            raise
+        raise InputError(f"cannot write {target}: {error.strerror or error}") from error
     try:
         yield draft
         draft.replace(target)

@@ -21,7 +21,7 @@ from siftem.io.damaged_files import damage_as_read_error, guarded, refuse_absurd
 from siftem.io.event_streams import EventStream, FrameChoice, event_bands
 from siftem.io.file_headers import refuse_bad_header
 from siftem.io.frame_blocks import frame_blocks
-from siftem.io.hyperspy_bridge import channel_window, load, signal_type_of
+from siftem.io.hyperspy_bridge import channel_window, load, no_counts, signal_type_of
 from siftem.io.jeol_stream import JeolStream, first_frame_only, is_jeol_stream
 from siftem.io.library_messages import quiet
 from siftem.io.signal_axes import Layout, read_layout
@@ -99,7 +99,10 @@ def convert(
     if isinstance(source, SpectrumImage):
         _refuse_frames(frames, shifts, "a spectrum image in memory")
         low, high = energy_range or (None, None)
-        return write_sparse_file(source.cropped(low, high), target, compress=compress)
+        source = source.cropped(low, high)
+        if source.counts.nnz == 0:
+            raise InputError(no_counts(energy_range))
+        return write_sparse_file(source, target, compress=compress)
     job = _Job(target, energy_range, frames, shifts, block_bytes, event_bytes, compress, progress)
     if hasattr(source, "axes_manager"):
         kind = str(source.metadata.get_item("Signal.signal_type") or "")
@@ -107,8 +110,11 @@ def convert(
             job.signal(StoredSignal(0, source, kind, "HyperSpy"), None)
         return target
     path = checked_path(source)
-    if target.exists() and target.samefile(path):
-        raise InputError(f"{path.name} would be replaced by what is made of it: name another file")
+    with contextlib.suppress(OSError):  # there is no such file, or can't be: the writer tells
+        if target.samefile(path):
+            raise InputError(
+                f"{path.name} would be replaced by what is made of it: name another file"
+            )
     refuse_bad_header(path)
     try:
         if is_sparse_file(path):
@@ -206,12 +212,13 @@ class _Job:
                 done += rows.shape[0]
                 self.progress("converting", done / (shape[0] * shape[1]))
             writer.header = replace(writer.header, notes=(*writer.header.notes, *said))
+            self._refuse_empty(writer)
 
     def velox(self, path: Path, number: int | None) -> None:
         """A Velox event stream."""
         import h5py
 
-        with without_events(path) as small, opened(small) as file:
+        with without_events(path) as small, opened(small, standing_for=path) as file:
             chosen = choose_spectrum_images(file, number)
             with h5py.File(path, "r") as content:
                 layout = read_layout(chosen[0].signal, chosen[0].signal_type)
@@ -223,7 +230,7 @@ class _Job:
 
     def jeol(self, path: Path, number: int | None) -> None:
         """A JEOL event stream."""
-        with first_frame_only(path) as small, opened(small) as file:
+        with first_frame_only(path) as small, opened(small, standing_for=path) as file:
             stored = choose_spectrum_images(file, number)[0]
             layout = read_layout(stored.signal, stored.signal_type)
             refuse_absurd(stored, layout, path)
@@ -243,6 +250,7 @@ class _Job:
             for first, last in zip(source.edges[:-1], source.edges[1:], strict=True):
                 writer.append(sp.csr_array(source.read(first, last)[:, window]))
                 self.progress("converting", last / source.shape[0])
+            self._refuse_empty(writer)
 
     def _events(
         self,
@@ -276,8 +284,7 @@ class _Job:
                 writer.append(rows)
                 done += rows.shape[0]
                 self.progress("converting", done / (shape[0] * shape[1]))
-            if not writer.entries:
-                raise ReadError("the map holds no counts at all: every value is zero")
+            self._refuse_empty(writer)
 
     def _header(
         self,
@@ -314,6 +321,10 @@ class _Job:
             return None, "HAADF"
         with damage_as_read_error():
             return find_survey(file.signals, shape)
+
+    def _refuse_empty(self, writer: SparseFileWriter) -> None:
+        if not writer.entries:
+            raise ReadError(no_counts(self.energy_range))
 
     def _writer(self, header: MapHeader, survey: np.ndarray | None) -> SparseFileWriter:
         return SparseFileWriter(self.out, header, survey=survey, compress=self.compress)

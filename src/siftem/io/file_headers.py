@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from siftem.errors import ReadError
 
@@ -61,23 +63,61 @@ def largest_dataset(file: Path) -> tuple[str, tuple[int, ...], int]:
     shape : tuple of int
     n_bytes : int
         Size in memory, whatever part of it the file really holds.
+
+    Raises
+    ------
+    ReadError
+        When a part of the file lies in another file.
     """
     import h5py
 
     found: tuple[str, tuple[int, ...], int] = ("", (), 0)
-
-    def visit(name: str, item: object) -> None:
-        nonlocal found
-        if isinstance(item, h5py.Dataset) and item.shape:
-            n_bytes = int(item.dtype.itemsize)
-            for n in item.shape:
-                n_bytes *= int(n)
-            if n_bytes > found[2]:
-                found = (name, tuple(int(n) for n in item.shape), n_bytes)
-
     with h5py.File(file, "r") as content:
-        content.visititems(visit)
+        for name, item in _datasets(file, content):
+            n_bytes = int(item.dtype.itemsize)
+            for n in item.shape or ():
+                n_bytes *= int(n)
+            if item.shape and n_bytes > found[2]:
+                found = (name, tuple(int(n) for n in item.shape), n_bytes)
     return found
+
+
+def _datasets(file: Path, content: Any) -> Iterator[tuple[str, Any]]:
+    """Yield all data sets of an open HDF5 file, each once, with their names.
+
+    Nothing is followed that leads out of the file: behind an external link may be a pipe that
+    never answers, and HDF5 crashes on a virtual data set that is mapped to itself.
+    """
+    import h5py
+
+    seen = set()
+    groups = [("", content)]
+    while groups:
+        prefix, group = groups.pop()
+        for key in group:
+            name, link = f"{prefix}{key}", group.get(key, getlink=True)
+            if isinstance(link, h5py.ExternalLink):
+                raise ReadError(_elsewhere(file, name))
+            if not isinstance(link, h5py.HardLink):
+                continue
+            item = group[key]
+            address = h5py.h5o.get_info(item.id).addr
+            if address in seen:
+                continue
+            seen.add(address)
+            if isinstance(item, h5py.Group):
+                groups.append((f"{name}/", item))
+            elif isinstance(item, h5py.Dataset):
+                if item.is_virtual or item.external:
+                    raise ReadError(_elsewhere(file, name))
+                yield name, item
+
+
+def _elsewhere(file: Path, name: str) -> str:
+    return (
+        f"cannot read {file}: its {name!r} is only a link to data in another file, save all of it "
+        "in one file"
+    )
 
 
 def is_absurd(n_values: int, n_stored_bytes: int) -> bool:
@@ -107,8 +147,8 @@ def refuse_bad_header(file: Path) -> None:
     Raises
     ------
     ReadError
-        When an HDF5 data set claims an impossible shape, a .hspy file is not HDF5, or
-        a JEOL .pts file is shorter than it says.
+        When an HDF5 data set claims an impossible shape or lies in another file, a .hspy file is
+        not HDF5, or a JEOL .pts file is shorter than it says.
     """
     suffix, size = file.suffix.lower(), file.stat().st_size
     if suffix == ".hspy" and not is_hdf5(file):
@@ -116,6 +156,8 @@ def refuse_bad_header(file: Path) -> None:
     if is_hdf5(file):
         try:
             name, shape, n_bytes = largest_dataset(file)
+        except ReadError:
+            raise
         except Exception as error:  # h5py raises several kinds on damage
             raise ReadError(
                 f"cannot read {file}: it is a damaged or incomplete HDF5 file"

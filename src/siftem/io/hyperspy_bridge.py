@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -70,7 +71,10 @@ def load(
     if is_sparse_file(checked_path(path)):
         si = read_sparse_file(path)
         low, high = energy_range or (None, None)
-        return si.cropped(low, high)
+        si = si.cropped(low, high)
+        if si.counts.nnz == 0:
+            raise ReadError(f"{Path(path).name}: {no_counts(energy_range)}")
+        return si
     with opened(path) as file:
         chosen = choose_spectrum_images(file, signal)
         try:
@@ -245,14 +249,24 @@ def _wide(dtype: np.dtype) -> np.dtype:
 def _explain_no_counts(
     stored: StoredSignal, energy_range: tuple[float | None, float | None] | None
 ) -> str:
-    if energy_range is not None:
-        return f"the map holds no counts between {energy_range[0]} and {energy_range[1]}"
-    if stored.reader == "JEOL":
+    if energy_range is None and stored.reader == "JEOL":
         return (
             "the map holds no counts at all: RosettaSciIO cannot decode this kind of .pts file "
             "(DigiLine, for example), export the map in another format"
         )
-    return "the map holds no counts at all: every value is zero"
+    return no_counts(energy_range)
+
+
+def no_counts(energy_range: tuple[float | None, float | None] | None) -> str:
+    """Say that a map is empty, or the part of it that is asked for."""
+    if energy_range is None:
+        return "the map holds no counts at all: every value is zero"
+    low, high = energy_range
+    if low is None or high is None:
+        where = f"below {high}" if low is None else f"above {low}"
+    else:
+        where = f"between {low} and {high}"
+    return f"the map holds no counts {where}"
 
 
 def _share(progress: Progress, part: int, parts: int) -> Progress:

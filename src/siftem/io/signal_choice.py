@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 
-from siftem.errors import InputError, ReadError
+from siftem.errors import InputError, ReadError, SeveralMapsError
 from siftem.io.signal_axes import read_layout
 from siftem.io.vendor_files import OpenedFile, StoredSignal
 
@@ -64,7 +64,9 @@ def choose_spectrum_images(file: OpenedFile, number: int | None) -> list[StoredS
     if len(maps) == 1 or _are_detectors(maps):
         return maps
     listing = "; ".join(f"{s.number}: {describe(s)}" for s in maps)
-    raise ReadError(f"{where} holds several spectrum images, choose with --signal N: {listing}")
+    raise SeveralMapsError(
+        f"{where} holds several spectrum images, choose with --signal N: {listing}"
+    )
 
 
 def describe(stored: StoredSignal) -> str:

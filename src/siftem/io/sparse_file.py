@@ -25,7 +25,7 @@ from siftem.io.kernels import (
     count_inside,
     take_inside,
 )
-from siftem.spectrum_image import SpectrumImage
+from siftem.spectrum_image import SpectrumImage, refuse_absurd_total, total_of
 
 FORMAT = "siftem sparse map"
 VERSION = 1
@@ -162,12 +162,20 @@ class SparseFile:
         problem = count_inside(starts, channels, values, n_channels, low, high, where, inside)
         if problem != GOOD:
             raise ReadError(f"{self.path.name}: {_PROBLEMS[problem]}, the file is damaged")
+        if values.dtype.itemsize > 4:  # a block of smaller ones can't add up to so much
+            self._refuse_absurd(values)
         indices = _allocated(int(inside[-1]), np.dtype(np.int32))
         data = _allocated(indices.size, _held_as(values.dtype))
         take_inside(channels, values, low, where, inside, indices, data)
         if indices.size < 2**31:  # one type of index spares scipy a copy
             inside = inside.astype(np.int32)
         return sp.csr_array((data, indices, inside), shape=(last - first, high - low))
+
+    def _refuse_absurd(self, values: np.ndarray) -> None:
+        try:
+            refuse_absurd_total(total_of(values))
+        except InputError as error:
+            raise ReadError(f"{self.path.name}: {error}") from error
 
 
 def _held_as(stored: np.dtype) -> np.dtype:
@@ -296,9 +304,11 @@ def _header(content: Any) -> MapHeader:
         if name == "bulk":
             known[name] = bool(value)
         elif value is not None:
-            known[name] = float(value)
-            if isinstance(value, str) or not np.isfinite(known[name]):
+            number = float(value)
+            if isinstance(value, str) or not np.isfinite(number):
                 raise ValueError(name)
+            # As in other formats: what cannot be is not said.
+            known[name] = number if number > 0 else None
     known["elements"] = tuple(elements)
     size = content.attrs.get("pixel_size_nm")
     survey = content.get("survey")

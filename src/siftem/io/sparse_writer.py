@@ -18,7 +18,7 @@ from siftem.errors import InputError
 from siftem.io.atomic import replacing
 from siftem.io.disk_file import DiskFile
 from siftem.io.sparse_file import FORMAT, VERSION, MapHeader
-from siftem.spectrum_image import SpectrumImage
+from siftem.spectrum_image import SpectrumImage, refuse_absurd_total, total_of
 
 #: Entries after which a block ends, at the next pixel: some 10 MB at work.
 ENTRIES_PER_BLOCK = 1_000_000
@@ -116,6 +116,7 @@ class SparseFileWriter:
         starts = rows.indptr.astype(np.int64) + self._entries
         self._starts[self._pixels : self._pixels + n + 1] = starts
         self._spectrum += np.bincount(rows.indices, weights=rows.data, minlength=m)
+        refuse_absurd_total(total_of(self._spectrum))
         self._per_channel += np.bincount(rows.indices, minlength=m)
         self._end_blocks(starts)
         self._entries = end

@@ -76,7 +76,9 @@ class OpenedFile:
 
 
 @contextlib.contextmanager
-def opened(path: str | os.PathLike[str]) -> Iterator[OpenedFile]:
+def opened(
+    path: str | os.PathLike[str], *, standing_for: Path | None = None
+) -> Iterator[OpenedFile]:
     """Open a file with HyperSpy, and close it afterwards.
 
     HyperSpy's and RosettaSciIO's messages and warnings are kept off the terminal
@@ -86,6 +88,9 @@ def opened(path: str | os.PathLike[str]) -> Iterator[OpenedFile]:
     ----------
     path : str or path-like
         A file (a folder for .zspy).
+    standing_for : Path, optional
+        The user's file, checked before, of which ``path`` is an extract made by siftem: messages
+        name it instead.
 
     Yields
     ------
@@ -98,9 +103,9 @@ def opened(path: str | os.PathLike[str]) -> Iterator[OpenedFile]:
     """
     file = checked_path(path)
     with quiet() as complaints:
-        signals = _load(file)
+        signals = _load(file, standing_for)
         try:
-            yield OpenedFile(file, signals, complaints)
+            yield OpenedFile(standing_for or file, signals, complaints)
         finally:
             for stored in signals:
                 with contextlib.suppress(Exception):
@@ -186,13 +191,15 @@ def _plain_reader(plugin: dict[str, Any]) -> tuple[types.ModuleType, list[str]]:
     return reader, signal_types
 
 
-def _load(file: Path) -> list[StoredSignal]:
-    plugins = _plugins_for(file)
-    refuse_bad_header(file)
+def _load(path: Path, standing_for: Path | None) -> list[StoredSignal]:
+    plugins = _plugins_for(path)
+    file = standing_for or path  # for messages
+    if standing_for is None:
+        refuse_bad_header(path)
     failure: BaseException | None = None
     for plugin in plugins:
         try:
-            signals = _load_with(file, plugin)
+            signals = _load_with(path, plugin)
         except ReadError:
             raise
         except Exception as error:  # readers raise anything at all on a bad file
@@ -262,6 +269,8 @@ def _plugins_for(file: Path) -> list[dict[str, Any]]:
 
     suffix = file.suffix[1:].lower()
     plugins = [p for p in IO_PLUGINS if suffix in (e.lower() for e in p["file_extensions"])]
+    if suffix == "sift":
+        raise ReadError(f"cannot read {file}: it is damaged, incomplete or no sparse map file")
     if not plugins:
         ending = f"names ending in {file.suffix!r}" if suffix else "names without an ending"
         raise ReadError(f"cannot read {file}: HyperSpy has no reader for {ending}")
