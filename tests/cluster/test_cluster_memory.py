@@ -1,5 +1,7 @@
 """Budgets in words, files left behind, and fits that go on after a kill."""
 
+import os
+import platform
 import subprocess
 import sys
 import textwrap
@@ -170,6 +172,26 @@ def test_a_fit_that_is_killed_goes_on_from_its_last_state(stored, tmp_path, kind
     # Six sweeps or so were not done again.
     assert len(sweeps) <= expected.n_iter - 5
     assert not state.exists()
+
+
+def test_images_of_killed_runs_are_removed_by_the_next(stored, tmp_path):
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    left, used, other = (
+        tmp_path / f"image-{node}-{pid}-abc.raw"
+        for node, pid in (
+            (platform.node(), ended.pid),
+            (platform.node(), os.getpid()),
+            ("elsewhere", ended.pid),
+        )
+    )
+    for path in (left, used, other):
+        path.write_bytes(b"1")
+    with siftem.open_map(stored, scratch=tmp_path) as si:
+        siftem.decompose(si, 3, checkpoint=siftem.FitCheckpoint(tmp_path / "fit.npz"))
+    assert not left.exists()
+    assert used.exists()
+    assert other.exists()
 
 
 def test_a_state_of_another_fit_or_a_damaged_one_is_ignored(stored, tmp_path):

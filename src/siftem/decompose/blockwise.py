@@ -158,11 +158,23 @@ class WeightFiles:
 
 
 def remove_orphans(scratch: Path, keep: Path | None) -> None:
-    """Remove the weights that killed processes of this machine have left, but one folder."""
-    for folder in scratch.glob(f"weights-{platform.node()}-*"):
-        pid = folder.name.rsplit("-", 2)[-2]
-        if folder != keep and pid.isdigit() and not _is_alive(int(pid)):
-            shutil.rmtree(folder, ignore_errors=True)
+    """Remove what killed processes of this machine have left: weights, but one folder, and images.
+
+    Parameters
+    ----------
+    scratch : Path
+    keep : Path or None
+        Folder of weights from which a fit goes on.
+    """
+    for kind in ("weights", "image"):
+        for path in scratch.glob(f"{kind}-{platform.node()}-*"):
+            pid = path.name.rsplit("-", 2)[-2]
+            if path == keep or not pid.isdigit() or _is_alive(int(pid)):
+                continue
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
 
 
 def _is_alive(pid: int) -> bool:
