@@ -1,6 +1,8 @@
 """Files that nobody should trust: each gives one sentence, quickly, in little memory."""
 
+import json
 import os
+import shutil
 import struct
 import tracemalloc
 
@@ -199,6 +201,58 @@ def test_links_within_a_file_are_followed_once(tmp_path, make_signal, counts):
         group["data"] = h5py.SoftLink("/Experiments/EDS/kept")
         group["loop"] = file["Experiments"]
     assert siftem.load(path).total == counts.sum()
+
+
+@pytest.mark.parametrize(
+    ("how", "match"),
+    [
+        ({"data": np.zeros((100, 1))}, "100 x 1 numbers of type <f8"),
+        ({"data": np.full(100, 65535, "u2")}, "100 numbers of type <u2"),
+        ({"data": np.full((100, 3), 65535, "u2")}, "100 x 3 numbers"),
+        ({"shape": (10**9, 1), "dtype": "u2", "chunks": (10**6, 1)}, "claims 1000000000 x 1"),
+    ],
+)
+def test_streams_that_velox_does_not_write(tmp_path, vendor_file, how, match):
+    path = spoiled_velox(tmp_path, vendor_file)
+    with h5py.File(path, "a") as file:
+        for stream in file["Data/SpectrumStream"].values():
+            del stream["Data"]
+            stream.create_dataset("Data", **how)
+    refused(path, match)
+
+
+@pytest.mark.parametrize("channels", [10**9, 0, -5, "abc", None, 1e300])
+def test_velox_settings_that_ask_for_memory(tmp_path, vendor_file, channels):
+    path = spoiled_velox(tmp_path, vendor_file)
+    with h5py.File(path, "a") as file:
+        for stream in file["Data/SpectrumStream"].values():
+            settings = json.loads(stream["AcquisitionSettings"][0]) | {"bincount": channels}
+            del stream["AcquisitionSettings"]
+            stream["AcquisitionSettings"] = np.array([json.dumps(settings)], object)
+    refused(path, "channels, so it is damaged")
+
+
+def test_images_that_are_not_stored(tmp_path, vendor_file):
+    path = spoiled_velox(tmp_path, vendor_file)
+    with h5py.File(path, "a") as file:
+        for image in file["Data/Image"].values():
+            del image["Data"]
+            image.create_dataset("Data", (30_000, 30_000, 60), "i2", chunks=(300, 300, 1))
+    refused(path, "claims 30000 x 30000 x 60 values")
+
+
+def spoiled_velox(tmp_path, vendor_file):
+    path = tmp_path / "map.emd"
+    shutil.copyfile(vendor_file("fei_SI_SuperX-HAADF_20frames_10x50.emd"), path)
+    return path
+
+
+def test_an_axis_that_is_longer_than_any(tmp_path, make_signal, counts):
+    path = tmp_path / "map.hspy"
+    make_signal(counts).save(path)
+    with h5py.File(path, "a") as file:
+        file["Experiments/EDS/axis-0"].attrs["size"] = 10**9
+    refused(path, "'Experiments/EDS/axis-0' claims 1000000000 steps")
 
 
 def test_more_counts_than_any_detector_counts(tmp_path, make_signal):

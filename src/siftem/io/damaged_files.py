@@ -9,13 +9,12 @@ from pathlib import Path
 
 from siftem.errors import ReadError, SiftemError
 from siftem.io.cube_blocks import PixelBlock
-from siftem.io.file_headers import is_absurd
+from siftem.io.file_headers import MOST_CHANNELS, is_absurd
 from siftem.io.signal_axes import Layout
 from siftem.io.vendor_files import StoredSignal, stored_bytes
 
 #: The sparse result needs some bytes for every pixel, even for empty ones.
 _BELIEVED_PIXELS, _PIXELS_PER_BYTE = 2**24, 16
-_MOST_CHANNELS = 2**17
 
 
 def refuse_absurd(stored: StoredSignal, layout: Layout, path: Path) -> None:
@@ -39,7 +38,7 @@ def refuse_absurd(stored: StoredSignal, layout: Layout, path: Path) -> None:
     pixels = layout.shape[0] * layout.shape[1]
     size = stored_bytes(path)
     if (
-        layout.axis.size > _MOST_CHANNELS
+        layout.axis.size > MOST_CHANNELS
         or is_absurd(n_values, size)
         or pixels > max(_BELIEVED_PIXELS, _PIXELS_PER_BYTE * size)
     ):

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import math
 import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from siftem.errors import ReadError
 
@@ -14,6 +18,13 @@ _PTS_LENGTH_AT = 32
 #: A data set this small is always believed; a larger one must have some bytes in the file
 #: for its size. Deflate gains at most 1032 to 1; event streams keep 2 bytes a pixel.
 BELIEVED_VALUES, VALUES_PER_BYTE = 2**31, 20_000
+_BELIEVED_EVENTS = 2**27
+#: No detector has more.
+MOST_CHANNELS = 2**17
+#: The group of a Velox file that holds its events.
+VELOX_STREAMS = "Data/SpectrumStream"
+#: Longer than any scan line or energy axis.
+_MOST_STEPS = 10**7
 
 
 def is_hdf5(file: Path) -> bool:
@@ -71,15 +82,16 @@ def largest_dataset(file: Path) -> tuple[str, tuple[int, ...], int]:
     """
     import h5py
 
-    found: tuple[str, tuple[int, ...], int] = ("", (), 0)
     with h5py.File(file, "r") as content:
-        for name, item in _datasets(file, content):
-            n_bytes = int(item.dtype.itemsize)
-            for n in item.shape or ():
-                n_bytes *= int(n)
-            if item.shape and n_bytes > found[2]:
-                found = (name, tuple(int(n) for n in item.shape), n_bytes)
-    return found
+        sizes = [
+            (n, item.shape or (), _claimed_bytes(item)) for n, item in _datasets(file, content)
+        ]
+    name, shape, n_bytes = max(sizes, key=lambda one: one[2], default=("", (), 0))
+    return name, tuple(int(n) for n in shape), n_bytes
+
+
+def _claimed_bytes(item: Any) -> int:
+    return math.prod(int(n) for n in item.shape or (0,)) * int(item.dtype.itemsize)
 
 
 def _datasets(file: Path, content: Any) -> Iterator[tuple[str, Any]]:
@@ -106,11 +118,22 @@ def _datasets(file: Path, content: Any) -> Iterator[tuple[str, Any]]:
                 continue
             seen.add(address)
             if isinstance(item, h5py.Group):
+                _refuse_long_axis(file, name, item)
                 groups.append((f"{name}/", item))
             elif isinstance(item, h5py.Dataset):
                 if item.is_virtual or item.external:
                     raise ReadError(_elsewhere(file, name))
                 yield name, item
+
+
+def _refuse_long_axis(file: Path, name: str, group: Any) -> None:
+    """HyperSpy makes an array of each axis, however long its file says that it is."""
+    steps = group.attrs.get("size") if name.rpartition("/")[2].startswith("axis-") else None
+    if isinstance(steps, (int, np.integer)) and steps > _MOST_STEPS:
+        raise ReadError(
+            f"cannot read {file}: its {name!r} claims {steps} steps "
+            f"in a file of {file.stat().st_size / 1e6:.3g} MB, so it is damaged"
+        )
 
 
 def _elsewhere(file: Path, name: str) -> str:
@@ -120,7 +143,7 @@ def _elsewhere(file: Path, name: str) -> str:
     )
 
 
-def is_absurd(n_values: int, n_stored_bytes: int) -> bool:
+def is_absurd(n_values: int, n_stored_bytes: int, believed: int = BELIEVED_VALUES) -> bool:
     """Whether a header claims far more values than the file can hold.
 
     Parameters
@@ -128,13 +151,15 @@ def is_absurd(n_values: int, n_stored_bytes: int) -> bool:
     n_values : int
         Values that the header claims.
     n_stored_bytes : int
-        Size of the file.
+        Size of the file, or of what it stores of them.
+    believed : int
+        So many are always believed.
 
     Returns
     -------
     bool
     """
-    return n_values > max(BELIEVED_VALUES, VALUES_PER_BYTE * n_stored_bytes)
+    return n_values > max(believed, VALUES_PER_BYTE * n_stored_bytes)
 
 
 def refuse_bad_header(file: Path) -> None:
@@ -155,19 +180,13 @@ def refuse_bad_header(file: Path) -> None:
         raise ReadError(f"cannot read {file}: it is not an HDF5 file, so not a .hspy file")
     if is_hdf5(file):
         try:
-            name, shape, n_bytes = largest_dataset(file)
+            _refuse_bad_hdf5(file, size)
         except ReadError:
             raise
         except Exception as error:  # h5py raises several kinds on damage
             raise ReadError(
                 f"cannot read {file}: it is a damaged or incomplete HDF5 file"
             ) from error
-        if is_absurd(n_bytes, size):
-            claimed = " x ".join(str(n) for n in shape)
-            raise ReadError(
-                f"cannot read {file}: its data set {name!r} claims {claimed} values "
-                f"in a file of {size / 1e6:.3g} MB, so it is damaged"
-            )
     if suffix == ".pts":
         head = _first_bytes(file, _PTS_LENGTH_AT + 4)
         if len(head) == _PTS_LENGTH_AT + 4 and head[4:12] == b"PTTDFILE":
@@ -176,6 +195,49 @@ def refuse_bad_header(file: Path) -> None:
                 raise ReadError(
                     f"cannot read {file}: it is cut short, {size} of {length} bytes are there"
                 )
+
+
+def _refuse_bad_hdf5(file: Path, size: int) -> None:
+    import h5py
+
+    with h5py.File(file, "r") as content:
+        for name, item in _datasets(file, content):
+            n_bytes, stored = _claimed_bytes(item), int(item.id.get_storage_size())
+            # The reader of Velox files holds a whole stream, where others go chunk by chunk.
+            believed = _BELIEVED_EVENTS if name.startswith(VELOX_STREAMS) else BELIEVED_VALUES
+            if is_absurd(n_bytes, stored, believed):
+                claimed = " x ".join(str(n) for n in item.shape)
+                raise ReadError(
+                    f"cannot read {file}: its data set {name!r} claims {claimed} values "
+                    f"in a file of {size / 1e6:.3g} MB, so it is damaged"
+                )
+        if VELOX_STREAMS in content:
+            _refuse_bad_streams(file, content[VELOX_STREAMS])
+
+
+def _refuse_bad_streams(file: Path, streams: Any) -> None:
+    """Velox: 16-bit numbers in one column, and settings that say how many channels there are."""
+    for key in streams:
+        if not {"Data", "AcquisitionSettings"} <= set(streams[key]):  # the reader says what lacks
+            continue
+        data = streams[key]["Data"]
+        if data.ndim != 2 or data.shape[1] != 1 or data.dtype != np.uint16:
+            shape = " x ".join(str(n) for n in data.shape)
+            raise ReadError(
+                f"cannot read {file}: its spectrum stream holds {shape} numbers of type "
+                f"{data.dtype.str}, but a single column of uint16 was expected, so it is damaged"
+            )
+        text = streams[key]["AcquisitionSettings"][0]
+        channels = json.loads(text)["bincount"]
+        try:
+            possible = 0 < int(channels) <= MOST_CHANNELS
+        except (TypeError, ValueError, OverflowError):
+            possible = False
+        if not possible:
+            raise ReadError(
+                f"cannot read {file}: its spectrum stream claims {str(channels)[:40]} channels, "
+                "so it is damaged"
+            )
 
 
 def _first_bytes(file: Path, number: int) -> bytes:

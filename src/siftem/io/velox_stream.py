@@ -18,13 +18,11 @@ from typing import Any
 import numpy as np
 
 from siftem.errors import ReadError
-from siftem.io.file_headers import is_hdf5
+from siftem.io.file_headers import VELOX_STREAMS, is_hdf5
 
 _NEXT_PIXEL = 65535
 #: Numbers that are looked through at a time.
 _PIECE = 1 << 22
-#: Groups of Data that are not copied into the small file in full.
-_STREAMS = "Data/SpectrumStream"
 
 
 def is_velox_stream(path: Path) -> bool:
@@ -35,7 +33,7 @@ def is_velox_stream(path: Path) -> bool:
         return False
     try:
         with h5py.File(path, "r") as content:
-            streams = content.get(_STREAMS)
+            streams = content.get(VELOX_STREAMS)
             return bool(streams) and all("Data" in streams[key] for key in streams)
     except (OSError, KeyError, TypeError):
         return False
@@ -92,13 +90,11 @@ class VeloxStream:
     """
 
     def __init__(self, content: Any, key: str, shape: tuple[int, int]) -> None:
-        group = content[f"{_STREAMS}/{key}"]
+        group = content[f"{VELOX_STREAMS}/{key}"]
         settings = json.loads(_as_text(group["AcquisitionSettings"][0]))
         self.shape = shape
         self.n_channels = int(settings["bincount"])
         self._data = group["Data"]
-        if self._data.dtype != np.uint16:
-            raise ReadError(f"the spectrum stream holds {self._data.dtype}, uint16 was expected")
         self.line_starts = _line_starts(self._data, shape, _last_frame(content))
 
     def events(
@@ -121,7 +117,7 @@ class VeloxStream:
 
 def velox_streams(content: Any, shape: tuple[int, int]) -> list[VeloxStream]:
     """Index all streams of an open Velox file."""
-    streams = [VeloxStream(content, key, shape) for key in content[_STREAMS]]
+    streams = [VeloxStream(content, key, shape) for key in content[VELOX_STREAMS]]
     frames = min(len(s.line_starts) for s in streams)
     for stream in streams:
         stream.line_starts = stream.line_starts[:frames]
