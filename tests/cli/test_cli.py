@@ -311,6 +311,7 @@ def test_where_nothing_can_be_written(small_map, capsys):
         ["convert", small_map, "/proc/map.sift"],
         ["run", small_map, "--memory", "1GB", "--out", "/proc/out"],
         ["run", small_map, "--memory", "1GB", "--checkpoints", "/proc/keep"],
+        ["run", small_map, "--checkpoints", "/proc/keep"],
     ):
         fails(capsys, [*arguments, "-q"], "cannot write")
 
@@ -322,3 +323,38 @@ def test_an_interruption_is_told(small_map, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("siftem.io.convert.convert", interrupted)
     assert main(["convert", str(small_map), str(tmp_path / "map.sift"), "-q"]) == 130
     assert capsys.readouterr().err.strip() == "siftem: interrupted, nothing was written"
+
+
+STOPPED = """
+import os, signal, sys
+import siftem.io.convert
+from siftem.cli.main import entry
+from siftem.io.atomic import replacing
+
+kind = getattr(signal, sys.argv.pop())
+
+def convert(file, out, **options):
+    with replacing(out) as draft:
+        draft.write_bytes(b"half")
+        os.kill(os.getpid(), kind)
+
+siftem.io.convert.convert = convert
+entry()
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+@pytest.mark.parametrize("kind", ["SIGINT", "SIGTERM"])
+def test_a_stopped_conversion_leaves_what_was_there(tmp_path, kind):
+    script, out = tmp_path / "stopped.py", tmp_path / "map.sift"
+    script.write_text(STOPPED)
+    out.write_text("before")
+    ended = subprocess.run(
+        [sys.executable, str(script), "convert", "map.hspy", str(out), "-q", kind],
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == 130
+    assert ended.stderr.strip() == "siftem: interrupted, nothing was written"
+    assert out.read_text() == "before"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["map.sift", "stopped.py"]

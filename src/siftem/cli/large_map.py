@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-
-from siftem.errors import InputError
 
 if TYPE_CHECKING:
     from siftem.pipeline.recipe import Recipe
@@ -55,6 +52,7 @@ def map_on_disk(
         yield None
         return
     from siftem.cluster.open_map import open_map
+    from siftem.io.atomic import refusals_told
     from siftem.io.convert import convert
     from siftem.io.sparse_file import is_sparse_file
     from siftem.pipeline.preparation import input_file
@@ -62,7 +60,7 @@ def map_on_disk(
     path = Path(input_file(recipe))
     parent = beside.absolute().parent
     with contextlib.ExitStack() as stack:
-        try:
+        with refusals_told(f"in {checkpoints or parent}"):
             if checkpoints is not None:
                 scratch = str(checkpoints.absolute() / "blocks")
                 Path(scratch).mkdir(parents=True, exist_ok=True)
@@ -70,11 +68,6 @@ def map_on_disk(
                 parent.mkdir(parents=True, exist_ok=True)
                 made = tempfile.TemporaryDirectory(prefix=f".{beside.name}-", dir=parent)
                 scratch = stack.enter_context(made)
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):  # told elsewhere
-                raise
-            where = checkpoints or parent
-            raise InputError(f"cannot write in {where}: {error.strerror or error}") from error
         if not is_sparse_file(path):
             path = convert(
                 path,

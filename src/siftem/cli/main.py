@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 
 
@@ -33,4 +34,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 def entry() -> None:
     """Entry point of the console script."""
+    signal.signal(signal.SIGTERM, _stop)
     sys.exit(main())
+
+
+def _stop(number: int, frame: object) -> None:
+    """Stop as for Ctrl-C, drafts and scratch folders removed: queues end their jobs this way."""
+    raise KeyboardInterrupt

@@ -15,6 +15,7 @@ from siftem.blocked_counts import BlockedCounts
 from siftem.cluster.addresses import checked_address
 from siftem.cluster.executors import DaskBlocks
 from siftem.errors import InputError
+from siftem.io.atomic import refusals_told
 from siftem.io.sparse_file import open_sparse_file, spectrum_image
 from siftem.memory_budget import give_back_freed_arrays, parse_memory, workers_within
 from siftem.spectrum_image import SpectrumImage
@@ -77,12 +78,14 @@ def open_map(
     with contextlib.ExitStack() as stack:
         work = stack.enter_context(_work(scheduler, cores, stack))
         if scratch is None:
-            made = tempfile.mkdtemp(prefix=f".{source.path.stem}-", dir=source.path.parent)
+            with refusals_told(f"beside {path}, give scratch=FOLDER where there is room"):
+                made = tempfile.mkdtemp(prefix=f".{source.path.stem}-", dir=source.path.parent)
             stack.callback(shutil.rmtree, made, ignore_errors=True)
             folder = Path(made)
         else:
             folder = Path(scratch).absolute()
-            folder.mkdir(parents=True, exist_ok=True)
+            with refusals_told(f"in {folder}"):
+                folder.mkdir(parents=True, exist_ok=True)
         yield spectrum_image(header, BlockedCounts(source, work, folder), survey)
 
 

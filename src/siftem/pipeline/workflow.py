@@ -10,6 +10,7 @@ from typing import Any
 
 from siftem.decompose.rank import RankChoice
 from siftem.errors import InputError
+from siftem.io.atomic import refusals_told
 from siftem.io.fit_checkpoint import FitCheckpoint
 from siftem.pipeline import components, preparation, quantities, segmentation, spectra, unmixing
 from siftem.pipeline.changes import merged_recipe
@@ -285,7 +286,8 @@ def _result_of(
         # A fit that was killed half way goes on from there.
         fit = None
         if checkpoints is not None:
-            checkpoints.mkdir(parents=True, exist_ok=True)
+            with refusals_told(f"in {checkpoints}"):
+                checkpoints.mkdir(parents=True, exist_ok=True)
             fit = FitCheckpoint(checkpoints / "fit.npz")
         return components.decomposed(recipe, si, checkpoint=fit, progress=progress)
     if step == "match":
