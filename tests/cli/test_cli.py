@@ -134,25 +134,17 @@ def test_a_file_alone_runs_with_letters_for_phases(small_map, out):
     assert all("(" in name for name in summary["phases"])
 
 
-def test_the_demo_twice_gives_the_same_bytes(tmp_path):
-    first, second = tmp_path / "a", tmp_path / "b"
-    for folder in (first, second):
-        arguments = ["demo", "--out", str(folder), "--size", "48", "--dose", "200", "-q"]
-        assert main(arguments) == 0
-    assert (first / "summary.json").read_bytes() == (second / "summary.json").read_bytes()
-
-
-def test_one_thread_or_two_give_the_same_summary(tmp_path):
+def test_the_demo_twice_on_one_thread_or_two_gives_the_same_bytes(tmp_path):
     texts = []
     for threads in ("1", "2"):
         folder = tmp_path / threads
         code = (
             "from siftem.cli.main import main; import sys; "
-            f"sys.exit(main(['demo','--size','32','--dose','200','--out',{str(folder)!r},'-q']))"
+            f"sys.exit(main(['demo','--size','40','--dose','200','--out',{str(folder)!r},'-q']))"
         )
         env = {**os.environ, "NUMBA_NUM_THREADS": threads, "OMP_NUM_THREADS": threads}
         subprocess.run([sys.executable, "-c", code], check=True, env=env)
-        texts.append((folder / "summary.json").read_text())
+        texts.append((folder / "summary.json").read_bytes())
     assert texts[0] == texts[1]
 
 

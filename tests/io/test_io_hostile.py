@@ -5,6 +5,7 @@ import os
 import shutil
 import struct
 import tracemalloc
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -26,7 +27,8 @@ def refused(path, match):
 
 @pytest.fixture(autouse=True)
 def contents_imported():
-    import siftem.io.contents  # noqa: F401
+    import siftem.io.contents
+    import siftem.io.spectra_sets  # noqa: F401
 
 
 def test_missing_folder_and_empty(tmp_path):
@@ -269,3 +271,107 @@ def test_energies_that_no_detector_sees(tmp_path, make_signal, counts):
     make_signal(counts, energy=(0.0, 1e308, "keV")).save(tmp_path / "map.hspy")
     with pytest.raises(siftem.InputError, match="cannot be: correct its offset and scale"):
         siftem.load(tmp_path / "map.hspy")
+
+
+# --- files that would run code --------------------------------------------------------------
+
+FORMULA = '__import__("pathlib").Path({!r}).write_text("run")'
+
+
+def with_formula(path, trace, axis="Experiments/EDS/axis-2"):
+    with h5py.File(path, "a") as file:
+        attributes = file[axis].attrs
+        for name in ("scale", "offset"):
+            del attributes[name]
+        attributes["_type"] = "FunctionalDataAxis"
+        attributes["expression"] = FORMULA.format(str(trace))
+    return path
+
+
+def test_an_axis_that_is_a_formula_is_not_evaluated(tmp_path, make_signal, counts):
+    trace = tmp_path / "trace"
+    make_signal(counts).save(tmp_path / "map.hspy")
+    path = with_formula(tmp_path / "map.hspy", trace)
+    refused(path, "one of its axes is a formula")
+    with pytest.raises(ReadError, match="is a formula"):
+        siftem.convert(path, tmp_path / "map.sift")
+    with pytest.raises(ReadError, match="is a formula"):
+        siftem.io.spectra_sets.read_spectra(path)
+    assert not trace.exists()
+
+
+def test_objects_in_the_metadata_are_not_made(tmp_path, make_signal, counts):
+    """HyperSpy makes signals and axes of what is stored in the metadata."""
+    trace = tmp_path / "trace"
+    signal = make_signal(counts)
+    signal.metadata.set_item("Siftem.reference", make_signal(counts[0, 0]))
+    signal.original_metadata.set_item("Old.reference", make_signal(counts[0, 0]))
+    signal.save(tmp_path / "map.hspy")
+    inside = []
+    with h5py.File(tmp_path / "map.hspy") as file:
+        file.visit(lambda name: inside.append(name) if name.endswith("_axes/0") else None)
+    assert len(inside) == 2
+    for axis in inside:
+        with_formula(tmp_path / "map.hspy", trace, axis)
+    assert siftem.load(tmp_path / "map.hspy").total == counts.sum()
+    assert not trace.exists()
+
+
+class Bomb:
+    """Runs code when it is unpickled."""
+
+    def __init__(self, trace):
+        self.trace = trace
+
+    def __reduce__(self):
+        return exec, (FORMULA.format(str(self.trace)),)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_store_of_pickles_is_not_unpacked(tmp_path, make_signal, counts, packed):
+    zarr = pytest.importorskip("zarr")
+    numcodecs = pytest.importorskip("numcodecs")
+    trace, path = tmp_path / "trace", tmp_path / "map.zspy"
+    make_signal(counts).save(path)
+    group = zarr.open_group(str(path), mode="a")["Experiments/EDS"]
+    del group["data"]
+    data = group.create_dataset(
+        "data", shape=counts.shape, dtype=object, object_codec=numcodecs.Pickle()
+    )
+    data[0, 0, 0] = Bomb(trace)
+    (path / ".zmetadata").unlink(missing_ok=True)
+    if packed:
+        whole = Path(shutil.make_archive(str(tmp_path / "packed"), "zip", path))
+        path = whole.rename(tmp_path / "packed.zspy")
+    refused(path, "its data are pickles")
+    assert not trace.exists()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes")
+def test_pipes_and_devices_are_no_files(tmp_path):
+    os.mkfifo(tmp_path / "pipe.hspy")
+    refused(tmp_path / "pipe.hspy", "a device or a pipe")
+    refused("/dev/zero", "a device or a pipe")
+
+
+def test_a_map_without_pixels(tmp_path, make_signal, counts):
+    make_signal(counts).save(tmp_path / "map.hspy")
+    with h5py.File(tmp_path / "map.hspy", "a") as file:
+        group = file["Experiments/EDS"]
+        del group["data"]
+        group.create_dataset("data", (0, 7, 200), "u2")
+    for read in (siftem.load, lambda path: siftem.convert(path, tmp_path / "map.sift")):
+        with pytest.raises(siftem.SiftemError, match=r"map\.hspy: the map is empty"):
+            read(tmp_path / "map.hspy")
+
+
+@pytest.mark.parametrize("last", [-1, -100, 0, "x", 1e400])
+def test_frames_of_a_velox_file_that_says_nonsense_of_them(tmp_path, vendor_file, last):
+    path = spoiled_velox(tmp_path, vendor_file)
+    with h5py.File(path, "a") as file:
+        for image in file["Data/SpectrumImage"].values():
+            settings = json.loads(image["SpectrumImageSettings"][0]) | {"endFramePosition": last}
+            del image["SpectrumImageSettings"]
+            image["SpectrumImageSettings"] = np.array([json.dumps(settings)], object)
+    out = siftem.convert(path, tmp_path / "map.sift")
+    assert "summed 20 frames" in siftem.load(out).notes

@@ -1,13 +1,16 @@
+import os
+
 import numpy as np
 import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from siftem.errors import InputError, RecipeError
+from siftem.errors import InputError, ReadError, RecipeError
 from siftem.pipeline.changes import changed_recipe, merged_recipe, recipe_for
 from siftem.pipeline.demo import demo_recipe
 from siftem.pipeline.recipe import make_recipe, read_recipe
+from siftem.pipeline.workflow import Workflow
 
 ELEMENTS = ["O", "Mg", "Al", "Si", "Ca", "Fe", "Nd", "Sm", "Hf", "Lu", "U"]
 PLAIN = {"input": {"file": "map.hspy"}}
@@ -234,6 +237,12 @@ def test_a_bad_recipe_names_the_key_in_one_line(change, key, message):
         (b"", "must hold keys and values"),
         (b"\xff\xfe\x00", "cannot read"),
         (b"!!python/object/apply:os.system ['true']", "not valid YAML"),
+        (
+            b"input: {file: a.hspy}\ntitle: x\ninput: {file: b.hspy}",
+            "line 3: the key 'input' is gi",
+        ),
+        (b"input: {file: a.hspy, file: b.hspy}", "line 1: the key 'file' is given twice"),
+        (b"#" + 5_000_000 * b"x", "no recipe: it has 5 MB"),
     ],
 )
 def test_a_file_that_is_no_recipe(tmp_path, content, message):
@@ -241,6 +250,27 @@ def test_a_file_that_is_no_recipe(tmp_path, content, message):
     path.write_bytes(content)
     with pytest.raises(RecipeError, match=message):
         read_recipe(path)
+
+
+def test_merged_keys_may_be_given_again(tmp_path):
+    path = tmp_path / "r.yaml"
+    path.write_text(
+        "input: {file: a.hspy}\nphases:\n  A: &a {high: [Si], absent: [Mg]}\n"
+        "  B: {<<: *a, high: [Fe]}\n  C: {<<: *a}\nmatrix: A\n"
+    )
+    assert read_recipe(path).phases["B"].high == ("Fe",)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes")
+def test_a_pipe_is_no_recipe_and_no_map(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(RecipeError, match="it is no file"):
+        read_recipe(pipe)
+    for name, match in ((str(pipe), "a device or a pipe"), ("x" * 5000, "cannot read")):
+        recipe = make_recipe({"input": {"file": name}})
+        with pytest.raises(ReadError, match=match):
+            Workflow(recipe).run("load")
 
 
 def test_a_missing_recipe():

@@ -66,6 +66,12 @@ def run_commands(arguments: list[str]) -> int:
                 "what was there before is kept"
             )
             return 1
+        if "cannot cache function" in str(error):  # Numba
+            _errors.print(
+                "siftem: compiled code can't be kept anywhere: set the environment variable "
+                "NUMBA_CACHE_DIR to a folder that can be written"
+            )
+            return 1
         _errors.print("".join(traceback.format_exception(error)), markup=False)
         _errors.print(
             f"siftem: unexpected {type(error).__name__}: {error} "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from siftem.errors import SeveralMapsError
+from siftem.errors import InputError, SeveralMapsError
 from siftem.fit.element_search import find_elements
 from siftem.io.contents import list_signals
 from siftem.io.hyperspy_bridge import load
@@ -85,11 +85,13 @@ def _describe_map(si: SpectrumImage) -> list[str]:
 def _describe_elements(si: SpectrumImage) -> list[str]:
     if not si.signal_type.startswith("EDS"):
         return []
-    cropped = si.without_zero_peak()
-    spectrum = Spectrum(
-        cropped.sum_spectrum(), cropped.axis, name="sum", acquisition=si.acquisition
-    )
-    found = find_elements(spectrum)
+    try:
+        cropped = si.without_zero_peak()
+        found = find_elements(
+            Spectrum(cropped.sum_spectrum(), cropped.axis, name="sum", acquisition=si.acquisition)
+        )
+    except InputError as error:  # nothing beyond the zero peak
+        return [f"lines seen: none, {error}"]
     if not found:
         return ["lines seen: none"]
     lines = [f"{f.line} ({f.energy:.3f} keV, {f.counts:.3g} counts)" for f in found]

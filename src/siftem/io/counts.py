@@ -62,8 +62,8 @@ class CountsBuilder:
         """
         if np.dtype(block.dtype).kind not in "uibf":
             raise InputError(
-                f"the counts must be real numbers, got dtype {block.dtype}: "
-                "take the magnitude of complex data first"
+                f"the counts must be real numbers, got dtype {block.dtype}"
+                + (": take their magnitude first" if np.dtype(block.dtype).kind == "c" else "")
             )
         if hasattr(block, "coords"):  # sparse.COO; its coordinates come sorted by row
             rows, columns = block.coords

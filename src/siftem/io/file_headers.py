@@ -20,7 +20,7 @@ _PTS_LENGTH_AT = 32
 BELIEVED_VALUES, VALUES_PER_BYTE = 2**31, 20_000
 _BELIEVED_EVENTS = 2**27
 #: No detector has more.
-MOST_CHANNELS = 2**17
+MOST_CHANNELS = 2**16
 #: The group of a Velox file that holds its events.
 VELOX_STREAMS = "Data/SpectrumStream"
 #: Longer than any scan line or energy axis.

@@ -101,6 +101,8 @@ def read_layout(signal: Any, signal_type: str) -> Layout:
         notes.append(_meaning_of_extra_axis(scan[0]))
     elif len(scan) > 3:
         raise InputError(f"a map has two scan axes, but this signal has {len(scan)}")
+    if 0 in signal.data.shape:
+        raise InputError("the map is empty: it has no pixels or no channels")
     axis, reverse, energy_notes = energy_axis_of(energy, signal_type)
     y, x = scan[-2:]
     return Layout(

@@ -12,7 +12,7 @@ import numpy as np
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError, ReadError
 from siftem.io.atomic import replacing
-from siftem.io.library_messages import quiet
+from siftem.io.vendor_files import opened
 
 _MOST_BYTES = 256 * 2**20
 #: Energies of a uniform axis may be off by this share of a channel (rounded when written).
@@ -150,12 +150,8 @@ def _from_table(file: Path) -> SpectraSet:
 
 
 def _from_signal(file: Path) -> SpectraSet:
-    import hyperspy.api as hs
-
-    with quiet():
-        signals = hs.load(file)
-        signals = signals if isinstance(signals, list) else [signals]
-        for signal in signals:
+    with opened(file) as content:
+        for signal in (stored.signal for stored in content.signals):
             axes = signal.axes_manager
             if axes.signal_dimension == 1 and axes.navigation_dimension == 1:
                 energy = axes.signal_axes[0]

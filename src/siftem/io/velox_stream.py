@@ -150,9 +150,10 @@ def _last_frame(content: Any) -> int | None:
     try:
         images = content["Data/SpectrumImage"]
         settings = json.loads(_as_text(images[next(iter(images))]["SpectrumImageSettings"][0]))
-        return int(settings["endFramePosition"]) or None
-    except (KeyError, ValueError, TypeError, StopIteration):
+        last = int(settings["endFramePosition"])
+    except (KeyError, ValueError, TypeError, OverflowError, RecursionError, StopIteration):
         return None
+    return last if last > 0 else None
 
 
 def _as_text(value: Any) -> str:

@@ -19,6 +19,7 @@ from siftem.io.file_headers import (
     written_by_hyperspy,
 )
 from siftem.io.library_messages import quiet
+from siftem.io.plain_content import plain_signals, refuse_pickles
 
 #: Keeps readers that let dask choose their blocks well below a block of counts.
 _DASK_CHUNK = "32MiB"
@@ -136,6 +137,8 @@ def checked_path(path: str | os.PathLike[str]) -> Path:
             raise ReadError(f"cannot read {file}: it is a folder, name a file in it")
         if not file.exists():
             raise ReadError(f"cannot read {file}: there is no such file")
+        if not file.is_file() and not file.is_dir():
+            raise ReadError(f"cannot read {file}: it is a device or a pipe, no file")
         if file.is_file() and file.stat().st_size == 0:
             raise ReadError(f"cannot read {file}: the file is empty")
         if file.is_file():
@@ -183,7 +186,7 @@ def _plain_reader(plugin: dict[str, Any]) -> tuple[types.ModuleType, list[str]]:
         signal_types[:] = [
             str(d["metadata"].get("Signal", {}).get("signal_type") or "") for d in found
         ]
-        return found
+        return plain_signals(found, filename)
 
     reader = types.ModuleType(original.__name__)
     reader.__loader__ = original.__loader__
@@ -196,6 +199,8 @@ def _load(path: Path, standing_for: Path | None) -> list[StoredSignal]:
     file = standing_for or path  # for messages
     if standing_for is None:
         refuse_bad_header(path)
+    if path.suffix.lower() == ".zspy":
+        refuse_pickles(path)
     failure: BaseException | None = None
     for plugin in plugins:
         try:

@@ -19,6 +19,8 @@ __all__ = ["EACH_MAP", "SCHEMA", "AnchorChoice", "Phase", "Recipe", "make_recipe
 
 #: Version of the schema; a recipe of a later version is refused.
 SCHEMA = 1
+#: Bytes. A recipe has some thousand; parsing takes memory and time in proportion.
+_LONGEST = 4 * 10**6
 
 #: Stands for the file in a recipe that is for many maps.
 EACH_MAP = "each map of the batch"
@@ -211,6 +213,26 @@ class Recipe(Section):
         return yaml.safe_dump(data, sort_keys=False, allow_unicode=True, default_flow_style=None)
 
 
+class _TwiceError(yaml.MarkedYAMLError):
+    """A key that is given twice, where YAML libraries let the last one win."""
+
+
+class _Loader(yaml.SafeLoader):
+    """Plain values only, as of SafeLoader; each key once."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        """Compose a mapping, before anything is merged into it."""
+        node = super().compose_mapping_node(anchor)
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in seen:
+                    problem = f"the key {key.value[:40]!r} is given twice"
+                    raise _TwiceError(problem=problem, problem_mark=key.start_mark)
+                seen.add(key.value)
+        return node
+
+
 def read_recipe(path: str | Path, *, for_many: bool = False) -> Recipe:
     """Read a recipe from a YAML file.
 
@@ -235,15 +257,20 @@ def read_recipe(path: str | Path, *, for_many: bool = False) -> Recipe:
     """
     path = Path(path)
     try:
+        if path.exists() and not path.is_file():
+            raise RecipeError(f"cannot read the recipe {path}: it is no file")
+        if path.stat().st_size > _LONGEST:
+            raise RecipeError(f"{path} is no recipe: it has {path.stat().st_size / 1e6:.3g} MB")
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise RecipeError(f"cannot read the recipe {path}: {error}") from None
     try:
-        data = yaml.safe_load(text)
+        data = yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as error:
         where = getattr(error, "problem_mark", None)
         line = f" in line {where.line + 1}" if where else ""
-        raise RecipeError(f"the recipe {path} is not valid YAML{line}") from None
+        twice = f": {error.problem}" if isinstance(error, _TwiceError) else ""
+        raise RecipeError(f"the recipe {path} is not valid YAML{line}{twice}") from None
     except RecursionError:
         raise RecipeError(f"the recipe {path} is nested too deeply") from None
     except ValueError as error:  # dates and numbers that are none

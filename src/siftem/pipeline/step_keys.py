@@ -16,6 +16,7 @@ import numpy as np
 from siftem import __version__
 from siftem.blocked_counts import BlockedCounts
 from siftem.errors import ReadError, SiftemError
+from siftem.io.vendor_files import checked_path
 from siftem.pipeline.preparation import input_file
 from siftem.pipeline.recipe import PATHS, Recipe
 from siftem.spectrum_image import SpectrumImage
@@ -140,7 +141,7 @@ def _keys(
 def _input_content(recipe: Recipe) -> dict[str, Any]:
     if recipe.input.demo is not None:
         return {"demo": recipe.input.demo.model_dump(mode="json")}
-    path = Path(input_file(recipe))
+    path = checked_path(input_file(recipe))
     content: dict[str, Any] = {"file": file_content(path), "signal": recipe.input.signal}
     beside = _files_beside(path)
     if beside:
@@ -191,12 +192,14 @@ def file_content(path: str | Path) -> str:
     A file is read once as long as its size and time stay the same.
     """
     path = Path(path)
-    if path.is_dir():
-        inside = sorted(p for p in path.rglob("*") if p.is_file())
-        listed = [(p.relative_to(path).as_posix(), file_content(p)) for p in inside]
-        return hashlib.sha256(json.dumps(listed).encode()).hexdigest()
     try:
         stat = path.stat()
+        if path.is_dir():
+            inside = sorted(p for p in path.rglob("*") if p.is_file())
+            listed = [(p.relative_to(path).as_posix(), file_content(p)) for p in inside]
+            return hashlib.sha256(json.dumps(listed).encode()).hexdigest()
+        if not path.is_file():  # a pipe might never answer, a device never end
+            raise ReadError(f"cannot read {path}: it is a device or a pipe, no file")
         state = (stat.st_size, stat.st_mtime_ns)
         place = str(path.resolve())
         with _lock:
