@@ -143,6 +143,21 @@ def test_ripple_header_that_promises_more_than_the_raw_file(tmp_path, make_signa
         siftem.load(path)
 
 
+@pytest.mark.parametrize("key", ["width", "height", "depth"])
+def test_ripple_header_that_claims_an_absurd_map(tmp_path, make_signal, counts, key):
+    path = tmp_path / "map.rpl"
+    make_signal(counts).save(path)
+    lines = path.read_text(encoding="utf-8").splitlines()
+    spoiled = [f"{key}\t1000000000" if line.startswith(f"{key}\t") else line for line in lines]
+    assert spoiled != lines
+    path.write_text("\n".join(spoiled) + "\n", encoding="utf-8")
+    refused(path, r"map\.rpl: its header claims .*1000000000.* so it is damaged")
+    # The readers are left as they were.
+    from rsciio.utils.file import memmap_distributed
+
+    assert memmap_distributed.__name__ == "memmap_distributed"
+
+
 def test_a_jeol_stream_that_is_cut_short(tmp_path):
     path = tmp_path / "map.pts"
     header = struct.pack("<I8s6I", 304, b"PTTDFILE", 0, 0, 305, 100, 32768, 100_000)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from siftem.errors import InputError, ReadError
+from siftem.io.claimed_sizes import claims_checked
 from siftem.io.file_headers import (
     is_hdf5,
     largest_dataset,
@@ -182,7 +183,8 @@ def _plain_reader(plugin: dict[str, Any]) -> tuple[types.ModuleType, list[str]]:
     signal_types: list[str] = []
 
     def file_reader(filename: str, **options: Any) -> list[dict[str, Any]]:
-        found = [d for d in original.file_reader(filename, **options) if "metadata" in d]
+        with claims_checked(original.file_reader, filename):
+            found = [d for d in original.file_reader(filename, **options) if "metadata" in d]
         signal_types[:] = [
             str(d["metadata"].get("Signal", {}).get("signal_type") or "") for d in found
         ]
