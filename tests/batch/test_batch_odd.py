@@ -10,11 +10,13 @@ from made_up_batch import recipe
 
 import siftem.batch.locks as locks
 import siftem.batch.map_job as map_job
+import siftem.cluster.batch_workers as batch_workers
 import siftem.pipeline.step_keys as step_keys
 from siftem.batch.folder import BatchFolder
 from siftem.batch.joint import JointJob, find_shared_spectra
 from siftem.batch.maps import MapFile, named_maps
 from siftem.batch.run import map_recipe, run_batch
+from siftem.batch.watch import Watcher
 from siftem.errors import ReadError, SiftemError
 from siftem.pipeline.recipe import read_recipe
 from siftem.progress import silent
@@ -88,6 +90,42 @@ class TestWhatCountsAsTheSame:
         assert notes.exists()
         notes.unlink()
         assert statuses(run_batch(recipe(), maps, out))["a1"] == "kept"
+
+
+@pytest.mark.usefixtures("stand_ins")
+def test_a_map_that_changes_during_the_work_is_told_and_done_again(maps, visits, tmp_path):
+    out = tmp_path / "out"
+
+    class Recording(Watcher):
+        def step(self, name, step, fraction):
+            if name == "a2" and step == "decompose" and fraction == 0.4:
+                maps[1].write_text("11.25 and more")
+
+    result = run_batch(recipe(), maps, out, watcher=Recording())
+    assert statuses(result) == {"a1": "done", "a2": "failed", "a10": "done"}
+    assert "changed during the work on it" in result.failed[0].error
+    assert not (out / "maps/a2").exists()
+    visits()
+    maps[1].write_text("11.5")
+    assert statuses(run_batch(recipe(), maps, out)) == {"a1": "kept", "a2": "done", "a10": "kept"}
+    assert visits() == ["a2"]
+
+
+@pytest.mark.usefixtures("stand_ins")
+def test_a_map_whose_workers_died_is_left_to_the_batch_that_works_on_it(
+    maps, tmp_path, monkeypatch
+):
+    def all_die(function, jobs, *, finished, **options):
+        for name in jobs:
+            finished(name, None, "several workers died at this map")
+
+    monkeypatch.setattr(batch_workers, "run_jobs", all_die)
+    folder = BatchFolder(tmp_path / "out")
+    folder.make()
+    with locks.held(folder.lock("a1"), wait=0):
+        result = run_batch(recipe(), maps, folder.root, workers=2)
+    assert statuses(result) == dict.fromkeys(("a1", "a2", "a10"), "failed")
+    assert [record.map for record in folder.records()] == ["a2", "a10"]
 
 
 @pytest.mark.usefixtures("stand_ins")

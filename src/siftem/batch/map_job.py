@@ -143,9 +143,9 @@ def _owned(job: MapJob, folder: BatchFolder, progress: Progress) -> Outcome:
 
             blocks = folder.checkpoints(job.name) / "blocks"
             with kept_on_disk(recipe, job.memory, blocks, progress) as image:
-                _run(recipe, job.name, folder, progress, image)
+                _run(recipe, record, folder, progress, image)
         else:
-            _run(recipe, job.name, folder, progress)
+            _run(recipe, record, folder, progress)
         record = replace(record, status="done", files=files_in(folder.results(job.name)))
     except Exception as error:
         if isinstance(error, Cancelled) or is_disk_full(error):
@@ -159,16 +159,21 @@ def _owned(job: MapJob, folder: BatchFolder, progress: Progress) -> Outcome:
 
 def _run(
     recipe: Recipe,
-    name: str,
+    begun_with: Record,
     folder: BatchFolder,
     progress: Progress,
     image: SpectrumImage | None = None,
 ) -> None:
-    begun = time.perf_counter()
+    begun, name = time.perf_counter(), begun_with.map
     given = {} if image is None else {"spectrum_image": image}
     workflow = Workflow(recipe, checkpoints=folder.checkpoints(name), **given)
     result = workflow.result(progress=progress)
     seconds = {"seconds": time.perf_counter() - begun}
+    if job_key(recipe) != begun_with.key:  # a map that is still being recorded, say
+        raise SiftemError(
+            "the map, or a file that the recipe names, changed during the work on it: "
+            "run the batch again once it is complete"
+        )
     write_results(result, folder.results(name), resources=seconds, progress=progress)
 
 

@@ -191,8 +191,14 @@ class _Work:
                 raise DiskFullError(outcome.error)
             job = jobs[name]
             if error:
-                with told_in_one_sentence(self.place.root):
-                    self.place.write_record(Record(name, job.file, job.batch, "", "failed", error))
+                lost = Record(name, job.file, job.batch, "", "failed", error)
+                with (
+                    told_in_one_sentence(self.place.root),
+                    held(self.place.lock(name), wait=0) as free,
+                ):
+                    # Another batch that works on the map now will say what became of it.
+                    if free:
+                        self.place.write_record(lost)
             elif self.place.read_record(name) is None:
                 raise SiftemError(
                     f"the workers do not write into {self.place.root} as seen from here: "
