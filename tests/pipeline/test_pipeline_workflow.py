@@ -296,7 +296,7 @@ class TestCheckpoints:
         again = Workflow(done.recipe, checkpoints=tmp_path)
         factors = again.run("decompose").factors
         expected = done.get("decompose").factors.maps
-        # The choice among spectra differs in the last bits with where arrays lie in memory.
+        # The choice among spectra may differ in its last bits within one process.
         np.testing.assert_allclose(factors.maps, expected, rtol=1e-9, atol=1e-9)
 
     def test_nothing_but_known_kinds_is_made(self, done, tmp_path):
