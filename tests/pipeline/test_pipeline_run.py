@@ -89,6 +89,7 @@ def test_the_summary_holds_the_numbers_of_the_result(demo):
     entry = summary["phases"]["Fp"]["elements"]["Mg"]
     assert entry["wt_percent"] == rounded(100 * c.weight_fractions[i])
     assert entry["at_sigma"] == rounded(100 * np.sqrt(c.atomic_covariance[i, i]))
+    assert entry["at_interval_95"] == rounded((100 * c.atomic_interval_95[i]).tolist())
     assert summary["phases"]["Fp"]["subtraction"]["scale"] == rounded(demo.pure["Fp"].scale)
     assert sum(r["pixels"] for r in summary["regions"].values()) == 128 * 128
     ratio = summary["phases"]["Fp"]["atomic_ratios"]["Mg/(Mg+Fe)"]

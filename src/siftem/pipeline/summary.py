@@ -227,6 +227,7 @@ def _composition(
     at = 100 * c.atomic_fractions
     at_sigma = 100 * np.sqrt(np.diag(c.atomic_covariance))
     at_systematic = 100 * np.sqrt(np.diag(c.atomic_systematic))
+    at_interval = 100 * c.atomic_interval_95
     elements = {}
     for i, element in enumerate(c.elements):
         elements[element] = {
@@ -236,6 +237,7 @@ def _composition(
             "at_percent": at[i],
             "at_sigma": at_sigma[i],
             "at_systematic": at_systematic[i],
+            "at_interval_95": at_interval[i].tolist(),
             "found": bool(c.found[i]),
             "critical_level_wt_percent": 100 * c.critical_levels[i],
             "detection_limit_wt_percent": 100 * c.detection_limits[i],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from siftem.errors import InputError
 from siftem.fit.line_fit import LineFit
 from siftem.quantify.film import Film
+from siftem.quantify.intervals import fraction_intervals, reach_of
 from siftem.quantify.k_values import KValues
 from siftem.quantify.minerals import (
     ANIONS,
@@ -42,6 +43,7 @@ class Composition:
         From counting (and from the scale of what was subtracted).
     systematic : ndarray of shape (n, n)
         From k-factors and attenuation, the same for all spectra; apart from ``covariance``.
+        With ``film_ends``, the film's share in it is that of a thickness of equal chances.
     critical_levels, detection_limits : ndarray of shape (n,)
         Currie's, as weight fractions.
     families : tuple of str
@@ -63,6 +65,11 @@ class Composition:
         From measured amounts to reported ones: the identity, or with O by stoichiometry.
     unbounded : ndarray of shape (n,), optional
         Weight fractions from amplitudes that may be negative, see `LineFit.unbounded`.
+    model : ndarray of shape (n, n), optional
+        Covariance from what the best model of the spectrum leaves; apart from the others.
+    film_ends, identification_ends : ndarray of shape (ends, n), optional
+        Weight fractions at the ends of what is not known: the thickness of the film, and how
+        much of other phases was taken off. The intervals hold all of them.
     """
 
     name: str
@@ -81,6 +88,9 @@ class Composition:
     mass_thickness: Quantity | None = None
     amount_map: np.ndarray | None = None
     unbounded: np.ndarray | None = None
+    model: np.ndarray | None = None
+    film_ends: np.ndarray | None = None
+    identification_ends: np.ndarray | None = None
 
     @property
     def sigma(self) -> np.ndarray:
@@ -100,8 +110,7 @@ class Composition:
     @property
     def atomic_fractions(self) -> np.ndarray:
         """Atomic fractions; (n,), sum to one."""
-        atoms = self.weight_fractions / self._weights
-        return atoms / atoms.sum()
+        return self._as_atoms(self.weight_fractions)
 
     @property
     def atomic_covariance(self) -> np.ndarray:
@@ -112,6 +121,94 @@ class Composition:
     def atomic_systematic(self) -> np.ndarray:
         """Covariance of the atomic fractions from k and attenuation; (n, n)."""
         return self._atomic(self.systematic)
+
+    @property
+    def weight_interval_95(self) -> np.ndarray:
+        """Ends of the 95% intervals of the weight fractions, see `intervals`; (n, 2)."""
+        return self.intervals(0.95, atomic=False)
+
+    @property
+    def atomic_interval_95(self) -> np.ndarray:
+        """Ends of the 95% intervals of the atomic fractions, see `intervals`; (n, 2)."""
+        return self.intervals(0.95)
+
+    def intervals(self, level: float = 0.95, *, atomic: bool = True) -> np.ndarray:
+        """Return intervals that hold all errors: counting, model, systematic, identification.
+
+        They need not be symmetric, lie within 0 and 1, and are centred on the unbounded
+        estimate, so that they cover the truth at the stated rate near zero too.
+
+        Parameters
+        ----------
+        level : float
+            Such as 0.68 or 0.95.
+        atomic : bool
+            Of the atomic fractions; else of the weight fractions.
+
+        Returns
+        -------
+        ndarray of shape (n, 2)
+            Lower and upper end for each element.
+        """
+        if not 0 < level < 1:
+            raise InputError(f"the level of an interval must lie between 0 and 1, got {level}")
+        noise = self.covariance if self.model is None else self.covariance + self.model
+        mode = self.film_mode
+        systematic = self.systematic - np.outer(mode, mode)
+        middle = self.weight_fractions if self.unbounded is None else self.unbounded
+        if atomic:
+            noise, systematic = self._atomic(noise), self._atomic(systematic)
+        fractions = self._as_atoms if atomic else np.asarray
+        reach = np.zeros((len(self.elements), 2))
+        for ends in (self.film_ends, self.identification_ends):
+            if ends is not None:
+                reach += reach_of(fractions(self.weight_fractions), fractions(ends))
+        return fraction_intervals(
+            fractions(middle), _deviations(noise), _deviations(systematic), reach, level
+        )
+
+    @property
+    def film_mode(self) -> np.ndarray:
+        """Common mode of the weight fractions by an unknown film; (n,), zeros for a known one.
+
+        The root mean square of a thickness that has equal chances over its range.
+        """
+        if self.film_ends is None:
+            return np.zeros(len(self.elements))
+        away = self.film_ends - self.weight_fractions
+        if len(away) == 1:  # the estimate is itself the other end
+            return np.asarray(away[0] / np.sqrt(3.0))
+        return np.asarray((away[-1] - away[0]) / np.sqrt(12.0))
+
+    def with_range(self, *ends: np.ndarray) -> Composition:
+        """Return the same composition with intervals that hold other compositions, too.
+
+        Parameters
+        ----------
+        *ends : ndarray of shape (n,)
+            Weight fractions of whole compositions at the ends of what is not known about
+            the phase, such as how much of the matrix to take off. They add to those of
+            earlier calls.
+
+        Returns
+        -------
+        Composition
+
+        Raises
+        ------
+        InputError
+            When a composition has another number of elements or does not sum to one.
+        """
+        more = [np.asarray(end, dtype=np.float64) for end in ends]
+        for end in more:
+            if end.shape != self.weight_fractions.shape or not abs(end.sum() - 1) < 1e-3:
+                raise InputError(
+                    f"the ends of a range must be weight fractions of the elements "
+                    f"{', '.join(self.elements)} that sum to one, got {end}"
+                )
+        if self.identification_ends is not None:
+            more = [*self.identification_ends, *more]
+        return replace(self, identification_ends=np.array(more) if more else None)
 
     def ratio(self, text: str) -> Quantity:
         """Return an atomic ratio such as "(Mg+Fe)/O", with its counting error."""
@@ -213,8 +310,17 @@ class Composition:
     def _weights(self) -> np.ndarray:
         return np.array([atomic_weight(e) for e in self.elements])
 
+    def _as_atoms(self, weight_fractions: np.ndarray) -> np.ndarray:
+        """Atomic fractions of weight fractions (..., n)."""
+        atoms = weight_fractions / self._weights
+        return np.asarray(atoms / atoms.sum(axis=-1, keepdims=True))
+
     def _atomic(self, covariance: np.ndarray) -> np.ndarray:
         atoms = self.weight_fractions / self._weights
         total = atoms.sum()
         jacobian = (np.diag(1 / self._weights) - np.outer(atoms / total, 1 / self._weights)) / total
         return jacobian @ covariance @ jacobian.T
+
+
+def _deviations(covariance: np.ndarray) -> np.ndarray:
+    return np.sqrt(np.maximum(np.diag(covariance), 0.0))
