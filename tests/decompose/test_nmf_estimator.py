@@ -85,6 +85,30 @@ def test_same_seed_same_answer(small):
     np.testing.assert_array_equal(one.components_, two.components_)
 
 
+@pytest.mark.filterwarnings("ignore:.*max_iter=1:siftem.errors.SiftemWarning")
+def test_another_seed_is_another_start(small):
+    def start(seed, **parameters):
+        return PoissonNMF(3, random_state=seed, max_iter=1, **parameters).fit(small)
+
+    assert not np.allclose(start(7, init="random").components_, start(8, init="random").components_)
+    # The first start takes the farthest corners, the others draw them.
+    drawn = [start(seed, n_init=3).components_of_starts_ for seed in (7, 8)]
+    assert not np.allclose(drawn[0][1:], drawn[1][1:])
+
+
+def test_every_kind_of_seed_is_taken(small):
+    def start(seed):
+        return PoissonNMF(3, init="random", random_state=seed).fit(small).components_
+
+    of = [np.random.default_rng(5), np.random.default_rng(5), np.random.default_rng(6)]
+    first, again, other = (start(rng) for rng in of)
+    assert np.array_equal(first, again)
+    assert not np.allclose(first, other)
+    assert np.array_equal(start(np.random.RandomState(5)), start(np.random.RandomState(5)))
+    assert not np.allclose(start(np.random.RandomState(5)), start(np.random.RandomState(6)))
+    assert np.array_equal(start(None), start(0))
+
+
 def test_progress_rises_and_can_stop_the_work(small):
     seen = []
     PoissonNMF(3, progress=lambda step, fraction: seen.append((step, fraction))).fit(small)

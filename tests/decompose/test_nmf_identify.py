@@ -173,6 +173,10 @@ def test_held_out_deviance_is_that_of_independent_counts():
     fresh = [xlogy(y, y / true) - y + true for y in rng.poisson(true, (20, *mean.shape))]
     expected = 2 * np.sum(fresh) / 20 + 0.25 * 430
     assert choice.deviances.mean() == pytest.approx(expected, rel=0.015)
+    # The seed splits the counts.
+    again, other = (choose_n_components(si, [1], folds=4, random_state=seed) for seed in (0, 1))
+    assert np.array_equal(again.deviances, choice.deviances)
+    assert not np.array_equal(other.deviances, choice.deviances)
 
 
 @pytest.mark.parametrize(

@@ -153,3 +153,10 @@ def test_hard_lines_must_show_where_soft_ones_are_claimed():
     assert agree([0.0, 1000.0], [500.0, 50.0])  # too noisy to tell
     assert agree([2000.0, 0.0], [50.0, 50.0])  # soft lines are absorbed
     assert agree([400.0, 9000.0], [50.0, 50.0])  # L is clear: the rest of M is another's
+
+
+def test_an_energy_range_is_in_kev_on_any_axis():
+    values = counts(ROCK, 1e6)
+    for axis in (AXIS, EnergyAxis(200.0, 10.0, 1500, "eV")):
+        found = find_elements(spectrum(values, axis), energy_range=(0.9, 3.0))
+        assert names(found) == {"Nd", "Mg", "Al", "Si"}

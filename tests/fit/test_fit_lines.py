@@ -268,3 +268,32 @@ def test_bad_input(change, message):
 def test_an_empty_spectrum_says_so():
     with pytest.raises(InputError, match="no counts"):
         fit_lines(Spectrum(np.zeros(900), AXIS, name="gap"), ["O"], beam_energy=200.0)
+
+
+def test_a_common_mode_widens_the_limit(fitted):
+    """What moves many channels at once, as an uncertain scale does, is noise of a blank too."""
+    index = fitted.index("Nd")
+    mode = 0.05 * fitted.design[:, index] * fitted.amplitudes[index]
+    spectrum = Spectrum(fitted.spectrum.values, AXIS, modes=mode[None, :])
+    fit = fit_lines(spectrum, ELEMENTS, beam_energy=200.0, calibration=ON)
+    # The mode has the shape of the line: it moves that amplitude by 5%, and no other.
+    assert fit.sigma_at_zero(index) ** 2 == pytest.approx(
+        fitted.sigma_at_zero(index) ** 2 + (0.05 * fitted.amplitudes[index]) ** 2, rel=1e-6
+    )
+    assert fit.sigma_at_zero(fit.index("Si")) == pytest.approx(
+        fitted.sigma_at_zero(fit.index("Si")), rel=1e-6
+    )
+
+
+@pytest.mark.parametrize("energy_range", [(0.9, 5.0), (0.9, None), (None, 5.0)])
+def test_an_energy_range_is_in_kev_on_any_axis(fitted, energy_range):
+    fits = [
+        fit_lines(
+            Spectrum(fitted.spectrum.values, axis), ["Mg", "Al", "Si"], beam_energy=200.0,
+            calibration=ON, energy_range=energy_range,
+        )
+        for axis in (AXIS, EnergyAxis(200.0, 10.0, 900, "eV"))
+    ]  # fmt: skip
+    assert fits[1].spectrum.axis.size == fits[0].spectrum.axis.size < 900
+    assert fits[1].amplitudes == pytest.approx(fits[0].amplitudes, rel=1e-6, abs=1e-3)
+    assert fits[1].amplitudes[fits[1].index("Mg")] > 2.5e4

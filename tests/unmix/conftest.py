@@ -7,7 +7,7 @@ import pytest
 
 from siftem.acquisition import Acquisition
 from siftem.energy_axis import EnergyAxis
-from siftem.fit.spectrum_model import Calibration, SpectrumModel
+from siftem.fit.spectrum_model import Absorption, Calibration, SpectrumModel
 from siftem.spectrum import Spectrum
 from siftem.xray.elements import atomic_weight
 from siftem.xray.k_factors import emission
@@ -32,10 +32,12 @@ class PhaseBook:
     calibration = ON
     phases = PHASES
 
-    def expected(self, weights: dict[str, float], counts: float) -> np.ndarray:
+    def expected(
+        self, weights: dict[str, float], counts: float, absorption: Absorption | None = None
+    ) -> np.ndarray:
         """Counts in each channel, ``counts`` in all, of these weight fractions."""
         families = line_families(ELEMENTS, beam_energy=200.0, low=0.2, high=8.2)
-        model = SpectrumModel(tuple(families), 200.0)
+        model = SpectrumModel(tuple(families), 200.0, absorption=absorption)
         photons = [
             weights.get(f.element, 0.0) / atomic_weight(f.element)
             * family_emission(f, 200.0) / emission("Si", "K", 200.0)

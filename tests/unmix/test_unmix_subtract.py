@@ -9,6 +9,7 @@ from siftem.fit.line_fit import fit_lines
 from siftem.spectrum import Spectrum
 from siftem.unmix.anchors import Absent, GivenScale, KnownRatio, MostMatrix, Stoichiometry
 from siftem.unmix.subtract import subtract
+from siftem.xray.absorption import thin_film_absorption
 
 
 def lean(values, **change):
@@ -217,3 +218,46 @@ def test_beam_energy_is_needed(book):
     mixture = lean(book.pure("Fp", 1e5))
     with pytest.raises(InputError, match="beam energy"):
         subtract(mixture, mixture, anchor=Absent("Mg"))
+
+
+def test_an_anchor_on_two_elements_sees_the_film(book):
+    """O K loses far more on its way out of the film than Ca K: their ratio depends on it."""
+
+    def film(energies):
+        return thin_film_absorption(
+            book.phases["Brg"], energies, thickness=300.0, density=4.25, take_off_angle=22.0
+        )
+
+    matrix, grain = (book.expected(book.phases[n], 1e6, film) for n in ("Brg", "Ca-Pv"))
+    mixture = book.spectrum(0.5 * grain + 0.4 * matrix)
+    anchor = KnownRatio("O", "Ca", 0.42 / 0.332, by="weight")
+    seen = subtract(mixture, book.spectrum(matrix), anchor=anchor, absorption=film,
+                    **settings(book))  # fmt: skip
+    assert seen.scale == pytest.approx(0.4, rel=2e-3)
+    blind = subtract(mixture, book.spectrum(matrix), anchor=anchor, **settings(book))
+    assert abs(blind.scale - 0.4) > 0.02
+
+
+def test_a_line_absent_from_the_grain_has_the_noise_that_its_limit_tells(book):
+    """The scale moves all lines of the matrix at once; a detection limit must hold that."""
+    bare = {"O": 0.4, "Fe": 0.6}
+    matrix, grain = book.pure("Brg", 2e6), book.expected(bare, 1e6)
+    told, found = [], []
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        # The scale that is given is wrong by what is said of it.
+        anchor = GivenScale(rng.normal(0.4, 0.02), 0.02)
+        pure = subtract(
+            book.spectrum(rng.poisson(grain + 0.4 * matrix).astype(float)),
+            book.spectrum(rng.poisson(matrix).astype(float)), anchor=anchor,
+        )  # fmt: skip
+        fit = fit_lines(pure, book.elements, beam_energy=200.0, calibration=book.calibration)
+        told.append(fit.sigma_at_zero(fit.index("Si")))
+        found.append(fit.unbounded[fit.index("Si")])
+    # A standard deviation from 60 draws is good to 9%.
+    assert np.std(found) / np.mean(told) == pytest.approx(1.0, abs=0.3)
+    plain = fit_lines(
+        book.spectrum(grain + 0.4 * matrix), book.elements, beam_energy=200.0,
+        calibration=book.calibration,
+    )  # fmt: skip
+    assert np.mean(told) > 5 * plain.sigma_at_zero(plain.index("Si"))
