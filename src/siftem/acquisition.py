@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -39,3 +40,29 @@ class Acquisition:
     convergence_angle: float | None = None
     collection_angle: float | None = None
     bulk: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "elements", plain_texts(self.elements))
+
+
+def plain_texts(value: Any) -> tuple[str, ...]:
+    """Return texts as files keep them (lists, arrays, of bytes, one alone) as a plain tuple.
+
+    Parameters
+    ----------
+    value : object
+        None and empty texts give nothing.
+
+    Returns
+    -------
+    tuple of str
+    """
+    if hasattr(value, "tolist"):  # NumPy: an array, or one of its scalars
+        value = value.tolist()
+    if value is None:
+        return ()
+    if isinstance(value, (str, bytes)) or not hasattr(value, "__iter__"):
+        value = (value,)
+    texts = (v.decode("utf-8", "replace") if isinstance(v, bytes) else str(v) for v in value)
+    stripped = (text.strip(" \0") for text in texts)
+    return tuple(text for text in stripped if text)

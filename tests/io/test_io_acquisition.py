@@ -55,6 +55,49 @@ def test_zeros_and_nonsense_are_not_taken(signal):
     assert acquisition.live_time is None
 
 
+@pytest.mark.parametrize(
+    "stated",
+    [
+        np.array(["Fe", "Pt"]),
+        np.array([b"Fe", b"Pt"]),
+        np.array(["Fe", "Pt"], dtype=object),
+        ("Fe", b"Pt"),
+        "Fe, Pt",
+        np.array("Fe Pt"),
+    ],
+)
+def test_elements_as_older_files_keep_them(signal, stated):
+    signal.metadata.set_item("Sample.elements", stated)
+    assert siftem.from_hyperspy(signal).acquisition.elements == ("Fe", "Pt")
+
+
+def test_arrays_through_a_file(tmp_path, signal):
+    """HyperSpy 1.x wrote lists of text as arrays; h5py gives them back as such."""
+    signal.metadata.set_item("Sample.elements", np.array([b"Fe", b"Pt"]))
+    describe(signal, beam_energy=np.array([200.0]), Detector__EDS__live_time=np.array([1.0, 2.0]))
+    signal.save(tmp_path / "a.hspy")
+    si = siftem.load(tmp_path / "a.hspy")
+    assert si.acquisition.elements == ("Fe", "Pt")
+    assert si.acquisition.beam_energy == 200.0
+    assert si.acquisition.live_time is None  # two times are none
+
+
+def test_texts_as_arrays(signal):
+    signal.metadata.set_item("General.title", np.array([b"a map"]))
+    signal.metadata.set_item("Signal.signal_type", np.array(["EDS_TEM"]))
+    si = siftem.from_hyperspy(signal)
+    assert (si.title, si.signal_type) == ("a map", "EDS_TEM")
+
+
+def test_what_is_no_element_in_the_list_is_told(signal):
+    signal.metadata.set_item("Sample.elements", np.array(["Fe", "iron", ""]))
+    si = siftem.from_hyperspy(signal)
+    assert si.acquisition.elements == ("Fe",)
+    assert any("iron, no chemical symbol" in note for note in si.notes)
+    signal.metadata.set_item("Sample.elements", np.array([], dtype=str))
+    assert siftem.from_hyperspy(signal).acquisition.elements == ()
+
+
 class TestTakeOffAngle:
     def test_simple_geometry(self):
         assert take_off_angle(22.0) == pytest.approx(22.0)

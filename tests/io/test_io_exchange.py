@@ -125,3 +125,84 @@ def test_csv(tmp_path, spectrum):
     np.testing.assert_allclose(table[:, 2], [1, 2, 5, 1e3, 0, 0.5])
     with pytest.raises(InputError, match="does not exist"):
         write_csv(tmp_path / "no" / "a.csv", spectrum)
+
+
+def emsa(path, lines, *, n_points=4, kind="Y", width="10", units="counts", extra=""):
+    """An EMSA file with the given data lines, from 0 eV on."""
+    head = (
+        f"#FORMAT      : EMSA/MAS Spectral Data File\n#VERSION     : 1.0\n#TITLE       : t\n"
+        f"#NPOINTS     : {n_points}\n#NCOLUMNS    : 1\n#XUNITS      : eV\n#YUNITS      : {units}\n"
+        f"#DATATYPE    : {kind}\n#XPERCHAN    : {width}\n#OFFSET      : 0\n{extra}"
+        f"#SPECTRUM    : Spectral Data Starts Here\n"
+    )
+    path.write_bytes((head + "\n".join(lines) + "\n#ENDOFDATA   : \n").encode("latin-1"))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("kind", "lines"),
+    [
+        ("Y", ["1.5", "0.0", "12.25", "3.0"]),
+        ("Y", ["1,5", "0,0", "12,25", "3,0"]),
+        ("Y", ["1,5", "0", "12,25", "3"]),  # some are whole
+        ("Y", ["1,5, 0,0, 12,25, 3,0"]),  # a comma and a space part them
+        ("Y", ["1,5;0,0;12,25;3,0"]),
+        ("Y", ["1,5\t0,0", "12,25E+00\t3,0e0"]),
+        ("Y", ["1.5,0.0,12.25,3.0"]),  # commas alone part them
+        ("XY", ["0.0, 1.5", "10.0, 0.0", "20.0, 12.25", "30.0, 3.0"]),
+        ("XY", ["0,0; 1,5", "10,0; 0,0", "20,0; 12,25", "30,0; 3,0"]),
+        ("XY", ["0 1,5", "10 0,0", "20 12,25", "30 3,0"]),
+    ],
+)
+def test_numbers_with_points_and_commas(tmp_path, kind, lines):
+    found = read_emsa(emsa(tmp_path / "a.msa", lines, kind=kind))
+    assert found.values.tolist() == [1.5, 0.0, 12.25, 3.0]
+
+
+def test_commas_part_whole_numbers(tmp_path):
+    found = read_emsa(emsa(tmp_path / "a.msa", ["1,2,3,4"]))
+    assert found.values.tolist() == [1.0, 2.0, 3.0, 4.0]
+
+
+def test_a_header_with_commas_and_a_byte_order_mark(tmp_path):
+    path = emsa(
+        tmp_path / "a.msa",
+        ["1", "2", "3", "4"],
+        width="2,5",
+        n_points="4,0",
+        extra="#BEAMKV   -kV: 200,0\n",
+    )
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    found = read_emsa(path)
+    assert found.axis == siftem.EnergyAxis(0.0, 2.5, 4, "eV")
+    assert found.acquisition.beam_energy == 200.0
+
+
+@pytest.mark.parametrize(
+    ("units", "width_ev"),
+    [("CPS", None), ("counts/s", None), ("Counts per second", None), ("cps/eV", 10.0),
+     ("cps/keV", 0.01)],
+)  # fmt: skip
+def test_rates_become_counts_by_the_live_time(tmp_path, units, width_ev):
+    """Counts of 60 s: only they have the variance of a counted spectrum."""
+    counts = np.array([0, 7, 100, 12345])
+    lines = [f"{c / 60 / (width_ev or 1.0):.5f}" for c in counts]
+    extra = "#LIVETIME -s : 60,0\n"
+    found = read_emsa(emsa(tmp_path / "a.msa", lines, units=units, extra=extra))
+    np.testing.assert_allclose(found.values, counts, atol=0.05)
+    np.testing.assert_allclose(found.variance, counts, atol=0.05)
+    assert "live time of 60 s" in found.notes[0]
+
+
+def test_rates_without_a_live_time_are_refused(tmp_path):
+    with pytest.raises(ReadError, match=r"rates \(CPS\) without a live time.*#LIVETIME"):
+        read_emsa(emsa(tmp_path / "a.msa", ["0.1", "0.2", "0.3", "0.4"], units="CPS"))
+
+
+def test_more_channels_than_promised(tmp_path):
+    """1,024 is a thousand and one channel in two: neither is guessed."""
+    lines = [str(n % 7) for n in range(1024)]
+    with pytest.raises(ReadError, match="promises 1 channels and holds 1024"):
+        read_emsa(emsa(tmp_path / "a.msa", lines, n_points="1,024"))
+    padded = read_emsa(emsa(tmp_path / "a.msa", ["1, 2, 3", "4, 0, 0"]))
+    assert padded.values.tolist() == [1.0, 2.0, 3.0, 4.0]

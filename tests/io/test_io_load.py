@@ -219,6 +219,7 @@ class TestSignalType:
             ("", "keV", 200, "EDS_TEM"),
             ("", "keV", 15, "EDS_SEM"),
             ("", "eV", 200, ""),
+            ("EDS", "eV", 200, "EDS_TEM"),
         ],
     )
     def test_stated_or_assumed_with_a_note(self, make_signal, counts, stated, unit, kev, expected):
@@ -228,7 +229,29 @@ class TestSignalType:
         )
         si = siftem.from_hyperspy(signal)
         assert si.signal_type == expected
-        assert any("kind of signal" in n for n in si.notes) == (stated == "" and unit == "keV")
+        assert any("kind of signal" in n for n in si.notes) == (stated in ("", "EDS"))
+
+    @pytest.mark.parametrize(
+        ("energy", "name", "detector", "expected"),
+        [
+            ((0.0, 100.0, "eV"), "Energy", None, "EDS_TEM"),  # 6 keV: too far for losses
+            ((0.0, 30.0, "eV"), "Energy", None, ""),
+            ((0.0, 30.0, "eV"), "Energy", "EDS.live_time", "EDS_TEM"),
+            ((0.0, 30.0, "eV"), "Energy", "EELS.exposure", "EELS"),
+            ((0.0, 100.0, "eV"), "Energy loss", None, "EELS"),
+            ((0.0, 0.01, "keV"), "Energy loss", None, "EELS"),
+        ],
+    )
+    def test_without_a_type_axis_and_detectors_tell(
+        self, make_signal, counts, energy, name, detector, expected
+    ):
+        signal = make_signal(counts, signal_type="", energy=energy)
+        signal.axes_manager.signal_axes[0].name = name
+        if detector:
+            signal.metadata.set_item(f"Acquisition_instrument.TEM.Detector.{detector}", 1.0)
+        si = siftem.from_hyperspy(signal)
+        assert si.signal_type == expected
+        assert ("acquisition: {signal_type" in " ".join(si.notes)) == (expected == "")
 
 
 class TestBadCounts:

@@ -244,10 +244,9 @@ def test_detector_of_the_user(maker):
     ("change", "message"),
     [
         ({"elements": []}, "name the elements"),
-        ({"elements": "Mg"}, "name the elements"),
+        ({"elements": "Mg"}, "list of symbols"),
         ({"elements": ["Mgg"]}, "chemical symbol"),
-        ({"elements": ["H", "O"]}, "H has no fitted"),
-        ({"elements": ["O", "Si"], "energy_range": (1.0, 8.0)}, "O has no fitted"),
+        ({"elements": ["O"], "energy_range": (1.0, 8.0)}, "O: no line between 1 and 8 keV"),
         ({"elements": ["S"]}, "none of the elements"),
         ({"thickness": 100.0}, "both thickness"),
         ({"density": 4.0}, "both thickness"),
@@ -264,6 +263,32 @@ def test_bad_input(maker, change, message):
     bare = maker.spectrum(maker.expected({"O": 0.5, "Si": 0.5}, 1e5))
     with pytest.raises(InputError, match=message):
         quantify(bare, arguments.pop("elements"), **arguments)
+
+
+def test_elements_without_a_line_are_left_out_and_told(maker, glass):
+    """What lies below the axis' start costs its own number and no other."""
+    options = {"calibration": maker.calibration, "energy_range": (1.0, None), "warn_above": None}
+    with pytest.warns(SiftemWarning, match=r"O, H: no line between 1 and .* left out"):
+        c = quantify(glass, ["O", "H", "Mg", "Si", "Ca"], support=["He"], **options)
+    assert c.elements == ("Mg", "Si", "Ca")
+    assert c.not_in_range == ("O", "H", "He")
+    alone = quantify(glass, ["Mg", "Si", "Ca"], **options)
+    np.testing.assert_allclose(c.weight_fractions, alone.weight_fractions, rtol=1e-6)
+    with pytest.warns(SiftemWarning, match="O: no line"):
+        by_charge = quantify(glass, ["O", "Mg", "Si"], oxygen="stoichiometry", **options)
+    assert by_charge.elements == ("Mg", "Si")
+
+
+def test_elements_as_arrays_are_those_of_lists(maker, glass):
+    plain = quantify(glass, ["O", "Mg", "Si"], support=["Ca"], calibration=maker.calibration,
+                     warn_above=None)  # fmt: skip
+    for wanted in (np.array(["O", "Mg", "Si"]), np.array([b"O", b"Mg", b"Si"])):
+        c = quantify(glass, wanted, support=np.array(["Ca"]), calibration=maker.calibration,
+                     warn_above=None)  # fmt: skip
+        assert c.elements == ("O", "Mg", "Si")
+        np.testing.assert_array_equal(c.weight_fractions, plain.weight_fractions)
+    with pytest.raises(InputError, match="name the elements"):
+        quantify(glass, np.array([], dtype=str))
 
 
 def test_missing_acquisition(maker):

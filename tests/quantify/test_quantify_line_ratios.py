@@ -73,7 +73,7 @@ def test_compositions_of_bulk_specimens_are_refused_and_ratios_offered():
     ("call", "message"),
     [
         (lambda s: line_ratios(s, ["Si"]), "two elements"),
-        (lambda s: line_ratios(s, "SiFe"), "two elements"),
+        (lambda s: line_ratios(s, "SiFe"), "list of symbols"),
         (lambda s: line_ratios(s, ["Si", "Fe"], reference="Mg"), "not among"),
         (lambda s: line_ratios(s, ["Si", "Ti"], reference="Ti"), "not found"),
         (lambda s: line_ratios(replace(s, acquisition=Acquisition()), ["Si", "Fe"]), "beam energy"),

@@ -1,7 +1,8 @@
+import numpy as np
 import pytest
 
 from siftem.errors import InputError
-from siftem.xray.elements import atomic_number, atomic_weight, symbol_of
+from siftem.xray.elements import atomic_number, atomic_weight, element_symbols, symbol_of
 
 
 def test_known_elements():
@@ -28,3 +29,26 @@ def test_unknown_symbols_are_not_guessed_but_hinted(symbol, hint):
 def test_what_is_no_symbol_is_refused(symbol):
     with pytest.raises(InputError, match="chemical symbol"):
         atomic_number(symbol)
+
+
+@pytest.mark.parametrize(
+    "elements",
+    [
+        ["Fe", "Pt", "Fe"],
+        ("Fe", b"Pt"),
+        np.array(["Fe", "Pt"]),
+        np.array([b"Fe", b"Pt"]),
+        np.array(["Fe", "Pt"], dtype=object),
+        iter(["Fe", "Pt"]),
+    ],
+)
+def test_symbols_come_in_any_kind_of_list(elements):
+    found = element_symbols(elements)
+    assert found == ("Fe", "Pt")
+    assert [type(e) for e in found] == [str, str]
+
+
+@pytest.mark.parametrize("elements", ["Fe", b"Fe", 26, None, ["Fe", 26], np.array([1.5])])
+def test_what_is_no_list_of_symbols_is_refused(elements):
+    with pytest.raises(InputError, match="symbol"):
+        element_symbols(elements)

@@ -190,8 +190,12 @@ def run(
 ) -> None:
     """Run a file or a recipe, from the counts to the compositions."""
     from siftem.pipeline.changes import changed_recipe, recipe_for
+    from siftem.pipeline.warning_record import recorded_warnings
 
-    recipe = recipe_for(source)
+    with recorded_warnings() as notes:
+        recipe = recipe_for(source)
+    for note in notes:
+        _errors.print(f"siftem: {note}", markup=False)
     recipe = changed_recipe(
         recipe,
         components=phases,

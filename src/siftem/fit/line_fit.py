@@ -14,7 +14,7 @@ from siftem.fit.spectrum_model import Absorption, Calibration, SpectrumModel, qu
 from siftem.fit.threads import one_blas_thread
 from siftem.spectrum import Spectrum
 from siftem.xray.detector import Detector
-from siftem.xray.elements import atomic_number
+from siftem.xray.elements import element_symbols
 from siftem.xray.lines import line_families
 
 
@@ -177,9 +177,7 @@ def fit_lines(
             f"spectrum {spectrum.name!r} holds no counts in the fitted range: nothing to fit"
         )
     kev = cut.axis.to_kev()
-    every = list(dict.fromkeys([*elements, *support]))
-    for element in every:
-        atomic_number(element)
+    every = list(dict.fromkeys([*element_symbols(elements), *element_symbols(support)]))
     families = line_families(
         every, beam_energy=beam_energy, low=kev.first, high=kev.last, split_l=split_l
     )

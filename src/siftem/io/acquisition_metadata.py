@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
-from siftem.acquisition import Acquisition
+import numpy as np
+
+from siftem.acquisition import Acquisition, plain_texts
+from siftem.errors import InputError
+from siftem.xray.elements import atomic_number
 
 #: What eXSpy fills in when a file says nothing; Velox files never state it themselves.
 _EXSPY_DEFAULT_ELEVATION = 35.0
@@ -39,10 +44,10 @@ def read_acquisition(
         ),
         None,
     )
-    elements = tuple(str(e) for e in (metadata.get_item("Sample.elements") or ()))
+    elements, notes = _elements_of(metadata.get_item("Sample.elements"))
     if instrument is None or not hasattr(instrument, "get_item"):
-        return Acquisition(elements=elements), ()
-    angle, notes = _take_off_angle_of(instrument, original_metadata)
+        return Acquisition(elements=elements), notes
+    angle, angle_notes = _take_off_angle_of(instrument, original_metadata)
     acquisition = Acquisition(
         beam_energy=_positive(instrument.get_item("beam_energy")),
         take_off_angle=angle,
@@ -53,7 +58,43 @@ def read_acquisition(
         convergence_angle=_positive(instrument.get_item("convergence_angle")),
         collection_angle=_positive(instrument.get_item("Detector.EELS.collection_angle")),
     )
-    return acquisition, notes
+    return acquisition, (*notes, *angle_notes)
+
+
+def text_in(metadata: Any, key: str) -> str:
+    """Return a text out of metadata, however the file keeps it; empty when there is none.
+
+    Parameters
+    ----------
+    metadata : hyperspy.misc.utils.DictionaryTreeBrowser
+    key : str
+        Such as "General.title".
+
+    Returns
+    -------
+    str
+    """
+    return " ".join(plain_texts(metadata.get_item(key)))
+
+
+def number_in(metadata: Any, key: str) -> float | None:
+    """Return a finite number out of metadata, however the file keeps it; None without one."""
+    return _number(metadata.get_item(key))
+
+
+def _elements_of(stated: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the elements that a file lists, and a note on what is no element there."""
+    words = [word for text in plain_texts(stated) for word in re.split(r"[\s,;]+", text) if word]
+    known, unknown = [], []
+    for word in dict.fromkeys(words):
+        try:
+            atomic_number(word)
+            known.append(word)
+        except InputError:
+            unknown.append(word)
+    if not unknown:
+        return tuple(known), ()
+    return tuple(known), (f"the file lists {', '.join(unknown)}, no chemical symbol: left out",)
 
 
 def take_off_angle(
@@ -145,6 +186,8 @@ def _velox_detectors(original_metadata: Any) -> list[tuple[float, float]]:
 
 
 def _number(value: Any) -> float | None:
+    if isinstance(value, np.ndarray):  # one number, as some files keep it
+        value = value.item() if value.size == 1 else None
     try:
         number = float(value)
     except (TypeError, ValueError):

@@ -13,7 +13,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from siftem.errors import InputError, ReadError
-from siftem.io.acquisition_metadata import read_acquisition
+from siftem.io.acquisition_metadata import read_acquisition, text_in
 from siftem.io.bruker_bands import bruker_blocks
 from siftem.io.counts import CountsBuilder
 from siftem.io.cube_blocks import BLOCK_BYTES, PixelBlock, cube_blocks
@@ -21,11 +21,12 @@ from siftem.io.damaged_files import damage_as_read_error, guarded, refuse_absurd
 from siftem.io.event_streams import EventStream, FrameChoice, event_bands
 from siftem.io.file_headers import refuse_bad_header
 from siftem.io.frame_blocks import frame_blocks
-from siftem.io.hyperspy_bridge import channel_window, load, no_counts, signal_type_of
+from siftem.io.hyperspy_bridge import channel_window, load, no_counts
 from siftem.io.jeol_stream import JeolStream, first_frame_only, is_jeol_stream
 from siftem.io.library_messages import quiet
 from siftem.io.signal_axes import Layout, read_layout
 from siftem.io.signal_choice import choose_spectrum_images, find_survey, is_map
+from siftem.io.signal_kind import signal_type_of
 from siftem.io.sparse_file import MapHeader, is_sparse_file, open_sparse_file
 from siftem.io.sparse_writer import SparseFileWriter, write_sparse_file
 from siftem.io.velox_stream import is_velox_stream, velox_streams, without_events
@@ -105,7 +106,7 @@ def convert(
         return write_sparse_file(source, target, compress=compress)
     job = _Job(target, energy_range, frames, shifts, block_bytes, event_bytes, compress, progress)
     if hasattr(source, "axes_manager"):
-        kind = str(source.metadata.get_item("Signal.signal_type") or "")
+        kind = text_in(source.metadata, "Signal.signal_type")
         with quiet():
             job.signal(StoredSignal(0, source, kind, "HyperSpy"), None)
         return target
@@ -301,7 +302,9 @@ class _Job:
             notes = (*notes, f"channels from {low:.4g} to {high:.4g} {axis.unit} read")
         signal = stored.signal
         acquisition, how = read_acquisition(signal.metadata, signal.original_metadata)
-        signal_type, kind = signal_type_of(stored.signal_type, axis.unit, acquisition)
+        signal_type, kind = signal_type_of(
+            stored.signal_type, axis, acquisition, signal.metadata, layout.axis_name
+        )
         if signal_type == "EDS_SEM":
             acquisition = replace(acquisition, bulk=True)
         return MapHeader(

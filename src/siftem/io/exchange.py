@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import re
 from pathlib import Path
-
-import numpy as np
 
 from siftem.acquisition import Acquisition
 from siftem.energy_axis import EnergyAxis
-from siftem.errors import InputError, ReadError
+from siftem.errors import ReadError
 from siftem.io.acquisition_metadata import take_off_angle
 from siftem.io.atomic import replacing
+from siftem.io.emsa_values import counts_of_rates, number_of, numbers_of
 from siftem.spectrum import Spectrum
 
 _FORMAT = "EMSA/MAS Spectral Data File"
 _LONGEST_TITLE = 64
 _MOST_BYTES = 64 * 2**20
-_NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
+#: Values that stand in one line at the most.
+_MOST_COLUMNS = 16
 
 
 def write_emsa(
@@ -91,6 +91,8 @@ def write_emsa(
 def read_emsa(path: str | os.PathLike[str]) -> Spectrum:
     """Read a spectrum in the EMSA/MAS format, values only (Y) or energies too (XY).
 
+    Decimal commas are understood; rates (CPS) are brought back to counts by the live time.
+
     Parameters
     ----------
     path : str or path-like
@@ -99,32 +101,36 @@ def read_emsa(path: str | os.PathLike[str]) -> Spectrum:
     -------
     Spectrum
         With the variance of Poisson counts, since the format knows no other. The name
-        is the title.
+        is the title; ``notes`` tell of rates.
 
     Raises
     ------
     ReadError
-        When the file is missing, not EMSA, cut short or without an energy axis.
+        When the file is missing, not EMSA, cut short or without an energy axis, or holds rates
+        without a live time.
     """
     file = Path(path)
     if not file.is_file():
         raise ReadError(f"cannot read {file}: there is no such file")
     if file.stat().st_size > _MOST_BYTES:
         raise ReadError(f"cannot read {file}: it is too large for one spectrum")
-    text = file.read_text(encoding="latin-1")
+    text = file.read_bytes().removeprefix(b"\xef\xbb\xbf").decode("latin-1")
     header, rows, complete = _parse(text)
     if "EMSA" not in header.get("FORMAT", ""):
         raise ReadError(f"cannot read {file}: it is not an EMSA/MAS file")
+    pairs = header.get("DATATYPE", "Y").upper() == "XY"
     try:
-        n_points = int(float(header["NPOINTS"]))
-        offset, scale = float(header["OFFSET"]), float(header["XPERCHAN"])
-        numbers = np.array([float(n) for row in rows for n in row])
+        n_points = int(number_of(header["NPOINTS"]))
+        offset, scale = number_of(header["OFFSET"]), number_of(header["XPERCHAN"])
+        numbers = numbers_of(rows, n_points * (2 if pairs else 1))
     except (KeyError, ValueError) as error:
         raise ReadError(
             f"cannot read {file}: its header lacks a usable NPOINTS, OFFSET or XPERCHAN"
         ) from error
-    values = numbers[1::2] if header.get("DATATYPE", "Y").upper() == "XY" else numbers
-    if n_points < 1 or len(values) < n_points:
+    values = numbers[1::2] if pairs else numbers
+    # The last line may be filled up with zeros, where several values stand in one.
+    spare = values[n_points:].any() or len(values) >= n_points + _MOST_COLUMNS
+    if n_points < 1 or len(values) < n_points or spare:
         missing = "" if complete else ", it is cut short"
         raise ReadError(
             f"cannot read {file}: it promises {n_points} channels and holds {len(values)}{missing}"
@@ -135,17 +141,24 @@ def read_emsa(path: str | os.PathLike[str]) -> Spectrum:
             f"cannot read {file}: its energies are in {header.get('XUNITS') or 'no unit'}, "
             "expected keV or eV"
         )
+    values = values[:n_points]
     if scale < 0:
-        offset, scale, values = offset + scale * (n_points - 1), -scale, values[:n_points][::-1]
+        offset, scale, values = offset + scale * (n_points - 1), -scale, values[::-1]
+    acquisition = _acquisition_of(header)
     try:
         axis = EnergyAxis(offset, scale, n_points, unit)
+        width = 1e3 * axis.to_kev().scale
+        values, note = counts_of_rates(
+            values, header.get("YUNITS", ""), acquisition.live_time, width
+        )
         return Spectrum(
-            values[:n_points],
+            values,
             axis,
             name=header.get("TITLE", ""),
-            acquisition=_acquisition_of(header),
+            acquisition=acquisition,
+            notes=(note,) if note else (),
         )
-    except InputError as error:
+    except ValueError as error:
         raise ReadError(f"cannot read {file}: {error}") from error
 
 
@@ -173,9 +186,9 @@ def write_csv(path: str | os.PathLike[str], spectrum: Spectrum) -> None:
         draft.write_text("\n".join(lines) + "\n", encoding="ascii", newline="\n")
 
 
-def _parse(text: str) -> tuple[dict[str, str], list[list[str]], bool]:
+def _parse(text: str) -> tuple[dict[str, str], list[str], bool]:
     header: dict[str, str] = {}
-    rows: list[list[str]] = []
+    rows: list[str] = []
     in_data = complete = False
     for line in text.splitlines():
         if line.startswith("#"):
@@ -188,14 +201,15 @@ def _parse(text: str) -> tuple[dict[str, str], list[list[str]], bool]:
             in_data = in_data or key == "SPECTRUM"
             header.setdefault(key, value.strip())
         elif in_data:
-            rows.append(_NUMBER.findall(line))
+            rows.append(line)
     return header, rows, complete
 
 
 def _acquisition_of(header: dict[str, str]) -> Acquisition:
     def value(key: str) -> float | None:
-        found = _NUMBER.match(header.get(key, ""))
-        return float(found.group()) if found else None
+        with contextlib.suppress(ValueError):
+            return number_of(header.get(key, ""))
+        return None
 
     def positive(key: str) -> float | None:
         number = value(key)

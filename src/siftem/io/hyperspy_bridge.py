@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from siftem.acquisition import Acquisition
 from siftem.errors import InputError, ReadError
-from siftem.io.acquisition_metadata import read_acquisition
+from siftem.io.acquisition_metadata import number_in, read_acquisition, text_in
 from siftem.io.bruker_bands import bruker_blocks
 from siftem.io.counts import CountsBuilder
 from siftem.io.cube_blocks import PixelBlock, cube_blocks
@@ -21,6 +20,7 @@ from siftem.io.damaged_files import damage_as_read_error, guarded, refuse_absurd
 from siftem.io.library_messages import quiet
 from siftem.io.signal_axes import Layout, read_layout
 from siftem.io.signal_choice import choose_spectrum_images, find_survey, is_map
+from siftem.io.signal_kind import signal_type_of
 from siftem.io.sparse_file import is_sparse_file, read_sparse_file
 from siftem.io.vendor_files import OpenedFile, StoredSignal, checked_path, opened
 from siftem.progress import Progress, silent
@@ -125,9 +125,7 @@ def from_hyperspy(
             f"signal must be a HyperSpy signal, got {type(signal).__name__}: "
             "use siftem.load for files"
         )
-    stored = StoredSignal(
-        0, signal, str(signal.metadata.get_item("Signal.signal_type") or ""), "HyperSpy"
-    )
+    stored = StoredSignal(0, signal, text_in(signal.metadata, "Signal.signal_type"), "HyperSpy")
     with quiet():
         layout = read_layout(signal, stored.signal_type)
         blocks = cube_blocks(signal.data, layout.order, window=channel_window(layout, energy_range))
@@ -180,7 +178,9 @@ def _assembled(
     counts, count_notes = builder.result()
     metadata = stored.signal.metadata
     acquisition, how_notes = read_acquisition(metadata, stored.signal.original_metadata)
-    signal_type, type_notes = signal_type_of(stored.signal_type, axis.unit, acquisition)
+    signal_type, type_notes = signal_type_of(
+        stored.signal_type, axis, acquisition, metadata, layout.axis_name
+    )
     if signal_type == "EDS_SEM":
         acquisition = replace(acquisition, bulk=True)
     return SpectrumImage(
@@ -193,7 +193,7 @@ def _assembled(
         title=stored.title,
         notes=(*notes, *count_notes, *how_notes, *type_notes),
         # Set by siftem.signals.as_counts.
-        pedestal=float(metadata.get_item("Siftem.pedestal") or 0.0),
+        pedestal=number_in(metadata, "Siftem.pedestal") or 0.0,
     )
 
 
@@ -210,18 +210,6 @@ def channel_window(layout: Layout, energy_range: tuple[float | None, float | Non
         size = layout.axis.size
         return slice(size - window.stop, size - window.start)
     return window
-
-
-def signal_type_of(stated: str, unit: str, acquisition: Acquisition) -> tuple[str, tuple[str, ...]]:
-    """Return the kind of signal in HyperSpy's words, and a note where it had to be assumed."""
-    if stated in ("EDS_TEM", "EDS_SEM", "EELS"):
-        return stated, ()
-    if stated.startswith("EDS") or (stated == "" and unit == "keV"):
-        # No scanning microscope with bulk specimens goes beyond 30 keV.
-        scanning = acquisition.beam_energy is not None and acquisition.beam_energy <= 30
-        assumed = "EDS_SEM" if scanning else "EDS_TEM"
-        return assumed, (f"the file does not name the kind of signal: taken as {assumed}",)
-    return "", ()
 
 
 def _summed(parts: list[SpectrumImage]) -> SpectrumImage:

@@ -45,6 +45,8 @@ class Layout:
         Height and width of a pixel, nm.
     notes : tuple of str
         What was assumed.
+    axis_name : str
+        What the file calls the energy axis.
     """
 
     order: tuple[int, ...]
@@ -53,6 +55,7 @@ class Layout:
     reverse: bool
     pixel_size: tuple[float, float] | None
     notes: tuple[str, ...]
+    axis_name: str = ""
 
 
 def read_layout(signal: Any, signal_type: str) -> Layout:
@@ -112,6 +115,7 @@ def read_layout(signal: Any, signal_type: str) -> Layout:
         reverse=reverse,
         pixel_size=pixel_size_of(y, x),
         notes=(*notes, *energy_notes),
+        axis_name=energy.name if isinstance(energy.name, str) else "",
     )
 
 

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from siftem.acquisition import plain_texts
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError
-from siftem.io.acquisition_metadata import read_acquisition
+from siftem.io.acquisition_metadata import read_acquisition, text_in
 from siftem.io.hyperspy_export import to_hyperspy
 from siftem.io.library_messages import quiet
 from siftem.io.signal_axes import energy_axis_of
@@ -81,7 +82,7 @@ def signal_to_spectrum(signal: Any) -> Spectrum:
             f"{len(manager.navigation_axes)} navigation and {len(manager.signal_axes)} signal "
             f"axes: integrate a region first"
         )
-    signal_type = str(signal.metadata.get_item("Signal.signal_type") or "")
+    signal_type = text_in(signal.metadata, "Signal.signal_type")
     with quiet():
         axis, turned, _ = energy_axis_of(manager.signal_axes[0], signal_type)
         acquisition, _ = read_acquisition(signal.metadata, signal.original_metadata)
@@ -95,7 +96,7 @@ def signal_to_spectrum(signal: Any) -> Spectrum:
             values,
             axis,
             variance=values.clip(min=0) if stated is None else stated,
-            name=str(signal.metadata.get_item("General.title") or ""),
+            name=text_in(signal.metadata, "General.title"),
             acquisition=replace(acquisition, bulk=signal_type == "EDS_SEM"),
         )
     return Spectrum(
@@ -105,10 +106,10 @@ def signal_to_spectrum(signal: Any) -> Spectrum:
         modes=kept.get_item("modes"),
         pinned=kept.get_item("pinned"),
         background=kept.get_item("background"),
-        name=str(signal.metadata.get_item("General.title") or ""),
+        name=text_in(signal.metadata, "General.title"),
         n_pixels=int(kept.get_item("n_pixels") or 0),
         acquisition=replace(acquisition, bulk=bool(kept.get_item("bulk"))),
-        notes=tuple(str(n) for n in (kept.get_item("notes") or ())),
+        notes=plain_texts(kept.get_item("notes")),
     )
 
 

@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from siftem.acquisition import plain_texts
 from siftem.errors import InputError, ReadError
+from siftem.io.acquisition_metadata import text_in
 from siftem.io.claimed_sizes import claims_checked
 from siftem.io.file_headers import (
     is_hdf5,
@@ -59,7 +61,7 @@ class StoredSignal:
     @property
     def title(self) -> str:
         """Title in the file, or an empty text."""
-        return str(self.signal.metadata.get_item("General.title") or "")
+        return text_in(self.signal.metadata, "General.title")
 
     @property
     def dimensions(self) -> tuple[int, int]:
@@ -186,7 +188,7 @@ def _plain_reader(plugin: dict[str, Any]) -> tuple[types.ModuleType, list[str]]:
         with claims_checked(original.file_reader, filename):
             found = [d for d in original.file_reader(filename, **options) if "metadata" in d]
         signal_types[:] = [
-            str(d["metadata"].get("Signal", {}).get("signal_type") or "") for d in found
+            " ".join(plain_texts(d["metadata"].get("Signal", {}).get("signal_type"))) for d in found
         ]
         return plain_signals(found, filename)
 

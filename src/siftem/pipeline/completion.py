@@ -7,6 +7,7 @@ from typing import Any
 
 from siftem.pipeline.quantities import trace_lines
 from siftem.pipeline.recipe import Recipe
+from siftem.pipeline.recipe_paths import with_absolute_paths
 from siftem.pipeline.results import Matched, RunResult, Truth
 from siftem.segment.regions import Regions
 from siftem.simulate.phantom import Phantom
@@ -59,8 +60,8 @@ def run_result(recipe: Recipe, done: Mapping[str, Any], warnings: tuple[str, ...
 
 
 def _complete(recipe: Recipe, matched: Matched, smoothness: float) -> Recipe:
-    """Write into the recipe what was chosen on the way, so that it runs the same again."""
-    return recipe.model_copy(
+    """Write into the recipe what was chosen on the way, so that it runs the same from anywhere."""
+    complete = recipe.model_copy(
         update={
             "elements": matched.elements,
             "decompose": recipe.decompose.model_copy(
@@ -72,6 +73,7 @@ def _complete(recipe: Recipe, matched: Matched, smoothness: float) -> Recipe:
             ),
         }
     )
+    return Recipe.model_validate(with_absolute_paths(complete.model_dump(mode="json")))
 
 
 def _truth(

@@ -13,6 +13,7 @@ from siftem.pipeline.recipe import Recipe
 from siftem.pipeline.results import Loaded, Prepared
 from siftem.progress import Progress
 from siftem.simulate.phantom import simulate_demo
+from siftem.spectrum_image import ZERO_PEAK_END
 
 
 def read_input(recipe: Recipe, *, progress: Progress) -> Loaded:
@@ -45,11 +46,16 @@ def prepare(recipe: Recipe, loaded: Loaded) -> Prepared:
     """
     si = loaded.spectrum_image
     given = recipe.acquisition.model_dump(exclude_none=True)
+    kind = given.pop("signal_type", None)
+    if kind is not None:
+        si = replace(si, signal_type=kind)
+        given["bulk"] = kind == "EDS_SEM"
     if given:
         si = replace(si, acquisition=replace(si.acquisition, **given))
     low, high = recipe.energy_range
     unit = 1.0 if si.axis.unit == "keV" else 1e3
-    if si.signal_type.startswith("EDS") and low == 0.2:
+    if low == ZERO_PEAK_END:
+        # Only detectors of X-rays have a zero peak; below 200 eV of energy loss lie edges.
         si = si.without_zero_peak()
         low = None
     si = si.cropped(None if low is None else low * unit, None if high is None else high * unit)

@@ -11,9 +11,11 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from siftem.errors import RecipeError
 from siftem.pipeline.recipe_errors import one_sentence
 from siftem.pipeline.recipe_parts import Positive, Section, Window, checked_elements
+from siftem.pipeline.recipe_paths import found_from
 from siftem.pipeline.recipe_phases import AnchorChoice, Phase, order_of_subtraction
 from siftem.pipeline.recipe_quantify import Quantify
 from siftem.pipeline.recipe_segment import Segment
+from siftem.spectrum_image import ZERO_PEAK_END
 
 __all__ = ["EACH_MAP", "SCHEMA", "AnchorChoice", "Phase", "Recipe", "make_recipe", "read_recipe"]
 
@@ -24,18 +26,6 @@ _LONGEST = 4 * 10**6
 
 #: Stands for the file in a recipe that is for many maps.
 EACH_MAP = "each map of the batch"
-
-#: Keys that hold the path of a file or folder.
-PATHS = (
-    ("input", "file"),
-    ("decompose", "spectra"),
-    ("segment", "traces"),
-    ("segment", "classifier"),
-    ("quantify", "k_factors", "file"),
-    ("quantify", "zeta_factors", "file"),
-    ("quantify", "standard", "file"),
-    ("quantify", "cross_sections"),
-)
 
 
 class DemoInput(Section):
@@ -72,6 +62,9 @@ class Input(Section):
 class AcquisitionOverride(Section):
     """What the file does not say, or says wrongly."""
 
+    signal_type: Literal["EDS_TEM", "EDS_SEM", "EELS"] | None = Field(
+        None, description="X-rays of a thin or a bulk specimen, or energy losses"
+    )
     beam_energy: Positive | None = Field(None, description="keV")
     take_off_angle: Annotated[float, Field(gt=0, le=90)] | None = Field(None, description="degrees")
     resolution: Positive | None = Field(None, description="eV at Mn Ka")
@@ -129,7 +122,7 @@ class Recipe(Section):
     input: Input
     elements: tuple[str, ...] = ()
     support: tuple[str, ...] = ()
-    energy_range: Window = (0.2, None)
+    energy_range: Window = (ZERO_PEAK_END, None)
     acquisition: AcquisitionOverride = AcquisitionOverride()
     matrix: str | None = None
     phases: dict[str, Phase] = Field({})
@@ -236,7 +229,8 @@ class _Loader(yaml.SafeLoader):
 def read_recipe(path: str | Path, *, for_many: bool = False) -> Recipe:
     """Read a recipe from a YAML file.
 
-    Relative paths in it (maps, traces, classifiers, tables) are taken from the recipe's folder.
+    Relative paths in it (maps, traces, classifiers, tables) are taken from the recipe's folder. A
+    file that is no longer where it was is looked for in the same place beside the recipe.
 
     Parameters
     ----------
@@ -281,12 +275,13 @@ def read_recipe(path: str | Path, *, for_many: bool = False) -> Recipe:
         raise RecipeError(f"the recipe {path} must hold keys and values, such as 'elements: [Mg]'")
     if _is_no_text(data):
         raise RecipeError(f"the recipe {path} holds letters that are no text (NUL or half a pair)")
-    for keys in PATHS:
-        data = _with_absolute_path(data, keys, path.resolve().parent)
+    given = data.get("input")
     if for_many:
-        given = data.get("input")
         signal = given.get("signal") if isinstance(given, dict) else None
-        data = {**data, "input": {"file": EACH_MAP, "signal": signal}}
+        data = {**data, "input": {"signal": signal}}
+    data = found_from(data, path.resolve().parent)
+    if for_many:
+        data["input"]["file"] = EACH_MAP
     return make_recipe(data, source=str(path))
 
 
@@ -320,14 +315,3 @@ def _is_no_text(data: Any) -> bool:
             seen.add(id(item))  # an alias may hold itself, or stand in many places
             waiting += [*item, *item.values()] if isinstance(item, dict) else item
     return False
-
-
-def _with_absolute_path(data: dict[str, Any], keys: tuple[str, ...], folder: Path) -> Any:
-    """Return the data with one path made absolute, if it is there."""
-    key, *rest = keys
-    value = data.get(key)
-    if rest and isinstance(value, dict):
-        return {**data, key: _with_absolute_path(value, tuple(rest), folder)}
-    if not rest and isinstance(value, str):
-        return {**data, key: str(folder / value)}
-    return data

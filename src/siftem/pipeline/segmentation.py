@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from siftem.blocked_counts import BlockedCounts
 from siftem.disk_images import image_beside, let_go
 from siftem.errors import InputError
 from siftem.line_strips import converted, reach, strips
-from siftem.pipeline.file_names import file_name
+from siftem.pipeline.file_names import file_names
 from siftem.pipeline.painted_traces import grain_traces, painted_masks
 from siftem.pipeline.recipe import Recipe
 from siftem.pipeline.recipe_segment import Segment
@@ -114,7 +115,7 @@ def classify(
     for g, grain in enumerate(grains):
         progress("segment", g / len(grains))
         if recipe.segment.classifier is not None:
-            classifier = trained(recipe.segment.classifier, grain)
+            classifier = trained(recipe.segment.classifier, grain, grains)
         else:
             classifier = _untrained(recipe.segment, images.poisson)
             classifier.fit(images.features, traces[g])
@@ -151,15 +152,15 @@ def _present(
     return present
 
 
-def trained(folder: str | Path, grain: str) -> PixelClassifier:
-    """Read the classifier of a grain from a folder that a run wrote.
+def trained(folder: str | Path, grain: str, grains: Sequence[str]) -> PixelClassifier:
+    """Read the classifier of a grain, one of ``grains``, from a folder that a run wrote.
 
     Raises
     ------
     InputError
         When the folder has none of that name, or it tells other than two classes.
     """
-    path = Path(folder) / f"{file_name(grain)}.npz"
+    path = Path(folder) / f"{file_names(grains)[grain]}.npz"
     if not path.is_file():
         raise InputError(
             f"{folder} holds no classifier {path.name} for {grain}: give the folder 'classifier' "

@@ -18,7 +18,8 @@ from siftem.blocked_counts import BlockedCounts
 from siftem.errors import ReadError, SiftemError
 from siftem.io.vendor_files import checked_path
 from siftem.pipeline.preparation import input_file
-from siftem.pipeline.recipe import PATHS, Recipe
+from siftem.pipeline.recipe import Recipe
+from siftem.pipeline.recipe_paths import PATHS
 from siftem.spectrum_image import SpectrumImage
 
 #: The steps of a run in their order.

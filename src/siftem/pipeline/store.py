@@ -15,9 +15,9 @@ from siftem.io.exchange import write_emsa
 from siftem.io.hyperspy_export import write_maps
 from siftem.io.imagej_outlines import write_rois
 from siftem.io.images import write_regions
-from siftem.pipeline.file_names import file_name
+from siftem.pipeline.file_names import file_name, file_names
 from siftem.pipeline.results import RunResult
-from siftem.pipeline.summary import summary_text
+from siftem.pipeline.summary import spectrum_files, summary_text
 from siftem.spectrum_image import SpectrumImage
 from siftem.unmix.unmixed import Unmixed
 
@@ -97,20 +97,18 @@ def write_data(result: RunResult, folder: Path) -> None:
     (folder / MARK).write_text(summary_text(result), encoding="utf-8")
     (folder / "recipe.yaml").write_text(result.recipe.to_yaml(), encoding="utf-8")
     si = result.spectrum_image
-    spectra = folder / "spectra"
-    spectra.mkdir()
-    for name, spectrum in result.pure.items():
-        write_emsa(spectra / f"{file_name(name)}.msa", spectrum, si.acquisition)
-    for name, spectrum in result.spectra.items():
-        if name not in result.pure:
-            write_emsa(spectra / f"{file_name(name)}.msa", spectrum, si.acquisition)
+    (folder / "spectra").mkdir()
+    files = spectrum_files(result)
+    unmixed = {} if result.unmixed is None else result.unmixed.spectra
+    of_unmixing = {f"{n}_unmixed": s for n, s in unmixed.items()}
+    for name, spectrum in {**result.spectra, **result.pure, **of_unmixing}.items():
+        write_emsa(folder / files[name], spectrum, si.acquisition)
     if result.unmixed is not None:
-        for name, spectrum in result.unmixed.spectra.items():
-            write_emsa(spectra / f"{file_name(name)}_unmixed.msa", spectrum, si.acquisition)
         _write_unmixed(result.unmixed, si, folder)
+    classifiers = file_names(result.classifiers)
     for grain, classifier in result.classifiers.items():
         (folder / CLASSIFIER).mkdir(exist_ok=True)
-        classifier.save(folder / CLASSIFIER / f"{file_name(grain)}.npz")
+        classifier.save(folder / CLASSIFIER / f"{classifiers[grain]}.npz")
     write_maps(
         folder / "maps.hspy", result.factors.maps, result.factors.spectra, result.factors.names, si
     )

@@ -15,6 +15,7 @@ import numpy as np
 from siftem import __version__
 from siftem.eels.ratios import ElementalRatios
 from siftem.pipeline.agreement import run_differences
+from siftem.pipeline.file_names import file_names
 from siftem.pipeline.quantities import counts_for_wanted_limits
 from siftem.pipeline.results import LineGain, RunResult
 from siftem.pipeline.spectra import mixture_name
@@ -117,12 +118,20 @@ def rounded(value: Any) -> Any:
     return value
 
 
+def spectrum_files(result: RunResult) -> dict[str, str]:
+    """Where in the folder of a run each spectrum lies; "<phase>_unmixed" for unmixed ones."""
+    unmixed = () if result.unmixed is None else result.unmixed.spectra
+    names = file_names([*result.spectra, *result.pure, *(f"{n}_unmixed" for n in unmixed)])
+    return {name: f"spectra/{file}.msa" for name, file in names.items()}
+
+
 def _phase(result: RunResult, name: str) -> dict[str, Any]:
     spectrum = result.pure[name]
     data: dict[str, Any] = {
         "role": "matrix" if name == result.matrix else "grain",
         "pixels": spectrum.n_pixels,
         "counts": float(spectrum.values.sum()),
+        "spectrum": spectrum_files(result)[name],
     }
     scaled = result.scale_of(name)
     if scaled is not None:
@@ -272,7 +281,7 @@ def _composition(
         "mass_thickness_kg_m2": None
         if c.mass_thickness is None
         else {"value": c.mass_thickness.value, "sigma": c.mass_thickness.sigma},
-        "not_in_range": list(c.fit.dropped),
+        "not_in_range": list(c.not_in_range),
     }
     if fitted:  # an unmixed spectrum is smooth: its lines were fitted to all pixels
         data["reduced_deviance"] = c.fit.reduced_deviance

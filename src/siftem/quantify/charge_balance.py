@@ -16,6 +16,7 @@ from siftem.quantify.k_values import GivenKFactors
 from siftem.quantify.minerals import ANIONS, Quantity, cation_charges, ratio
 from siftem.spectrum import Spectrum
 from siftem.xray.detector import Detector
+from siftem.xray.elements import element_symbols
 
 #: Thickest film that is looked at, nm: beyond, hardly any O K photon comes out.
 _THICKEST = 1000.0
@@ -93,7 +94,7 @@ def thickness_from_charge_balance(
     ----------
     Van Cappellen & Doukhan 1994, Ultramicroscopy 53, 343.
     """
-    names = tuple(dict.fromkeys(elements))
+    names = element_symbols(elements)
     others = [e for e in names if e in ANIONS and e != "O"]
     if "O" not in names or others:
         raise InputError(

@@ -21,11 +21,13 @@ from siftem.quantify.film import (
 from siftem.quantify.fractions import Composition
 from siftem.quantify.k_values import GivenKFactors, k_values
 from siftem.quantify.minerals import Quantity, oxygen_map
+from siftem.quantify.range_of_lines import measurable
 from siftem.quantify.residual_lines import warn_of_unexplained
 from siftem.quantify.zeta import ZetaFactors, mass_thickness
 from siftem.spectrum import Spectrum
 from siftem.xray.cross_sections import CrossSectionTable
 from siftem.xray.detector import Detector
+from siftem.xray.elements import element_symbols
 
 __all__ = ["Composition", "Film", "quantify"]
 
@@ -106,15 +108,17 @@ def quantify(
     Raises
     ------
     InputError
-        When nothing was asked for, an element is unknown or has no line in the range, the
-        beam energy is unknown, or only one of thickness and density is given.
+        When nothing was asked for, an element is unknown, none has a line in the range or was
+        found, the beam energy is unknown, or only one of thickness and density is given.
 
     Warns
     -----
     SiftemWarning
-        When the residual shows lines of other elements; the likely ones are named.
+        When an element has no line in the range: it is left out. When the residual shows
+        lines of other elements; the likely ones are named.
     """
-    if isinstance(elements, str) or not elements:
+    asked, support = element_symbols(elements), element_symbols(support)
+    if not asked:
         raise InputError("name the elements to quantify, for example elements=['O', 'Mg', 'Si']")
     acquisition = spectrum.acquisition
     if acquisition.bulk:
@@ -142,8 +146,7 @@ def quantify(
     if oxygen not in ("measured", "stoichiometry"):
         raise InputError(f"oxygen must be 'measured' or 'stoichiometry', got {oxygen!r}")
     detector = detector or Detector(resolution=acquisition.resolution or 130.0)
-    wanted = tuple(dict.fromkeys(elements))
-    amount_map = oxygen_map(wanted, oxygen)
+    wanted, amount_map = asked, oxygen_map(asked, oxygen)
     absorption: Absorption | None = None
     fractions = np.zeros(0)
     areal: Quantity | None = None
@@ -151,8 +154,8 @@ def quantify(
     for turn in range(_ROUNDS):
         fit = fit_lines(
             spectrum,
-            wanted,
-            support=[e for e in support if e not in wanted],
+            asked,
+            support=[e for e in support if e not in asked],
             beam_energy=energy,
             detector=detector,
             absorption=absorption,
@@ -164,6 +167,11 @@ def quantify(
         # The energy scale is fitted twice, the second time with an absorption that is about
         # right: without it, scale and charge collection would make up for it.
         calibration = fit.calibration if turn > 0 or film is None else given
+        if turn == 0:
+            wanted = measurable(fit, asked)
+            if "O" not in wanted:  # nor can its stoichiometric amount be tied to a line
+                oxygen = "measured"
+            amount_map = oxygen_map(wanted, oxygen)
         index = [fit.index(e) for e in wanted]
         k = k_values(
             [fit.model.families[i] for i in index], energy, detector, k_factors, cross_sections
@@ -221,6 +229,7 @@ def quantify(
         relative_systematic=relative,
         mass_thickness=areal,
         amount_map=amount_map,
+        not_in_range=tuple(dict.fromkeys(e for e in (*asked, *fit.dropped) if e not in wanted)),
         unbounded=_normalised(amount_map @ (k.values * fit.unbounded[index])),
     )
 

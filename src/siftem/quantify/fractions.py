@@ -70,6 +70,8 @@ class Composition:
     film_ends, identification_ends : ndarray of shape (ends, n), optional
         Weight fractions at the ends of what is not known: the thickness of the film, and how
         much of other phases was taken off. The intervals hold all of them.
+    not_in_range : tuple of str
+        Elements, of the support as well, without a line in the fitted range.
     """
 
     name: str
@@ -91,6 +93,7 @@ class Composition:
     model: np.ndarray | None = None
     film_ends: np.ndarray | None = None
     identification_ends: np.ndarray | None = None
+    not_in_range: tuple[str, ...] = ()
 
     @property
     def sigma(self) -> np.ndarray:

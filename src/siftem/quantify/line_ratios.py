@@ -11,8 +11,10 @@ from siftem.errors import InputError
 from siftem.fit.line_fit import fit_lines
 from siftem.fit.spectrum_model import Calibration
 from siftem.quantify.detection_limit import family_limits
+from siftem.quantify.range_of_lines import measurable
 from siftem.spectrum import Spectrum
 from siftem.xray.detector import Detector
+from siftem.xray.elements import element_symbols
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,25 +114,35 @@ def line_ratios(
     Raises
     ------
     InputError
-        When fewer than two elements are named, the beam energy is unknown, or the reference
-        is not found.
+        When fewer than two elements are named or have lines in the range, the beam energy is
+        unknown, or the reference is not found.
+
+    Warns
+    -----
+    SiftemWarning
+        When an element has no line in the range: it is left out.
     """
-    wanted = () if isinstance(elements, str) else tuple(dict.fromkeys(elements))
-    if len(wanted) < 2:
+    asked, support = element_symbols(elements), element_symbols(support)
+    if len(asked) < 2:
         raise InputError("line_ratios compares two elements or more, e.g. elements=['Fe', 'Si']")
     energy = beam_energy or spectrum.acquisition.beam_energy
     if energy is None:
         raise InputError("the beam energy is not known: give beam_energy in keV")
     fit = fit_lines(
         spectrum,
-        wanted,
-        support=[e for e in support if e not in wanted],
+        asked,
+        support=[e for e in support if e not in asked],
         beam_energy=energy,
         detector=detector or Detector(resolution=spectrum.acquisition.resolution or 130.0),
         calibration=calibration,
         energy_range=energy_range,
         n_continuum=n_continuum,
     )
+    wanted = measurable(fit, asked)
+    if len(wanted) < 2:
+        raise InputError(
+            f"only {wanted[0]} has a line in the fitted range: nothing to compare it with"
+        )
     index = [fit.index(e) for e in wanted]
     seen = np.array([float(fit.design[:, i].sum()) for i in index])
     counts = seen * fit.amplitudes[index]

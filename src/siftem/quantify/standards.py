@@ -14,6 +14,7 @@ from siftem.quantify.k_values import GivenKFactors
 from siftem.quantify.zeta import ZetaFactors
 from siftem.spectrum import Spectrum
 from siftem.xray.detector import Detector
+from siftem.xray.elements import element_symbols
 
 #: A line of a standard must exceed its noise this much to calibrate anything.
 _CLEAR = 5.0
@@ -179,6 +180,7 @@ def _fitted_standard(
             f"got {weight_fractions[bad[0]] if bad else 'none'}"
         )
     fractions = {e: c / total for e, c in weight_fractions.items()}
+    support = element_symbols(support)
     film = checked_film(thickness, density, take_off_angle or acquisition.take_off_angle)
     absorption: Absorption | None = None if film is None else absorber(fractions, film)
     fit = fit_lines(

@@ -191,8 +191,8 @@ def _phase(result: RunResult, name: str) -> PhaseSection:
     if c.mass_thickness is not None:
         mass = with_error(c.mass_thickness.value, c.mass_thickness.sigma)
         parts.append(f"mass thickness {mass} kg/m²")
-    if c.fit.dropped:
-        parts.append(f"no line in the fitted range: {', '.join(c.fit.dropped)}")
+    if c.not_in_range:
+        parts.append(f"no line in the fitted range: {', '.join(c.not_in_range)}")
     colour = phase_colours(result.factors.names).get(name, "#000000")
     return PhaseSection(name, colour, "; ".join(parts), composition_table(result, name))
 

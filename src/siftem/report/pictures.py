@@ -9,10 +9,10 @@ from siftem.figures.style import drawn_once, phase_colours
 from siftem.figures.trace_lines import TraceLine
 from siftem.figures.unmixed import figure3
 from siftem.fit.line_fit import LineFit
+from siftem.pipeline.file_names import file_names
 from siftem.pipeline.fit_settings import FitSettings
 from siftem.pipeline.results import RunResult
 from siftem.pipeline.spectra import mixture_name
-from siftem.pipeline.store import file_name
 from siftem.unmix.unmixed import Unmixed
 from siftem.xray.detector import Detector
 from siftem.xray.lines import parse_line
@@ -106,15 +106,8 @@ def draw_fit(result: RunResult, phase: str) -> bytes:
 
 def fit_names(result: RunResult) -> dict[str, str]:
     """Return, for each quantified phase, the name under which its line fit is kept."""
-    out: dict[str, str] = {}
-    for name in result.pure:
-        if name not in result.compositions:
-            continue
-        key = f"fit_{file_name(name)}"
-        while key in out.values():
-            key += "_"
-        out[name] = key
-    return out
+    files = file_names(name for name in result.pure if name in result.compositions)
+    return {name: f"fit_{file}" for name, file in files.items()}
 
 
 def line_labels(result: RunResult) -> tuple[LineLabel, ...]:

@@ -9,6 +9,7 @@ import numpy as np
 from siftem.decompose.factors import Factors, component_name
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError
+from siftem.io.acquisition_metadata import text_in
 from siftem.io.hyperspy_bridge import from_hyperspy
 from siftem.io.signal_axes import Layout, read_layout
 
@@ -24,7 +25,7 @@ def checked_layout(signal: Any) -> Layout:
     InputError
         When it is a stack, is transposed, or its energies fall.
     """
-    layout = read_layout(signal, str(signal.metadata.get_item("Signal.signal_type") or ""))
+    layout = read_layout(signal, text_in(signal.metadata, "Signal.signal_type"))
     if len(layout.order) == 4:
         raise InputError(
             "learning_results hold one map, not a stack of frames: sum them first, s.sum('frame') "
@@ -106,7 +107,7 @@ def factors_from(signal: Any) -> Factors:
     results = signal.learning_results
     if results.factors is None or results.loadings is None:
         raise InputError("the signal holds no decomposition: run sft.decompose(s) first")
-    layout = read_layout(signal, str(signal.metadata.get_item("Signal.signal_type") or ""))
+    layout = read_layout(signal, text_in(signal.metadata, "Signal.signal_type"))
     spectra = np.nan_to_num(np.asarray(results.factors, float).T)
     weights = np.nan_to_num(np.asarray(results.loadings, float).T)
     smallest = min(spectra.min(), weights.min())

@@ -14,7 +14,7 @@ from siftem.eels import background, noise, ratios
 from siftem.eels import subtract as by_edges
 from siftem.eels.edges import Edge
 from siftem.errors import InputError
-from siftem.io.acquisition_metadata import read_acquisition
+from siftem.io.acquisition_metadata import read_acquisition, text_in
 from siftem.io.hyperspy_bridge import from_hyperspy
 from siftem.io.hyperspy_export import to_hyperspy
 from siftem.io.signal_axes import read_layout
@@ -216,7 +216,7 @@ def as_counts(signal: Any, *, model: noise.NoiseModel | None = None) -> Any:
         noise=model,
         pixel_size=layout.pixel_size,
         acquisition=acquisition,
-        title=str(signal.metadata.get_item("General.title") or ""),
+        title=text_in(signal.metadata, "General.title"),
     )
     node = "Signal.Noise_properties.Variance_linear_model"
     signal.metadata.set_item(f"{node}.gain_factor", found.gain)

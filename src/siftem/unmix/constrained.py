@@ -19,6 +19,7 @@ from siftem.unmix.joint_fit import PhaseCondition, maximise
 from siftem.unmix.pixel_sets import PhaseRegions, pixel_sets
 from siftem.unmix.unmixed import Unmixed, assemble
 from siftem.xray.detector import Detector
+from siftem.xray.elements import element_symbols
 
 __all__ = ["Unmixed", "unmix"]
 
@@ -92,8 +93,8 @@ def unmix(
     window = si.axis.window(low, high)
     sets = pixel_sets(si, regions, window)
     needed = [e for own in grain_anchors.values() for a in own for e in a.elements]
-    listed = joined([*(elements or si.acquisition.elements), *needed])
-    support = [e for e in support if e not in listed]
+    listed = joined([*(element_symbols(elements) or si.acquisition.elements), *needed])
+    support = [e for e in element_symbols(support) if e not in listed]
     absorptions = dict(absorption or {})
 
     def fitted(spectrum: Spectrum) -> LineFit:

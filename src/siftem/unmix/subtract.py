@@ -16,6 +16,7 @@ from siftem.unmix.anchors import Anchor, GivenScale, MostMatrix, Scale, joined
 from siftem.unmix.conditions import Condition, KnownScale, Scales, solve_scales
 from siftem.unmix.shared_noise import common_modes, scale_covariance
 from siftem.xray.detector import Detector
+from siftem.xray.elements import element_symbols
 
 #: Anchors that disagree by more than this, or scales that far below 0, are worth a warning.
 _CONFLICT = 3.0
@@ -156,7 +157,8 @@ def subtract(
         if energy is None:
             raise InputError("the beam energy is not known: give beam_energy in keV")
         detector = detector or Detector(resolution=acquisition.resolution or 130.0)
-        listed = joined([*(elements or acquisition.elements), *needed])
+        named = element_symbols(elements) or acquisition.elements
+        listed, support = joined([*named, *needed]), element_symbols(support)
         for spectrum in (*contaminants, mixture):
             fit = fit_lines(
                 spectrum,

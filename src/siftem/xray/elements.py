@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterable
 from functools import cache
 
+import numpy as np
 import xraylib
 
 from siftem.errors import InputError
@@ -47,6 +49,33 @@ def atomic_number(symbol: str) -> int:
         if close:
             hint = f"; did you mean {' or '.join(close)}?"
     raise InputError(f"element must be a chemical symbol such as 'Fe', got {symbol!r}{hint}")
+
+
+def element_symbols(elements: Iterable[str]) -> tuple[str, ...]:
+    """Return chemical symbols as a plain tuple, each once, in their order.
+
+    Parameters
+    ----------
+    elements : iterable of str
+        A list, tuple or NumPy array; also of bytes, as HDF5 files keep text.
+
+    Returns
+    -------
+    tuple of str
+
+    Raises
+    ------
+    InputError
+        When it is a single text, or holds something that is no chemical symbol.
+    """
+    if isinstance(elements, (str, bytes)) or not isinstance(elements, Iterable):
+        raise InputError(f"elements must be a list of symbols such as ['Fe'], got {elements!r}")
+    found = []
+    for element in np.asarray(elements).tolist() if hasattr(elements, "dtype") else elements:
+        symbol = element.decode("utf-8", "replace") if isinstance(element, bytes) else element
+        atomic_number(symbol)
+        found.append(str(symbol))
+    return tuple(dict.fromkeys(found))
 
 
 def symbol_of(number: int) -> str:
