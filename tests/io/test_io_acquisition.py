@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 import siftem
-from siftem.io.acquisition_metadata import read_acquisition, take_off_angle
+from siftem.acquisition import Acquisition
+from siftem.io.acquisition_metadata import read_acquisition, take_off_angle, with_whole_live_time
 
 
 @pytest.fixture
@@ -96,6 +97,41 @@ def test_what_is_no_element_in_the_list_is_told(signal):
     assert any("iron, no chemical symbol" in note for note in si.notes)
     signal.metadata.set_item("Sample.elements", np.array([], dtype=str))
     assert siftem.from_hyperspy(signal).acquisition.elements == ()
+
+
+@pytest.mark.parametrize(
+    ("stated", "pixels", "counts", "whole"),
+    [
+        (0.1, 2304, 7e5, 230.4),  # 3000 counts a second in a pixel, 7 million in a map
+        (0.02, 40_401, 7.1e6, 808.02),
+        (600.0, 10_000, 1.2e7, 600.0),  # 2 counts a second in a pixel, 20,000 in a map
+        (900.0, 500, 3e7, 900.0),
+        (3.0, 1, 1e4, 3.0),
+    ],
+)
+def test_a_live_time_is_that_of_a_pixel_or_of_the_map_by_the_rate(stated, pixels, counts, whole):
+    acquisition, notes = with_whole_live_time(Acquisition(live_time=stated), pixels, counts)
+    assert acquisition.live_time == pytest.approx(whole)
+    assert len(notes) == (pixels > 1)
+
+
+def test_the_live_time_of_our_own_maps_and_of_regions(make_signal, counts):
+    """As eXSpy means it: of each spectrum, multiplied where spectra are summed."""
+    signal = make_signal(counts)
+    describe(signal, Detector__EDS__live_time=0.5)
+    si = siftem.from_hyperspy(signal)
+    ny, nx = si.shape
+    exported = siftem.to_hyperspy(si)
+    assert exported.metadata.Acquisition_instrument.TEM.Detector.EDS.live_time == pytest.approx(
+        si.acquisition.live_time / (ny * nx)
+    )
+    assert siftem.from_hyperspy(exported).acquisition.live_time == pytest.approx(
+        si.acquisition.live_time
+    )
+    half = np.zeros((ny, nx), bool)
+    half[: ny // 2] = True
+    part = siftem.integrate(si, half).acquisition.live_time
+    assert part == pytest.approx(si.acquisition.live_time * half.mean())
 
 
 class TestTakeOffAngle:

@@ -14,6 +14,9 @@ from siftem.xray.detector import Detector
 from siftem.xray.lines import LineFamily
 from siftem.xray.profiles import DetectedLines, detected_lines, line_profiles
 
+#: Lines up to this energy (keV) are measured with before harder ones.
+HARDEST = 20.0
+
 #: Share of the emitted photons that leave the film, as a function of energies in keV.
 Absorption = Callable[[np.ndarray], np.ndarray]
 
@@ -125,7 +128,9 @@ def quantified_family(
 ) -> LineFamily | None:
     """Return the family by which an element is quantified: K, else L, else M.
 
-    The first of those shells whose alpha line lies on the axis. M families are qualitative.
+    The first of those shells whose alpha line lies on the axis, up to 20 keV: a silicon
+    detector counts hardly a third of harder photons, so those come last. M families are
+    qualitative.
 
     Parameters
     ----------
@@ -142,8 +147,9 @@ def quantified_family(
     """
     kev = axis.to_kev()
     own = [f for f in families if f.element == element and kev.contains(f.alpha_energy)]
-    for wanted in (shell,) if shell else ("K", "L", "L3", "M"):
-        for family in own:
+    soft = [f for f in own if f.alpha_energy <= HARDEST]
+    for wanted in {None: ("K", "L", "L3", "M"), "L": ("L", "L3")}.get(shell, (shell,)):
+        for family in soft if shell is None else own:
             if family.shell == wanted:
                 return family
-    return None
+    return own[0] if own and shell is None else None

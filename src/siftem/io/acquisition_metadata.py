@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,12 @@ from siftem.acquisition import Acquisition, plain_texts
 from siftem.errors import InputError
 from siftem.xray.elements import atomic_number
 
+#: Where our own signals say that their live time is that of a pixel.
+LIVE_TIME_NODE = "Siftem.live_time_of"
+#: Counts per second of silicon drift detectors in electron microscopes, about.
+_USUAL_RATE = 5e3
+#: How much better the other reading of a live time must fit to be preferred.
+_STATED_WELL = 3.0
 #: What eXSpy fills in when a file says nothing; Velox files never state it themselves.
 _EXSPY_DEFAULT_ELEVATION = 35.0
 
@@ -95,6 +102,45 @@ def _elements_of(stated: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
     if not unknown:
         return tuple(known), ()
     return tuple(known), (f"the file lists {', '.join(unknown)}, no chemical symbol: left out",)
+
+
+def with_whole_live_time(
+    acquisition: Acquisition, n_pixels: int, counts: float, metadata: Any = None
+) -> tuple[Acquisition, tuple[str, ...]]:
+    """Return the acquisition with the live time of the whole map.
+
+    HyperSpy's metadata mean by it that of one spectrum, so of each pixel: eXSpy multiplies it
+    by the pixels that are summed. Vendors' files often hold that of the whole map instead.
+    The rate of the counts tells which: that of the map and that of a pixel differ by the
+    number of pixels, and detectors count some thousand a second.
+
+    Parameters
+    ----------
+    acquisition : Acquisition
+        With ``live_time`` as the metadata have it.
+    n_pixels : int
+    counts : float
+        Of the whole map.
+    metadata : hyperspy.misc.utils.DictionaryTreeBrowser, optional
+        Our own signals say in theirs that it is that of a pixel.
+
+    Returns
+    -------
+    acquisition : Acquisition
+    notes : tuple of str
+    """
+    time = acquisition.live_time
+    if time is None or n_pixels < 2 or not counts > 0:
+        return acquisition, ()
+    if metadata is not None and metadata.get_item(LIVE_TIME_NODE) == "pixel":
+        return replace(acquisition, live_time=time * n_pixels), ()
+    per_pixel = abs(math.log(counts / (n_pixels * time) / _USUAL_RATE))
+    per_map = abs(math.log(counts / time / _USUAL_RATE))
+    if per_pixel <= per_map + math.log(_STATED_WELL):
+        total = time * n_pixels
+        note = f"live time of {time:g} s taken as that of each pixel: {total:.4g} s for the map"
+        return replace(acquisition, live_time=total), (note,)
+    return acquisition, (f"live time of {time:g} s taken as that of the whole map",)
 
 
 def take_off_angle(

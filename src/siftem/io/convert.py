@@ -13,7 +13,11 @@ import numpy as np
 import scipy.sparse as sp
 
 from siftem.errors import InputError, ReadError
-from siftem.io.acquisition_metadata import read_acquisition, text_in
+from siftem.io.acquisition_metadata import (
+    read_acquisition,
+    text_in,
+    with_whole_live_time,
+)
 from siftem.io.bruker_bands import bruker_blocks
 from siftem.io.counts import CountsBuilder
 from siftem.io.cube_blocks import BLOCK_BYTES, PixelBlock, cube_blocks
@@ -213,7 +217,7 @@ class _Job:
                 done += rows.shape[0]
                 self.progress("converting", done / (shape[0] * shape[1]))
             writer.header = replace(writer.header, notes=(*writer.header.notes, *said))
-            self._refuse_empty(writer)
+            self._complete(writer, stored)
 
     def velox(self, path: Path, number: int | None) -> None:
         """A Velox event stream."""
@@ -285,7 +289,7 @@ class _Job:
                 writer.append(rows)
                 done += rows.shape[0]
                 self.progress("converting", done / (shape[0] * shape[1]))
-            self._refuse_empty(writer)
+            self._complete(writer, stored)
 
     def _header(
         self,
@@ -324,6 +328,18 @@ class _Job:
             return None, "HAADF"
         with damage_as_read_error():
             return find_survey(file.signals, shape)
+
+    def _complete(self, writer: SparseFileWriter, stored: StoredSignal) -> None:
+        """Refuse an empty map, and say what only all counts tell."""
+        self._refuse_empty(writer)
+        header = writer.header
+        acquisition, notes = with_whole_live_time(
+            header.acquisition,
+            header.shape[0] * header.shape[1],
+            writer.total,
+            stored.signal.metadata,
+        )
+        writer.header = replace(header, acquisition=acquisition, notes=(*header.notes, *notes))
 
     def _refuse_empty(self, writer: SparseFileWriter) -> None:
         if not writer.entries:

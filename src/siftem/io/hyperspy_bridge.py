@@ -12,7 +12,12 @@ import numpy as np
 import scipy.sparse as sp
 
 from siftem.errors import InputError, ReadError
-from siftem.io.acquisition_metadata import number_in, read_acquisition, text_in
+from siftem.io.acquisition_metadata import (
+    number_in,
+    read_acquisition,
+    text_in,
+    with_whole_live_time,
+)
 from siftem.io.bruker_bands import bruker_blocks
 from siftem.io.counts import CountsBuilder
 from siftem.io.cube_blocks import PixelBlock, cube_blocks
@@ -178,6 +183,9 @@ def _assembled(
     counts, count_notes = builder.result()
     metadata = stored.signal.metadata
     acquisition, how_notes = read_acquisition(metadata, stored.signal.original_metadata)
+    acquisition, time_notes = with_whole_live_time(
+        acquisition, ny * nx, float(counts.sum()), metadata
+    )
     signal_type, type_notes = signal_type_of(
         stored.signal_type, axis, acquisition, metadata, layout.axis_name
     )
@@ -191,7 +199,7 @@ def _assembled(
         acquisition=acquisition,
         signal_type=signal_type,
         title=stored.title,
-        notes=(*notes, *count_notes, *how_notes, *type_notes),
+        notes=(*notes, *count_notes, *how_notes, *type_notes, *time_notes),
         # Set by siftem.signals.as_counts.
         pedestal=number_in(metadata, "Siftem.pedestal") or 0.0,
     )

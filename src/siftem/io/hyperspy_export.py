@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy as np
 from siftem.acquisition import Acquisition
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError
+from siftem.io.acquisition_metadata import LIVE_TIME_NODE
 from siftem.io.atomic import replacing
 from siftem.io.library_messages import quiet
 from siftem.spectrum import Spectrum
@@ -172,7 +173,9 @@ def _from_spectrum_image(si: SpectrumImage, title: str) -> Any:
     row_bytes = nx * si.n_channels * si.counts.dtype.itemsize
     chunks = (max(1, min(ny, _CHUNK_BYTES // row_bytes)), nx, si.n_channels)
     cube = da.from_array(_DenseOnDemand(si), chunks=chunks, name=False, asarray=False)
-    signal = _spectral(cube, si.axis, si.signal_type, si.acquisition, title)
+    signal = _spectral(cube, si.axis, si.signal_type, _of_a_pixel(si), title)
+    if si.acquisition.live_time is not None:
+        signal.metadata.set_item(LIVE_TIME_NODE, "pixel")
     _calibrate_pixels(signal.axes_manager.navigation_axes, si.pixel_size)
     return signal
 
@@ -190,8 +193,14 @@ def _from_maps(maps: np.ndarray, like: SpectrumImage | None, title: str) -> Any:
         signal.axes_manager.navigation_axes[0].name = "component"
     _calibrate_pixels(signal.axes_manager.signal_axes, like.pixel_size if like else None)
     if like is not None:
-        _describe_acquisition(signal, like.acquisition, like.signal_type)
+        _describe_acquisition(signal, _of_a_pixel(like), like.signal_type)
     return signal
+
+
+def _of_a_pixel(si: SpectrumImage) -> Acquisition:
+    """The acquisition with the live time of a pixel, as HyperSpy's metadata mean it."""
+    time = si.acquisition.live_time
+    return si.acquisition if time is None else replace(si.acquisition, live_time=time / si.n_pixels)
 
 
 def _spectral(

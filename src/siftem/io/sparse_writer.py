@@ -93,6 +93,11 @@ class SparseFileWriter:
         """Non-zero counts written so far."""
         return self._entries
 
+    @property
+    def total(self) -> float:
+        """Counts written so far."""
+        return float(self._spectrum.sum())
+
     def append(self, rows: sp.csr_array) -> None:
         """Append the next pixels, (any number, channels); checked counts without zeros."""
         rows = sp.csr_array(rows)

@@ -14,12 +14,11 @@ from siftem.io.exchange import read_emsa
 from siftem.io.hyperspy_bridge import load
 from siftem.pipeline.recipe_quantify import KFactors, Quantify, Standard, ZetaFactors
 from siftem.quantify import zeta
-from siftem.quantify.k_values import GivenKFactors
+from siftem.quantify.k_values import GivenKFactors, factor_line
 from siftem.quantify.standards import calibrate_k_factors
 from siftem.spectrum import Spectrum
 from siftem.xray.cross_sections import CrossSectionTable
 from siftem.xray.detector import Detector
-from siftem.xray.elements import atomic_number
 
 _SPECTRUM_FILES = (".msa", ".emsa", ".ems")
 #: Electrons in one coulomb.
@@ -93,7 +92,7 @@ def factor_sources(
 
 
 def read_factors(path: str | Path) -> tuple[dict[str, float], dict[str, float]]:
-    """Read factors from a CSV: element, factor and, if known, its relative sigma.
+    """Read factors from a CSV: element or line, factor and, if known, its relative sigma.
 
     A first row of titles, empty rows and rows that begin with # are skipped.
 
@@ -130,13 +129,13 @@ def read_factors(path: str | Path) -> tuple[dict[str, float], dict[str, float]]:
                 f"line {number} of {path} must hold element, factor and, if known, its relative "
                 f"sigma, got {','.join(row)!r}"
             ) from None
-        element = cells[0]
-        atomic_number(element)
-        if element in values:
-            raise InputError(f"{path} gives {element} twice: keep one of the rows")
-        values[element] = numbers[0]
+        line = cells[0]
+        factor_line(line)
+        if line in values:
+            raise InputError(f"{path} gives {line} twice: keep one of the rows")
+        values[line] = numbers[0]
         if len(numbers) > 1:
-            sigmas[element] = numbers[1]
+            sigmas[line] = numbers[1]
     if not values:
         raise InputError(f"the table of factors {path} holds no values")
     return values, sigmas

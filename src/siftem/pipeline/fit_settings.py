@@ -10,6 +10,7 @@ from siftem.fit.spectrum_model import Absorption, Calibration, quantified_family
 from siftem.pipeline.factor_sources import FactorSources, factor_sources
 from siftem.pipeline.recipe import Phase, Recipe
 from siftem.quantify.composition import Composition, quantify
+from siftem.quantify.factor_lines import resolved_factors
 from siftem.quantify.k_values import k_values
 from siftem.spectrum import Spectrum
 from siftem.spectrum_image import SpectrumImage
@@ -123,11 +124,14 @@ class FitSettings:
             own = quantified_family(fit.model.families, element, fit.spectrum.axis)
             if own is not None:
                 families[element] = own
+        given = self.sources.given
+        if given is not None:
+            given = resolved_factors(given, fit, tuple(families), self.detector)
         found = k_values(
             list(families.values()),
             self.beam_energy,
             self.detector,
-            self.sources.given,
+            given,
             self.sources.cross_sections,
         )
         every = dict(zip(families, (float(k) for k in found.values), strict=True))

@@ -9,12 +9,15 @@ from pydantic import Field, field_validator, model_validator
 from siftem.pipeline.recipe_edges import EdgeChoice
 from siftem.pipeline.recipe_parts import NotNegative, Positive, Section, Window, checked_elements
 from siftem.pipeline.recipe_phases import checked_ratio
+from siftem.quantify.k_values import factor_line
 
 
 class _Factors(Section):
     """Factors of elements, written down or in a file."""
 
-    values: dict[str, Positive] | None = None
+    values: dict[str, Positive] | None = Field(
+        None, description="of lines (Ba La), or of elements measured by their usual lines"
+    )
     file: str | None = Field(None, description="CSV: element, factor, relative sigma (optional)")
     line: Literal["family", "alpha"] = "alpha"
     detector: Literal["included", "apart"] = "included"
@@ -23,7 +26,8 @@ class _Factors(Section):
     @field_validator("values", "relative_sigma")
     @classmethod
     def _known(cls, value: dict[str, float] | None) -> dict[str, float] | None:
-        checked_elements(value or ())
+        for line in value or ():
+            factor_line(line)
         return value
 
     @model_validator(mode="after")
@@ -38,7 +42,9 @@ class _Factors(Section):
 class KFactors(_Factors):
     """k-factors by weight that override computed ones."""
 
-    reference: str = "Si"
+    reference: str = Field(
+        "", description="element that ties them to computed ones; k = 1 if it has none"
+    )
 
 
 class ZetaFactors(_Factors):

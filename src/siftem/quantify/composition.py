@@ -10,6 +10,7 @@ from siftem.errors import InputError
 from siftem.fit.line_fit import fit_lines
 from siftem.fit.spectrum_model import Absorption, Calibration
 from siftem.quantify.detection_limit import family_limits
+from siftem.quantify.factor_lines import resolved_factors, warn_of_factors
 from siftem.quantify.film import (
     Film,
     absorber,
@@ -172,10 +173,15 @@ def quantify(
             if "O" not in wanted:  # nor can its stoichiometric amount be tied to a line
                 oxygen = "measured"
             amount_map = oxygen_map(wanted, oxygen)
-        index = [fit.index(e) for e in wanted]
-        k = k_values(
-            [fit.model.families[i] for i in index], energy, detector, k_factors, cross_sections
-        )
+            factors, shells = k_factors, dict.fromkeys(wanted, "")
+            if k_factors is not None:
+                factors = resolved_factors(k_factors, fit, wanted, detector)
+                shells = {e: "".join(factors.shells_of(e)) for e in wanted}
+            index = [fit.index(e, shells[e] or None) for e in wanted]
+            families = [fit.model.families[i] for i in index]
+            if k_factors is not None and factors is not None:
+                warn_of_factors(k_factors, factors, families, energy, detector)
+        k = k_values(families, energy, detector, factors, cross_sections)
         amounts = amount_map @ (k.values * fit.amplitudes[index])
         if not amounts.sum() > 0:
             raise InputError(
@@ -183,7 +189,7 @@ def quantify(
             )
         new = amounts / amounts.sum()
         if zeta_factors is not None and dose is not None:
-            areal = mass_thickness(zeta_factors, fit, index, k, amount_map, detector, dose)
+            areal = mass_thickness(fit, index, k, amount_map, dose)
             film = Film(areal.value * 1e6, 1.0, checked_angle(angle))
         settled = fractions.size and np.abs(new - fractions).max() < 1e-5
         fractions = new
@@ -210,9 +216,9 @@ def quantify(
     scale = k.values / total
     if oxygen == "stoichiometry":
         scale = np.where(np.array(wanted) == "O", 0.0, scale)
-    families = [fit.names[i] for i in index]
+    measured_by = [f.name for f in families]
     if oxygen == "stoichiometry":
-        families[wanted.index("O")] = "O by stoichiometry"
+        measured_by[wanted.index("O")] = "O by stoichiometry"
     return Composition(
         name=spectrum.name,
         elements=wanted,
@@ -221,7 +227,8 @@ def quantify(
         systematic=systematic,
         critical_levels=scale * np.array([limit.critical for limit in limits]),
         detection_limits=scale * np.array([limit.detection for limit in limits]),
-        families=tuple(families),
+        families=tuple(measured_by),
+        columns=tuple(index),
         k=k,
         absorption=shares,
         fit=fit,

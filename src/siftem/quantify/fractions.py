@@ -48,6 +48,8 @@ class Composition:
         Currie's, as weight fractions.
     families : tuple of str
         Line family by which each element is measured.
+    columns : tuple of int
+        Positions of these families in ``fit``.
     k : KValues
         k-factors, for emitted photons of whole families.
     absorption : ndarray of shape (n,)
@@ -82,6 +84,7 @@ class Composition:
     critical_levels: np.ndarray
     detection_limits: np.ndarray
     families: tuple[str, ...]
+    columns: tuple[int, ...]
     k: KValues
     absorption: np.ndarray
     fit: LineFit

@@ -99,7 +99,7 @@ def partition_coefficient(
 
 def _jacobian(c: Composition, i: int) -> np.ndarray:
     """Change of one weight fraction with the counts of each channel; (channels,)."""
-    index = [c.fit.index(e) for e in c.elements]
+    index = list(c.columns)
     amount_map = np.eye(len(index)) if c.amount_map is None else c.amount_map
     amounts = amount_map @ (c.k.values * c.fit.amplitudes[index])
     total = amounts.sum()

@@ -86,6 +86,7 @@ energy_range, n_continuum
         detector="apart",
         relative_sigma=_relative(fit, index, elements, relative_sigma),
         reference=tie,
+        shells=_shells(fit, index),
     )
 
 
@@ -144,7 +145,13 @@ def calibrate_zeta_factors(
         line="family",
         detector="apart",
         relative_sigma=_relative(fit, index, elements, relative_sigma),
+        shells=_shells(fit, index),
     )
+
+
+def _shells(fit: LineFit, index: list[int]) -> dict[str, str]:
+    families = [fit.model.families[i] for i in index]
+    return {f.element: f.shell for f in families}
 
 
 def _relative(

@@ -9,9 +9,12 @@ import numpy as np
 
 from siftem.errors import InputError
 from siftem.fit.line_fit import LineFit
-from siftem.quantify.k_values import GivenKFactors, KValues, emitted_per_counted
+from siftem.quantify.k_values import GivenKFactors, KValues, factor_line
 from siftem.quantify.minerals import Quantity
-from siftem.xray.detector import Detector
+
+#: Mass thickness of films that electrons of 60 to 300 keV go through, kg/m2: from a hundredth
+#: of an atomic layer to two micrometres of 5 g/cm3.
+_THINNEST, _THICKEST = 1e-8, 1e-2
 
 
 @dataclass(frozen=True)
@@ -23,8 +26,8 @@ class ZetaFactors:
     Parameters
     ----------
     values : mapping of str to float
-        Element -> zeta in kg electron / (m2 photon). Elements that are not given get
-        computed k-factors, tied to ``reference``.
+        Line or element -> zeta in kg electron / (m2 photon), as in `GivenKFactors`. Elements
+        that are not given get computed k-factors, tied to ``reference``.
     line : {"alpha", "family"}
         Whether zeta belongs to the counts of the alpha line or of the whole family.
     detector : {"included", "apart"}
@@ -33,6 +36,8 @@ class ZetaFactors:
         Relative standard deviation of each; 0 where it is not given.
     reference : str
         A given element by which the others are tied; the first by default.
+    shells : mapping of str to str
+        Shell of each lone element in ``values``, where it is known.
 
     References
     ----------
@@ -44,11 +49,12 @@ class ZetaFactors:
     detector: str = "included"
     relative_sigma: Mapping[str, float] = field(default_factory=dict)
     reference: str = ""
+    shells: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.values:
             raise InputError("zeta-factors must be given for at least one element")
-        if self.reference and self.reference not in self.values:
+        if self.reference and self.reference not in {factor_line(k)[0] for k in self.values}:
             raise InputError(
                 f"the reference {self.reference!r} must be among the elements with a "
                 f"zeta-factor, {', '.join(self.values)}"
@@ -62,49 +68,47 @@ class ZetaFactors:
             line=self.line,
             detector=self.detector,
             relative_sigma=self.relative_sigma,
-            reference=self.reference or next(iter(self.values)),
+            reference=self.reference or factor_line(next(iter(self.values)))[0],
+            shells=self.shells,
         )
 
 
 def mass_thickness(
-    zeta: ZetaFactors,
-    fit: LineFit,
-    index: Sequence[int],
-    k: KValues,
-    amount_map: np.ndarray,
-    detector: Detector,
-    dose: float,
+    fit: LineFit, index: Sequence[int], k: KValues, amount_map: np.ndarray, dose: float
 ) -> Quantity:
     """Return ``rho t = sum_i zeta_i I_i / D`` in kg/m2, with its counting error.
 
     Parameters
     ----------
-    zeta : ZetaFactors
     fit : LineFit
         Amplitudes are emitted photons, absorption corrected.
     index : sequence of int
         Families that measure the elements.
     k : KValues
-        k-factors of these, tied to the zeta-factors.
+        k-factors of these from zeta-factors: those over ``k.scale`` for emitted photons.
     amount_map : ndarray of shape (n, n)
         From measured amounts to reported ones.
-    detector : Detector
     dose : float
         Electrons.
 
     Returns
     -------
     Quantity
+
+    Raises
+    ------
+    InputError
+        When no film that electrons go through has this mass thickness: the dose is wrong.
     """
-    families = [fit.model.families[i] for i in index]
-    given = zeta.as_k_factors()
-    names = [f.element for f in families]
-    tie = names.index(given.reference if given.reference in names else
-                      next(e for e in given.values if e in names))  # fmt: skip
-    # zeta of emitted family photons of the tied element, over its k: the common scale.
-    emitted = given.values[names[tie]] * emitted_per_counted(families[tie], given, detector)
-    weights = amount_map.sum(axis=0) * k.values * (emitted / k.values[tie]) / dose
+    weights = amount_map.sum(axis=0) * k.values / k.scale / dose
     index = list(index)
     value = float(weights @ fit.amplitudes[index])
     sigma = float(np.sqrt(weights @ fit.covariance[np.ix_(index, index)] @ weights))
+    if not value + 3 * sigma > _THINNEST or not value < _THICKEST:
+        raise InputError(
+            f"a dose of {dose:.3g} electrons gives {fit.spectrum.name or 'the spectrum'} a mass "
+            f"thickness of {value:.2g} kg/m2 ({value / 5e-6:.2g} nm of 5 g/cm3), which no film for "
+            f"electron microscopy has: give the electrons that hit its pixels (current x live "
+            f"time / 1.602e-19 C), and check the unit of the zeta-factors"
+        )
     return Quantity(value, sigma)
