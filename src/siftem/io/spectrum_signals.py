@@ -14,6 +14,7 @@ from siftem.io.acquisition_metadata import read_acquisition, text_in
 from siftem.io.hyperspy_export import to_hyperspy
 from siftem.io.library_messages import quiet
 from siftem.io.signal_axes import energy_axis_of
+from siftem.io.stored_errors import counts_or_refuse, matching_parts
 from siftem.spectrum import Spectrum
 from siftem.spectrum_image import SpectrumImage
 
@@ -34,11 +35,13 @@ def spectrum_to_signal(spectrum: Spectrum, like: SpectrumImage | None = None) ->
     -------
     hyperspy.signals.BaseSignal
         As from :func:`siftem.to_hyperspy`. ``metadata.Siftem`` holds the parts of the
-        covariance (variance, modes, pinned), background, pixels and notes; they are saved
-        with the signal and survive ``hs.load``.
+        covariance (variance, modes, pinned), background, pixels and notes, and the values
+        that they belong to; they are saved with the signal and survive ``hs.load``.
     """
     signal = to_hyperspy(spectrum, like=like)
     parts: dict[str, Any] = {
+        "values": np.array(spectrum.values),
+        "energies": spectrum.axis.centers,
         "variance": np.array(spectrum.variance),
         "background": np.array(spectrum.background),
         "n_pixels": int(spectrum.n_pixels),
@@ -61,8 +64,9 @@ def signal_to_spectrum(signal: Any) -> Spectrum:
     Parameters
     ----------
     signal : hyperspy.signals.BaseSignal
-        From `spectrum_to_signal`, or any single spectrum in eV or keV; then the variance is
-        that in ``metadata.Signal.Noise_properties``, else the counts themselves.
+        From `spectrum_to_signal`, also cropped, rebinned or multiplied: the covariance
+        follows. Or any single spectrum in eV or keV; then the variance is that in
+        ``metadata.Signal.Noise_properties``, else the counts themselves.
 
     Returns
     -------
@@ -71,7 +75,8 @@ def signal_to_spectrum(signal: Any) -> Spectrum:
     Raises
     ------
     InputError
-        When it is not a single spectrum with a uniform energy axis.
+        When it is not a single spectrum with a uniform energy axis, or was computed from
+        spectra of siftem in a way that leaves its errors unknown.
     """
     if not (hasattr(signal, "axes_manager") and hasattr(signal, "metadata")):
         raise InputError(f"signal must be a HyperSpy signal, got {type(signal).__name__}")
@@ -89,32 +94,28 @@ def signal_to_spectrum(signal: Any) -> Spectrum:
     data = signal.data.compute() if hasattr(signal.data, "dask") else signal.data
     values = np.asarray(data, dtype=np.float64).reshape(-1)
     values = values[::-1] if turned else values
+    name = text_in(signal.metadata, "General.title")
     kept = signal.metadata.get_item(_NODE)
-    stated = _stated_variance(signal, axis, turned) if kept is None else None
-    if kept is None or not _fits(kept.get_item("variance"), axis):
+    if kept is None or kept.get_item("variance") is None:
+        stated = _stated_variance(signal, axis, turned)
         return Spectrum(
             values,
             axis,
             variance=values.clip(min=0) if stated is None else stated,
-            name=text_in(signal.metadata, "General.title"),
+            name=name,
             acquisition=replace(acquisition, bulk=signal_type == "EDS_SEM"),
         )
+    parts = matching_parts(kept, values, axis)
+    if parts is None:
+        parts = {"variance": counts_or_refuse(values, name)}
     return Spectrum(
         values,
         axis,
-        variance=kept.get_item("variance"),
-        modes=kept.get_item("modes"),
-        pinned=kept.get_item("pinned"),
-        background=kept.get_item("background"),
-        name=text_in(signal.metadata, "General.title"),
-        n_pixels=int(kept.get_item("n_pixels") or 0),
+        name=name,
         acquisition=replace(acquisition, bulk=bool(kept.get_item("bulk"))),
         notes=plain_texts(kept.get_item("notes")),
+        **parts,
     )
-
-
-def _fits(variance: Any, axis: EnergyAxis) -> bool:
-    return variance is not None and np.shape(variance) == (axis.size,)
 
 
 def _stated_variance(signal: Any, axis: EnergyAxis, turned: bool) -> np.ndarray | None:
