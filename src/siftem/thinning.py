@@ -31,7 +31,7 @@ def thin(
     Returns
     -------
     first, second : SpectrumImage
-        They sum to ``si``; all else is the same.
+        They sum to ``si``, as do their pedestals; all else is the same.
 
     Raises
     ------
@@ -47,7 +47,10 @@ def thin(
     if not isinstance(si.counts, sp.csr_array):
         raise InputError("thinning needs a map in memory: load it, or bin it to a smaller one")
     first, second = split_counts(si.counts, share, np.random.default_rng(seed))
-    return replace(si, counts=first), replace(si, counts=second)
+    return (
+        replace(si, counts=first, pedestal=share * si.pedestal),
+        replace(si, counts=second, pedestal=(1 - share) * si.pedestal),
+    )
 
 
 def split_counts(

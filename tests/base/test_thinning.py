@@ -1,5 +1,7 @@
 """Two parts of the counts: their sum, their means, and that they know nothing of each other."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -17,7 +19,7 @@ def made_up(dtype=np.int32, seed=0):
 @pytest.mark.parametrize("dtype", [np.uint8, np.int32, np.float64])
 @pytest.mark.parametrize("share", [0.5, 0.8])
 def test_the_parts_sum_to_the_whole(dtype, share):
-    si = made_up(dtype)
+    si = replace(made_up(dtype), pedestal=0.4)
     before = si.counts.toarray()
     first, second = thin(si, share=share, seed=3)
     np.testing.assert_array_equal(first.counts.toarray() + second.counts.toarray(), before)
@@ -26,6 +28,7 @@ def test_the_parts_sum_to_the_whole(dtype, share):
         assert part.counts.dtype == dtype
         assert part.counts.data.min() > 0
         assert part.axis == si.axis
+    assert (first.pedestal, second.pedestal) == pytest.approx((0.4 * share, 0.4 * (1 - share)))
     assert first.total / si.total == pytest.approx(share, abs=4 * np.sqrt(0.25 / si.total))
 
 

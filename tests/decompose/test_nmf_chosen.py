@@ -5,10 +5,13 @@ import pytest
 import scipy.sparse as sp
 from scipy.ndimage import gaussian_filter
 from scipy.optimize import linear_sum_assignment, nnls
+from scipy.special import xlogy
 
+import siftem
 from siftem import PoissonNMF, decompose
 from siftem.decompose.chosen_spectra import choose_spectra
 from siftem.decompose.detector_shapes import DetectorView, NonNegativeFit, detector_shapes
+from siftem.decompose.initialise import pooled_counts
 from siftem.decompose.smooth_maps import refined_spectra
 from siftem.energy_axis import EnergyAxis
 from siftem.simulate.phantom import simulate
@@ -170,3 +173,44 @@ def test_the_number_of_components_may_be_too_large():
     assert np.isfinite(factors.spectra).all()
     true = phantom.spectra[:, -factors.axis.size :]
     assert (angles(factors.spectra, true) < 6).all()
+
+
+def test_sweeps_and_convergence_are_those_of_the_fit_that_the_spectra_come_from():
+    si = simulate(shape=(48, 48), dose=100, seed=3).spectrum_image
+    factors = decompose(si, 3)
+    assert factors.matrix is not None
+    pooled, shape = pooled_counts(si.without_zero_peak().counts, si.shape, 3)
+    fit = PoissonNMF(3, map_shape=shape, tol=1e-7).fit(pooled)
+    assert factors.pooled_pixels == pooled.shape[0] < si.n_pixels
+    assert (factors.n_iter, factors.converged) == (fit.n_iter_, True)
+    # The deviance is of all pixels, and of these maps and spectra.
+    cropped = si.without_zero_peak().counts
+    mean = (factors.maps.reshape(3, -1).T @ factors.spectra).astype(float)
+    y = cropped.toarray()
+    deviance = 2 * (xlogy(y, y / mean) - y + mean).sum()
+    assert factors.deviance == pytest.approx(deviance, rel=1e-7)
+    plain = decompose(si, 3, identify=False)
+    assert plain.pooled_pixels is None
+
+
+def test_sweeps_are_those_of_the_chosen_start():
+    """The likeliest start before the choice need not be the one that is taken."""
+    si = simulate(shape=(48, 48), dose=100, seed=3).spectrum_image.without_zero_peak()
+    model = PoissonNMF(3, n_init=4, tol=1e-7)
+    found = choose_spectra(si, model)
+    numbers = list(zip(model.n_iter_of_starts_, model.converged_of_starts_, strict=True))
+    assert len(set(model.n_iter_of_starts_)) > 1
+    assert (found.n_iter, found.converged) in numbers
+    nearest = [_distance(found.spectra, spectra) for spectra in model.components_of_starts_]
+    assert numbers[int(np.argmin(nearest))] == (found.n_iter, found.converged)
+
+
+def _distance(found, spectra):
+    return angles(spectra, found).max()
+
+
+def test_a_stopped_fit_is_said_to_be_stopped():
+    si = simulate(shape=(48, 48), dose=100, seed=3).spectrum_image
+    with pytest.warns(siftem.errors.SiftemWarning, match="stopped at max_iter=2"):
+        factors = decompose(si, 3, max_iter=2)
+    assert (factors.n_iter, factors.converged) == (2, False)

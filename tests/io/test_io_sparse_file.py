@@ -4,6 +4,7 @@ import io
 import json
 import subprocess
 import sys
+from dataclasses import fields
 
 import h5py
 import numpy as np
@@ -52,14 +53,31 @@ def test_everything_comes_back(cube, tmp_path, compress):
         signal_type="EDS_SEM",
         title="a map",
         notes=("one", "two µ"),
+        pedestal=0.3,
     )
     path = write_sparse_file(si, tmp_path / "map.sift", compress=compress, entries_per_block=60)
     for back in (siftem.load(path), read_sparse_file(path)):
         np.testing.assert_array_equal(back.counts.toarray(), si.counts.toarray())
         np.testing.assert_array_equal(back.survey, si.survey)
-        for name in ("shape", "axis", "pixel_size", "acquisition", "survey_name", "signal_type",
-                     "title", "notes"):  # fmt: skip
+        for name in {f.name for f in fields(si)} - {"counts", "survey"}:
             assert getattr(back, name) == getattr(si, name), name
+            assert getattr(si, name) != getattr(image(cube), name) or name in {
+                "shape", "axis", "acquisition",
+            }, f"{name} has its default, so this shows nothing"  # fmt: skip
+
+
+def test_a_pedestal_is_taken_off_however_a_map_is_kept(cube, tmp_path):
+    si = image(cube, signal_type="EELS", pedestal=0.15)
+    expected = cube.sum() - 0.15 * cube.size
+    siftem.to_hyperspy(si).save(tmp_path / "map.hspy")
+    siftem.convert(tmp_path / "map.hspy", tmp_path / "map.sift")
+    write_sparse_file(si, tmp_path / "written.sift")
+    everything = np.ones(si.shape, bool)
+    for name in ("map.hspy", "map.sift", "written.sift"):
+        read = siftem.load(tmp_path / name)
+        assert siftem.integrate(read, everything).values.sum() == pytest.approx(expected), name
+    with siftem.open_map(tmp_path / "map.sift") as on_disk:
+        assert siftem.integrate(on_disk, everything).values.sum() == pytest.approx(expected)
 
 
 def test_blocks_are_whole_pixels_of_about_the_wanted_size(stored, cube):

@@ -1,7 +1,12 @@
 """What the keys of steps see of files: shared spectra, and maps in several files."""
 
-import pytest
+from dataclasses import fields, replace
 
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+import siftem
 from siftem.pipeline.recipe import make_recipe
 from siftem.pipeline.step_keys import STEPS, step_key
 
@@ -11,6 +16,32 @@ DATA = {"input": {"demo": {"shape": [16, 16]}}}
 def keys(**decompose):
     recipe = make_recipe({**DATA, "decompose": decompose})
     return {step: step_key(step, recipe) for step in STEPS}
+
+
+CHANGES = {
+    "counts": sp.csr_array(np.ones((6, 4))),
+    "shape": (3, 2),
+    "axis": siftem.EnergyAxis(0.0, 0.02, 4),
+    "pixel_size": (1.0, 2.0),
+    "acquisition": siftem.Acquisition(beam_energy=200.0),
+    "survey": np.ones((2, 3)),
+    "survey_name": "BF",
+    "signal_type": "EELS",
+    "title": "another",
+    "notes": ("a note",),
+    "pedestal": 0.5,
+}
+
+
+@pytest.mark.parametrize("name", [f.name for f in fields(siftem.SpectrumImage)])
+def test_all_that_a_given_map_says_counts(name):
+    recipe = make_recipe(DATA)
+    plain = siftem.SpectrumImage(
+        sp.csr_array(np.eye(6, 4)), (2, 3), siftem.EnergyAxis(0.0, 0.01, 4)
+    )
+    same, other = replace(plain), replace(plain, **{name: CHANGES[name]})
+    assert step_key("load", recipe, plain) == step_key("load", recipe, same)
+    assert step_key("load", recipe, plain) != step_key("load", recipe, other)
 
 
 def test_shared_spectra_count_by_content_and_replace_the_settings_of_the_solver(tmp_path):

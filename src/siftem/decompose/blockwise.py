@@ -9,6 +9,7 @@ way out and, on the way back, sums of the size of the spectra.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import secrets
@@ -93,6 +94,15 @@ class BlockWeights:
         left = WeightFolder(folder)
         left.leave()
         return BlockWeights(self.rows, self.shape[1], left, sums, scale)
+
+    @property
+    def identity(self) -> str:
+        """What tells the first weights of a fit, which are in no file yet, from others."""
+        digest = hashlib.sha256(self.file_sums.tobytes() + self.scale.tobytes())
+        if self.squares is not None and self.squares.shares is not None:
+            digest.update(repr((self.squares.map_shape, self.squares.side)).encode())
+            digest.update(self.squares.shares.tobytes())
+        return digest.hexdigest()
 
     @property
     def files(self) -> WeightFiles:
@@ -217,6 +227,11 @@ class BlockedRows:
     def saturated(self) -> float:
         """Objective when every mean equals its count."""
         return self.counts.saturated
+
+    @property
+    def identity(self) -> str:
+        """A text that differs when the counts differ."""
+        return self.counts.identity
 
     @property
     def total(self) -> float:

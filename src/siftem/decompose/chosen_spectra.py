@@ -43,10 +43,19 @@ class ChosenSpectra:
         Positive where the map has counts, each summing to one.
     matrix : int
         Which of them is the phase that is everywhere.
+    n_iter : int
+        Sweeps of the pooled fit from which they come.
+    converged : bool
+        Whether it stopped by its tolerance.
+    pooled_pixels : int
+        Squares of pixels that it went over.
     """
 
     spectra: np.ndarray
     matrix: int
+    n_iter: int
+    converged: bool
+    pooled_pixels: int
 
     @property
     def alike(self) -> bool:
@@ -119,8 +128,8 @@ class _Chooser:
             return None
         return DetectorView(self.mean, self.si.axis, self.resolution)
 
-    def __call__(self, spectra: np.ndarray) -> ChosenSpectra | None:
-        si = self.si
+    def __call__(self, model: PoissonNMF, start: int, pooled_pixels: int) -> ChosenSpectra | None:
+        si, spectra = self.si, model.components_of_starts_[start]
         refined = refined_spectra(si.counts, si.shape, spectra)
         found = identify(si.counts, si.shape, refined, line_width=self.width)
         if found is None:
@@ -133,7 +142,13 @@ class _Chooser:
         if not (total > 0).all():
             return None
         chosen = chosen / total + _FLOOR * self.mean / self.mean.sum()
-        return ChosenSpectra(chosen / chosen.sum(axis=1, keepdims=True), found.matrix)
+        return ChosenSpectra(
+            chosen / chosen.sum(axis=1, keepdims=True),
+            found.matrix,
+            int(model.n_iter_of_starts_[start]),
+            bool(model.converged_of_starts_[start]),
+            pooled_pixels,
+        )
 
 
 def _best_of(
@@ -141,7 +156,7 @@ def _best_of(
 ) -> ChosenSpectra | None:
     """Choose for the most likely starts, and between them."""
     order = np.argsort(model.deviances_of_starts_, kind="stable")[:_COMPARED]
-    found = [chooser(model.components_of_starts_[start]) for start in order]
+    found = [chooser(model, int(start), pooled.shape[0]) for start in order]
     some = [f for f in found if f is not None]
     if len(some) < 2:
         return some[0] if some else None

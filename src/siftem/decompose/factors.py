@@ -42,15 +42,18 @@ class Factors:
     names : tuple of str
         A name for each component: A, B, C until they are matched to phases.
     deviance : float
-        Poisson deviance of the fit.
+        Poisson deviance of these maps and spectra, over all pixels.
     n_iter : int
-        Sweeps.
+        Sweeps of the fit that the spectra come from.
     converged : bool
-        Whether the solver stopped by its tolerance.
+        Whether that fit stopped by its tolerance.
     matrix : int, optional
         Which component is the phase that is everywhere, where one was identified.
     indeterminacy : Indeterminacy, optional
         How far the counts alone leave the spectra open.
+    pooled_pixels : int, optional
+        Squares of pixels that the sweeps went over, where the spectra were chosen afterwards
+        and the maps then fitted to them; None where the sweeps went over all pixels.
     """
 
     maps: np.ndarray
@@ -62,6 +65,7 @@ class Factors:
     converged: bool
     matrix: int | None = None
     indeterminacy: Indeterminacy | None = None
+    pooled_pixels: int | None = None
 
     @property
     def counts(self) -> np.ndarray:
@@ -178,7 +182,9 @@ def decompose(
     if found is None:
         weights = model.fit_transform(si.counts)
         spectra, deviance = model.components_, model.deviance_
+        n_iter, converged = model.n_iter_, model.converged_
     else:
+        n_iter, converged = found.n_iter, found.converged
         spectra = found.spectra
         weights = even_weights(rows, n_components, np.dtype(float))
         solve_weights(rows, spectra, weights)
@@ -205,10 +211,11 @@ def decompose(
         axis=si.axis,
         names=tuple(component_name(i) for i in range(n_components)),
         deviance=deviance,
-        n_iter=model.n_iter_,
-        converged=model.converged_,
+        n_iter=n_iter,
+        converged=converged,
         matrix=None if found is None else int(np.flatnonzero(order == found.matrix)[0]),
         indeterminacy=indeterminacy,
+        pooled_pixels=None if found is None else found.pooled_pixels,
     )
 
 

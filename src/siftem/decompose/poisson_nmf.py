@@ -108,6 +108,10 @@ class PoissonNMF(TransformerMixin, BaseEstimator):
         Deviance that each start reached.
     components_of_starts_ : ndarray of shape (n_init, k, m)
         Spectra that each start reached.
+    n_iter_of_starts_ : ndarray of int, shape (n_init,)
+        Sweeps of each start.
+    converged_of_starts_ : ndarray of bool, shape (n_init,)
+        Whether each start stopped by ``tol``.
     n_features_in_ : int
         Number of channels.
 
@@ -222,6 +226,8 @@ class PoissonNMF(TransformerMixin, BaseEstimator):
         self._store(best)
         self.deviances_of_starts_ = np.array([s.deviance for s in solutions])
         self.components_of_starts_ = np.stack([_scaled(s.spectra)[0] for s in solutions])
+        self.n_iter_of_starts_ = np.array([s.n_sweeps for s in solutions])
+        self.converged_of_starts_ = np.array([s.converged for s in solutions])
         scale = best.spectra.sum(axis=1, dtype=np.float64)
         weights = (best.weights * np.where(scale > 0, scale, 1.0)).astype(self.dtype)
         if not (self.smoothness or self.sparsity or self.sum_to_one):

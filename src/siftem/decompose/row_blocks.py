@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -92,6 +93,14 @@ class CountRows:
     def nnz(self) -> int:
         """Stored entries."""
         return int(self.data.size)
+
+    @property
+    def identity(self) -> str:
+        """Hash of the counts."""
+        digest = hashlib.sha256(repr(self.shape).encode())
+        for array in (self.indptr, self.indices, self.data):
+            digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()
 
     @property
     def total(self) -> float:

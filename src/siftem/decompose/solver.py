@@ -173,6 +173,10 @@ def alternate(
     -------
     Solution
     """
+    if checkpoint is not None:
+        # First of all: these are the parameters, each of them, and nothing else yet.
+        given = {n: v for n, v in locals().items() if n not in ("progress", "step", "checkpoint")}
+        key = fit_key(given)
     known = known or KnownParts()
     k = spectra.shape[0]
     dtype = spectra.dtype
@@ -198,10 +202,7 @@ def alternate(
     first_gain, gain, expected, last = 0.0, np.inf, np.inf, np.inf
     converged, trusted = False, True
     penalised = bool(weight_penalties or spectra_penalties)
-    key, kept = "", None
-    if checkpoint is not None:
-        key = fit_key(h, counts.shape, (counts.saturated, tol, n_passes, extrapolate))
-        kept = checkpoint.load(key, w)
+    kept = None if checkpoint is None else checkpoint.load(key, w)
     if kept is not None:
         at, ahead, best, w, history = kept.at, kept.ahead, kept.best, kept.weights, kept.history
         beta, first_gain, gain, expected, last, was_trusted = kept.numbers.values()

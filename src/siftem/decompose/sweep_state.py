@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, Protocol
 
 import numpy as np
+
+from siftem import __version__
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,8 +44,46 @@ class Checkpoint(Protocol):
         """Forget the state: the fit has ended."""
 
 
-def fit_key(spectra: np.ndarray, shape: tuple[int, int], numbers: tuple[float, ...]) -> str:
-    """Name a fit by its start, its data and its settings."""
-    digest = hashlib.sha256(np.ascontiguousarray(spectra).tobytes())
-    digest.update(repr((shape, *(float(n) for n in numbers))).encode())
+def fit_key(given: Mapping[str, Any]) -> str:
+    """Name a fit by the contents of all that it is given: its data, its start, its settings.
+
+    Parameters
+    ----------
+    given : mapping
+        Plain values, arrays, dataclasses of these, and objects with an ``identity``.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits.
+
+    Raises
+    ------
+    TypeError
+        For anything else: what the key can't tell apart must not pass unseen.
+    """
+    digest = hashlib.sha256(__version__.encode())
+    _take_in(digest, given)
     return digest.hexdigest()
+
+
+def _take_in(digest: Any, value: Any) -> None:
+    digest.update(f"<{type(value).__name__}>".encode())
+    if value is None or isinstance(value, (bool, int, float, str)):
+        digest.update(repr(value).encode())
+    elif isinstance(value, np.ndarray):
+        digest.update(repr((value.dtype.str, value.shape)).encode())
+        digest.update(np.ascontiguousarray(value).data)
+    elif isinstance(value, Mapping):
+        for name in sorted(value):
+            _take_in(digest, name)
+            _take_in(digest, value[name])
+    elif isinstance(value, (list, tuple)):
+        for part in value:
+            _take_in(digest, part)
+    elif isinstance(identity := getattr(value, "identity", None), str):
+        digest.update(identity.encode())
+    elif is_dataclass(value):
+        _take_in(digest, {field.name: getattr(value, field.name) for field in fields(value)})
+    else:
+        raise TypeError(f"a fit can't be told from others by a {type(value).__name__}")

@@ -15,6 +15,7 @@ import scipy.sparse as sp
 from siftem.errors import InputError, ReadError
 from siftem.io.acquisition_metadata import (
     read_acquisition,
+    read_pedestal,
     text_in,
     with_whole_live_time,
 )
@@ -319,6 +320,7 @@ class _Job:
             signal_type=signal_type,
             title=stored.title if file is None else file.path.stem,
             notes=(*notes, *how, *kind),
+            pedestal=read_pedestal(signal.metadata),
         )
 
     def _survey(

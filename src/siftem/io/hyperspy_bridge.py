@@ -13,8 +13,8 @@ import scipy.sparse as sp
 
 from siftem.errors import InputError, ReadError
 from siftem.io.acquisition_metadata import (
-    number_in,
     read_acquisition,
+    read_pedestal,
     text_in,
     with_whole_live_time,
 )
@@ -200,8 +200,7 @@ def _assembled(
         signal_type=signal_type,
         title=stored.title,
         notes=(*notes, *count_notes, *how_notes, *type_notes, *time_notes),
-        # Set by siftem.signals.as_counts.
-        pedestal=number_in(metadata, "Siftem.pedestal") or 0.0,
+        pedestal=read_pedestal(metadata),
     )
 
 
@@ -232,10 +231,11 @@ def _summed(parts: list[SpectrumImage]) -> SpectrumImage:
     total = sp.csr_array(parts[0].counts, dtype=_wide(parts[0].counts.dtype))
     for part in parts[1:]:
         total = total + part.counts
+    pedestal = sum(part.pedestal for part in parts)
     if total.dtype == np.int64 and (not total.nnz or total.data.max() <= np.iinfo(np.int32).max):
         total = total.astype(np.int32)
     note = f"summed {len(parts)} detectors"
-    return replace(parts[0], counts=total, notes=(*parts[0].notes, note))
+    return replace(parts[0], counts=total, notes=(*parts[0].notes, note), pedestal=pedestal)
 
 
 def _wide(dtype: np.dtype) -> np.dtype:

@@ -177,6 +177,8 @@ def _from_spectrum_image(si: SpectrumImage, title: str) -> Any:
     if si.acquisition.live_time is not None:
         signal.metadata.set_item(LIVE_TIME_NODE, "pixel")
     _calibrate_pixels(signal.axes_manager.navigation_axes, si.pixel_size)
+    if si.pedestal:
+        signal.metadata.set_item("Siftem.pedestal", float(si.pedestal))
     return signal
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,7 @@ _PROBLEMS = {
 
 @dataclass(frozen=True)
 class MapHeader:
-    """All of a sparse map file but its counts.
+    """All of a spectrum image but its counts and its survey image.
 
     Parameters
     ----------
@@ -56,6 +56,8 @@ class MapHeader:
     acquisition : Acquisition
     signal_type, title, survey_name : str
     notes : tuple of str
+    pedestal : float
+        See `siftem.SpectrumImage`.
     """
 
     shape: tuple[int, int]
@@ -66,20 +68,12 @@ class MapHeader:
     title: str = ""
     survey_name: str = "HAADF"
     notes: tuple[str, ...] = ()
+    pedestal: float = 0.0
 
     @classmethod
     def of(cls, si: SpectrumImage) -> MapHeader:
         """Header of a spectrum image."""
-        return cls(
-            si.shape,
-            si.axis,
-            si.pixel_size,
-            si.acquisition,
-            si.signal_type,
-            si.title,
-            si.survey_name,
-            si.notes,
-        )
+        return cls(**{f.name: getattr(si, f.name) for f in fields(cls)})
 
 
 def is_sparse_file(path: str | os.PathLike[str]) -> bool:
@@ -279,18 +273,8 @@ def read_sparse_file(path: str | os.PathLike[str]) -> SpectrumImage:
 
 def spectrum_image(header: MapHeader, counts: Any, survey: np.ndarray | None) -> SpectrumImage:
     """Put a header and counts together."""
-    return SpectrumImage(
-        counts=counts,
-        shape=header.shape,
-        axis=header.axis,
-        pixel_size=header.pixel_size,
-        acquisition=header.acquisition,
-        survey=survey,
-        survey_name=header.survey_name,
-        signal_type=header.signal_type,
-        title=header.title,
-        notes=header.notes,
-    )
+    about = {f.name: getattr(header, f.name) for f in fields(header)}
+    return SpectrumImage(counts=counts, survey=survey, **about)
 
 
 def _header(content: Any) -> MapHeader:
@@ -326,6 +310,7 @@ def _header(content: Any) -> MapHeader:
         title=_text(content.attrs["title"]),
         survey_name="HAADF" if survey is None else _text(survey.attrs["name"]),
         notes=tuple(str(n) for n in json.loads(_text(content.attrs["notes"]))),
+        pedestal=_finite(content.attrs.get("pedestal", 0.0)),
     )
 
 
@@ -384,6 +369,13 @@ def _check_sizes(content: Any, header: MapHeader, n: int) -> None:
         raise ValueError("block edges")
     if "survey" in content and content["survey"].shape != header.shape:
         raise ValueError("survey image")
+
+
+def _finite(value: Any) -> float:
+    number = float(value)
+    if not np.isfinite(number):
+        raise ValueError(f"a number that is {number}")
+    return number
 
 
 def _text(value: Any) -> str:

@@ -178,6 +178,8 @@ class SparseFileWriter:
         file.attrs["signal_type"] = header.signal_type
         file.attrs["title"] = header.title
         file.attrs["notes"] = json.dumps(list(header.notes))
+        if header.pedestal:
+            file.attrs["pedestal"] = float(header.pedestal)
         self._digest.update(repr(header).encode())
         file.attrs["content_sha256"] = self._digest.hexdigest()
         file.attrs["version"] = VERSION

@@ -7,6 +7,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -180,7 +181,8 @@ def _image_content(si: SpectrumImage) -> str:
             digest.update(np.ascontiguousarray(array).data)
     if si.survey is not None:
         digest.update(np.ascontiguousarray(si.survey).data)
-    about = (si.shape, si.axis, si.pixel_size, si.acquisition, si.signal_type, si.title, si.notes)
+    arrays = {"counts", "survey"}
+    about = {f.name: getattr(si, f.name) for f in fields(si) if f.name not in arrays}
     digest.update(repr(about).encode())
     with _lock:
         _known_images[si] = digest.hexdigest()

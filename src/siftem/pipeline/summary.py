@@ -59,6 +59,7 @@ def summarize(result: RunResult) -> dict[str, Any]:
             "poisson_deviance": result.factors.deviance,
             "sweeps": result.factors.n_iter,
             "converged": result.factors.converged,
+            "pooled_pixels": result.factors.pooled_pixels,
         },
         "smoothness": result.segmentation.smoothness,
         "regions": {

@@ -86,10 +86,12 @@ def facts(result: RunResult) -> dict[str, str]:
         out["elements"] = ", ".join(recipe.elements)
     if recipe.support:
         out["support lines"] = ", ".join(recipe.support) + " (fitted, left out of all sums)"
-    solver = "converged" if result.factors.converged else "stopped before it converged"
+    factors = result.factors
+    solver = "converged" if factors.converged else "stopped before it converged"
+    over = "" if factors.pooled_pixels is None else f" over {factors.pooled_pixels} pooled pixels"
     out["decomposition"] = (
-        f"Poisson factorisation into {len(result.factors.names)} components, "
-        f"{result.factors.n_iter} sweeps, {solver}"
+        f"Poisson factorisation into {len(factors.names)} components, "
+        f"{factors.n_iter} sweeps{over}, {solver}"
     )
     return out
 

@@ -224,7 +224,6 @@ def as_counts(signal: Any, *, model: noise.NoiseModel | None = None) -> Any:
     signal.metadata.set_item(f"{node}.correlation_factor", found.correlation_factor)
     counted = to_hyperspy(si)
     counted.metadata.set_item("Siftem.notes", list(si.notes))
-    counted.metadata.set_item("Siftem.pedestal", si.pedestal)
     return counted
 
 
