@@ -11,6 +11,7 @@ from siftem.acquisition import Acquisition
 from siftem.blocked_counts import BlockedCounts
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError
+from siftem.sparse_rows import checked_rows
 
 #: Below this energy (keV) EDS detectors put their zero (strobe) peak, which is not Poisson.
 ZERO_PEAK_END = 0.2
@@ -90,7 +91,7 @@ class SpectrumImage:
 
     def __post_init__(self) -> None:
         blocked = isinstance(self.counts, BlockedCounts)
-        counts = self.counts if blocked else sp.csr_array(self.counts)
+        counts = self.counts if blocked else checked_rows(self.counts)
         ny, nx = (int(n) for n in self.shape)
         if counts.shape != (ny * nx, self.axis.size):
             raise InputError(

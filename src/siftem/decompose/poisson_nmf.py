@@ -22,6 +22,7 @@ from siftem.decompose.row_blocks import CountRows, n_threads
 from siftem.decompose.sweep_state import Checkpoint
 from siftem.errors import InputError, SiftemWarning
 from siftem.progress import Progress, silent
+from siftem.sparse_rows import checked_rows
 
 
 class PoissonNMF(TransformerMixin, BaseEstimator):
@@ -108,10 +109,8 @@ class PoissonNMF(TransformerMixin, BaseEstimator):
         Deviance that each start reached.
     components_of_starts_ : ndarray of shape (n_init, k, m)
         Spectra that each start reached.
-    n_iter_of_starts_ : ndarray of int, shape (n_init,)
-        Sweeps of each start.
-    converged_of_starts_ : ndarray of bool, shape (n_init,)
-        Whether each start stopped by ``tol``.
+    n_iter_of_starts_, converged_of_starts_ : ndarray of shape (n_init,)
+        Sweeps of each start, and whether it stopped by ``tol``.
     n_features_in_ : int
         Number of channels.
 
@@ -232,8 +231,8 @@ class PoissonNMF(TransformerMixin, BaseEstimator):
         weights = (best.weights * np.where(scale > 0, scale, 1.0)).astype(self.dtype)
         if not (self.smoothness or self.sparsity or self.sum_to_one):
             # The last sweep took single steps: finish the rows for the final spectra.
-            support = None if known.support is None else known.support
-            solver.solve_weights(counts, self.components_, weights, free=support, n_passes=50)
+            free = known.support
+            solver.solve_weights(counts, self.components_, weights, free=free, n_passes=50)
         return np.asarray(weights)
 
     def transform(self, X: Any) -> np.ndarray:
@@ -308,9 +307,7 @@ class PoissonNMF(TransformerMixin, BaseEstimator):
         return CoarseToFine(
             n_components=self.n_components,
             init=self.init,
-            map_shape=None
-            if self.map_shape is None
-            else (int(self.map_shape[0]), int(self.map_shape[1])),
+            map_shape=self.map_shape and (int(self.map_shape[0]), int(self.map_shape[1])),
             max_iter=self.max_iter,
             tol=self.tol,
             n_passes=self.n_passes,
@@ -350,8 +347,9 @@ class PoissonNMF(TransformerMixin, BaseEstimator):
         if isinstance(X, BlockedCounts):
             self.n_features_in_ = X.shape[1]
             return X
-        x = validate_data(self, X, accept_sparse=("csr", "csc"), dtype="numeric", reset=reset)
-        x = sp.csr_array(x)
+        if sp.issparse(X):
+            X = checked_rows(X)
+        x = sp.csr_array(validate_data(self, X, accept_sparse="csr", dtype="numeric", reset=reset))
         if x.nnz and x.data.min() < 0:
             raise InputError(
                 "Negative values in data passed to PoissonNMF: give the raw counts, "

@@ -14,6 +14,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from siftem.blocked_counts import BlockedCounts, BlockReader
+from siftem.sparse_rows import checked_rows
 
 #: Entries of the full map that are pooled at a time.
 _ENTRIES = 1_000_000
@@ -119,7 +120,7 @@ def _read_part(path: Path, shape: tuple[int, int]) -> sp.csr_array:
         indptr = np.load(stream, allow_pickle=False)
         indices = np.load(stream, allow_pickle=False).astype(np.int32)
         data = np.load(stream, allow_pickle=False)
-    return sp.csr_array((data, indices, indptr), shape=shape)
+    return checked_rows(sp.csr_array((data, indices, indptr), shape=shape))
 
 
 def pooled_in_memory(counts: BlockedCounts, shape: tuple[int, int], side: int) -> sp.csr_array:

@@ -89,11 +89,6 @@ def number_in(metadata: Any, key: str) -> float | None:
     return _number(metadata.get_item(key))
 
 
-def read_pedestal(metadata: Any) -> float:
-    """Counts in each channel that stand for noise, as siftem wrote them into a HyperSpy signal."""
-    return number_in(metadata, "Siftem.pedestal") or 0.0
-
-
 def _elements_of(stated: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the elements that a file lists, and a note on what is no element there."""
     words = [word for text in plain_texts(stated) for word in re.split(r"[\s,;]+", text) if word]

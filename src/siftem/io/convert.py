@@ -14,8 +14,6 @@ import scipy.sparse as sp
 
 from siftem.errors import InputError, ReadError
 from siftem.io.acquisition_metadata import (
-    read_acquisition,
-    read_pedestal,
     text_in,
     with_whole_live_time,
 )
@@ -26,12 +24,11 @@ from siftem.io.damaged_files import damage_as_read_error, guarded, refuse_absurd
 from siftem.io.event_streams import EventStream, FrameChoice, event_bands
 from siftem.io.file_headers import refuse_bad_header
 from siftem.io.frame_blocks import frame_blocks
-from siftem.io.hyperspy_bridge import channel_window, load, no_counts
+from siftem.io.hyperspy_bridge import channel_window, header_of, load, no_counts
 from siftem.io.jeol_stream import JeolStream, first_frame_only, is_jeol_stream
 from siftem.io.library_messages import quiet
 from siftem.io.signal_axes import Layout, read_layout
 from siftem.io.signal_choice import choose_spectrum_images, find_survey, is_map
-from siftem.io.signal_kind import signal_type_of
 from siftem.io.sparse_file import MapHeader, is_sparse_file, open_sparse_file
 from siftem.io.sparse_writer import SparseFileWriter, write_sparse_file
 from siftem.io.velox_stream import is_velox_stream, velox_streams, without_events
@@ -300,28 +297,9 @@ class _Job:
         notes: tuple[str, ...],
         file: OpenedFile | None,
     ) -> MapHeader:
-        axis = layout.axis
-        if self.energy_range is not None:
-            axis = axis.cropped(axis.window(*self.energy_range))
-            low, high = axis.centers[0], axis.centers[-1]
-            notes = (*notes, f"channels from {low:.4g} to {high:.4g} {axis.unit} read")
-        signal = stored.signal
-        acquisition, how = read_acquisition(signal.metadata, signal.original_metadata)
-        signal_type, kind = signal_type_of(
-            stored.signal_type, axis, acquisition, signal.metadata, layout.axis_name
-        )
-        if signal_type == "EDS_SEM":
-            acquisition = replace(acquisition, bulk=True)
-        return MapHeader(
-            shape=shape,
-            axis=axis,
-            pixel_size=layout.pixel_size,
-            acquisition=acquisition,
-            signal_type=signal_type,
-            title=stored.title if file is None else file.path.stem,
-            notes=(*notes, *how, *kind),
-            pedestal=read_pedestal(signal.metadata),
-        )
+        stated = replace(layout, shape=shape, notes=notes)
+        header = header_of(stored, stated, self.energy_range)
+        return header if file is None else replace(header, title=file.path.stem)
 
     def _survey(
         self, file: OpenedFile | None, shape: tuple[int, int] | None

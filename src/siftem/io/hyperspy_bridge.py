@@ -13,8 +13,8 @@ import scipy.sparse as sp
 
 from siftem.errors import InputError, ReadError
 from siftem.io.acquisition_metadata import (
+    number_in,
     read_acquisition,
-    read_pedestal,
     text_in,
     with_whole_live_time,
 )
@@ -26,7 +26,7 @@ from siftem.io.library_messages import quiet
 from siftem.io.signal_axes import Layout, read_layout
 from siftem.io.signal_choice import choose_spectrum_images, find_survey, is_map
 from siftem.io.signal_kind import signal_type_of
-from siftem.io.sparse_file import is_sparse_file, read_sparse_file
+from siftem.io.sparse_file import MapHeader, is_sparse_file, read_sparse_file, spectrum_image
 from siftem.io.vendor_files import OpenedFile, StoredSignal, checked_path, opened
 from siftem.progress import Progress, silent
 from siftem.spectrum_image import SpectrumImage
@@ -167,13 +167,9 @@ def _assembled(
     energy_range: tuple[float | None, float | None] | None,
     progress: Progress,
 ) -> SpectrumImage:
-    axis, notes = layout.axis, layout.notes
-    if energy_range is not None:
-        axis = axis.cropped(axis.window(*energy_range))
-        low, high = axis.centers[0], axis.centers[-1]
-        notes = (*notes, f"channels from {low:.4g} to {high:.4g} {axis.unit} read")
+    header = header_of(stored, layout, energy_range)
     ny, nx = layout.shape
-    builder = CountsBuilder(ny * nx, axis.size, reverse=layout.reverse)
+    builder = CountsBuilder(ny * nx, header.axis.size, reverse=layout.reverse)
     done = 0
     progress("reading counts", 0.0)
     for pixels, block in blocks:
@@ -181,26 +177,50 @@ def _assembled(
         done += len(pixels)
         progress("reading counts", done / (ny * nx))
     counts, count_notes = builder.result()
-    metadata = stored.signal.metadata
-    acquisition, how_notes = read_acquisition(metadata, stored.signal.original_metadata)
     acquisition, time_notes = with_whole_live_time(
-        acquisition, ny * nx, float(counts.sum()), metadata
+        header.acquisition, ny * nx, float(counts.sum()), stored.signal.metadata
     )
-    signal_type, type_notes = signal_type_of(
+    notes = (*header.notes, *count_notes, *time_notes)
+    return spectrum_image(replace(header, acquisition=acquisition, notes=notes), counts, None)
+
+
+def header_of(
+    stored: StoredSignal,
+    layout: Layout,
+    energy_range: tuple[float | None, float | None] | None,
+) -> MapHeader:
+    """Return all that a signal says of its map, for the channels that are read.
+
+    Parameters
+    ----------
+    stored : StoredSignal
+    layout : Layout
+        What its axes mean.
+    energy_range : tuple of float, optional
+        Channels that are kept.
+    """
+    axis, notes = layout.axis, layout.notes
+    if energy_range is not None:
+        axis = axis.cropped(axis.window(*energy_range))
+        low, high = axis.centers[0], axis.centers[-1]
+        notes = (*notes, f"channels from {low:.4g} to {high:.4g} {axis.unit} read")
+    metadata = stored.signal.metadata
+    acquisition, how = read_acquisition(metadata, stored.signal.original_metadata)
+    signal_type, kind = signal_type_of(
         stored.signal_type, axis, acquisition, metadata, layout.axis_name
     )
     if signal_type == "EDS_SEM":
         acquisition = replace(acquisition, bulk=True)
-    return SpectrumImage(
-        counts=counts,
+    return MapHeader(
         shape=layout.shape,
         axis=axis,
         pixel_size=layout.pixel_size,
         acquisition=acquisition,
         signal_type=signal_type,
         title=stored.title,
-        notes=(*notes, *count_notes, *how_notes, *type_notes, *time_notes),
-        pedestal=read_pedestal(metadata),
+        notes=(*notes, *how, *kind),
+        # Set by siftem.signals.as_counts.
+        pedestal=number_in(metadata, "Siftem.pedestal") or 0.0,
     )
 
 
