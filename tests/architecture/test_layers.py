@@ -14,7 +14,7 @@ ROOT = Path(siftem.__file__).parent
 LAYERS = [
     {"errors", "progress", "robust", "thinning", "energy_axis", "acquisition", "spectrum"}
     | {"processors", "memory_budget", "disk_images", "line_strips", "blocked_counts"}
-    | {"spectrum_image"},
+    | {"spectrum_image", "sparse_rows"},
     {"xray"},
     {"fit"},
     {"simulate", "decompose", "segment", "unmix", "quantify"},
