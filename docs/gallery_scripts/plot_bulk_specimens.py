@@ -52,7 +52,7 @@ fig.tight_layout()
 # For X-ray fluorescence maps set the signal type to ``EDS_SEM`` and give the highest photon
 # energy that excites as the beam energy.
 film = replace(spectrum, acquisition=replace(spectrum.acquisition, bulk=False))
-composition = siftem.quantify(film, elements, support=["Cu"])
+composition = siftem.quantify(film, elements, support=["Cu"], thickness=100, density=4.25)
 print(
     {
         e: f"{100 * c:.1f} wt%"

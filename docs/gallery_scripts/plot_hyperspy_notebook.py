@@ -32,7 +32,7 @@ elements = ["O", "Mg", "Al", "Si", "Ca", "Fe"]
 pure = sft.subtract(mixture, matrix, anchor=siftem.Absent("Si"), elements=elements, support=["Cu"])
 print(pure)
 print(pure.metadata.Siftem.anchor, pure.metadata.Siftem.scale)
-composition = sft.quantify(pure, elements, support=["Cu"])
+composition = sft.quantify(pure, elements, support=["Cu"], thickness=100, density=4.1)
 print(
     {
         e: round(100 * float(c), 2)

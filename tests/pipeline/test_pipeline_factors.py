@@ -59,6 +59,21 @@ def test_k_factors_from_a_file_are_those_written_down(work, tmp_path):
     assert by_file.k.relative_sigma[by_file.index("Mg")] == 0.02
 
 
+def test_a_film_known_to_lie_in_a_range(work):
+    known = brg(work)
+    work.change(quantify={"thickness": [60, 140]})
+    ranged = brg(work)
+    assert ranged.film == known.film
+    assert (np.diff(ranged.atomic_interval_95) >= np.diff(known.atomic_interval_95)).all()
+    o = ranged.index("O")
+    assert ranged.film_ends[0, o] < known.weight_fractions[o] < ranged.film_ends[1, o]
+    work.change(quantify={"thickness": 0})
+    assert brg(work).film is None and brg(work).film_ends is None
+    work.change(quantify={"thickness": None})
+    assert len(brg(work).film_ends) == 1
+    assert any("Brg: absorption in the film is not known" in w for w in work.result().warnings)
+
+
 def test_anchors_use_the_k_factors_of_the_composition(work):
     """Also where one of its elements has a given factor and the other a computed one."""
     work.change(quantify={"k_factors": {"values": {"Mg": 2.0, "Si": 1.0}}})

@@ -22,11 +22,12 @@ def glass(maker):
 
 def some(spectrum, elements, maker, **change):
     """Quantify some of the elements; that others are there is known."""
-    return quantify(spectrum, elements, calibration=maker.calibration, warn_above=None, **change)
+    settings = {"calibration": maker.calibration, "warn_above": None, "thickness": 0, **change}
+    return quantify(spectrum, elements, **settings)
 
 
 def test_known_composition_comes_back(maker, glass):
-    c = quantify(glass, list(maker.glass), calibration=maker.calibration)
+    c = quantify(glass, list(maker.glass), calibration=maker.calibration, thickness=0)
     assert dict(zip(c.elements, c.weight_fractions, strict=True)) == pytest.approx(
         maker.glass, rel=2e-3
     )
@@ -46,8 +47,8 @@ def test_cliff_lorimer_by_hand(maker, glass):
 
 
 def test_order_of_the_elements_does_not_matter(maker, glass):
-    forward = quantify(glass, list(maker.glass), calibration=maker.calibration)
-    back = quantify(glass, list(maker.glass)[::-1], calibration=maker.calibration)
+    forward = quantify(glass, list(maker.glass), calibration=maker.calibration, thickness=0)
+    back = quantify(glass, list(maker.glass)[::-1], calibration=maker.calibration, thickness=0)
     assert back.elements == forward.elements[::-1]
     assert back.weight_fractions[::-1] == pytest.approx(forward.weight_fractions, rel=1e-6)
     assert back.sigma[::-1] == pytest.approx(forward.sigma, rel=1e-6)
@@ -59,7 +60,7 @@ def test_absorption_is_corrected(maker):
     assert dict(zip(c.elements, c.weight_fractions, strict=True)) == pytest.approx(
         maker.glass, rel=3e-3
     )
-    bare = quantify(spectrum, list(maker.glass), calibration=maker.calibration)
+    bare = quantify(spectrum, list(maker.glass), calibration=maker.calibration, thickness=0)
     assert bare.weight_fractions[0] < 0.93 * c.weight_fractions[0]
     energy = line_family("O", "K", beam_energy=200.0).alpha_energy
     share = thin_film_absorption(
@@ -72,7 +73,12 @@ def test_absorption_is_corrected(maker):
 def test_counting_errors_spread_as_told(maker):
     mean = maker.expected(maker.glass, 2e5)
     made = [
-        quantify(maker.spectrum(mean, seed=s), list(maker.glass), calibration=maker.calibration)
+        quantify(
+            maker.spectrum(mean, seed=s),
+            list(maker.glass),
+            calibration=maker.calibration,
+            thickness=0,
+        )
         for s in range(80)
     ]
     values = np.array([c.weight_fractions for c in made])
@@ -87,7 +93,7 @@ def test_counting_errors_spread_as_told(maker):
 
 
 def test_covariance_of_a_closed_composition(maker, glass):
-    c = quantify(glass, list(maker.glass), calibration=maker.calibration)
+    c = quantify(glass, list(maker.glass), calibration=maker.calibration, thickness=0)
     # Fractions that sum to one have covariances that sum to zero.
     for matrix in (c.covariance, c.systematic, c.atomic_covariance, c.atomic_systematic):
         assert matrix.sum(axis=0) == pytest.approx(np.zeros(7), abs=1e-12)
@@ -133,7 +139,9 @@ def test_errors_with_absorption_are_their_scatter(maker):
 def test_support_is_fitted_but_left_out(maker):
     weights = {**maker.glass, "Cu": 0.05}
     spectrum = maker.spectrum(maker.expected(weights, 3e6))
-    c = quantify(spectrum, list(maker.glass), support=["Cu"], calibration=maker.calibration)
+    c = quantify(
+        spectrum, list(maker.glass), support=["Cu"], calibration=maker.calibration, thickness=0
+    )
     assert "Cu" not in c.elements
     assert "Cu K" in c.fit.names
     assert dict(zip(c.elements, c.weight_fractions, strict=True)) == pytest.approx(
@@ -143,7 +151,7 @@ def test_support_is_fitted_but_left_out(maker):
 
 def test_an_element_that_is_not_there(maker):
     spectrum = maker.spectrum(maker.expected(maker.glass, 3e5), seed=3)
-    c = quantify(spectrum, [*maker.glass, "Hf"], calibration=maker.calibration)
+    c = quantify(spectrum, [*maker.glass, "Hf"], calibration=maker.calibration, thickness=0)
     hf = c.index("Hf")
     assert c.weight_fractions[hf] < c.detection_limits[hf]
     assert 0 < c.critical_levels[hf] < c.detection_limits[hf] < 0.01
@@ -215,7 +223,7 @@ def test_given_k_factors_override(maker, glass):
 
 
 def test_free_l_groups_measure_by_l3(maker, glass):
-    c = quantify(glass, list(maker.glass), calibration=maker.calibration, split_l=True)
+    c = quantify(glass, list(maker.glass), calibration=maker.calibration, thickness=0, split_l=True)
     assert c.families[c.index("Nd")] == "Nd L3"
     assert c.weight_fractions[c.index("Nd")] == pytest.approx(0.01, rel=0.03)
 
@@ -230,13 +238,17 @@ def test_values_with_errors_by_name(glass, maker):
 
 def test_unexplained_lines_are_told(maker, glass):
     with pytest.warns(SiftemWarning, match=r"glass: .*Ca K \(3.69 keV\).*: add .*Ca"):
-        quantify(glass, [e for e in maker.glass if e != "Ca"], calibration=maker.calibration)
+        quantify(
+            glass, [e for e in maker.glass if e != "Ca"], calibration=maker.calibration, thickness=0
+        )
 
 
 def test_detector_of_the_user(maker):
     detector = Detector(dead_layer=300.0)
     spectrum = maker.spectrum(maker.expected(maker.glass, 3e6, detector=detector))
-    c = quantify(spectrum, list(maker.glass), calibration=maker.calibration, detector=detector)
+    c = quantify(
+        spectrum, list(maker.glass), calibration=maker.calibration, thickness=0, detector=detector
+    )
     assert c.weight_fractions[0] == pytest.approx(0.44, rel=3e-3)
 
 
@@ -281,9 +293,11 @@ def test_elements_without_a_line_are_left_out_and_told(maker, glass):
 
 def test_elements_as_arrays_are_those_of_lists(maker, glass):
     plain = quantify(glass, ["O", "Mg", "Si"], support=["Ca"], calibration=maker.calibration,
+                     thickness=0,
                      warn_above=None)  # fmt: skip
     for wanted in (np.array(["O", "Mg", "Si"]), np.array([b"O", b"Mg", b"Si"])):
         c = quantify(glass, wanted, support=np.array(["Ca"]), calibration=maker.calibration,
+                     thickness=0,
                      warn_above=None)  # fmt: skip
         assert c.elements == ("O", "Mg", "Si")
         np.testing.assert_array_equal(c.weight_fractions, plain.weight_fractions)

@@ -44,9 +44,8 @@ def film(weights, channels, counts=2e6):
 
 
 def measured(spectrum, elements, given, **more):
-    return quantify(
-        spectrum, elements, k_factors=given, calibration=Calibration(), warn_above=None, **more
-    )
+    settings = {"calibration": Calibration(), "warn_above": None, "thickness": 0, **more}
+    return quantify(spectrum, elements, k_factors=given, **settings)
 
 
 @pytest.mark.parametrize(

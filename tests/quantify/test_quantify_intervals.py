@@ -16,7 +16,7 @@ def glass(maker):
         maker.spectrum(maker.expected(maker.glass, 3e6), "glass"),
         list(maker.glass),
         calibration=maker.calibration,
-        warn_above=None,
+        thickness=0,
     )
 
 

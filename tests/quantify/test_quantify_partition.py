@@ -12,7 +12,7 @@ POOR = {"O": 0.46, "Mg": 0.22, "Si": 0.30, "Nd": 0.02}
 
 def made(maker, weights, counts, name, seed=None, elements=None):
     spectrum = maker.spectrum(maker.expected(weights, counts), name, seed)
-    return quantify(spectrum, elements or list(weights), calibration=maker.calibration)
+    return quantify(spectrum, elements or list(weights), calibration=maker.calibration, thickness=0)
 
 
 def test_value_and_error(maker):
@@ -67,8 +67,10 @@ def test_noise_of_the_subtracted_matrix_is_shared(maker):
             acquisition=maker.spectrum(grain).acquisition,
         )  # fmt: skip
         elements = ["O", "Mg", "Si", "Ca", "Nd"]
-        a = quantify(pure, elements, calibration=maker.calibration)
-        b = quantify(maker.spectrum(measured, "Brg"), elements, calibration=maker.calibration)
+        a = quantify(pure, elements, calibration=maker.calibration, thickness=0)
+        b = quantify(
+            maker.spectrum(measured, "Brg"), elements, calibration=maker.calibration, thickness=0
+        )
         d = partition_coefficient(a, b, "Nd", subtracted=0.8)
         ratios.append(d.value)
         shared.append(d.sigma)

@@ -106,7 +106,7 @@ def test_a_standard_corrects_a_wrong_detector(maker):
     elements = ["O", "Mg", "Si", "Fe"]
     true = np.array([maker.glass[e] for e in elements])
     true /= true.sum()
-    arguments = {"support": ["Al", "Ca", "Nd"], "calibration": maker.calibration}
+    arguments = {"support": ["Al", "Ca", "Nd"], "calibration": maker.calibration, "thickness": 0}
     bare = quantify(unknown, elements, **arguments)
     calibrated = quantify(unknown, elements, k_factors=k, **arguments)
     assert abs(bare.weight_fractions[0] / true[0] - 1) > 0.03

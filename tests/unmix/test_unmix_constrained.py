@@ -151,7 +151,7 @@ def _coefficient(case, found, phase, column):
 def test_spectra_can_be_quantified(book, unmixed):
     c = siftem.quantify(
         unmixed.spectra["Fp"], list(book.elements), calibration=book.calibration,
-        energy_range=(None, None),
+        energy_range=(None, None), thickness=0,
     )  # fmt: skip
     for element, true in book.phases["Fp"].items():
         assert abs(c.with_error(element).value - true) < 4 * c.with_error(element).sigma

@@ -36,7 +36,7 @@ class CompositionView(View):
         self._result: RunResult | None = None
         self._key = ""
         self.thickness = pn.widgets.FloatInput(
-            name="Thickness, nm (empty: no absorption)", value=None, start=0.1, **_FIELD
+            name="Thickness, nm (empty: not known)", value=None, start=0.0, **_FIELD
         )
         self.densities: dict[str, Any] = {}
         self.density_fields = pn.Column()
@@ -78,7 +78,8 @@ class CompositionView(View):
         if matched is not None:
             recipe = self.session.recipe
             if list(self.densities) != list(recipe.phases) or self._result is None:
-                self.thickness.value = recipe.quantify.thickness
+                thickness = recipe.quantify.thickness
+                self.thickness.value = None if isinstance(thickness, tuple) else thickness
                 self.densities = {
                     name: pn.widgets.FloatInput(
                         name=f"Density of {name}, g/cm³", value=phase.density, start=0.01, **_FIELD

@@ -241,8 +241,12 @@ class Session:
         """Say what fixes how much matrix the mixture of a grain holds; {} is "most matrix"."""
         self.workflow.change(phases={grain: {"anchor": [dict(anchor)] if anchor else []}})
 
-    def set_film(self, thickness: float | None, densities: Mapping[str, float | None]) -> None:
+    def set_film(
+        self, thickness: float | tuple[float, float] | None, densities: Mapping[str, float | None]
+    ) -> None:
         """Set thickness (nm) and densities (g/cm3) for the absorption correction."""
+        if thickness is None and isinstance(self.recipe.quantify.thickness, tuple):
+            thickness = self.recipe.quantify.thickness  # a range, which the field can't show
         self.workflow.change(
             quantify={"thickness": thickness},
             phases={name: {"density": value} for name, value in densities.items()},

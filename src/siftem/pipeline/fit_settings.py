@@ -79,7 +79,8 @@ class FitSettings:
         own = self.recipe.phases.get(phase or spectrum.name, Phase())
         q, sources = self.recipe.quantify, self.sources
         by_zeta = sources.zeta_factors is not None
-        has_film = q.thickness is not None and own.density is not None and not by_zeta
+        has_film = q.thickness == 0 or (q.thickness is not None and own.density is not None)
+        has_film = has_film and not by_zeta
         electrons = sources.electrons_per_pixel
         return quantify(
             spectrum,

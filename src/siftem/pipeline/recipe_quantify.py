@@ -88,7 +88,9 @@ class Standard(Section):
 class Quantify(Section):
     """From spectra to compositions."""
 
-    thickness: Positive | None = Field(None, description="nm along the beam")
+    thickness: NotNegative | tuple[NotNegative, Positive] | None = Field(
+        None, description="nm along the beam, or its least and most; 0: nothing is absorbed"
+    )
     sums: Literal["plain", "weighted"] = Field(
         "plain", description="weighted: a grain's pixels count by its share, with less noise"
     )

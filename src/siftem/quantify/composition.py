@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -16,8 +17,14 @@ from siftem.quantify.film import (
     absorber,
     absorption_feedback,
     checked_angle,
-    checked_film,
     escaping_shares,
+)
+from siftem.quantify.film_range import (
+    FilmRange,
+    Range,
+    compositions_in,
+    film_range,
+    warn_of_unknown_film,
 )
 from siftem.quantify.fractions import Composition
 from siftem.quantify.k_values import GivenKFactors, k_values
@@ -44,8 +51,8 @@ def quantify(
     *,
     support: Sequence[str] = (),
     beam_energy: float | None = None,
-    thickness: float | None = None,
-    density: float | None = None,
+    thickness: Range | None = None,
+    density: Range | None = None,
     take_off_angle: float | None = None,
     detector: Detector | None = None,
     calibration: Calibration | None = None,
@@ -75,8 +82,10 @@ def quantify(
         Elements of the grid, holder or preparation: fitted, but left out of the sum.
     beam_energy, take_off_angle : float, optional
         keV and degrees; by default those of the acquisition.
-    thickness, density : float, optional
-        nm and g/cm3; both or none. Density is never guessed.
+    thickness, density : float or pair of float, optional
+        nm and g/cm3, or the least and the most that they may be; both or none. Density is
+        never guessed. Without them nothing is corrected, and the intervals hold any film up
+        to 1e-3 kg/m2 (200 nm of 5 g/cm3). A thickness of 0 alone: nothing is absorbed.
     detector : Detector, optional
         By default one with the acquisition's resolution.
     calibration : Calibration, optional
@@ -116,7 +125,8 @@ def quantify(
     -----
     SiftemWarning
         When an element has no line in the range: it is left out. When the residual shows
-        lines of other elements; the likely ones are named.
+        lines of other elements; the likely ones are named. When the film is not known and
+        can change the composition by more than 2 at%.
     """
     asked, support = element_symbols(elements), element_symbols(support)
     if not asked:
@@ -132,9 +142,10 @@ def quantify(
     if energy is None:
         raise InputError("the beam energy is not known: give beam_energy in keV")
     angle = take_off_angle or acquisition.take_off_angle
-    film = checked_film(thickness, density, angle)
+    known = film_range(thickness, density, angle) if zeta_factors is None else FilmRange(None)
+    film = known.film
     if zeta_factors is not None:
-        if film is not None or k_factors is not None:
+        if thickness is not None or density is not None or k_factors is not None:
             raise InputError(
                 "zeta_factors replace thickness, density and k_factors: give only the dose"
             )
@@ -219,7 +230,11 @@ def quantify(
     measured_by = [f.name for f in families]
     if oxygen == "stoichiometry":
         measured_by[wanted.index("O")] = "O by stoichiometry"
-    return Composition(
+    film_ends = None
+    if known.ends:
+        seen = k.values * fit.amplitudes[index] * shares
+        film_ends = compositions_in(known.ends, fit, index, wanted, seen, amount_map)
+    found = Composition(
         name=spectrum.name,
         elements=wanted,
         weight_fractions=fractions,
@@ -238,7 +253,17 @@ def quantify(
         amount_map=amount_map,
         not_in_range=tuple(dict.fromkeys(e for e in (*asked, *fit.dropped) if e not in wanted)),
         unbounded=_normalised(amount_map @ (k.values * fit.unbounded[index])),
+        film_ends=film_ends,
     )
+    mode = found.film_mode()
+    found = replace(found, systematic=systematic + np.outer(mode, mode))
+    if known.unknown and film_ends is not None and warn_above is not None:
+        now, then = (
+            dict(zip(wanted, c.atomic_fractions.tolist(), strict=True))
+            for c in (found, replace(found, weight_fractions=film_ends[-1]))
+        )
+        warn_of_unknown_film(spectrum.name, now, then, known.ends[-1])
+    return found
 
 
 def _normalised(amounts: np.ndarray) -> np.ndarray:

@@ -105,7 +105,7 @@ class Composition:
 
     @property
     def systematic_sigma(self) -> np.ndarray:
-        """Standard deviations of the weight fractions from k and attenuation; (n,)."""
+        """Standard deviations of the weight fractions from k, attenuation and film; (n,)."""
         return np.sqrt(np.diag(self.systematic))
 
     @property
@@ -125,8 +125,9 @@ class Composition:
 
     @property
     def atomic_systematic(self) -> np.ndarray:
-        """Covariance of the atomic fractions from k and attenuation; (n, n)."""
-        return self._atomic(self.systematic)
+        """Covariance of the atomic fractions from k, attenuation and film; (n, n)."""
+        film, mode = self.film_mode(), self.film_mode(atomic=True)
+        return self._atomic(self.systematic - np.outer(film, film)) + np.outer(mode, mode)
 
     @property
     def weight_interval_95(self) -> np.ndarray:
@@ -159,8 +160,8 @@ class Composition:
         if not 0 < level < 1:
             raise InputError(f"the level of an interval must lie between 0 and 1, got {level}")
         noise = self.covariance if self.model is None else self.covariance + self.model
-        mode = self.film_mode
-        systematic = self.systematic - np.outer(mode, mode)
+        film = self.film_mode()
+        systematic = self.systematic - np.outer(film, film)
         middle = self.weight_fractions if self.unbounded is None else self.unbounded
         if atomic:
             noise, systematic = self._atomic(noise), self._atomic(systematic)
@@ -173,18 +174,18 @@ class Composition:
             fractions(middle), _deviations(noise), _deviations(systematic), reach, level
         )
 
-    @property
-    def film_mode(self) -> np.ndarray:
-        """Common mode of the weight fractions by an unknown film; (n,), zeros for a known one.
+    def film_mode(self, *, atomic: bool = False) -> np.ndarray:
+        """Common mode of the fractions by an unknown film; (n,), zeros for a known one.
 
         The root mean square of a thickness that has equal chances over its range.
         """
         if self.film_ends is None:
             return np.zeros(len(self.elements))
-        away = self.film_ends - self.weight_fractions
-        if len(away) == 1:  # the estimate is itself the other end
-            return np.asarray(away[0] / np.sqrt(3.0))
-        return np.asarray((away[-1] - away[0]) / np.sqrt(12.0))
+        fractions = self._as_atoms if atomic else np.asarray
+        ends, now = fractions(self.film_ends), fractions(self.weight_fractions)
+        if len(ends) == 1:  # the estimate is itself the other end
+            return np.asarray((ends[0] - now) / np.sqrt(3.0))
+        return np.asarray((ends[-1] - ends[0]) / np.sqrt(12.0))
 
     def with_range(self, *ends: np.ndarray) -> Composition:
         """Return the same composition with intervals that hold other compositions, too.

@@ -24,7 +24,7 @@ class PartitionCoefficient:
     sigma : float
         Standard deviation from counting; NaN for a limit.
     systematic : float
-        Standard deviation from k-factors and attenuation: the element's own k-factor
+        Standard deviation from k-factors, attenuation and film: the element's own k-factor
         cancels when both phases are measured by the same line.
     limit : {"", "above", "below"}
         "above": below its critical level in the denominator, ``value`` is a lower limit;
@@ -117,9 +117,12 @@ def _shared(numerator: Composition, denominator: Composition, a: int, b: int) ->
 
 
 def _systematic(numerator: Composition, denominator: Composition, element: str) -> float:
-    """Relative variance by k-factors and attenuation, which are the same for both phases."""
+    """Relative variance by k-factors, attenuation and film, the same for both phases."""
     elements = list(dict.fromkeys([*numerator.elements, *denominator.elements]))
-    total = 0.0
+    # The film, if it is not known, is as thick for both.
+    film = [c.film_mode()[c.index(element)] / c.weight_fractions[c.index(element)]
+            for c in (numerator, denominator)]  # fmt: skip
+    total = float((film[0] - film[1]) ** 2)
     for other in elements:
         move = 0.0
         sigma = 0.0

@@ -214,7 +214,12 @@ def k_factor_table(result: RunResult) -> Table | None:
 def film_text(c: Composition) -> str:
     """Say what was assumed about absorption in the film."""
     if c.film is None:
-        return "no absorption correction (no thickness or density given)"
+        if c.film_ends is None:
+            return "no absorption correction"
+        return (
+            "no absorption correction (no thickness or density given): the systematic errors "
+            "allow for any film up to 0.001 kg/m²"
+        )
     film = c.film
     return (
         f"absorption corrected for {significant(film.thickness, 3)} nm of "
