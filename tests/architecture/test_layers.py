@@ -14,7 +14,7 @@ ROOT = Path(siftem.__file__).parent
 LAYERS = [
     {"errors", "progress", "robust", "thinning", "energy_axis", "acquisition", "spectrum"}
     | {"processors", "memory_budget", "disk_images", "line_strips", "blocked_counts"}
-    | {"spectrum_image", "sparse_rows"},
+    | {"spectrum_image", "sparse_rows", "blas_threads"},
     {"xray"},
     {"fit"},
     {"simulate", "decompose", "segment", "unmix", "quantify"},

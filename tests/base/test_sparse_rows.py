@@ -83,7 +83,7 @@ DOORS = {
 @pytest.mark.parametrize("door", DOORS)
 @pytest.mark.parametrize("case", BAD)
 def test_what_compiled_code_would_follow_out_of_bounds_is_refused(door, case):
-    with pytest.raises(InputError, match="contradicts itself, with .*: make it anew"):
+    with pytest.raises(InputError, match=r"contradicts itself, with .*: make it anew"):
         DOORS[door](BAD[case]())
 
 

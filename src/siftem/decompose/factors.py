@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from siftem.blas_threads import one_blas_thread
 from siftem.decompose.blockwise import BlockWeights
 from siftem.decompose.chosen_spectra import choose_spectra
 from siftem.decompose.indeterminacy import Indeterminacy, shear_freedom
@@ -94,6 +95,7 @@ class Factors:
         )
 
 
+@one_blas_thread()
 def decompose(
     si: SpectrumImage,
     n_components: int = 3,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from siftem.blas_threads import one_blas_thread
 from siftem.decompose.factors import Factors, component_name, maps_of
 from siftem.decompose.row_blocks import CountRows
 from siftem.decompose.solver import even_weights, poisson_objective, solve_weights
@@ -16,6 +17,7 @@ from siftem.spectrum_image import SpectrumImage
 _FLOOR = 1e-6
 
 
+@one_blas_thread()
 def fit_maps(
     si: SpectrumImage,
     spectra: np.ndarray,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import scipy.sparse as sp
-from threadpoolctl import threadpool_limits
 
 from siftem.blocked_counts import BlockedCounts
 from siftem.decompose.count_sums import pool_rows
@@ -139,12 +138,10 @@ def _leading(x: sp.csr_array, rank: int, rng: np.random.Generator) -> tuple[np.n
     """
     size = min(rank + 6, min(x.shape))
     transposed = sp.csr_array(x.T)
-    # On such thin matrices several threads of the linear algebra only wait for each other.
-    with threadpool_limits(limits=1, user_api="blas"):
-        basis = np.linalg.qr(rng.standard_normal((x.shape[1], size)))[0]
-        for _ in range(_POWERS):
-            basis = np.linalg.qr(transposed @ (x @ basis))[0]
-        u, s, _ = np.linalg.svd(x @ basis, full_matrices=False)
+    basis = np.linalg.qr(rng.standard_normal((x.shape[1], size)))[0]
+    for _ in range(_POWERS):
+        basis = np.linalg.qr(transposed @ (x @ basis))[0]
+    u, s, _ = np.linalg.svd(x @ basis, full_matrices=False)
     return u[:, :rank], s[:rank]
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.special import digamma, gammaln, polygamma
 
+from siftem.blas_threads import one_blas_thread
 from siftem.decompose.channel_kernels import step_channels
 from siftem.decompose.row_blocks import CountRows
 from siftem.errors import InputError, SiftemWarning
@@ -48,6 +49,7 @@ class Marginal:
     converged: bool
 
 
+@one_blas_thread()
 def fit_marginal(
     counts: sp.csr_array,
     spectra: np.ndarray,

@@ -13,6 +13,7 @@ import scipy.sparse as sp
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from siftem.blas_threads import one_blas_thread
 from siftem.blocked_counts import BlockedCounts
 from siftem.decompose import solver
 from siftem.decompose.coarse_to_fine import CoarseToFine
@@ -178,6 +179,7 @@ class PoissonNMF(TransformerMixin, BaseEstimator):
         self.fit_transform(X)
         return self
 
+    @one_blas_thread()
     def fit_transform(self, X: Any, y: None = None, **fit_params: Any) -> np.ndarray:
         """Fit the factors and return the weights.
 
@@ -213,26 +215,24 @@ class PoissonNMF(TransformerMixin, BaseEstimator):
             rng, draw = rngs[start], start > 0
             return plan.run(rows, levels, known, rng, draw=draw, progress=progress)
 
-        first_progress: Any = self.progress or silent
+        reports: list[Any] = [self.progress or silent, *[silent] * (self.n_init - 1)]
         if self.n_init > 1 and counts.n_jobs > 1:
             single = [replace(counts, n_jobs=1) for _ in range(self.n_init)]
-            reports = [first_progress, *[silent] * (self.n_init - 1)]
             with ThreadPoolExecutor(counts.n_jobs) as pool:
                 solutions = list(pool.map(one, range(self.n_init), single, reports))
         else:
-            solutions = [one(start, counts, first_progress) for start in range(self.n_init)]
+            solutions = [one(start, counts, reports[start]) for start in range(self.n_init)]
         best = min(solutions, key=lambda s: s.objective)
         self._store(best)
         self.deviances_of_starts_ = np.array([s.deviance for s in solutions])
         self.components_of_starts_ = np.stack([_scaled(s.spectra)[0] for s in solutions])
         self.n_iter_of_starts_ = np.array([s.n_sweeps for s in solutions])
         self.converged_of_starts_ = np.array([s.converged for s in solutions])
-        scale = best.spectra.sum(axis=1, dtype=np.float64)
-        weights = (best.weights * np.where(scale > 0, scale, 1.0)).astype(self.dtype)
+        weights = (best.weights * _scaled(best.spectra)[1]).astype(self.dtype)
         if not (self.smoothness or self.sparsity or self.sum_to_one):
             # The last sweep took single steps: finish the rows for the final spectra.
-            free = known.support
-            solver.solve_weights(counts, self.components_, weights, free=free, n_passes=50)
+            spectra, free = self.components_, known.support
+            solver.solve_weights(counts, spectra, weights, free=free, n_passes=50)
         return np.asarray(weights)
 
     def transform(self, X: Any) -> np.ndarray:
@@ -248,6 +248,7 @@ class PoissonNMF(TransformerMixin, BaseEstimator):
         check_is_fitted(self, "components_")
         return np.asarray(X) @ self.components_
 
+    @one_blas_thread()
     def partial_fit(self, X: Any, y: None = None) -> Self:
         """Improve the spectra with one more batch of rows.
 
@@ -271,17 +272,16 @@ class PoissonNMF(TransformerMixin, BaseEstimator):
         counts = CountRows.of(x, n_jobs=self.n_jobs)
         if first or not hasattr(self, "_online"):
             if first:
-                start = self._plan().start(x, _generator(self.random_state), draw=False)
-                self.components_ = start.astype(self.dtype)
+                rng = _generator(self.random_state)
+                self.components_ = self._plan().start(x, rng, draw=False).astype(self.dtype)
             self._online = OnlineSpectra.empty(*self.components_.shape)
             self.n_iter_ = 0
         weights = solver.even_weights(counts, self.n_components, self.components_.dtype)
-        fixed = tuple(self.fixed_spectra or ())
-        for c in fixed:
-            spectrum = np.asarray(self.fixed_spectra[c], np.float64)  # type: ignore[index]
-            self.components_[c] = spectrum / spectrum.sum()
+        fixed = self.fixed_spectra or {}
+        for c, spectrum in fixed.items():
+            self.components_[c] = np.asarray(spectrum, np.float64) / np.sum(spectrum)
         self._online, spectra = self._online.updated(
-            counts, self.components_, weights, fixed=fixed, keep=self.forget_factor
+            counts, self.components_, weights, fixed=tuple(fixed), keep=self.forget_factor
         )
         self.components_ = spectra.astype(self.dtype)
         self.n_iter_ += 1

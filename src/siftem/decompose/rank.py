@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 
+from siftem.blas_threads import one_blas_thread
 from siftem.blocked_counts import BlockedCounts
 from siftem.decompose import solver
 from siftem.decompose.initialise import pooled_counts
@@ -68,6 +69,7 @@ class RankChoice:
         return difference.std(axis=0, ddof=1) / np.sqrt(len(self.deviances))
 
 
+@one_blas_thread()
 def choose_n_components(
     si: SpectrumImage,
     candidates: Iterable[int] = range(1, 8),

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import scipy.sparse as sp
 
+from siftem.blas_threads import one_blas_thread
 from siftem.decompose.factors import Factors, decompose
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError
@@ -15,6 +16,7 @@ from siftem.progress import Progress, silent
 from siftem.spectrum_image import SpectrumImage
 
 
+@one_blas_thread()
 def decompose_together(
     images: Sequence[SpectrumImage],
     n_components: int = 3,

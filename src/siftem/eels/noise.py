@@ -9,6 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from siftem.acquisition import Acquisition
+from siftem.blas_threads import one_blas_thread
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError
 from siftem.spectrum_image import SpectrumImage
@@ -78,6 +79,7 @@ class NoiseModel:
         )
 
 
+@one_blas_thread()
 def estimate_noise(data: np.ndarray, *, rank: int | None = None) -> NoiseModel:
     """Estimate gain and noise floor from what a few components leave of the data.
 
@@ -147,6 +149,7 @@ def estimate_noise(data: np.ndarray, *, rank: int | None = None) -> NoiseModel:
     )
 
 
+@one_blas_thread()
 def as_counts(
     data: np.ndarray,
     axis: EnergyAxis,

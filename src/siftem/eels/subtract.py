@@ -7,6 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
+from siftem.blas_threads import one_blas_thread
 from siftem.eels.edges import Edge, EdgeSignal, as_edge, cross_section, edge_signal
 from siftem.errors import InputError
 from siftem.spectrum import Spectrum
@@ -93,6 +94,7 @@ class EdgeRatio:
         return ((top, 1.0, 0.0), (bottom, -self.value * ratio, -self.sigma * ratio))
 
 
+@one_blas_thread()
 def subtract_by_edges(
     mixture: Spectrum,
     matrix: Spectrum,

@@ -9,6 +9,7 @@ import numpy as np
 from scipy.interpolate import BSpline
 from scipy.ndimage import uniform_filter1d
 
+from siftem.blas_threads import one_blas_thread
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError
 from siftem.fit.line_fit import LineFit, fit_lines
@@ -21,7 +22,6 @@ from siftem.fit.line_search import (
 )
 from siftem.fit.poisson import PoissonFit, fit_poisson
 from siftem.fit.spectrum_model import Calibration, SpectrumModel
-from siftem.fit.threads import one_blas_thread
 from siftem.spectrum import Spectrum
 from siftem.xray.detector import Detector
 from siftem.xray.elements import atomic_number

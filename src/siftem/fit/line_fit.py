@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from siftem.blas_threads import one_blas_thread
 from siftem.errors import InputError
 from siftem.fit.calibrate import PRIOR, design_of, fit_calibration, scan_shift
 from siftem.fit.poisson import covariance_of, fit_poisson
 from siftem.fit.spectrum_model import Absorption, Calibration, SpectrumModel, quantified_family
-from siftem.fit.threads import one_blas_thread
 from siftem.spectrum import Spectrum
 from siftem.xray.detector import Detector
 from siftem.xray.elements import element_symbols

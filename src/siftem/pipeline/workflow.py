@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from siftem.blas_threads import one_blas_thread
 from siftem.decompose.rank import RankChoice
 from siftem.errors import InputError
 from siftem.io.atomic import refusals_told
@@ -246,6 +247,7 @@ class Workflow:
                 done[step] = found
             return recipe, done
 
+    @one_blas_thread()
     def _made(
         self, step: str, key: str, recipe: Recipe, results: dict[str, Any], progress: Progress
     ) -> _Done:

@@ -16,6 +16,7 @@ from warnings import warn
 import numpy as np
 import scipy.sparse as sp
 
+from siftem.blas_threads import one_blas_thread
 from siftem.errors import InputError, SiftemWarning
 from siftem.progress import Progress, silent
 from siftem.segment.graph_cut import graph_cut
@@ -76,6 +77,7 @@ class SmoothnessChoice:
         return mean.max() - mean
 
 
+@one_blas_thread()
 def suggest_smoothness(
     counts: Counts,
     segment: Callable[[Any], Probabilities],

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from siftem.blas_threads import one_blas_thread
 from siftem.errors import InputError
 from siftem.fit.line_fit import LineFit, fit_lines
 from siftem.fit.spectrum_model import Absorption, Calibration
-from siftem.fit.threads import one_blas_thread
 from siftem.progress import Progress, silent
 from siftem.spectrum import Spectrum
 from siftem.spectrum_image import SpectrumImage
@@ -24,6 +24,7 @@ from siftem.xray.elements import element_symbols
 __all__ = ["Unmixed", "unmix"]
 
 
+@one_blas_thread()
 def unmix(
     si: SpectrumImage,
     regions: PhaseRegions,
@@ -127,15 +128,14 @@ def unmix(
         for condition in anchor.conditions(fits[0])
     ]
     designs = [fit.design for fit in fits]
-    with one_blas_thread():
-        joint = maximise(
-            sets,
-            designs,
-            np.array([f.amplitudes for f in fits]),
-            conditions,
-            max_iter=max_iter,
-            progress=progress,
-        )
+    joint = maximise(
+        sets,
+        designs,
+        np.array([f.amplitudes for f in fits]),
+        conditions,
+        max_iter=max_iter,
+        progress=progress,
+    )
     return assemble(
         si,
         sets,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from siftem.blas_threads import one_blas_thread
 from siftem.errors import InputError, SiftemWarning
 from siftem.fit.line_fit import LineFit, fit_lines
 from siftem.fit.spectrum_model import Absorption, Calibration
@@ -75,6 +76,7 @@ class PureSpectrum(Spectrum):
     scale_correlation: np.ndarray = field(default_factory=lambda: np.eye(0))
 
 
+@one_blas_thread()
 def subtract(
     mixture: Spectrum,
     matrix: Spectrum | Sequence[Spectrum],

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import gaussian_filter, gaussian_filter1d
 
+from siftem.blas_threads import one_blas_thread
 from siftem.errors import InputError
 from siftem.spectrum import Spectrum
 from siftem.spectrum_image import SpectrumImage
@@ -47,6 +48,7 @@ class WeightedMixture:
     weights: np.ndarray
 
 
+@one_blas_thread()
 def weighted_mixtures(
     si: SpectrumImage, regions: PhaseRegions, pure: Mapping[str, Spectrum]
 ) -> dict[str, WeightedMixture]:
