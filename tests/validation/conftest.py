@@ -1,0 +1,6 @@
+"""The scripts of validation/ and benchmarks/ are packages beside src."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
