@@ -22,7 +22,9 @@ def thin(
     Parameters
     ----------
     si : SpectrumImage
-        Whole counts, in memory.
+        Counts, in memory. Fractions (of interpolated maps) are first rounded up or down by
+        chance, so that their mean stays: for counts that are few a cell, that is the noise
+        which the interpolation took away.
     share : float
         Between 0 and 1.
     seed : int or numpy Generator
@@ -31,12 +33,12 @@ def thin(
     Returns
     -------
     first, second : SpectrumImage
-        They sum to ``si``, as do their pedestals; all else is the same.
+        They sum to ``si``, where that is whole, as do their pedestals; all else is the same.
 
     Raises
     ------
     InputError
-        When the counts are not whole, or stay on disk.
+        When the counts stay on disk.
 
     References
     ----------
@@ -61,7 +63,7 @@ def split_counts(
     Parameters
     ----------
     counts : scipy.sparse.csr_array
-        Whole numbers from 0 up.
+        From 0 up.
     share : float
         Expected share of the first part.
     rng : numpy Generator
@@ -71,13 +73,13 @@ def split_counts(
     first, second : scipy.sparse.csr_array
         Of the same shape and kind of number, without stored zeros.
     """
-    whole = np.rint(counts.data)
-    if counts.dtype.kind == "f" and not np.array_equal(counts.data, whole):
-        raise InputError(
-            "only whole counts can be thinned, but these hold fractions: give raw counts"
-        )
-    kept = rng.binomial(whole.astype(np.int64), share).astype(counts.dtype)
-    rest = counts.data - kept
+    whole = np.floor(counts.data).astype(np.int64)
+    if counts.dtype.kind == "f":
+        fraction = counts.data - whole
+        if fraction.any():
+            whole += rng.random(whole.size) < fraction
+    kept = rng.binomial(whole, share).astype(counts.dtype)
+    rest = whole.astype(counts.dtype) - kept
     return _with_data(counts, kept), _with_data(counts, rest)
 
 

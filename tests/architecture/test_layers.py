@@ -15,6 +15,7 @@ LAYERS = [
     {"errors", "progress", "robust", "thinning", "energy_axis", "acquisition", "spectrum"}
     | {"processors", "memory_budget", "disk_images", "line_strips", "blocked_counts"}
     | {"spectrum_image", "sparse_rows", "blas_threads"},
+    {"counting"},
     {"xray"},
     {"fit"},
     {"simulate", "decompose", "segment", "unmix", "quantify"},

@@ -54,6 +54,16 @@ def test_what_cannot_be_thinned():
     si = made_up(np.float64)
     with pytest.raises(InputError, match="between 0 and 1"):
         thin(si, share=1.0)
-    half = SpectrumImage(si.counts * 0.5, si.shape, si.axis)
-    with pytest.raises(InputError, match="whole counts"):
-        thin(half)
+
+
+def test_fractions_are_rounded_by_chance_and_keep_their_mean():
+    si = made_up(np.float64)
+    half = SpectrumImage(si.counts * 0.3, si.shape, si.axis)
+    parts = [thin(half, seed=s) for s in range(400)]
+    for first, second in parts[:3]:
+        both = (first.counts + second.counts).toarray()
+        assert np.abs(both - half.counts.toarray()).max() < 1
+        np.testing.assert_array_equal(both, np.rint(both))
+    mean = np.mean([first.counts.toarray() for first, _ in parts], axis=0)
+    error = np.sqrt(np.maximum(half.counts.toarray(), 0.05) / 400)
+    assert np.abs((mean - 0.5 * half.counts.toarray()) / error).max() < 5

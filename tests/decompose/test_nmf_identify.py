@@ -1,5 +1,8 @@
 """Which answer is chosen, how open it was, and how many components the counts support."""
 
+import warnings
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -194,12 +197,16 @@ def test_wrong_choices_are_named(arguments, message):
         choose_n_components(si, **arguments)
 
 
-def test_fractions_cannot_be_thinned():
-    si = SpectrumImage(
-        sp.csr_array(np.full((16, 8), 0.5)), (4, 4), EnergyAxis(0.0, 1.0, 8), signal_type=""
-    )
-    with pytest.raises(InputError, match="whole counts"):
-        choose_n_components(si, [1, 2])
+def test_fractions_are_no_hindrance():
+    """Interpolated counts, as a correction of drift leaves them."""
+    si = simulate(shape=(24, 24), dose=400, seed=0).spectrum_image.without_zero_peak()
+    cube = si.counts.toarray().reshape(24, 24, -1) * 1.0
+    cube = 0.7 * cube + 0.3 * np.roll(cube, 1, axis=0)
+    drifted = replace(si, counts=sp.csr_array(cube.reshape(576, -1)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SiftemWarning)
+        found = [choose_n_components(m, range(1, 6)).n_components for m in (si, drifted)]
+    assert found[0] == found[1] == 3
 
 
 def test_plain_estimator_and_front_door_agree():

@@ -279,11 +279,17 @@ class TestBadCounts:
         with pytest.raises(InputError, match=r"bad\.hspy: .*1 NaN .* 2 negative \(lowest -4\)"):
             siftem.load(path)
 
-    def test_fractions_are_kept_with_a_note(self, make_signal, counts):
-        si = siftem.from_hyperspy(make_signal(counts / 2))
+    def test_halves_are_brought_back_to_counts(self, make_signal, counts):
+        si = siftem.from_hyperspy(make_signal(counts / 2, energy=(0.2, 0.02, "keV")))
+        same_counts(si, counts)
+        assert any("multiples of 0.5" in note for note in si.notes)
+
+    def test_other_fractions_are_kept_with_a_note(self, make_signal, counts):
+        odd = counts * np.random.default_rng(0).random(counts.shape)
+        si = siftem.from_hyperspy(make_signal(odd))
         assert si.counts.dtype == np.float64
-        assert "not whole numbers" in si.notes[0]
-        same_counts(si, counts / 2)
+        assert any("use the raw counts" in note for note in si.notes)
+        same_counts(si, odd)
 
 
 class TestManners:

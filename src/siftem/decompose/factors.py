@@ -6,12 +6,15 @@ import warnings
 from dataclasses import dataclass, replace
 
 import numpy as np
+import scipy.sparse as sp
 
 from siftem.blas_threads import one_blas_thread
+from siftem.counting.checked import checked_counts
 from siftem.decompose.blockwise import BlockWeights
 from siftem.decompose.chosen_spectra import choose_spectra
 from siftem.decompose.indeterminacy import Indeterminacy, shear_freedom
 from siftem.decompose.known_parts import KnownParts
+from siftem.decompose.lone_pixels import left_out, lone_pixels
 from siftem.decompose.poisson_nmf import PoissonNMF
 from siftem.decompose.row_blocks import CountRows
 from siftem.decompose.solver import even_weights, poisson_objective, solve_weights
@@ -25,6 +28,8 @@ from siftem.spectrum_image import SpectrumImage
 
 #: Deviance a channel that a basis may cost.
 _POOR_FIT = 5.0
+#: Times that a map is decomposed, when components live in one pixel.
+_TRIES = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,7 +121,9 @@ def decompose(
     Parameters
     ----------
     si : SpectrumImage
-        The counts. The zero peak of an X-ray map (below 0.2 keV) is cropped first.
+        The counts. The zero peak of an X-ray map (below 0.2 keV) is cropped first. What stands
+        far out of it (a bright pixel, a spike, a bad channel), or makes a component that lives
+        in one pixel, is left out.
     n_components : int
         Number of components.
     random_state : int
@@ -152,9 +159,15 @@ def decompose(
     ------
     InputError
         When there are more components than the map has pixels or channels, or no counts.
+
+    Warns
+    -----
+    SiftemWarning
+        When the numbers were brought back to counts, or something was left out.
     """
     if not keep_zero_peak:
         si = si.without_zero_peak()
+    si = checked_counts(si)
     if isinstance(n_components, bool) or int(n_components) != n_components or n_components < 1:
         raise InputError(f"the number of phases must be a positive integer, got {n_components!r}")
     if n_components > min(si.n_pixels, si.n_channels):
@@ -164,6 +177,42 @@ def decompose(
         )
     if si.counts.nnz == 0:
         raise InputError("the map holds no counts in the chosen energy range: nothing to decompose")
+    for _ in range(_TRIES):
+        found = _decomposed(
+            si,
+            n_components,
+            random_state=random_state,
+            n_init=n_init,
+            tol=tol,
+            max_iter=max_iter,
+            identify=identify,
+            basis=basis,
+            n_jobs=n_jobs,
+            checkpoint=checkpoint,
+            progress=progress,
+        )
+        alone = lone_pixels(found.maps) if sp.issparse(si.counts) else np.zeros(0, int)
+        if not alone.size:
+            break
+        si, note = left_out(si, alone)
+        warnings.warn(note, SiftemWarning, stacklevel=2)
+    return found
+
+
+def _decomposed(
+    si: SpectrumImage,
+    n_components: int,
+    *,
+    random_state: int,
+    n_init: int,
+    tol: float,
+    max_iter: int,
+    identify: bool,
+    basis: np.ndarray | None,
+    n_jobs: int | None,
+    checkpoint: Checkpoint | None,
+    progress: Progress,
+) -> Factors:
     model = PoissonNMF(
         n_components,
         n_init=n_init,

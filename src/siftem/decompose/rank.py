@@ -11,6 +11,7 @@ import scipy.sparse as sp
 
 from siftem.blas_threads import one_blas_thread
 from siftem.blocked_counts import BlockedCounts
+from siftem.counting.checked import checked_counts
 from siftem.decompose import solver
 from siftem.decompose.initialise import pooled_counts
 from siftem.decompose.poisson_nmf import PoissonNMF
@@ -94,7 +95,7 @@ def choose_n_components(
     Parameters
     ----------
     si : SpectrumImage
-        Integer counts.
+        The counts. What stands far out of an X-ray map is left out, as by `siftem.decompose`.
     candidates : iterable of int
         Numbers to compare.
     folds : int
@@ -122,6 +123,7 @@ def choose_n_components(
     """
     if not keep_zero_peak:
         si = si.without_zero_peak()
+    si = checked_counts(si)
     ranks = tuple(sorted({int(k) for k in candidates}))
     if not ranks or ranks[0] < 1 or ranks[-1] > min(si.n_pixels, si.n_channels):
         raise InputError(
@@ -139,10 +141,6 @@ def choose_n_components(
         side = int(np.ceil(np.sqrt(si.n_pixels / _MOST_PIXELS)))
         counts = pooled_in_memory(counts, shape, side)
         shape = (-(-shape[0] // side), -(-shape[1] // side))
-    if counts.dtype.kind == "f" and not np.array_equal(counts.data, np.rint(counts.data)):
-        raise InputError(
-            "choose_n_components thins whole counts, but the map holds fractions: give raw counts"
-        )
     pooled, shape = pooled_counts(counts, shape, ranks[-1])
     pooled = _binned(pooled)
     rng = np.random.default_rng(random_state)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
+from siftem.counting.full_scale import FullScale
 from siftem.errors import InputError
 
 _LARGEST_INT32 = np.iinfo(np.int32).max
@@ -44,6 +45,7 @@ class CountsBuilder:
         self._not_finite = 0
         self._negative = 0
         self._lowest = 0.0
+        self._full_scale = FullScale()
 
     def add(self, pixels: np.ndarray, block: Any) -> None:
         """Add the spectra of some pixels.
@@ -79,6 +81,7 @@ class CountsBuilder:
             values = block.reshape(-1)[flat]
             rows, columns = np.divmod(flat, self.n_channels)
         rows, columns, values = self._without_bad(rows, columns, values)
+        self._full_scale.add(rows, columns, values, len(pixels) * self.n_channels)
         if values.size:
             self._largest = max(self._largest, float(values.max()))
             if values.dtype.kind == "f" and self._whole:
@@ -110,7 +113,7 @@ class CountsBuilder:
         dtype: type[np.generic] = np.float64
         if whole:
             dtype = np.int32 if self._largest <= _LARGEST_INT32 else np.int64
-        notes = () if whole else ("the counts are not whole numbers: kept as float64",)
+        notes = self._full_scale.notes()
         pixels = _joined(self._pixels, np.int64)
         per_pixel = _joined(self._per_pixel, np.int64)
         if not np.array_equal(np.sort(pixels), np.arange(self.n_pixels)):

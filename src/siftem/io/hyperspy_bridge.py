@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
+from siftem.counting.door import as_counted
 from siftem.errors import InputError, ReadError
 from siftem.io.acquisition_metadata import (
     number_in,
@@ -94,7 +95,7 @@ def load(
                 survey, name = find_survey(file.signals, si.shape)
         except (InputError, ReadError) as error:
             raise type(error)(f"{file.path.name}: {error}") from error
-    return replace(si, title=file.path.stem, survey=survey, survey_name=name)
+    return as_counted(replace(si, title=file.path.stem, survey=survey, survey_name=name))
 
 
 def from_hyperspy(
@@ -137,7 +138,7 @@ def from_hyperspy(
         si = _assembled(stored, layout, blocks, energy_range, progress)
     if si.counts.nnz == 0:
         raise InputError("the signal holds no counts at all: every value is zero")
-    return si
+    return as_counted(si)
 
 
 def _read(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from siftem.counting.door import as_counted
+from siftem.counting.outliers import without_outliers
 from siftem.eels.noise import counted
 from siftem.errors import InputError, ReadError
 from siftem.io.example import example_path
@@ -64,7 +66,8 @@ def prepare(recipe: Recipe, loaded: Loaded) -> Prepared:
             f"{si.title}: the map holds no counts between {si.axis.first:.3g} "
             f"and {si.axis.last:.4g} {si.axis.unit}: check the file, or choose another energy range"
         )
-    return Prepared(counted(si), loaded.phantom)
+    si = without_outliers(as_counted(counted(si)))
+    return Prepared(si, loaded.phantom)
 
 
 def input_file(recipe: Recipe) -> Path:

@@ -269,6 +269,8 @@ def _image_stack(counts: Any) -> tuple[tuple[str, ...], np.ndarray]:
         )
     if stack.min() < 0:
         raise InputError(f"counts must not be negative, got {stack.min():g}: give raw counts")
+    if not np.array_equal(stack, np.rint(stack)):
+        raise InputError("the images hold fractions, but whole counts are split: give raw counts")
     return names, stack
 
 

@@ -1,0 +1,1 @@
+"""Whether the numbers of a map are counts, and what to do where they are not."""

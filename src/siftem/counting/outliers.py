@@ -1,0 +1,235 @@
+"""Pixels, channels and single values that no specimen and no counting can give."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import scipy.sparse as sp
+from scipy.ndimage import maximum_filter
+
+from siftem.energy_axis import EnergyAxis
+from siftem.spectrum_image import SpectrumImage
+
+#: What is so much larger than all that it is compared with ...
+_TIMES = 4.0
+#: ... and larger by so many counts besides, is none of them.
+_MORE = 20.0
+#: Pixels with as much, anywhere in the map, that make it part of the specimen.
+_ALIKE = 3
+#: Spikes that one pixel may have.
+_SPIKES = 2
+#: Share of the pixels that may be outliers.
+_RARE = 1e-3
+#: Channels in the width of a line from which on its neighbours must show it, too: two
+#: neighbours of the peak of a Gaussian hold half of it then, or 84% with four.
+_BROAD, _WELL_SAMPLED = 2.0, 4.0
+#: A dead channel has less than this share of its neighbours, which hold at least so much.
+_DEAD, _FILLED = 0.2, 200.0
+#: FWHM^2 = (130 eV)^2 + 2.33 eV^2/eV (E - 5.895 keV), in keV (Fiori & Newbury 1978).
+_FWHM_MN, _SLOPE, _MN = 0.130, 2.33e-3, 5.895
+_RING = np.array([[1, 1, 1], [1, 0, 1], [1, 1, 1]], bool)
+
+
+@dataclass(frozen=True)
+class Outliers:
+    """What stands out of an X-ray map.
+
+    Parameters
+    ----------
+    pixels : ndarray of int, shape (n,)
+        Rows of pixels that are far brighter than all others.
+    channels : ndarray of int, shape (n,)
+        Channels that are far above or below both neighbours in the spectrum of all pixels.
+    cells : ndarray of int, shape (n,)
+        Positions in ``counts.data`` of single values.
+    """
+
+    pixels: np.ndarray
+    channels: np.ndarray
+    cells: np.ndarray
+
+    def __bool__(self) -> bool:
+        return bool(self.pixels.size or self.channels.size or self.cells.size)
+
+
+def find_outliers(si: SpectrumImage) -> Outliers:
+    """Look for bright pixels, bad channels and spikes (cosmic rays, readout) in an X-ray map.
+
+    A pixel is one when it has four times the counts of its eight neighbours, and hardly any
+    pixel of the map has as many. A single value is one when neither the channels beside it
+    (lines are broader) nor the pixels beside it nor those elsewhere come near it. A channel
+    is one when both its neighbours tell otherwise. Poisson counts are none of this at any dose.
+
+    Parameters
+    ----------
+    si : SpectrumImage
+        Counts in memory, without the zero peak.
+    """
+    counts = si.counts
+    rows = np.repeat(np.arange(si.n_pixels), np.diff(counts.indptr))
+    cells = _spikes(counts, rows, si.shape, si.axis)
+    # A bright pixel has many; one with a spike or two is not bright for that.
+    cells = cells[np.bincount(rows[cells], minlength=si.n_pixels)[rows[cells]] <= _SPIKES]
+    totals = si.total_map().ravel()
+    np.subtract.at(totals, rows[cells], counts.data[cells])
+    pixels = _bright_pixels(totals.reshape(si.shape))
+    cells = cells[~np.isin(rows[cells], pixels)]
+    spectrum = si.sum_spectrum()
+    if pixels.size:
+        spectrum -= si.sum_spectrum(pixels)
+    np.subtract.at(spectrum, counts.indices[cells], counts.data[cells])
+    channels = _bad_channels(spectrum, si.axis)
+    return Outliers(pixels, channels, cells[~np.isin(counts.indices[cells], channels)])
+
+
+def without_outliers(si: SpectrumImage) -> SpectrumImage:
+    """Leave out what stands out of an X-ray map, with a note of what and where.
+
+    Parameters
+    ----------
+    si : SpectrumImage
+        Counts without the zero peak. Other signals, and maps on disk, are returned unchanged.
+
+    Returns
+    -------
+    SpectrumImage
+        Bright pixels are empty; spikes and bad channels have the counts of the channels beside.
+    """
+    if not (si.signal_type.startswith("EDS") and sp.issparse(si.counts)):
+        return si
+    found = find_outliers(si)
+    if not found:
+        return si
+    counts = sp.csr_array(si.counts, copy=True)
+    notes = []
+    rows = np.repeat(np.arange(counts.shape[0]), np.diff(counts.indptr))
+    if found.cells.size:
+        where = [(rows[i], counts.indices[i], counts.data[i]) for i in found.cells]
+        told = ", ".join(
+            f"{value:g} at {si.axis.centers[c]:.4g} {si.axis.unit} in pixel {_place(p, si.shape)}"
+            for p, c, value in where[:3]
+        )
+        notes.append(
+            f"{_number(len(where), 'single value')} far above all around (cosmic ray or readout) "
+            f"left out: {told}{', ...' if len(where) > 3 else ''}"
+        )
+        for i, (p, c, _) in zip(found.cells, where, strict=True):
+            beside = [counts[p, k] for k in (c - 1, c + 1) if 0 <= k < si.n_channels]
+            counts.data[i] = np.rint(np.mean(beside))
+    if found.pixels.size:
+        totals = si.total_map().ravel()
+        told = ", ".join(
+            f"{_place(p, si.shape)} with {totals[p]:.3g} counts" for p in found.pixels[:3]
+        )
+        notes.append(
+            f"{_number(found.pixels.size, 'pixel')} far brighter than all others left out (y, x): "
+            f"{told}{', ...' if found.pixels.size > 3 else ''}"
+        )
+        counts.data[np.isin(rows, found.pixels)] = 0
+    if found.channels.size:
+        told = ", ".join(f"{si.axis.centers[c]:.4g}" for c in found.channels[:3])
+        notes.append(
+            f"{_number(found.channels.size, 'channel')} at {told} {si.axis.unit} far from both "
+            f"neighbours: filled with their counts"
+        )
+        counts = _channels_filled(counts, found.channels)
+    counts.eliminate_zeros()
+    return replace(si, counts=counts, notes=(*si.notes, *notes))
+
+
+def emptied(si: SpectrumImage, pixels: np.ndarray, note: str) -> SpectrumImage:
+    """Return the map without the counts of some pixels (rows), and with a note."""
+    counts = _without_rows(si.counts, pixels)
+    return replace(si, counts=counts, notes=(*si.notes, note))
+
+
+def _bright_pixels(totals: np.ndarray) -> np.ndarray:
+    if min(totals.shape) < 3:
+        return np.zeros(0, int)
+    around = maximum_filter(totals, footprint=_RING, mode="reflect")
+    alike = min(max(_ALIKE, int(_RARE * totals.size)), totals.size - 1)
+    usual = np.partition(totals.ravel(), -1 - alike)[-1 - alike]
+    bright = totals > _TIMES * np.maximum(around, usual) + _MORE
+    return np.flatnonzero(bright)
+
+
+def _bad_channels(spectrum: np.ndarray, axis: EnergyAxis) -> np.ndarray:
+    """Channels of the spectrum of all pixels that differ from both neighbours."""
+    kev = axis.to_kev()
+    lower, upper = spectrum[:-2], spectrum[2:]
+    higher, least = np.maximum(lower, upper), np.minimum(lower, upper)
+    middle = spectrum[1:-1]
+    hot = middle > _TIMES * higher + _MORE
+    # Beside a hot channel any other looks low.
+    dead = (middle < _DEAD * least) & (least > _FILLED) & (higher < _TIMES * least)
+    sampled = _width(kev.centers[1:-1]) > _WELL_SAMPLED * kev.scale
+    return 1 + np.flatnonzero((hot | dead) & sampled)
+
+
+def _spikes(
+    counts: sp.csr_array, rows: np.ndarray, shape: tuple[int, int], axis: EnergyAxis
+) -> np.ndarray:
+    """Positions in ``counts.data`` of values far above those around."""
+    data, columns = counts.data, counts.indices
+    if not data.size:
+        return np.zeros(0, int)
+    kev = axis.to_kev()
+    broad = _width(kev.centers) > _BROAD * kev.scale
+    key = rows * np.int64(counts.shape[1]) + columns
+    follows = np.zeros(data.size, bool)
+    follows[1:] = (key[1:] == key[:-1] + 1) & (columns[1:] > 0)
+    beside = np.zeros(data.size)
+    beside[1:] = np.where(follows[1:], data[:-1], 0)
+    beside[:-1] = np.maximum(beside[:-1], np.where(follows[1:], data[1:], 0))
+    beside[~broad[columns]] = 0
+    doubtful = np.flatnonzero(data > _TIMES * beside + _MORE)
+    by_channel = counts.tocsc() if doubtful.size else None
+    nx = shape[1]
+    found = []
+    for i in doubtful:
+        assert by_channel is not None
+        own = slice(by_channel.indptr[columns[i]], by_channel.indptr[columns[i] + 1])
+        y, x = divmod(int(rows[i]), nx)
+        there, values = by_channel.indices[own], by_channel.data[own]
+        near = (abs(there // nx - y) <= 1) & (abs(there % nx - x) <= 1) & (there != rows[i])
+        elsewhere = np.sort(values)[-1 - _ALIKE] if values.size > _ALIKE else 0
+        reference = max(float(values[near].max(initial=0)), float(elsewhere))
+        if data[i] > _TIMES * reference + _MORE:
+            found.append(int(i))
+    return np.array(found, int)
+
+
+def _channels_filled(counts: sp.csr_array, channels: np.ndarray) -> sp.csr_array:
+    """Give bad channels the counts of one neighbour in even pixels, of the other in odd ones."""
+    columns = sp.lil_array(counts.T)
+    odd = np.arange(counts.shape[0]) % 2 == 1
+    for c in channels:
+        lower = columns[[c - 1]].toarray().ravel()
+        upper = columns[[c + 1]].toarray().ravel()
+        columns[[c]] = np.where(odd, upper, lower)
+    return sp.csr_array(columns.T.tocsr(), dtype=counts.dtype)
+
+
+def _without_rows(counts: sp.csr_array, rows: np.ndarray) -> sp.csr_array:
+    """Counts with some rows empty; entries of the others keep their order."""
+    lengths = np.diff(counts.indptr)
+    keep = np.ones(counts.shape[0], bool)
+    keep[rows] = False
+    entries = np.repeat(keep, lengths)
+    ends = np.concatenate([[0], np.cumsum(np.where(keep, lengths, 0))])
+    return sp.csr_array((counts.data[entries], counts.indices[entries], ends), shape=counts.shape)
+
+
+def _width(energies: np.ndarray) -> np.ndarray:
+    """FWHM of a line at some energies, keV; that of 0.1 keV below."""
+    return np.sqrt(_FWHM_MN**2 + _SLOPE * (np.maximum(energies, 0.1) - _MN))
+
+
+def _place(pixel: int, shape: tuple[int, int]) -> str:
+    y, x = divmod(int(pixel), shape[1])
+    return f"({y}, {x})"
+
+
+def _number(n: int, what: str) -> str:
+    return f"{n} {what}{'s' if n > 1 else ''}"
