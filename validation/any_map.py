@@ -31,12 +31,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from validation import any_map_scores as scores
 from validation.foreign_k_factors import k_factors
 from validation.foreign_phantoms import MIXED, Phantom, as_signal, names, phantom
 
 from siftem.errors import SiftemError
 from siftem.pipeline.summary import summarize
+from validation import any_map_scores as scores
 
 #: Beyond this a deviation must be told.
 LARGE_PULL = 6.0

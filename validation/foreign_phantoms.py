@@ -24,9 +24,10 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 from scipy.ndimage import gaussian_filter
-from validation import foreign_physics as physics
 from validation.foreign_layouts import LAYOUTS
 from validation.foreign_physics import Material, film_spectrum
+
+from validation import foreign_physics as physics
 
 #: nm; what a share of one of the maps stands for.
 THICKNESS = 100.0

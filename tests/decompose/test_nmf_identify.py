@@ -201,7 +201,7 @@ def test_fractions_are_no_hindrance():
     """Interpolated counts, as a correction of drift leaves them."""
     si = simulate(shape=(24, 24), dose=400, seed=0).spectrum_image.without_zero_peak()
     cube = si.counts.toarray().reshape(24, 24, -1) * 1.0
-    cube = 0.7 * cube + 0.3 * np.roll(cube, 1, axis=0)
+    cube = 0.5 * cube + 0.5 * np.roll(cube, 1, axis=0)
     drifted = replace(si, counts=sp.csr_array(cube.reshape(576, -1)))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SiftemWarning)

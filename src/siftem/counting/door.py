@@ -142,8 +142,8 @@ def _unit_by_scatter(
     if _like_counts(gain, sigma):
         return 1.0, (
             f"{kind} share noise with their neighbours (interpolated, drift-corrected or "
-            f"smoothed): sums over regions have the errors of counts, single pixels smaller ones; "
-            f"the raw counts are better"
+            f"smoothed): sums over regions have the errors of counts, single pixels smaller ones, "
+            f"and too many components may be found; the raw counts are better"
         )
     return gain, (
         f"{kind} scatter like counts times {gain:.3g} +- {sigma:.1g} (scaled, or a mean of "
