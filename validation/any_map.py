@@ -179,7 +179,8 @@ def table(rows: list[dict[str, Any]]) -> str:
         " > 6 untold |",
         "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
-    for (layout, dose), group in groupby(rows, key=lambda r: (r["layout"], r["dose"])):
+    order = sorted(rows, key=lambda r: (names().index(r["layout"]), r["dose"], r["seed"]))
+    for (layout, dose), group in groupby(order, key=lambda r: (r["layout"], r["dose"])):
         lines.append(_line(layout, dose, list(group)))
     every = element_rows(rows)
     if every:
@@ -269,9 +270,9 @@ def jobs(args: argparse.Namespace) -> list[dict[str, Any]]:
             "unlisted": args.unlisted,
             "computed_k": args.computed_k,
         }
-        for layout in chosen
-        for dose in args.doses.split(",")
         for seed in range(args.first_seed, args.first_seed + args.seeds)
+        for dose in args.doses.split(",")
+        for layout in chosen
     ]
 
 
