@@ -164,12 +164,16 @@ def test_what_energy_losses_cannot_do_is_told(phantom):
     assert "several anchors, energy losses take one" in " ".join(workflow.warnings("spectra"))
 
 
-def test_a_grain_without_an_anchor_keeps_its_mixture(phantom):
+def test_a_grain_without_an_anchor_is_left_open(phantom):
     recipe = make_recipe({**RECIPE, "phases": {
         "titanate": {"component": 1}, "Mn oxide": {"component": 2}}, "quantify": {}})  # fmt: skip
     spectra = Workflow(recipe, spectrum_image=phantom.spectrum_image)
-    assert list(spectra.run("spectra").pure) == ["titanate"]
-    assert "no anchor on an edge" in " ".join(spectra.warnings("spectra"))
+    found = spectra.run("spectra")
+    assert list(found.pure) == ["titanate", "Mn oxide"]
+    low, high = found.open_scales["Mn oxide"].ranges[0].ends
+    with_anchor = Workflow(make_recipe(RECIPE), spectrum_image=phantom.spectrum_image)
+    assert low < with_anchor.run("spectra").pure["Mn oxide"].scale < high
+    assert "Mn oxide: no anchor" in " ".join(spectra.warnings("spectra"))
 
 
 def test_edges_are_checked_when_the_recipe_is_read():

@@ -122,7 +122,7 @@ def test_the_example_recipe_is_valid_and_as_the_model_case_asks():
         ),
         ({"decompose": {"components": 0}}, "decompose.components", ""),
         ({"quantify": {"thickness": float("nan")}}, "quantify.thickness", "finite"),
-        ({"phases": {"A": {}}}, "recipe", "which of the phases is the matrix"),
+        ({"phases": {"A": {}}, "layout": "matrix"}, "recipe", "which of the phases is the matrix"),
         ({"phases": {"A": {}}, "matrix": "B"}, "recipe", "not among the phases"),
         (
             {"phases": {"A": {}, "B": {}}, "matrix": "A", "decompose": {"components": 1}},

@@ -235,12 +235,13 @@ def test_a_bulk_specimen_has_spectra_and_no_compositions(done):
     assert '"phases"' in summary_text(result)
 
 
-def test_without_elements_there_are_region_spectra_only(done):
+def test_without_elements_there_are_spectra_without_compositions(done):
     si = done.get("load").spectrum_image
     si = replace(si, acquisition=replace(si.acquisition, elements=()))
     plain = make_recipe({"input": {"file": "given"}})
     result = Workflow(plain, spectrum_image=si).result()
-    assert tuple(result.pure) == ("A",)
+    assert tuple(result.pure) == result.factors.names
+    assert not result.compositions
     assert result.calibration is None
     assert any("no elements are known" in w for w in result.warnings)
     assert '"unmixing": null' in summary_text(result)

@@ -15,8 +15,9 @@ from siftem.app.style import CONTENT, CONTROL_CSS, CONTROLS, phase_button_css
 from siftem.errors import InputError
 from siftem.figures.line_labels import line_text
 from siftem.fit.line_fit import LineFit
+from siftem.pipeline.own_pixels import mixture_name
 from siftem.pipeline.recipe import Phase
-from siftem.pipeline.spectra import RegionSpectra, mixture_name
+from siftem.pipeline.spectra import RegionSpectra
 from siftem.report.numbers import with_error
 from siftem.unmix.subtract import PureSpectrum
 from siftem.xray.detector import Detector

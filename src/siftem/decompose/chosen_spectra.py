@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 import scipy.sparse as sp
+from scipy.optimize import linear_sum_assignment
 
 from siftem.decompose.detector_shapes import DetectorView
-from siftem.decompose.identify import identify
+from siftem.decompose.identify import identify, matrix_share
 from siftem.decompose.initialise import pooled_counts
+from siftem.decompose.layout import PhaseLayout, layout_spectra, phase_layout
 from siftem.decompose.poisson_nmf import PoissonNMF
 from siftem.decompose.row_blocks import CountRows
 from siftem.decompose.smooth_maps import refined_spectra
@@ -41,21 +43,24 @@ class ChosenSpectra:
     ----------
     spectra : ndarray of shape (k, m)
         Positive where the map has counts, each summing to one.
-    matrix : int
-        Which of them is the phase that is everywhere.
+    matrix : int or None
+        Which of them is the phase that is everywhere, if one is.
     n_iter : int
-        Sweeps of the pooled fit from which they come.
+        Sweeps of the pooled fit from which they come; 0 for sums of pixels.
     converged : bool
         Whether it stopped by its tolerance.
     pooled_pixels : int
         Squares of pixels that it went over.
+    layout : PhaseLayout or None
+        How they lie, in the same order; None where the pixels do not tell.
     """
 
     spectra: np.ndarray
-    matrix: int
+    matrix: int | None
     n_iter: int
     converged: bool
     pooled_pixels: int
+    layout: PhaseLayout | None = None
 
     @property
     def alike(self) -> bool:
@@ -64,9 +69,12 @@ class ChosenSpectra:
 
 
 def choose_spectra(
-    si: SpectrumImage, model: PoissonNMF, *, n_jobs: int | None = None
+    si: SpectrumImage, model: PoissonNMF, *, layout: str = "auto", n_jobs: int | None = None
 ) -> ChosenSpectra | None:
     """Fit pooled pixels, and choose among the answers that fit equally well.
+
+    Where phases do not lie in a matrix that is everywhere, they are the spectra of the purest
+    pixels of each class (`siftem.decompose.layout`): no fit is needed.
 
     Where the model has several starts (``n_init``), where four phases or more and few pooled
     counts make local optima likely, or where two of the chosen spectra are nearly the
@@ -79,14 +87,24 @@ def choose_spectra(
     si : SpectrumImage
     model : PoissonNMF
         How to fit the pooled counts; it is fitted in place.
+    layout : str
+        As of :func:`siftem.decompose`.
     n_jobs : int, optional
         Threads.
 
     Returns
     -------
     ChosenSpectra or None
-        None when no phase is everywhere.
+        None when the pixels tell no layout, and no phase is everywhere.
     """
+    lies = phase_layout(si, model.n_components, random_state=int(model.random_state or 0))
+    if lies is not None and (lies.kind if layout == "auto" else layout) != "matrix":
+        return _of_layout(si, lies)
+    found = _by_fit(si, model, n_jobs=n_jobs)
+    return found if found is None or lies is None else _with_layout(found, lies, si)
+
+
+def _by_fit(si: SpectrumImage, model: PoissonNMF, *, n_jobs: int | None) -> ChosenSpectra | None:
     chooser = _Chooser(si)
     k = model.n_components
     pooled, shape = pooled_counts(si.counts, si.shape, k)
@@ -101,6 +119,38 @@ def choose_spectra(
         found = _best_of(model, chooser, pooled, n_jobs)
     model.set_params(n_init=asked)
     return found
+
+
+def _of_layout(si: SpectrumImage, layout: PhaseLayout) -> ChosenSpectra | None:
+    """Spectra of the purest pixels; what lies on a support without what it has of it."""
+    spectra, counts, pixels = layout_spectra(si.counts, layout)
+    chooser = _Chooser(si)
+    shapes = spectra / np.maximum(spectra.sum(axis=1, keepdims=True), 1e-300)
+    for c, lies in enumerate(layout.phases):
+        for host in lies.hosts:
+            if layout.phases[host].role == "support":
+                # The support goes on below: as much of it in each pixel as beside.
+                under = counts[host] / pixels[host] * pixels[c] / max(counts[c], 1e-9)
+                most, noise = matrix_share(
+                    shapes[c], shapes[host], line_width=chooser.width, counts=counts[c]
+                )
+                shapes[c] = shapes[c] - max(min(under, most + noise), 0.0) * shapes[host]
+    found = chooser.freed_from_noise(shapes, counts)
+    if found is None:
+        return None
+    return ChosenSpectra(found, layout.background, 0, True, si.n_pixels, layout)
+
+
+def _with_layout(found: ChosenSpectra, layout: PhaseLayout, si: SpectrumImage) -> ChosenSpectra:
+    """Add a layout, each of its phases to the spectrum that it is nearest to."""
+    own = layout_spectra(si.counts, layout)[0]
+    cosines = _unit(found.spectra) @ _unit(own).T
+    order = linear_sum_assignment(-cosines)[1]
+    return replace(found, layout=layout.reordered([int(c) for c in order]))
+
+
+def _unit(spectra: np.ndarray) -> np.ndarray:
+    return np.asarray(spectra / np.maximum(np.linalg.norm(spectra, axis=1, keepdims=True), 1e-300))
 
 
 def _resolution_of(si: SpectrumImage) -> float | None:
@@ -134,21 +184,27 @@ class _Chooser:
         found = identify(si.counts, si.shape, refined, line_width=self.width)
         if found is None:
             return None
-        chosen = np.maximum(found.spectra, 0)
-        if self.view is not None:
-            pairs = zip(found.spectra, found.counts, strict=True)
-            chosen = np.stack([self.view.of(s, n) for s, n in pairs])
-        total = chosen.sum(axis=1, keepdims=True)
-        if not (total > 0).all():
+        chosen = self.freed_from_noise(found.spectra, found.counts)
+        if chosen is None:
             return None
-        chosen = chosen / total + _FLOOR * self.mean / self.mean.sum()
         return ChosenSpectra(
-            chosen / chosen.sum(axis=1, keepdims=True),
+            chosen,
             found.matrix,
             int(model.n_iter_of_starts_[start]),
             bool(model.converged_of_starts_[start]),
             pooled_pixels,
         )
+
+    def freed_from_noise(self, spectra: np.ndarray, counts: np.ndarray) -> np.ndarray | None:
+        """Make spectra of either sign, of so many counts each, as smooth as the detector."""
+        chosen = np.maximum(spectra, 0)
+        if self.view is not None:
+            chosen = np.stack([self.view.of(s, n) for s, n in zip(spectra, counts, strict=True)])
+        total = chosen.sum(axis=1, keepdims=True)
+        if not (total > 0).all():
+            return None
+        chosen = chosen / total + _FLOOR * self.mean / self.mean.sum()
+        return np.asarray(chosen / chosen.sum(axis=1, keepdims=True))
 
 
 def _best_of(
@@ -166,7 +222,7 @@ def _best_of(
 
 def _nearest(spectra: np.ndarray) -> float:
     """Smallest angle between two of the spectra, in degrees."""
-    unit = spectra / np.linalg.norm(spectra, axis=1, keepdims=True)
+    unit = _unit(spectra)
     cosines = (unit @ unit.T)[np.triu_indices(len(unit), 1)]
     return float(np.degrees(np.arccos(np.clip(cosines.max(), -1, 1))))
 

@@ -11,9 +11,10 @@ import scipy.sparse as sp
 from siftem.blas_threads import one_blas_thread
 from siftem.counting.checked import checked_counts
 from siftem.decompose.blockwise import BlockWeights
-from siftem.decompose.chosen_spectra import choose_spectra
+from siftem.decompose.chosen_spectra import ChosenSpectra, choose_spectra
 from siftem.decompose.indeterminacy import Indeterminacy, shear_freedom
 from siftem.decompose.known_parts import KnownParts
+from siftem.decompose.layout import PhaseLayout, phase_layout
 from siftem.decompose.lone_pixels import left_out, lone_pixels
 from siftem.decompose.poisson_nmf import PoissonNMF
 from siftem.decompose.row_blocks import CountRows
@@ -60,6 +61,8 @@ class Factors:
     pooled_pixels : int, optional
         Squares of pixels that the sweeps went over, where the spectra were chosen afterwards
         and the maps then fitted to them; None where the sweeps went over all pixels.
+    layout : PhaseLayout, optional
+        How the phases lie, in the same order, where the pixels tell.
     """
 
     maps: np.ndarray
@@ -72,6 +75,7 @@ class Factors:
     matrix: int | None = None
     indeterminacy: Indeterminacy | None = None
     pooled_pixels: int | None = None
+    layout: PhaseLayout | None = None
 
     @property
     def counts(self) -> np.ndarray:
@@ -97,6 +101,7 @@ class Factors:
             names=names,
             matrix=None if self.matrix is None else index.index(self.matrix),
             indeterminacy=self.indeterminacy and self.indeterminacy.reordered(index),
+            layout=self.layout and self.layout.reordered(index),
         )
 
 
@@ -110,6 +115,7 @@ def decompose(
     tol: float = 1e-7,
     max_iter: int = 500,
     identify: bool = True,
+    layout: str = "auto",
     basis: np.ndarray | None = None,
     n_jobs: int | None = None,
     keep_zero_peak: bool = False,
@@ -137,6 +143,8 @@ def decompose(
         (`siftem.decompose.detector_shapes`). With four components or more, several starts
         are compared: see `siftem.decompose.chosen_spectra`. False gives the plain maximum
         of the likelihood.
+    layout : {"auto", "matrix", "side by side", "particles on a support"}
+        How the phases lie, for `identify`; "auto" finds it: see `siftem.decompose.layout`.
     basis : ndarray of shape (channels, p), optional
         Shapes that all spectra are made of, on the cropped axis: see
         `siftem.decompose.physics_basis`. Chosen spectra are fitted by it, which takes
@@ -227,7 +235,7 @@ def _decomposed(
     )
     found = None
     if identify and n_components > 1:
-        found = choose_spectra(si, model.set_params(basis=None), n_jobs=n_jobs)
+        found = choose_spectra(si, model.set_params(basis=None), layout=layout, n_jobs=n_jobs)
         model.set_params(map_shape=si.shape, basis=basis)
     rows = CountRows.of(si.counts, n_jobs=n_jobs)
     if found is None:
@@ -264,10 +272,23 @@ def _decomposed(
         deviance=deviance,
         n_iter=n_iter,
         converged=converged,
-        matrix=None if found is None else int(np.flatnonzero(order == found.matrix)[0]),
+        matrix=None
+        if found is None or found.matrix is None
+        else int(np.flatnonzero(order == found.matrix)[0]),
         indeterminacy=indeterminacy,
         pooled_pixels=None if found is None else found.pooled_pixels,
+        layout=_layout(si, found, order),
     )
+
+
+def _layout(
+    si: SpectrumImage, found: ChosenSpectra | None, order: np.ndarray
+) -> PhaseLayout | None:
+    if len(order) == 1:
+        return phase_layout(si, 1)
+    if found is None or found.layout is None:
+        return None
+    return found.layout.reordered([int(c) for c in order])
 
 
 def maps_of(weights: np.ndarray | BlockWeights, order: np.ndarray) -> np.ndarray:

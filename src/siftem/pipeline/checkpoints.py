@@ -14,6 +14,7 @@ import numpy as np
 from siftem.acquisition import Acquisition
 from siftem.decompose.factors import Factors
 from siftem.decompose.indeterminacy import Indeterminacy
+from siftem.decompose.layout import Lies, PhaseLayout
 from siftem.decompose.rank import RankChoice
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import SiftemError
@@ -27,8 +28,8 @@ from siftem.unmix.unmixed import Unmixed
 _KINDS: dict[str, type] = {
     kind.__name__: kind
     for kind in (
-        Acquisition, Calibration, Decomposed, EnergyAxis, Factors, Indeterminacy, RankChoice,
-        Spectrum, Unmixed,
+        Acquisition, Calibration, Decomposed, EnergyAxis, Factors, Indeterminacy, Lies,
+        PhaseLayout, RankChoice, Spectrum, Unmixed,
     )
 }  # fmt: skip
 _FORMAT, _VERSION = "siftem checkpoint", 1

@@ -56,6 +56,8 @@ def run_result(recipe: Recipe, done: Mapping[str, Any], warnings: tuple[str, ...
         unmixed_partition=numbers.unmixed_partition,
         classifiers=done["segment"].classifiers,
         ratios=spectra.ratios,
+        layout=matched.layout,
+        open_scales=spectra.open_scales,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 
 import numpy as np
@@ -10,14 +11,20 @@ from siftem.decompose.factors import Factors, component_name, decompose
 from siftem.decompose.given_spectra import fit_maps
 from siftem.decompose.matching import Markers, line_strengths, match_phases
 from siftem.decompose.rank import RankChoice, choose_n_components
-from siftem.errors import InputError
+from siftem.errors import InputError, SiftemWarning
 from siftem.io.fit_checkpoint import FitCheckpoint
 from siftem.io.spectra_sets import read_spectra
+from siftem.pipeline.layout import background, corrected_layout
 from siftem.pipeline.recipe import Recipe
 from siftem.pipeline.results import Decomposed, Matched
 from siftem.progress import Progress
 from siftem.spectrum_image import SpectrumImage
 
+#: Spectra with a larger cosine that pass into each other, and maps with a larger correlation,
+#: are one phase.
+_ALIKE, _TOGETHER = 0.98, 0.95
+#: A component is named by elements whose lines reach this part of its strongest.
+_NAMED_FROM = 0.1
 #: "auto" chooses among 1 and this many components.
 _MOST_COMPONENTS = 7
 
@@ -43,10 +50,60 @@ def decomposed(
     n = recipe.n_components
     if n == "auto":
         choice = component_choice(recipe, si, progress=progress)
-        n = choice.n_components
-    factors = decompose(
+        return Decomposed(_distinct(recipe, si, choice.n_components, progress), choice)
+    return Decomposed(_factors(recipe, si, n, checkpoint, progress), choice)
+
+
+def _distinct(recipe: Recipe, si: SpectrumImage, most: int, progress: Progress) -> Factors:
+    """Factorise with as many components as there are kinds of pixels.
+
+    Warns
+    -----
+    SiftemWarning
+        When there are fewer than counts that were held out asked for.
+    """
+    fewest = max(1, len(recipe.phases))
+    for n in range(most, fewest - 1, -1):
+        factors = _factors(recipe, si, n, None, progress)
+        reason = _repeated(factors)
+        if not reason or n == fewest:
+            return factors
+        warnings.warn(f"{n - 1} components in place of {n}: {reason}", SiftemWarning, stacklevel=4)
+    return factors
+
+
+def _repeated(factors: Factors) -> str:
+    """Say which phase was found twice; empty when each was found once."""
+    layout = factors.layout
+    if layout is None:
+        return "its pixels fall into fewer kinds"
+    unit = factors.spectra / np.linalg.norm(factors.spectra, axis=1, keepdims=True)
+    maps = np.corrcoef(factors.maps.reshape(len(factors.maps), -1)) if len(unit) > 1 else np.eye(1)
+    for i in range(len(unit)):
+        for j in range(i):
+            cosine = float(unit[i] @ unit[j])
+            pair = (layout.phases[i], layout.phases[j])
+            uneven = any(lies.role == "uneven" for lies in pair)
+            if (cosine > _ALIKE and uneven) or maps[i, j] > _TOGETHER:
+                return (
+                    f"{factors.names[j]} and {factors.names[i]} would be one phase found twice "
+                    f"(cosine of their spectra {cosine:.3f}, correlation of their maps "
+                    f"{maps[i, j]:.2f})"
+                )
+    return ""
+
+
+def _factors(
+    recipe: Recipe,
+    si: SpectrumImage,
+    n: int,
+    checkpoint: FitCheckpoint | None,
+    progress: Progress,
+) -> Factors:
+    return decompose(
         si,
         n,
+        layout=recipe.known_layout,
         random_state=recipe.decompose.seed,
         n_init=recipe.decompose.starts,
         tol=recipe.decompose.tolerance,
@@ -55,7 +112,6 @@ def decomposed(
         checkpoint=checkpoint,
         progress=progress,
     )
-    return Decomposed(factors, choice)
 
 
 def component_choice(
@@ -80,8 +136,10 @@ def component_choice(
 def matched_phases(recipe: Recipe, si: SpectrumImage, factors: Factors) -> Matched:
     """Give the components the names of the recipe's phases, or of their strongest lines."""
     elements = run_elements(recipe, si)
-    named, matrix = _named(recipe, si, factors, elements)
-    return Matched(named, matrix, elements)
+    named = _named(recipe, si, factors, elements)
+    matrix = background(recipe, named)
+    layout = corrected_layout(named.layout, recipe, named.names, matrix)
+    return Matched(named, matrix, elements, layout)
 
 
 def run_elements(recipe: Recipe, si: SpectrumImage) -> tuple[str, ...]:
@@ -100,37 +158,34 @@ def run_elements(recipe: Recipe, si: SpectrumImage) -> tuple[str, ...]:
 
 def _named(
     recipe: Recipe, si: SpectrumImage, factors: Factors, elements: tuple[str, ...]
-) -> tuple[Factors, str]:
+) -> Factors:
     beam = si.acquisition.beam_energy or 200.0
     width = si.acquisition.resolution or 130.0
     phases = recipe.phases
     if phases and all(p.component is not None for p in phases.values()):
-        assert recipe.matrix is not None
-        return _by_number(recipe, factors), recipe.matrix
+        return _by_number(recipe, factors)
     if any(p.marked for p in phases.values()):
         marked = {n: Markers(p.high, p.absent) for n, p in phases.items()}
-        matched = match_phases(factors, marked, beam_energy=beam, resolution=width)
-        assert recipe.matrix is not None
-        return matched, recipe.matrix
+        return match_phases(factors, marked, beam_energy=beam, resolution=width)
     if phases:
         raise InputError(
             "the phases of the recipe have no markers: say what marks each, e.g. high: [Mg, Fe], "
             "or the number of its component"
         )
     if len(factors.names) == 1 or not elements:
-        return factors, factors.names[0]
+        return factors
     visible = [e for e in elements if _has_line(e, si, beam)]
     if not visible:
-        return factors, factors.names[0]
+        return factors
     strengths = line_strengths(
         factors.spectra, factors.axis, visible, beam_energy=beam, resolution=width
     )
     names = []
     for letter, row in zip(factors.names, strengths, strict=True):
-        top = [visible[i] for i in np.argsort(-row, kind="stable")[:3] if row[i] > 0]
+        order = np.argsort(-row, kind="stable")[:3]
+        top = [visible[i] for i in order if row[i] > _NAMED_FROM * max(row.max(), 0)]
         names.append(f"{letter} ({' '.join(top)})" if top else letter)
-    named = factors.reordered(tuple(range(len(names))), tuple(names))
-    return named, names[0]
+    return factors.reordered(tuple(range(len(names))), tuple(names))
 
 
 def _by_number(recipe: Recipe, factors: Factors) -> Factors:

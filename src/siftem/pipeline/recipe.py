@@ -124,7 +124,10 @@ class Recipe(Section):
     support: tuple[str, ...] = ()
     energy_range: Window = (ZERO_PEAK_END, None)
     acquisition: AcquisitionOverride = AcquisitionOverride()
-    matrix: str | None = None
+    layout: Literal["auto", "matrix", "side by side", "particles on a support", "single"] = Field(
+        "auto", description="how the phases lie; auto: as found from the pixels"
+    )
+    matrix: str | None = Field(None, description="the phase that the others lie in or on")
     phases: dict[str, Phase] = Field({})
     decompose: Decompose = Decompose()
     segment: Segment = Segment()
@@ -149,9 +152,9 @@ class Recipe(Section):
     @model_validator(mode="after")
     def _consistent(self) -> Recipe:
         if self.phases:
-            if self.matrix is None:
+            if self.matrix is None and self.layout in ("matrix", "particles on a support"):
                 raise ValueError("say which of the phases is the matrix, e.g. matrix: Brg")
-            if self.matrix not in self.phases:
+            if self.matrix is not None and self.matrix not in self.phases:
                 raise ValueError(
                     f"the matrix {self.matrix!r} is not among the phases {', '.join(self.phases)}"
                 )
@@ -161,7 +164,7 @@ class Recipe(Section):
                     f"{len(self.phases)} phases need at least as many components, not {k}"
                 )
             self._check_components()
-            order_of_subtraction(self.matrix, self.phases)
+            order_of_subtraction(self.matrix or "", self.phases)
             self._check_phase_names()
         overlap = set(self.elements) & set(self.support)
         if overlap:
@@ -196,9 +199,19 @@ class Recipe(Section):
     @property
     def n_components(self) -> int | Literal["auto"]:
         """Number of components: as set, else the number of phases, else 3."""
+        if self.layout == "single":
+            return 1
         if self.decompose.components is not None:
             return self.decompose.components
         return len(self.phases) or 3
+
+    @property
+    def known_layout(self) -> str:
+        """The layout as set; "matrix", too, where all grains of a matrix have anchors."""
+        grains = [p for n, p in self.phases.items() if n != self.matrix]
+        if self.layout == "auto" and self.matrix and all(p.anchor for p in grains):
+            return "matrix"
+        return self.layout
 
     def to_yaml(self) -> str:
         """Return the complete recipe as YAML, without the keys that say nothing."""

@@ -73,7 +73,7 @@ class EdgeRatioAnchor(Section):
 class AnchorChoice(Section):
     """One thing known of a grain: exactly one of these keys, or none.
 
-    With none, as much matrix is subtracted as leaves no line negative.
+    With none, nothing is assumed: what the counts leave open is an interval.
     """
 
     absent: tuple[str, ...] | None = None
@@ -120,6 +120,11 @@ class Phase(Section):
     )
     anchor: tuple[AnchorChoice, ...] = Field((), description="one, or a list of several")
     contaminants: tuple[str, ...] = Field((), description="other grains that its mixture holds")
+    lies: Literal["pure", "embedded"] | None = Field(
+        None,
+        description="pure: its own pixels hold nothing else; embedded: they may hold matrix, too; "
+        "as found from the pixels when nothing is said",
+    )
     density: Positive | None = Field(None, description="g/cm3, for absorption")
     oxygens: Positive | None = Field(None, description="of its formula unit, such as 3 for ABO3")
 

@@ -8,9 +8,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from siftem.decompose.factors import Factors
+from siftem.decompose.layout import PhaseLayout
 from siftem.decompose.rank import RankChoice
 from siftem.eels.ratios import ElementalRatios
 from siftem.fit.spectrum_model import Calibration
+from siftem.pipeline.layout import PhaseMap, phase_map
+from siftem.pipeline.open_scales import OpenScale
 from siftem.pipeline.recipe import Recipe
 from siftem.quantify.composition import Composition
 from siftem.quantify.line_ratios import LineRatios
@@ -68,14 +71,18 @@ class Matched:
     factors : Factors
         Phases first, in the order of the recipe.
     matrix : str
-        The phase that is everywhere.
+        The phase that the others lie in or on; where they lie side by side, the largest.
     elements : tuple of str
         Elements to quantify: the recipe's, else those that the file lists.
+    layout : PhaseLayout or None
+        How the phases lie, in the order of the factors; None where the pixels do not tell, and
+        all are taken to lie in the matrix.
     """
 
     factors: Factors
     matrix: str
     elements: tuple[str, ...]
+    layout: PhaseLayout | None = None
 
     @property
     def grains(self) -> tuple[str, ...]:
@@ -311,6 +318,10 @@ class RunResult:
     ratios : mapping of str to ElementalRatios or LineRatios
         Where compositions cannot be had: of atoms from the edges of energy losses, of net X-ray
         lines for a bulk specimen; of each phase, and of "<grain> + <matrix>" mixtures.
+    layout : PhaseLayout or None
+        How the phases lie, in the order of the factors.
+    open_scales : mapping of str to OpenScale
+        Of grains without anchors: what is not known of them.
     """
 
     recipe: Recipe
@@ -332,6 +343,13 @@ class RunResult:
     unmixed_partition: tuple[PartitionCoefficient, ...] = ()
     classifiers: Mapping[str, PixelClassifier] = field(default_factory=dict)
     ratios: Mapping[str, ElementalRatios | LineRatios] = field(default_factory=dict)
+    layout: PhaseLayout | None = None
+    open_scales: Mapping[str, OpenScale] = field(default_factory=dict)
+
+    @property
+    def phase_map(self) -> PhaseMap:
+        """One label a pixel."""
+        return phase_map(self.layout, self.segmentation.regions, self.factors.names)
 
     @property
     def matrix(self) -> str:

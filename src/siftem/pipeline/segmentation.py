@@ -9,15 +9,18 @@ import numpy as np
 from scipy.ndimage import binary_dilation, gaussian_filter, label
 
 from siftem.blocked_counts import BlockedCounts
+from siftem.decompose.layout import VACUUM
 from siftem.disk_images import image_beside, let_go
 from siftem.errors import InputError
 from siftem.line_strips import converted, reach, strips
 from siftem.pipeline.file_names import file_names
+from siftem.pipeline.layout import by_labels
 from siftem.pipeline.painted_traces import grain_traces, painted_masks
 from siftem.pipeline.recipe import Recipe
 from siftem.pipeline.recipe_segment import Segment
 from siftem.pipeline.results import Classified, FeatureImages, Matched, Segmentation
 from siftem.progress import Progress
+from siftem.robust import lower_spread
 from siftem.segment.classifier import PixelClassifier
 from siftem.segment.feature_tiles import FeatureTiles
 from siftem.segment.features import PixelFeatures
@@ -47,7 +50,10 @@ def feature_images(
     """
     settings = settings or Segment()
     factors = matched.factors
-    shares = grain_shares(factors.maps, factors.names.index(matched.matrix))
+    if by_labels(matched.layout):
+        shares = _plain_shares(matched)
+    else:
+        shares = grain_shares(factors.maps, factors.names.index(matched.matrix))
     images = {grain: _significance(shares, g) for g, grain in enumerate(matched.grains)}
     width = float(shares.sigmas.mean()) if shares.sigmas.size else 1.0
     images["counts"] = _smooth_counts(si, width)
@@ -58,6 +64,27 @@ def feature_images(
     images.update(chosen.images)
     features = _untrained(settings, chosen.poisson).compute_features(images, in_tiles=on_disk)
     return FeatureImages(images, shares, features, chosen.poisson)
+
+
+def _plain_shares(matched: Matched) -> GrainShares:
+    """Shares of the counts, where no mixing ratio is that of a matrix."""
+    factors, layout = matched.factors, matched.layout
+    assert layout is not None
+    sigma = 1.0
+    level = np.maximum(gaussian_filter(factors.maps.sum(axis=0), sigma), 1e-12)
+    grains = [factors.names.index(g) for g in matched.grains]
+    shares = np.array(
+        [gaussian_filter(factors.maps[c], sigma) / level for c in grains], np.float32
+    ).reshape(len(grains), *level.shape)
+    noise = np.array([max(lower_spread(s.ravel()), 1e-3) for s in shares])
+    return GrainShares(
+        shares=shares,
+        noise=noise,
+        vacuum=layout.labels == VACUUM,
+        matrix_ratio=np.eye(len(factors.names))[factors.names.index(matched.matrix)],
+        sigmas=np.full(len(grains), sigma),
+        touched=np.zeros(shares.shape, bool),
+    )
 
 
 def _significance(shares: GrainShares, grain: int) -> np.ndarray:
@@ -105,6 +132,16 @@ def classify(
     """
     grains = matched.grains
     shape = images.shares.vacuum.shape
+    if _from_labels(recipe, matched):
+        assert matched.layout is not None
+        own = {g: matched.layout.labels == matched.factors.names.index(g) for g in grains}
+        return Classified(
+            probabilities={g: mask.astype(np.float32) for g, mask in own.items()},
+            traces={g: np.zeros(shape, np.int8) for g in grains},
+            out_of_bag={},
+            painted=False,
+            classifiers={},
+        )
     traces = image_beside(images.shares.shares, (len(grains), *shape), np.int8)
     if recipe.segment.traces is not None:
         names = tuple(recipe.phases) or matched.factors.names
@@ -134,6 +171,12 @@ def classify(
         painted=recipe.segment.traces is not None or recipe.segment.classifier is not None,
         classifiers=classifiers,
     )
+
+
+def _from_labels(recipe: Recipe, matched: Matched) -> bool:
+    """Whether the classes of the pixels are the masks, and no forest is asked."""
+    told = recipe.segment.traces is not None or recipe.segment.classifier is not None
+    return by_labels(matched.layout) and not told
 
 
 def _present(
@@ -203,6 +246,8 @@ def cut(
     shares = images.shares
     vacuum = shares.vacuum
     masks: dict[str, np.ndarray] = {}
+    if _from_labels(recipe, matched):
+        return _labelled(recipe, matched, classified)
     for g, grain in enumerate(matched.grains):
         progress("regions", g / len(matched.grains))
         labels = graph_cut(_both(classified.probabilities[grain]), smoothness=smoothness)
@@ -233,6 +278,33 @@ def cut(
         out_of_bag=classified.out_of_bag,
         painted=classified.painted,
         smoothness=smoothness,
+    )
+
+
+def _labelled(recipe: Recipe, matched: Matched, classified: Classified) -> Segmentation:
+    """Make regions of the classes of pixels."""
+    layout, names = matched.layout, matched.factors.names
+    assert layout is not None
+    masks = {}
+    for grain in matched.grains:
+        mask = layout.labels == names.index(grain)
+        if mask.any():
+            masks[grain] = mask
+        elif layout.phases[names.index(grain)].role != "vacuum":
+            raise InputError(f"no pixel is left to {grain}: ask for fewer phases")
+    return Segmentation(
+        regions=Regions(
+            layout.labels.shape,
+            matrix=matched.matrix,
+            masks=masks,
+            margin=recipe.segment.margin,
+            excluded=layout.labels < 0,
+        ),
+        probabilities=classified.probabilities,
+        traces=classified.traces,
+        out_of_bag=classified.out_of_bag,
+        painted=False,
+        smoothness=0.0,
     )
 
 

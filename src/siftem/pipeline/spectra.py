@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
@@ -14,11 +14,15 @@ from siftem.fit.line_fit import LineFit
 from siftem.fit.spectrum_model import Absorption
 from siftem.pipeline.energy_losses import loss_ratios, pure_losses
 from siftem.pipeline.fit_settings import FitSettings, fit_settings, with_film_calibration
+from siftem.pipeline.open_scales import OpenScale, with_open_ends
+from siftem.pipeline.own_pixels import OwnPixels, mixture_name, region_spectra
 from siftem.pipeline.recipe import AnchorChoice, Recipe
 from siftem.pipeline.recipe_phases import Phase, order_of_subtraction
+from siftem.pipeline.results import Matched
 from siftem.progress import Progress
 from siftem.quantify.composition import Composition
-from siftem.quantify.line_ratios import LineRatios, line_ratios
+from siftem.quantify.line_ratios import LineRatios
+from siftem.quantify.line_ratios import line_ratios as compared_lines
 from siftem.segment.regions import Regions
 from siftem.spectrum import Spectrum
 from siftem.spectrum_image import SpectrumImage
@@ -30,7 +34,6 @@ from siftem.unmix.anchors import (
     MostMatrix,
     Stoichiometry,
 )
-from siftem.unmix.integrate import integrate
 from siftem.unmix.subtract import PureSpectrum, subtract
 from siftem.unmix.weighted import WeightedMixture, weighted_mixtures
 
@@ -60,13 +63,14 @@ class RegionSpectra:
     pure: Mapping[str, Spectrum]
     compositions: Mapping[str, Composition]
     ratios: Mapping[str, ElementalRatios | LineRatios] = field(default_factory=dict)
+    open_scales: Mapping[str, OpenScale] = field(default_factory=dict)
 
 
 def pure_phases(
     recipe: Recipe,
     si: SpectrumImage,
     regions: Regions,
-    elements: tuple[str, ...],
+    matched: Matched,
     *,
     progress: Progress,
 ) -> RegionSpectra:
@@ -78,25 +82,32 @@ def pure_phases(
         When no elements are known, or the specimen is bulk.
     """
     progress("spectra", 0.0)
-    integrated = region_spectra(si, regions, required=recipe.phases)
+    elements = matched.elements
+    integrated = region_spectra(si, regions, matched, required=recipe.phases)
     matrix = integrated[regions.matrix]
+    own = OwnPixels(si, regions, matched, recipe.segment.seed)
     if si.signal_type == "EELS":
-        mixtures = {
+        anchored = {
             grain: integrated[mixture_name(grain, regions.matrix)]
             for grain in regions.names
-            if mixture_name(grain, regions.matrix) in integrated
+            if recipe.phases.get(grain, Phase()).anchor
+            and mixture_name(grain, regions.matrix) in integrated
         }
-        losses = pure_losses(recipe, mixtures, matrix, regions)
-        return RegionSpectra(None, integrated, losses, {}, loss_ratios(recipe, losses, integrated))
+        losses = pure_losses(recipe, anchored, matrix, regions)
+        free, scales = own.spectra(integrated, losses, None)
+        losses = {n: s for n in own.names if (s := losses.get(n, free.get(n))) is not None}
+        ratios = loss_ratios(recipe, losses, integrated)
+        return RegionSpectra(None, integrated, losses, {}, ratios, scales)
     if not elements:
         warnings.warn(
-            "no elements are known: name them (--elements) to get pure spectra and compositions"
+            "no elements are known: name them (--elements) to get compositions"
             if si.signal_type.startswith("EDS")
-            else f"a signal of type {si.signal_type or 'unknown'}: region spectra only",
+            else f"a signal of type {si.signal_type or 'unknown'}: spectra only",
             SiftemWarning,
             stacklevel=2,
         )
-        return RegionSpectra(None, integrated, {regions.matrix: matrix}, {})
+        pure, scales = own.spectra(integrated, {regions.matrix: matrix}, None)
+        return RegionSpectra(None, integrated, pure, {}, {}, scales)
     settings = fit_settings(recipe, si, elements)
     progress("spectra", 0.2)
     bulk = si.acquisition.bulk or si.signal_type == "EDS_SEM"
@@ -106,16 +117,17 @@ def pure_phases(
         first = settings.quantified(matrix, look_for_others=False)
         settings = with_film_calibration(settings, matrix, first)
         absorption = first.fit.model.absorption
-    pure = pure_spectra(integrated, regions, settings, absorption=absorption)
+    made = pure_spectra(integrated, regions, settings, absorption=absorption)
     if recipe.quantify.sums == "weighted":
-        weighted = _weighted_sums(recipe, si, regions, pure)
+        weighted = _weighted_sums(recipe, si, regions, made)
         for grain, mixture in weighted.items():
             label = mixture_name(grain, regions.matrix)
             integrated[label] = replace(mixture.spectrum, name=label)
-        pure = pure_spectra(integrated, regions, settings, absorption=absorption, weighted=weighted)
+        made = pure_spectra(integrated, regions, settings, absorption=absorption, weighted=weighted)
+    pure, scales = own.spectra(integrated, made, settings)
     progress("spectra", 0.5)
     compositions: dict[str, Composition] = {}
-    ratios: dict[str, LineRatios] = {}
+    line_ratios: dict[str, LineRatios] = {}
     if bulk:
         warnings.warn(
             "a bulk specimen (SEM or XRF): k-factors of thin films do not hold, "
@@ -123,13 +135,20 @@ def pure_phases(
             SiftemWarning,
             stacklevel=2,
         )
-        ratios = bulk_ratios(pure, integrated, settings)
+        line_ratios = bulk_ratios(pure, integrated, settings)
     else:
         for i, (name, spectrum) in enumerate(pure.items()):
-            compositions[name] = settings.quantified(spectrum)
+            compositions[name] = _with_ends(settings, spectrum, scales.get(name))
             progress("spectra", 0.5 + 0.5 * (i + 1) / len(pure))
     progress("spectra", 1.0)
-    return RegionSpectra(settings, integrated, pure, compositions, ratios)
+    return RegionSpectra(settings, integrated, pure, compositions, line_ratios, scales)
+
+
+def _with_ends(settings: FitSettings, spectrum: Spectrum, known: OpenScale | None) -> Composition:
+    found = settings.quantified(spectrum)
+    if known is None:
+        return found
+    return with_open_ends(found, known, lambda end: settings.quantified(end, look_for_others=False))
 
 
 def _weighted_sums(
@@ -167,7 +186,7 @@ def bulk_ratios(
     out = {}
     for name, spectrum in {**pure, **integrated}.items():
         try:
-            out[name] = line_ratios(
+            out[name] = compared_lines(
                 spectrum,
                 settings.elements,
                 support=settings.support,
@@ -185,53 +204,6 @@ def bulk_ratios(
     return out
 
 
-def region_spectra(
-    si: SpectrumImage, regions: Regions, *, required: Collection[str] = ()
-) -> dict[str, Spectrum]:
-    """Integrate the pure matrix and each mixture.
-
-    Parameters
-    ----------
-    si : SpectrumImage
-    regions : Regions
-    required : collection of str
-        Grains that the recipe names: it is an error when nothing is left of their mixture.
-
-    Returns
-    -------
-    dict of str to Spectrum
-        The matrix under its own name, then "<grain> + <matrix>".
-
-    Warns
-    -----
-    SiftemWarning
-        When a grain that was not asked for by name has an empty mixture; it is left out.
-
-    Raises
-    ------
-    InputError
-        When the pure matrix, or the mixture of a required grain, is empty.
-    """
-    out = {regions.matrix: integrate(si, regions.pure.required(), name=regions.matrix)}
-    for grain in regions.names:
-        label = mixture_name(grain, regions.matrix)
-        mixture = regions.mixture(grain)
-        if not mixture and grain not in required:
-            warnings.warn(
-                f"{grain} overlaps other grains in all its pixels: no spectrum of it",
-                SiftemWarning,
-                stacklevel=2,
-            )
-            continue
-        out[label] = integrate(si, mixture.required(), name=label)
-    return out
-
-
-def mixture_name(grain: str, matrix: str) -> str:
-    """Name of the spectrum of a grain's mixture with the matrix."""
-    return f"{grain} + {matrix}"
-
-
 def pure_spectra(
     spectra: Mapping[str, Spectrum],
     regions: Regions,
@@ -240,7 +212,7 @@ def pure_spectra(
     absorption: Absorption | None = None,
     weighted: Mapping[str, WeightedMixture] = MappingProxyType({}),
 ) -> dict[str, Spectrum]:
-    """Subtract the matrix, and other contaminants, from each mixture with the recipe's anchors.
+    """Subtract the matrix, and other contaminants, from each mixture that has anchors.
 
     Parameters
     ----------
@@ -268,9 +240,9 @@ def pure_spectra(
     matrix_fit: LineFit | None = None
     for grain in order:
         mixture = spectra.get(mixture_name(grain, regions.matrix))
-        if mixture is None:
-            continue
         phase = phases.get(grain, Phase())
+        if mixture is None or not phase.anchor:
+            continue
         contaminants: list[Spectrum] = []
         for other in phase.contaminants:
             if other not in made:
@@ -304,7 +276,7 @@ def pure_spectra(
 def phase_anchors(
     phase: Phase, settings: FitSettings, matrix_fit: LineFit | None = None
 ) -> list[Anchor]:
-    """Build the anchors that a recipe gives for a phase; at least one.
+    """Build the anchors that a recipe gives for a phase.
 
     Parameters
     ----------
@@ -313,8 +285,7 @@ def phase_anchors(
     matrix_fit : LineFit, optional
         It tells the families by which given k-factors hold; needed when some are given.
     """
-    choices = phase.anchor or (AnchorChoice(),)
-    return [make_anchor(choice, settings, matrix_fit) for choice in choices]
+    return [make_anchor(choice, settings, matrix_fit) for choice in phase.anchor]
 
 
 def make_anchor(

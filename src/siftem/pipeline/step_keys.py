@@ -254,7 +254,7 @@ def _decompose(recipe: Recipe) -> dict[str, Any]:
     n = recipe.n_components
     if recipe.decompose.spectra is not None:
         return {"spectra": file_content(recipe.decompose.spectra)}
-    own = {**_plain(recipe.decompose), "components": n}
+    own = {**_plain(recipe.decompose), "components": n, "layout": recipe.known_layout}
     if n == "auto":
         own["at_least"] = len(recipe.phases)
     return own
@@ -262,12 +262,13 @@ def _decompose(recipe: Recipe) -> dict[str, Any]:
 
 def _match(recipe: Recipe) -> dict[str, Any]:
     marks = {
-        n: p.model_dump(mode="json", include={"high", "absent", "component"})
+        n: p.model_dump(mode="json", include={"high", "absent", "component", "lies"})
         for n, p in recipe.phases.items()
     }
     return {
         "elements": recipe.elements,
         "support": [] if recipe.elements else recipe.support,
+        "layout": recipe.known_layout,
         "matrix": recipe.matrix,
         # A list: their order matters.
         "phases": list(marks.items()),

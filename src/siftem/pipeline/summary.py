@@ -16,9 +16,9 @@ from siftem import __version__
 from siftem.eels.ratios import ElementalRatios
 from siftem.pipeline.agreement import run_differences
 from siftem.pipeline.file_names import file_names
+from siftem.pipeline.own_pixels import mixture_name
 from siftem.pipeline.quantities import counts_for_wanted_limits
 from siftem.pipeline.results import LineGain, RunResult
-from siftem.pipeline.spectra import mixture_name
 from siftem.quantify.composition import Composition
 from siftem.quantify.line_ratios import LineRatios
 from siftem.quantify.partition import PartitionCoefficient
@@ -67,6 +67,21 @@ def summarize(result: RunResult) -> dict[str, Any]:
             for name, n in regions.pixel_counts().items()
         },
         "matrix": result.matrix,
+        "layout": None
+        if result.layout is None
+        else {
+            "kind": result.layout.kind,
+            "sentence": result.layout.sentence(result.factors.names),
+            "phases": {
+                name: {
+                    "role": lies.role,
+                    "holds": [result.factors.names[h] for h in lies.hosts],
+                    "unevenness": lies.unevenness,
+                }
+                for name, lies in zip(result.factors.names, result.layout.phases, strict=True)
+            },
+        },
+        "phase_map_percent": result.phase_map.area_percent,
         "phases": {name: _phase(result, name) for name in result.pure},
         "mixtures": {
             name: _composition(result.compositions[name], result, grain)

@@ -17,6 +17,7 @@ from siftem.pipeline import components, preparation, quantities, segmentation, s
 from siftem.pipeline.changes import merged_recipe
 from siftem.pipeline.checkpoints import read_checkpoint, write_checkpoint
 from siftem.pipeline.completion import run_result
+from siftem.pipeline.layout import by_labels
 from siftem.pipeline.recipe import Recipe
 from siftem.pipeline.results import Loaded, RunResult
 from siftem.pipeline.smoothness import smoothness_choice
@@ -301,7 +302,7 @@ def _result_of(
         return segmentation.classify(recipe, matched, done["features"], progress=progress)
     if step == "regions":
         smoothness = recipe.segment.smoothness
-        if smoothness == "auto" and matched.grains:
+        if smoothness == "auto" and matched.grains and not by_labels(matched.layout):
             k = matched.factors.spectra.shape[0]
             choice = smoothness_choice(recipe, si, k, progress=progress)
             smoothness = choice.smoothness
@@ -312,7 +313,7 @@ def _result_of(
         )
     regions = done["regions"].regions
     if step == "spectra":
-        return spectra.pure_phases(recipe, si, regions, matched.elements, progress=progress)
+        return spectra.pure_phases(recipe, si, regions, matched, progress=progress)
     if step == "unmix":
         return unmixing.unmixed_phases(recipe, si, regions, done["spectra"], progress=progress)
     return quantities.quantities(

@@ -11,8 +11,8 @@ from siftem.figures.unmixed import figure3
 from siftem.fit.line_fit import LineFit
 from siftem.pipeline.file_names import file_names
 from siftem.pipeline.fit_settings import FitSettings
+from siftem.pipeline.own_pixels import mixture_name
 from siftem.pipeline.results import RunResult
-from siftem.pipeline.spectra import mixture_name
 from siftem.unmix.unmixed import Unmixed
 from siftem.xray.detector import Detector
 from siftem.xray.lines import parse_line

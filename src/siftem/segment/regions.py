@@ -248,6 +248,16 @@ class Regions:
         """Return where a grain phase is, as given: no margin, nothing excluded."""
         return Region(name, self.masks[self._known(name)], "paint or label some of its pixels")
 
+    def own(self, name: str) -> Region:
+        """Return the pixels of a phase: `pure` of the matrix, the `mixture` of a grain.
+
+        Of a grain that is thinner than twice the margin, all that is not excluded.
+        """
+        if name == self.matrix:
+            return self.pure
+        region = self.mixture(name)
+        return region or Region(region.name, self.masks[name] & ~self._left_out, region.advice)
+
     @cached_property
     def pure(self) -> Region:
         """Pixels that hold only the matrix, further than the margin from any grain mask."""

@@ -1,0 +1,507 @@
+"""How the phases of a map lie: found from the pixels, before anything is assumed.
+
+Pixels are sorted into classes (`siftem.decompose.pixel_classes`). Three things then tell how a
+class lies. *Where it lies*: a class of patches that another one surrounds may be embedded in it
+above and below as well, and nothing in the counts can exclude that; layers that cross the map and
+aggregates, in which each grain has several neighbours, are not embedded. *How even it is*: shares
+that scatter by more than counting noise inside the class show mixing ratios that differ from pixel
+to pixel. *How bright it is*: what is dim and surrounds the rest is vacuum, or a support that the
+rest lies on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import scipy.sparse as sp
+from scipy.ndimage import (
+    binary_dilation,
+    binary_fill_holes,
+    binary_opening,
+    distance_transform_edt,
+    gaussian_filter,
+    label,
+)
+from scipy.optimize import nnls
+
+from siftem.blocked_counts import BlockedCounts
+from siftem.decompose.initialise import pooling_matrix
+from siftem.decompose.pixel_classes import PixelClasses, pixel_classes
+from siftem.decompose.pooled_blocks import pooled_in_memory
+from siftem.decompose.purest import FEWEST_PIXELS, purest
+from siftem.decompose.share_weights import share_weights
+from siftem.spectrum_image import SpectrumImage
+
+#: Kinds of layout, as they are named in recipes.
+KINDS = ("matrix", "side by side", "particles on a support", "nested", "single")
+#: Shares of a pure phase scatter by no more than this inside its grains.
+_EVEN = 0.06
+#: The purest pixels of an uneven class hold more of it than the typical one, by this part.
+_RISE = 0.1
+#: A host surrounds a class where it has this part of its border; at first sight, this.
+_SURROUNDS, _MOSTLY = 0.75, 0.6
+#: A class that is at least three pixels wide in this part of its pixels has no thin parts itself.
+_THICK = 0.6
+#: Patches of fewer pixels say nothing of how a class lies.
+_SPECK = 8
+#: Below this part of the brightest class' counts a class is vacuum, ...
+_VACUUM = 0.04
+#: ... and below this it may be a support.
+_DIM = 0.5
+#: Dark pixels of a class that is bright elsewhere are holes and edges.
+_HOLE = 0.2
+#: A class is the blurred border of two others when hardly any of its pixels lies inside, and its
+#: spectrum between theirs: off the line by no more than this part of their distance.
+_RIM_INSIDE, _RIM_MISFIT = 0.35, 0.1
+#: Labels of pixels that belong to no phase.
+VACUUM, MIXED = -1, -2
+#: More classes than phases that are tried, since a blurred border may take one for itself.
+_MORE_CLASSES = 3
+#: Pixels beyond which neighbours are pooled, in memory and for counts that stay on disk.
+_MOST_PIXELS, _MOST_ON_DISK = 250_000, 20_000
+_EIGHT = np.ones((3, 3), bool)
+
+
+@dataclass(frozen=True)
+class Lies:
+    """How one phase lies.
+
+    Parameters
+    ----------
+    role : {"pure", "embedded", "uneven", "support", "vacuum"}
+        Pure: its own pixels hold nothing else. Embedded: another phase surrounds it, and may lie
+        above and below it. Uneven: its share differs from pixel to pixel. Support: what the others
+        lie on. Vacuum: next to no counts.
+    hosts : tuple of int
+        Phases that its pixels may hold as well, the nearest first.
+    unevenness : float
+        Standard deviation of its share inside its pixels, counting noise taken off.
+    area : float
+        Share of the map's pixels.
+    counts_per_pixel : float
+        Mean.
+    """
+
+    role: str
+    hosts: tuple[int, ...]
+    unevenness: float
+    area: float
+    counts_per_pixel: float
+
+    @property
+    def open(self) -> bool:
+        """Whether its pixels may hold another phase."""
+        return bool(self.hosts)
+
+
+@dataclass(frozen=True, eq=False)
+class PhaseLayout:
+    """How the phases of a map lie.
+
+    Parameters
+    ----------
+    kind : str
+        One of `KINDS`, or "mixed".
+    phases : tuple of Lies
+    labels : ndarray of int64, shape (ny, nx)
+        Phase of each pixel; `VACUUM` (-1) or `MIXED` (-2), the blurred border of two phases.
+    """
+
+    kind: str
+    phases: tuple[Lies, ...]
+    labels: np.ndarray
+
+    @property
+    def background(self) -> int | None:
+        """The class that the others lie in or on: the host of most of the area, if any."""
+        area: dict[int, float] = {}
+        for lies in self.phases:
+            if lies.role == "embedded":
+                area[lies.hosts[-1]] = area.get(lies.hosts[-1], 0.0) + lies.area
+        return max(area, key=lambda c: area[c]) if area else None
+
+    def inside(self, c: int, margin: float = 1.0) -> np.ndarray:
+        """Pixels of a class farther than ``margin`` from others, fewer where none are left."""
+        own = self.labels == c
+        deep = own & (_distance(own) > margin)
+        return deep if deep.sum() >= FEWEST_PIXELS else own
+
+    def reordered(self, order: Sequence[int]) -> PhaseLayout:
+        """Return the phases in another order; ``order[i]`` is the one that becomes i."""
+        place = {c: i for i, c in enumerate(order)}
+        # The labels of no phase are indices from the end.
+        table = np.array([place[c] for c in range(len(order))] + [MIXED, VACUUM])
+        phases = tuple(
+            replace(self.phases[c], hosts=tuple(place[h] for h in self.phases[c].hosts))
+            for c in order
+        )
+        return replace(self, phases=phases, labels=table[self.labels])
+
+    def sentence(self, names: Sequence[str]) -> str:
+        """Say the layout in one sentence."""
+        if self.kind == "single":
+            return f"a single phase, {names[0]}"
+        parts = []
+        for name, lies in zip(names, self.phases, strict=True):
+            hosts = " in ".join(names[h] for h in lies.hosts)
+            on = "on" if lies.hosts and self.phases[lies.hosts[0]].role == "support" else "in"
+            parts.append(
+                {
+                    "pure": f"{name} is pure in its own pixels",
+                    "embedded": f"{name} lies {on} {hosts}",
+                    "uneven": f"{name} is mixed with {hosts}, nowhere evenly",
+                    "support": f"{name} is the support",
+                    "vacuum": f"{name} is vacuum",
+                }[lies.role]
+            )
+        return f"{self.kind}: " + "; ".join(parts)
+
+
+def single_layout(shape: tuple[int, int], counts_per_pixel: float) -> PhaseLayout:
+    """Return the layout of a map with one phase."""
+    one = Lies("pure", (), 0.0, 1.0, counts_per_pixel)
+    return PhaseLayout("single", (one,), np.zeros(shape, np.int64))
+
+
+def phase_layout(si: SpectrumImage, n_phases: int, *, random_state: int = 0) -> PhaseLayout | None:
+    """Find how the phases of a map lie.
+
+    Parameters
+    ----------
+    si : SpectrumImage
+        Beyond a quarter of a million pixels neighbours are pooled, and the labels are as coarse.
+    n_phases : int
+    random_state : int
+        Seed of `siftem.decompose.pixel_classes`.
+
+    Returns
+    -------
+    PhaseLayout or None
+        None when the pixels do not fall into as many classes.
+    """
+    counts, shape = si.counts, si.shape
+    if n_phases == 1:
+        return single_layout(shape, si.total / si.n_pixels)
+    on_disk = isinstance(counts, BlockedCounts)
+    side = int(np.ceil(np.sqrt(si.n_pixels / (_MOST_ON_DISK if on_disk else _MOST_PIXELS))))
+    if on_disk:
+        counts = pooled_in_memory(counts, shape, side)
+    elif side > 1:
+        counts = sp.csr_array(pooling_matrix(shape, side) @ counts)
+    small = (-(-shape[0] // side), -(-shape[1] // side))
+    bulk = si.acquisition.bulk or si.signal_type == "EDS_SEM"
+    for n_classes in range(n_phases, min(n_phases + _MORE_CLASSES, si.n_pixels) + 1):
+        classes = pixel_classes(counts, small, n_classes, random_state=random_state)
+        found = find_layout(counts, small, classes, bulk=bulk)
+        if len(found.phases) == n_phases:
+            if side > 1:
+                rows = np.arange(shape[0]) // side
+                columns = np.arange(shape[1]) // side
+                found = replace(found, labels=found.labels[np.ix_(rows, columns)])
+            return found
+    return None
+
+
+def find_layout(
+    counts: sp.csr_array, shape: tuple[int, int], classes: PixelClasses, *, bulk: bool = False
+) -> PhaseLayout:
+    """Find how classes of pixels lie.
+
+    Parameters
+    ----------
+    counts : scipy.sparse.csr_array of shape (ny * nx, m)
+    shape : tuple of int
+        (ny, nx).
+    classes : PixelClasses
+    bulk : bool
+        A bulk specimen, in which no phase lies above another one.
+
+    Returns
+    -------
+    PhaseLayout
+        Of the classes that are no blurred border.
+    """
+    k = classes.n_classes
+    total = np.asarray(counts.sum(axis=1, dtype=np.float64)).ravel().reshape(shape)
+    if k == 1:
+        return single_layout(shape, float(total.mean()))
+    labels = np.array(classes.labels)
+    level = np.array([total[labels == c].mean() for c in range(k)])
+    vacuum_class = level < _VACUUM * level.max()
+    smooth = gaussian_filter(total, 1.0)
+    typical = np.quantile(smooth[~vacuum_class[labels]], 0.75)
+    holes = (smooth < _HOLE * typical) & (level[labels] > _DIM * typical)
+    spectra = purest_spectra(counts, labels, k)
+    weights = share_weights(counts, spectra).reshape(k, *shape)
+    rims = [() if vacuum_class[c] else _parents(spectra, labels, c) for c in range(k)]
+    skipped = {c for c in range(k) if rims[c] or vacuum_class[c]}
+    gone = np.isin(labels, [c for c in range(k) if rims[c]]) | _thin_parts(labels, k)
+    within = [
+        tuple(h for h in chain if h not in skipped) for chain in _hosts(_without(labels, gone), k)
+    ]
+    is_host = {chain[0] for chain in within if chain}
+    phases: list[Lies] = []
+    for c in range(k):
+        own = labels == c
+        uneven, sure, partner = _unevenness(weights, total, own & ~holes, c)
+        role, hosts = "pure", tuple[int, ...]()
+        if vacuum_class[c]:
+            role = "vacuum"
+        elif bulk or rims[c]:
+            pass
+        elif within[c]:
+            role, hosts = "embedded", within[c]
+        elif (
+            sure
+            and c not in is_host
+            and partner is not None
+            and partner not in skipped
+            # Pixels of a border make few of a class uneven, a gradient most of them.
+            and _deficit(counts, _deep(own & ~holes), spectra, c) > _RISE
+        ):
+            role, hosts = "uneven", (partner,)
+        phases.append(Lies(role, hosts, uneven, float(own.mean()), float(level[c])))
+    phases = _with_support(phases, level)
+    kept = [c for c in range(k) if not rims[c]]
+    table = np.full(k, MIXED)
+    table[kept] = np.arange(len(kept))
+    table[vacuum_class] = VACUUM
+    labels = np.where(holes, VACUUM, table[labels])
+    phases = [replace(phases[c], hosts=tuple(kept.index(h) for h in phases[c].hosts)) for c in kept]
+    return PhaseLayout(_kind(phases), tuple(phases), labels)
+
+
+def _deep(own: np.ndarray) -> np.ndarray:
+    """Pixels of a class away from its border; all of them where few are left."""
+    away = _distance(own)
+    for depth, fewest in ((2.0, 30), (1.0, 12)):
+        if (own & (away > depth)).sum() >= fewest:
+            return np.asarray(own & (away > depth))
+    return own
+
+
+def _deficit(counts: sp.csr_array, inside: np.ndarray, spectra: np.ndarray, c: int) -> float:
+    """How much less of itself the typical pixel of a class holds than its purest pixels."""
+    found = purest(counts, inside, spectra, c)
+    return 1 - found.typical / max(found.share - found.sigma, 1e-9)
+
+
+def class_spectra(counts: sp.csr_array, labels: np.ndarray, k: int) -> np.ndarray:
+    """Mean spectrum of each class, summing to one; (k, m)."""
+    out = np.array([_sum(counts, labels == c) for c in range(k)])
+    out = out + 1e-6 * out.sum(axis=0) + 1e-12
+    return np.asarray(out / out.sum(axis=1, keepdims=True))
+
+
+def layout_spectra(
+    counts: sp.csr_array, layout: PhaseLayout
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Sum the purest pixels of each phase.
+
+    Parameters
+    ----------
+    counts : scipy.sparse.csr_array of shape (ny * nx, m)
+        Or `siftem.blocked_counts.BlockedCounts`, of which all pixels inside are summed.
+    layout : PhaseLayout
+
+    Returns
+    -------
+    spectra : ndarray of shape (k, m)
+        Counts.
+    counts, pixels : ndarray of shape (k,)
+    """
+    insides = [
+        layout.labels == VACUUM if lies.role == "vacuum" else layout.inside(c)
+        for c, lies in enumerate(layout.phases)
+    ]
+    sums = np.array([_sum(counts, inside) for inside in insides])
+    pixels = np.array([float(max(inside.sum(), 1)) for inside in insides])
+    if not isinstance(counts, BlockedCounts):
+        spectra = sums + 1e-6 * sums.sum(axis=0) + 1e-12
+        for _ in range(2):  # the first purest spectra are the better measure of purity
+            spectra = spectra / spectra.sum(axis=1, keepdims=True)
+            found = [
+                purest(counts, inside, spectra, c) if inside.sum() >= FEWEST_PIXELS else None
+                for c, inside in enumerate(insides)
+            ]
+            for c, one in enumerate(found):
+                if one is not None and one.spectrum.sum() > 0:
+                    sums[c], pixels[c] = one.spectrum, one.pixels
+            spectra = sums + 1e-6 * sums.sum(axis=0) + 1e-12
+    return sums, sums.sum(axis=1), pixels
+
+
+def _sum(counts: sp.csr_array, inside: np.ndarray) -> np.ndarray:
+    rows = np.flatnonzero(inside.ravel())
+    if isinstance(counts, BlockedCounts):
+        return np.asarray(counts.sum_of_rows(rows), float)
+    return np.asarray(counts[rows].sum(axis=0, dtype=np.float64)).ravel()
+
+
+def purest_spectra(counts: sp.csr_array, labels: np.ndarray, k: int) -> np.ndarray:
+    """Spectrum of the purest pixels of each class, summing to one; (k, m)."""
+    means = class_spectra(counts, labels, k)
+    out = np.array(means)
+    for c in range(k):
+        found = purest(counts, labels == c, means, c).spectrum
+        if found.sum() > 0:
+            out[c] = found / found.sum()
+    return out
+
+
+def _parents(spectra: np.ndarray, labels: np.ndarray, c: int) -> tuple[int, ...]:
+    """The two classes of which a class is the blurred border; empty for any other class."""
+    own = labels == c
+    if (_distance(own) > 1.5)[own].mean() > _RIM_INSIDE:
+        return ()
+    around = np.bincount(labels[binary_dilation(own, _EIGHT) & ~own], minlength=len(spectra))
+    first, second = np.argsort(-around, kind="stable")[:2]
+    if around[second] < 0.15 * around.sum():
+        return ()
+    pair = spectra[[first, second]].T
+    amounts, _ = nnls(pair, spectra[c])
+    if (amounts < 0.05).any():
+        return ()
+    left = np.linalg.norm(spectra[c] - pair @ amounts) / np.linalg.norm(spectra[c])
+    apart = np.linalg.norm(pair[:, 0] - pair[:, 1]) / np.linalg.norm(spectra[c])
+    return (int(first), int(second)) if left < _RIM_MISFIT * apart else ()
+
+
+def _with_support(phases: list[Lies], level: np.ndarray) -> list[Lies]:
+    """Make the dim class that surrounds brighter ones their support."""
+    for c, lies in enumerate(phases):
+        guests = [g for g, other in enumerate(phases) if c in other.hosts]
+        guests = [g for g in guests if phases[g].role == "embedded"]
+        if guests and all(level[c] < _DIM * level[g] for g in guests):
+            phases[c] = replace(lies, role="support", hosts=())
+    return phases
+
+
+def _kind(phases: Sequence[Lies]) -> str:
+    some = [lies for lies in phases if lies.role != "vacuum"]
+    if len(some) == 1:
+        return "single"
+    roles = [lies.role for lies in some]
+    if any(len(lies.hosts) > 1 for lies in some):
+        return "nested"
+    if "support" in roles:
+        return "particles on a support"
+    if all(role == "pure" for role in roles):
+        return "side by side"
+    hosts = {h for lies in some for h in lies.hosts}
+    if "embedded" in roles and len(hosts) == 1:
+        host = next(iter(hosts))
+        if all(lies.role == "embedded" or lies is phases[host] for lies in some):
+            return "matrix"
+    return "mixed"
+
+
+def _thin_parts(labels: np.ndarray, k: int) -> np.ndarray:
+    """Threads and specks of classes that are thick elsewhere: blurred borders of two others."""
+    out = np.zeros(labels.shape, bool)
+    for c in range(k):
+        own = labels == c
+        thick = binary_opening(np.pad(own, 1, mode="edge"), _EIGHT)[1:-1, 1:-1] & own
+        if thick.sum() > _THICK * own.sum():
+            out |= own & ~thick
+    return out
+
+
+def _without(labels: np.ndarray, gone: np.ndarray) -> np.ndarray:
+    """Give some pixels to the class of the nearest other one."""
+    if not gone.any() or gone.all():
+        return labels
+    nearest = distance_transform_edt(gone, return_distances=False, return_indices=True)
+    return np.asarray(labels[tuple(nearest)])
+
+
+def _hosts(labels: np.ndarray, k: int) -> list[tuple[int, ...]]:
+    """For each class the classes that it is embedded in, the nearest first."""
+    first = [_surroundings(labels, c, k, _MOSTLY) for c in range(k)]
+    # What lies in the same host is no neighbour of its own.
+    around = [_surroundings(labels, c, k, _SURROUNDS, first) for c in range(k)]
+    out = []
+    for c in range(k):
+        chain: list[int] = []
+        host = around[c]
+        while host is not None and host != c and host not in chain:
+            chain.append(host)
+            host = around[host]
+        out.append(tuple(chain))
+    return out
+
+
+def _surroundings(
+    labels: np.ndarray, c: int, k: int, least: float, known: Sequence[int | None] = ()
+) -> int | None:
+    """The class that surrounds the patches of a class; None where there is no single one.
+
+    Holes of the patches count as theirs: a shell is surrounded by what lies outside of it.
+    """
+    patches, _ = label(labels == c, structure=_EIGHT)
+    sizes = np.bincount(patches.ravel())
+    large = (
+        np.flatnonzero(sizes >= _SPECK)[1:]
+        if sizes[0] >= _SPECK
+        else np.flatnonzero(sizes >= _SPECK)
+    )
+    large = large[large > 0]
+    if not large.size:
+        return None
+    spanning = sum(sizes[i] for i in large if _spans(patches == i))
+    if spanning > 0.5 * sizes[large].sum():
+        return None
+    filled = binary_fill_holes(np.isin(patches, large))
+    ring = binary_dilation(filled, _EIGHT) & ~filled
+    if not ring.any():
+        return None
+    found = np.bincount(labels[ring], minlength=k)
+    host = int(found.argmax())
+    for other, its in enumerate(known):
+        if its == host and other != c:
+            found[other] = 0
+    return host if host != c and found[host] >= least * found.sum() else None
+
+
+def _spans(patch: np.ndarray) -> bool:
+    """Whether a patch reaches from one edge of the map to the opposite one."""
+    return bool((patch[0].any() and patch[-1].any()) or (patch[:, 0].any() and patch[:, -1].any()))
+
+
+def _unevenness(
+    weights: np.ndarray, total: np.ndarray, own: np.ndarray, c: int
+) -> tuple[float, bool, int | None]:
+    """How much the share of a class varies inside it, and with which other one it changes.
+
+    From products of neighbouring pixels, whose noise is independent.
+    """
+    inner = _deep(own)
+    level = np.maximum(total, 1e-9)
+    mean = weights[:, inner].sum(axis=1) / max(float(total[inner].sum()), 1e-9)
+    off = np.where(inner, weights - mean[:, None, None] * total, 0.0)
+    products, pairs, spread = np.zeros(len(weights)), 0.0, 0.0
+    for a, b in (
+        (np.s_[:-1], np.s_[1:]),
+        (np.s_[:, :-1], np.s_[:, 1:]),
+    ):
+        both = inner[a] & inner[b]
+        pairs += float((level[a] * level[b])[both].sum())
+        for j in range(len(weights)):
+            first = off[c][a] * off[j][b] + off[j][a] * off[c][b]
+            products[j] += 0.5 * float(first[both].sum())
+        spread += float(((off[c][a] * off[c][b])[both] ** 2).sum())
+    if pairs <= 0:
+        return 0.0, False, None
+    variance = products / pairs
+    others = [j for j in range(len(weights)) if j != c]
+    partner = min(others, key=lambda j: variance[j])
+    error = np.sqrt(spread) / pairs
+    sure = bool(variance[c] - 2 * error > _EVEN**2)
+    return float(np.sqrt(max(variance[c], 0.0))), sure, partner
+
+
+def _distance(own: np.ndarray) -> np.ndarray:
+    """Distance in pixels to the nearest pixel outside; infinite where there is none."""
+    return np.full(own.shape, np.inf) if own.all() else distance_transform_edt(own)

@@ -1,0 +1,193 @@
+"""Pixels sorted into classes of one spectrum each, by their counts and their neighbours.
+
+A mixture of multinomial laws with a Potts prior, fitted by expectation and maximisation in the
+mean-field approximation: at five counts a pixel the neighbours decide together, at thousands each
+pixel decides for itself, and no smoothing blurs a border. The amount of material in a pixel plays
+no part, only what its counts are made of.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+from scipy.ndimage import gaussian_filter
+
+from siftem.decompose.initialise import pooling_matrix
+from siftem.decompose.share_weights import binning
+
+#: Starts are compared on about this many pixels.
+_ENOUGH_PIXELS = 6_000
+#: Gain in log-probability of a class for each of eight neighbours that has it.
+_COUPLING = 1.0
+_SWEEPS = 40
+#: For each three classes.
+_STARTS = 8
+#: Counts in a smoothing window, by which the starts are chosen.
+_COUNTS_IN_WINDOW = 2000.0
+#: Counts of the mean spectrum that each class is given: no channel is impossible in any.
+_PRIOR = 10.0
+#: A class is given up below this many pixels.
+_FEWEST_PIXELS = 3
+
+
+@dataclass(frozen=True, eq=False)
+class PixelClasses:
+    """One class for each pixel.
+
+    Parameters
+    ----------
+    labels : ndarray of int64, shape (ny, nx)
+        Class of each pixel, numbered by falling area; empty pixels have that of their neighbours.
+    n_classes : int
+        Classes that hold any pixel: as many as asked for, or fewer.
+    """
+
+    labels: np.ndarray
+    n_classes: int
+
+
+def pixel_classes(
+    counts: sp.csr_array, shape: tuple[int, int], n_classes: int, *, random_state: int = 0
+) -> PixelClasses:
+    """Sort pixels into classes.
+
+    Parameters
+    ----------
+    counts : scipy.sparse.csr_array of shape (ny * nx, m)
+    shape : tuple of int
+        (ny, nx).
+    n_classes : int
+        At most this many.
+    random_state : int
+        Seed of the starts.
+
+    Returns
+    -------
+    PixelClasses
+
+    References
+    ----------
+    G. Celeux, F. Forbes, N. Peyrard, Pattern Recognition 36 (2003) 131 (mean-field fits of hidden
+    Markov random fields).
+    """
+    x = np.asarray((counts.astype(np.float32) @ binning(counts.shape[1])).todense())
+    start = _best_start(x, shape, n_classes, random_state)
+    labels, number = _by_area(_fitted(x, shape, start)[0].argmax(axis=1))
+    return PixelClasses(labels.reshape(shape), number)
+
+
+def _by_area(labels: np.ndarray) -> tuple[np.ndarray, int]:
+    area = np.bincount(labels)
+    kept = [c for c in np.argsort(-area, kind="stable") if area[c] > 0]
+    place = np.zeros(area.size, np.int64)
+    place[kept] = np.arange(len(kept))
+    return place[labels], len(kept)
+
+
+def _best_start(
+    x: np.ndarray, shape: tuple[int, int], n_classes: int, random_state: int
+) -> np.ndarray:
+    """Spectra (k, bins) of the best of several fits to a map of pooled pixels."""
+    block = int(np.ceil(np.sqrt(x.shape[0] / _ENOUGH_PIXELS)))
+    if block > 1:
+        x = np.asarray(pooling_matrix(shape, block).astype(np.float32) @ x)
+        shape = (-(-shape[0] // block), -(-shape[1] // block))
+    points, some = _points(x, shape, n_classes)
+    rng = np.random.default_rng(random_state)
+    best, most = None, -np.inf
+    for _ in range(_STARTS * -(-n_classes // 3)):
+        nearest = _nearest_mean(points, n_classes, rng)
+        spectra = _spectra(np.eye(n_classes, dtype=np.float32)[nearest], x[some], x.sum(axis=0))
+        _, spectra, score = _fitted(x, shape, spectra)
+        if score > most:
+            best, most = spectra, score
+    assert best is not None
+    return best
+
+
+def _points(x: np.ndarray, shape: tuple[int, int], rank: int) -> tuple[np.ndarray, np.ndarray]:
+    """Smoothed shares of the channels, noise even in all, in their leading directions."""
+    total = x.sum(axis=1)
+    some = total > 0
+    typical = float(np.median(total[some])) if some.any() else 1.0
+    sigma = float(np.clip(np.sqrt(_COUNTS_IN_WINDOW / (4 * np.pi * typical)), 0.0, 4.0))
+    smooth = x
+    if sigma > 0.4:
+        smooth = np.stack([gaussian_filter(c.reshape(shape), sigma).ravel() for c in x.T], axis=1)
+    level = np.maximum(smooth.sum(axis=1, keepdims=True), 1e-9)
+    mean = x.sum(axis=0) / max(float(x.sum()), 1e-9)
+    even = (smooth / level - mean)[some] / np.sqrt(np.maximum(mean, 1e-6))
+    even -= even.mean(axis=0)
+    _, vectors = np.linalg.eigh(even.T @ even)
+    return np.asarray(even @ vectors[:, -rank:]), some
+
+
+def _nearest_mean(points: np.ndarray, k: int, rng: np.random.Generator) -> np.ndarray:
+    """Labels by k-means from scattered seeds (Arthur & Vassilvitskii 2007)."""
+    means = points[[rng.integers(len(points))]]
+    for _ in range(k - 1):
+        away = ((points[:, None] - means) ** 2).sum(axis=2).min(axis=1).astype(np.float64)
+        total = away.sum()
+        pick = rng.choice(len(points), p=away / total) if total > 0 else rng.integers(len(points))
+        means = np.vstack([means, points[pick]])
+    labels = np.zeros(len(points), int)
+    for _ in range(30):
+        new = ((points[:, None] - means) ** 2).sum(axis=2).argmin(axis=1)
+        if np.array_equal(new, labels):
+            break
+        labels = new
+        for c in range(k):
+            if (labels == c).any():
+                means[c] = points[labels == c].mean(axis=0)
+    return labels
+
+
+def _spectra(belongs: np.ndarray, x: np.ndarray, total: np.ndarray) -> np.ndarray:
+    out = belongs.T @ x + _PRIOR * total / max(float(total.sum()), 1e-9)
+    out = np.maximum(out, 1e-9)
+    return np.asarray(out / out.sum(axis=1, keepdims=True))
+
+
+def _fitted(
+    x: np.ndarray, shape: tuple[int, int], spectra: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """Probabilities (pixels, k), spectra (k, bins), and the bound on the likelihood."""
+    total = x.sum(axis=0)
+    evidence = x @ np.log(spectra).T
+    # The first guess: what the neighbours' counts say together.
+    first = np.stack([gaussian_filter(e.reshape(shape), 1.0).ravel() for e in evidence.T], axis=1)
+    belongs = _normalised(4 * first)
+    for _ in range(_SWEEPS):
+        before = belongs
+        for _ in range(3):
+            belongs = _normalised(evidence + _COUPLING * _neighbours(belongs, shape))
+        lost = belongs.sum(axis=0) < _FEWEST_PIXELS
+        if lost.any():  # a class without pixels would come back as noise
+            belongs[:, lost] = 0.0
+            belongs /= np.maximum(belongs.sum(axis=1, keepdims=True), 1e-30)
+        spectra = _spectra(belongs, x, total)
+        evidence = x @ np.log(spectra).T
+        evidence[:, lost] = -1e30
+        if np.abs(belongs - before).max() < 1e-3:
+            break
+    pairs = 0.5 * _COUPLING * float((belongs * _neighbours(belongs, shape)).sum())
+    held = belongs > 1e-12
+    entropy = -float((belongs[held] * np.log(belongs[held])).sum())
+    return belongs, spectra, float((belongs * evidence)[held].sum()) + pairs + entropy
+
+
+def _normalised(logits: np.ndarray) -> np.ndarray:
+    out = logits - logits.max(axis=1, keepdims=True)
+    np.exp(out, out=out)
+    return np.asarray(out / out.sum(axis=1, keepdims=True))
+
+
+def _neighbours(belongs: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Sum over the eight neighbours of each pixel; (pixels, k)."""
+    image = belongs.reshape(*shape, -1)
+    wide = np.pad(image, ((1, 1), (1, 1), (0, 0)))
+    rows = wide[:-2] + wide[1:-1] + wide[2:]
+    out = rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:] - image
+    return np.asarray(out.reshape(belongs.shape))

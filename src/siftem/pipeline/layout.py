@@ -1,0 +1,132 @@
+"""How the phases of a run lie: as found, as the recipe corrects it, and as a map of labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from siftem.decompose.factors import Factors
+from siftem.decompose.layout import MIXED, VACUUM, Lies, PhaseLayout
+from siftem.pipeline.recipe import Recipe
+from siftem.segment.regions import Regions
+
+
+@dataclass(frozen=True, eq=False)
+class PhaseMap:
+    """One label a pixel.
+
+    Parameters
+    ----------
+    names : tuple of str
+        Phases; label i is ``names[i]``.
+    labels : ndarray of int64, shape (ny, nx)
+        -1 vacuum, -2 mixed: borders, and pixels of several grains.
+    """
+
+    names: tuple[str, ...]
+    labels: np.ndarray
+
+    @property
+    def area_percent(self) -> dict[str, float]:
+        """Share of the map of each phase, of "mixed" and "vacuum", in percent."""
+        shares = {name: self._share(i) for i, name in enumerate(self.names)}
+        return {**shares, "mixed": self._share(MIXED), "vacuum": self._share(VACUUM)}
+
+    @property
+    def area_sigma(self) -> dict[str, float]:
+        """Standard deviation of `area_percent`: each border pixel lies anywhere on the border."""
+        border = np.zeros(self.labels.shape, bool)
+        for a, b in ((np.s_[:-1], np.s_[1:]), (np.s_[:, :-1], np.s_[:, 1:])):
+            change = self.labels[a] != self.labels[b]
+            border[a] |= change
+            border[b] |= change
+        out = {}
+        for name, label in (*((n, i) for i, n in enumerate(self.names)), ("mixed", MIXED)):
+            mixed = float((self.labels == MIXED).sum()) if label != MIXED else 0.0
+            touching = float((border & (self.labels == label)).sum())
+            # The mixed pixels may all be the phase's, or none: uniform between.
+            out[name] = 100 * float(np.sqrt(touching / 12 + mixed**2 / 12)) / self.labels.size
+        return out
+
+    def _share(self, label: int) -> float:
+        return 100 * float((self.labels == label).mean())
+
+
+def corrected_layout(
+    layout: PhaseLayout | None, recipe: Recipe, names: Sequence[str], matrix: str
+) -> PhaseLayout | None:
+    """Lay what the recipe says over what was found.
+
+    Parameters
+    ----------
+    layout : PhaseLayout or None
+    recipe : Recipe
+    names : sequence of str
+        Of the phases, in the order of the layout.
+    matrix : str
+    """
+    if layout is None:
+        return None
+    wanted, host = recipe.known_layout, names.index(matrix)
+    phases: list[Lies] = []
+    for i, (name, lies) in enumerate(zip(names, layout.phases, strict=True)):
+        said = recipe.phases[name].lies if name in recipe.phases else None
+        if lies.role == "vacuum":
+            pass
+        elif i == host and wanted in ("matrix", "particles on a support"):
+            role = "support" if wanted == "particles on a support" else "pure"
+            lies = replace(lies, role=role, hosts=())
+        elif said == "pure" or (wanted == "side by side" and said is None):
+            lies = replace(lies, role="pure", hosts=())
+        elif i != host and (said == "embedded" or wanted in ("matrix", "particles on a support")):
+            lies = replace(lies, role="embedded", hosts=lies.hosts or (host,))
+        phases.append(lies)
+    return replace(layout, kind=layout.kind if wanted == "auto" else wanted, phases=tuple(phases))
+
+
+def background(recipe: Recipe, factors: Factors) -> str:
+    """Return the phase that the others lie in or on; the largest where there is none."""
+    if recipe.matrix is not None:
+        return recipe.matrix
+    found = factors.layout.background if factors.layout is not None else None
+    if found is None:
+        found = factors.matrix
+    if found is None:
+        known = [i for i, n in enumerate(factors.names) if not recipe.phases or n in recipe.phases]
+        found = max(known, key=lambda i: _extent(factors, i))
+    return factors.names[found]
+
+
+def _extent(factors: Factors, i: int) -> float:
+    if factors.layout is None:
+        return float(factors.counts[i])
+    lies = factors.layout.phases[i]
+    return -1.0 if lies.role == "vacuum" else lies.area
+
+
+def by_labels(layout: PhaseLayout | None) -> bool:
+    """Whether each pixel holds one phase, so that labels make the masks.
+
+    Grains in a matrix overlap each other and have faint rims: their masks come from their shares.
+    """
+    return layout is not None and layout.kind not in ("matrix", "single")
+
+
+def phase_map(layout: PhaseLayout | None, regions: Regions, names: Sequence[str]) -> PhaseMap:
+    """Return one label a pixel, from the layout or, for grains in a matrix, from their masks."""
+    if layout is not None and by_labels(layout):
+        return PhaseMap(tuple(names), layout.labels)
+    labels = np.full(regions.shape, names.index(regions.matrix))
+    depth = np.zeros(regions.shape, int)
+    for name in regions.names:
+        mask = regions.mask(name).mask
+        labels[mask] = names.index(name)
+        depth += mask
+    labels[depth > 1] = MIXED
+    assert regions.excluded is not None
+    labels[regions.excluded & (depth == 0)] = MIXED
+    if layout is not None:
+        labels[layout.labels == VACUUM] = VACUUM
+    return PhaseMap(tuple(names), labels)

@@ -1,0 +1,230 @@
+"""Grains for which the recipe gives no anchor: what the pixels alone say of them.
+
+A grain that occurs pure is the sum of its own pixels. One that another phase may overlap lies
+between two ends: its purest pixels as they are, and as much of the host taken off as leaves
+nothing negative. What lies on a support has the support below it, as thick as beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import scipy.sparse as sp
+from scipy.ndimage import uniform_filter
+
+from siftem.decompose.purest import purest
+from siftem.errors import InputError
+from siftem.fit.line_fit import LineFit
+from siftem.quantify.composition import Composition
+from siftem.segment.regions import Region
+from siftem.spectrum import Spectrum
+from siftem.spectrum_image import SpectrumImage
+from siftem.unmix.anchors import GivenScale
+from siftem.unmix.scale_range import ScaleRange, matching_scale, most_scale
+from siftem.unmix.subtract import PureSpectrum, subtract
+
+#: Side of the blocks by which the evenness of a support is measured, in pixels.
+_BLOCK = 5
+#: A support is never known better than this.
+_EVENEST = 0.02
+#: Width of windows whose sum may not become negative: about a line, a step of an edge (keV).
+_WINDOWS = {"EDS": 0.13, "EELS": 0.01}
+
+
+@dataclass(frozen=True)
+class Host:
+    """A phase that a grain's pixels may hold as well.
+
+    Parameters
+    ----------
+    spectrum : Spectrum
+    support : bool
+        Whether it is what the grain lies on.
+    region : Region
+        Its own pixels.
+    """
+
+    spectrum: Spectrum
+    support: bool
+    region: Region
+
+
+@dataclass(frozen=True, eq=False)
+class OpenScale:
+    """What is not known of a grain's spectrum.
+
+    Parameters
+    ----------
+    grain : str
+    hosts : tuple of str
+        In the order of ``ranges``.
+    ranges : tuple of ScaleRange
+        Of each host's scale; for a support both ends are the same.
+    ends : tuple of PureSpectrum
+        The grain's spectrum at the ends of the ranges.
+    """
+
+    grain: str
+    hosts: tuple[str, ...]
+    ranges: tuple[ScaleRange, ...]
+    ends: tuple[PureSpectrum, ...] = field(repr=False)
+
+    def describe(self) -> str:
+        """Say what is not known, and what would fix it."""
+        parts = []
+        for host, one in zip(self.hosts, self.ranges, strict=True):
+            low, high = one.ends
+            if high - low <= 0.02 * max(high, 1e-9):
+                continue
+            text = f"{low:.3g} to {high:.3g} times the spectrum of {host}"
+            if one.vanishes:
+                text += f" (at the upper end it would hold no {one.vanishes})"
+            parts.append(text)
+        if not parts:
+            return ""
+        return (
+            f"{self.grain}: no anchor, so its mixture may hold {' and '.join(parts)}; the "
+            f"intervals of its composition hold all of that: give an anchor to narrow them"
+        )
+
+
+def open_scale(
+    si: SpectrumImage,
+    grain: str,
+    mixture: Spectrum,
+    region: Region,
+    hosts: Mapping[str, Host],
+    *,
+    fit: Callable[[Spectrum], LineFit] | None,
+    seed: int,
+) -> tuple[PureSpectrum, OpenScale]:
+    """Take off a grain's mixture what its purest pixels lack, and tell what is not known.
+
+    Parameters
+    ----------
+    si : SpectrumImage
+    grain : str
+    mixture : Spectrum
+        Of the grain's region.
+    region : Region
+    hosts : mapping of str to Host
+        What the pixels may hold, the outermost first.
+    fit : callable, optional
+        Fits all lines of a spectrum; None without elements.
+    seed : int
+        Of the halves by which the purest pixels are picked.
+
+    Returns
+    -------
+    pure : PureSpectrum
+        At the lower ends.
+    known : OpenScale
+    """
+    left: Spectrum = mixture
+    taken: list[tuple[Spectrum, ScaleRange]] = []
+    window = _WINDOWS["EELS" if si.signal_type == "EELS" else "EDS"]
+    for host in hosts.values():
+        fits = None if fit is None else (fit(left), fit(host.spectrum))
+        high, high_sigma, what = most_scale(left, host.spectrum, fits, window=window)
+        if host.support:
+            area = mixture.n_pixels / max(host.spectrum.n_pixels, 1)
+            sigma = area * _unevenness(si, host.region)
+            if high + 2 * high_sigma < area:
+                area, sigma = high, float(np.hypot(high_sigma, sigma))
+            found = ScaleRange(area, 0.0, area, 0.0, "")
+            anchor = GivenScale(area, sigma, of=host.spectrum.name)
+        else:
+            purer = _purer(si, region, left, mixture, host.spectrum, seed)
+            low, low_sigma = matching_scale(left, host.spectrum, purer)
+            if low > high:  # the two agree within their errors, or the bound is the better one
+                low = high
+            found = ScaleRange(low, low_sigma, high, high_sigma, what)
+            anchor = GivenScale(low, low_sigma, of=host.spectrum.name)
+        taken.append((host.spectrum, found))
+        left = subtract(left, host.spectrum, anchor=anchor, name=grain)
+    ranges = tuple(one for _, one in taken)
+    pure = replace(_at(mixture, taken, [r.low for r in ranges], grain), anchor=_WITHOUT)
+    ends = []
+    for i, one in enumerate(ranges):
+        for end in one.ends:
+            if end != one.low:
+                scales = [end if j == i else r.low for j, r in enumerate(ranges)]
+                ends.append(_at(mixture, taken, scales, grain))
+    return pure, OpenScale(grain, tuple(hosts), ranges, tuple(ends))
+
+
+_WITHOUT = "none: as the purest pixels are"
+
+
+def with_open_ends(
+    composition: Composition,
+    known: OpenScale,
+    quantified: Callable[[Spectrum], Composition],
+) -> Composition:
+    """Add to a composition's intervals what is not known of how much to take off."""
+    ends = []
+    for end in known.ends:
+        try:
+            found = quantified(end)
+        except InputError:  # nothing is left there
+            continue
+        if found.elements == composition.elements:
+            ends.append(found.weight_fractions)
+    return composition.with_range(*ends) if ends else composition
+
+
+def _at(
+    mixture: Spectrum,
+    taken: list[tuple[Spectrum, ScaleRange]],
+    scales: list[float],
+    grain: str,
+) -> PureSpectrum:
+    anchors = [
+        GivenScale(scale, one.low_sigma, of=host.name)
+        for scale, (host, one) in zip(scales, taken, strict=True)
+    ]
+    return subtract(mixture, [host for host, _ in taken], anchor=anchors, name=grain)
+
+
+def _purer(
+    si: SpectrumImage,
+    region: Region,
+    left: Spectrum,
+    mixture: Spectrum,
+    host: Spectrum,
+    seed: int,
+) -> Spectrum:
+    """Sum of the region's purest pixels, with the same taken off as of the whole mixture."""
+    if not isinstance(si.counts, sp.csr_array):
+        return left
+    shapes = np.maximum([mixture.values, host.values], 0.0) + 1e-9
+    shapes = shapes / shapes.sum(axis=1, keepdims=True)
+    found = purest(si.counts, region.mask, shapes, 0, random_state=seed)
+    pedestal = found.pixels * si.pedestal
+    share = found.pixels / max(mixture.n_pixels, 1)
+    taken = share * (mixture.values - left.values)
+    return Spectrum(
+        found.spectrum - pedestal - taken,
+        mixture.axis,
+        variance=found.spectrum,
+        background=np.full(mixture.axis.size, pedestal) + taken,
+        name=f"purest {mixture.name}",
+        n_pixels=round(found.pixels),
+    )
+
+
+def _unevenness(si: SpectrumImage, region: Region) -> float:
+    """Relative standard deviation of a support's counts from place to place, noise taken off."""
+    mask = region.mask
+    total = np.asarray(si.total_map(), float)
+    share = uniform_filter(mask.astype(float), _BLOCK)
+    level = uniform_filter(np.where(mask, total, 0.0), _BLOCK)
+    whole = share > 0.99
+    if whole.sum() < _BLOCK**2:
+        return 0.1
+    values = level[whole]
+    mean = max(float(values.mean()), 1e-9)
+    variance = float(values.var()) - mean / _BLOCK**2
+    return float(np.hypot(np.sqrt(max(variance, 0.0)) / mean, _EVENEST))

@@ -1,0 +1,185 @@
+"""Spectra of regions, and of the phases for which their own pixels speak."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+
+from siftem.decompose.layout import Lies
+from siftem.decompose.purest import FEWEST_COUNTS, FEWEST_PIXELS
+from siftem.errors import SiftemWarning
+from siftem.pipeline.fit_settings import FitSettings
+from siftem.pipeline.layout import by_labels
+from siftem.pipeline.open_scales import Host, OpenScale, open_scale
+from siftem.pipeline.results import Matched
+from siftem.segment.regions import Region, Regions
+from siftem.spectrum import Spectrum
+from siftem.spectrum_image import SpectrumImage
+from siftem.unmix.integrate import integrate
+
+
+def region_spectra(
+    si: SpectrumImage, regions: Regions, matched: Matched, *, required: Collection[str] = ()
+) -> dict[str, Spectrum]:
+    """Integrate the pure matrix and each mixture.
+
+    Parameters
+    ----------
+    si : SpectrumImage
+    regions : Regions
+    matched : Matched
+        How the phases lie.
+    required : collection of str
+        Grains that the recipe names: it is an error when nothing is left of their mixture.
+
+    Returns
+    -------
+    dict of str to Spectrum
+        The matrix under its own name, and what is pure in its own pixels; then
+        "<grain> + <matrix>".
+
+    Warns
+    -----
+    SiftemWarning
+        When a grain that was not asked for by name has an empty mixture; it is left out.
+
+    Raises
+    ------
+    InputError
+        When the pure matrix, or the mixture of a required grain, is empty.
+    """
+    out = {regions.matrix: _summed(si, regions.pure.required(), regions.matrix)}
+    for grain in regions.names:
+        label = spectrum_name(grain, matched)
+        # Thinner than twice the margin: all of it, borders as well.
+        mixture = regions.own(grain) if by_labels(matched.layout) else regions.mixture(grain)
+        if not mixture and grain not in required:
+            warnings.warn(
+                f"{grain} overlaps other grains in all its pixels: no spectrum of it",
+                SiftemWarning,
+                stacklevel=2,
+            )
+            continue
+        out[label] = _summed(si, mixture.required(), label)
+    return out
+
+
+def _summed(si: SpectrumImage, region: Region, name: str) -> Spectrum:
+    """Integrate a region; tell when it holds little."""
+    out = integrate(si, region, name=name)
+    counts = float(out.counts.sum())
+    if out.n_pixels < FEWEST_PIXELS or counts < FEWEST_COUNTS:
+        warnings.warn(
+            f"{name}: its spectrum is the sum of {out.n_pixels} pixels with {counts:.3g} counts "
+            f"only",
+            SiftemWarning,
+            stacklevel=3,
+        )
+    return out
+
+
+def spectrum_name(grain: str, matched: Matched) -> str:
+    """Name of the sum of a grain's pixels: its own, where they hold nothing else."""
+    return grain if lies_pure(grain, matched) else mixture_name(grain, matched.matrix)
+
+
+def lies_pure(grain: str, matched: Matched) -> bool:
+    """Whether the pixels of a grain hold nothing else."""
+    layout = matched.layout
+    if layout is None or grain not in matched.factors.names:
+        return False
+    return not layout.phases[matched.factors.names.index(grain)].hosts
+
+
+def mixture_name(grain: str, matrix: str) -> str:
+    """Name of the spectrum of a grain's mixture with the matrix."""
+    return f"{grain} + {matrix}"
+
+
+@dataclass(frozen=True, eq=False)
+class OwnPixels:
+    """What the pixels say of phases without anchors.
+
+    Parameters
+    ----------
+    si : SpectrumImage
+    regions : Regions
+    matched : Matched
+    seed : int
+    """
+
+    si: SpectrumImage
+    regions: Regions
+    matched: Matched
+    seed: int
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The matrix first, the grains in the order of the regions."""
+        return (self.regions.matrix, *self.regions.names)
+
+    def spectra(
+        self,
+        integrated: Mapping[str, Spectrum],
+        made: Mapping[str, Spectrum],
+        settings: FitSettings | None,
+    ) -> tuple[dict[str, Spectrum], dict[str, OpenScale]]:
+        """Add to the spectra that anchors made those of all other phases.
+
+        Returns
+        -------
+        pure : dict of str to Spectrum
+            In the order of `names`.
+        scales : dict of str to OpenScale
+
+        Warns
+        -----
+        SiftemWarning
+            What is not known, for each grain in one line.
+        """
+        pure, scales = dict(made), {}
+        waiting = [g for g in self.regions.names if g not in made]
+        while waiting:
+            grain = next((g for g in waiting if not self._waits(g, waiting)), waiting[0])
+            waiting.remove(grain)
+            spectrum = integrated.get(spectrum_name(grain, self.matched))
+            if spectrum is None:
+                continue
+            hosts = self._hosts(grain, integrated, pure)
+            if not hosts:
+                pure[grain] = replace(spectrum, name=grain)
+                continue
+            region = self.regions.own(grain)
+            fit = None if settings is None else settings.fit
+            pure[grain], scales[grain] = open_scale(
+                self.si, grain, spectrum, region, hosts, fit=fit, seed=self.seed
+            )
+            said = scales[grain].describe()
+            if said:
+                warnings.warn(said, SiftemWarning, stacklevel=3)
+        return {n: pure[n] for n in self.names if n in pure}, scales
+
+    def _lies(self, grain: str) -> Lies | None:
+        layout, names = self.matched.layout, self.matched.factors.names
+        return layout.phases[names.index(grain)] if layout is not None and grain in names else None
+
+    def _host_names(self, grain: str) -> tuple[str, ...]:
+        lies, names = self._lies(grain), self.matched.factors.names
+        return (self.regions.matrix,) if lies is None else tuple(names[h] for h in lies.hosts[::-1])
+
+    def _waits(self, grain: str, waiting: Collection[str]) -> bool:
+        return any(h in waiting for h in self._host_names(grain))
+
+    def _hosts(
+        self, grain: str, integrated: Mapping[str, Spectrum], pure: Mapping[str, Spectrum]
+    ) -> dict[str, Host]:
+        out = {}
+        for name in self._host_names(grain):
+            # Two phases that pass into each other are each other's hosts: as they are summed.
+            found = pure.get(name, integrated.get(spectrum_name(name, self.matched)))
+            lies = self._lies(name)
+            if found is not None:
+                support = lies is not None and lies.role == "support"
+                out[name] = Host(replace(found, name=name), support, self.regions.own(name))
+        return out

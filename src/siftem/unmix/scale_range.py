@@ -1,0 +1,146 @@
+"""How much of a host a grain's mixture may hold when nothing is known of the grain.
+
+No measured line, no continuum and no window of the grain may be negative: that bounds the host's
+scale from above. No pixel may hold a negative amount of the host: the mixture cannot hold less of
+it than would make its purest pixels pure. In between the counts tell nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from siftem.fit.line_fit import LineFit
+from siftem.spectrum import Spectrum
+
+#: Lines of the host that exceed their errors by this factor bound its scale.
+_CLEAR = 5.0
+#: Standard deviations that are added to a bound before the least one is taken.
+_GUARD = 2.0
+#: Counts that a window of the host needs to bound its scale.
+_FEWEST = 100.0
+
+
+@dataclass(frozen=True)
+class ScaleRange:
+    """What is known of a host's scale without an anchor.
+
+    Parameters
+    ----------
+    low, low_sigma : float
+        At which the purest pixels are pure, and its standard deviation.
+    high, high_sigma : float
+        At which something of the grain vanishes.
+    vanishes : str
+        What that is, such as "Si K".
+    """
+
+    low: float
+    low_sigma: float
+    high: float
+    high_sigma: float
+    vanishes: str
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Lower and upper end with two standard deviations each."""
+        low = max(self.low - _GUARD * self.low_sigma, 0.0)
+        return low, max(self.high + _GUARD * self.high_sigma, low)
+
+
+def matching_scale(mixture: Spectrum, host: Spectrum, purer: Spectrum) -> tuple[float, float]:
+    """Scale of the host at which a mixture has the shape of its own purer pixels.
+
+    ``purer = u mixture - v host`` by weighted least squares; the scale is ``v / u``.
+
+    Parameters
+    ----------
+    mixture, host, purer : Spectrum
+        On one axis; ``purer`` the sum of some pixels of the mixture.
+
+    Returns
+    -------
+    scale, sigma : float
+        At least 0.
+    """
+    target = purer.values
+    variance = np.maximum(purer.variance, 1.0)
+    share = max(target.sum(), 1.0) / max(mixture.values.sum(), 1.0)
+    # The shapes are noisy as well, and the mixture's noise is in part that of the target.
+    variance = variance + share**2 * np.maximum(mixture.variance, 0.0)
+    shapes = np.stack([mixture.values, host.values], axis=1)
+    weighted = shapes / variance[:, None]
+    information = weighted.T @ shapes
+    bread = np.linalg.pinv(information, hermitian=True)
+    u, v = bread @ (weighted.T @ target)
+    if not u > 0:
+        return 0.0, 0.0
+    scale = -v / u
+    slope = np.array([v / u**2, -1 / u])
+    return max(float(scale), 0.0), float(np.sqrt(max(slope @ bread @ slope, 0.0)))
+
+
+def most_scale(
+    mixture: Spectrum,
+    host: Spectrum,
+    fits: tuple[LineFit, LineFit] | None = None,
+    *,
+    window: float = 0.13,
+) -> tuple[float, float, str]:
+    """Largest scale of the host that leaves nothing of the grain negative.
+
+    Parameters
+    ----------
+    mixture, host : Spectrum
+    fits : tuple of LineFit, optional
+        Lines of the mixture and of the host; without them windows of all counts bound alone.
+    window : float
+        Width of these windows, keV.
+
+    Returns
+    -------
+    scale, sigma : float
+        Of the bound with the least upper end.
+    what : str
+        What vanishes there.
+    """
+    bounds = _windows(mixture, host, window)
+    if fits is not None:
+        bounds += _lines(*fits)
+    if not bounds:
+        return np.inf, 0.0, ""
+    scale, sigma, what = min(bounds, key=lambda b: b[0] + _GUARD * b[1])
+    return max(scale, 0.0), sigma, what
+
+
+def _lines(mixture: LineFit, host: LineFit) -> list[tuple[float, float, str]]:
+    out = []
+    for name in host.model.names:
+        if name.startswith("continuum") or name not in mixture.names:
+            continue
+        i, j = mixture.names.index(name), host.names.index(name)
+        theirs, own = float(host.unbounded[j]), float(mixture.unbounded[i])
+        error = float(np.sqrt(host.covariance[j, j]))
+        if not theirs > _CLEAR * error:
+            continue
+        ratio = max(own, 0.0) / theirs
+        sigma = np.hypot(float(np.sqrt(mixture.covariance[i, i])), ratio * error) / theirs
+        out.append((ratio, float(sigma), name))
+    return out
+
+
+def _windows(mixture: Spectrum, host: Spectrum, width: float) -> list[tuple[float, float, str]]:
+    axis = mixture.axis
+    channels = max(round(width / axis.to_kev().scale), 1)
+    out = []
+    for first in range(0, axis.size - channels + 1, channels):
+        window = slice(first, first + channels)
+        theirs, error = host.sum(window)
+        if theirs < _FEWEST or not theirs > _CLEAR * error:
+            continue
+        own, noise = mixture.sum(window)
+        ratio = max(own, 0.0) / theirs
+        what = f"what is counted at {axis.centers[window].mean():.3g} {axis.unit}"
+        out.append((ratio, float(np.hypot(noise, ratio * error)) / theirs, what))
+    return out
