@@ -18,15 +18,14 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.ndimage import (
     binary_dilation,
-    binary_fill_holes,
-    binary_opening,
     distance_transform_edt,
     gaussian_filter,
-    label,
 )
 from scipy.optimize import nnls
 
 from siftem.blocked_counts import BlockedCounts
+from siftem.decompose.class_spectra import purest_spectra, sum_of
+from siftem.decompose.embedding import hosts_of, thin_parts, without
 from siftem.decompose.initialise import pooling_matrix
 from siftem.decompose.pixel_classes import PixelClasses, pixel_classes
 from siftem.decompose.pooled_blocks import pooled_in_memory
@@ -40,12 +39,6 @@ KINDS = ("matrix", "side by side", "particles on a support", "nested", "single")
 _EVEN = 0.06
 #: The purest pixels of an uneven class hold more of it than the typical one, by this part.
 _RISE = 0.1
-#: A host surrounds a class where it has this part of its border; at first sight, this.
-_SURROUNDS, _MOSTLY = 0.75, 0.6
-#: A class that is at least three pixels wide in this part of its pixels has no thin parts itself.
-_THICK = 0.6
-#: Patches of fewer pixels say nothing of how a class lies.
-_SPECK = 8
 #: Below this part of the brightest class' counts a class is vacuum, ...
 _VACUUM = 0.04
 #: ... and below this it may be a support.
@@ -237,9 +230,9 @@ def find_layout(
     weights = share_weights(counts, spectra).reshape(k, *shape)
     rims = [() if vacuum_class[c] else _parents(spectra, labels, c) for c in range(k)]
     skipped = {c for c in range(k) if rims[c] or vacuum_class[c]}
-    gone = np.isin(labels, [c for c in range(k) if rims[c]]) | _thin_parts(labels, k)
+    gone = np.isin(labels, [c for c in range(k) if rims[c]]) | thin_parts(labels, k)
     within = [
-        tuple(h for h in chain if h not in skipped) for chain in _hosts(_without(labels, gone), k)
+        tuple(h for h in chain if h not in skipped) for chain in hosts_of(without(labels, gone), k)
     ]
     is_host = {chain[0] for chain in within if chain}
     phases: list[Lies] = []
@@ -288,13 +281,6 @@ def _deficit(counts: sp.csr_array, inside: np.ndarray, spectra: np.ndarray, c: i
     return 1 - found.typical / max(found.share - found.sigma, 1e-9)
 
 
-def class_spectra(counts: sp.csr_array, labels: np.ndarray, k: int) -> np.ndarray:
-    """Mean spectrum of each class, summing to one; (k, m)."""
-    out = np.array([_sum(counts, labels == c) for c in range(k)])
-    out = out + 1e-6 * out.sum(axis=0) + 1e-12
-    return np.asarray(out / out.sum(axis=1, keepdims=True))
-
-
 def layout_spectra(
     counts: sp.csr_array, layout: PhaseLayout
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -316,7 +302,7 @@ def layout_spectra(
         layout.labels == VACUUM if lies.role == "vacuum" else layout.inside(c)
         for c, lies in enumerate(layout.phases)
     ]
-    sums = np.array([_sum(counts, inside) for inside in insides])
+    sums = np.array([sum_of(counts, inside) for inside in insides])
     pixels = np.array([float(max(inside.sum(), 1)) for inside in insides])
     if not isinstance(counts, BlockedCounts):
         spectra = sums + 1e-6 * sums.sum(axis=0) + 1e-12
@@ -331,24 +317,6 @@ def layout_spectra(
                     sums[c], pixels[c] = one.spectrum, one.pixels
             spectra = sums + 1e-6 * sums.sum(axis=0) + 1e-12
     return sums, sums.sum(axis=1), pixels
-
-
-def _sum(counts: sp.csr_array, inside: np.ndarray) -> np.ndarray:
-    rows = np.flatnonzero(inside.ravel())
-    if isinstance(counts, BlockedCounts):
-        return np.asarray(counts.sum_of_rows(rows), float)
-    return np.asarray(counts[rows].sum(axis=0, dtype=np.float64)).ravel()
-
-
-def purest_spectra(counts: sp.csr_array, labels: np.ndarray, k: int) -> np.ndarray:
-    """Spectrum of the purest pixels of each class, summing to one; (k, m)."""
-    means = class_spectra(counts, labels, k)
-    out = np.array(means)
-    for c in range(k):
-        found = purest(counts, labels == c, means, c).spectrum
-        if found.sum() > 0:
-            out[c] = found / found.sum()
-    return out
 
 
 def _parents(spectra: np.ndarray, labels: np.ndarray, c: int) -> tuple[int, ...]:
@@ -396,78 +364,6 @@ def _kind(phases: Sequence[Lies]) -> str:
         if all(lies.role == "embedded" or lies is phases[host] for lies in some):
             return "matrix"
     return "mixed"
-
-
-def _thin_parts(labels: np.ndarray, k: int) -> np.ndarray:
-    """Threads and specks of classes that are thick elsewhere: blurred borders of two others."""
-    out = np.zeros(labels.shape, bool)
-    for c in range(k):
-        own = labels == c
-        thick = binary_opening(np.pad(own, 1, mode="edge"), _EIGHT)[1:-1, 1:-1] & own
-        if thick.sum() > _THICK * own.sum():
-            out |= own & ~thick
-    return out
-
-
-def _without(labels: np.ndarray, gone: np.ndarray) -> np.ndarray:
-    """Give some pixels to the class of the nearest other one."""
-    if not gone.any() or gone.all():
-        return labels
-    nearest = distance_transform_edt(gone, return_distances=False, return_indices=True)
-    return np.asarray(labels[tuple(nearest)])
-
-
-def _hosts(labels: np.ndarray, k: int) -> list[tuple[int, ...]]:
-    """For each class the classes that it is embedded in, the nearest first."""
-    first = [_surroundings(labels, c, k, _MOSTLY) for c in range(k)]
-    # What lies in the same host is no neighbour of its own.
-    around = [_surroundings(labels, c, k, _SURROUNDS, first) for c in range(k)]
-    out = []
-    for c in range(k):
-        chain: list[int] = []
-        host = around[c]
-        while host is not None and host != c and host not in chain:
-            chain.append(host)
-            host = around[host]
-        out.append(tuple(chain))
-    return out
-
-
-def _surroundings(
-    labels: np.ndarray, c: int, k: int, least: float, known: Sequence[int | None] = ()
-) -> int | None:
-    """The class that surrounds the patches of a class; None where there is no single one.
-
-    Holes of the patches count as theirs: a shell is surrounded by what lies outside of it.
-    """
-    patches, _ = label(labels == c, structure=_EIGHT)
-    sizes = np.bincount(patches.ravel())
-    large = (
-        np.flatnonzero(sizes >= _SPECK)[1:]
-        if sizes[0] >= _SPECK
-        else np.flatnonzero(sizes >= _SPECK)
-    )
-    large = large[large > 0]
-    if not large.size:
-        return None
-    spanning = sum(sizes[i] for i in large if _spans(patches == i))
-    if spanning > 0.5 * sizes[large].sum():
-        return None
-    filled = binary_fill_holes(np.isin(patches, large))
-    ring = binary_dilation(filled, _EIGHT) & ~filled
-    if not ring.any():
-        return None
-    found = np.bincount(labels[ring], minlength=k)
-    host = int(found.argmax())
-    for other, its in enumerate(known):
-        if its == host and other != c:
-            found[other] = 0
-    return host if host != c and found[host] >= least * found.sum() else None
-
-
-def _spans(patch: np.ndarray) -> bool:
-    """Whether a patch reaches from one edge of the map to the opposite one."""
-    return bool((patch[0].any() and patch[-1].any()) or (patch[:, 0].any() and patch[:, -1].any()))
 
 
 def _unevenness(
