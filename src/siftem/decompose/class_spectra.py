@@ -28,6 +28,7 @@ def purest_spectra(counts: sp.csr_array, labels: np.ndarray, k: int) -> np.ndarr
 
 
 def sum_of(counts: sp.csr_array, inside: np.ndarray) -> np.ndarray:
+    """Sum the counts of the pixels of a mask (ny, nx); float64 (m,)."""
     rows = np.flatnonzero(inside.ravel())
     if isinstance(counts, BlockedCounts):
         return np.asarray(counts.sum_of_rows(rows), float)

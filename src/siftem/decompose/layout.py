@@ -83,11 +83,6 @@ class Lies:
     area: float
     counts_per_pixel: float
 
-    @property
-    def open(self) -> bool:
-        """Whether its pixels may hold another phase."""
-        return bool(self.hosts)
-
 
 @dataclass(frozen=True, eq=False)
 class PhaseLayout:
