@@ -42,12 +42,14 @@ class Drawing:
 
 
 #: Layouts by name: what siftem should find, the support, and how it is drawn.
-LAYOUTS: dict[str, tuple[str, str, Callable[[int, np.random.Generator], Drawing]]] = {}
+LAYOUTS: dict[str, tuple[tuple[str, ...], str, Callable[[int, np.random.Generator], Drawing]]] = {}
 
 
-def _layout(kind: str, *, support: str = "") -> Callable[[Any], Any]:
+def _layout(*kinds: str, support: str = "") -> Callable[[Any], Any]:
+    """Register a drawing: what it is, and what else it may be called, since counts can't tell."""
+
     def keep(draw: Any) -> Any:
-        LAYOUTS[draw.__name__.strip("_")] = (kind, support, draw)
+        LAYOUTS[draw.__name__.strip("_")] = (kinds, support, draw)
         return draw
 
     return keep
@@ -154,7 +156,7 @@ def _spheres(n: int, rng: np.random.Generator) -> Drawing:
     return Drawing(phases, np.stack([1 - grain - other, grain, other]))
 
 
-@_layout("side by side")
+@_layout("side by side", "matrix")
 def _full_thickness(n: int, rng: np.random.Generator) -> Drawing:
     """Precipitates as thick as the film: each is pure in its middle."""
     grain = np.max(_scattered(n, rng, [0.17, 0.14, 0.12], _disc), axis=0)
@@ -167,7 +169,7 @@ def _full_thickness(n: int, rng: np.random.Generator) -> Drawing:
     return Drawing(phases, np.stack([1 - grain - other, grain, other]))
 
 
-@_layout("side by side")
+@_layout("side by side", "matrix")
 def _gamma_prime(n: int, rng: np.random.Generator) -> Drawing:
     """Cubes that fill half of the map, as thick as the film."""
     y, x = _grid(n)
@@ -184,7 +186,7 @@ def _gamma_prime(n: int, rng: np.random.Generator) -> Drawing:
     return Drawing(phases, np.stack([1 - cubes, cubes]))
 
 
-@_layout("side by side")
+@_layout("side by side", "mixed")
 def _couple(n: int, rng: np.random.Generator) -> Drawing:
     """A diffusion couple: pure at both ends, every mixture between."""
     _, x = _grid(n)
@@ -207,7 +209,7 @@ def _ends() -> list[Material]:
     ]
 
 
-@_layout("side by side")
+@_layout("side by side", "matrix")
 def _one_percent(n: int, rng: np.random.Generator) -> Drawing:
     """A grain on one percent of the map, as thick as the film."""
     r = n * np.sqrt(0.01 / np.pi)
@@ -252,7 +254,7 @@ def _particles_film(n: int, rng: np.random.Generator) -> Drawing:
     return Drawing(phases, np.stack([silica, ceria, np.ones((n, n))]), [80.0, 80.0, 25.0])
 
 
-@_layout("particles on a support")
+@_layout("particles on a support", "side by side")
 def _particles_vacuum(n: int, rng: np.random.Generator) -> Drawing:
     """Two kinds of particles over nothing."""
     all_of_them = _scattered(n, rng, [0.15, 0.14, 0.12, 0.11, 0.1], _chord)

@@ -46,8 +46,8 @@ class Phantom:
     Parameters
     ----------
     name : str
-    layout : str
-        What siftem should call it: "matrix", "side by side", "particles on a
+    layouts : tuple of str
+        What it may be called, its right name first: "matrix", "side by side", "particles on a
         support", "nested", "single"; "mixed" where no phase is alone.
     materials : tuple of Material
     support : str
@@ -67,7 +67,7 @@ class Phantom:
     """
 
     name: str
-    layout: str
+    layouts: tuple[str, ...]
     materials: tuple[Any, ...]
     support: str
     maps: np.ndarray
@@ -169,7 +169,7 @@ def phantom(name: str, *, size: int = 64, seed: int = 0) -> Phantom:
     """
     if name.startswith("other_"):
         return _foreign_case(name, size, seed)
-    kind, support, draw = LAYOUTS[name]
+    kinds, support, draw = LAYOUTS[name]
     drawn = draw(size, np.random.default_rng([seed, 104729]))
     maps = np.stack([gaussian_filter(m, PROBE, mode="nearest") for m in drawn.maps])
     nm = drawn.thicknesses or [THICKNESS] * len(maps)
@@ -179,7 +179,7 @@ def phantom(name: str, *, size: int = 64, seed: int = 0) -> Phantom:
         part_maps, part_spectra = _by_thickness(drawn.materials[0], maps[0])
     return Phantom(
         name=name,
-        layout=kind,
+        layouts=kinds,
         materials=tuple(drawn.materials),
         support=support,
         maps=maps,
@@ -210,7 +210,12 @@ def _by_thickness(material: Material, share: np.ndarray) -> tuple[np.ndarray, np
 # --- another program ------------------------------------------------------------------------
 
 
-_OTHER_KINDS = {"a": "matrix", "b": "side by side", "d": "side by side", "f": "single"}
+_OTHER_KINDS = {
+    "a": ("matrix",),
+    "b": ("side by side", "matrix"),
+    "d": ("side by side",),
+    "f": ("single",),
+}
 
 
 @cache
@@ -231,7 +236,7 @@ def _foreign_case(name: str, size: int, seed: int) -> Phantom:
     materials = tuple(Material(p.name, p.at, p.density) for p in case["phases"])
     return Phantom(
         name=name,
-        layout=_OTHER_KINDS[letter],
+        layouts=_OTHER_KINDS[letter],
         materials=materials,
         support="",
         maps=case["maps"],
@@ -288,7 +293,7 @@ def main() -> None:
         for name in names():
             made = phantom(name, size=48)
             alone = [int((made.labels == i).sum()) for i in range(len(made.names))]
-            print(f"{name:18s} {made.layout:13s} alone in pixels: ", end="")
+            print(f"{name:18s} {made.layouts[0]:22s} alone in pixels: ", end="")
             print(", ".join(f"{n} {k}" for n, k in zip(made.names, alone, strict=True)))
         return
     made = phantom(args.layout, size=args.size, seed=args.seed)
