@@ -38,7 +38,7 @@ GROUPS = {
     "Subtraction and unmixing": (
         "subtract", "unmix", "Absent", "KnownRatio", "Stoichiometry", "GivenScale", "MostMatrix",
     ),
-    "Quantification": ("quantify", "Composition", "find_elements", "line_ratios"),
+    "Quantification": ("quantify", "Composition", "find_elements", "line_ratios", "null_elements"),
     "Energy losses": (
         "estimate_noise", "as_counts", "NoiseModel", "Edge", "remove_background",
         "subtract_by_edges", "AbsentEdge", "EdgeRatio", "elemental_ratios",

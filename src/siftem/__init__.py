@@ -54,6 +54,7 @@ _HOME = {
     "list_signals": "siftem.io.contents",
     "load": "siftem.io.hyperspy_bridge",
     "match_phases": "siftem.decompose.matching",
+    "null_elements": "siftem.fit.null_elements",
     "open_map": "siftem.cluster.open_map",
     "quantify": "siftem.quantify.composition",
     "remove_background": "siftem.eels.background",

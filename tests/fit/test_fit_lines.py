@@ -35,36 +35,53 @@ def expected(calibration=ON, axis=AXIS):
 
 
 def amplitudes(fit):
-    return dict(zip(fit.names, fit.amplitudes, strict=True))
+    """Of what the spectra were made of; no pulses pile up in them, and Mg has no Kb."""
+    return {
+        n: a
+        for n, a in zip(fit.names, fit.amplitudes, strict=True)
+        if n in PHOTONS or n[:2] not in ("pi", "Mg")
+    }
 
 
 @pytest.fixture(scope="module")
 def fitted():
     counts = np.random.default_rng(4).poisson(expected()).astype(float)
-    return fit_lines(Spectrum(counts, AXIS), ELEMENTS, beam_energy=200.0, calibration=ON)
+    return fit_lines(
+        Spectrum(counts, AXIS),
+        ELEMENTS,
+        beam_energy=200.0,
+        n_continuum=3,
+        model_error=False,
+        calibration=ON,
+    )
 
 
 def test_expected_counts_give_back_every_photon():
-    fit = fit_lines(Spectrum(expected(), AXIS), ELEMENTS, beam_energy=200.0, calibration=ON)
+    fit = fit_lines(
+        Spectrum(expected(), AXIS), ELEMENTS, beam_energy=200.0, n_continuum=3, calibration=ON
+    )
     assert amplitudes(fit) == pytest.approx(PHOTONS, rel=1e-3)
     assert fit.deviance < 1e-3
-    assert fit.degrees_of_freedom == 900 - 11
+    assert fit.degrees_of_freedom == 900 - 11 - 3
 
 
 def test_energy_scale_resolution_and_charge_collection_are_found():
-    fit = fit_lines(Spectrum(expected(OFF), AXIS), ELEMENTS, beam_energy=200.0)
+    fit = fit_lines(Spectrum(expected(OFF), AXIS), ELEMENTS, beam_energy=200.0, n_continuum=3)
     c = fit.calibration
     assert c.shift == pytest.approx(0.012, abs=2e-5)
     assert c.gain == pytest.approx(0.001, abs=2e-5)
     assert c.resolution == pytest.approx(134.0, abs=0.05)
     assert c.collection_depth == pytest.approx(60.0, abs=0.5)
-    assert amplitudes(fit) == pytest.approx(PHOTONS, rel=5e-3)
+    found = amplitudes(fit)
+    # Tails, which have priors of their own, may take a little of the weakest continuum term.
+    assert found.pop("continuum 2") == pytest.approx(PHOTONS["continuum 2"], rel=0.03)
+    assert found == pytest.approx({n: PHOTONS[n] for n in found}, rel=5e-3)
 
 
 def test_a_scale_that_is_50_ev_off():
     # More than half a peak's width: only the coarse search before the fit finds it.
     far = Calibration(shift=-0.05, gain=0.003, resolution=142.0)
-    fit = fit_lines(Spectrum(expected(far), AXIS), ELEMENTS, beam_energy=200.0)
+    fit = fit_lines(Spectrum(expected(far), AXIS), ELEMENTS, beam_energy=200.0, n_continuum=3)
     assert fit.calibration.shift == pytest.approx(-0.05, abs=1e-3)
     assert amplitudes(fit)["Si K"] == pytest.approx(4e4, rel=0.01)
 
@@ -78,11 +95,25 @@ def test_true_axis_undoes_shift_and_gain():
 
 def test_operator_is_the_change_of_the_amplitudes_with_the_counts():
     mean = expected()
-    fit = fit_lines(Spectrum(mean, AXIS), ELEMENTS, beam_energy=200.0, calibration=ON)
+    fit = fit_lines(
+        Spectrum(mean, AXIS),
+        ELEMENTS,
+        beam_energy=200.0,
+        n_continuum=3,
+        model_error=False,
+        calibration=ON,
+    )
     for channel in (32, 105, 154, 620):
         nudged = mean.copy()
         nudged[channel] += 0.02 * mean[channel]
-        other = fit_lines(Spectrum(nudged, AXIS), ELEMENTS, beam_energy=200.0, calibration=ON)
+        other = fit_lines(
+            Spectrum(nudged, AXIS),
+            ELEMENTS,
+            beam_energy=200.0,
+            n_continuum=3,
+            model_error=False,
+            calibration=ON,
+        )
         change = (other.amplitudes - fit.amplitudes) / (0.02 * mean[channel])
         scale = np.sqrt(np.diag(fit.covariance) / mean[channel])
         assert change / scale == pytest.approx(fit.operator[:, channel] / scale, abs=0.02)
@@ -91,7 +122,8 @@ def test_operator_is_the_change_of_the_amplitudes_with_the_counts():
 def test_covariance_of_counts_is_the_inverse_information(fitted):
     # For plain counts the sandwich A diag(mean) A' is the inverse of the Fisher information.
     information = (fitted.design / fitted.mean[:, None]).T @ fitted.design
-    assert fitted.covariance == pytest.approx(np.linalg.inv(information), rel=1e-6)
+    inverse = np.linalg.inv(information)
+    assert fitted.counting_covariance == pytest.approx(inverse, rel=0.02)
 
 
 def test_intervals_hold_the_truth():
@@ -100,10 +132,10 @@ def test_intervals_hold_the_truth():
     mean = expected()
     fits = [
         fit_lines(Spectrum(rng.poisson(mean).astype(float), AXIS), ELEMENTS,
-                  beam_energy=200.0, calibration=ON)
+                  beam_energy=200.0, n_continuum=3, calibration=ON)
         for _ in range(150)
     ]  # fmt: skip
-    truth = np.array([PHOTONS[n] for n in fits[0].names])
+    truth = np.array([PHOTONS.get(n, 0.0) for n in fits[0].names])
     z = [(f.amplitudes - truth) / np.sqrt(np.diag(f.covariance)) for f in fits]
     held = (np.abs(z) < 1).mean(axis=0)
     assert (np.abs(held[:8] - 0.683) < 0.115).all(), dict(zip(fits[0].names, held, strict=True))
@@ -118,7 +150,7 @@ def test_sigma_at_zero_is_the_noise_of_a_blank():
     rng = np.random.default_rng(2)
     fits = [
         fit_lines(Spectrum(rng.poisson(mean).astype(float), AXIS), ELEMENTS,
-                  beam_energy=200.0, calibration=ON)
+                  beam_energy=200.0, n_continuum=3, calibration=ON)
         for _ in range(150)
     ]  # fmt: skip
     index = fits[0].index("Nd")
@@ -135,7 +167,9 @@ def test_sigma_at_zero_is_the_noise_of_a_blank():
     clear = values > sigma
     assert free[clear] == pytest.approx(values[clear], abs=0.3 * sigma)
     # It does not depend on how much was found.
-    full = fit_lines(Spectrum(expected(), AXIS), ELEMENTS, beam_energy=200.0, calibration=ON)
+    full = fit_lines(
+        Spectrum(expected(), AXIS), ELEMENTS, beam_energy=200.0, n_continuum=3, calibration=ON
+    )
     assert full.sigma_at_zero(index) == pytest.approx(sigma, rel=0.05)
 
 
@@ -146,7 +180,9 @@ def test_pinned_noise_is_taken_off_the_covariance(fitted):
     sigma = np.sqrt(fitted.covariance[index, index])
     pinned = (fitted.mean * row / sigma)[None, :]
     spectrum = Spectrum(fitted.spectrum.values, AXIS, pinned=pinned)
-    fit = fit_lines(spectrum, ELEMENTS, beam_energy=200.0, calibration=ON)
+    fit = fit_lines(
+        spectrum, ELEMENTS, beam_energy=200.0, n_continuum=3, model_error=False, calibration=ON
+    )
     assert fit.covariance[index, index] < 1e-6 * sigma**2
     others = [i for i in range(len(fit.names)) if i != index]
     kept = (
@@ -166,13 +202,15 @@ def test_what_was_subtracted_is_part_of_the_mean():
         counts - 0.4 * matrix, AXIS, variance=counts + 0.16 * matrix,
         modes=0.01 * matrix[None, :], background=0.4 * matrix,
     )  # fmt: skip
-    fit = fit_lines(spectrum, ELEMENTS, beam_energy=200.0, calibration=ON)
+    fit = fit_lines(
+        spectrum, ELEMENTS, beam_energy=200.0, n_continuum=3, model_error=False, calibration=ON
+    )
     sigma = np.sqrt(np.diag(fit.covariance))
-    truth = np.array([PHOTONS[n] for n in fit.names])
+    truth = np.array([PHOTONS.get(n, 0.0) for n in fit.names])
     assert (np.abs(fit.amplitudes - truth) < 3.5 * sigma).all()
     plain = fit_lines(
         replace(spectrum, variance=counts, modes=np.zeros((0, 900))), ELEMENTS,
-        beam_energy=200.0, calibration=ON,
+        beam_energy=200.0, n_continuum=3, model_error=False, calibration=ON,
     )  # fmt: skip
     assert fit.amplitudes == pytest.approx(plain.amplitudes)
     i = fit.index("Si")
@@ -184,7 +222,9 @@ def test_what_was_subtracted_is_part_of_the_mean():
 
 def test_an_axis_in_ev_gives_the_same(fitted):
     in_ev = Spectrum(fitted.spectrum.values, EnergyAxis(200.0, 10.0, 900, "eV"))
-    fit = fit_lines(in_ev, ELEMENTS, beam_energy=200.0, calibration=ON)
+    fit = fit_lines(
+        in_ev, ELEMENTS, beam_energy=200.0, n_continuum=3, model_error=False, calibration=ON
+    )
     assert fit.amplitudes == pytest.approx(fitted.amplitudes, rel=1e-6, abs=1e-3)
 
 
@@ -198,9 +238,11 @@ def test_absorption_gives_emitted_photons():
     design = np.hstack([m.line_columns(AXIS, ON), m.continuum_columns(AXIS, ON)])
     counts = design @ [1e5, 1e4, 50, 5, 1]
     spectrum = Spectrum(counts, AXIS)
-    fit = fit_lines(spectrum, ["O", "Si"], beam_energy=200.0, calibration=ON, absorption=film)
+    fit = fit_lines(
+        spectrum, ["O", "Si"], beam_energy=200.0, n_continuum=3, calibration=ON, absorption=film
+    )
     assert amplitudes(fit)["O K"] == pytest.approx(1e5, rel=1e-3)
-    bare = fit_lines(spectrum, ["O", "Si"], beam_energy=200.0, calibration=ON)
+    bare = fit_lines(spectrum, ["O", "Si"], beam_energy=200.0, n_continuum=3, calibration=ON)
     o_k = line_family("O", "K", beam_energy=200.0).alpha_energy
     assert amplitudes(bare)["O K"] == pytest.approx(1e5 * float(film(o_k)), rel=0.01)
 
@@ -275,7 +317,9 @@ def test_a_common_mode_widens_the_limit(fitted):
     index = fitted.index("Nd")
     mode = 0.05 * fitted.design[:, index] * fitted.amplitudes[index]
     spectrum = Spectrum(fitted.spectrum.values, AXIS, modes=mode[None, :])
-    fit = fit_lines(spectrum, ELEMENTS, beam_energy=200.0, calibration=ON)
+    fit = fit_lines(
+        spectrum, ELEMENTS, beam_energy=200.0, n_continuum=3, model_error=False, calibration=ON
+    )
     # The mode has the shape of the line: it moves that amplitude by 5%, and no other.
     assert fit.sigma_at_zero(index) ** 2 == pytest.approx(
         fitted.sigma_at_zero(index) ** 2 + (0.05 * fitted.amplitudes[index]) ** 2, rel=1e-6

@@ -28,7 +28,8 @@ def test_expected_counts_give_the_truth_back(generator, mean):
     # The continuum that the fit does not have costs O half a standard deviation.
     assert np.abs((c.weight_fractions - truth) / c.sigma).max() < 0.7
     major = truth > 0.02
-    assert c.weight_fractions[major] == pytest.approx(truth[major], rel=2e-3)
+    # Al, between Mg and Si, shares their flanks: shelf and sum peaks are free, too.
+    assert c.weight_fractions[major] == pytest.approx(truth[major], rel=3e-3)
     assert c.fit.calibration.gain == pytest.approx(0.005, abs=5e-5)
     assert c.fit.calibration.resolution == pytest.approx(130.65, abs=0.1)
 
@@ -39,7 +40,8 @@ def test_five_million_counts(generator, mean):
     for seed in range(4):
         c = generator.quantified(np.random.default_rng(seed).poisson(mean).astype(float))
         major = truth > 0.02
-        assert c.weight_fractions[major] == pytest.approx(truth[major], rel=0.01)
+        # Three standard deviations of Al, the least sure of them.
+        assert c.weight_fractions[major] == pytest.approx(truth[major], rel=0.012)
         z.append((c.weight_fractions - truth) / c.sigma)
         assert 0.9 < c.fit.reduced_deviance < 1.1
         assert c.found.all()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -11,16 +12,29 @@ from siftem.fit.poisson import PoissonFit, covariance_of, fit_poisson
 from siftem.fit.spectrum_model import Calibration, SpectrumModel
 from siftem.spectrum import Spectrum
 
-#: Prior standard deviations of shift (keV), gain, collection depth (nm) and relative
-#: resolution: what detectors do.
-PRIOR = np.array([0.03, 0.005, 100.0, 0.10])
-#: Steps of the numerical derivatives in the same order.
-_STEP = np.array([5e-4, 1e-5, 1.0, 1e-3])
-#: Lowest and highest values: no negative depth, no peak sharper than silicon allows.
-_LOWEST = np.array([-0.2, -0.1, 0.0, -0.07])
-_HIGHEST = np.array([0.2, 0.1, 2000.0, 0.8])
+#: What is fitted: attribute of the calibration, its expected value, prior standard deviation,
+#: step of the numerical derivative, lowest and highest value. Energies in keV, depth in nm; the
+#: resolution is relative to the nominal one.
+_FREE = (
+    ("shift", 0.0, 0.03, 5e-4, -0.2, 0.2),
+    ("gain", 0.0, 0.005, 1e-5, -0.1, 0.1),
+    ("bend", 0.0, 5e-5, 1e-6, -2e-3, 2e-3),
+    ("soft", 0.0, 1e-2, 5e-4, -0.1, 0.1),
+    ("collection_depth", 0.0, 100.0, 1.0, 0.0, 2000.0),
+    ("resolution", 1.0, 0.10, 1e-3, 0.93, 1.8),
+    ("broadening", 1.0, 0.08, 1e-2, 0.6, 1.5),
+    ("escape", 1.0, 0.2, 0.05, 0.0, 3.0),
+    ("near", 0.0, 0.02, 2e-3, 0.0, 0.3),
+    ("far", 0.0, 0.01, 2e-3, 0.0, 0.3),
+    ("shelf", 0.0, 0.01, 2e-3, 0.0, 0.3),
+    ("above", 0.0, 0.005, 1e-3, 0.0, 0.1),
+)
+NAMES = tuple(row[0] for row in _FREE)
+_TAILS = ("near", "far", "shelf", "above")
+_EXPECTED, PRIOR, _STEP, _LOWEST, _HIGHEST = np.array([row[1:] for row in _FREE]).T
 #: Shifts tried before the fine fit, keV.
 _SCAN = np.linspace(-0.06, 0.06, 7)
+_SHIFT_PRIOR = 0.03
 _ROUNDS = 25
 #: The fit has settled when twice the log likelihood gains less; a tenth of a sigma is 0.01.
 _SETTLED = 1e-3
@@ -36,14 +50,11 @@ class CalibratedFit:
     design : ndarray of shape (channels, p)
         Columns at this calibration.
     found : PoissonFit
-    slopes : ndarray of shape (channels, 4)
-        Change of the expected counts with the parameters of the calibration.
     """
 
     calibration: Calibration
     design: np.ndarray
     found: PoissonFit
-    slopes: np.ndarray
 
 
 def design_of(
@@ -52,11 +63,16 @@ def design_of(
     """Columns of lines, continuum and further shapes; (channels, p)."""
     lines = model.line_columns(axis, calibration)
     continuum = model.continuum_columns(axis, calibration)
-    return np.hstack([lines, continuum, shapes])
+    valence = model.valence_columns(axis, calibration)
+    return np.hstack([lines, continuum, valence, shapes])
 
 
 def scan_shift(
-    model: SpectrumModel, spectrum: Spectrum, shapes: np.ndarray, start: Calibration
+    model: SpectrumModel,
+    spectrum: Spectrum,
+    shapes: np.ndarray,
+    start: Calibration,
+    penalty: np.ndarray | None = None,
 ) -> Calibration:
     """Search the shift coarsely, so that the fine fit starts within a peak's width."""
     best = (np.inf, start)
@@ -64,10 +80,15 @@ def scan_shift(
         trial = replace(start, shift=float(shift))
         design = design_of(model, spectrum.axis, shapes, trial)
         used = design.any(axis=0)
+        known = None if penalty is None else penalty[np.ix_(used, used)]
         found = fit_poisson(
-            design[:, used], spectrum.counts, offset=spectrum.background, max_iter=8
+            design[:, used],
+            spectrum.counts,
+            offset=spectrum.background,
+            penalty=known,
+            max_iter=8,
         )
-        penalized = found.deviance + (shift / PRIOR[0]) ** 2
+        penalized = found.deviance + (shift / _SHIFT_PRIOR) ** 2
         if penalized < best[0]:
             best = (penalized, trial)
     return best[1]
@@ -80,6 +101,7 @@ def fit_calibration(
     start: Calibration,
     design: np.ndarray,
     found: PoissonFit,
+    penalty: np.ndarray | None = None,
 ) -> CalibratedFit:
     """Maximise the likelihood times the prior over calibration and amplitudes.
 
@@ -93,7 +115,6 @@ def fit_calibration(
     shapes : ndarray of shape (channels, further)
         Further columns that do not depend on the calibration.
     start : Calibration
-        Its resolution is the nominal one.
     design, found
         Columns and fit at ``start``.
 
@@ -103,19 +124,26 @@ def fit_calibration(
     """
     axis, counts, base = spectrum.axis, spectrum.counts, spectrum.background
     n_lines = len(model.families)
-    nominal = start.resolution
+    nominal = model.detector.resolution
     now = _parameters(start, nominal)
-    total = found.deviance + _penalty(now)
+
+    def cost(fit: PoissonFit, at: np.ndarray) -> float:
+        known = 0.0 if penalty is None else fit.amplitudes @ penalty @ fit.amplitudes
+        return float(fit.deviance + known + (((at - _EXPECTED) / PRIOR) ** 2).sum())
+
+    total = cost(found, now)
     damping = 0.0
     for _ in range(_ROUNDS):
         slopes = _slopes(model, axis, now, nominal, found.amplitudes[:n_lines])
         improved = False
         while damping < 1e4:
-            step = _step(design, slopes, counts, found, now, damping)
+            step = _step(design, slopes, counts, found, now, damping, penalty)
             trial = np.clip(now + step, _LOWEST, _HIGHEST)
             trial_design = design_of(model, axis, shapes, _calibration(trial, nominal))
-            trial_found = fit_poisson(trial_design, counts, offset=base, start=found.amplitudes)
-            gain = total - trial_found.deviance - _penalty(trial)
+            trial_found = fit_poisson(
+                trial_design, counts, offset=base, penalty=penalty, start=found.amplitudes, tol=1e-7
+            )
+            gain = total - cost(trial_found, trial)
             if gain > 0:
                 improved = True
                 break
@@ -128,31 +156,55 @@ def fit_calibration(
         damping = 0.0 if damping < 0.05 else 0.1 * damping
         if gain < _SETTLED:
             break
-    slopes = _slopes(model, axis, now, nominal, found.amplitudes[:n_lines])
-    return CalibratedFit(_calibration(now, nominal), design, found, slopes)
+    return CalibratedFit(_calibration(now, nominal), design, found)
+
+
+def slopes_of(
+    model: SpectrumModel, axis: EnergyAxis, calibration: Calibration, amplitudes: np.ndarray
+) -> np.ndarray:
+    """Change of the expected counts with the fitted parameters; (channels, parameters).
+
+    The resolution is relative to the detector's nominal one.
+    """
+    nominal = model.detector.resolution
+    return _slopes(model, axis, _parameters(calibration, nominal), nominal, amplitudes)
+
+
+def at_bound(calibration: Calibration, model: SpectrumModel) -> np.ndarray:
+    """Whether each fitted parameter is at the lowest or highest value it may have."""
+    now = _parameters(calibration, model.detector.resolution)
+    return (now <= _LOWEST) | (now >= _HIGHEST)
+
+
+def precision_of(calibration: Calibration, free: bool) -> np.ndarray:
+    """Inverse covariance of what is known of the response; (parameters, parameters), or empty.
+
+    Parameters
+    ----------
+    calibration : Calibration
+    free : bool
+        Whether it was fitted to the spectrum, with the prior; else its own covariance counts,
+        and without one it is exact.
+    """
+    if free:
+        return np.diag(1 / PRIOR**2)
+    if calibration.covariance is None:
+        return np.zeros((0, 0))
+    return covariance_of(calibration.covariance)
 
 
 def _parameters(calibration: Calibration, nominal: float) -> np.ndarray:
-    """Return shift, gain, depth and relative resolution as the prior sees them; (4,)."""
-    return np.array(
-        [
-            calibration.shift,
-            calibration.gain,
-            calibration.collection_depth,
-            calibration.resolution / nominal - 1,
-        ]
-    )
+    """Return the free parameters as the prior sees them; (parameters,)."""
+    values = np.array([getattr(calibration, name) for name in NAMES])
+    values[NAMES.index("resolution")] /= nominal
+    return values
 
 
 def _calibration(parameters: np.ndarray, nominal: float) -> Calibration:
     """Inverse of :func:`_parameters`."""
-    shift, gain, depth, width = (float(v) for v in parameters)
-    return Calibration(shift, gain, depth, nominal * (1 + width))
-
-
-def _penalty(parameters: np.ndarray) -> float:
-    """Twice the negative log prior."""
-    return float(((parameters / PRIOR) ** 2).sum())
+    values: dict[str, Any] = dict(zip(NAMES, (float(v) for v in parameters), strict=True))
+    values["resolution"] *= nominal
+    return Calibration(**values)
 
 
 def _slopes(
@@ -162,16 +214,18 @@ def _slopes(
     nominal: float,
     amplitudes: np.ndarray,
 ) -> np.ndarray:
-    """Change of the expected counts with the parameters of the calibration; (channels, 4)."""
+    """Change of the expected counts with the free parameters; (channels, parameters)."""
+    here = _calibration(now, nominal)
+    peaks = model.peak_sum(axis, here, amplitudes)
+    seen = model.tailed(peaks, axis, here)
     columns = []
     for i, h in enumerate(_STEP):
-        low, high = now.copy(), now.copy()
-        # At a bound the derivative is one-sided.
-        low[i] = max(now[i] - h, _LOWEST[i])
-        high[i] = min(now[i] + h, _HIGHEST[i])
-        change = model.line_sum(axis, _calibration(high, nominal), amplitudes)
-        change = change - model.line_sum(axis, _calibration(low, nominal), amplitudes)
-        columns.append(change / (high[i] - low[i]))
+        step = h if now[i] + h <= _HIGHEST[i] else -h
+        moved = now.copy()
+        moved[i] += step
+        there = _calibration(moved, nominal)
+        moved_peaks = peaks if NAMES[i] in _TAILS else model.peak_sum(axis, there, amplitudes)
+        columns.append((model.tailed(moved_peaks, axis, there) - seen)[:, 0] / step)
     return np.stack(columns, axis=1)
 
 
@@ -182,21 +236,29 @@ def _step(
     found: PoissonFit,
     now: np.ndarray,
     damping: float,
+    penalty: np.ndarray | None,
 ) -> np.ndarray:
-    """Step of the calibration within its bounds, amplitudes above zero profiled out; (4,)."""
+    """Step of the calibration within its bounds, amplitudes above zero profiled out."""
     weight = 1 / found.mean
-    columns = design[:, found.amplitudes != 0]
+    used = found.amplitudes != 0
+    columns = design[:, used]
     weighted = slopes * weight[:, None]
     cross = columns.T @ weighted
-    inner = covariance_of((columns * weight[:, None]).T @ columns)
+    gram = (columns * weight[:, None]).T @ columns
+    if penalty is not None:
+        gram = gram + penalty[np.ix_(used, used)]
+    inner = covariance_of(gram)
     curvature = slopes.T @ weighted - cross.T @ inner @ cross + np.diag(1 / PRIOR**2)
     curvature += damping * np.diag(np.diag(curvature))
     residual = counts - found.mean
-    gradient = weighted.T @ residual - cross.T @ inner @ (columns.T @ (residual * weight))
-    gradient = gradient - now / PRIOR**2
-    step = np.zeros(4)
-    free = np.ones(4, bool)
-    for _ in range(4):
+    pull = columns.T @ (residual * weight)
+    if penalty is not None:
+        pull = pull - (penalty @ found.amplitudes)[used]
+    gradient = weighted.T @ residual - cross.T @ inner @ pull
+    gradient = gradient - (now - _EXPECTED) / PRIOR**2
+    step = np.zeros(now.size)
+    free = np.ones(now.size, bool)
+    for _ in range(6):
         left = gradient[free] - curvature[np.ix_(free, ~free)] @ step[~free]
         step[free] = np.linalg.solve(curvature[np.ix_(free, free)], left)
         moved = now + step

@@ -17,7 +17,6 @@ from siftem.fit.line_search import (
     CANDIDATES,
     LineLibrary,
     families_agree,
-    pile_up,
     residual_variance,
 )
 from siftem.fit.poisson import PoissonFit, fit_poisson
@@ -26,6 +25,7 @@ from siftem.spectrum import Spectrum
 from siftem.xray.detector import Detector
 from siftem.xray.elements import atomic_number
 from siftem.xray.lines import family_emission
+from siftem.xray.pile_up import pile_up
 
 #: Elements at the most; a spectrum with more is not understood.
 _MOST = 30
@@ -179,7 +179,7 @@ def unexplained_lines(
     if not library.families:
         return ()
     bends = _smooth_columns(fit.continuum, spectrum.axis)
-    design = np.hstack([fit.design, bends, pile_up(counts, spectrum.axis)[:, None]])
+    design = np.hstack([fit.design, bends, pile_up(counts, spectrum.axis)])
     design = design[:, design.any(axis=0)]
     found: list[FoundElement] = []
     while len(found) < most:
@@ -333,7 +333,6 @@ class _Search:
             detector=self.detector,
             calibration=calibration,
             energy_range=(None, None),
-            templates={"sum peaks": self.sums} if self.sums.any() else None,
         )
 
 

@@ -6,16 +6,31 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.linalg import block_diag
 
 from siftem.blas_threads import one_blas_thread
 from siftem.errors import InputError
-from siftem.fit.calibrate import PRIOR, design_of, fit_calibration, scan_shift
-from siftem.fit.poisson import covariance_of, fit_poisson
+from siftem.fit.calibrate import (
+    at_bound,
+    design_of,
+    fit_calibration,
+    precision_of,
+    scan_shift,
+    slopes_of,
+)
+from siftem.fit.misfit import Misfit, estimated_misfit, fit_beside, no_misfit
+from siftem.fit.poisson import PoissonFit, covariance_of, fit_poisson
+from siftem.fit.propagation import propagated, variance_of
 from siftem.fit.spectrum_model import Absorption, Calibration, SpectrumModel, quantified_family
+from siftem.fit.stiffness import Stiffness
 from siftem.spectrum import Spectrum
 from siftem.xray.detector import Detector
 from siftem.xray.elements import element_symbols
-from siftem.xray.lines import line_families
+from siftem.xray.lines import line_families, valence_lines
+from siftem.xray.pile_up import pile_up
+
+#: Times that response and stiffness of the continuum are fitted in turn.
+_TURNS = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,13 +49,22 @@ class LineFit:
         Photons emitted towards the detector by each family, in the order of ``names``;
         continuum and templates in their own scales.
     covariance : ndarray of shape (p, p)
-        Statistical covariance, with the calibration's share.
+        Of counting, of the detector's response and of what the model can't describe.
+    counting_covariance : ndarray of shape (p, p)
+        What ``covariance`` would be if the model were true.
     design : ndarray of shape (channels, p)
         Columns.
     mean : ndarray of shape (channels,)
-        Expected counts, background included.
+        Expected counts by the model, background included. Where the model errs it need not
+        follow the counts: see ``misfit``.
+    misfit : Misfit
+        Covariance of what the model can't describe.
+    slopes : ndarray of shape (channels, parameters)
+        Change of the expected counts with the parameters of the response.
+    precision : ndarray of shape (p + parameters, p + parameters)
+        What is known beforehand of the continuum's curvature and of the response.
     deviance : float
-        Poisson deviance.
+        Poisson deviance of the model that fits best, errors of the model left out.
     degrees_of_freedom : int
         Channels minus parameters.
     calibration : Calibration
@@ -60,8 +84,12 @@ class LineFit:
     names: tuple[str, ...]
     amplitudes: np.ndarray
     covariance: np.ndarray
+    counting_covariance: np.ndarray
     design: np.ndarray
     mean: np.ndarray
+    misfit: Misfit
+    slopes: np.ndarray
+    precision: np.ndarray
     deviance: float
     degrees_of_freedom: int
     calibration: Calibration
@@ -110,12 +138,10 @@ class LineFit:
         assumed and not seen.
         """
         mean = np.maximum(self.mean - self.amplitudes[index] * self.design[:, index], 1e-9)
-        variance = _variance(self.spectrum, mean)
-        weighted = self.design / mean[:, None]
-        bread = covariance_of(weighted.T @ self.design)
-        operator = bread[index] @ weighted.T
-        total = (operator**2 * variance).sum() + ((self.spectrum.modes @ operator) ** 2).sum()
-        return float(np.sqrt(total))
+        columns = np.hstack([self.design, self.slopes])
+        without = replace(self.spectrum, pinned=np.zeros((0, self.spectrum.axis.size)))
+        found = propagated(columns, self.precision, mean, self.misfit, without)
+        return float(np.sqrt(found.covariance[index, index]))
 
 
 def fit_lines(
@@ -128,14 +154,17 @@ def fit_lines(
     absorption: Absorption | None = None,
     calibration: Calibration | None = None,
     energy_range: tuple[float | None, float | None] = (0.2, None),
-    n_continuum: int = 3,
+    n_continuum: int | None = None,
     split_l: bool = False,
     templates: Mapping[str, np.ndarray] | None = None,
+    model_error: bool = True,
 ) -> LineFit:
     """Fit line families and continuum to a spectrum.
 
     Minimises the Poisson deviance of the measured counts; what was subtracted from them
-    is a known part of the mean (``spectrum.background``). All amplitudes are >= 0.
+    is a known part of the mean (``spectrum.background``). All amplitudes are >= 0. The
+    detector's response is fitted, sum peaks are allowed for, and what all of this can't
+    describe is estimated as a covariance beside which the amplitudes are fitted.
 
     Parameters
     ----------
@@ -150,16 +179,18 @@ def fit_lines(
     absorption : callable, optional
         Share of the photons that leave the film, of energies in keV.
     calibration : Calibration, optional
-        Given: energy scale and resolution are kept. By default shift, gain and resolution
-        are fitted, with priors of 30 eV, 0.5% and 10%.
+        Given: the response is kept, its errors (``calibration.covariance``) are carried. By
+        default it is fitted with priors, see `siftem.fit.calibrate`.
     energy_range : tuple
         Fitted range in keV; None means the end of the axis.
-    n_continuum : int
-        Terms of the continuum.
+    n_continuum : int, optional
+        Terms of the continuum. By default splines as stiff as the spectrum asks for.
     split_l : bool
         Let L1, L2 and L3 lines have their own amplitudes.
     templates : mapping of str to ndarray (channels,), optional
         Further measured shapes on the axis of ``spectrum``, such as the matrix.
+    model_error : bool
+        False takes the model for true: for spectra that were simulated by it.
 
     Returns
     -------
@@ -182,15 +213,18 @@ def fit_lines(
         every, beam_energy=beam_energy, low=kev.first, high=kev.last, split_l=split_l
     )
     dropped = tuple(e for e in every if not any(f.element == e for f in families))
-    model = SpectrumModel(tuple(families), beam_energy, detector, n_continuum, absorption)
+    model = SpectrumModel(
+        tuple(families),
+        beam_energy,
+        detector,
+        n_continuum,
+        absorption,
+        spline_range=(kev.first, min(kev.last, beam_energy)),
+        valence=tuple(valence_lines(every, low=kev.first, high=kev.last)),
+    )
     extra = {k: np.asarray(v, float)[window] for k, v in (templates or {}).items()}
-    shapes = np.stack(list(extra.values()), axis=1) if extra else np.zeros((kev.size, 0))
-    free = calibration is None
-    start = calibration or Calibration(resolution=detector.resolution)
     with one_blas_thread():
-        if free:
-            start = scan_shift(model, cut, shapes, start)
-        return _fit(model, cut, shapes, tuple(extra), start, dropped, free)
+        return _Fit(model, cut, extra, dropped, model_error).fitted(calibration)
 
 
 def _cropped(spectrum: Spectrum, window: slice) -> Spectrum:
@@ -205,81 +239,148 @@ def _cropped(spectrum: Spectrum, window: slice) -> Spectrum:
     )
 
 
-def _fit(
-    model: SpectrumModel,
-    spectrum: Spectrum,
-    shapes: np.ndarray,
-    shape_names: tuple[str, ...],
-    start: Calibration,
-    dropped: tuple[str, ...],
-    free: bool,
-) -> LineFit:
-    axis, counts = spectrum.axis, spectrum.counts
-    design = _usable(design_of(model, axis, shapes, start), model, shape_names)
-    found = fit_poisson(design, counts, offset=spectrum.background)
-    calibration = start
-    if free:
-        fitted = fit_calibration(model, spectrum, shapes, start, design, found)
-        calibration, design, found = fitted.calibration, fitted.design, fitted.found
-        slopes = fitted.slopes
-    full = np.hstack([design, slopes]) if free else design
-    weighted = full / found.mean[:, None]
-    information = weighted.T @ full
-    if free:
-        information[-4:, -4:] += np.diag(1 / PRIOR**2)
-    bread = covariance_of(information)
-    p = design.shape[1]
-    operator = bread[:p] @ weighted.T
-    variance = _variance(spectrum, found.mean)
-    common = operator @ spectrum.modes.T
-    covariance = (operator * variance) @ operator.T + common @ common.T
-    if spectrum.pinned.size:
-        covariance = _less(covariance, operator @ spectrum.pinned.T)
-    # The calibration is at its optimum, prior included, so only the amplitudes are pushed.
-    score = weighted[:, :p].T @ (counts - found.mean)
-    return LineFit(
-        spectrum=spectrum,
-        model=model,
-        names=(*model.names, *shape_names),
-        amplitudes=found.amplitudes,
-        covariance=covariance,
-        design=design,
-        mean=found.mean,
-        deviance=found.deviance,
-        degrees_of_freedom=axis.size - full.shape[1],
-        calibration=calibration,
-        dropped=dropped,
-        operator=operator,
-        unbounded=found.amplitudes + bread[:p, :p] @ score,
-    )
+class _Fit:
+    """The steps of a fit: response and stiffness in turn, then the misfit, then all beside it."""
 
+    def __init__(
+        self,
+        model: SpectrumModel,
+        spectrum: Spectrum,
+        templates: Mapping[str, np.ndarray],
+        dropped: tuple[str, ...],
+        model_error: bool,
+    ) -> None:
+        self.model_error = model_error
+        self.model, self.spectrum, self.dropped = model, spectrum, dropped
+        self.templates = templates
+        lines = len(model.families)
+        place = slice(lines, lines + model.continuum_size)
+        self.stiffness = Stiffness.start(place, float(spectrum.counts.sum()))
+        self._fold(Calibration())
 
-def _variance(spectrum: Spectrum, mean: np.ndarray) -> np.ndarray:
-    """Variance of each channel, with the mean in place of the counts; (channels,).
+    def fitted(self, given: Calibration | None) -> LineFit:
+        """Run all steps; a given calibration is kept."""
+        calibration = given or Calibration(resolution=self.model.detector.resolution)
+        if given is None:
+            penalty = self._penalty()
+            calibration = scan_shift(self.model, self.spectrum, self.shapes, calibration, penalty)
+            for _ in range(_TURNS):
+                design, found = self._stiffened(calibration)
+                calibration = fit_calibration(
+                    self.model, self.spectrum, self.shapes, calibration, design, found,
+                    self._penalty(),
+                ).calibration  # fmt: skip
+                self._fold(calibration)
+        else:
+            self._fold(calibration)
+        design, found = self._stiffened(calibration)
+        return self._beside_misfit(calibration, given is None, design, found)
 
-    The mean is a better variance of Poisson counts than the counts themselves. A smooth
-    spectrum, which has all its errors in modes, keeps none of its own.
-    """
-    return np.maximum(spectrum.variance + mean - spectrum.counts, 0.1 * spectrum.variance)
-
-
-def _less(covariance: np.ndarray, pinned: np.ndarray) -> np.ndarray:
-    """Take pinned modes (p, r) off a covariance (p, p), which stays one.
-
-    The modes were made with the counts as their own variance and the covariance with the
-    mean's, so that a little may be left below zero.
-    """
-    scale = np.sqrt(np.clip(np.diag(covariance), 1e-300, None))
-    left = (covariance - pinned @ pinned.T) / np.outer(scale, scale)
-    values, vectors = np.linalg.eigh(left)
-    return np.asarray((vectors * np.clip(values, 0.0, None)) @ vectors.T * np.outer(scale, scale))
-
-
-def _usable(design: np.ndarray, model: SpectrumModel, shape_names: tuple[str, ...]) -> np.ndarray:
-    empty = ~design.any(axis=0)
-    if empty.any():
-        names = np.array((*model.names, *shape_names))[empty]
-        raise InputError(
-            f"no strength of {', '.join(names)} lies in the fitted range: leave it out"
+    def _fold(self, calibration: Calibration) -> None:
+        """Set the columns that depend on the data: sum peaks, for this zero of the scale."""
+        sums = pile_up(self.spectrum.counts, self.spectrum.axis, zero=calibration.shift)
+        shapes = {f"pile-up {i}": sums[:, i] for i in range(2)} | dict(self.templates)
+        empty = [n for n, v in shapes.items() if not v.any()]
+        if any(n in self.templates for n in empty):
+            raise InputError(f"no strength of {', '.join(empty)} lies in the fitted range")
+        shapes = {n: v for n, v in shapes.items() if n not in empty}
+        self.names = (*self.model.names, *shapes)
+        self.shapes = (
+            np.stack(list(shapes.values()), axis=1)
+            if shapes
+            else np.zeros((self.spectrum.axis.size, 0))
         )
-    return design
+
+    def _penalty(self) -> np.ndarray | None:
+        if self.model.n_continuum is not None:
+            return None
+        return self.stiffness.penalty(len(self.names))
+
+    def _stiffened(self, calibration: Calibration) -> tuple[np.ndarray, PoissonFit]:
+        """Fit amplitudes and, by turns, the stiffness of the continuum."""
+        design = design_of(self.model, self.spectrum.axis, self.shapes, calibration)
+        empty = ~design.any(axis=0)
+        if empty.any():
+            names = ", ".join(np.array(self.names)[empty])
+            raise InputError(f"no strength of {names} lies in the fitted range: leave it out")
+        counts, base, at = self.spectrum.counts, self.spectrum.background, self.stiffness.place
+        found = fit_poisson(design, counts, offset=base, penalty=self._penalty())
+        for _ in range(_TURNS if self.model.n_continuum is None else 0):
+            covariance = covariance_of(found.information)[at, at]
+            self.stiffness = self.stiffness.updated(found.amplitudes[at], covariance)
+            found = fit_poisson(
+                design, counts, offset=base, penalty=self._penalty(), start=found.amplitudes
+            )
+        return design, found
+
+    def _beside_misfit(
+        self, calibration: Calibration, free: bool, design: np.ndarray, found: PoissonFit
+    ) -> LineFit:
+        model, spectrum, axis = self.model, self.spectrum, self.spectrum.axis
+        n_lines, p = len(model.families), design.shape[1]
+        known = precision_of(calibration, free)
+        slopes = np.zeros((axis.size, 0))
+        if known.size:
+            slopes = slopes_of(model, axis, calibration, found.amplitudes[:n_lines])
+        lines = design[:, :n_lines] @ found.amplitudes[:n_lines]
+        at = self.stiffness.place
+        used = found.amplitudes > 0
+        used[at] = True
+        before = int(used[: at.start].sum())
+        # What is pushed against a bound can't give way to an error of the model.
+        loose = ~at_bound(calibration, model) if known.size else np.zeros(0, bool)
+        detector = replace(
+            model.detector, resolution=calibration.resolution, broadening=calibration.broadening
+        )
+        misfit, stiffness = no_misfit(axis, detector), self.stiffness
+        if self.model_error:
+            misfit, stiffness = estimated_misfit(
+                axis,
+                detector,
+                columns=np.hstack([design[:, used], slopes[:, loose]]),
+                amplitudes=found.amplitudes[used],
+                precision=block_diag(np.zeros((int(used.sum()),) * 2), known[np.ix_(loose, loose)]),
+                stiffness=replace(self.stiffness, place=slice(before, before + at.stop - at.start)),
+                penalized=model.n_continuum is None,
+                residual=spectrum.counts - found.mean,
+                variance=np.maximum(variance_of(spectrum, found.mean), 1e-9),
+                peaks=lines,
+                rest=found.mean - lines,
+            )
+        self.stiffness = replace(stiffness, place=at)
+        penalty = self._penalty()
+        penalty = np.zeros((p, p)) if penalty is None else penalty
+        amplitudes, weights = fit_beside(
+            misfit, design, spectrum.counts, offset=spectrum.background, penalty=penalty,
+            start=found,
+        )  # fmt: skip
+        mean = np.maximum(design @ amplitudes + spectrum.background, 1e-9)
+        columns = np.hstack([design, slopes])
+        precision = block_diag(penalty, known)
+        errors = propagated(columns, precision, weights, misfit, spectrum)
+        nothing = replace(misfit, sigma=np.zeros_like(misfit.sigma))
+        counting = propagated(columns, precision, weights, nothing, spectrum)
+        # The response is at its optimum, prior included, so only the amplitudes are pushed.
+        weighted, _ = misfit.eliminated(design, 1 / weights)
+        score = weighted.T @ (spectrum.counts - mean) - penalty @ amplitudes
+        if free:
+            calibration = replace(calibration, covariance=errors.bread[p:, p:])
+        return LineFit(
+            spectrum=spectrum,
+            model=model,
+            names=self.names,
+            amplitudes=amplitudes,
+            covariance=errors.covariance[:p, :p],
+            counting_covariance=counting.covariance[:p, :p],
+            design=design,
+            mean=mean,
+            misfit=misfit,
+            slopes=slopes,
+            precision=precision,
+            deviance=found.deviance,
+            degrees_of_freedom=axis.size - columns.shape[1],
+            calibration=calibration,
+            dropped=self.dropped,
+            operator=errors.operator[:p],
+            unbounded=amplitudes + errors.bread[:p, :p] @ score,
+        )

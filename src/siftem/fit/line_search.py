@@ -216,16 +216,3 @@ def residual_variance(
     reach = 2 * round(_MISFIT_REACH / axis.to_kev().scale) + 1
     peaks = maximum_filter1d(np.maximum(lines, 0.0), max(reach, 1))
     return np.maximum(mean, 1e-6 * mean.max() + 1e-12) + (_MISFIT * peaks) ** 2 + extra
-
-
-def pile_up(counts: np.ndarray, axis: EnergyAxis) -> np.ndarray:
-    """Shape of the sum peaks: two pulses that are taken for one; sums to one, (channels,).
-
-    The spectrum folded with itself, as far as the axis knows it.
-    """
-    kev = axis.to_kev()
-    folded = np.convolve(counts, counts)
-    energies = 2 * kev.offset + kev.scale * np.arange(folded.size)
-    shape = np.interp(kev.centers, energies, folded, left=0.0, right=0.0)
-    total = shape.sum()
-    return shape / total if total > 0 else shape

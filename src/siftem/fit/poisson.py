@@ -57,6 +57,7 @@ def fit_poisson(
     *,
     offset: np.ndarray | None = None,
     free_sign: np.ndarray | None = None,
+    penalty: np.ndarray | None = None,
     start: np.ndarray | None = None,
     max_iter: int = 100,
     tol: float = 1e-9,
@@ -77,6 +78,9 @@ def fit_poisson(
         Known part of the mean, >= 0.
     free_sign : ndarray of bool, shape (p,), optional
         Amplitudes that may be negative (small corrections such as an energy shift).
+    penalty : ndarray of shape (p, p), optional
+        Adds ``amplitudes @ penalty @ amplitudes`` to the deviance: the inverse covariance of
+        what is known of them.
     start : ndarray of shape (p,), optional
         First amplitudes.
     max_iter : int
@@ -106,62 +110,90 @@ def fit_poisson(
     def mean_of(theta: np.ndarray) -> np.ndarray:
         return np.maximum(g @ theta + base, floor)
 
+    def cost_of(theta: np.ndarray, mean: np.ndarray) -> float:
+        known = 0.0 if penalty is None else float(theta @ penalty @ theta)
+        return poisson_deviance(y, mean) + known
+
     if start is None:
-        theta = _weighted_nnls(g, y - base, np.maximum(_smooth(y), 1.0), signed, scale)
+        theta = _weighted_nnls(g, y - base, np.maximum(_smooth(y), 1.0), signed, penalty)
     else:
         theta = np.asarray(start, float).copy()
     mean = mean_of(theta)
-    deviance = poisson_deviance(y, mean)
+    cost = cost_of(theta, mean)
     converged = False
     for _ in range(max_iter):
-        target = _weighted_nnls(g, y - base, mean, signed, scale)
+        target = _weighted_nnls(g, y - base, mean, signed, penalty)
         length = 1.0
         while True:
             trial = theta + length * (target - theta)
             trial_mean = mean_of(trial)
-            trial_deviance = poisson_deviance(y, trial_mean)
-            if trial_deviance <= deviance or length < 1e-4:
+            trial_cost = cost_of(trial, trial_mean)
+            if trial_cost <= cost or length < 1e-4:
                 break
             length *= 0.5
-        gain = deviance - trial_deviance
+        gain = cost - trial_cost
         if gain > 0:
-            theta, mean, deviance = trial, trial_mean, trial_deviance
-        if gain <= tol * (1 + abs(deviance)):
+            theta, mean, cost = trial, trial_mean, trial_cost
+        if gain <= tol * (1 + abs(cost)):
             converged = True
             break
     information = (g / mean[:, None]).T @ g
-    return PoissonFit(theta, mean, information, deviance, converged)
+    if penalty is not None:
+        information = information + penalty
+    return PoissonFit(theta, mean, information, poisson_deviance(y, mean), converged)
 
 
 def _weighted_nnls(
-    g: np.ndarray, target: np.ndarray, variance: np.ndarray, signed: np.ndarray, scale: np.ndarray
+    g: np.ndarray,
+    target: np.ndarray,
+    variance: np.ndarray,
+    signed: np.ndarray,
+    penalty: np.ndarray | None,
 ) -> np.ndarray:
     """Least squares weighted by 1/variance, non-negative but where ``signed``."""
-    root = 1 / np.sqrt(variance)
-    a = (g / scale) * root[:, None]
-    # Columns of length one under these weights; the small normal equations then suffice.
-    length = np.sqrt((a**2).sum(axis=0))
-    a = a / length
-    gram = a.T @ a + 1e-12 * np.eye(a.shape[1])
-    pull = a.T @ (target * root)
-    if signed.any():
+    weighted = g / variance[:, None]
+    gram = weighted.T @ g
+    if penalty is not None:
+        gram = gram + penalty
+    return nonnegative_quadratic(gram, weighted.T @ target, signed)
+
+
+def nonnegative_quadratic(
+    gram: np.ndarray, pull: np.ndarray, signed: np.ndarray | None = None
+) -> np.ndarray:
+    """Minimise ``x' gram x / 2 - pull' x`` with x >= 0 but where ``signed``; (p,).
+
+    Parameters
+    ----------
+    gram : ndarray of shape (p, p)
+        Positive definite.
+    pull : ndarray of shape (p,)
+    signed : ndarray of bool, shape (p,), optional
+
+    References
+    ----------
+    Lawson & Hanson 1974, Solving Least Squares Problems.
+    """
+    free = np.zeros(pull.size, bool) if signed is None else signed
+    # Parameters of curvature one; the small normal equations then suffice.
+    length = np.sqrt(np.maximum(np.diag(gram), 1e-300))
+    gram = gram / np.outer(length, length)
+    gram[np.diag_indices_from(gram)] += 1e-12
+    pull = pull / length
+    x = np.empty(pull.size)
+    bound_gram, bound_pull = gram[np.ix_(~free, ~free)], pull[~free]
+    if free.any():
         # What may have either sign is solved exactly for any value of the rest: eliminate it.
-        inner = cho_solve(cho_factor(gram[np.ix_(signed, signed)]), gram[signed])
-        bound_gram = (gram - gram[:, signed] @ inner)[np.ix_(~signed, ~signed)]
-        unbound_pull = cho_solve(cho_factor(gram[np.ix_(signed, signed)]), pull[signed])
-        bound_pull = pull[~signed] - gram[np.ix_(~signed, signed)] @ unbound_pull
-    else:
-        bound_gram, bound_pull = gram, pull
+        own = cho_factor(gram[np.ix_(free, free)])
+        inner = cho_solve(own, gram[np.ix_(free, ~free)])
+        bound_gram = bound_gram - gram[np.ix_(~free, free)] @ inner
+        bound_pull = bound_pull - inner.T @ pull[free]
     lower = cholesky(bound_gram, lower=True)
-    theta = np.empty(g.shape[1])
-    size = bound_gram.shape[0]
-    theta[~signed] = nnls(
-        lower.T, solve_triangular(lower, bound_pull, lower=True), maxiter=30 * size
-    )[0]
-    if signed.any():
-        rest = pull[signed] - gram[np.ix_(signed, ~signed)] @ theta[~signed]
-        theta[signed] = cho_solve(cho_factor(gram[np.ix_(signed, signed)]), rest)
-    return theta / (scale * length)
+    target = solve_triangular(lower, bound_pull, lower=True)
+    x[~free] = nnls(lower.T, target, maxiter=30 * target.size)[0]
+    if free.any():
+        x[free] = cho_solve(own, pull[free] - gram[np.ix_(free, ~free)] @ x[~free])
+    return x / length
 
 
 def _smooth(y: np.ndarray) -> np.ndarray:

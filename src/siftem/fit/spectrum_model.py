@@ -9,10 +9,11 @@ from functools import cached_property
 import numpy as np
 
 from siftem.energy_axis import EnergyAxis
-from siftem.xray.continuum import continuum_basis
+from siftem.xray.continuum import ContinuumSplines, continuum_basis
 from siftem.xray.detector import Detector
 from siftem.xray.lines import LineFamily
 from siftem.xray.profiles import DetectedLines, detected_lines, line_profiles
+from siftem.xray.response import PeakTails, with_tails
 
 #: Lines up to this energy (keV) are measured with before harder ones.
 HARDEST = 20.0
@@ -25,7 +26,9 @@ Absorption = Callable[[np.ndarray], np.ndarray]
 class Calibration:
     """How the measured energy scale differs from the nominal one.
 
-    A line of energy E appears at ``E (1 + gain) + shift`` on the nominal axis.
+    A line of energy E appears at ``E (1 + gain) + shift + bend E^2 + soft exp(-E / 1.5 keV)``
+    on the nominal axis. It is the response of one detector: learned from the strongest spectrum
+    of a map, it serves for all.
 
     Parameters
     ----------
@@ -37,12 +40,34 @@ class Calibration:
         Depth scale of incomplete charge collection, nm; it shapes lines below 1 keV.
     resolution : float
         Full width at half maximum at Mn Ka, eV.
+    bend : float
+        1/keV.
+    soft : float
+        What soft lines are off the straight scale, keV.
+    broadening : float
+        How fast the widths grow with the energy, over silicon's Fano noise.
+    escape : float
+        Factor on the escape peaks.
+    near, far, shelf, above : float
+        Shares of a peak in its tails; see `siftem.xray.response.PeakTails`.
+    covariance : ndarray of shape (parameters, parameters), optional
+        Of the parameters that were fitted, in the order of `siftem.fit.calibrate.NAMES`;
+        None for values taken as exact.
     """
 
     shift: float = 0.0
     gain: float = 0.0
     collection_depth: float = 0.0
     resolution: float = 130.0
+    bend: float = 0.0
+    soft: float = 0.0
+    broadening: float = 1.0
+    escape: float = 1.0
+    near: float = 0.0
+    far: float = 0.0
+    shelf: float = 0.0
+    above: float = 0.0
+    covariance: np.ndarray | None = field(default=None, compare=False, repr=False)
 
     def true_axis(self, nominal: EnergyAxis) -> EnergyAxis:
         """Return the axis of true energies (keV) of the channels of a nominal axis."""
@@ -63,39 +88,68 @@ class SpectrumModel:
         keV.
     detector : Detector
         Efficiency and resolution.
-    n_continuum : int
-        Terms of the continuum.
+    n_continuum : int, optional
+        Terms of a continuum that has no more; by default splines, to be held by a penalty on
+        their curvature.
     absorption : callable, optional
         Applied to lines and continuum alike.
+    spline_range : tuple of float
+        Energies in keV between which the splines have their knots.
+    valence : tuple of LineFamily
+        Lines beside the families, each with an amplitude of its own.
     """
 
     families: tuple[LineFamily, ...]
     beam_energy: float
     detector: Detector = field(default_factory=Detector)
-    n_continuum: int = 3
+    n_continuum: int | None = 3
     absorption: Absorption | None = None
+    spline_range: tuple[float, float] = (0.2, 20.0)
+    valence: tuple[LineFamily, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names of the columns: families, then continuum terms."""
-        terms = tuple(f"continuum {i}" for i in range(self.n_continuum))
-        return tuple(f.name for f in self.families) + terms
+        """Names of the columns: families, continuum terms, valence lines."""
+        terms = tuple(f"continuum {i}" for i in range(self.continuum_size))
+        lines = tuple(f.name for f in self.families)
+        return lines + terms + tuple(f.name for f in self.valence)
 
     def line_columns(self, axis: EnergyAxis, calibration: Calibration) -> np.ndarray:
         """Columns of the families on a nominal axis; (channels, families)."""
-        return line_profiles(
-            self._lines, calibration.true_axis(axis), self._as_calibrated(calibration)
-        )
+        return self._seen(self._lines, axis, calibration)
 
-    def line_sum(
+    def valence_columns(self, axis: EnergyAxis, calibration: Calibration) -> np.ndarray:
+        """Columns of the valence lines on a nominal axis; (channels, lines)."""
+        if not self.valence:
+            return np.zeros((axis.size, 0))
+        lines = detected_lines(self.valence, self.detector, absorption=self.absorption)
+        return self._seen(lines, axis, calibration)
+
+    def peak_sum(
         self, axis: EnergyAxis, calibration: Calibration, amplitudes: np.ndarray
     ) -> np.ndarray:
-        """Sum of the families with these amplitudes (families,); (channels,)."""
+        """Sum of the families with these amplitudes (families,), without tails; (channels, 1)."""
+        return self._peaks(self._lines.weighted(amplitudes), axis, calibration)
+
+    def tailed(self, peaks: np.ndarray, axis: EnergyAxis, calibration: Calibration) -> np.ndarray:
+        """Return peaks (channels, n) with their tails and shelf."""
+        tails = PeakTails(calibration.near, calibration.far, calibration.shelf, calibration.above)
+        return with_tails(peaks, calibration.true_axis(axis), tails)
+
+    def _seen(self, lines: DetectedLines, axis: EnergyAxis, calibration: Calibration) -> np.ndarray:
+        return self.tailed(self._peaks(lines, axis, calibration), axis, calibration)
+
+    def _peaks(
+        self, lines: DetectedLines, axis: EnergyAxis, calibration: Calibration
+    ) -> np.ndarray:
+        counts = np.where(lines.escaped, lines.counts * calibration.escape, lines.counts)
         return line_profiles(
-            self._lines.weighted(amplitudes),
+            replace(lines, counts=counts),
             calibration.true_axis(axis),
             self._as_calibrated(calibration),
-        )[:, 0]
+            bend=calibration.bend,
+            soft_shift=calibration.soft,
+        )
 
     def continuum_columns(self, axis: EnergyAxis, calibration: Calibration) -> np.ndarray:
         """Columns of the continuum on a nominal axis; (channels, terms)."""
@@ -108,8 +162,19 @@ class SpectrumModel:
             seen = seen * self.absorption(positive)
         energies = calibration.true_axis(axis).centers
         seen = np.interp(energies, nominal, seen)
+        if self.n_continuum is None:
+            return self._splines.columns(energies, self.beam_energy) * seen[:, None]
         terms = continuum_basis(energies, self.beam_energy, n_terms=self.n_continuum)
         return (terms * seen).T
+
+    @property
+    def continuum_size(self) -> int:
+        """Number of terms of the continuum."""
+        return self._splines.size if self.n_continuum is None else self.n_continuum
+
+    @cached_property
+    def _splines(self) -> ContinuumSplines:
+        return ContinuumSplines(*self.spline_range)
 
     @cached_property
     def _lines(self) -> DetectedLines:
@@ -119,6 +184,7 @@ class SpectrumModel:
         return replace(
             self.detector,
             resolution=calibration.resolution,
+            broadening=calibration.broadening,
             collection_depth=calibration.collection_depth,
         )
 

@@ -105,7 +105,9 @@ class Quantify(Section):
         None, description="CSV: Z, shell, beam energy (keV), cross-section (cm2)"
     )
     energy_range: Window = (0.25, None)
-    continuum_terms: Annotated[int, Field(ge=1, le=5)] = 3
+    continuum_terms: Annotated[int, Field(ge=1, le=8)] | None = Field(
+        None, description="by default as many and as stiff as each spectrum asks for"
+    )
     free_l_groups: bool = False
     ratios: tuple[str, ...] = Field((), description="atomic ratios such as (Mg+Fe)/O")
     partition: tuple[tuple[str, str], ...] | None = Field(

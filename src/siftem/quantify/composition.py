@@ -58,7 +58,7 @@ def quantify(
     calibration: Calibration | None = None,
     k_factors: GivenKFactors | None = None,
     energy_range: tuple[float | None, float | None] = (0.25, None),
-    n_continuum: int = 3,
+    n_continuum: int | None = None,
     split_l: bool = False,
     oxygen: str = "measured",
     zeta_factors: ZetaFactors | None = None,
@@ -94,8 +94,8 @@ def quantify(
         Override computed ones.
     energy_range : tuple
         Fitted range in keV.
-    n_continuum : int
-        Terms of the continuum.
+    n_continuum : int, optional
+        Terms of the continuum; by default as many and as stiff as the spectrum asks for.
     split_l : bool
         Free the L1, L2 and L3 groups; L3 then quantifies.
     oxygen : {"measured", "stoichiometry"}

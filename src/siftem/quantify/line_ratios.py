@@ -83,7 +83,7 @@ def line_ratios(
     detector: Detector | None = None,
     calibration: Calibration | None = None,
     energy_range: tuple[float | None, float | None] = (0.25, None),
-    n_continuum: int = 3,
+    n_continuum: int | None = None,
 ) -> LineRatios:
     """Fit all lines and compare their net counts, without k-factors.
 

@@ -34,7 +34,7 @@ def calibrate_k_factors(
     detector: Detector | None = None,
     calibration: Calibration | None = None,
     energy_range: tuple[float | None, float | None] = (0.25, None),
-    n_continuum: int = 3,
+    n_continuum: int | None = None,
 ) -> GivenKFactors:
     """Return k-factors from a standard's spectrum and its known composition.
 
@@ -104,7 +104,7 @@ def calibrate_zeta_factors(
     detector: Detector | None = None,
     calibration: Calibration | None = None,
     energy_range: tuple[float | None, float | None] = (0.25, None),
-    n_continuum: int = 3,
+    n_continuum: int | None = None,
 ) -> ZetaFactors:
     """Return zeta-factors from a standard of known composition and mass thickness.
 
@@ -173,7 +173,7 @@ def _fitted_standard(
     detector: Detector | None,
     calibration: Calibration | None,
     energy_range: tuple[float | None, float | None],
-    n_continuum: int,
+    n_continuum: int | None,
 ) -> tuple[LineFit, list[int], dict[str, float]]:
     acquisition = standard.acquisition
     energy = beam_energy or acquisition.beam_energy

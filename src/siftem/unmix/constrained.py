@@ -18,10 +18,14 @@ from siftem.unmix.anchors import Anchor, joined
 from siftem.unmix.joint_fit import PhaseCondition, maximise
 from siftem.unmix.pixel_sets import PhaseRegions, pixel_sets
 from siftem.unmix.unmixed import Unmixed, assemble
+from siftem.xray.continuum import continuum_basis
 from siftem.xray.detector import Detector
 from siftem.xray.elements import element_symbols
 
 __all__ = ["Unmixed", "unmix"]
+
+#: Terms of a phase's continuum, on the shape that its sum has.
+_CONTINUUM_TERMS = 3
 
 
 @one_blas_thread()
@@ -37,7 +41,7 @@ def unmix(
     calibration: Calibration | None = None,
     absorption: Mapping[str, Absorption] | None = None,
     energy_range: tuple[float | None, float | None] = (0.25, None),
-    n_continuum: int = 3,
+    n_continuum: int | None = None,
     max_iter: int = 60,
     progress: Progress = silent,
 ) -> Unmixed:
@@ -68,8 +72,8 @@ def unmix(
         Phase -> share of the photons that leave the film, of energies in keV.
     energy_range : tuple
         In keV.
-    n_continuum : int
-        Terms of the continuum.
+    n_continuum : int, optional
+        Terms of the continuum; by default as many and as stiff as the spectrum asks for.
     max_iter : int
         Steps at the most.
     progress : callable
@@ -121,6 +125,8 @@ def unmix(
     calibration = fits[0].calibration
     for mixture in whole[1:]:
         fits.append(fitted(_first_guess(mixture, whole[0], fits[0], fitted)))
+    if n_continuum is None:
+        fits = [_with_few_terms(fit) for fit in fits]
     conditions = [
         PhaseCondition(k, condition.on(fits[0]), condition.on(fits[0], condition.change))
         for k, name in enumerate(sets.names[1:], start=1)
@@ -145,6 +151,26 @@ def unmix(
         columns=fits[0].names,
         anchors={n: "; ".join(a.describe() for a in own) for n, own in grain_anchors.items()},
         calibration=calibration,
+    )
+
+
+def _with_few_terms(fit: LineFit) -> LineFit:
+    """Return a fit whose continuum is the fitted one times three smooth bumps.
+
+    Single pixels can't hold splines straight, so that their shape is taken from the sum.
+    """
+    terms = np.array([n.startswith("continuum ") for n in fit.names])
+    few = min(int(terms.sum()), _CONTINUUM_TERMS)
+    energies = fit.spectrum.axis.to_kev().centers
+    bumps = continuum_basis(energies, fit.model.beam_energy, n_terms=few)
+    shape = fit.continuum / np.maximum(bumps.sum(axis=0), 1e-300)
+    first = int(np.argmax(terms))
+    lines, rest = slice(0, first), slice(first + int(terms.sum()), None)
+    return replace(
+        fit,
+        names=(*fit.names[lines], *(f"continuum {i}" for i in range(few)), *fit.names[rest]),
+        design=np.hstack([fit.design[:, lines], (bumps * shape).T, fit.design[:, rest]]),
+        amplitudes=np.concatenate([fit.amplitudes[lines], np.ones(few), fit.amplitudes[rest]]),
     )
 
 

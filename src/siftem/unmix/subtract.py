@@ -89,7 +89,7 @@ def subtract(
     calibration: Calibration | None = None,
     absorption: Absorption | None = None,
     energy_range: tuple[float | None, float | None] = (0.25, None),
-    n_continuum: int = 3,
+    n_continuum: int | None = None,
     name: str | None = None,
 ) -> PureSpectrum:
     """Subtract the matrix' part, and that of other contaminants, from a mixture.
@@ -124,8 +124,8 @@ def subtract(
         that compare elements.
     energy_range : tuple
         Fitted range in keV.
-    n_continuum : int
-        Terms of the continuum.
+    n_continuum : int, optional
+        Terms of the continuum; by default as many and as stiff as the spectrum asks for.
     name : str, optional
         Name of the result; by default that of the mixture.
 

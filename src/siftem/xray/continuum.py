@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import comb
 
 import numpy as np
+from scipy.interpolate import BSpline
 
 from siftem.errors import InputError
 from siftem.xray.cross_sections import checked_beam_energy
@@ -91,3 +92,58 @@ def continuum_basis(energy: np.ndarray, beam_energy: float, *, n_terms: int = 3)
     degree = n_terms - 1
     bumps = [comb(degree, i) * x**i * (1 - x) ** (degree - i) for i in range(n_terms)]
     return kramers * np.array(bumps)
+
+
+class ContinuumSplines:
+    """Kramers' law times cubic B-splines.
+
+    Equal coefficients make Kramers' law; a penalty on their second differences holds them
+    straight, see `siftem.fit.stiffness`. The knots lie a quarter of the energy apart, and some
+    peaks' widths at least, so that even without a penalty no line fits between them.
+
+    Parameters
+    ----------
+    low, high : float
+        Energies in keV between which the knots lie.
+    """
+
+    def __init__(self, low: float, high: float) -> None:
+        self._start = _knots_below(max(low, 0.05))
+        length = _knots_below(max(high, 2 * max(low, 0.05))) - self._start
+        self._intervals = max(int(np.ceil(length)), 1)
+        self._per_interval = float(length) / self._intervals
+
+    @property
+    def size(self) -> int:
+        """Number of terms."""
+        return self._intervals + 3
+
+    def columns(self, energy: np.ndarray, beam_energy: float) -> np.ndarray:
+        """Return the terms.
+
+        Parameters
+        ----------
+        energy : ndarray of shape (channels,)
+            In keV.
+        beam_energy : float
+            E0 in keV.
+
+        Returns
+        -------
+        ndarray of shape (channels, size)
+            float64, not negative; zero at E <= 0 and at E >= E0.
+        """
+        kramers = continuum_terms(energy, beam_energy, n_terms=1)[0]
+        place = (_knots_below(np.maximum(energy, 0.0)) - self._start) / self._per_interval
+        place = np.clip(place, 0.0, self._intervals - 1e-9)
+        knots = np.arange(-3, self._intervals + 4)
+        return np.asarray(kramers[:, None] * BSpline.design_matrix(place, knots, 3).toarray())
+
+
+#: Distance of the knots, as a share of the energy and in keV at the least.
+_RELATIVE, _LEAST = 0.25, 0.35
+
+
+def _knots_below(energy: float | np.ndarray) -> np.ndarray:
+    """Integral of dE over the distance of the knots, ``sqrt(least^2 + (relative E)^2)``."""
+    return np.asarray(np.arcsinh(np.asarray(energy) * _RELATIVE / _LEAST) / _RELATIVE)

@@ -26,6 +26,8 @@ _CM_PER_MM = 0.1
 # With less than this at Mn Ka nothing would be left for the electronics at 0 keV.
 _SHARPEST = math.sqrt(_BROADENING * 1e3 * MN_KA)
 _BLUNTEST = 500.0
+# No electronics is quieter: eV at 0 keV.
+_SHARPEST_AT_ZERO = 10.0
 
 Layer = tuple[str, float] | tuple[str, float, float]
 
@@ -48,6 +50,8 @@ class Detector:
     collection_depth : float
         Depth scale in nm of incomplete charge collection under the window, which gives
         soft lines a tail; 0 means none. See `siftem.xray.charge_collection`.
+    broadening : float
+        Growth of the widths with the energy, relative to silicon's Fano noise.
 
     Notes
     -----
@@ -59,6 +63,7 @@ class Detector:
     dead_layer: float = 30.0
     thickness: float = 0.45
     collection_depth: float = 0.0
+    broadening: float = 1.0
 
     def __post_init__(self) -> None:
         if not _SHARPEST < self.resolution <= _BLUNTEST:
@@ -111,8 +116,8 @@ class Detector:
     def fwhm(self, energy: float | np.ndarray) -> np.ndarray:
         """Return the full width at half maximum of a line in eV.
 
-        ``FWHM(E)^2 = FWHM(Mn Ka)^2 + 2.33 (E - 5895 eV)``, all in eV; see Fiori & Newbury
-        1978, Scanning Electron Microscopy 1, 401.
+        ``FWHM(E)^2 = FWHM(Mn Ka)^2 + 2.33 broadening (E - 5895 eV)``, all in eV; see
+        Fiori & Newbury 1978, Scanning Electron Microscopy 1, 401.
 
         Parameters
         ----------
@@ -125,7 +130,8 @@ class Detector:
             eV, float64, in the shape of ``energy``.
         """
         above = np.maximum(np.asarray(energy, dtype=np.float64), 0.0) - MN_KA
-        return np.sqrt(self.resolution**2 + _BROADENING * 1e3 * above)
+        slope = self.broadening * _BROADENING * 1e3
+        return np.sqrt(np.maximum(self.resolution**2 + slope * above, _SHARPEST_AT_ZERO**2))
 
     def sigma(self, energy: float | np.ndarray) -> np.ndarray:
         """Return the standard deviation of a line in keV; see `fwhm`.

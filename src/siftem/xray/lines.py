@@ -36,6 +36,9 @@ _LABEL = {
     "Ma2": "Ma",
 }
 
+# keV, see `valence_lines`.
+_VALENCE_KB = {"Mg": 1.302}
+
 # High enough for the K lines of every element.
 _ANY_BEAM = 300.0
 
@@ -250,6 +253,31 @@ def line_families(
         strongest = max((strength for _, strength in found), default=0.0)
         families += [f for f, strength in found if strength >= _RELEVANT_STRENGTH * strongest]
     return families
+
+
+def valence_lines(elements: Iterable[str], *, low: float, high: float) -> list[LineFamily]:
+    """Return lines that solids emit and free atoms, which the tables are of, do not.
+
+    Mg has no 3p electron, but its compounds show Kb at 1.302 keV with somewhat less than 1% of
+    Ka, from the valence band. How strong such a line is depends on the bonds: a fit leaves it
+    free.
+
+    Parameters
+    ----------
+    elements : iterable of str
+    low, high : float
+        The range in keV.
+
+    Returns
+    -------
+    list of LineFamily
+        Of the shell "Kb", one line each.
+    """
+    return [
+        LineFamily(element, "Kb", (Line(element, "Kb1", "K", energy, 1.0),))
+        for element, energy in _VALENCE_KB.items()
+        if element in set(elements) and low <= energy <= high
+    ]
 
 
 def family_emission(

@@ -18,8 +18,14 @@ from siftem.xray.lines import LineFamily
 # Lines with less than this share of their family's photons stay whole when charge is lost.
 _WEAK = 0.01
 
+# Counts of a line that shifts nothing which can be seen.
+_FAINT = 0.1
+
 # A line is evaluated this many standard deviations to each side; 2e-9 of it lies beyond.
 _REACH = 6.0
+
+#: Energy over which the scale of soft lines may leave the straight one, keV.
+SOFT = 1.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +44,8 @@ class DetectedLines:
         Number of families.
     weak : ndarray of bool, shape (lines,)
         Lines that hardly count in their family.
+    escaped : ndarray of bool, shape (lines,)
+        Escape peaks.
     """
 
     energies: np.ndarray
@@ -45,14 +53,23 @@ class DetectedLines:
     family: np.ndarray
     n_families: int
     weak: np.ndarray
+    escaped: np.ndarray
 
     def weighted(self, amplitudes: np.ndarray) -> DetectedLines:
-        """Return all families as one, with these photons of each; (families,)."""
+        """Return all families as one, with these photons of each; (families,).
+
+        Lines of less than a tenth of a count are left out.
+        """
+        counts = self.counts * amplitudes[self.family]
+        kept = counts > _FAINT
         return replace(
             self,
-            counts=self.counts * amplitudes[self.family],
-            family=np.zeros_like(self.family),
+            energies=self.energies[kept],
+            counts=counts[kept],
+            family=np.zeros(int(kept.sum()), np.int64),
             n_families=1,
+            weak=self.weak[kept],
+            escaped=self.escaped[kept],
         )
 
 
@@ -83,13 +100,15 @@ def detected_lines(
     """
     if not families:
         nothing = np.zeros(0)
-        return DetectedLines(nothing, nothing, np.zeros(0, np.int64), 0, np.zeros(0, bool))
+        none = np.zeros(0, bool)
+        return DetectedLines(nothing, nothing, np.zeros(0, np.int64), 0, none, none)
     energies = np.concatenate([f.energies for f in families])
     weights = np.concatenate([f.weights for f in families])
     family = np.repeat(np.arange(len(families)), [len(f.lines) for f in families])
     counts = weights * detector.efficiency(energies)
     if absorption is not None:
         counts = counts * np.asarray(absorption(energies), dtype=np.float64)
+    escaped = np.zeros(energies.size, bool)
     if escape:
         ratio = escape_fraction(energies)
         escaping = ratio > 0
@@ -97,10 +116,11 @@ def detected_lines(
         counts = np.concatenate([counts, (counts * ratio)[escaping]])
         energies = np.concatenate([energies, energies[escaping] - SILICON_KA])
         family = np.concatenate([family, family[escaping]])
+        escaped = np.arange(energies.size) >= escaped.size
     strongest = np.zeros(len(families))
     np.maximum.at(strongest, family, counts)
     weak = counts < _WEAK * strongest[family]
-    return DetectedLines(energies, counts, family, len(families), weak)
+    return DetectedLines(energies, counts, family, len(families), weak, escaped)
 
 
 def line_profiles(
@@ -110,6 +130,8 @@ def line_profiles(
     *,
     energy_shift: float = 0.0,
     resolution_factor: float = 1.0,
+    bend: float = 0.0,
+    soft_shift: float = 0.0,
 ) -> np.ndarray:
     """Return the expected counts in each channel for one emitted photon of each family.
 
@@ -122,6 +144,9 @@ def line_profiles(
         Resolution and charge collection; the efficiency is in ``lines`` already.
     energy_shift, resolution_factor : float
         See `family_profile`.
+    bend, soft_shift : float
+        How the scale is not straight: lines are moved by ``bend E^2`` and by
+        ``soft_shift exp(-E / 1.5 keV)``, in keV.
 
     Returns
     -------
@@ -132,10 +157,11 @@ def line_profiles(
     seen, shares, origin, widths = collected_lines(
         lines.energies, detector.collection_depth, coarse=lines.weak
     )
+    seen = seen + energy_shift + bend * seen**2 + soft_shift * np.exp(-seen / SOFT)
     kev = axis.to_kev()
     out = np.zeros((kev.size, lines.n_families))
     add_gaussians(
-        out, lines.family[origin], seen + energy_shift, np.hypot(sigma[origin], widths),
+        out, lines.family[origin], seen, np.hypot(sigma[origin], widths),
         lines.counts[origin] * shares, kev.first, kev.scale, _REACH,
     )  # fmt: skip
     return out

@@ -1,0 +1,249 @@
+"""What a fit leaves: the discrepancy between model and spectrum, as a covariance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.interpolate import BSpline
+from scipy.linalg import cho_factor, cho_solve
+from scipy.ndimage import gaussian_filter1d
+from scipy.sparse import csr_array
+
+from siftem.energy_axis import EnergyAxis
+from siftem.fit.poisson import PoissonFit, nonnegative_quadratic
+from siftem.fit.stiffness import Stiffness
+from siftem.xray.detector import Detector
+
+#: Bumps to a peak's full width at half maximum: errors are then correlated over about it.
+_PER_WIDTH = 2.0
+#: The size of the errors changes over this many bumps (standard deviation), but for a small
+#: share of the whole spectrum's.
+_LOCAL, _GLOBAL = 12.0, 0.02
+#: Relative errors that a model may have before the spectrum is asked: this keeps the size at
+#: zero where counts can't tell.
+_EXPECTED = 0.1
+_START = 1e-4
+_ROUNDS = 25
+_SMALLEST = 1e-12
+#: Steps of the fit beside the misfit, and what of a channel's noise may still move.
+_STEPS, _STILL = 8, 1e-2
+
+
+@dataclass(frozen=True, eq=False)
+class Misfit:
+    """Errors of the model: independent coefficients of bumps half a peak's width apart.
+
+    Its covariance is ``basis @ diag(sigma^2) @ basis.T``.
+
+    Parameters
+    ----------
+    basis : csr_array of shape (channels, bumps)
+        Cubic B-splines; they sum to one.
+    sigma : ndarray of shape (bumps,)
+        Standard deviations, counts in a channel.
+    """
+
+    basis: csr_array
+    sigma: np.ndarray
+
+    @property
+    def standard_deviation(self) -> np.ndarray:
+        """Standard deviation of the model's error in each channel; (channels,)."""
+        return np.sqrt(self.basis.multiply(self.basis) @ self.sigma**2)
+
+    def eliminated(self, columns: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Weigh columns by the inverse of the full covariance.
+
+        With the covariance ``V = diag(1 / weight) + basis diag(sigma^2) basis.T``.
+
+        Parameters
+        ----------
+        columns : ndarray of shape (channels, p)
+        weight : ndarray of shape (channels,)
+            One over the variance of counting.
+
+        Returns
+        -------
+        weighted : ndarray of shape (channels, p)
+            ``V^-1 columns``.
+        information : ndarray of shape (p, p)
+            ``columns.T V^-1 columns``.
+        """
+        weighted = columns * weight[:, None]
+        seen = self.sigma[:, None] * (self.basis.T @ weighted)
+        inner = self.basis.T @ self.basis.multiply(weight[:, None])
+        inner = inner.toarray() * np.outer(self.sigma, self.sigma)
+        inner[np.diag_indices_from(inner)] += 1.0
+        back = self.sigma[:, None] * cho_solve(cho_factor(inner), seen)
+        weighted = weighted - (self.basis @ back) * weight[:, None]
+        return weighted, columns.T @ weighted
+
+
+def no_misfit(axis: EnergyAxis, detector: Detector) -> Misfit:
+    """Return the misfit of a model that is true."""
+    basis = _bumps(axis, detector)
+    return Misfit(basis, np.zeros(basis.shape[1]))
+
+
+def estimated_misfit(
+    axis: EnergyAxis,
+    detector: Detector,
+    *,
+    columns: np.ndarray,
+    amplitudes: np.ndarray,
+    precision: np.ndarray,
+    stiffness: Stiffness,
+    residual: np.ndarray,
+    variance: np.ndarray,
+    peaks: np.ndarray,
+    rest: np.ndarray,
+    penalized: bool = True,
+) -> tuple[Misfit, Stiffness]:
+    """Estimate the size of a model's errors, and the stiffness of its continuum beside them.
+
+    The errors are relative: ``sigma_k^2 = s_k^2 P_k^2 + t_k^2 C_k^2`` with the peaks P (over
+    their flanks, too, so that a wrong width or place counts) and what lies under them, C.
+    The shares s and t change over a few peaks' widths, and maximise the restricted likelihood
+    of what is left by the fit, with a penalty that leaves them at zero where counts can't
+    tell: ``s^2 <- s^2 sqrt(sum(P^2 q^2) / sum(P^2 t))`` with the local sums of the scores q
+    of the bumps and of their expected squares t.
+
+    Parameters
+    ----------
+    axis : EnergyAxis
+    detector : Detector
+        Its resolution sets the width of the bumps.
+    columns : ndarray of shape (channels, p)
+        What else was fitted, then the slopes of the response.
+    amplitudes : ndarray of shape (fitted,)
+        Of the columns but the slopes.
+    precision : ndarray of shape (p, p)
+        What is known of them but for the continuum's stiffness.
+    stiffness : Stiffness
+        Of the continuum, whose place is that among ``columns``.
+    residual : ndarray of shape (channels,)
+        Counts less the fit.
+    variance : ndarray of shape (channels,)
+        Of counting.
+    peaks, rest : ndarray of shape (channels,)
+        Expected counts in lines and in everything else.
+    penalized : bool
+        Whether the continuum is held by its stiffness.
+
+    Returns
+    -------
+    Misfit
+    Stiffness
+        With its new width.
+
+    References
+    ----------
+    Zhou, Hu, Zhou & Lange 2019, J. Comput. Graph. Stat. 28, 350 (the steps);
+    Kennedy & O'Hagan 2001, J. R. Stat. Soc. B 63, 425 (discrepancies of models).
+    """
+    basis = _bumps(axis, detector)
+    n, p = basis.shape[1], columns.shape[1]
+    reach = np.asarray(basis.sum(axis=0)).ravel()
+    heights = np.sqrt(basis.T @ np.maximum(peaks, 0.0) ** 2 / reach)
+    heights = gaussian_filter1d(heights, 0.6 * _PER_WIDTH)
+    floor = basis.T @ np.maximum(rest, 0.0) / reach
+    sizes = np.maximum(np.stack([heights, floor]), 1e-9) ** 2
+    weight = 1.0 / variance
+    weighted = columns * weight[:, None]
+    cross = basis.T @ weighted
+    information = np.empty((p + n, p + n))
+    information[:p, :p] = weighted.T @ columns + precision
+    information[p:, :p] = cross
+    information[:p, p:] = cross.T
+    information[p:, p:] = (basis.T @ basis.multiply(weight[:, None])).toarray()
+    at = stiffness.place
+    # The response is at its optimum, with what was known of it, and is not pulled.
+    fitted = amplitudes.size
+    known = columns[:, :fitted] @ amplitudes
+    pull = np.concatenate([weighted.T @ known, basis.T @ (weight * (residual + known))])
+    pull[:fitted] += weighted[:, :fitted].T @ residual
+    shares = np.full((2, n), _START)
+    smallest = 1.0 / (_EXPECTED**2 * np.sqrt(2 * np.pi) * _LOCAL)
+    for _ in range(_ROUNDS):
+        sigma2 = (shares * sizes).sum(axis=0)
+        full = information.copy()
+        if penalized:
+            full[:p, :p] += stiffness.penalty(p)
+        full[range(p, p + n), range(p, p + n)] += 1.0 / sigma2
+        inverse = _inverse(full)
+        found = inverse @ pull
+        score2 = (found[p:] / sigma2) ** 2
+        expected = np.maximum(1.0 - np.diag(inverse)[p:] / sigma2, 0.0) / sigma2
+        for share, size in zip(shares, sizes, strict=True):
+            above, below = _locally(score2 * size), _locally(expected * size) + smallest
+            share *= np.sqrt(above / below)
+            np.maximum(share, _SMALLEST, out=share)
+        stiffness = stiffness.updated(found[at], inverse[at, at])
+    return Misfit(basis, np.sqrt((shares * sizes).sum(axis=0))), stiffness
+
+
+def fit_beside(
+    misfit: Misfit,
+    design: np.ndarray,
+    counts: np.ndarray,
+    *,
+    offset: np.ndarray,
+    penalty: np.ndarray,
+    start: PoissonFit,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Fit non-negative amplitudes where the model errs by a known covariance.
+
+    Parameters
+    ----------
+    misfit : Misfit
+    design : ndarray of shape (channels, p)
+    counts, offset : ndarray of shape (channels,)
+    penalty : ndarray of shape (p, p)
+    start : PoissonFit
+        The fit without errors of the model.
+
+    Returns
+    -------
+    amplitudes : ndarray of shape (p,)
+    mean : ndarray of shape (channels,)
+        Expected counts with the most likely errors of the model, which weigh the channels.
+    """
+    floor = max(1e-6 * float(counts.mean()), 1e-12)
+    amplitudes, mean = start.amplitudes, start.mean
+    for _ in range(_STEPS):
+        weight = 1.0 / mean
+        weighted, information = misfit.eliminated(design, weight)
+        old = amplitudes
+        amplitudes = nonnegative_quadratic(information + penalty, weighted.T @ (counts - offset))
+        fitted = design @ amplitudes + offset
+        left, _ = misfit.eliminated((counts - fitted)[:, None], weight)
+        errors = misfit.basis @ (misfit.sigma**2 * (misfit.basis.T @ left[:, 0]))
+        mean = np.maximum(fitted + errors, np.maximum(0.1 * fitted, floor))
+        moved = np.abs(design @ (amplitudes - old))
+        if (moved <= _STILL * np.sqrt(mean)).all():
+            break
+    return amplitudes, mean
+
+
+def _bumps(axis: EnergyAxis, detector: Detector) -> csr_array:
+    kev = axis.to_kev()
+    energies = np.maximum(kev.centers, 0.02)
+    per_channel = kev.scale * 1e3 * _PER_WIDTH / detector.fwhm(energies)
+    place = np.concatenate([[0.0], np.cumsum(0.5 * (per_channel[1:] + per_channel[:-1]))])
+    n = max(int(np.ceil(place[-1])), 1)
+    place = np.minimum(place * (n / max(place[-1], 1e-9)), n - 1e-9)
+    return csr_array(BSpline.design_matrix(place, np.arange(-3, n + 4), 3))
+
+
+def _locally(values: np.ndarray) -> np.ndarray:
+    """Mean over the neighbourhood, with a little of the whole."""
+    near = gaussian_filter1d(values, _LOCAL, mode="nearest")
+    return np.asarray(near + _GLOBAL * values.mean())
+
+
+def _inverse(information: np.ndarray) -> np.ndarray:
+    scale = 1.0 / np.sqrt(np.diag(information))
+    scaled = information * np.outer(scale, scale)
+    scaled[np.diag_indices_from(scaled)] += 1e-12
+    return np.asarray(np.linalg.inv(scaled) * np.outer(scale, scale))

@@ -1,0 +1,90 @@
+"""How the errors of channels and of the model move the amplitudes of a fit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from siftem.fit.misfit import Misfit
+from siftem.fit.poisson import covariance_of
+from siftem.spectrum import Spectrum
+
+
+@dataclass(frozen=True, eq=False)
+class Propagated:
+    """Errors of the parameters of a fit.
+
+    Parameters
+    ----------
+    covariance : ndarray of shape (p, p)
+    bread : ndarray of shape (p, p)
+        Inverse of the information, with what was known beforehand.
+    operator : ndarray of shape (p, channels)
+        ``d parameters / d counts``.
+    """
+
+    covariance: np.ndarray
+    bread: np.ndarray
+    operator: np.ndarray
+
+
+def propagated(
+    columns: np.ndarray,
+    precision: np.ndarray,
+    mean: np.ndarray,
+    misfit: Misfit,
+    spectrum: Spectrum,
+) -> Propagated:
+    """Propagate the errors of the counts, of the model and of what was known beforehand.
+
+    With the weights ``V = diag(mean) + misfit`` of the fit and the true covariance
+    ``V + (variance - mean) + modes - pinned`` of the counts: ``bread = (X' V^-1 X + P)^-1``,
+    ``operator = bread X' V^-1`` and
+    ``Cov = bread + operator (diag(variance - mean) + modes - pinned) operator'``.
+
+    Parameters
+    ----------
+    columns : ndarray of shape (channels, p)
+    precision : ndarray of shape (p, p)
+        Inverse covariance of what was known.
+    mean : ndarray of shape (channels,)
+        Expected counts, positive: their variance.
+    misfit : Misfit
+    spectrum : Spectrum
+        Its variance, modes and pinned modes.
+
+    Returns
+    -------
+    Propagated
+    """
+    weighted, information = misfit.eliminated(columns, 1.0 / mean)
+    bread = covariance_of(information + precision)
+    operator = bread @ weighted.T
+    common = operator @ spectrum.modes.T
+    more = variance_of(spectrum, mean) - mean
+    covariance = bread + (operator * more) @ operator.T + common @ common.T
+    if spectrum.pinned.size:
+        covariance = _less(covariance, operator @ spectrum.pinned.T)
+    return Propagated(covariance, bread, operator)
+
+
+def variance_of(spectrum: Spectrum, mean: np.ndarray) -> np.ndarray:
+    """Variance of each channel, with the mean in place of the counts; (channels,).
+
+    The mean is a better variance of Poisson counts than the counts themselves. A smooth
+    spectrum, which has all its errors in modes, keeps none of its own.
+    """
+    return np.maximum(spectrum.variance + mean - spectrum.counts, 0.1 * spectrum.variance)
+
+
+def _less(covariance: np.ndarray, pinned: np.ndarray) -> np.ndarray:
+    """Take pinned modes (p, r) off a covariance (p, p), which stays one.
+
+    The modes were made with the counts as their own variance and the covariance with the
+    mean's, so that a little may be left below zero.
+    """
+    scale = np.sqrt(np.clip(np.diag(covariance), 1e-300, None))
+    left = (covariance - pinned @ pinned.T) / np.outer(scale, scale)
+    values, vectors = np.linalg.eigh(left)
+    return np.asarray((vectors * np.clip(values, 0.0, None)) @ vectors.T * np.outer(scale, scale))

@@ -1,0 +1,43 @@
+"""Sum peaks: pulses that arrive so close together that the detector takes them for one."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from siftem.energy_axis import EnergyAxis
+
+#: Pulses softer than this (keV) hardly trigger the fast channel that rejects pile-up: they add
+#: to others over the whole shaping time.
+_UNSEEN = 0.75
+_STEEP = 6
+
+
+def pile_up(counts: np.ndarray, axis: EnergyAxis, *, zero: float = 0.0) -> np.ndarray:
+    """Shapes of the sum peaks; each sums to one, or to zero when there are none.
+
+    The spectrum folded with itself, as far as the axis knows it: soft pulses with any other,
+    and hard ones with each other. Which of them pile up more depends on the pulse processor.
+
+    Parameters
+    ----------
+    counts : ndarray of shape (channels,)
+        Measured counts, nothing subtracted.
+    axis : EnergyAxis
+    zero : float
+        Where a pulse of no energy lies on the axis, keV.
+
+    Returns
+    -------
+    ndarray of shape (channels, 2)
+    """
+    kev = axis.to_kev()
+    soft = counts / (1.0 + (np.maximum(kev.centers, 0.0) / _UNSEEN) ** _STEEP)
+    hard = counts - soft
+    out = np.empty((kev.size, 2))
+    for i, (one, other) in enumerate(((soft, counts), (hard, hard))):
+        folded = np.convolve(one, other)
+        energies = 2 * kev.centers[0] - zero + kev.scale * np.arange(folded.size)
+        shape = np.interp(kev.centers, energies, folded, left=0.0, right=0.0)
+        total = float(shape.sum())
+        out[:, i] = shape / total if total > 0 else 0.0
+    return out

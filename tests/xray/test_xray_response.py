@@ -1,0 +1,62 @@
+import numpy as np
+import pytest
+
+from siftem.energy_axis import EnergyAxis
+from siftem.xray.pile_up import pile_up
+from siftem.xray.response import PeakTails, with_tails
+
+AXIS = EnergyAxis(0.0, 0.01, 1000)
+
+
+def peak(energy):
+    out = np.zeros((1000, 1))
+    out[round(energy / 0.01), 0] = 1.0
+    return out
+
+
+@pytest.mark.parametrize(
+    ("tails", "away"),
+    [
+        (PeakTails(near=0.1), -0.06),
+        (PeakTails(far=0.1), -0.4),
+        (PeakTails(above=0.1), 0.15),
+        (PeakTails(shelf=0.1), -3.0),
+    ],
+)
+def test_each_tail_moves_its_share_by_its_length(tails, away):
+    seen = with_tails(peak(6.0), AXIS, tails)[:, 0]
+    assert seen.sum() == pytest.approx(1.0, abs=1e-3)
+    # What is moved lies on average one decay length away, on a shelf half of the energy.
+    mean = AXIS.centers @ seen - 6.0
+    assert mean == pytest.approx(0.1 * away, abs=1e-3)
+    assert seen[600] > 0.89
+
+
+def test_a_shelf_is_flat_and_ends_at_the_peak():
+    seen = with_tails(peak(6.0), AXIS, PeakTails(shelf=0.12))[:, 0]
+    assert seen[1:600] == pytest.approx(0.12 / 600, rel=1e-9)
+    assert not seen[601:].any()
+
+
+def test_without_tails_nothing_changes():
+    assert with_tails(peak(6.0), AXIS, PeakTails()) == pytest.approx(peak(6.0))
+
+
+def test_shapes_of_the_sum_peaks():
+    axis = EnergyAxis(0.0, 0.01, 800)
+    lines = np.zeros(800)
+    lines[[30, 300]] = 3.0, 1.0  # 0.3 and 3 keV
+    soft, hard = pile_up(lines, axis).T
+    assert soft.sum() == pytest.approx(1)
+    # The soft line folded with both: 9 at 0.6 and 3 at 3.3 keV; the hard one with itself.
+    assert soft[60] == pytest.approx(3 * soft[330], rel=0.01)
+    assert hard[600] > 0.95
+    assert not pile_up(np.zeros(800), axis).any()
+
+
+def test_sum_peaks_lie_at_the_sum_of_the_pulses_whatever_the_zero():
+    axis = EnergyAxis(0.0, 0.01, 400)
+    lines = np.zeros(400)
+    lines[157] = 1.0  # a pulse of 1.54 keV on a scale that is 30 eV high
+    hard = pile_up(lines, axis, zero=0.03)[:, 1]
+    assert int(hard.argmax()) == 2 * 157 - 3
