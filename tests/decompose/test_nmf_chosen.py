@@ -214,3 +214,13 @@ def test_a_stopped_fit_is_said_to_be_stopped():
     with pytest.warns(siftem.errors.SiftemWarning, match="stopped at max_iter=2"):
         factors = decompose(si, 3, max_iter=2)
     assert (factors.n_iter, factors.converged) == (2, False)
+
+
+@pytest.mark.parametrize(("asked", "tried"), [(1, 6), (2, 2)])
+def test_many_phases_and_few_counts_get_several_starts(asked, tried):
+    """Unless the number of starts is given."""
+    si = simulate(shape=(24, 24), dose=100, seed=1).spectrum_image.without_zero_peak()
+    model = PoissonNMF(4, n_init=asked, tol=1e-4)
+    choose_spectra(si, model)
+    assert model.deviances_of_starts_.shape == (tried,)
+    assert model.n_init == asked

@@ -128,6 +128,16 @@ def test_matrix_share_is_what_was_put_in():
         assert 0 < noise < 0.01
 
 
+def test_a_continuum_that_ends_at_the_axis_is_no_line():
+    """Only lines tell how much matrix there is; continua may differ with what absorbs them."""
+    channel = np.arange(300)
+    line = np.exp(-0.5 * ((channel - 150) / 5) ** 2)
+    line /= line.sum()
+    pure = 0.97 / 300 + 0.03 * line
+    taken, _ = matrix_share(0.3 * 0.03 * line, pure, line_width=13, counts=1e6)
+    assert taken == pytest.approx(0.3, abs=0.01)
+
+
 def test_without_a_matrix_nothing_is_identified():
     rng = np.random.default_rng(0)
     spectra = rng.dirichlet(np.ones(30), 2)

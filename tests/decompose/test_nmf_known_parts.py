@@ -173,6 +173,26 @@ def test_penalised_objective_falls(lines, strength):
     assert np.diff(model.history_).max() <= 1e-11 * abs(model.history_[0])
 
 
+@pytest.mark.parametrize("name", ["smoothness", "sparsity", "sum_to_one", "volume"])
+def test_what_is_penalised_gets_less(lines, name):
+    counts = lines[0]
+
+    def penalty(strength):
+        model = PoissonNMF(3, map_shape=(20, 20), max_iter=5000, **{name: strength})
+        weights = model.fit_transform(counts)
+        if name == "volume":
+            return Volume(1.0, 1.0).value(model.components_)
+        level = weights.mean(axis=0)
+        of = {
+            "smoothness": Smoothness((20, 20), 1.0, level),
+            "sparsity": LogSparsity(1.0, level),
+            "sum_to_one": SumToOne.fitted(1.0, weights),
+        }
+        return of[name].value(weights)
+
+    assert penalty(1.0 if name != "volume" else 0.1) < 0.98 * penalty(0.0)
+
+
 def test_a_shear_still_sums_to_one():
     """Why sum-to-one can't choose: sheared weights sum to one as exactly as the true ones."""
     shares = np.random.default_rng(0).dirichlet(np.ones(3), 500)

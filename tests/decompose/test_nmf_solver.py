@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 from scipy.special import xlogy
 
+from siftem import PoissonNMF
 from siftem.decompose import (
     channel_kernels,
     gradient_kernels,
@@ -311,3 +312,26 @@ def test_recovers_separable_means(separable):
     np.testing.assert_allclose(
         (found.weights * scale.T)[:, order], weights, atol=1e-3 * weights.max()
     )
+
+
+def test_every_level_starts_from_positive_spectra(monkeypatch):
+    """Coordinate descent never leaves an exact zero, so a channel at zero would stay there."""
+    rng = np.random.default_rng(2)
+    spectra = np.zeros((2, 30))
+    spectra[0, :12], spectra[1, 10:28] = 1.0, 1.0
+    share = np.linspace(0, 1, 1600)
+    mean = 20 * np.stack([1 - share, share]).T @ (spectra / spectra.sum(axis=1, keepdims=True))
+    starts = []
+
+    def noted(counts, weights, spectra, **settings):
+        starts.append(spectra.copy())
+        return alternate(counts, weights, spectra, **settings)
+
+    alternate = solver.alternate
+    monkeypatch.setattr(solver, "alternate", noted)
+    PoissonNMF(2, map_shape=(40, 40)).fit(sp.csr_array(rng.poisson(mean).astype(float)))
+    assert len(starts) > 1
+    for found in starts:
+        assert (found[:, :28] > 0).all()
+        # Though much less where the fit of the level before found nothing.
+        assert found[:, :28].min() < 0.02 * found.max()
