@@ -23,6 +23,7 @@ STOICHIOMETRY = {"stoichiometry": {"ratio": "(Ca+Mg+Fe)/(Si+Al)", "value": 1.0, 
 @pytest.fixture(scope="module")
 def base():
     work = Workflow(demo_recipe(shape=(64, 64), seed=2))
+    work.change(segment={"trees": 30})
     work.run()
     return work
 

@@ -20,6 +20,7 @@ from siftem.unmix.subtract import subtract
 @pytest.fixture(scope="module")
 def work():
     done = Workflow(demo_recipe(shape=(48, 48), seed=4))
+    done.change(segment={"trees": 10})
     done.run("spectra")
     return done
 
@@ -60,7 +61,7 @@ def test_the_seed_of_the_segmentation_grows_the_trees(work):
     matched, images = work.get("match"), work.get("features")
     first, again, other = (
         segmentation.classify(
-            said(work.recipe, "segment", seed=seed, trees=10), matched, images, progress=silent
+            said(work.recipe, "segment", seed=seed), matched, images, progress=silent
         ).probabilities["Fp"]
         for seed in (5, 5, 6)
     )

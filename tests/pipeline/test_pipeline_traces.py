@@ -135,7 +135,7 @@ def painted():
     for name, mask in zip(("Brg", "Fp", "Ca-Pv"), (nothing, *clear), strict=True):
         where = rng.choice(np.flatnonzero(mask), 60, replace=False)
         traces[name] = {"pixels": [[int(i // 64), int(i % 64)] for i in where]}
-    work.change(segment={"traces": traces})
+    work.change(segment={"traces": traces, "trees": 30})
     return work
 
 
@@ -145,19 +145,23 @@ def test_painted_shapes_in_the_recipe_lead_to_the_grains(painted):
     assert min(result.truth.overlap.values()) > 0.75
 
 
-def test_the_recipe_of_a_painted_run_gives_the_same_numbers(painted, tmp_path):
+@pytest.fixture(scope="module")
+def exported(painted, tmp_path_factory):
+    return export(painted, tmp_path_factory.mktemp("painted") / "out")
+
+
+def test_the_recipe_of_a_painted_run_gives_the_same_numbers(exported):
     from siftem.pipeline.recipe import read_recipe
 
-    folder = export(painted, tmp_path / "out")
+    folder = exported
     again = Workflow(read_recipe(folder / "recipe.yaml"))
     assert summary_text(again.result()) == (folder / "summary.json").read_text()
 
 
-def test_a_saved_classifier_stands_for_the_traces(painted, tmp_path):
-    folder = export(painted, tmp_path / "out")
+def test_a_saved_classifier_stands_for_the_traces(painted, exported, tmp_path):
     data = painted.recipe.model_dump(mode="json", exclude_none=True)
     del data["segment"]["traces"]
-    data["segment"]["classifier"] = str(folder / "classifier")
+    data["segment"]["classifier"] = str(exported / "classifier")
     other = Workflow(make_recipe(data))
     for grain, probability in other.run("segment").probabilities.items():
         assert np.array_equal(probability, painted.get("segment").probabilities[grain])
