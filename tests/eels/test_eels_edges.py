@@ -39,6 +39,19 @@ def test_power_law_is_found_without_bias_and_its_errors_hold():
     assert np.mean([f.reduced_chi2 for f in fits]) == pytest.approx(1.0, abs=0.05)
 
 
+def test_noise_that_channels_share_is_noise_of_the_law():
+    """A mode adds to the covariance what it moves the parameters by; a pinned one takes it off."""
+    expected = 300.0 * (AXIS.centers / 500) ** -3.4
+    plain = fit_power_law(Spectrum(expected, AXIS), 402, 452)
+    mode = 0.01 * expected * (AXIS.centers / 430)
+    moved = plain.response @ mode
+    shared = fit_power_law(Spectrum(expected, AXIS, modes=mode[None]), 402, 452)
+    assert shared.covariance == pytest.approx(plain.covariance + np.outer(moved, moved))
+    assert np.sqrt(shared.covariance[0, 0]) > 1.5 * np.sqrt(plain.covariance[0, 0])
+    pinned = fit_power_law(Spectrum(expected, AXIS, pinned=0.1 * mode[None]), 402, 452)
+    assert pinned.covariance == pytest.approx(plain.covariance - 0.01 * np.outer(moved, moved))
+
+
 def test_covariance_after_the_background_is_that_of_repeated_maps():
     rng = np.random.default_rng(2)
     expected = 200.0 * (AXIS.centers / 500) ** -3.0
