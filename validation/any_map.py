@@ -9,9 +9,9 @@ listed, with k-factors calibrated on standards of the same instrument; ``--compu
 these out, ``--unlisted`` the elements. For each layout and dose the table tells how often the
 layout and the number of phases were found, angles of pure spectra to the true ones, overlap of
 masks and agreement of labels, and how often ``at_interval_95`` holds the truth, over all elements
-of all phases. A pull above 6 counts as told when a warning names its phase (that
-the film is not known does not count). With ``--out`` all
-is kept as JSON, and the table as Markdown beside it.
+of all phases. A pull above 6, or a spectrum of under 30 pixels or 1000 counts, is told when a
+warning names its phase; that the film is not known is said of all and does not count. With
+``--out`` all is kept as JSON, and the table as Markdown beside it.
 
 Phases are matched with the true ones by angle, one to one. The support counts for layout and
 angles; its composition is left out.
@@ -40,6 +40,8 @@ from validation import any_map_scores as scores
 
 #: Beyond this a deviation must be told.
 LARGE_PULL = 6.0
+#: A spectrum of less must come with a warning.
+FEW_PIXELS, FEW_COUNTS = 30, 1000
 #: Said of every phase of every map of a film that is not known: it tells of no fault.
 OF_ALL = "absorption in the film is not known"
 
@@ -114,6 +116,8 @@ def compared(found: Any, made: Phantom) -> dict[str, Any]:
                 "counts": own.get("counts"),
                 "reduced_deviance": own.get("reduced_deviance"),
                 "told": [w for w in found.warnings if name in w and OF_ALL not in w],
+                "few": (own.get("pixels") or 0) < FEW_PIXELS
+                or (own.get("counts") or 0) < FEW_COUNTS,
             }
             if "elements" in own and made.names[i] != made.support:
                 entry["elements"] = scores.elements_of(own["elements"], material.at_percent)
@@ -178,8 +182,8 @@ def table(rows: list[dict[str, Any]]) -> str:
     lines = [
         "| layout | counts | layout found | phases (true) | errors | angle worst (median) deg |"
         " IoU | labels right / done % | in interval % | median width at% | largest pull |"
-        " > 6 untold |",
-        "|---|---|---|---|---|---|---|---|---|---|---|---|",
+        " > 6 untold | absent but found | few untold |",
+        "|---" * 14 + "|",
     ]
     order = sorted(rows, key=lambda r: (names().index(r["layout"]), r["dose"], r["seed"]))
     for (layout, dose), group in groupby(order, key=lambda r: (r["layout"], r["dose"])):
@@ -209,11 +213,14 @@ def _line(layout: str, dose: float, rows: list[dict[str, Any]]) -> str:
     elements = element_rows(done)
     pooled = scores.pooled(elements)
     untold = sum(abs(e.get("pull", 0)) > LARGE_PULL and not e["told"] for e in elements)
+    few = sum(bool(p.get("few") and not p["told"]) for r in done for p in r["phases"].values())
     cells += [
         f"{pooled['coverage']:.0f} of {pooled['n']}",
         f"{pooled['median_width']:.2f}",
         f"{pooled['largest_pull']:.1f}",
         str(untold),
+        str(sum(e["false"] for e in elements)),
+        str(few),
     ]
     return "| " + " | ".join(cells) + " |"
 

@@ -109,7 +109,8 @@ def elements_of(
     Returns
     -------
     list of dict
-        element, value, truth, low, high, width, pull, held; none for a phase that has none of
+        element, value, truth, low, high, width, pull, held, and whether an element that is not
+        there is called found; none for a phase that has none of
         the elements.
     """
     truth = true_percent(material, list(entries))
@@ -118,7 +119,9 @@ def elements_of(
         if not np.isfinite(truth[element]):
             continue
         if entry["at_percent"] is None:
-            rows.append({"element": element, "truth": truth[element], "held": False})
+            rows.append(
+                {"element": element, "truth": truth[element], "held": False, "false": False}
+            )
             continue
         low, high = interval_of(entry)
         value = float(entry["at_percent"])
@@ -132,6 +135,7 @@ def elements_of(
                 "width": high - low,
                 "pull": pull(value, truth[element], (low, high)),
                 # A fraction that is bounded by zero or by the whole is held at that bound.
+                "false": bool(entry.get("found")) and truth[element] == 0,
                 "held": bool(low - 1e-6 <= truth[element] <= high + 1e-6),
             }
         )

@@ -26,14 +26,16 @@ def test_overlap_and_agreement():
 def test_elements_are_compared_with_their_intervals():
     entries = {
         "Mg": {"at_percent": 12.0, "at_interval_95": [11.0, 12.5]},
-        "O": {"at_percent": 88.0, "at_sigma": 0.3, "at_systematic": 0.4},
+        "O": {"at_percent": 88.0, "at_sigma": 0.3, "at_systematic": 0.4, "found": True},
+        "Ti": {"at_percent": 0.2, "at_interval_95": [0.1, 0.3], "found": True},
     }
     rows = scores.elements_of(entries, {"Mg": 10, "O": 70, "Si": 20})
-    mg, o = rows
+    mg, o, ti = rows
+    assert ti["false"] and not ti["held"] and not o["false"] and not mg["false"]
     assert mg["truth"] == pytest.approx(12.5) and o["truth"] == pytest.approx(87.5)
     assert mg["held"] and mg["pull"] == pytest.approx(-1.96)
     assert (o["low"], o["high"]) == (87.0, 89.0) and o["pull"] == pytest.approx(0.98)
-    pooled = scores.pooled(rows)
+    pooled = scores.pooled(rows[:2])
     assert pooled == {
         "n": 2, "coverage": 100, "median_width": 1.75, "largest_pull": pytest.approx(1.96)
     }  # fmt: skip
