@@ -122,6 +122,40 @@ def test_scale_and_pure_spectrum_cover_the_truth(anchor):
     assert 0.85 < np.std(errors) < 1.15
 
 
+def test_covariance_of_what_is_left_is_that_of_its_derivatives():
+    """Of all noise, shared by channels or pinned, in the mixture and in the matrix."""
+    axis = EnergyAxis(400.0, 1.0, 110, "eV")
+    smooth = 1000 * (axis.centers / 400) ** -3.0
+    ti = np.where(axis.centers > 452, 300 * (axis.centers / 456) ** -3.0, 0)
+
+    def noisy(mean, seed):
+        rng = np.random.default_rng(seed)
+        shared = 0.05 * np.sqrt(mean) * rng.normal(size=(3, 110))
+        return Spectrum(mean, axis, acquisition=SETTINGS, modes=shared[:2], pinned=shared[2:])
+
+    both = [noisy(1.6 * smooth + 0.6 * ti, 1), noisy(4 * (smooth + ti), 2)]
+    anchor = AbsentEdge(TI)
+    pure = subtract_by_edges(*both, anchor=anchor)
+    assert pure.scale == pytest.approx(0.15)
+    expected = np.zeros((110, 110))
+    for which, spectrum in enumerate(both):
+        jacobian = np.zeros((110, 110))
+        for channel in range(110):
+            step = 1e-4 * spectrum.values[channel]
+            moved = list(both)
+            values = spectrum.values.copy()
+            values[channel] += step
+            moved[which] = replace(spectrum, values=values)
+            jacobian[:, channel] = (
+                subtract_by_edges(*moved, anchor=anchor).values - pure.values
+            ) / step
+        expected += jacobian @ spectrum.covariance @ jacobian.T
+    scale = np.sqrt(np.diag(expected))
+    assert pure.covariance / np.outer(scale, scale) == pytest.approx(
+        expected / np.outer(scale, scale), abs=2e-3
+    )
+
+
 def test_ratios_come_back_from_spectra_made_of_cross_sections():
     from exspy.components import EELSCLEdge
 
@@ -139,6 +173,21 @@ def test_ratios_come_back_from_spectra_made_of_cross_sections():
     # 5% and 10% on the two cross-sections.
     assert ratios.systematic_sigma[0] / ratios["O"] == pytest.approx(np.hypot(0.05, 0.1))
     assert "O/Mn = " in ratios.table()
+    # A detector half as wide sees less of the edges: cross-sections, not ratios, tell by how much.
+    narrow = replace(spectrum, acquisition=replace(SETTINGS, collection_angle=15.0))
+    given = elemental_ratios(spectrum, [O_K, MN], reference="Mn", collection_angle=15.0)
+    assert given.cross_sections == pytest.approx(
+        elemental_ratios(narrow, [O_K, MN], reference="Mn").cross_sections
+    )
+    assert (given.cross_sections < ratios.cross_sections).all()
+    wide = elemental_ratios(spectrum, [O_K, MN], reference="Mn", convergence_angle=25.0)
+    assert wide.cross_sections[0] != pytest.approx(ratios.cross_sections[0], rel=0.01)
+    # A standard deviation from 100 draws is good to 7%.
+    nets = np.array(
+        [[edge_signal(s, e).value for e in (O_K, MN)]
+         for s in (drawn(expected, rng) for _ in range(100))]
+    ) / ratios.cross_sections  # fmt: skip
+    assert np.std(nets[:, 0] / nets[:, 1]) / ratios.sigma[0] == pytest.approx(1.0, abs=0.25)
 
 
 def test_elnes_map_gives_pure_spectra_within_three_degrees():

@@ -69,6 +69,16 @@ def test_a_known_model_is_used_and_said():
     assert "given" in si.notes[0]
 
 
+def test_values_below_zero_are_told():
+    axis, noise = EnergyAxis(400.0, 1.0, 5, "eV"), NoiseModel(2.0, 0.0)
+    data = np.array([[[-6.0, 4.0, 0.0, 7.0, 2.0], [10.0, -2.0, 6.0, 0.0, 4.0]]])
+    si, _ = as_counts(data, axis, noise=noise)
+    # Half to even: 3.5 electrons become 4.
+    np.testing.assert_array_equal(si.counts.toarray(), [[0, 2, 0, 4, 1], [5, 0, 3, 0, 2]])
+    assert si.notes[1] == "20% of the values lay below zero: set to zero"
+    assert len(as_counts(np.abs(data), axis, noise=noise)[0].notes) == 1
+
+
 def test_what_can_not_be_known_is_refused():
     rng = np.random.default_rng(0)
     # Constant noise on signals of all sizes: the variance does not grow.
