@@ -4,7 +4,7 @@ import pytest
 from siftem.acquisition import Acquisition
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError
-from siftem.fit.element_search import find_elements, unexplained_lines
+from siftem.fit.element_search import _Search, find_elements, unexplained_lines
 from siftem.fit.line_fit import fit_lines
 from siftem.fit.line_search import families_agree
 from siftem.fit.spectrum_model import Calibration, SpectrumModel
@@ -150,3 +150,11 @@ def test_an_energy_range_is_in_kev_on_any_axis():
     for axis in (AXIS, EnergyAxis(200.0, 10.0, 1500, "eV")):
         found = find_elements(spectrum(values, axis), energy_range=(0.9, 3.0))
         assert names(found) == {"Nd", "Mg", "Al", "Si"}
+
+
+@pytest.mark.parametrize("absent", ["Ag", "Mn", "Zn"])
+def test_what_the_others_explain_is_dropped_wherever_it_stands(absent):
+    search = _Search(spectrum(counts(ROCK, 1e6)), [*ROCK, absent], 200.0, Detector())
+    search.calibrate(list(ROCK))
+    chosen = sorted([*ROCK, absent])
+    assert search.reconsidered(chosen, 6.0) == sorted(ROCK)
