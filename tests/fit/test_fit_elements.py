@@ -6,7 +6,7 @@ from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError
 from siftem.fit.element_search import _Search, find_elements, unexplained_lines
 from siftem.fit.line_fit import fit_lines
-from siftem.fit.line_search import families_agree
+from siftem.fit.line_search import families_agree, residual_variance
 from siftem.fit.spectrum_model import Calibration, SpectrumModel
 from siftem.spectrum import Spectrum
 from siftem.xray.detector import Detector
@@ -158,3 +158,14 @@ def test_what_the_others_explain_is_dropped_wherever_it_stands(absent):
     search.calibrate(list(ROCK))
     chosen = sorted([*ROCK, absent])
     assert search.reconsidered(chosen, 6.0) == sorted(ROCK)
+
+
+def test_a_peak_that_is_not_quite_right_leaves_more_around_it():
+    """1.2% of its height, 130 eV to each side, in either unit of the axis."""
+    lines = np.zeros(100)
+    lines[50] = 1000.0
+    for axis in (EnergyAxis(0.2, 0.01, 100), EnergyAxis(200.0, 10.0, 100, "eV")):
+        variance = residual_variance(lines + 4.0, lines, axis, 3.0)
+        expected = lines + 4.0 + 3.0
+        expected[37:64] += (0.012 * 1000) ** 2
+        assert variance == pytest.approx(expected)
