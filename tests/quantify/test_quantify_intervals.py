@@ -98,7 +98,7 @@ def test_intervals_of_a_composition_hold_counting_and_systematic_errors(glass):
 
 
 def test_model_errors_widen_the_intervals(glass):
-    larger = replace(glass, model=3 * glass.covariance)
+    larger = replace(glass, covariance=4 * glass.covariance)
     silent = replace(glass, systematic=0 * glass.systematic)
     both = replace(larger, systematic=silent.systematic)
     assert np.diff(both.weight_interval_95)[4] == pytest.approx(

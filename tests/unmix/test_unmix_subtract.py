@@ -142,7 +142,9 @@ def test_errors_of_lines_are_their_scatter(book, name, anchor, fixed):
         told.append(np.sqrt(np.diag(sums @ covariance @ sums.T)))
     told, found = np.mean(told, axis=0), np.std(found, axis=0, ddof=1)
     place = book.elements.index(fixed)
-    assert max(told[place], found[place]) < 0.1 * np.median(told)
+    # Mixture and remainder are each fitted beside their own misfit, so that a little is left.
+    assert found[place] < told[place] < np.median(told)
+    assert found[place] < 0.3 * np.median(told)
     others = np.arange(len(told)) != place
     # A standard deviation from 100 draws is good to 7%.
     assert found[others] / told[others] == pytest.approx(1.0, abs=0.22)

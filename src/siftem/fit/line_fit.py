@@ -57,6 +57,8 @@ class LineFit:
     mean : ndarray of shape (channels,)
         Expected counts by the model, background included. Where the model errs it need not
         follow the counts: see ``misfit``.
+    closest : ndarray of shape (channels,)
+        Expected counts by the model that fits best, as if its errors were nothing.
     misfit : Misfit
         Covariance of what the model can't describe.
     slopes : ndarray of shape (channels, parameters)
@@ -87,6 +89,7 @@ class LineFit:
     counting_covariance: np.ndarray
     design: np.ndarray
     mean: np.ndarray
+    closest: np.ndarray
     misfit: Misfit
     slopes: np.ndarray
     precision: np.ndarray
@@ -110,8 +113,8 @@ class LineFit:
 
     @property
     def residual(self) -> np.ndarray:
-        """``(counts - mean) / sqrt(mean)``; (channels,)."""
-        return (self.spectrum.counts - self.mean) / np.sqrt(self.mean)
+        """``(counts - closest) / sqrt(closest)``; (channels,)."""
+        return (self.spectrum.counts - self.closest) / np.sqrt(self.closest)
 
     def index(self, element: str, shell: str | None = None) -> int:
         """Position of the family by which an element is quantified.
@@ -360,9 +363,11 @@ class _Fit:
         errors = propagated(columns, precision, weights, misfit, spectrum)
         nothing = replace(misfit, sigma=np.zeros_like(misfit.sigma))
         counting = propagated(columns, precision, weights, nothing, spectrum)
-        # The response is at its optimum, prior included, so only the amplitudes are pushed.
+        # Response, continuum and sum peaks are at their optimum or at a bound that holds for
+        # them by their nature, so only the lines are pushed.
         weighted, _ = misfit.eliminated(design, 1 / weights)
-        score = weighted.T @ (spectrum.counts - mean) - penalty @ amplitudes
+        score = weighted.T @ (spectrum.counts - mean)
+        score[n_lines:] = 0.0
         if free:
             calibration = replace(calibration, covariance=errors.bread[p:, p:])
         return LineFit(
@@ -374,6 +379,7 @@ class _Fit:
             counting_covariance=counting.covariance[:p, :p],
             design=design,
             mean=mean,
+            closest=found.mean,
             misfit=misfit,
             slopes=slopes,
             precision=precision,

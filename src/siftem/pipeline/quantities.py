@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from siftem.errors import InputError, SiftemWarning
+from siftem.fit.null_elements import WIDE
 from siftem.pipeline.agreement import assumed_absent
 from siftem.pipeline.fit_settings import FitSettings
 from siftem.pipeline.recipe import Recipe
@@ -72,6 +73,9 @@ def quantities(
                     name: settings.quantified(spectrum, look_for_others=False)
                     for name, spectrum in unmixed.spectra.items()
                 }
+        for name in spectra.pure:
+            if name in found:
+                _warn_of_wide_scatter(name, found[name])
         progress("composition", 0.6)
         lines = trace_lines(recipe, settings.elements)
         if confined and lines:
@@ -92,6 +96,18 @@ def quantities(
         rectangles=rectangles,
         rectangle_spectrum=confined[0] if confined else None,
     )
+
+
+def _warn_of_wide_scatter(name: str, composition: Composition) -> None:
+    """Warn when elements that are not there scatter by more than their errors."""
+    absent = composition.null_elements
+    if absent.rms > WIDE:
+        warnings.warn(
+            f"{name}: {absent.describe()}: errors of trace elements are too small by about that, "
+            f"or one of these elements is there and missing from the list",
+            SiftemWarning,
+            stacklevel=3,
+        )
 
 
 def trace_lines(recipe: Recipe, elements: tuple[str, ...]) -> tuple[str, ...]:

@@ -258,6 +258,7 @@ def _composition(
         elements[element] = {
             "wt_percent": 100 * c.weight_fractions[i],
             "wt_sigma": 100 * c.sigma[i],
+            "wt_model": 100 * c.model_sigma[i],
             "wt_systematic": 100 * c.systematic_sigma[i],
             "at_percent": at[i],
             "at_sigma": at_sigma[i],
@@ -301,6 +302,13 @@ def _composition(
     }
     if fitted:  # an unmixed spectrum is smooth: its lines were fitted to all pixels
         data["reduced_deviance"] = c.fit.reduced_deviance
+        absent = c.null_elements
+        data["null_elements"] = {
+            "tried": len(absent.z),
+            "rms_sigma": absent.rms,
+            "beyond_two_percent": 100 * absent.beyond_two,
+            "farthest": {e: absent.z[e] for e in absent.worst[:3]},
+        }
     return data
 
 

@@ -219,7 +219,9 @@ def quantify(
             fit, index, dict(zip(wanted, fractions.tolist(), strict=True)), film, by_factor
         )
         jacobian, by_factor = back @ jacobian, back @ by_factor
-    covariance = jacobian @ fit.covariance[np.ix_(index, index)] @ jacobian.T
+    block = np.ix_(index, index)
+    covariance = jacobian @ fit.covariance[block] @ jacobian.T
+    by_model = (fit.covariance - fit.counting_covariance)[block]
     shares = escaping_shares(fit, index, absorption)
     relative = np.hypot(k.relative_sigma, _ATTENUATION_SIGMA * (1 - shares))
     systematic = (by_factor * relative**2) @ by_factor.T
@@ -253,6 +255,7 @@ def quantify(
         amount_map=amount_map,
         not_in_range=tuple(dict.fromkeys(e for e in (*asked, *fit.dropped) if e not in wanted)),
         unbounded=_normalised(amount_map @ (k.values * fit.unbounded[index])),
+        model=jacobian @ by_model @ jacobian.T,
         film_ends=film_ends,
     )
     mode = found.film_mode()

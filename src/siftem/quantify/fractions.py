@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from statistics import NormalDist
 
 import numpy as np
 
 from siftem.errors import InputError
 from siftem.fit.line_fit import LineFit
+from siftem.fit.null_elements import NullElements, null_scatter
 from siftem.quantify.film import Film
 from siftem.quantify.intervals import fraction_intervals, reach_of
 from siftem.quantify.k_values import KValues
@@ -40,7 +42,8 @@ class Composition:
     weight_fractions : ndarray of shape (n,)
         Sum to one over the elements, support left out.
     covariance : ndarray of shape (n, n)
-        From counting (and from the scale of what was subtracted).
+        From counting (and from the scale of what was subtracted) and from what the model of
+        the spectrum can't describe.
     systematic : ndarray of shape (n, n)
         From k-factors and attenuation, the same for all spectra; apart from ``covariance``.
         With ``film_ends``, the film's share in it is that of a thickness of equal chances.
@@ -68,7 +71,7 @@ class Composition:
     unbounded : ndarray of shape (n,), optional
         Weight fractions from amplitudes that may be negative, see `LineFit.unbounded`.
     model : ndarray of shape (n, n), optional
-        Covariance from what the best model of the spectrum leaves; apart from the others.
+        The part of ``covariance`` from what the model can't describe.
     film_ends, identification_ends : ndarray of shape (ends, n), optional
         Weight fractions at the ends of what is not known: the thickness of the film, and how
         much of other phases was taken off. The intervals hold all of them.
@@ -100,8 +103,20 @@ class Composition:
 
     @property
     def sigma(self) -> np.ndarray:
-        """Standard deviations of the weight fractions from counting; (n,)."""
+        """Standard deviations of the weight fractions from counting and model; (n,)."""
         return np.sqrt(np.diag(self.covariance))
+
+    @property
+    def model_sigma(self) -> np.ndarray:
+        """Their part from what the model of the spectrum can't describe; (n,)."""
+        if self.model is None:
+            return np.zeros(len(self.elements))
+        return np.sqrt(np.maximum(np.diag(self.model), 0.0))
+
+    @cached_property
+    def null_elements(self) -> NullElements:
+        """How elements that are not there scatter beside this fit: whether errors are true."""
+        return null_scatter(self.fit)
 
     @property
     def systematic_sigma(self) -> np.ndarray:
@@ -159,7 +174,7 @@ class Composition:
         """
         if not 0 < level < 1:
             raise InputError(f"the level of an interval must lie between 0 and 1, got {level}")
-        noise = self.covariance if self.model is None else self.covariance + self.model
+        noise = self.covariance
         film = self.film_mode()
         systematic = self.systematic - np.outer(film, film)
         middle = self.weight_fractions if self.unbounded is None else self.unbounded

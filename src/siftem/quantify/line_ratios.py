@@ -10,6 +10,7 @@ import numpy as np
 from siftem.errors import InputError
 from siftem.fit.line_fit import fit_lines
 from siftem.fit.spectrum_model import Calibration
+from siftem.fit.structure import warn_of_structure
 from siftem.quantify.detection_limit import family_limits
 from siftem.quantify.range_of_lines import measurable
 from siftem.spectrum import Spectrum
@@ -120,7 +121,8 @@ def line_ratios(
     Warns
     -----
     SiftemWarning
-        When an element has no line in the range: it is left out.
+        When an element has no line in the range: it is left out. When the model does not
+        describe the spectrum.
     """
     asked, support = element_symbols(elements), element_symbols(support)
     if len(asked) < 2:
@@ -138,6 +140,7 @@ def line_ratios(
         energy_range=energy_range,
         n_continuum=n_continuum,
     )
+    warn_of_structure(fit)
     wanted = measurable(fit, asked)
     if len(wanted) < 2:
         raise InputError(

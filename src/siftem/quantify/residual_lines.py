@@ -7,6 +7,7 @@ import warnings
 from siftem.errors import SiftemWarning
 from siftem.fit.element_search import unexplained_lines
 from siftem.fit.line_fit import LineFit
+from siftem.fit.structure import warn_of_structure
 
 #: Elements that a warning names.
 _NAMED = 3
@@ -26,8 +27,11 @@ def warn_of_unexplained(fit: LineFit, name: str, significance: float) -> None:
     Warns
     -----
     SiftemWarning
-        With the likely elements, at most three.
+        With the likely elements, at most three; or that the model does not describe the
+        spectrum at all.
     """
+    if warn_of_structure(fit, name, stacklevel=5):
+        return
     found = unexplained_lines(fit, significance=significance, most=_NAMED)
     if not found:
         return

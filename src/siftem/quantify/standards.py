@@ -9,6 +9,7 @@ import numpy as np
 from siftem.errors import InputError
 from siftem.fit.line_fit import LineFit, fit_lines
 from siftem.fit.spectrum_model import Absorption, Calibration
+from siftem.fit.structure import warn_of_structure
 from siftem.quantify.film import absorber, checked_film
 from siftem.quantify.k_values import GivenKFactors
 from siftem.quantify.zeta import ZetaFactors
@@ -201,6 +202,7 @@ def _fitted_standard(
         energy_range=energy_range,
         n_continuum=n_continuum,
     )
+    warn_of_structure(fit, stacklevel=4)
     index = [fit.index(e) for e in fractions]
     for element, i in zip(fractions, index, strict=True):
         if fit.amplitudes[i] < _CLEAR * fit.sigma_at_zero(i):

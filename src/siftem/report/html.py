@@ -188,6 +188,7 @@ def _phase(result: RunResult, name: str) -> PhaseSection:
     parts.append(
         f"deviance of the fit per degree of freedom {significant(c.fit.reduced_deviance, 3)}"
     )
+    parts.append(c.null_elements.describe())
     if c.mass_thickness is not None:
         mass = with_error(c.mass_thickness.value, c.mass_thickness.sigma)
         parts.append(f"mass thickness {mass} kg/m²")

@@ -6,11 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
+from scipy.linalg import block_diag
 
 from siftem.blas_threads import one_blas_thread
 from siftem.errors import InputError
 from siftem.fit.line_fit import LineFit, fit_lines
 from siftem.fit.spectrum_model import Absorption, Calibration
+from siftem.fit.structure import warn_of_structure
 from siftem.progress import Progress, silent
 from siftem.spectrum import Spectrum
 from siftem.spectrum_image import SpectrumImage
@@ -125,6 +127,8 @@ def unmix(
     calibration = fits[0].calibration
     for mixture in whole[1:]:
         fits.append(fitted(_first_guess(mixture, whole[0], fits[0], fitted)))
+    for fit in fits:
+        warn_of_structure(fit)
     if n_continuum is None:
         fits = [_with_few_terms(fit) for fit in fits]
     conditions = [
@@ -142,6 +146,7 @@ def unmix(
         max_iter=max_iter,
         progress=progress,
     )
+    joint = replace(joint, covariance=joint.covariance + _model_errors(fits, designs))
     return assemble(
         si,
         sets,
@@ -164,14 +169,36 @@ def _with_few_terms(fit: LineFit) -> LineFit:
     energies = fit.spectrum.axis.to_kev().centers
     bumps = continuum_basis(energies, fit.model.beam_energy, n_terms=few)
     shape = fit.continuum / np.maximum(bumps.sum(axis=0), 1e-300)
+    # Where the sum has none, a pixel may have some all the same.
+    shape = np.maximum(shape, 1e-3 * shape.max()) if shape.any() else np.ones_like(shape)
     first = int(np.argmax(terms))
     lines, rest = slice(0, first), slice(first + int(terms.sum()), None)
+
+    def kept(matrix: np.ndarray) -> np.ndarray:
+        inner = np.delete(np.delete(matrix, terms, axis=0), terms, axis=1)
+        return np.insert(np.insert(inner, [first] * few, 0.0, axis=0), [first] * few, 0.0, axis=1)
+
     return replace(
         fit,
+        covariance=kept(fit.covariance),
+        counting_covariance=kept(fit.counting_covariance),
         names=(*fit.names[lines], *(f"continuum {i}" for i in range(few)), *fit.names[rest]),
         design=np.hstack([fit.design[:, lines], (bumps * shape).T, fit.design[:, rest]]),
         amplitudes=np.concatenate([fit.amplitudes[lines], np.ones(few), fit.amplitudes[rest]]),
     )
+
+
+def _model_errors(fits: Sequence[LineFit], designs: Sequence[np.ndarray]) -> np.ndarray:
+    """Covariance of all phases' coefficients from what the model can't describe; (k q, k q).
+
+    As large, relative to the phase, as in the fit of its sum: counts that are shared out among
+    pixels have the same lines. The coefficients of a phase make a spectrum of one count.
+    """
+    blocks = []
+    for fit, design in zip(fits, designs, strict=True):
+        total = max(float((design @ fit.amplitudes).sum()), 1e-300)
+        blocks.append((fit.covariance - fit.counting_covariance) / total**2)
+    return np.asarray(block_diag(*blocks))
 
 
 def _first_guess(

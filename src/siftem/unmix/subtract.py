@@ -12,6 +12,7 @@ from siftem.blas_threads import one_blas_thread
 from siftem.errors import InputError, SiftemWarning
 from siftem.fit.line_fit import LineFit, fit_lines
 from siftem.fit.spectrum_model import Absorption, Calibration
+from siftem.fit.structure import warn_of_structure
 from siftem.spectrum import Spectrum
 from siftem.unmix.anchors import Anchor, GivenScale, MostMatrix, Scale, joined
 from siftem.unmix.conditions import Condition, KnownScale, Scales, solve_scales
@@ -174,6 +175,7 @@ def subtract(
                 n_continuum=n_continuum,
             )
             calibration = fit.calibration
+            warn_of_structure(fit)
             fits.append(fit)
     found, kept = _scales(anchors, contaminants, fits, mixture.name)
     if found.conflict > _CONFLICT:
