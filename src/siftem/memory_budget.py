@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import math
 import re
 import sys
 import warnings
+from pathlib import Path
 
 from siftem.errors import InputError, SiftemWarning
 
@@ -49,6 +51,20 @@ def parse_memory(text: str | int | float) -> int:
     unit = found[2].lower()
     factor = 1024 ** "kmgt".index(unit) * 1024 if found[3] and unit else _UNITS[unit]
     return int(float(found[1]) * factor)
+
+
+def available_memory() -> int | None:
+    """Bytes that the system, or the container, can still give; None where it doesn't say."""
+    free = []
+    with contextlib.suppress(OSError, ValueError, StopIteration):
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        line = next(line for line in lines if line.startswith("MemAvailable:"))
+        free.append(1024 * int(line.split()[1]))
+    with contextlib.suppress(OSError, ValueError):  # the word "max" is no limit
+        folder = Path("/sys/fs/cgroup")
+        limit = int((folder / "memory.max").read_text())
+        free.append(max(limit - int((folder / "memory.current").read_text()), 0))
+    return min(free, default=None)
 
 
 def workers_within(memory: int | None, wanted: int, n_pixels: int = 0) -> int:

@@ -109,13 +109,13 @@ def test_absurd_shapes(tmp_path, make_signal, shape, chunks):
             group[f"axis-{number}"].attrs["size"] = size
     resource = pytest.importorskip("resource")
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with pytest.raises(ReadError, match=r"claims .* in a file of .* MB"):
+    with pytest.raises(ReadError, match=r"claims .* in a file of .* MB|chunks .* missing"):
         siftem.load(path)
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     assert grown < 300 * 1024  # kB
 
 
-def test_a_hollow_map_is_read_in_blocks(tmp_path, make_signal):
+def test_a_hollow_map_takes_no_memory(tmp_path, make_signal):
     """A believable shape with nothing in it: no dense cube of its 400 MB."""
     path = tmp_path / "hollow.hspy"
     make_signal(np.ones((1, 1, 2), np.uint8)).save(path)
@@ -126,7 +126,7 @@ def test_a_hollow_map_is_read_in_blocks(tmp_path, make_signal):
         for number, size in enumerate((200, 500, 1000)):
             group[f"axis-{number}"].attrs["size"] = size
     tracemalloc.start()
-    with pytest.raises(ReadError, match="no counts at all"):
+    with pytest.raises(ReadError, match=r"1 of 1 chunks of its .* are missing"):
         siftem.load(path)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()

@@ -18,9 +18,9 @@ from siftem.io.acquisition_metadata import (
     with_whole_live_time,
 )
 from siftem.io.bruker_bands import bruker_blocks
-from siftem.io.counts import CountsBuilder
+from siftem.io.counts import CountsBuilder, refuse_bloated
 from siftem.io.cube_blocks import BLOCK_BYTES, PixelBlock, cube_blocks
-from siftem.io.damaged_files import damage_as_read_error, guarded, refuse_absurd
+from siftem.io.damaged_files import damage_as_read_error, guarded, most_entries, refuse_absurd
 from siftem.io.event_streams import EventStream, FrameChoice, event_bands
 from siftem.io.file_headers import refuse_bad_header
 from siftem.io.frame_blocks import frame_blocks
@@ -212,6 +212,7 @@ class _Job:
             for rows, found in in_order:
                 said = said or found
                 writer.append(rows)
+                refuse_bloated(writer.entries, None if file is None else most_entries(file.path))
                 done += rows.shape[0]
                 self.progress("converting", done / (shape[0] * shape[1]))
             writer.header = replace(writer.header, notes=(*writer.header.notes, *said))

@@ -8,11 +8,14 @@ import numpy as np
 import scipy.sparse as sp
 
 from siftem.counting.full_scale import FullScale
-from siftem.errors import InputError
+from siftem.errors import InputError, ReadError
+from siftem.memory_budget import available_memory
 
 _LARGEST_INT32 = np.iinfo(np.int32).max
 #: Above this, neighbouring whole numbers are no longer distinct in float64.
 _LARGEST_EXACT_FLOAT = 2.0**53
+#: Channel and value of an entry, while blocks become one array.
+_BYTES_PER_ENTRY = 16
 
 
 class CountsBuilder:
@@ -30,12 +33,19 @@ class CountsBuilder:
         Columns of the result.
     reverse : bool
         Whether the channels come from high to low energy and have to be turned round.
+    most : int, optional
+        More values than this that are not zero can't be in the file.
     """
 
-    def __init__(self, n_pixels: int, n_channels: int, *, reverse: bool = False) -> None:
+    def __init__(
+        self, n_pixels: int, n_channels: int, *, reverse: bool = False, most: int | None = None
+    ) -> None:
         self.n_pixels = n_pixels
         self.n_channels = n_channels
         self._reverse = reverse
+        self._most = most
+        self._entries = 0
+        self._room = available_memory()
         self._pixels: list[np.ndarray] = []
         self._per_pixel: list[np.ndarray] = []
         self._columns: list[np.ndarray] = []
@@ -61,6 +71,8 @@ class CountsBuilder:
         ------
         InputError
             When the data are complex, text or objects.
+        ReadError
+            When there are more values than can be, or than fit into memory.
         """
         if np.dtype(block.dtype).kind not in "uibf":
             raise InputError(
@@ -86,6 +98,8 @@ class CountsBuilder:
             self._largest = max(self._largest, float(values.max()))
             if values.dtype.kind == "f" and self._whole:
                 self._whole = bool((values == np.rint(values)).all())
+        self._entries += values.size
+        self._refuse_too_many()
         self._pixels.append(np.asarray(pixels))
         self._per_pixel.append(np.bincount(rows, minlength=len(pixels)))
         self._columns.append(columns.astype(np.int32))
@@ -150,6 +164,15 @@ class CountsBuilder:
             rows, columns, values = rows[~bad], columns[~bad], values[~bad]
         return rows, columns, values
 
+    def _refuse_too_many(self) -> None:
+        refuse_bloated(self._entries, self._most)
+        needed = _BYTES_PER_ENTRY * self._entries
+        if self._room is not None and needed > self._room:
+            raise ReadError(
+                f"its counts take more than the {self._room / 1e9:.2g} GB of memory that are free: "
+                "make a sparse map file of it with siftem convert, and give a budget (--memory)"
+            )
+
     def _refuse_bad(self) -> None:
         found = []
         if self._not_finite:
@@ -161,6 +184,27 @@ class CountsBuilder:
                 f"the spectrum image holds {' and '.join(found)} values, but counts are zero or "
                 "more: use the raw counts, or mend or crop those pixels in HyperSpy first"
             )
+
+
+def refuse_bloated(entries: int, most: int | None) -> None:
+    """Refuse more values than a measured map can have in a file of its size.
+
+    Parameters
+    ----------
+    entries : int
+        Values that are not zero.
+    most : int, optional
+        See `siftem.io.damaged_files.most_entries`.
+
+    Raises
+    ------
+    ReadError
+    """
+    if most is not None and entries > most:
+        raise ReadError(
+            f"more than {most:.2g} values are not zero, which no measured map of this size on "
+            "disk can have: the file is damaged"
+        )
 
 
 def _joined(parts: list[np.ndarray], dtype: Any) -> np.ndarray:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from siftem.errors import ReadError, SiftemError
 from siftem.io.cube_blocks import PixelBlock
-from siftem.io.file_headers import MOST_CHANNELS, is_absurd
+from siftem.io.file_headers import BELIEVED_ENTRIES, ENTRIES_PER_BYTE, MOST_CHANNELS, is_absurd
 from siftem.io.signal_axes import Layout
 from siftem.io.vendor_files import StoredSignal, stored_bytes
 
@@ -51,6 +51,23 @@ def refuse_absurd(stored: StoredSignal, layout: Layout, path: Path) -> None:
             f"this JEOL map is higher than wide ({layout.shape[0]} x {layout.shape[1]} pixels), "
             "and RosettaSciIO loses its lower rows: export it in another format"
         )
+
+
+def most_entries(path: Path) -> int:
+    """Values that are not zero which a measured map in a file can have at the most.
+
+    Noise can't be packed: a value and its place take several bits, where those of a map made up
+    to fill the memory take a thousandth.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    int
+    """
+    return max(BELIEVED_ENTRIES, ENTRIES_PER_BYTE * stored_bytes(path))
 
 
 @contextlib.contextmanager

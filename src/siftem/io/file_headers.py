@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from siftem.errors import ReadError
+from siftem.io.hdf5_probe import refuse_endless_hdf5
 
 _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 _PTS_LENGTH_AT = 32
@@ -19,6 +20,12 @@ _PTS_LENGTH_AT = 32
 #: for its size. Deflate gains at most 1032 to 1; event streams keep 2 bytes a pixel.
 BELIEVED_VALUES, VALUES_PER_BYTE = 2**31, 20_000
 _BELIEVED_EVENTS = 2**27
+#: What is read at once and is not sparse: counted data do not shrink further.
+BYTES_PER_STORED_BYTE = 64
+#: So many counted values are always believed, and as many as these in each stored byte.
+BELIEVED_ENTRIES, ENTRIES_PER_BYTE = 2**26, 8
+#: A chunk of an HDF5 file is read whole; so is all that HyperSpy's files say of their signals.
+_BELIEVED_CHUNK, _BELIEVED_NOTE = 2**29, 2**26
 #: No detector has more.
 MOST_CHANNELS = 2**16
 #: The group of a Velox file that holds its events.
@@ -162,6 +169,24 @@ def is_absurd(n_values: int, n_stored_bytes: int, believed: int = BELIEVED_VALUE
     return n_values > max(believed, VALUES_PER_BYTE * n_stored_bytes)
 
 
+def is_bloated(n_bytes: int, n_stored_bytes: int, believed: int) -> bool:
+    """Whether what is read at once claims far more bytes than are stored of it.
+
+    Parameters
+    ----------
+    n_bytes : int
+        In memory.
+    n_stored_bytes : int
+    believed : int
+        So many are always believed.
+
+    Returns
+    -------
+    bool
+    """
+    return n_bytes > max(believed, BYTES_PER_STORED_BYTE * n_stored_bytes)
+
+
 def refuse_bad_header(file: Path) -> None:
     """Stop at files that a reader would fill the memory with, or read in part.
 
@@ -179,6 +204,7 @@ def refuse_bad_header(file: Path) -> None:
     if suffix == ".hspy" and not is_hdf5(file):
         raise ReadError(f"cannot read {file}: it is not an HDF5 file, so not a .hspy file")
     if is_hdf5(file):
+        refuse_endless_hdf5(file)
         try:
             _refuse_bad_hdf5(file, size)
         except ReadError:
@@ -201,18 +227,39 @@ def _refuse_bad_hdf5(file: Path, size: int) -> None:
     import h5py
 
     with h5py.File(file, "r") as content:
+        by_hyperspy = str(content.attrs.get("file_format", "")) == "HyperSpy"
         for name, item in _datasets(file, content):
             n_bytes, stored = _claimed_bytes(item), int(item.id.get_storage_size())
+            chunk = math.prod(item.chunks or ()) * int(item.dtype.itemsize)
+            is_data = name.startswith("Experiments/") and name.endswith("/data")
             # The reader of Velox files holds a whole stream, where others go chunk by chunk.
-            believed = _BELIEVED_EVENTS if name.startswith(VELOX_STREAMS) else BELIEVED_VALUES
-            if is_absurd(n_bytes, stored, believed):
+            events = name.startswith(VELOX_STREAMS)
+            if (
+                is_absurd(n_bytes, stored)
+                or (events and is_bloated(n_bytes, stored, _BELIEVED_EVENTS))
+                or is_bloated(chunk, stored, _BELIEVED_CHUNK)
+                or (by_hyperspy and not is_data and is_bloated(n_bytes, stored, _BELIEVED_NOTE))
+            ):
                 claimed = " x ".join(str(n) for n in item.shape)
                 raise ReadError(
                     f"cannot read {file}: its data set {name!r} claims {claimed} values "
                     f"in a file of {size / 1e6:.3g} MB, so it is damaged"
                 )
+            if by_hyperspy and is_data and item.chunks is not None:
+                _refuse_missing_chunks(file, name, item)
         if VELOX_STREAMS in content:
             _refuse_bad_streams(file, content[VELOX_STREAMS])
+
+
+def _refuse_missing_chunks(file: Path, name: str, item: Any) -> None:
+    """HDF5 reads chunks that were never written as zeros; HyperSpy writes each of them."""
+    wanted = math.prod(-(-n // side) for n, side in zip(item.shape, item.chunks, strict=True))
+    there = item.id.get_num_chunks()
+    if there < wanted:
+        raise ReadError(
+            f"cannot read {file}: {wanted - there} of {wanted} chunks of its {name!r} are missing "
+            "and would be read as zeros: copy or save it again"
+        )
 
 
 def _refuse_bad_streams(file: Path, streams: Any) -> None:

@@ -22,7 +22,7 @@ from siftem.io.acquisition_metadata import (
 from siftem.io.bruker_bands import bruker_blocks
 from siftem.io.counts import CountsBuilder
 from siftem.io.cube_blocks import PixelBlock, cube_blocks
-from siftem.io.damaged_files import damage_as_read_error, guarded, refuse_absurd
+from siftem.io.damaged_files import damage_as_read_error, guarded, most_entries, refuse_absurd
 from siftem.io.library_messages import quiet
 from siftem.io.signal_axes import Layout, read_layout
 from siftem.io.signal_choice import choose_spectrum_images, find_survey, is_map
@@ -158,7 +158,8 @@ def _read(
         blocks: Iterator[PixelBlock] = ((pixels, block[:, window]) for pixels, block in whole)
     else:
         blocks = cube_blocks(data, layout.order, window=window)
-    return _assembled(stored, layout, guarded(blocks), energy_range, progress)
+    most = most_entries(file.path)
+    return _assembled(stored, layout, guarded(blocks), energy_range, progress, most)
 
 
 def _assembled(
@@ -167,10 +168,11 @@ def _assembled(
     blocks: Iterator[PixelBlock],
     energy_range: tuple[float | None, float | None] | None,
     progress: Progress,
+    most: int | None = None,
 ) -> SpectrumImage:
     header = header_of(stored, layout, energy_range)
     ny, nx = layout.shape
-    builder = CountsBuilder(ny * nx, header.axis.size, reverse=layout.reverse)
+    builder = CountsBuilder(ny * nx, header.axis.size, reverse=layout.reverse, most=most)
     done = 0
     progress("reading counts", 0.0)
     for pixels, block in blocks:

@@ -11,6 +11,7 @@ import numpy as np
 
 from siftem.errors import InputError, ReadError
 from siftem.io.atomic import replacing
+from siftem.io.tiff_files import refuse_bad_tiff
 
 #: Largest class number of a 16-bit label image.
 _LARGEST_LABEL = 2**16 - 1
@@ -161,6 +162,7 @@ def read_regions(path: str | os.PathLike[str], shape: tuple[int, int]) -> dict[s
     import tifffile
 
     file = _existing(path)
+    refuse_bad_tiff(file)
     try:
         with tifffile.TiffFile(file) as content:
             stack = content.asarray()
@@ -318,6 +320,8 @@ def _write_imagej(
 
 def _read_array(file: Path) -> np.ndarray:
     suffix = file.suffix.lower()
+    if suffix in _TIFF:
+        refuse_bad_tiff(file)
     try:
         if suffix == ".npy":
             return np.load(file, allow_pickle=False)

@@ -6,6 +6,7 @@ The layout is described in docs/file-format.md.
 from __future__ import annotations
 
 import json
+import math
 import os
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -17,6 +18,8 @@ import scipy.sparse as sp
 from siftem.acquisition import Acquisition
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError, ReadError
+from siftem.io.file_headers import BELIEVED_ENTRIES, ENTRIES_PER_BYTE, is_bloated
+from siftem.io.hdf5_probe import refuse_endless_hdf5
 from siftem.io.kernels import (
     BEYOND_AXIS,
     GOOD,
@@ -33,7 +36,8 @@ VERSION = 1
 _MOST_CHANNELS = 2**20
 _MOST_PIXELS = 2**40
 #: Deflate gains at most 1032 to 1.
-_ENTRIES_PER_BYTE = 1032
+_BYTES_PER_BYTE = 1032
+_BELIEVED_CHUNK = 2**26
 _HUGE = 2**22
 _PROBLEMS = {
     BEYOND_AXIS: "a channel lies beyond the energy axis",
@@ -84,8 +88,11 @@ def is_sparse_file(path: str | os.PathLike[str]) -> bool:
     try:
         if not file.is_file() or not h5py.is_hdf5(file):
             return False
+        refuse_endless_hdf5(file)
         with h5py.File(file, "r", locking=False) as content:
             return _text(content.attrs.get("format")) == FORMAT
+    except ReadError:
+        raise
     except Exception:  # h5py raises several kinds on damage
         return False
 
@@ -213,6 +220,7 @@ def open_sparse_file(
     file = Path(path).absolute()
     if not file.is_file():
         raise ReadError(f"cannot read {path}: there is no such file")
+    refuse_endless_hdf5(file)
     try:
         with h5py.File(file, "r", locking=False) as content:
             if _text(content.attrs.get("format")) != FORMAT:
@@ -352,11 +360,16 @@ def _check_sizes(content: Any, header: MapHeader, n: int) -> None:
         raise ValueError("row starts")
     if starts.dtype.kind != "i" or group["block_edges"].dtype.kind != "i":
         raise ValueError("types of the row starts")  # differences of unsigned ones never fall
-    if entries[0] > _ENTRIES_PER_BYTE * Path(content.filename).stat().st_size:
-        raise ValueError(f"{entries[0]} counts")
+    stored = Path(content.filename).stat().st_size
+    if entries[0] > max(BELIEVED_ENTRIES, ENTRIES_PER_BYTE * stored):
+        raise ValueError(f"{entries[0]} counts in {stored / 1e6:.3g} MB")
+    for name in ("channels", "values", "block_edges", "row_starts"):
+        chunk, kept = math.prod(group[name].chunks or ()), group[name].id.get_storage_size()
+        if is_bloated(chunk, kept, _BELIEVED_CHUNK):
+            raise ValueError(f"chunks of the {name}")
     if entries[0] > 0 and any(
         entries[0] * group[name].dtype.itemsize
-        > _ENTRIES_PER_BYTE * group[name].id.get_storage_size()
+        > _BYTES_PER_BYTE * group[name].id.get_storage_size()
         for name in ("channels", "values")
     ):
         raise ValueError("counts that are not stored")

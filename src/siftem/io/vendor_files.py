@@ -22,7 +22,10 @@ from siftem.io.file_headers import (
     written_by_hyperspy,
 )
 from siftem.io.library_messages import quiet
-from siftem.io.plain_content import plain_signals, refuse_pickles
+from siftem.io.plain_content import plain_signals
+from siftem.io.tiff_files import refuse_bad_tiff
+from siftem.io.watched import watched
+from siftem.io.zarr_store import refuse_bad_store
 
 #: Keeps readers that let dask choose their blocks well below a block of counts.
 _DASK_CHUNK = "32MiB"
@@ -204,11 +207,15 @@ def _load(path: Path, standing_for: Path | None) -> list[StoredSignal]:
     if standing_for is None:
         refuse_bad_header(path)
     if path.suffix.lower() == ".zspy":
-        refuse_pickles(path)
+        refuse_bad_store(path)
+    if path.suffix.lower() in (".tif", ".tiff"):
+        refuse_bad_tiff(path)
     failure: BaseException | None = None
     for plugin in plugins:
         try:
-            signals = _load_with(path, plugin)
+            importlib.import_module(plugin["api"])  # takes a while, which is no fault of the file
+            with watched(file, stored_bytes(path)):
+                signals = _load_with(path, plugin)
         except ReadError:
             raise
         except Exception as error:  # readers raise anything at all on a bad file

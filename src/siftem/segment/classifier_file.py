@@ -10,6 +10,7 @@ forest, and runs no code from the file.
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,6 +24,8 @@ from siftem.errors import InputError, ReadError, SiftemWarning
 
 #: What the description says it is, and the version of its layout.
 FORMAT, FORMAT_VERSION = "siftem pixel classifier", 1
+#: Traces are mostly zeros and shrink to nothing: so many bytes are always believed.
+_BELIEVED_BYTES, _BYTES_PER_STORED_BYTE = 2**29, 64
 
 
 def write_classifier(
@@ -102,6 +105,7 @@ def read_classifier(path: str | Path) -> SavedClassifier:
     SavedClassifier
     """
     try:
+        _refuse_bloated(Path(path))
         with np.load(path, allow_pickle=False) as file:
             description = json.loads(str(file["description"]))
             samples, labels = file["samples"], file["labels"]
@@ -116,8 +120,11 @@ def read_classifier(path: str | Path) -> SavedClassifier:
             raise ValueError("its arrays do not fit each other")
     except FileNotFoundError as error:
         raise ReadError(f"there is no file {path}") from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ReadError(f"{path} is not a saved pixel classifier: {error}") from error
+    except Exception as error:  # zipfile, zlib and NumPy raise several kinds on damage
+        said = " ".join(str(error).split())[:80]
+        raise ReadError(
+            f"{path} is not a saved pixel classifier: {said or type(error).__name__}"
+        ) from error
     if version > FORMAT_VERSION:
         raise ReadError(f"{path} was saved by a newer siftem: update siftem to read it")
     if _release(written_by) != _release(sklearn.__version__):
@@ -129,6 +136,14 @@ def read_classifier(path: str | Path) -> SavedClassifier:
         )
     settings["classifier"] = None if described is None else _rebuild(described, path)
     return SavedClassifier(settings, names, samples, labels.astype(np.int64), traces)
+
+
+def _refuse_bloated(path: Path) -> None:
+    """Look at the sizes before the data: a small archive can fill the memory."""
+    with zipfile.ZipFile(path) as packed:
+        claimed = sum(item.file_size for item in packed.infolist())
+    if claimed > max(_BELIEVED_BYTES, _BYTES_PER_STORED_BYTE * path.stat().st_size):
+        raise ValueError(f"it claims {claimed / 1e9:.3g} GB in a few MB")
 
 
 def _plain(value: Any) -> Any:
