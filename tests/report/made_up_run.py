@@ -12,7 +12,7 @@ from siftem.fit.spectrum_model import Calibration, SpectrumModel
 from siftem.pipeline.fit_settings import fit_settings
 from siftem.pipeline.quantities import line_gains, partition_coefficients
 from siftem.pipeline.recipe import make_recipe
-from siftem.pipeline.results import RunResult, Segmentation, Truth
+from siftem.pipeline.results import Matched, RunResult, Segmentation, Truth
 from siftem.pipeline.spectra import RegionSpectra, pure_spectra, region_spectra
 from siftem.pipeline.unmixing import unmixed_phases
 from siftem.progress import silent
@@ -98,7 +98,7 @@ def build_run(names=("Brg", "Fp", "Ca-Pv"), **changes):
         mask[top : top + 5, left : left + 5] = True
         boxes.append(Region(f"confined rectangle {number}", mask))
     settings = fit_settings(recipe, si, ELEMENTS)
-    integrated = region_spectra(si, regions)
+    integrated = region_spectra(si, regions, Matched(factors, names[0], ELEMENTS))
     pure = pure_spectra(integrated, regions, settings)
     confined = [integrate(si, box) for box in boxes]
     compositions = {

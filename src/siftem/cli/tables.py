@@ -9,9 +9,12 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from siftem.pipeline.agreement import flagged
+from siftem.errors import InputError
+from siftem.pipeline.agreement import assumed_absent, flagged
 from siftem.pipeline.results import RunResult
-from siftem.report.numbers import with_error
+from siftem.quantify.open_ranges import atomic_ratio, interval_of, is_open
+from siftem.report.contents import content_cells, open_phases, plain_text
+from siftem.report.numbers import range_text, with_error
 
 
 def print_result(
@@ -20,28 +23,33 @@ def print_result(
     """Print compositions, warnings, time and memory."""
     phases = [n for n in result.pure if n in result.compositions]
     if phases:
-        table = Table(title="Composition, at% (± counting only)", title_justify="left")
+        assumed = assumed_absent(result.recipe)
+        shown = {n: result.compositions[n] for n in phases}
+        title = "Composition, at% (± counting only"
+        title += "; ranges: all that may be)" if open_phases(shown.values()) else ")"
+        table = Table(title=title, title_justify="left")
         table.add_column("")
         for name in phases:
             table.add_column(name, justify="right")
-        for element in result.compositions[phases[0]].elements:
-            row = [element]
-            for name in phases:
-                c = result.compositions[name]
-                i = c.elements.index(element)
-                sigma = float(np.sqrt(c.atomic_covariance[i, i]))
-                shown = with_error(100 * float(c.atomic_fractions[i]), 100 * sigma)
-                row.append(shown if c.found[i] else "< LOD")
-            table.add_row(*row)
+        for element in dict.fromkeys(e for c in shown.values() for e in c.elements):
+            cells = [content_cells(c, element, assumed.get(n, ())) for n, c in shown.items()]
+            table.add_row(element, *map(plain_text, cells))
         console.print(table)
     for ratio in result.recipe.quantify.ratios:
         values = []
         for name in phases:
-            quantity = result.compositions[name].ratio(ratio)
-            if np.isfinite(quantity.value) and quantity.sigma < abs(quantity.value):
-                systematic = result.compositions[name].ratio_systematic(ratio)
-                shown = with_error(quantity.value, quantity.sigma)
-                values.append(f"{name} {shown} (systematic {systematic:.2g})")
+            c = result.compositions[name]
+            try:
+                quantity = c.ratio(ratio)
+            except InputError:  # an element of it is not in this phase's range
+                continue
+            if is_open(c):
+                low, high = interval_of(c, atomic_ratio(c, ratio))
+                values.append(f"{name} {range_text(low, high)}")
+            elif np.isfinite(quantity.value) and quantity.sigma < abs(quantity.value):
+                shown_value = with_error(quantity.value, quantity.sigma)
+                systematic = c.ratio_systematic(ratio)
+                values.append(f"{name} {shown_value} (systematic {systematic:.2g})")
         if values:
             console.print(f"{ratio}: {'; '.join(values)}", markup=False)
     for pair, text in _partition(result).items():
@@ -75,7 +83,10 @@ def _partition(result: RunResult) -> dict[str, str]:
     """Partition coefficients that were measured, for each pair of phases."""
     out: dict[str, list[str]] = {}
     for d in result.partition:
-        if not d.limit:
+        if d.is_range:
+            shown = f"{d.element} {range_text(*d.interval_95)}"
+            out.setdefault("/".join(d.phases), []).append(shown)
+        elif not d.limit:
             shown = f"{d.element} {with_error(d.value, d.sigma)}"
             out.setdefault("/".join(d.phases), []).append(shown)
     return {pair: ", ".join(texts) for pair, texts in out.items()}

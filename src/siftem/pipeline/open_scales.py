@@ -80,7 +80,7 @@ class OpenScale:
                 continue
             text = f"{low:.3g} to {high:.3g} times the spectrum of {host}"
             if one.vanishes:
-                text += f" (at the upper end it would hold no {one.vanishes})"
+                text += f" (at the upper end nothing of {one.vanishes} would be left)"
             parts.append(text)
         if not parts:
             return ""

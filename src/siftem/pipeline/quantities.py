@@ -80,7 +80,7 @@ def quantities(
         lines = trace_lines(recipe, settings.elements)
         if confined and lines:
             gains = line_gains(lines, spectra.integrated[regions.matrix], confined, settings)
-    pairs = recipe.quantify.partition
+    pairs, assumed = recipe.quantify.partition, assumed_absent(recipe)
     if pairs is None:
         pairs = tuple((grain, regions.matrix) for grain in regions.names)
     nets = {g: matrix_in(g, spectra.pure, regions.matrix) for g in regions.names}
@@ -88,9 +88,9 @@ def quantities(
     return Quantified(
         compositions=found,
         unmixed=by_unmixing,
-        partition=partition_coefficients(found, pairs, regions.matrix, nets),
+        partition=partition_coefficients(found, pairs, regions.matrix, nets, assumed=assumed),
         unmixed_partition=partition_coefficients(
-            by_unmixing, pairs, regions.matrix, {}, assumed=assumed_absent(recipe)
+            by_unmixing, pairs, regions.matrix, {}, assumed=assumed
         ),
         gains=gains,
         rectangles=rectangles,
@@ -166,7 +166,8 @@ def partition_coefficients(
     Returns
     -------
     tuple of PartitionCoefficient
-        Elements below the critical level in both phases are left out.
+        Elements below the critical level in both phases, at all ends of what is not known of
+        them, are left out.
     """
     out = []
     for top, bottom in pairs:

@@ -14,13 +14,21 @@ import numpy as np
 
 from siftem import __version__
 from siftem.eels.ratios import ElementalRatios
-from siftem.pipeline.agreement import run_differences
+from siftem.pipeline.agreement import assumed_absent, run_differences
 from siftem.pipeline.file_names import file_names
 from siftem.pipeline.own_pixels import mixture_name
 from siftem.pipeline.quantities import counts_for_wanted_limits
 from siftem.pipeline.results import LineGain, RunResult
 from siftem.quantify.composition import Composition
 from siftem.quantify.line_ratios import LineRatios
+from siftem.quantify.minerals import ANIONS, Quantity, oxide_name
+from siftem.quantify.open_ranges import (
+    atomic_ratio,
+    formula_atoms,
+    interval_of,
+    is_open,
+    oxide_percent,
+)
 from siftem.quantify.partition import PartitionCoefficient
 
 #: Version of the keys below.
@@ -241,6 +249,8 @@ def _partition(d: PartitionCoefficient) -> dict[str, Any]:
         "sigma": d.sigma,
         "systematic": d.systematic,
         "limit": d.limit or None,
+        "interval_95": d.interval_95,
+        "is_range": d.is_range,
     }
 
 
@@ -249,6 +259,8 @@ def _composition(
 ) -> dict[str, Any]:
     ratios = result.recipe.quantify.ratios
     own = result.recipe.phases.get(phase)
+    # An anchor speaks of the grain, not of the mixture that it is taken out of.
+    assumed = assumed_absent(result.recipe).get(c.name, ())
     at = 100 * c.atomic_fractions
     at_sigma = 100 * np.sqrt(np.diag(c.atomic_covariance))
     at_systematic = 100 * np.sqrt(np.diag(c.atomic_systematic))
@@ -265,6 +277,7 @@ def _composition(
             "at_systematic": at_systematic[i],
             "at_interval_95": at_interval[i].tolist(),
             "found": bool(c.found[i]),
+            "assumed_absent": element in assumed,
             "critical_level_wt_percent": 100 * c.critical_levels[i],
             "detection_limit_wt_percent": 100 * c.detection_limits[i],
             "line_family": c.families[i],
@@ -275,15 +288,22 @@ def _composition(
         }
     usable = [r for r in ratios if _has_all(r, c)]
     data: dict[str, Any] = {
+        "is_range": is_open(c),
         "elements": elements,
         "oxides_wt_percent": {
-            name: {"value": q.value, "sigma": q.sigma} for name, q in c.oxides().items()
+            name: {
+                "value": q.value,
+                "sigma": q.sigma,
+                "interval_95": interval_of(c, oxide_percent(c, element)),
+            }
+            for element, (name, q) in oxides_by_cation(c).items()
         },
         "atomic_ratios": {
             r: {
                 "value": c.ratio(r).value,
                 "sigma": c.ratio(r).sigma,
                 "systematic": c.ratio_systematic(r),
+                "interval_95": interval_of(c, atomic_ratio(c, r)),
             }
             for r in usable
         },
@@ -322,10 +342,22 @@ def formula(c: Composition, oxygens: float | None) -> dict[str, Any] | None:
     counted = c.formula_units(oxygens)
     systematic = c.formula_units(oxygens, systematic=True)
     atoms = {
-        e: {"value": q.value, "sigma": q.sigma, "systematic": systematic[e].sigma}
+        e: {
+            "value": q.value,
+            "sigma": q.sigma,
+            "systematic": systematic[e].sigma,
+            "interval_95": interval_of(c, formula_atoms(c, e, oxygens)),
+        }
         for e, q in counted.items()
     }
     return {"oxygens": oxygens, "atoms": atoms}
+
+
+def oxides_by_cation(c: Composition) -> dict[str, tuple[str, Quantity]]:
+    """Return name and weight percent of each oxide, by its cation."""
+    found = c.oxides()
+    names = {e: oxide_name(e) for e in c.elements if e not in ANIONS} if found else {}
+    return {e: (name, found[name]) for e, name in names.items()}
 
 
 def _has_all(ratio: str, c: Composition) -> bool:

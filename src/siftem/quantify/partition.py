@@ -8,6 +8,7 @@ import numpy as np
 
 from siftem.errors import InputError
 from siftem.quantify.composition import Composition
+from siftem.quantify.open_ranges import ends_of, fieller, is_open
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,11 @@ class PartitionCoefficient:
     limit : {"", "above", "below"}
         "above": below its critical level in the denominator, ``value`` is a lower limit;
         "below": in the numerator, ``value`` is an upper limit.
+    interval_95 : tuple of float
+        With all errors, and what is not known of either phase; may be infinite at its upper end.
+    is_range : bool
+        Whether what is not known of one of the phases outweighs their errors: the interval is
+        then all there is to say.
     """
 
     element: str
@@ -37,8 +43,13 @@ class PartitionCoefficient:
     sigma: float
     systematic: float
     limit: str = ""
+    interval_95: tuple[float, float] = (0.0, np.inf)
+    is_range: bool = False
 
     def __str__(self) -> str:
+        if self.is_range:
+            low, high = self.interval_95
+            return f"D({self.element}, {self.phases[0]}/{self.phases[1]}) = {low:.3g} to {high:.3g}"
         sign = {"": "", "above": "> ", "below": "< "}[self.limit]
         error = "" if self.limit else f" +- {self.sigma:.2g}"
         return (
@@ -73,28 +84,52 @@ def partition_coefficient(
     top, bottom = numerator.weight_fractions[a], denominator.weight_fractions[b]
     found = numerator.found[a], denominator.found[b]
     names = (numerator.name, denominator.name)
-    if not any(found):
+    is_range = is_open(numerator) or is_open(denominator)
+    somewhere = _found_somewhere(numerator, a) or _found_somewhere(denominator, b)
+    if not somewhere:
         raise InputError(
             f"{element} lies below its critical level in {names[0]} and in {names[1]}: "
             f"no partition coefficient follows"
         )
+    systematic = float(np.sqrt(_systematic(numerator, denominator, element))) if all(found) else 0.0
+    interval = _interval(numerator, denominator, a, b, systematic)
+
+    def made(value: float, sigma: float, own: float, limit: str = "") -> PartitionCoefficient:
+        return PartitionCoefficient(
+            element, names, float(value), sigma, own, limit, interval, is_range
+        )
+
+    if not any(found):
+        return made(np.nan, np.nan, np.nan)
     if not found[1]:
-        limit = float(top / denominator.detection_limits[b])
-        return PartitionCoefficient(element, names, limit, np.nan, np.nan, "above")
+        return made(top / denominator.detection_limits[b], np.nan, np.nan, "above")
     if not found[0]:
-        limit = float(numerator.detection_limits[a] / bottom)
-        return PartitionCoefficient(element, names, limit, np.nan, np.nan, "below")
+        return made(numerator.detection_limits[a] / bottom, np.nan, np.nan, "below")
     value = top / bottom
     variance = (numerator.sigma[a] / top) ** 2 + (denominator.sigma[b] / bottom) ** 2
     # The numerator holds -subtracted times the denominator's noise, so both move oppositely.
     variance += 2 * subtracted * _shared(numerator, denominator, a, b) / (top * bottom)
-    return PartitionCoefficient(
-        element,
-        names,
-        float(value),
-        float(value * np.sqrt(max(variance, 0.0))),
-        float(value * np.sqrt(_systematic(numerator, denominator, element))),
-    )
+    return made(value, float(value * np.sqrt(max(variance, 0.0))), float(value * systematic))
+
+
+def _found_somewhere(c: Composition, i: int) -> bool:
+    """Whether an element exceeds its critical level at any end of what is not known."""
+    return bool((ends_of(c)[:, i] > c.critical_levels[i]).any())
+
+
+def _interval(
+    numerator: Composition, denominator: Composition, a: int, b: int, systematic: float
+) -> tuple[float, float]:
+    """The 95% intervals from all ends of both phases, together."""
+    found = []
+    for top in ends_of(numerator)[:, a]:
+        for bottom in ends_of(denominator)[:, b]:
+            variances = [
+                numerator.sigma[a] ** 2 + (systematic * top) ** 2,
+                denominator.sigma[b] ** 2,
+            ]
+            found.append(fieller(top, bottom, np.diag(variances)))
+    return min(low for low, _ in found), max(high for _, high in found)
 
 
 def _jacobian(c: Composition, i: int) -> np.ndarray:

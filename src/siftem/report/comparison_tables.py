@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-import numpy as np
-
 from siftem.pipeline.agreement import FLAGGED, assumed_absent, flagged, run_differences
 from siftem.pipeline.results import RunResult
-from siftem.quantify.composition import Composition
 from siftem.quantify.partition import PartitionCoefficient
+from siftem.report.contents import content_cells
 from siftem.report.numbers import plus_minus, signed, significant
-from siftem.report.table import Cell, Table, below_limit, error_cells, heading, name
+from siftem.report.table import Cell, Table, error_cells, heading, name, range_cells
 
 
 def comparison_tables(result: RunResult) -> tuple[Table, ...]:
@@ -29,11 +27,9 @@ def _comparison(
     first, second = result.compositions[phase], result.unmixed_compositions[phase]
     rows = []
     for element in first.elements:
-        cells: list[Cell] = [name(element), *_percent(first, element)]
-        if element in assumed:
-            cells.append(Cell("assumed none", "below", 2))
-        else:
-            cells.extend(_percent(second, element))
+        cells: list[Cell] = [name(element)]
+        for c in (first, second):
+            cells.extend(content_cells(c, element, assumed))
         z = away.get(element)
         if z is None:
             cells.append(Cell(""))
@@ -45,16 +41,6 @@ def _comparison(
         (name("at%"), heading("subtract", 2), heading("unmix", 2), heading("difference, σ")),
         tuple(rows),
     )
-
-
-def _percent(c: Composition, element: str) -> tuple[Cell, ...]:
-    if element not in c.elements:
-        return (Cell("", "value", 2),)
-    i = c.elements.index(element)
-    if not c.found[i]:
-        return below_limit(2)
-    sigma = float(np.sqrt(c.atomic_covariance[i, i]))
-    return error_cells(100 * float(c.atomic_fractions[i]), 100 * sigma)
 
 
 def comparison_text(result: RunResult) -> str:
@@ -94,6 +80,8 @@ def partition_tables(result: RunResult) -> tuple[Table, ...]:
 
 
 def _coefficient(d: PartitionCoefficient, *, systematic: bool = False) -> list[Cell]:
+    if d.is_range:
+        return list(range_cells(*d.interval_95, 3 if systematic else 2))
     if not d.limit:
         return list(error_cells(d.value, d.sigma, d.systematic if systematic else None))
     sign = "<" if d.limit == "below" else ">"

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
-
 from siftem.errors import InputError
+from siftem.pipeline.agreement import assumed_absent
 from siftem.pipeline.results import RunResult
+from siftem.pipeline.summary import oxides_by_cation
 from siftem.quantify.composition import Composition
-from siftem.quantify.minerals import ANIONS, Quantity, oxide_name
+from siftem.quantify.minerals import Quantity
+from siftem.quantify.open_ranges import atomic_ratio, is_open, oxide_percent
+from siftem.report.contents import RANGES, content_cells, derived_cells, open_phases
 from siftem.report.numbers import significant
 from siftem.report.table import (
     Cell,
     Table,
+    assumed_cells,
     below_limit,
-    error_cells,
     heading,
     name,
     number,
@@ -36,27 +38,20 @@ def quantified_mixtures(result: RunResult) -> tuple[str, ...]:
 
 def overview_table(result: RunResult, names: tuple[str, ...], caption: str) -> Table:
     """Tabulate atomic percent of several phases side by side, with counting errors."""
-    elements = list(dict.fromkeys(e for n in names for e in result.compositions[n].elements))
+    assumed = assumed_absent(result.recipe)
+    shown = {n: result.compositions[n] for n in names}
     rows = []
-    for element in elements:
+    for element in dict.fromkeys(e for c in shown.values() for e in c.elements):
         cells: list[Cell] = [name(element)]
-        for phase in names:
-            c = result.compositions[phase]
-            if element not in c.elements:
-                cells.append(Cell("", "value", 2))
-                continue
-            i = c.elements.index(element)
-            if c.found[i]:
-                sigma = float(np.sqrt(c.atomic_covariance[i, i]))
-                cells.extend(error_cells(100 * float(c.atomic_fractions[i]), 100 * sigma))
-            else:
-                cells.extend(below_limit(2))
+        for phase, c in shown.items():
+            cells.extend(content_cells(c, element, assumed.get(phase, ())))
         rows.append(tuple(cells))
+    note = "± one standard deviation from counting and from the scale of what was taken off."
     return Table(
         caption,
         (name("at%"), *(heading(n, 2) for n in names)),
         tuple(rows),
-        "± one standard deviation from counting and from the scale of the subtraction.",
+        f"{note} {RANGES}" if open_phases(shown.values()) else note,
     )
 
 
@@ -71,43 +66,30 @@ def composition_table(result: RunResult, phase: str) -> Table:
     Returns
     -------
     Table
-        Each value with its statistical error, and its systematic one in brackets.
+        Each value with its statistical error, and its systematic one in brackets; ranges where
+        nothing fixes how much of another phase to take off.
     """
     c = result.compositions[phase]
+    assumed = assumed_absent(result.recipe).get(phase, ())
     oxides = oxide_percents(c)
-    at_sigma = np.sqrt(np.diag(c.atomic_covariance))
-    at_systematic = np.sqrt(np.diag(c.atomic_systematic))
     rows = []
     for i, element in enumerate(c.elements):
         cells: list[Cell] = [name(element), name(c.families[i].split()[-1])]
-        oxide = oxides.get(element)
-        if c.found[i]:
-            cells.extend(
-                error_cells(
-                    100 * float(c.weight_fractions[i]),
-                    100 * float(c.sigma[i]),
-                    100 * float(c.systematic_sigma[i]),
-                )
-            )
-            cells.extend(
-                error_cells(
-                    100 * float(c.atomic_fractions[i]),
-                    100 * float(at_sigma[i]),
-                    100 * float(at_systematic[i]),
-                )
-            )
-        else:
-            cells.extend((*below_limit(3), *below_limit(3)))
-        if oxide is None:
+        for by in ("weight", "atoms"):
+            cells.extend(content_cells(c, element, assumed, by=by, systematic=True))
+        if element not in oxides:
             cells.append(Cell("", "name", 4))
         else:
-            label, value, systematic = oxide
-            cells.append(name(label))
-            if c.found[i]:
-                cells.extend(error_cells(value.value, value.sigma, systematic))
+            label, value, systematic = oxides[element]
+            cells.append(name(label.translate(_SUBSCRIPTS)))
+            if element in assumed:
+                cells.extend(assumed_cells(3))
+            elif c.found[i] or is_open(c):
+                cells.extend(derived_cells(c, value, systematic, oxide_percent(c, element)))
             else:
                 cells.extend(below_limit(3))
-        cells.append(number(100 * float(c.detection_limits[i]), 2))
+        limit = float(c.detection_limits[i])
+        cells.append(number(100 * limit, 2) if limit > 0 and element not in assumed else Cell(""))
         rows.append(tuple(cells))
     return Table(
         "",
@@ -129,14 +111,10 @@ def oxide_percents(c: Composition) -> dict[str, tuple[str, Quantity, float]]:
 
     Empty when the usual valence of an element is not known.
     """
-    try:
-        counted = c.oxides()
-        # The same propagation of errors, with the systematic covariance in its place.
-        systematic = replace(c, covariance=c.systematic).oxides()
-        labels = {oxide_name(e): e for e in c.elements if e not in ANIONS}
-    except InputError:
-        return {}
-    return {labels[o]: (o.translate(_SUBSCRIPTS), counted[o], systematic[o].sigma) for o in counted}
+    counted = oxides_by_cation(c)
+    # The same propagation of errors, with the systematic covariance in its place.
+    systematic = replace(c, covariance=c.systematic).oxides()
+    return {e: (oxide, q, systematic[oxide].sigma) for e, (oxide, q) in counted.items()}
 
 
 def ratio_table(result: RunResult, *, unmixed: bool = False) -> Table | None:
@@ -160,7 +138,7 @@ def ratio_table(result: RunResult, *, unmixed: bool = False) -> Table | None:
             except InputError:
                 cells.append(Cell("not quantified", "below", 3))
                 continue
-            cells.extend(error_cells(value.value, value.sigma, systematic))
+            cells.extend(derived_cells(c, value, systematic, atomic_ratio(c, ratio)))
         rows.append(tuple(cells))
     if not rows or not names:
         return None

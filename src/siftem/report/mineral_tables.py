@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from siftem.pipeline.agreement import assumed_absent
 from siftem.pipeline.quantities import counts_for_wanted_limits
 from siftem.pipeline.results import RunResult
 from siftem.pipeline.summary import formula
+from siftem.quantify.minerals import Quantity
+from siftem.quantify.open_ranges import formula_atoms, is_open
 from siftem.report.composition_tables import quantified_phases
+from siftem.report.contents import derived_cells
 from siftem.report.numbers import significant, whole_number
-from siftem.report.table import BELOW_LIMIT, Cell, Table, error_cells, heading, name
+from siftem.report.table import Cell, Table, assumed_cells, below_limit, heading, name
 
 
 def formula_table(result: RunResult) -> Table | None:
@@ -20,6 +24,7 @@ def formula_table(result: RunResult) -> Table | None:
             units[phase] = found
     if not units:
         return None
+    assumed = assumed_absent(result.recipe)
     elements = list(dict.fromkeys(e for unit in units.values() for e in unit["atoms"]))
     rows = []
     for element in elements:
@@ -28,14 +33,21 @@ def formula_table(result: RunResult) -> Table | None:
             c = result.compositions[phase]
             if element not in unit["atoms"]:
                 cells.append(Cell("", "value", 3))
-            elif not c.found[c.index(element)]:
-                cells.append(Cell(BELOW_LIMIT, "below", 3))
-            else:
+            elif element in assumed.get(phase, ()):
+                cells.extend(assumed_cells(3))
+            elif c.found[c.index(element)] or is_open(c):
                 atoms = unit["atoms"][element]
-                cells.extend(error_cells(atoms["value"], atoms["sigma"], atoms["systematic"]))
+                value = Quantity(atoms["value"], atoms["sigma"])
+                proportion = formula_atoms(c, element, unit["oxygens"])
+                cells.extend(derived_cells(c, value, atoms["systematic"], proportion))
+            else:
+                cells.extend(below_limit(3))
         rows.append(tuple(cells))
     total: list[Cell] = [name("cations")]
-    for unit in units.values():
+    for phase, unit in units.items():
+        if is_open(result.compositions[phase]):  # the ranges of its atoms do not add up
+            total.append(Cell("", "value", 3))
+            continue
         total.append(Cell(f"{sum(a['value'] for a in unit['atoms'].values()):.3f}"))
         total.append(Cell("", "error", 2))
     rows.append(tuple(total))
@@ -53,11 +65,15 @@ def limit_table(result: RunResult) -> Table | None:
     phases = quantified_phases(result)
     if not phases:
         return None
+    assumed = assumed_absent(result.recipe)
     rows = []
-    for element in result.compositions[phases[0]].elements:
+    for element in dict.fromkeys(e for p in phases for e in result.compositions[p].elements):
         cells: list[Cell] = [name(element)]
         for phase in phases:
             c = result.compositions[phase]
+            if element not in c.elements or element in assumed.get(phase, ()):
+                cells.append(Cell(""))
+                continue
             limit = 1e6 * float(c.detection_limits[c.index(element)])
             found = bool(c.found[c.index(element)])
             # O by stoichiometry has none.

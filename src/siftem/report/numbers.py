@@ -55,6 +55,36 @@ def with_error(value: float, sigma: float, *, digits: int = 2) -> str:
     return f"{shown.value} ± {shown.sigma}"
 
 
+def range_text(low: float, high: float, *, digits: int = 2) -> str:
+    """Return a range such as "12.3 to 24.5", its width to two significant digits.
+
+    Parameters
+    ----------
+    low, high : float
+        ``high`` may be infinite: "above 12.3".
+    digits : int
+
+    Returns
+    -------
+    str
+        "–" where there is nothing to say: no number, or anything from 0 on.
+    """
+    if math.isnan(low) or math.isnan(high):
+        return MISSING
+    if math.isinf(high):
+        return f"above {significant(low, digits)}" if low > 0 else MISSING
+    if not high > low:
+        return significant(high, digits)
+    decimals = decimals_of(high - low, digits)
+    if decimals > _MOST_DECIMALS or decimals < -_MOST_ZEROS:
+        return f"{significant(low, digits)} to {significant(high, digits)}"
+    # Outwards, so that nothing of the range is lost.
+    unit = 10.0**-decimals
+    ends = [math.floor(low / unit + 1e-9) * unit, math.ceil(high / unit - 1e-9) * unit]
+    shown = [_fixed(end, decimals) for end in ends]
+    return f"{'0' if float(shown[0]) == 0 else shown[0]} to {shown[1]}"
+
+
 def measured(
     value: float, sigma: float, systematic: float | None = None, *, digits: int = 2
 ) -> Measured:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from siftem.report.numbers import Measured, measured, significant
+from siftem.report.numbers import Measured, measured, range_text, significant
 
-#: Shown for an element that was looked for and not found.
+#: Shown for an element that was looked for and not found, ...
 BELOW_LIMIT = "< LOD"
+#: ... and for one that an anchor takes for absent.
+ASSUMED = "assumed absent"
 
 
 @dataclass(frozen=True)
@@ -17,9 +19,9 @@ class Cell:
     Parameters
     ----------
     text : str
-    kind : {"name", "value", "error", "systematic", "below", "flag"}
+    kind : {"name", "value", "error", "systematic", "below", "range", "flag"}
         How it is set: names to the left, values to the right, errors small behind them;
-        "below" is a value under the detection limit, "flag" one to look at.
+        "below" is a value under the detection limit or assumed, "flag" one to look at.
     span : int
         Columns.
     """
@@ -71,6 +73,16 @@ def error_cells(value: float, sigma: float, systematic: float | None = None) -> 
 def below_limit(span: int) -> tuple[Cell, ...]:
     """Return the cell for an element that was not found."""
     return (Cell(BELOW_LIMIT, "below", span),)
+
+
+def range_cells(low: float, high: float, span: int) -> tuple[Cell, ...]:
+    """Return the cell for what lies anywhere in a range."""
+    return (Cell(range_text(low, high), "range", span),)
+
+
+def assumed_cells(span: int) -> tuple[Cell, ...]:
+    """Return the cell for an element that was taken for absent."""
+    return (Cell(ASSUMED, "below", span),)
 
 
 def _cells(shown: Measured, with_systematic: bool) -> tuple[Cell, ...]:

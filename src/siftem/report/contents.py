@@ -1,0 +1,94 @@
+"""How one number of a composition is shown: with errors, as a range, or as what is assumed."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import numpy as np
+
+from siftem.quantify.composition import Composition
+from siftem.quantify.minerals import Quantity
+from siftem.quantify.open_ranges import Proportion, interval_of, is_open
+from siftem.report.table import Cell, assumed_cells, below_limit, error_cells, range_cells
+
+#: What a note under a table says of ranges.
+RANGES = (
+    "Ranges hold all errors with a probability of 95%, and all that no anchor fixes: the value "
+    "lies anywhere in them."
+)
+
+
+def content_cells(
+    c: Composition,
+    element: str,
+    assumed: Collection[str] = (),
+    *,
+    by: str = "atoms",
+    systematic: bool = False,
+) -> tuple[Cell, ...]:
+    """Return the cells of one element's content, in percent.
+
+    Parameters
+    ----------
+    c : Composition
+    element : str
+        When it was not quantified, the cell is empty.
+    assumed : collection of str
+        Elements that an anchor takes for absent.
+    by : {"atoms", "weight"}
+    systematic : bool
+        Show the systematic error as well.
+
+    Returns
+    -------
+    tuple of Cell
+        Two columns, with systematic errors three.
+    """
+    span = 3 if systematic else 2
+    if element not in c.elements:
+        return (Cell("", "value", span),)
+    if element in assumed:
+        return assumed_cells(span)
+    i, atoms = c.index(element), by == "atoms"
+    if is_open(c):
+        low, high = 100 * (c.atomic_interval_95 if atoms else c.weight_interval_95)[i]
+        return range_cells(float(low), float(high), span)
+    if not c.found[i]:
+        return below_limit(span)
+    values = c.atomic_fractions if atoms else c.weight_fractions
+    errors = [c.atomic_covariance if atoms else c.covariance]
+    if systematic:
+        errors.append(c.atomic_systematic if atoms else c.systematic)
+    return error_cells(
+        100 * float(values[i]), *(100 * float(np.sqrt(max(e[i, i], 0.0))) for e in errors)
+    )
+
+
+def derived_cells(
+    c: Composition, value: Quantity, systematic: float, proportion: Proportion
+) -> tuple[Cell, ...]:
+    """Return the three cells of what follows from a composition, with both errors or as a range.
+
+    Parameters
+    ----------
+    c : Composition
+    value : Quantity
+        With its counting error.
+    systematic : float
+        Its systematic standard deviation.
+    proportion : Proportion
+        The same, as it follows from the weight fractions.
+    """
+    if is_open(c):
+        return range_cells(*interval_of(c, proportion), 3)
+    return error_cells(value.value, value.sigma, systematic)
+
+
+def open_phases(compositions: Collection[Composition]) -> bool:
+    """Whether any composition is shown by ranges."""
+    return any(is_open(c) for c in compositions)
+
+
+def plain_text(cells: tuple[Cell, ...]) -> str:
+    """Return the text of some cells in one line."""
+    return " ".join(cell.text for cell in cells if cell.text)
