@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from siftem.errors import InputError
 from siftem.pipeline.agreement import assumed_absent
+from siftem.pipeline.composition_summary import oxides_by_cation
 from siftem.pipeline.results import RunResult
-from siftem.pipeline.summary import oxides_by_cation
 from siftem.quantify.composition import Composition
 from siftem.quantify.minerals import Quantity
 from siftem.quantify.open_ranges import atomic_ratio, is_open, oxide_percent
