@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import zlib
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 from siftem.errors import ReadError
 from siftem.io.file_headers import is_bloated
 
+# It tells of damage on the terminal, tag by tag, where nobody else listens.
+logging.getLogger("tifffile").addHandler(logging.NullHandler())
 #: An image may be empty, and then nearly nothing is stored of it: so many bytes are believed.
 _BELIEVED_IMAGE = 2**29
 #: Compressions whose data don't say how long they become: Deflate, by both of its numbers.

@@ -35,6 +35,8 @@ _READER_OPTIONS: dict[str, dict[str, Any]] = {
     "JEOL": {"read_em_image": True},
     "Bruker": {"index": "all"},
 }
+#: Readers that are compiled when they are first used, and seconds of a slow machine for it.
+_COMPILED, _COMPILE_SECONDS = {"EMD", "JEOL", "Bruker"}, 60.0
 #: A data set without chunks has to be read at once; beyond this it is refused.
 _LARGEST_UNCHUNKED = 2**30
 
@@ -214,7 +216,8 @@ def _load(path: Path, standing_for: Path | None) -> list[StoredSignal]:
     for plugin in plugins:
         try:
             importlib.import_module(plugin["api"])  # takes a while, which is no fault of the file
-            with watched(file, stored_bytes(path)):
+            more = _COMPILE_SECONDS if plugin["name"] in _COMPILED else 0.0
+            with watched(file, stored_bytes(path), more=more):
                 signals = _load_with(path, plugin)
         except ReadError:
             raise

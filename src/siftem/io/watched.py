@@ -12,8 +12,8 @@ from pathlib import Path
 
 from siftem.errors import ReadError
 
-#: Processor time in seconds for a small file, and bytes for each further second: readers compile
-#: some of their code, and slow ones take a byte at a time.
+#: Processor time in seconds for a small file, and bytes for each further second: some readers take
+#: a byte at a time.
 _SECONDS, _BYTES_PER_SECOND = 10.0, 500_000
 #: Growth that is always allowed, and bytes for each stored byte.
 _GROWTH, _GROWTH_PER_BYTE = 2**30, 64
@@ -26,7 +26,7 @@ class _Ended(BaseException):
 
 
 @contextlib.contextmanager
-def watched(path: Path, n_stored_bytes: int) -> Iterator[None]:
+def watched(path: Path, n_stored_bytes: int, *, more: float = 0.0) -> Iterator[None]:
     """Give a block of Python code a limit of processor time and of memory.
 
     Parameters
@@ -35,13 +35,15 @@ def watched(path: Path, n_stored_bytes: int) -> Iterator[None]:
         For the message.
     n_stored_bytes : int
         Of the file.
+    more : float
+        Further seconds.
 
     Raises
     ------
     ReadError
         When the block takes far more of either than a file of this size can need.
     """
-    seconds = _SECONDS + n_stored_bytes / _BYTES_PER_SECOND
+    seconds = _SECONDS + more + n_stored_bytes / _BYTES_PER_SECOND
     growth = max(_GROWTH, _GROWTH_PER_BYTE * n_stored_bytes)
     thread, over, lock = threading.get_ident(), threading.Event(), threading.Lock()
     reasons: list[str] = []
