@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 from scipy.ndimage import maximum_filter1d
 
 from siftem.energy_axis import EnergyAxis
+from siftem.fit.line_doubt import LineDoubt, line_doubt
+from siftem.fit.line_evidence import Peaks, SeenLine, peaks_of, seen_lines
 from siftem.fit.spectrum_model import Calibration, SpectrumModel
 from siftem.xray.detector import Detector
 from siftem.xray.elements import symbol_of
@@ -51,6 +54,50 @@ class Scores:
     significance: np.ndarray
 
 
+@dataclass(frozen=True, eq=False)
+class Left:
+    """What a fit leaves, and what could take it over.
+
+    Parameters
+    ----------
+    residual : ndarray of shape (channels,)
+        Counts less the fit.
+    variance : ndarray of shape (channels,)
+        Of the residual, errors of the model included.
+    design : ndarray of shape (channels, p)
+        Fitted columns, and ones for what is not known well.
+    prior : ndarray of shape (p,)
+        Inverse variance of each column's amplitude around the fit; 0 for free ones.
+    """
+
+    residual: np.ndarray
+    variance: np.ndarray
+    design: np.ndarray
+    prior: np.ndarray
+
+    def of(self, columns: np.ndarray) -> np.ndarray:
+        """Columns over the root of the variance, less what the design could take over."""
+        root = 1 / np.sqrt(self.variance)
+        seen = columns * root[:, None]
+        fitted, gram = self._fitted
+        inner = cho_solve(gram, fitted.T @ seen)
+        return np.asarray(seen - fitted @ inner)
+
+    @property
+    def pull(self) -> np.ndarray:
+        """The residual over the root of the variance; (channels,)."""
+        return np.asarray(self.residual / np.sqrt(self.variance))
+
+    @cached_property
+    def _fitted(self) -> tuple[np.ndarray, tuple[np.ndarray, bool]]:
+        fitted = self.design / np.sqrt(self.variance)[:, None]
+        length = np.sqrt((fitted**2).sum(axis=0))
+        fitted = fitted / length
+        gram = fitted.T @ fitted
+        gram[np.diag_indices_from(gram)] += 1e-9 + self.prior / length**2
+        return fitted, cho_factor(gram)
+
+
 class LineLibrary:
     """Profiles of the families of many elements on one axis.
 
@@ -84,6 +131,9 @@ class LineLibrary:
         if self.emission.size:
             self.emission = self.emission / self.emission.max()
         self.owner = np.array([self.elements.index(f.element) for f in self.families], dtype=int)
+        self._setting = axis, beam_energy, detector, calibration
+        self._peaks: dict[str, Peaks] = {}
+        self._doubt: dict[str, LineDoubt] = {}
 
     def of(self, element: str) -> np.ndarray:
         """Positions of the families of an element."""
@@ -96,42 +146,53 @@ class LineLibrary:
         own = self.of(element)
         return int(own[np.argmax((scores.family / scores.family_sigma)[own])])
 
-    def scores(
-        self, counts: np.ndarray, mean: np.ndarray, variance: np.ndarray, design: np.ndarray
-    ) -> Scores:
+    def scores(self, left: Left) -> Scores:
         """Score test of each family and element against a fit.
 
-        What the fitted columns could take over does not count.
-
-        Parameters
-        ----------
-        counts, mean : ndarray of shape (channels,)
-        variance : ndarray of shape (channels,)
-            Variance of the residual, misfit included.
-        design : ndarray of shape (channels, p)
-            Fitted columns.
-
-        Returns
-        -------
-        Scores
+        What the columns of the fit could take over does not count.
         """
         share = np.zeros((len(self.families), len(self.elements)))
         share[np.arange(len(self.families)), self.owner] = self.emission
-        root = 1 / np.sqrt(variance)
-        fitted = design * root[:, None]
-        columns = self.profiles * root[:, None]
-        fitted = fitted / np.sqrt((fitted**2).sum(axis=0))
-        gram_fitted = fitted.T @ fitted
-        gram_fitted[np.diag_indices_from(gram_fitted)] += 1e-9
-        left = columns - fitted @ cho_solve(cho_factor(gram_fitted), fitted.T @ columns)
-        pull = left.T @ ((counts - mean) * root)
-        gram = left.T @ left
-        own = np.maximum(np.diag(gram), 1e-3 * (columns**2).sum(axis=0) + 1e-30)
+        columns = left.of(self.profiles)
+        pull = columns.T @ left.pull
+        gram = columns.T @ columns
+        alone_length = (self.profiles**2 / left.variance[:, None]).sum(axis=0)
+        own = np.maximum(np.diag(gram), 1e-3 * alone_length + 1e-30)
         of_element = np.maximum(np.einsum("fe,fg,ge->e", share, gram, share), 1e-30)
         together = (share.T @ pull) / np.sqrt(of_element)
         alone = np.full(len(self.elements), -np.inf)
         np.maximum.at(alone, self.owner, pull / np.sqrt(own))
         return Scores(pull / own, 1 / np.sqrt(own), np.maximum(together, alone))
+
+    def doubt(self, element: str) -> LineDoubt:
+        """What is not known of an element's lines."""
+        if element not in self._doubt:
+            axis, beam_energy, detector, calibration = self._setting
+            own = tuple(self.families[i] for i in self.of(element))
+            model = SpectrumModel(own, beam_energy, detector, 1)
+            self._doubt[element] = line_doubt(model, axis, calibration)
+        return self._doubt[element]
+
+    def seen(
+        self,
+        element: str,
+        left: Left,
+        *,
+        common: bool,
+        lenient: bool = False,
+    ) -> tuple[SeenLine, ...]:
+        """Peaks of an element that the residual shows; none if it is not credible."""
+        if element not in self._peaks:
+            own = [self.families[i] for i in self.of(element)]
+            self._peaks[element] = peaks_of(own, *self._setting)
+        peaks = self._peaks[element]
+        return seen_lines(
+            peaks,
+            left.pull,
+            left.of(peaks.profiles),
+            common=common,
+            lenient=lenient,
+        )
 
     def consistent(self, element: str, scores: Scores) -> bool:
         """Whether the lines of an element that should show in the residual do show."""
@@ -144,28 +205,48 @@ class LineLibrary:
         )
 
     def best(
-        self, scores: Scores, passed_over: set[str], significance: float, *, most: int = 1
-    ) -> list[str]:
-        """Return the consistent elements that stand out most, best first.
+        self,
+        left: Left,
+        passed_over: Container[str],
+        significance: float,
+        *,
+        common: Container[str],
+        most: int = 1,
+        together: bool = True,
+    ) -> dict[str, tuple[SeenLine, ...]]:
+        """Return the credible elements that stand out most, best first, with their peaks.
 
         Parameters
         ----------
-        scores : Scores
+        left : Left
         passed_over : set of str
             Elements that are not asked for.
         significance : float
             Standard deviations that an element must reach.
+        common : set of str
+            Elements that need not show more than one peak.
         most : int
             Number of elements at the most.
+        together : bool
+            Whether to take what stands out by far, when nothing else is left.
         """
+        scores = self.scores(left)
         z = scores.significance
-        out: list[str] = []
-        for place in np.argsort(-z):
-            if z[place] < significance or len(out) == most:
+        out: dict[str, tuple[SeenLine, ...]] = {}
+        # Lines that lie on those of others not yet found look wrong: what stands out by far
+        # counts by one peak, once nothing else is left.
+        for lenient in (False, True) if together else (False,):
+            for place in np.argsort(-z):
+                if z[place] < significance or len(out) == most:
+                    break
+                element = self.elements[place]
+                if element in passed_over or not self.consistent(element, scores):
+                    continue
+                seen = self.seen(element, left, common=element in common, lenient=lenient)
+                if seen:
+                    out[element] = seen
+            if out:
                 break
-            element = self.elements[place]
-            if element not in passed_over and self.consistent(element, scores):
-                out.append(element)
         return out
 
 

@@ -336,6 +336,11 @@ def parse_line(text: str, *, beam_energy: float = _ANY_BEAM) -> tuple[str, str, 
     return element, shell, (exact or group)[0].energy
 
 
+def visible_name(line: Line) -> str:
+    """Return the name of a line as a detector sees it: "Ka" for Ka1 and Ka2."""
+    return _LABEL.get(line.name, line.name)
+
+
 def visible_lines(
     element: str,
     *,
@@ -372,7 +377,7 @@ def visible_lines(
         for line in family.lines:
             if not low <= line.energy <= high:
                 continue
-            label = _LABEL.get(line.name, line.name)
+            label = visible_name(line)
             strength = emission * line.weight
             known = merged.get(label)
             if known is None:

@@ -1,0 +1,286 @@
+"""The elements of a spectrum, one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from scipy.interpolate import BSpline
+from scipy.ndimage import uniform_filter1d
+
+from siftem.energy_axis import EnergyAxis
+from siftem.errors import InputError
+from siftem.fit.line_doubt import LineDoubt, line_doubt
+from siftem.fit.line_evidence import FoundElement
+from siftem.fit.line_fit import LineFit, fit_lines
+from siftem.fit.line_search import (
+    Left,
+    LineLibrary,
+    families_agree,
+    residual_variance,
+)
+from siftem.fit.poisson import PoissonFit, fit_poisson
+from siftem.fit.spectrum_model import Calibration, SpectrumModel
+from siftem.spectrum import Spectrum
+from siftem.xray.detector import Detector
+from siftem.xray.lines import family_emission, line_families
+from siftem.xray.pile_up import pile_up
+
+#: Elements that stand out most are compared by a fit.
+_TRIED = 4
+#: Shifts of the energy axis that are tried (keV), and how likely one is (standard deviation).
+_SHIFTS = np.linspace(-0.16, 0.16, 17)
+_SHIFT_PRIOR = 0.04
+#: A shift must lower the deviance by this share and number.
+_CLEARLY, _CLEARLY_COUNTS = 0.1, 20.0
+#: What is rare must explain this much more than what is common to be preferred.
+_RARE_HANDICAP = 1.3
+# fmt: off
+#: Elements that one peak of K lines is enough for.
+COMMON = frozenset([
+    "B", "C", "N", "O", "F", "Na", "Mg", "Al", "Si", "P", "S", "Cl", "K", "Ca", "Ti", "V", "Cr",
+    "Mn", "Fe", "Co", "Ni", "Cu", "Zn", "Ga", "As", "Sr", "Zr", "Nb", "Mo", "Ag", "Cd", "Sn",
+    "Ba", "Ta", "W", "Pt", "Au", "Pb",
+])
+# fmt: on
+
+
+class GreedySearch:
+    """The state of a search: scale of the energy axis, profiles, and the latest fit."""
+
+    def __init__(
+        self, spectrum: Spectrum, candidates: Sequence[str], energy: float, detector: Detector
+    ) -> None:
+        self.spectrum = spectrum
+        self.candidates = tuple(dict.fromkeys(candidates))
+        self.energy = energy
+        self.detector = detector
+        self.extra = np.maximum(np.asarray(spectrum.variance) - spectrum.counts, 0.0)
+        self._set(Calibration(resolution=detector.resolution))
+        if not self.library.families:
+            raise InputError("none of the candidate elements has a line in the energy range")
+        shift = self._likely_shift()
+        if shift:
+            self._set(replace(self.calibration, shift=shift))
+
+    def _set(self, calibration: Calibration) -> None:
+        axis = self.spectrum.axis
+        self.calibration = calibration
+        self.library = LineLibrary(self.candidates, axis, self.energy, self.detector, calibration)
+        model = SpectrumModel((), self.energy, self.detector, 1)
+        kramers = model.continuum_columns(axis, calibration)[:, 0]
+        self.sums = pile_up(self.spectrum.counts, axis)
+        columns = np.column_stack([smooth_columns(kramers, axis), self.sums])
+        self.smooth = columns[:, columns.any(axis=0)]
+
+    def _likely_shift(self) -> float:
+        """Shift (keV) of the axis at which common elements explain the spectrum best.
+
+        All at once, with the continuum; none unless it explains clearly more than no shift.
+        """
+        usual = [e for e in self.candidates if e in COMMON]
+        families = line_families(
+            usual, beam_energy=self.energy, low=self.spectrum.axis.to_kev().first,
+            high=self.spectrum.axis.to_kev().last,
+        )  # fmt: skip
+        if not families:
+            return 0.0
+        model = SpectrumModel(tuple(families), self.energy, self.detector, 1)
+        cost = {}
+        for shift in _SHIFTS:
+            columns = model.line_columns(
+                self.spectrum.axis, replace(self.calibration, shift=float(shift))
+            )
+            design = np.hstack([self.smooth, columns[:, columns.any(axis=0)]])
+            fit = fit_poisson(
+                design, self.spectrum.counts, offset=self.spectrum.background, max_iter=6, tol=1e-3
+            )
+            cost[float(shift)] = fit.deviance + (shift / _SHIFT_PRIOR) ** 2
+        best = min(cost, key=cost.__getitem__)
+        clear = cost[best] < (1 - _CLEARLY) * cost[0.0] - _CLEARLY_COUNTS
+        return best if clear else 0.0
+
+    def calibrate(self, chosen: Sequence[str]) -> None:
+        """Fit energy scale and resolution with the elements so far."""
+        if not chosen:
+            return
+        # From the shift so far: a fit of its own would look for it near zero.
+        shift, axis = self.calibration.shift, self.spectrum.axis
+        unit = 1.0 if axis.unit == "keV" else 1e3
+        near = replace(self.spectrum, axis=replace(axis, offset=axis.offset - shift * unit))
+        found = self._fit(near, chosen).calibration
+        self._set(replace(found, shift=found.shift + shift))
+
+    def next_element(self, chosen: list[str], significance: float) -> str | None:
+        """Return the element that explains most beside those already chosen, or None."""
+        few = self._candidates(chosen, significance, together=True)
+        return few[0] if few else None
+
+    def reconsidered(self, chosen: list[str], significance: float) -> list[str]:
+        """Drop what the others explain, then let each element be replaced by a better one."""
+        chosen = self._pruned(chosen, significance)
+        for element in list(chosen):
+            rest = [e for e in chosen if e != element]
+            few = self._candidates(rest, significance, together=False)
+            if element in few:
+                chosen[chosen.index(element)] = few[0]
+        return chosen
+
+    def _candidates(self, chosen: list[str], significance: float, *, together: bool) -> list[str]:
+        """Credible elements beside those already chosen, by what they explain."""
+        fit, design = self._quick_fit(chosen)
+        continuum = self.smooth @ fit.amplitudes[: self.smooth.shape[1]]
+        # What is not yet explained counts by the data: the lines of any element there would
+        # else seem better the less the model knows.
+        smoothed = np.maximum(fit.mean, uniform_filter1d(self.spectrum.counts, 5))
+        peaks = smoothed - continuum - self.spectrum.background
+        variance = residual_variance(smoothed, peaks, self.spectrum.axis, self.extra)
+        photons = fit.amplitudes[self.smooth.shape[1] :]
+        left = left_of(
+            self.spectrum.counts - fit.mean, variance, design, self._doubt(chosen, photons)
+        )
+        few = list(
+            self.library.best(
+                left, set(chosen), significance, common=COMMON, most=_TRIED, together=together
+            )
+        )
+
+        def explained(element: str) -> float:
+            gain = fit.deviance - self._quick_fit([*chosen, element])[0].deviance
+            return gain if element in COMMON else gain / _RARE_HANDICAP
+
+        return few if len(few) < 2 else sorted(few, key=explained, reverse=True)
+
+    def _pruned(self, chosen: list[str], significance: float) -> list[str]:
+        chosen = list(chosen)
+        while chosen:
+            fit, design = self._quick_fit(chosen)
+            n = self.smooth.shape[1]
+            lines = design[:, n:] @ fit.amplitudes[n:]
+            variance = residual_variance(fit.mean, lines, self.spectrum.axis, self.extra)
+            doubt = self._doubt(chosen, fit.amplitudes[n:])
+            sigma = linear_sigma(left_of(lines, variance, design, doubt))
+            z = fit.amplitudes[n:] / sigma[n : design.shape[1]]
+            owner = [e for e in chosen for _ in self.library.of(e)]
+            best = {e: max(v for o, v in zip(owner, z, strict=True) if o == e) for e in chosen}
+            weakest = min(chosen, key=best.__getitem__)
+            if best[weakest] >= significance:
+                break
+            chosen.remove(weakest)
+        return chosen
+
+    def _doubt(self, chosen: Sequence[str], photons: np.ndarray) -> np.ndarray:
+        if not chosen:
+            return np.zeros((self.spectrum.axis.size, 0))
+        return LineDoubt.joined([self.library.doubt(e) for e in chosen]).columns(photons)
+
+    def _quick_fit(self, chosen: list[str]) -> tuple[PoissonFit, np.ndarray]:
+        own = [i for e in chosen for i in self.library.of(e)]
+        design = np.hstack([self.smooth, self.library.profiles[:, own]])
+        fit = fit_poisson(
+            design, self.spectrum.counts, offset=self.spectrum.background, max_iter=15, tol=1e-5
+        )
+        return fit, design
+
+    def confirmed(self, chosen: list[str], significance: float) -> tuple[FoundElement, ...]:
+        """Fit the chosen elements together and keep those that are still significant."""
+        while chosen:
+            fit = self._fit(self.spectrum, chosen, self.calibration)
+            lines = fit.mean - fit.continuum - fit.spectrum.background
+            variance = residual_variance(fit.mean, lines, fit.spectrum.axis, self.extra)
+            doubt = line_doubt(fit.model, fit.spectrum.axis, fit.calibration)
+            found = [self._confirm(fit, variance, doubt, e) for e in chosen]
+            weak = [f for f in found if f is None or f.significance < significance]
+            if not weak:
+                kept = [f for f in found if f is not None]
+                return tuple(sorted(kept, key=lambda f: -f.counts))
+            # One at a time: without the weakest, another may become clear.
+            z = [0.0 if f is None else f.significance for f in found]
+            chosen = [e for e in chosen if e != chosen[int(np.argmin(z))]]
+        return ()
+
+    def _confirm(
+        self, fit: LineFit, variance: np.ndarray, doubt: LineDoubt, element: str
+    ) -> FoundElement | None:
+        """Size, significance and peaks of an element in a fit; None when they disagree."""
+        own = [
+            i
+            for i, f in enumerate(fit.model.families)
+            if f.element == element and fit.spectrum.axis.to_kev().contains(f.alpha_energy)
+        ]
+        if not own:
+            return None
+        families = [fit.model.families[i] for i in own]
+        residual = fit.spectrum.counts - fit.mean
+        every = fit.amplitudes[: len(fit.model.families)]
+        whole = left_of(residual, variance, fit.design, doubt.columns(every))
+        sigma = linear_sigma(whole)[own]
+        photons = fit.amplitudes[own]
+        emission = np.array([family_emission(f, self.energy) for f in families])
+        if not families_agree(families, emission, photons, sigma):
+            return None
+        others = np.delete(fit.design, own, axis=1)
+        rest = np.where(np.isin(np.arange(every.size), own), 0.0, every)
+        alone = left_of(
+            residual + fit.design[:, own] @ photons, variance, others, doubt.columns(rest)
+        )
+        evidence = self.library.seen(element, alone, common=element in COMMON, lenient=True)
+        if not evidence:
+            return None
+        counts = photons * fit.design[:, own].sum(axis=0)
+        clearest = int(np.argmax(photons / sigma))
+        return FoundElement(
+            element,
+            families[clearest].name,
+            families[clearest].alpha_energy,
+            float(counts[clearest]),
+            float(photons[clearest] / sigma[clearest]),
+            evidence,
+        )
+
+    def _fit(
+        self, spectrum: Spectrum, chosen: Sequence[str], calibration: Calibration | None = None
+    ) -> LineFit:
+        return fit_lines(
+            spectrum,
+            chosen,
+            beam_energy=self.energy,
+            detector=self.detector,
+            calibration=calibration,
+            energy_range=(None, None),
+        )
+
+
+def left_of(
+    residual: np.ndarray, variance: np.ndarray, design: np.ndarray, doubt: np.ndarray
+) -> Left:
+    """What a fit leaves, beside its columns and what is not known of them."""
+    design = design[:, design.any(axis=0)]
+    prior = np.concatenate([np.zeros(design.shape[1]), np.ones(doubt.shape[1])])
+    return Left(residual, variance, np.hstack([design, doubt]), prior)
+
+
+def linear_sigma(left: Left) -> np.ndarray:
+    """Standard deviations of all columns' amplitudes by linear propagation; (p,)."""
+    weighted = left.design / left.variance[:, None]
+    information = weighted.T @ left.design + np.diag(left.prior)
+    scale = np.sqrt(np.maximum(np.diag(information), 1e-300))
+    gram = information / np.outer(scale, scale)
+    return np.sqrt(np.diag(np.linalg.pinv(gram, hermitian=True))) / scale
+
+
+def smooth_columns(continuum: np.ndarray, axis: EnergyAxis) -> np.ndarray:
+    """Return the continuum times broad bumps, which let it bend; (channels, bumps).
+
+    The bumps are cubic B-splines, many peak widths wide and wider at higher energy.
+    """
+    kev = axis.to_kev()
+    # Half a keV at 0 and two at 6 keV: knots at equal steps of ln(E + 2 keV).
+    low, high = np.log(max(kev.first, 0.0) + 2.0), np.log(max(kev.last, 0.1) + 2.0)
+    steps = max(int(np.ceil((high - low) / 0.25)), 1)
+    knots = np.exp(np.linspace(low - 0.75, high + 0.75, steps + 7)) - 2.0
+    inside = np.clip(kev.centers, knots[3], knots[-4] - 1e-9)
+    bumps = BSpline.design_matrix(inside, knots, 3).toarray()
+    columns = bumps * continuum[:, None]
+    return np.asarray(columns[:, columns.max(axis=0) > 1e-6 * columns.max()])
