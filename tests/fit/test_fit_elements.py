@@ -227,6 +227,6 @@ def test_m_lines_in_other_ratios_are_no_other_element(heavy, alike):
 def test_what_was_seen_of_each_element():
     found = {f.element: f for f in find_elements(spectrum(counts(ROCK, 5e6)))}
     assert {e.name for e in found["Nd"].evidence} >= {"La", "Lb1"}
-    assert [e.name for e in found["Fe"].evidence][0] == "Ka"
+    assert found["Fe"].evidence[0].name == "Ka"
     assert all(e.significance > 4 for f in found.values() for e in f.evidence)
     assert "sigma of its peaks: Ka" in str(found["Mg"])

@@ -94,5 +94,4 @@ def _describe_elements(si: SpectrumImage) -> list[str]:
         return [f"lines seen: none, {error}"]
     if not found:
         return ["lines seen: none"]
-    lines = [f"{f.line} ({f.energy:.3f} keV, {f.counts:.3g} counts)" for f in found]
-    return ["lines seen (a suggestion): " + ", ".join(lines)]
+    return ["lines seen (a suggestion): " + ", ".join(str(f) for f in found)]

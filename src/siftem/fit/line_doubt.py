@@ -7,11 +7,13 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
+from scipy.linalg import block_diag
 from scipy.signal import lfilter
 
 from siftem.energy_axis import EnergyAxis
 from siftem.fit.spectrum_model import Calibration, SpectrumModel
 from siftem.xray.line_groups import line_groups
+from siftem.xray.lines import family_emission
 from siftem.xray.profiles import detected_lines, line_profiles
 
 #: Escape peaks are known to this (relative).
@@ -38,6 +40,8 @@ class LineDoubt:
         Counts for one photon; what escapes add and take.
     energies : ndarray of shape (families,)
         Of the alpha lines, keV.
+    m_of_l : ndarray of shape (families, families)
+        Photons of an M family that one photon of the element's L family stands for.
     axis : EnergyAxis
         Of true energies, keV.
     """
@@ -47,6 +51,7 @@ class LineDoubt:
     lines: np.ndarray
     escapes: np.ndarray
     energies: np.ndarray
+    m_of_l: np.ndarray
     axis: EnergyAxis
 
     def columns(self, photons: np.ndarray) -> np.ndarray:
@@ -60,8 +65,10 @@ class LineDoubt:
         -------
         ndarray of shape (channels, n)
         """
-        present = photons[self.owner] > 0
-        columns = [self.groups[:, present] * photons[self.owner[present]]]
+        # M lines must be about where L lines are, even if another's lines took their place.
+        likely = np.maximum(photons, self.m_of_l @ photons)[self.owner]
+        present = likely > 0
+        columns = [self.groups[:, present] * likely[present]]
         for low, high in pairwise(_BANDS):
             inside = (self.energies > low) & (self.energies <= high)
             peaks = self.lines[:, inside] @ photons[inside]
@@ -83,6 +90,7 @@ class LineDoubt:
             np.hstack([p.lines for p in parts]),
             np.hstack([p.escapes for p in parts]),
             np.concatenate([p.energies for p in parts]),
+            block_diag(*(p.m_of_l for p in parts)),
             parts[0].axis,
         )
 
@@ -122,8 +130,25 @@ def line_doubt(model: SpectrumModel, axis: EnergyAxis, calibration: Calibration)
         model.line_columns(axis, calibration),
         with_escape - without,
         np.array([f.alpha_energy for f in model.families]),
+        _m_of_l(model),
         kev,
     )
+
+
+def _m_of_l(model: SpectrumModel) -> np.ndarray:
+    families = model.families
+    emission = [family_emission(f, model.beam_energy) for f in families]
+    return np.array(
+        [
+            [
+                emission[i] / emission[j]
+                if (m.shell, other.shell, m.element) == ("M", "L", other.element)
+                else 0.0
+                for j, other in enumerate(families)
+            ]
+            for i, m in enumerate(families)
+        ]
+    ).reshape(len(families), len(families))
 
 
 def _tail(peaks: np.ndarray, axis: EnergyAxis, length: float | None) -> np.ndarray:

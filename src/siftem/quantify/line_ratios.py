@@ -10,9 +10,9 @@ import numpy as np
 from siftem.errors import InputError
 from siftem.fit.line_fit import fit_lines
 from siftem.fit.spectrum_model import Calibration
-from siftem.fit.structure import warn_of_structure
 from siftem.quantify.detection_limit import family_limits
 from siftem.quantify.range_of_lines import measurable
+from siftem.quantify.residual_lines import warn_of_unexplained
 from siftem.spectrum import Spectrum
 from siftem.xray.detector import Detector
 from siftem.xray.elements import element_symbols
@@ -85,6 +85,7 @@ def line_ratios(
     calibration: Calibration | None = None,
     energy_range: tuple[float | None, float | None] = (0.25, None),
     n_continuum: int | None = None,
+    warn_above: float | None = 15.0,
 ) -> LineRatios:
     """Fit all lines and compare their net counts, without k-factors.
 
@@ -105,7 +106,7 @@ def line_ratios(
     beam_energy : float, optional
         keV; by default that of the acquisition. For X-ray fluorescence the highest photon
         energy that excites.
-    detector, calibration, energy_range, n_continuum
+    detector, calibration, energy_range, n_continuum, warn_above
         As for :func:`siftem.quantify`.
 
     Returns
@@ -122,7 +123,7 @@ def line_ratios(
     -----
     SiftemWarning
         When an element has no line in the range: it is left out. When the model does not
-        describe the spectrum.
+        describe the spectrum, or the residual shows lines of other elements.
     """
     asked, support = element_symbols(elements), element_symbols(support)
     if len(asked) < 2:
@@ -140,7 +141,8 @@ def line_ratios(
         energy_range=energy_range,
         n_continuum=n_continuum,
     )
-    warn_of_structure(fit)
+    if warn_above is not None:
+        warn_of_unexplained(fit, spectrum.name, warn_above)
     wanted = measurable(fit, asked)
     if len(wanted) < 2:
         raise InputError(
