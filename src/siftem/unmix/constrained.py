@@ -28,6 +28,8 @@ __all__ = ["Unmixed", "unmix"]
 
 #: Terms of a phase's continuum, on the shape that its sum has.
 _CONTINUUM_TERMS = 3
+#: Standard deviations by which sum peaks must show to be fitted in pixels.
+_SEEN = 3.0
 
 
 @one_blas_thread()
@@ -130,7 +132,7 @@ def unmix(
     for fit in fits:
         warn_of_structure(fit)
     if n_continuum is None:
-        fits = [_with_few_terms(fit) for fit in fits]
+        fits = _with_few_terms(fits)
     conditions = [
         PhaseCondition(k, condition.on(fits[0]), condition.on(fits[0], condition.change))
         for k, name in enumerate(sets.names[1:], start=1)
@@ -159,32 +161,49 @@ def unmix(
     )
 
 
-def _with_few_terms(fit: LineFit) -> LineFit:
-    """Return a fit whose continuum is the fitted one times three smooth bumps.
+def _with_few_terms(fits: Sequence[LineFit]) -> list[LineFit]:
+    """Return fits whose continuum is the fitted one times three smooth bumps.
 
-    Single pixels can't hold splines straight, so that their shape is taken from the sum.
+    Single pixels can't hold splines straight, so that their shape is taken from the sum. Sum
+    peaks and valence lines that no sum shows are left out.
     """
-    terms = np.array([n.startswith("continuum ") for n in fit.names])
+    names = fits[0].names
+    terms = np.array([n.startswith("continuum ") for n in names])
+    first, last = int(np.argmax(terms)), int(np.flatnonzero(terms)[-1]) + 1
+    seen = [f.amplitudes > _SEEN * np.sqrt(np.diag(f.covariance)) for f in fits]
+    rest = np.flatnonzero(np.any(seen, axis=0) & (np.arange(len(names)) >= last))
     few = min(int(terms.sum()), _CONTINUUM_TERMS)
+    place = np.concatenate([np.arange(first), np.full(few, -1), rest])
+    return [_with_terms(fit, place) for fit in fits]
+
+
+def _with_terms(fit: LineFit, place: np.ndarray) -> LineFit:
+    """Return a fit with these of its columns, -1 standing for a term of the continuum."""
+    new = np.flatnonzero(place < 0)
     energies = fit.spectrum.axis.to_kev().centers
-    bumps = continuum_basis(energies, fit.model.beam_energy, n_terms=few)
+    bumps = continuum_basis(energies, fit.model.beam_energy, n_terms=new.size)
     shape = fit.continuum / np.maximum(bumps.sum(axis=0), 1e-300)
     # Where the sum has none, a pixel may have some all the same.
     shape = np.maximum(shape, 1e-3 * shape.max()) if shape.any() else np.ones_like(shape)
-    first = int(np.argmax(terms))
-    lines, rest = slice(0, first), slice(first + int(terms.sum()), None)
+    names = [fit.names[i] for i in place]
+    design, amplitudes = fit.design[:, place], fit.amplitudes[place]
+    for term, column in enumerate(new):
+        names[column] = f"continuum {term}"
+        design[:, column] = bumps[term] * shape
+        amplitudes[column] = 1.0
 
     def kept(matrix: np.ndarray) -> np.ndarray:
-        inner = np.delete(np.delete(matrix, terms, axis=0), terms, axis=1)
-        return np.insert(np.insert(inner, [first] * few, 0.0, axis=0), [first] * few, 0.0, axis=1)
+        out = matrix[np.ix_(place, place)]
+        out[new] = out[:, new] = 0.0
+        return np.asarray(out)
 
     return replace(
         fit,
         covariance=kept(fit.covariance),
         counting_covariance=kept(fit.counting_covariance),
-        names=(*fit.names[lines], *(f"continuum {i}" for i in range(few)), *fit.names[rest]),
-        design=np.hstack([fit.design[:, lines], (bumps * shape).T, fit.design[:, rest]]),
-        amplitudes=np.concatenate([fit.amplitudes[lines], np.ones(few), fit.amplitudes[rest]]),
+        names=tuple(names),
+        design=design,
+        amplitudes=amplitudes,
     )
 
 

@@ -1,0 +1,119 @@
+"""Are errors true on real spectra? Elements that a specimen can't hold must scatter by them.
+
+    python validation/null_elements.py FOLDER [NAME ...]
+
+For each map of the table below that lies in the folder: the sum of all its pixels, fitted with
+the elements that it holds. Some forty others are then added one at a time, each to a fit of its
+own; their amounts over their errors must have a root mean square of 1, and 5% of them lie beyond 2.
+For the 71 GPa map the regions of ``examples/71gpa.yaml`` come besides.
+
+Printed are counts, reduced deviance, number of elements, root mean square, share beyond two,
+the median of their errors over those of counting, and those farthest off. An element that stands
+out by more than five sigma on the positive side is most likely there.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+import siftem
+from siftem.errors import InputError, SiftemWarning
+from siftem.fit.line_fit import LineFit, fit_lines
+from siftem.pipeline.recipe import read_recipe
+from siftem.pipeline.run import run
+from siftem.spectrum import Spectrum
+from siftem.xray.detector import Detector
+
+RECIPE = Path(__file__).resolve().parents[1] / "examples" / "71gpa.yaml"
+#: Tried where they are not listed: of everything that has a line of its own.
+ABSENT = [
+    "Na", "P", "S", "Cl", "K", "Sc", "Ti", "V", "Cr", "Mn", "Ni", "Zn", "Ge", "As", "Se", "Br",
+    "Rb", "Sr", "Y", "Nb", "Mo", "Ag", "Cd", "In", "Sn", "Sb", "Te", "I", "Cs", "Ba", "La", "Ce",
+    "Pr", "Gd", "Tb", "Dy", "Er", "Yb", "Ta", "Re", "Au", "Pb", "Bi", "Th",
+]  # fmt: skip
+PYROLITE = ("O Mg Al Si Ca Fe Nd Sm Hf Lu U", "Cu Ga C Pt Zr Co")
+DACITE = ("O Na Mg Al Si P S Cl K Ca Ti Mn Fe", "C")
+#: File -> elements of the specimen, and those of support and column.
+MAPS = {
+    "71GPa_experimental_data.hspy": PYROLITE,
+    "P45_12bit_packed_8bit.bcf": DACITE,
+    "P45_8bit_compressed_80keV_range.bcf": DACITE,
+    "P45_the_default_job.bcf": DACITE,
+    "30x30_minerals.bcf": ("O Na Mg Al Si P K Ca Ti Mn Fe Ce Nd Gd Sm Th La V Cr", "C"),
+    "core_shell.hspy": ("Fe Pt O", "C Cu Si Co Zr S Cr"),
+    "SiO2_particles.hspy": ("Si O", "C Cu"),
+    "jeol_64.pts": ("Al O Si", "C Cu Co Fe Cr Au"),
+    "fei_SI_SuperX-HAADF_20frames_10x50.emd": ("Ni Cr Fe Nb Ti Mo Al O Si", "C Cu Zr"),
+}
+
+
+def spectra_of(path: Path) -> Iterator[Spectrum]:
+    """Yield the sum of a map, and of its regions where a recipe finds them."""
+    if path.name.startswith("71GPa"):
+        result = run(read_recipe(RECIPE))
+        yield from result.spectra.values()
+    si = siftem.load(path).without_zero_peak()
+    yield siftem.integrate(si, np.ones(si.shape, bool), name="whole map")
+
+
+def fitted(spectrum: Spectrum, elements: list[str], support: list[str], **change) -> LineFit:
+    return fit_lines(
+        spectrum,
+        elements,
+        support=support,
+        beam_energy=spectrum.acquisition.beam_energy or 200.0,
+        detector=Detector(resolution=spectrum.acquisition.resolution or 130.0),
+        energy_range=(0.25, None),
+        **change,
+    )
+
+
+def scatter(spectrum: Spectrum, elements: list[str], support: list[str]) -> str:
+    """Fit absent elements one at a time; say how they scatter."""
+    base = fitted(spectrum, elements, support)
+    z, wider = {}, []
+    for element in ABSENT:
+        if element in (*elements, *support):
+            continue
+        try:
+            fit = fitted(spectrum, [*elements, element], support, calibration=base.calibration)
+            i = fit.index(element)
+        except InputError:  # no line in the range
+            continue
+        z[element] = fit.unbounded[i] / np.sqrt(fit.covariance[i, i])
+        wider.append(np.sqrt(fit.covariance[i, i] / fit.counting_covariance[i, i]))
+    values = np.array(list(z.values()))
+    worst = sorted(z, key=lambda e: -abs(z[e]))[:4]
+    return (
+        f"{base.spectrum.counts.sum():.2g} | {base.reduced_deviance:.2f} | {values.size} | "
+        f"{np.sqrt((values**2).mean()):.2f} | {100 * (abs(values) > 2).mean():.0f}% | "
+        f"{np.median(wider):.2f} | " + ", ".join(f"{e} {z[e]:+.1f}" for e in worst)
+    )
+
+
+def main() -> None:
+    warnings.simplefilter("ignore", SiftemWarning)
+    folder, names = Path(sys.argv[1]), sys.argv[2:]
+    print("map, spectrum | counts | deviance | N | rms | beyond 2 | error/counting | farthest")
+    for name, (elements, support) in MAPS.items():
+        path = folder / name
+        if not path.exists() or (names and not any(name.startswith(n) for n in names)):
+            continue
+        try:
+            for spectrum in spectra_of(path):
+                start = time.process_time()
+                found = scatter(spectrum, elements.split(), support.split())
+                print(f"{name[:12]}, {spectrum.name} | {found} | "
+                      f"{time.process_time() - start:.0f} s", flush=True)  # fmt: skip
+        except InputError as error:
+            print(f"{name}: {error}")
+
+
+if __name__ == "__main__":
+    main()
