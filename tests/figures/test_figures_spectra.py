@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from siftem.energy_axis import EnergyAxis
 from siftem.figures.line_labels import LineLabel
+from siftem.figures.page import Page
 from siftem.figures.spectra import (
     Curve,
     draw_spectrum,
@@ -17,7 +18,12 @@ from siftem.figures.spectra import (
     shown_range,
 )
 from siftem.figures.style import drawing_style, new_figure
-from siftem.figures.trace_lines import TraceLine, Window, binned_per_pixel, line_windows
+from siftem.figures.trace_lines import draw_trace_lines
+from siftem.figures.trace_windows import TraceLine, Window, binned_per_pixel, line_windows
+from siftem.fit.line_fit import fit_lines
+from siftem.fit.spectrum_model import Calibration, SpectrumModel
+from siftem.spectrum import Spectrum
+from siftem.xray.lines import line_families
 
 
 def axes():
@@ -156,3 +162,33 @@ def test_drawing_does_not_depend_on_the_style_of_the_user():
         ax = axes()
         assert ax.xaxis.label.get_size() == 7
         assert ax.spines["left"].get_linewidth() == 0.5
+
+
+def test_faint_lines_show_the_error_of_the_model_and_what_is_left():
+    axis = EnergyAxis(0.3, 0.01, 900)
+    families = line_families(["O", "Si", "Fe"], beam_energy=200.0, low=0.3, high=9.3)
+    model = SpectrumModel(tuple(families), 200.0)
+    mean = model.line_columns(axis, Calibration()) @ np.array([3e5, 3e5, 1e5, 3e4])
+    mean += model.continuum_columns(axis, Calibration()) @ [900.0, 90.0, 9.0]
+    # A line that no element of the fit has: what is left, and an error of the model.
+    mean += 900 * np.exp(-0.5 * ((axis.centers - 5.0) / 0.05) ** 2)
+    whole = Spectrum(np.random.default_rng(0).poisson(mean).astype(float), axis, n_pixels=100)
+    fit = fit_lines(whole, ["O", "Si", "Fe"], beam_energy=200.0)
+    page = Page(60, 90)
+    (panel,) = draw_trace_lines(
+        page, [TraceLine("X", 5.0, 9.0)], whole, left=0, top=0, width=90, height=60,
+        colour="#205080", fit=fit,
+    )  # fmt: skip
+    below = [ax for ax in page.figure.axes if ax is not panel]
+    assert len(below) == 1
+    assert below[0].get_xlim() == panel.get_xlim()
+    assert below[0].get_position().y1 == pytest.approx(panel.get_position().y0)
+    left = below[0].patches[-1].get_data().values
+    assert left.max() > 10
+    # The band of the model's error is the widest where the misfit is.
+    error = fit.misfit.standard_deviation
+    near = np.abs(fit.spectrum.axis.centers - 5.0) < 0.1
+    far = np.abs(fit.spectrum.axis.centers - 8.0) < 0.3
+    assert error[near].max() > 3 * error[far].max()
+    band = panel.collections[0].get_paths()[0].vertices
+    assert np.ptp(band[:, 1]) > 0

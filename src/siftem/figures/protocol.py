@@ -28,7 +28,8 @@ from siftem.figures.style import (
     phase_colours,
     text_width,
 )
-from siftem.figures.trace_lines import TraceLine, draw_trace_lines
+from siftem.figures.trace_lines import draw_trace_lines
+from siftem.figures.trace_windows import TraceLine
 from siftem.fit.line_fit import LineFit
 from siftem.segment.regions import Region, Regions
 from siftem.spectrum import Spectrum

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from siftem.energy_axis import EnergyAxis
 from siftem.figures.legend import Entry, draw_legend
 from siftem.figures.line_labels import LineLabel, place_labels
 from siftem.figures.page import Page
@@ -22,123 +20,20 @@ from siftem.figures.style import (
     text_height,
     text_width,
 )
+from siftem.figures.trace_windows import (
+    BINS_PER_WIDTH,
+    TraceLine,
+    Window,
+    binned_per_pixel,
+    line_windows,
+)
 from siftem.fit.line_fit import LineFit
 from siftem.spectrum import Spectrum
-from siftem.xray.detector import Detector
 
-#: Energies shown on each side of a line, and bins, in widths (FWHM) of the line.
-_SIDE = 3.6
-_BINS_PER_WIDTH = 3.0
 #: What lies within so many widths of a line sets the vertical limits.
 _NEAR = 2.2
-
-
-@dataclass(frozen=True)
-class TraceLine:
-    """A faint line and how well it is seen.
-
-    Parameters
-    ----------
-    text : str
-        Such as "Nd Lα".
-    energy : float
-        keV, on the axis as measured.
-    whole, rectangle : float
-        Signal to noise over the whole region and over the confined rectangle.
-    """
-
-    text: str
-    energy: float
-    whole: float
-    rectangle: float | None = None
-
-
-@dataclass(frozen=True)
-class Window:
-    """A range of energies around lines that lie close to each other.
-
-    Parameters
-    ----------
-    low, high : float
-        keV.
-    bin_width : float
-        keV, about a third of the detector's width there.
-    lines : tuple of TraceLine
-    """
-
-    low: float
-    high: float
-    bin_width: float
-    lines: tuple[TraceLine, ...]
-
-
-def line_windows(
-    lines: Sequence[TraceLine], axis: EnergyAxis, *, resolution: float = 130.0
-) -> list[Window]:
-    """Group lines into windows; those that would overlap become one.
-
-    Parameters
-    ----------
-    lines : sequence of TraceLine
-    axis : EnergyAxis
-    resolution : float
-        Full width at half maximum at Mn Ka, eV.
-
-    Returns
-    -------
-    list of Window
-        By energy. Lines outside the axis are left out.
-    """
-    kev = axis.to_kev()
-    detector = Detector(resolution=resolution)
-    windows: list[Window] = []
-    for line in sorted(lines, key=lambda item: item.energy):
-        if not kev.contains(line.energy):
-            continue
-        fwhm = 1e-3 * float(detector.fwhm(line.energy))
-        low = max(kev.first, line.energy - _SIDE * fwhm)
-        high = min(kev.last, line.energy + _SIDE * fwhm)
-        bin_width = max(1, round(fwhm / _BINS_PER_WIDTH / kev.scale)) * kev.scale
-        last = windows[-1] if windows else None
-        if last is not None and low < last.high:
-            windows[-1] = Window(last.low, high, last.bin_width, (*last.lines, line))
-        else:
-            windows.append(Window(low, high, bin_width, (line,)))
-    return windows
-
-
-def binned_per_pixel(
-    values: np.ndarray, variance: np.ndarray, axis: EnergyAxis, window: Window, n_pixels: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Sum channels to bins, for one pixel and keV.
-
-    Parameters
-    ----------
-    values, variance : ndarray of shape (channels,)
-    axis : EnergyAxis
-    window : Window
-    n_pixels : int
-        Pixels that were summed.
-
-    Returns
-    -------
-    edges : ndarray of shape (bins + 1,)
-        keV.
-    density : ndarray of shape (bins,)
-        Counts per pixel and keV.
-    sigma : ndarray of shape (bins,)
-        One standard deviation of it.
-    """
-    kev = axis.to_kev()
-    channels = kev.window(window.low, window.high)
-    per_bin = max(1, round(window.bin_width / kev.scale))
-    n_bins = (channels.stop - channels.start) // per_bin
-    used = slice(channels.start, channels.start + n_bins * per_bin)
-    edges = kev.edges[used.start : used.stop + 1 : per_bin]
-    unit = n_pixels * per_bin * kev.scale
-    density = values[used].reshape(n_bins, per_bin).sum(axis=1) / unit
-    sigma = np.sqrt(variance[used].reshape(n_bins, per_bin).sum(axis=1)) / unit
-    return edges, density, sigma
+#: Share of a panel that the residual takes.
+_RESIDUAL_SHARE = 0.28
 
 
 def draw_trace_lines(
@@ -196,9 +91,22 @@ def draw_trace_lines(
         frame_width = each - LEFT_ROOM - RIGHT_ROOM
         frame_top = top + legend + header
         frame_height = height - legend - header - BOTTOM_ROOM
+        bottom = None
+        if fit is not None:
+            below = _RESIDUAL_SHARE * frame_height
+            frame_height -= below
+            bottom = page.axes(frame_left, frame_top + frame_height, frame_width, below)
         ax = page.axes(frame_left, frame_top, frame_width, frame_height)
         _draw_window(ax, window, whole, rectangle, fit, colour, scale)
-        ax.set_xlabel(scale.label)
+        if fit is not None and bottom is not None:
+            _draw_residual(bottom, window, whole, fit, colour, scale)
+            bottom.set_xlim(ax.get_xlim())
+            ax.tick_params(labelbottom=False)
+            bottom.set_xlabel(scale.label)
+            if i == 0:
+                bottom.set_ylabel("σ")
+        else:
+            ax.set_xlabel(scale.label)
         if i == 0:
             ax.set_ylabel("counts per pixel and keV")
         _head(page, ax, window, others, scale, colour, frame_left, frame_top, frame_width)
@@ -246,12 +154,22 @@ def _draw_window(
         kev = fit.spectrum.axis.to_kev()
         shown_part = (kev.centers > edges[0]) & (kev.centers < edges[-1])
         unit = whole.n_pixels * kev.scale
+        energies = kev.centers[shown_part] * scale.per_kev
+        error = fit.misfit.standard_deviation
+        ax.fill_between(
+            energies,
+            (fit.mean - error)[shown_part] / unit,
+            (fit.mean + error)[shown_part] / unit,
+            color="black",
+            alpha=0.18,
+            lw=0,
+            zorder=3.5,
+        )
         for model, style in ((fit.mean, "-"), (fit.continuum, "--")):
-            energies = kev.centers[shown_part] * scale.per_kev
             ax.plot(energies, model[shown_part] / unit, style, color="black", lw=0.6, zorder=4)
     near = np.zeros(centers.size, bool)
     for line in window.lines:
-        near |= np.abs(centers - line.energy) < _NEAR * _BINS_PER_WIDTH * window.bin_width
+        near |= np.abs(centers - line.energy) < _NEAR * BINS_PER_WIDTH * window.bin_width
     near = near if near.any() else np.ones_like(near)
     low = min(float(b[near].min()) for b in bounds)
     high = max(float(b[near].max()) for b in bounds)
@@ -259,6 +177,31 @@ def _draw_window(
     ax.set_ylim(max(low - room, 0.0) if low >= 0 else low - room, high + room)
     ax.set_xlim(shown[0], shown[-1])
     ax.yaxis.set_major_locator(MaxNLocator(4))
+    ax.xaxis.set_major_locator(MaxNLocator(5))
+
+
+def _draw_residual(
+    ax: Axes, window: Window, whole: Spectrum, fit: LineFit, colour: str, scale: EnergyScale
+) -> None:
+    """Counts less the fit over their standard deviation; the band is the model's error."""
+    axis = fit.spectrum.axis
+    edges, density, sigma = binned_per_pixel(
+        fit.spectrum.counts, fit.spectrum.variance, axis, window, whole.n_pixels
+    )
+    _, model, _ = binned_per_pixel(fit.mean, fit.mean, axis, window, whole.n_pixels)
+    # Errors of the model are common to the channels of a bin: they add up linearly.
+    error = fit.misfit.standard_deviation
+    _, width, _ = binned_per_pixel(error, error, axis, window, whole.n_pixels)
+    noise = np.where(sigma > 0, sigma, 1.0)
+    shown = edges * scale.per_kev
+    ax.stairs(
+        width / noise, shown, baseline=-width / noise, fill=True, color="black", alpha=0.18, lw=0
+    )
+    ax.stairs((density - model) / noise, shown, baseline=None, color=colour, lw=0.9)
+    ax.axhline(0.0, color=GUIDE_COLOUR, lw=0.5)
+    reach = max(4.0, 1.1 * float(np.abs((density - model) / noise).max()))
+    ax.set_ylim(-reach, reach)
+    ax.yaxis.set_major_locator(MaxNLocator(3))
     ax.xaxis.set_major_locator(MaxNLocator(5))
 
 
@@ -357,7 +300,10 @@ def _legend(
         text = f"confined rectangle, {_pixels(rectangle)}"
         entries.append(Entry(text, NEUTRAL_COLOUR, "points"))
     if fit is not None:
-        entries += [Entry("fit", "black"), Entry("continuum", "black", "dashed")]
+        entries += [
+            Entry("fit, with the model's error", "black"),
+            Entry("continuum", "black", "dashed"),
+        ]
     draw_legend(page, entries, left=left, top=top + 2.0, width=width)
 
 

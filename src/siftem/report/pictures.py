@@ -6,7 +6,7 @@ from siftem.figures.fit import fit_figure
 from siftem.figures.line_labels import LineLabel, line_text, seen_lines
 from siftem.figures.protocol import figure1, figure2
 from siftem.figures.style import drawn_once, phase_colours
-from siftem.figures.trace_lines import TraceLine
+from siftem.figures.trace_windows import TraceLine
 from siftem.figures.unmixed import figure3
 from siftem.fit.line_fit import LineFit
 from siftem.pipeline.file_names import file_names
