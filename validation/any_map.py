@@ -116,7 +116,10 @@ def compared(found: Any, made: Phantom) -> dict[str, Any]:
                 "counts": own.get("counts"),
                 "reduced_deviance": own.get("reduced_deviance"),
                 "told": [
-                    w for w in found.warnings if name in w and not any(a in w for a in OF_ALL)
+                    w
+                    for w in found.warnings
+                    # What another phase may hold is said of that one.
+                    if name in w.split(": ")[0] and not any(a in w for a in OF_ALL)
                 ],
                 "few": (own.get("pixels") or 0) < FEW_PIXELS
                 or (own.get("counts") or 0) < FEW_COUNTS,
