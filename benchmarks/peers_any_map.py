@@ -167,7 +167,7 @@ def main() -> None:
                 "size": args.size,
                 "components": "auto",
                 "unlisted": False,
-                "computed_k": False,
+                "computed_k": True,  # angles don't ask for them
             }
             for layout in (args.layouts.split(",") if args.layouts else names())
             for dose in args.doses.split(",")

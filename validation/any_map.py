@@ -1,8 +1,8 @@
 """The whole road on maps of every layout, by other physics than siftem's, against the truth.
 
     python -m validation.any_map [--layouts interface,wedge] [--doses 5,30,300,3000] [--seeds 10]
-        [--size 56] [--components auto|true|K] [--unlisted] [--computed-k] [--processes 1]
-        [--quick] [--out any_map.json]
+        [--size 56] [--components auto|true|K] [--unlisted] [--computed-k]
+        [--standard-counts 1e6] [--processes 1] [--quick] [--out any_map.json]
 
 Every map is run as a user runs it, ``siftem.signals.run`` with components "auto" and elements
 listed, with k-factors calibrated on standards of the same instrument; ``--computed-k`` leaves
@@ -77,7 +77,7 @@ def _run(made: Phantom, signal: Any, job: Mapping[str, Any]) -> Any:
         sections["elements"] = list(made.elements)
         sections["support"] = list(made.support_elements)
     if not job["computed_k"]:
-        sections["quantify"] = {"k_factors": k_factors(made)}
+        sections["quantify"] = {"k_factors": k_factors(made, job["standard_counts"])}
     return signals.run(signal, **sections)
 
 
@@ -279,6 +279,7 @@ def jobs(args: argparse.Namespace) -> list[dict[str, Any]]:
             "components": k,
             "unlisted": args.unlisted,
             "computed_k": args.computed_k,
+            "standard_counts": args.standard_counts,
         }
         for seed in range(args.first_seed, args.first_seed + args.seeds)
         for dose in args.doses.split(",")
@@ -307,6 +308,7 @@ def main() -> None:
     parser.add_argument("--components", default="auto", help="auto, true or a number")
     parser.add_argument("--unlisted", action="store_true", help="don't list the elements")
     parser.add_argument("--computed-k", action="store_true", help="without standards")
+    parser.add_argument("--standard-counts", type=float, default=1e6, help="of each standard")
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--quick", action="store_true", help="two doses, one seed")
     parser.add_argument("--out", type=Path, help="JSON; the table goes beside it")

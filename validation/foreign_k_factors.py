@@ -14,29 +14,35 @@ from siftem.energy_axis import EnergyAxis
 from siftem.quantify.standards import calibrate_k_factors
 from siftem.spectrum import Spectrum
 
-#: Counts of each standard, and its thickness (nm) and density.
-COUNTS, FILM, DENSITY = 2e7, 100.0, 5.0
+#: Thickness (nm) and density of each standard.
+FILM, DENSITY = 100.0, 5.0
 #: Elements whose lines lie on silicon's: they are measured beside titanium.
 _ON_SILICON = frozenset({"Rb", "Sr", "Y", "Zr", "Nb", "Ta", "W", "Re", "Hf", "Os"})
 
 
-def k_factors(phantom: Phantom) -> dict[str, Any]:
+def k_factors(phantom: Phantom, counts: float = 1e6) -> dict[str, Any]:
     """Section ``quantify.k_factors`` of a recipe for the elements of a phantom.
 
     Each element is measured in a film of its own with silicon in equal parts by weight, or with
     titanium, which is then measured with silicon.
+
+    Parameters
+    ----------
+    phantom : Phantom
+    counts : float
+        Of the spectrum of each standard.
     """
     other = phantom.name.startswith("other_")
     spectrum = other_standard if other else standard
     told = (phantom.energies, phantom.beam_energy, phantom.take_off_angle, phantom.resolution)
     key = (tuple(told[0][[0, 1]]), len(told[0]), *told[1:])
     values, sigmas = {"Si": 1.0}, {"Si": 0.0}
-    ti, ti_sigma, _ = _measured(spectrum, "Ti", "Si", key)
+    ti, ti_sigma, _ = _measured(spectrum, "Ti", "Si", key, counts)
     for element in phantom.elements:
         if element == "Si":
             continue
         beside = "Ti" if element in _ON_SILICON else "Si"
-        k, sigma, shell = _measured(spectrum, element, beside, key)
+        k, sigma, shell = _measured(spectrum, element, beside, key, counts)
         if beside == "Ti":
             k, sigma = k * ti, float(np.hypot(sigma, ti_sigma))
         values[f"{element} {shell}"], sigmas[f"{element} {shell}"] = k, sigma
@@ -51,14 +57,18 @@ def k_factors(phantom: Phantom) -> dict[str, Any]:
 
 @cache
 def _measured(
-    spectrum: Callable[[dict[str, float]], np.ndarray], element: str, beside: str, key: Any
+    spectrum: Callable[[dict[str, float]], np.ndarray],
+    element: str,
+    beside: str,
+    key: Any,
+    total: float,
 ) -> tuple[float, float, str]:
     """Factor by weight of an element to another one, its relative sigma, and its shell."""
     (first, second), n, beam_energy, take_off_angle, resolution = key
     half = {element: 0.5, beside: 0.5}
     expected = spectrum(half)
     rng = np.random.default_rng(sum(map(ord, element + beside)))
-    counts = rng.poisson(expected * COUNTS / expected.sum())
+    counts = rng.poisson(expected * total / expected.sum())
     measured = Spectrum(
         counts.astype(float),
         EnergyAxis(first, second - first, n, "keV"),
