@@ -40,11 +40,11 @@ _EVEN = 0.06
 #: The purest pixels of an uneven class hold more of it than the typical one, by this part.
 _RISE = 0.1
 #: Below this part of the brightest class' counts a class is vacuum, ...
-_VACUUM = 0.04
+_VACUUM = 0.01
 #: ... and below this it may be a support.
 _DIM = 0.5
-#: Dark pixels of a class that is bright elsewhere are holes and edges.
-_HOLE = 0.2
+#: Pixels darker than this part of the bright ones of their class are holes and edges.
+_HOLE, _BRIGHT = 0.2, 0.95
 #: A class is the blurred border of two others when hardly any of its pixels lies inside, and its
 #: spectrum between theirs: off the line by no more than this part of their distance.
 _RIM_INSIDE, _RIM_MISFIT = 0.35, 0.1
@@ -216,19 +216,20 @@ def find_layout(
     if k == 1:
         return single_layout(shape, float(total.mean()))
     labels = np.array(classes.labels)
-    level = np.array([total[labels == c].mean() for c in range(k)])
-    vacuum_class = level < _VACUUM * level.max()
     smooth = gaussian_filter(total, 1.0)
-    typical = np.quantile(smooth[~vacuum_class[labels]], 0.75)
-    holes = (smooth < _HOLE * typical) & (level[labels] > _DIM * typical)
+    # Empty pixels belong to the class of their neighbours; they don't count for its brightness.
+    bright = np.array([np.quantile(smooth[labels == c], _BRIGHT) for c in range(k)])
+    holes = smooth < _HOLE * bright[labels]
+    level = np.array([total[(labels == c) & ~holes].mean() for c in range(k)])
+    vacuum_class = level < _VACUUM * level.max()
     spectra = purest_spectra(counts, labels, k)
     weights = share_weights(counts, spectra).reshape(k, *shape)
     rims = [() if vacuum_class[c] else _parents(spectra, labels, c) for c in range(k)]
     skipped = {c for c in range(k) if rims[c] or vacuum_class[c]}
     gone = np.isin(labels, [c for c in range(k) if rims[c]]) | thin_parts(labels, k)
-    within = [
-        tuple(h for h in chain if h not in skipped) for chain in hosts_of(without(labels, gone), k)
-    ]
+    # Holes surround as well, but are no hosts.
+    around = hosts_of(np.where(holes, k, without(labels, gone)), k + 1)
+    within = [tuple(h for h in chain if h < k and h not in skipped) for chain in around[:k]]
     is_host = {chain[0] for chain in within if chain}
     phases: list[Lies] = []
     for c in range(k):
@@ -250,8 +251,9 @@ def find_layout(
             and _deficit(counts, _deep(own & ~holes), spectra, c) > _RISE
         ):
             role, hosts = "uneven", (partner,)
-        phases.append(Lies(role, hosts, uneven, float(own.mean()), float(level[c])))
-    phases = _with_support(phases, level)
+        area = float((own & ~holes).mean())
+        phases.append(Lies(role, hosts, uneven, area, float(level[c])))
+    phases = _with_support(phases, level, [bool(chain) for chain in around[:k]])
     kept = [c for c in range(k) if not rims[c]]
     table = np.full(k, MIXED)
     table[kept] = np.arange(len(kept))
@@ -332,12 +334,12 @@ def _parents(spectra: np.ndarray, labels: np.ndarray, c: int) -> tuple[int, ...]
     return (int(first), int(second)) if left < _RIM_MISFIT * apart else ()
 
 
-def _with_support(phases: list[Lies], level: np.ndarray) -> list[Lies]:
-    """Make the dim class that surrounds brighter ones their support."""
+def _with_support(phases: list[Lies], level: np.ndarray, surrounded: Sequence[bool]) -> list[Lies]:
+    """Make the dim class around brighter ones, itself surrounded by nothing, their support."""
     for c, lies in enumerate(phases):
         guests = [g for g, other in enumerate(phases) if c in other.hosts]
         guests = [g for g in guests if phases[g].role == "embedded"]
-        if guests and all(level[c] < _DIM * level[g] for g in guests):
+        if guests and not surrounded[c] and all(level[c] < _DIM * level[g] for g in guests):
             phases[c] = replace(lies, role="support", hosts=())
     return phases
 

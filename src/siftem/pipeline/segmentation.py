@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from scipy.ndimage import binary_dilation, gaussian_filter, label
+from scipy.ndimage import binary_dilation, distance_transform_edt, gaussian_filter, label
 
 from siftem.blocked_counts import BlockedCounts
 from siftem.decompose.layout import VACUUM
@@ -29,6 +29,10 @@ from siftem.segment.images import NamedImages, choose_images
 from siftem.segment.regions import Regions
 from siftem.segment.traces import GrainShares, certain_pixels, grain_shares
 from siftem.spectrum_image import SpectrumImage
+
+#: Distances from borders that are tried for phases of which enough pixels are left.
+_DEPTHS = (4.0, 3.0, 2.0)
+_ENOUGH_PIXELS, _ENOUGH_LEFT = 100, 0.4
 
 
 def feature_images(
@@ -298,7 +302,7 @@ def _labelled(recipe: Recipe, matched: Matched, classified: Classified) -> Segme
             matrix=matched.matrix,
             masks=masks,
             margin=recipe.segment.margin,
-            excluded=layout.labels < 0,
+            excluded=(layout.labels < 0) | _borders(layout.labels),
         ),
         probabilities=classified.probabilities,
         traces=classified.traces,
@@ -306,6 +310,23 @@ def _labelled(recipe: Recipe, matched: Matched, classified: Classified) -> Segme
         painted=False,
         smoothness=0.0,
     )
+
+
+def _borders(labels: np.ndarray) -> np.ndarray:
+    """Pixels near the borders of phases that have many others: a probe has tails."""
+    out = np.zeros(labels.shape, bool)
+    for c in range(int(labels.max()) + 1):
+        own = labels == c
+        if own.all():
+            continue
+        away = distance_transform_edt(own)
+        for depth in _DEPTHS:
+            near = own & (away <= depth)
+            left = int(own.sum() - near.sum())
+            if left >= max(_ENOUGH_PIXELS, _ENOUGH_LEFT * own.sum()):
+                out |= near
+                break
+    return out
 
 
 def _both(present: np.ndarray) -> np.ndarray:

@@ -56,6 +56,8 @@ def unmixed_phases(
         return None
     if wanted == "auto" and not spectra.compositions:  # a bulk specimen
         return None
+    if wanted == "auto" and not any(p.anchor for p in recipe.phases.values()):
+        return None
     why = _impossible(recipe, regions, spectra)
     if not why and wanted == "auto":
         why = _too_long(si, regions)
