@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 
@@ -43,6 +43,12 @@ class Acquisition:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "elements", plain_texts(self.elements))
+
+    def over(self, share: float) -> Acquisition:
+        """Return the acquisition of a part of the map: its share of the live time."""
+        if self.live_time is None:
+            return self
+        return replace(self, live_time=share * self.live_time)
 
 
 def plain_texts(value: Any) -> tuple[str, ...]:

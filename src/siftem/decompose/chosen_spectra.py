@@ -9,10 +9,11 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.optimize import linear_sum_assignment
 
+from siftem.decompose.class_spectra import spectra_inside
 from siftem.decompose.detector_shapes import DetectorView
 from siftem.decompose.identify import identify, matrix_share
 from siftem.decompose.initialise import pooled_counts
-from siftem.decompose.layout import PhaseLayout, layout_spectra, phase_layout
+from siftem.decompose.layout import PhaseLayout, phase_layout
 from siftem.decompose.poisson_nmf import PoissonNMF
 from siftem.decompose.row_blocks import CountRows
 from siftem.decompose.smooth_maps import refined_spectra
@@ -73,8 +74,8 @@ def choose_spectra(
 ) -> ChosenSpectra | None:
     """Fit pooled pixels, and choose among the answers that fit equally well.
 
-    Where phases do not lie in a matrix that is everywhere, they are the spectra of the purest
-    pixels of each class (`siftem.decompose.layout`): no fit is needed.
+    Unless grains lie in a matrix that is everywhere and fill its film in part, they are the
+    spectra of the purest pixels of each class (`siftem.decompose.layout`): no fit is needed.
 
     Where the model has several starts (``n_init``), where four phases or more and few pooled
     counts make local optima likely, or where two of the chosen spectra are nearly the
@@ -98,7 +99,7 @@ def choose_spectra(
         None when the pixels tell no layout, and no phase is everywhere.
     """
     lies = phase_layout(si, model.n_components, random_state=int(model.random_state or 0))
-    if lies is not None and (lies.kind if layout == "auto" else layout) != "matrix":
+    if lies is not None and not (lies.overlapping if layout == "auto" else layout == "matrix"):
         return _of_layout(si, lies)
     found = _by_fit(si, model, n_jobs=n_jobs)
     return found if found is None or lies is None else _with_layout(found, lies, si)
@@ -123,7 +124,7 @@ def _by_fit(si: SpectrumImage, model: PoissonNMF, *, n_jobs: int | None) -> Chos
 
 def _of_layout(si: SpectrumImage, layout: PhaseLayout) -> ChosenSpectra | None:
     """Spectra of the purest pixels; what lies on a support without what it has of it."""
-    spectra, counts, pixels = layout_spectra(si.counts, layout)
+    spectra, counts, pixels = spectra_inside(si.counts, layout.insides)
     chooser = _Chooser(si)
     shapes = spectra / np.maximum(spectra.sum(axis=1, keepdims=True), 1e-300)
     for c, lies in enumerate(layout.phases):
@@ -143,7 +144,7 @@ def _of_layout(si: SpectrumImage, layout: PhaseLayout) -> ChosenSpectra | None:
 
 def _with_layout(found: ChosenSpectra, layout: PhaseLayout, si: SpectrumImage) -> ChosenSpectra:
     """Add a layout, each of its phases to the spectrum that it is nearest to."""
-    own = layout_spectra(si.counts, layout)[0]
+    own = spectra_inside(si.counts, layout.insides)[0]
     cosines = _unit(found.spectra) @ _unit(own).T
     order = linear_sum_assignment(-cosines)[1]
     return replace(found, layout=layout.reordered([int(c) for c in order]))

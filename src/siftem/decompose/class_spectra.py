@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import scipy.sparse as sp
 
 from siftem.blocked_counts import BlockedCounts
-from siftem.decompose.purest import purest
+from siftem.decompose.purest import FEWEST_PIXELS, purest
 
 
 def class_spectra(counts: sp.csr_array, labels: np.ndarray, k: int) -> np.ndarray:
@@ -33,3 +35,38 @@ def sum_of(counts: sp.csr_array, inside: np.ndarray) -> np.ndarray:
     if isinstance(counts, BlockedCounts):
         return np.asarray(counts.sum_of_rows(rows), float)
     return np.asarray(counts[rows].sum(axis=0, dtype=np.float64)).ravel()
+
+
+def spectra_inside(
+    counts: sp.csr_array, insides: Sequence[np.ndarray]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Sum the purest pixels of each phase.
+
+    Parameters
+    ----------
+    counts : scipy.sparse.csr_array of shape (ny * nx, m)
+        Or `siftem.blocked_counts.BlockedCounts`, of which all pixels inside are summed.
+    insides : sequence of ndarray of bool, shape (ny, nx)
+        Pixels of each phase.
+
+    Returns
+    -------
+    spectra : ndarray of shape (k, m)
+        Counts.
+    counts, pixels : ndarray of shape (k,)
+    """
+    sums = np.array([sum_of(counts, inside) for inside in insides])
+    pixels = np.array([float(max(inside.sum(), 1)) for inside in insides])
+    if not isinstance(counts, BlockedCounts):
+        spectra = sums + 1e-6 * sums.sum(axis=0) + 1e-12
+        for _ in range(2):  # the first purest spectra are the better measure of purity
+            spectra = spectra / spectra.sum(axis=1, keepdims=True)
+            found = [
+                purest(counts, inside, spectra, c) if inside.sum() >= FEWEST_PIXELS else None
+                for c, inside in enumerate(insides)
+            ]
+            for c, one in enumerate(found):
+                if one is not None and one.spectrum.sum() > 0:
+                    sums[c], pixels[c] = one.spectrum, one.pixels
+            spectra = sums + 1e-6 * sums.sum(axis=0) + 1e-12
+    return sums, sums.sum(axis=1), pixels

@@ -11,7 +11,7 @@ rest lies on.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -24,7 +24,7 @@ from scipy.ndimage import (
 from scipy.optimize import nnls
 
 from siftem.blocked_counts import BlockedCounts
-from siftem.decompose.class_spectra import purest_spectra, sum_of
+from siftem.decompose.class_spectra import purest_spectra
 from siftem.decompose.embedding import hosts_of, thin_parts, without
 from siftem.decompose.initialise import pooling_matrix
 from siftem.decompose.pixel_classes import PixelClasses, pixel_classes
@@ -75,6 +75,8 @@ class Lies:
         Share of the map's pixels.
     counts_per_pixel : float
         Mean.
+    even : bool
+        False when its share surely differs from pixel to pixel.
     """
 
     role: str
@@ -82,6 +84,7 @@ class Lies:
     unevenness: float
     area: float
     counts_per_pixel: float
+    even: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,6 +105,13 @@ class PhaseLayout:
     labels: np.ndarray
 
     @property
+    def overlapping(self) -> bool:
+        """Whether grains of a matrix fill its film in part, so that shares make their masks."""
+        return self.kind == "matrix" and not all(
+            lies.even for lies in self.phases if lies.role == "embedded"
+        )
+
+    @property
     def background(self) -> int | None:
         """The class that the others lie in or on: the host of most of the area, if any."""
         area: dict[int, float] = {}
@@ -115,6 +125,14 @@ class PhaseLayout:
         own = self.labels == c
         deep = own & (_distance(own) > margin)
         return deep if deep.sum() >= FEWEST_PIXELS else own
+
+    @property
+    def insides(self) -> list[np.ndarray]:
+        """Pixels of each phase away from its border, bool (ny, nx)."""
+        return [
+            self.labels == VACUUM if lies.role == "vacuum" else self.inside(c)
+            for c, lies in enumerate(self.phases)
+        ]
 
     def reordered(self, order: Sequence[int]) -> PhaseLayout:
         """Return the phases in another order; ``order[i]`` is the one that becomes i."""
@@ -252,7 +270,7 @@ def find_layout(
         ):
             role, hosts = "uneven", (partner,)
         area = float((own & ~holes).mean())
-        phases.append(Lies(role, hosts, uneven, area, float(level[c])))
+        phases.append(Lies(role, hosts, uneven, area, float(level[c]), not sure))
     phases = _with_support(phases, level, [bool(chain) for chain in around[:k]])
     kept = [c for c in range(k) if not rims[c]]
     table = np.full(k, MIXED)
@@ -260,7 +278,8 @@ def find_layout(
     table[vacuum_class] = VACUUM
     labels = np.where(holes, VACUUM, table[labels])
     phases = [replace(phases[c], hosts=tuple(kept.index(h) for h in phases[c].hosts)) for c in kept]
-    return PhaseLayout(_kind(phases), tuple(phases), labels)
+    islands = {kept.index(c) for c in kept if around[c]}
+    return PhaseLayout(_kind(phases, islands), tuple(phases), labels)
 
 
 def _deep(own: np.ndarray) -> np.ndarray:
@@ -276,44 +295,6 @@ def _deficit(counts: sp.csr_array, inside: np.ndarray, spectra: np.ndarray, c: i
     """How much less of itself the typical pixel of a class holds than its purest pixels."""
     found = purest(counts, inside, spectra, c)
     return 1 - found.typical / max(found.share - found.sigma, 1e-9)
-
-
-def layout_spectra(
-    counts: sp.csr_array, layout: PhaseLayout
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Sum the purest pixels of each phase.
-
-    Parameters
-    ----------
-    counts : scipy.sparse.csr_array of shape (ny * nx, m)
-        Or `siftem.blocked_counts.BlockedCounts`, of which all pixels inside are summed.
-    layout : PhaseLayout
-
-    Returns
-    -------
-    spectra : ndarray of shape (k, m)
-        Counts.
-    counts, pixels : ndarray of shape (k,)
-    """
-    insides = [
-        layout.labels == VACUUM if lies.role == "vacuum" else layout.inside(c)
-        for c, lies in enumerate(layout.phases)
-    ]
-    sums = np.array([sum_of(counts, inside) for inside in insides])
-    pixels = np.array([float(max(inside.sum(), 1)) for inside in insides])
-    if not isinstance(counts, BlockedCounts):
-        spectra = sums + 1e-6 * sums.sum(axis=0) + 1e-12
-        for _ in range(2):  # the first purest spectra are the better measure of purity
-            spectra = spectra / spectra.sum(axis=1, keepdims=True)
-            found = [
-                purest(counts, inside, spectra, c) if inside.sum() >= FEWEST_PIXELS else None
-                for c, inside in enumerate(insides)
-            ]
-            for c, one in enumerate(found):
-                if one is not None and one.spectrum.sum() > 0:
-                    sums[c], pixels[c] = one.spectrum, one.pixels
-            spectra = sums + 1e-6 * sums.sum(axis=0) + 1e-12
-    return sums, sums.sum(axis=1), pixels
 
 
 def _parents(spectra: np.ndarray, labels: np.ndarray, c: int) -> tuple[int, ...]:
@@ -344,19 +325,19 @@ def _with_support(phases: list[Lies], level: np.ndarray, surrounded: Sequence[bo
     return phases
 
 
-def _kind(phases: Sequence[Lies]) -> str:
+def _kind(phases: Sequence[Lies], islands: Collection[int]) -> str:
     some = [lies for lies in phases if lies.role != "vacuum"]
     if len(some) == 1:
         return "single"
     roles = [lies.role for lies in some]
-    if any(len(lies.hosts) > 1 for lies in some):
+    hosts = {h for lies in some for h in lies.hosts if lies.role == "embedded"}
+    if any(len(lies.hosts) > 1 for lies in some) or hosts & set(islands):
         return "nested"
     if "support" in roles:
         return "particles on a support"
     if all(role == "pure" for role in roles):
         return "side by side"
-    hosts = {h for lies in some for h in lies.hosts}
-    if "embedded" in roles and len(hosts) == 1:
+    if len(hosts) == 1:
         host = next(iter(hosts))
         if all(lies.role == "embedded" or lies is phases[host] for lies in some):
             return "matrix"

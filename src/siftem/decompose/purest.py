@@ -21,7 +21,7 @@ _PARTS = (0.03, 0.06, 0.12, 0.25, 0.5, 1.0)
 #: Fewer pixels or counts than this make no spectrum.
 FEWEST_PIXELS, FEWEST_COUNTS = 30, 1000.0
 #: Shares that differ by no more than this, and their error, count as the same.
-_AS_PURE = 0.01
+_AS_PURE = 0.003
 #: Noise of a share that is good enough to pick pixels by.
 _NOISE = 0.05
 _WIDEST = 3.0

@@ -10,6 +10,7 @@ import numpy as np
 from siftem.decompose.factors import Factors, component_name, decompose
 from siftem.decompose.given_spectra import fit_maps
 from siftem.decompose.matching import Markers, line_strengths, match_phases
+from siftem.decompose.purest import FEWEST_COUNTS
 from siftem.decompose.rank import RankChoice, choose_n_components
 from siftem.errors import InputError, SiftemWarning
 from siftem.io.fit_checkpoint import FitCheckpoint
@@ -25,8 +26,10 @@ from siftem.spectrum_image import SpectrumImage
 _ALIKE, _TOGETHER = 0.98, 0.95
 #: A component is named by elements whose lines reach this part of its strongest.
 _NAMED_FROM = 0.1
-#: "auto" chooses among 1 and this many components.
-_MOST_COMPONENTS = 7
+#: Fewer pixels than this are no phase.
+_FEWEST_PIXELS = 12
+#: "auto" chooses among 1 and this many components, or more when the last one is the best.
+_MOST_COMPONENTS, _MANY_COMPONENTS = 7, 10
 
 
 def decomposed(
@@ -77,6 +80,10 @@ def _repeated(factors: Factors) -> str:
     layout = factors.layout
     if layout is None:
         return "its pixels fall into fewer kinds"
+    for i, lies in enumerate(layout.phases):
+        pixels = lies.area * layout.labels.size
+        if pixels < _FEWEST_PIXELS or pixels * lies.counts_per_pixel < FEWEST_COUNTS:
+            return f"{factors.names[i]} would have no more than {pixels:.0f} pixels"
     unit = factors.spectra / np.linalg.norm(factors.spectra, axis=1, keepdims=True)
     maps = np.corrcoef(factors.maps.reshape(len(factors.maps), -1)) if len(unit) > 1 else np.eye(1)
     for i in range(len(unit)):
@@ -122,15 +129,29 @@ def component_choice(
     progress: Progress,
 ) -> RankChoice:
     """Let held-out counts choose the number of components, by default among 1 to 7."""
-    most = min(_MOST_COMPONENTS, si.n_pixels, si.n_channels)
+    limit = min(si.n_pixels, si.n_channels)
+
+    def chosen(numbers: Iterable[int]) -> RankChoice:
+        return choose_n_components(
+            si,
+            numbers,
+            random_state=recipe.decompose.seed,
+            keep_zero_peak=True,  # cropped already
+            progress=progress,
+        )
+
+    if candidates is not None:
+        return chosen(candidates)
+    most = min(_MOST_COMPONENTS, limit)
     fewest = min(max(1, len(recipe.phases)), most)
-    return choose_n_components(
-        si,
-        range(fewest, most + 1) if candidates is None else candidates,
-        random_state=recipe.decompose.seed,
-        keep_zero_peak=True,  # cropped already
-        progress=progress,
-    )
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        found = chosen(range(fewest, most + 1))
+    if found.best == most and most < min(_MANY_COMPONENTS, limit):
+        return chosen(range(max(fewest, most - 1), min(_MANY_COMPONENTS, limit) + 1))
+    for one in told:
+        warnings.warn(one.message, stacklevel=3)
+    return found
 
 
 def matched_phases(recipe: Recipe, si: SpectrumImage, factors: Factors) -> Matched:

@@ -83,6 +83,9 @@ def corrected_layout(
         elif i != host and (said == "embedded" or wanted in ("matrix", "particles on a support")):
             lies = replace(lies, role="embedded", hosts=lies.hosts or (host,))
         phases.append(lies)
+    if wanted == "matrix":
+        # Nothing is known of how much of the film its grains fill.
+        phases = [replace(p, even=p.role != "embedded") for p in phases]
     return replace(layout, kind=layout.kind if wanted == "auto" else wanted, phases=tuple(phases))
 
 
@@ -107,11 +110,12 @@ def _extent(factors: Factors, i: int) -> float:
 
 
 def by_labels(layout: PhaseLayout | None) -> bool:
-    """Whether each pixel holds one phase, so that labels make the masks.
+    """Whether labels make the masks.
 
-    Grains in a matrix overlap each other and have faint rims: their masks come from their shares.
+    Grains that fill the film of a matrix in part overlap each other and have faint rims: their
+    masks come from their shares.
     """
-    return layout is not None and layout.kind not in ("matrix", "single")
+    return layout is not None and layout.kind != "single" and not layout.overlapping
 
 
 def phase_map(layout: PhaseLayout | None, regions: Regions, names: Sequence[str]) -> PhaseMap:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import product
 
 import numpy as np
 import scipy.sparse as sp
@@ -145,13 +146,11 @@ def open_scale(
         taken.append((host.spectrum, found))
         left = subtract(left, host.spectrum, anchor=anchor, name=grain)
     ranges = tuple(one for _, one in taken)
-    pure = replace(_at(mixture, taken, [r.low for r in ranges], grain), anchor=_WITHOUT)
-    ends = []
-    for i, one in enumerate(ranges):
-        for end in one.ends:
-            if end != one.low:
-                scales = [end if j == i else r.low for j, r in enumerate(ranges)]
-                ends.append(_at(mixture, taken, scales, grain))
+    lowest = [one.low for one in ranges]
+    pure = replace(_at(mixture, taken, lowest, grain), anchor=_WITHOUT)
+    # The corners of what is not known, one of which is the pure spectrum itself.
+    corners = sorted(set(product(*({one.low, *one.ends} for one in ranges))))
+    ends = [_at(mixture, taken, list(c), grain) for c in corners if list(c) != lowest]
     return pure, OpenScale(grain, tuple(hosts), ranges, tuple(ends))
 
 

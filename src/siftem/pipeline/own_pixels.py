@@ -6,8 +6,11 @@ import warnings
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
+import numpy as np
+import scipy.sparse as sp
+
 from siftem.decompose.layout import Lies
-from siftem.decompose.purest import FEWEST_COUNTS, FEWEST_PIXELS
+from siftem.decompose.purest import FEWEST_COUNTS, FEWEST_PIXELS, purest
 from siftem.errors import SiftemWarning
 from siftem.pipeline.fit_settings import FitSettings
 from siftem.pipeline.layout import by_labels
@@ -20,7 +23,12 @@ from siftem.unmix.integrate import integrate
 
 
 def region_spectra(
-    si: SpectrumImage, regions: Regions, matched: Matched, *, required: Collection[str] = ()
+    si: SpectrumImage,
+    regions: Regions,
+    matched: Matched,
+    *,
+    required: Collection[str] = (),
+    seed: int = 0,
 ) -> dict[str, Spectrum]:
     """Integrate the pure matrix and each mixture.
 
@@ -32,6 +40,8 @@ def region_spectra(
         How the phases lie.
     required : collection of str
         Grains that the recipe names: it is an error when nothing is left of their mixture.
+    seed : int
+        Of the halves by which the purest pixels are picked.
 
     Returns
     -------
@@ -50,6 +60,7 @@ def region_spectra(
         When the pure matrix, or the mixture of a required grain, is empty.
     """
     out = {regions.matrix: _summed(si, regions.pure.required(), regions.matrix)}
+    alone = {regions.matrix} if by_labels(matched.layout) else set()
     for grain in regions.names:
         label = spectrum_name(grain, matched)
         # Thinner than twice the margin: all of it, borders as well.
@@ -62,7 +73,41 @@ def region_spectra(
             )
             continue
         out[label] = _summed(si, mixture.required(), label)
+        if label == grain:
+            alone.add(grain)
+    for name in sorted(alone):
+        out[name] = _of_purest(si, regions.own(name), name, out, seed)
     return out
+
+
+def _of_purest(
+    si: SpectrumImage, region: Region, name: str, sums: Mapping[str, Spectrum], seed: int
+) -> Spectrum:
+    """Sum those pixels of a region that are as pure as its purest ones.
+
+    A probe's tails and borders that run obliquely leave other phases far inside a region. The
+    pixels are picked by one half of the counts and summed from the other, and the reverse.
+    """
+    whole, others = sums[name], [n for n in sums if n != name]
+    if not isinstance(si.counts, sp.csr_array) or not others:
+        return whole
+    shapes = np.maximum([sums[n].counts for n in (name, *others)], 0.0) + 1e-9
+    found = purest(
+        si.counts, region.mask, shapes / shapes.sum(axis=1, keepdims=True), 0, random_state=seed
+    )
+    if found.pixels >= whole.n_pixels:
+        return whole
+    share = found.pixels / whole.n_pixels
+    background = share * whole.background
+    return replace(
+        whole,
+        values=found.spectrum - background,
+        variance=found.spectrum,
+        background=background,
+        n_pixels=round(found.pixels),
+        acquisition=whole.acquisition.over(share),
+        notes=(*whole.notes, f"the purest {round(found.pixels)} of {whole.n_pixels} pixels"),
+    )
 
 
 def _summed(si: SpectrumImage, region: Region, name: str) -> Spectrum:
@@ -140,10 +185,14 @@ class OwnPixels:
         """
         pure, scales = dict(made), {}
         waiting = [g for g in self.regions.names if g not in made]
+        if self._host_names(self.regions.matrix):
+            # Two phases that pass into each other: neither is anywhere for sure alone.
+            waiting.append(self.regions.matrix)
         while waiting:
             grain = next((g for g in waiting if not self._waits(g, waiting)), waiting[0])
             waiting.remove(grain)
-            spectrum = integrated.get(spectrum_name(grain, self.matched))
+            label = spectrum_name(grain, self.matched)
+            spectrum = integrated.get(grain if grain == self.regions.matrix else label)
             if spectrum is None:
                 continue
             hosts = self._hosts(grain, integrated, pure)
@@ -166,7 +215,9 @@ class OwnPixels:
 
     def _host_names(self, grain: str) -> tuple[str, ...]:
         lies, names = self._lies(grain), self.matched.factors.names
-        return (self.regions.matrix,) if lies is None else tuple(names[h] for h in lies.hosts[::-1])
+        if lies is None:
+            return () if grain == self.regions.matrix else (self.regions.matrix,)
+        return tuple(names[h] for h in lies.hosts[::-1])
 
     def _waits(self, grain: str, waiting: Collection[str]) -> bool:
         return any(h in waiting for h in self._host_names(grain))
@@ -177,7 +228,8 @@ class OwnPixels:
         out = {}
         for name in self._host_names(grain):
             # Two phases that pass into each other are each other's hosts: as they are summed.
-            found = pure.get(name, integrated.get(spectrum_name(name, self.matched)))
+            label = name if name == self.regions.matrix else spectrum_name(name, self.matched)
+            found = pure.get(name, integrated.get(label))
             lies = self._lies(name)
             if found is not None:
                 support = lies is not None and lies.role == "support"

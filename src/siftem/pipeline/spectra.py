@@ -83,7 +83,9 @@ def pure_phases(
     """
     progress("spectra", 0.0)
     elements = matched.elements
-    integrated = region_spectra(si, regions, matched, required=recipe.phases)
+    integrated = region_spectra(
+        si, regions, matched, required=recipe.phases, seed=recipe.segment.seed
+    )
     matrix = integrated[regions.matrix]
     own = OwnPixels(si, regions, matched, recipe.segment.seed)
     if si.signal_type == "EELS":

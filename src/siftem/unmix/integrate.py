@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -49,10 +47,6 @@ def integrate(si: SpectrumImage, region: ArrayLike, *, name: str | None = None) 
             f"region {label!r} is empty: paint more traces, lower the smoothness or the margin"
         )
     counts = si.sum_spectrum(mask.ravel())
-    acquisition = si.acquisition
-    if acquisition.live_time is not None:
-        share = n_pixels / si.n_pixels
-        acquisition = replace(acquisition, live_time=share * acquisition.live_time)
     pedestal = np.full(si.n_channels, n_pixels * si.pedestal)
     return Spectrum(
         counts - pedestal,
@@ -61,5 +55,5 @@ def integrate(si: SpectrumImage, region: ArrayLike, *, name: str | None = None) 
         background=pedestal,
         name=label,
         n_pixels=n_pixels,
-        acquisition=acquisition,
+        acquisition=si.acquisition.over(n_pixels / si.n_pixels),
     )

@@ -18,6 +18,8 @@ from siftem.spectrum import Spectrum
 _CLEAR = 5.0
 #: Standard deviations that are added to a bound before the least one is taken.
 _GUARD = 2.0
+#: Bins in which shapes are compared.
+_BINS = 100
 #: Counts that a window of the host needs to bound its scale.
 _FEWEST = 100.0
 
@@ -64,12 +66,16 @@ def matching_scale(mixture: Spectrum, host: Spectrum, purer: Spectrum) -> tuple[
     scale, sigma : float
         At least 0.
     """
-    target = purer.values
-    variance = np.maximum(purer.variance, 1.0)
-    share = max(target.sum(), 1.0) / max(mixture.values.sum(), 1.0)
-    # The shapes are noisy as well, and the mixture's noise is in part that of the target.
-    variance = variance + share**2 * np.maximum(mixture.variance, 0.0)
-    shapes = np.stack([mixture.values, host.values], axis=1)
+    # In wide bins, since noise of the shapes would make them too small.
+    starts = np.arange(0, purer.axis.size, max(purer.axis.size // _BINS, 1))
+    target, own, theirs, noise, shared = (
+        np.add.reduceat(v, starts)
+        for v in (purer.values, mixture.values, host.values, purer.variance, mixture.variance)
+    )
+    share = max(target.sum(), 1.0) / max(own.sum(), 1.0)
+    # The mixture's noise is in part that of the target.
+    variance = np.maximum(noise, 1.0) + share**2 * shared
+    shapes = np.stack([own, theirs], axis=1)
     weighted = shapes / variance[:, None]
     information = weighted.T @ shapes
     bread = np.linalg.pinv(information, hermitian=True)

@@ -1,0 +1,197 @@
+"""Classes of pixels, how they lie, and sums over the purest ones, on spectra drawn here."""
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from scipy.ndimage import gaussian_filter
+
+from siftem.acquisition import Acquisition
+from siftem.decompose.factors import decompose
+from siftem.decompose.layout import MIXED, VACUUM, find_layout, phase_layout
+from siftem.decompose.pixel_classes import PixelClasses, pixel_classes
+from siftem.decompose.purest import purest
+from siftem.energy_axis import EnergyAxis
+from siftem.spectrum import spectral_angle
+from siftem.spectrum_image import SpectrumImage
+
+N, CHANNELS = 48, 300
+ENERGY = 0.2 + 0.02 * np.arange(CHANNELS)
+Y, X = np.mgrid[:N, :N]
+
+
+def spectrum(*lines, continuum=0.3):
+    out = continuum * np.exp(-ENERGY / 2) / ENERGY
+    for energy, weight in lines:
+        out += weight * np.exp(-0.5 * ((ENERGY - energy) / 0.05) ** 2)
+    return out / out.sum()
+
+
+A = spectrum((0.52, 5), (1.25, 4), (1.74, 5))
+B = spectrum((0.52, 4), (1.25, 1), (3.69, 5))
+C = spectrum((0.93, 3), (2.31, 6))
+
+
+def image(shares, dose, seed=0, level=1.0, **acquisition):
+    mean = np.tensordot(shares, np.array([A, B, C])[: len(shares)], axes=(0, 0)) * dose
+    counts = np.random.default_rng(seed).poisson(mean * np.asarray(level)[..., None])
+    return SpectrumImage(
+        sp.csr_array(counts.reshape(N * N, CHANNELS)),
+        (N, N),
+        EnergyAxis(0.2, 0.02, CHANNELS, "keV"),
+        acquisition=Acquisition(beam_energy=200.0, take_off_angle=22.0, **acquisition),
+        signal_type="EDS_TEM",
+    )
+
+
+def blurred(masks, sigma=0.7):
+    masks = np.array([gaussian_filter(np.asarray(m, float), sigma) for m in masks])
+    return masks / masks.sum(axis=0)
+
+
+def layers():
+    return blurred([Y < 14, (Y >= 14) & (Y < 30), Y >= 30])
+
+
+def discs(radius, depth=1.0):
+    out = np.zeros((N, N))
+    for y, x in ((12, 12), (14, 36), (36, 14), (34, 34)):
+        out[(Y - y) ** 2 + (X - x) ** 2 < radius**2] = depth
+    return gaussian_filter(out, 0.7)
+
+
+def lenses(radius, depth):
+    out = np.zeros((N, N))
+    for y, x in ((12, 12), (14, 36), (36, 14), (34, 34)):
+        r2 = ((Y - y) ** 2 + (X - x) ** 2) / radius**2
+        out = np.maximum(out, depth * np.sqrt(np.clip(1 - r2, 0, 1)))
+    return out
+
+
+@pytest.mark.parametrize("dose", [5, 100, 5000])
+def test_classes_are_the_phases_from_five_counts_to_thousands(dose):
+    shares = layers()
+    found = pixel_classes(image(shares, dose).counts, (N, N), 3)
+    truth = shares.argmax(axis=0)
+    inner = shares.max(axis=0) > 0.9
+    for c in range(3):
+        own = truth[(found.labels == c) & inner]
+        assert (own == np.bincount(own).argmax()).mean() > 0.97
+    assert len({np.bincount(truth[found.labels == c]).argmax() for c in range(3)}) == 3
+
+
+def test_the_seed_and_nothing_else_decides():
+    counts = image(layers(), 20).counts
+    first, second = (pixel_classes(counts, (N, N), 3, random_state=1).labels for _ in range(2))
+    assert np.array_equal(first, second)
+
+
+def test_the_amount_of_material_makes_no_class():
+    thick = 0.3 + 1.4 * X / N
+    found = pixel_classes(image(layers(), 300, level=thick).counts, (N, N), 3)
+    truth = layers().argmax(axis=0)
+    for c in range(3):
+        assert (
+            truth[found.labels == c] == np.bincount(truth[found.labels == c]).argmax()
+        ).mean() > 0.9
+
+
+@pytest.mark.parametrize("dose", [10, 1000])
+def test_layers_lie_side_by_side(dose):
+    layout = phase_layout(image(layers(), dose), 3)
+    assert layout.kind == "side by side"
+    assert all(lies.role == "pure" and not lies.hosts for lies in layout.phases)
+    assert layout.background is None
+
+
+def test_grains_that_fill_the_film_in_part_lie_in_a_matrix():
+    depth = lenses(9, 0.7)
+    layout = phase_layout(image([1 - depth, depth], 500), 2)
+    assert layout.kind == "matrix"
+    assert layout.overlapping
+    assert layout.background == 0
+    assert [lies.role for lies in layout.phases] == ["pure", "embedded"]
+    assert layout.sentence(["M", "G"]) == "matrix: M is pure in its own pixels; G lies in M"
+
+
+def test_grains_of_even_depth_are_embedded_but_not_overlapping():
+    depth = discs(8)
+    layout = phase_layout(image([1 - depth, depth], 500), 2)
+    assert layout.phases[1].role == "embedded"
+    assert layout.phases[1].hosts == (0,)
+    assert not layout.overlapping
+
+
+def test_a_bulk_specimen_has_nothing_above_anything():
+    depth = discs(8)
+    layout = phase_layout(image([1 - depth, depth], 500, bulk=True), 2)
+    assert layout.kind == "side by side"
+
+
+def test_particles_on_a_dim_film_have_it_for_support():
+    depth = discs(6)
+    layout = phase_layout(image([np.full((N, N), 0.15), depth], 400), 2)
+    assert layout.kind == "particles on a support"
+    assert [lies.role for lies in layout.phases] == ["support", "embedded"]
+
+
+def test_a_core_in_a_shell_on_vacuum_is_nested_and_not_on_a_support():
+    core, shell = discs(4), discs(8)
+    layout = phase_layout(image([0.4 * shell, core], 600), 2)
+    assert layout.kind == "nested"
+    assert (layout.labels == VACUUM).mean() > 0.4
+    core_phase = next(p for p in layout.phases if p.role == "embedded")
+    assert layout.phases[core_phase.hosts[0]].role == "pure"
+
+
+def test_a_gradient_leaves_both_phases_open():
+    share = X / (N - 1)
+    layout = phase_layout(image([1 - share, share], 500), 2)
+    assert [lies.role for lies in layout.phases] == ["uneven", "uneven"]
+    assert {lies.hosts for lies in layout.phases} == {(0,), (1,)}
+
+
+def test_a_blurred_border_is_no_phase():
+    shares = blurred([X < 24, X >= 24], 1.2)
+    labels = np.where(shares[0] > 0.85, 0, np.where(shares[1] > 0.85, 1, 2))
+    si = image(shares, 2000)
+    layout = find_layout(si.counts, (N, N), PixelClasses(labels, 3))
+    assert len(layout.phases) == 2
+    assert (layout.labels[labels == 2] == MIXED).all()
+
+
+def test_another_order_renames_hosts_and_labels():
+    depth = discs(8)
+    layout = phase_layout(image([1 - depth, depth], 500), 2)
+    turned = layout.reordered((1, 0))
+    assert turned.phases[0].hosts == (1,)
+    assert np.array_equal(turned.labels == 0, layout.labels == 1)
+
+
+def test_the_purest_pixels_are_told_without_luck():
+    """Picked and summed by the same counts, a share would come out too large."""
+    depth = 0.5 + 0.0 * X  # all pixels alike: any choice is luck
+    shares, deviations = np.array([A, B]), []
+    for seed in range(20):
+        si = image([1 - depth, depth], 8, seed=seed)
+        found = purest(si.counts, np.ones((N, N), bool), shares, 1, random_state=seed)
+        deviations.append((found.share - 0.5) / found.sigma)
+    assert abs(np.mean(deviations)) < 4 / np.sqrt(20) + 0.5
+    lens = lenses(10, 1.0)
+    si = image([1 - lens, lens], 300)
+    found = purest(si.counts, lens > 0.3, shares, 1)
+    assert found.share > 0.9 > found.typical
+    assert spectral_angle(found.spectrum, B) < 6
+
+
+def test_spectra_of_layers_are_those_of_their_own_pixels():
+    factors = decompose(image(layers(), 300), 3)
+    assert factors.layout.kind == "side by side"
+    for true in (A, B, C):
+        assert min(spectral_angle(s, true) for s in factors.spectra) < 2
+
+
+def test_grains_of_full_thickness_are_not_eaten():
+    """The grain holds a third of the matrix' Mg: taking that away would be wrong by 17 degrees."""
+    depth = discs(8)
+    factors = decompose(image([1 - depth, depth], 300), 2)
+    assert min(spectral_angle(s, B) for s in factors.spectra) < 3

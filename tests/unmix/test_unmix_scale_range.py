@@ -1,0 +1,61 @@
+"""The range of a host's scale without an anchor, and what its ends are."""
+
+import numpy as np
+import pytest
+
+from siftem.energy_axis import EnergyAxis
+from siftem.spectrum import Spectrum
+from siftem.unmix.scale_range import ScaleRange, matching_scale, most_scale
+
+AXIS = EnergyAxis(0.2, 0.02, 300, "keV")
+ENERGY = AXIS.centers
+
+
+def shape(*lines):
+    out = 20 * np.exp(-ENERGY)
+    for energy, weight in lines:
+        out = out + weight * np.exp(-0.5 * ((ENERGY - energy) / 0.05) ** 2)
+    return out
+
+
+HOST, GRAIN = shape((1.25, 300), (1.74, 500)), shape((1.25, 90), (3.69, 400))
+
+
+def drawn(mean, rng, name=""):
+    return Spectrum(rng.poisson(mean).astype(float), AXIS, name=name)
+
+
+def test_purer_pixels_tell_the_least_scale():
+    """A mixture of 40% host whose purest pixels hold 10%: the scale that takes it there."""
+    deviations = []
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        mixture = drawn(0.6 * GRAIN + 0.4 * HOST, rng)
+        host = drawn(3 * HOST, rng)
+        purer = drawn(0.2 * (0.9 * GRAIN + 0.1 * HOST), rng)
+        scale, sigma = matching_scale(mixture, host, purer)
+        true = (0.4 - 0.6 / 9) / 3
+        deviations.append((scale - true) / sigma)
+    assert abs(np.mean(deviations)) < 0.6
+    assert np.std(deviations) < 1.3
+
+
+def test_the_upper_end_is_where_the_first_thing_vanishes():
+    rng = np.random.default_rng(1)
+    mixture, host = drawn(100 * (GRAIN + 0.5 * HOST), rng), drawn(100 * HOST, rng)
+    scale, sigma, what = most_scale(mixture, host, window=0.04)
+    assert scale + 2 * sigma > 0.5
+    assert scale == pytest.approx(0.5, abs=0.06)  # the grain has no line at 1.74 keV
+    assert "1.7" in what
+
+
+def test_the_continuum_bounds_where_no_line_does():
+    rng = np.random.default_rng(2)
+    flat = 200 * np.exp(-ENERGY)
+    mixture, host = drawn(0.3 * flat + GRAIN, rng), drawn(flat, rng)
+    assert most_scale(mixture, host)[0] < 0.45
+
+
+def test_ends_hold_two_standard_deviations_and_stay_above_zero():
+    assert ScaleRange(0.1, 0.1, 0.5, 0.05, "Si K").ends == pytest.approx((0.0, 0.6))
+    assert ScaleRange(0.4, 0.01, 0.3, 0.01, "").ends == pytest.approx((0.38, 0.38))
