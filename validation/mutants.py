@@ -1,7 +1,8 @@
 """Break the numerical core at random places and see whether its tests notice.
 
     python -m validation.mutants [--packages fit unmix ...] [--number 100] [--seed 0]
-        [--modules fit/poisson.py ...] [--leave fit/calibrate.py ...] [--out mutants.jsonl]
+        [--modules fit/poisson.py ...] [--leave fit/calibrate.py ...]
+        [--tests tests/fit/test_fit_poisson.py ...] [--out mutants.jsonl]
     python -m validation.mutants --again     # those of mutants.jsonl that survived, once more
     python -m validation.mutants --table     # the table alone
 
@@ -138,8 +139,9 @@ def _file(test: str) -> str:
 class Bench:
     """A copy of the tree, in which mutants are tried one after the other."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, tests: list[str]) -> None:
         self.folder, self.tree = folder, folder / "tree"
+        self.tests = tests
         shutil.rmtree(self.tree, ignore_errors=True)
         left_out = shutil.ignore_patterns(".git", "__pycache__", "_build", ".*_cache")
         # The times of change are kept: compiled kernels of an earlier run are still good.
@@ -155,7 +157,8 @@ class Bench:
         if package not in self.calls:
             calls = self.folder / "calls.json"
             start = time.monotonic()
-            outcome, told = self._tested([f"tests/{package}"], None, calls=self.sources / package)
+            every = self.tests or [f"tests/{package}"]
+            outcome, told = self._tested(every, None, calls=self.sources / package)
             if outcome != "survived":
                 raise SystemExit(f"the tests of {package} fail without any mutant: {told}")
             self.sound[package] = time.monotonic() - start
@@ -185,7 +188,7 @@ class Bench:
 
     def _callers(self, mutant: Mutant, package: str, kernels: bool) -> list[str]:
         """Tests that call the function that is changed, the fastest first; else all."""
-        every = [f"tests/{package}"]
+        every = self.tests or [f"tests/{package}"]
         line = mutant.start[0]
         source = (self.sources / mutant.module).read_text(encoding="utf-8")
         inside = [
@@ -250,9 +253,8 @@ def _ended(child: int, limit: float | None) -> int | None:
     return None
 
 
-def run(mutants: list[Mutant], out: Path, folder: Path) -> None:
+def run(mutants: list[Mutant], out: Path, bench: Bench) -> None:
     """Try mutants and append each outcome to a file of JSON lines."""
-    bench = Bench(folder)
     mutants = sorted(mutants, key=lambda m: (m.module, m.start))
     for i, mutant in enumerate(mutants, start=1):
         outcome, told = bench.tried(mutant)
@@ -313,6 +315,7 @@ def main() -> None:
     parser.add_argument("--packages", nargs="+", default=list(PACKAGES))
     parser.add_argument("--modules", nargs="+", default=[])
     parser.add_argument("--leave", nargs="+", default=[])
+    parser.add_argument("--tests", nargs="+", default=[], help="in place of tests/PACKAGE")
     parser.add_argument("--number", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("mutants.jsonl"))
@@ -330,7 +333,8 @@ def main() -> None:
             with contextlib.suppress(ImportError):
                 importlib.import_module(library)
         with tempfile.TemporaryDirectory(prefix="siftem-mutants-") as temporary:
-            run(mutants, options.out.resolve(), options.folder or Path(temporary))
+            bench = Bench(options.folder or Path(temporary), options.tests)
+            run(mutants, options.out.resolve(), bench)
     print(table(read(options.out)))
 
 

@@ -16,6 +16,7 @@ from siftem.decompose import (
     row_kernels,
     solver,
 )
+from siftem.decompose.initialise import vertex_spectra
 from siftem.decompose.row_blocks import CountRows
 
 
@@ -335,3 +336,14 @@ def test_every_level_starts_from_positive_spectra(monkeypatch):
         assert (found[:, :28] > 0).all()
         # Though much less where the fit of the level before found nothing.
         assert found[:, :28].min() < 0.02 * found.max()
+
+
+def test_the_start_is_near_the_purest_blocks(separable):
+    weights, spectra = separable
+    pooled = sp.csr_array(np.repeat(weights, 3, axis=0) @ spectra)
+    found = vertex_spectra(pooled, 3, np.random.default_rng(0))
+    unit = found / np.linalg.norm(found, axis=0)
+    cosines = (spectra / np.linalg.norm(spectra, axis=1, keepdims=True)) @ unit
+    # Each true spectrum is nearest to a start of its own.
+    assert sorted(cosines.argmax(axis=1)) == [0, 1, 2]
+    assert (cosines.max(axis=1) > 0.98).all()

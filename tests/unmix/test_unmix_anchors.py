@@ -181,6 +181,21 @@ def test_a_known_scale_beside_a_condition():
     assert found.covariance[0, 1] == pytest.approx(-(0.01**2) * 9000 / 5000, rel=1e-6)
 
 
+def test_weights_are_those_of_the_final_scales():
+    """Conditions that disagree, beside a scale that is known and so is right from the start."""
+    brg, fp = lines(Mg=5000.0, Al=400.0), lines(Mg=9000.0, Al=60.0)
+    mixture = lines(Mg=0.4 * 5000 + 0.05 * 9000, Al=0.7 * 400 + 0.05 * 60)
+    found = solve_scales(
+        mixture, [brg, fp], Absent("Mg", "Al").conditions(mixture), [KnownScale(1, 0.05, 0.0)]
+    )
+    scale = found.values[0]
+    left = (mixture.amplitudes - 0.05 * fp.amplitudes) / brg.amplitudes
+    variance = mixture.amplitudes + scale**2 * brg.amplitudes + 0.05**2 * fp.amplitudes
+    weights = brg.amplitudes**2 / variance
+    assert scale == pytest.approx(weights @ left / weights.sum(), rel=1e-7)
+    assert found.covariance[0, 0] == pytest.approx(1 / weights.sum(), rel=1e-6)
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [

@@ -149,8 +149,9 @@ def solve_scales(
     for i, k in enumerate(known):
         pinned_rows[i, k.position] = 1.0
     pinned = np.array([k.value for k in known])
-    # An exact scale is one with an error that no double can show.
-    pinned_variance = np.array([max(k.sigma, 1e-9 * max(abs(k.value), 1.0)) ** 2 for k in known])
+    # An exact scale gets an error far below that of any counting. A still smaller one would
+    # cost the other scales their digits.
+    pinned_variance = np.array([max(k.sigma, 1e-6 * max(abs(k.value), 1.0)) ** 2 for k in known])
     a = np.vstack([right, pinned_rows])
     b = np.concatenate([left, pinned])
     values = np.zeros(n)
