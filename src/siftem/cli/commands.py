@@ -19,6 +19,8 @@ from siftem.errors import Cancelled, InputError, SiftemError
 
 #: Exit code of what was stopped with Ctrl-C.
 _INTERRUPTED = 130
+#: Exit code of a run whose maps, spectra and figures were written, but no composition or ratio.
+_NOT_QUANTIFIED = 3
 #: Errors and progress go to standard error, results to standard output.
 _errors = Console(stderr=True, highlight=False, soft_wrap=True)
 _output = Console(highlight=False, soft_wrap=True)
@@ -258,3 +260,8 @@ def _run_and_write(
             folder = write_results(result, out, resources=used(), keys=keys, progress=progress)
     if not quiet:
         print_result(_output, result, folder, used())
+    for part, reason in result.missing.items():
+        _errors.print(f"siftem: {part} is missing: {reason}", markup=False)
+    if not result.quantified:
+        _errors.print(f"siftem: nothing was quantified, the rest is in {folder}", markup=False)
+        raise typer.Exit(_NOT_QUANTIFIED)

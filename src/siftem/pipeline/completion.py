@@ -58,6 +58,7 @@ def run_result(recipe: Recipe, done: Mapping[str, Any], warnings: tuple[str, ...
         ratios=spectra.ratios,
         layout=matched.layout,
         open_scales=spectra.open_scales,
+        missing={**spectra.missing, **numbers.missing},
     )
 
 

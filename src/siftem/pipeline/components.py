@@ -12,13 +12,16 @@ from siftem.decompose.given_spectra import fit_maps
 from siftem.decompose.matching import Markers, line_strengths, match_phases
 from siftem.decompose.purest import FEWEST_COUNTS
 from siftem.decompose.rank import RankChoice, choose_n_components
-from siftem.errors import InputError, SiftemWarning
+from siftem.errors import InputError, RecipeError, SiftemWarning
+from siftem.fit.element_search import find_elements
 from siftem.io.fit_checkpoint import FitCheckpoint
 from siftem.io.spectra_sets import read_spectra
 from siftem.pipeline.layout import background, corrected_layout
+from siftem.pipeline.parts import attempted
 from siftem.pipeline.recipe import Recipe
 from siftem.pipeline.results import Decomposed, Matched
 from siftem.progress import Progress
+from siftem.spectrum import Spectrum
 from siftem.spectrum_image import SpectrumImage
 
 #: Spectra with a larger cosine that pass into each other, and maps with a larger correlation,
@@ -164,7 +167,13 @@ def matched_phases(recipe: Recipe, si: SpectrumImage, factors: Factors) -> Match
 
 
 def run_elements(recipe: Recipe, si: SpectrumImage) -> tuple[str, ...]:
-    """Return the elements to quantify: the recipe's, else those that the file lists."""
+    """Return the elements to quantify: the recipe's, the file's, else those that show.
+
+    Warns
+    -----
+    SiftemWarning
+        Which elements were found, by which lines, when none are listed.
+    """
     if not si.signal_type.startswith("EDS"):
         if recipe.elements:
             raise InputError(
@@ -174,7 +183,24 @@ def run_elements(recipe: Recipe, si: SpectrumImage) -> tuple[str, ...]:
         return ()
     if recipe.elements:
         return recipe.elements
-    return tuple(e for e in si.acquisition.elements if e not in recipe.support)
+    listed = tuple(e for e in si.acquisition.elements if e not in recipe.support)
+    return listed or attempted("a list of elements", lambda: _elements_seen(recipe, si), ())
+
+
+def _elements_seen(recipe: Recipe, si: SpectrumImage) -> tuple[str, ...]:
+    """Find the elements whose lines the sum of all pixels shows."""
+    whole = Spectrum(si.sum_spectrum(), si.axis, name="all pixels", acquisition=si.acquisition)
+    found = [f for f in find_elements(whole) if f.element not in recipe.support]
+    if not found:
+        raise InputError("none is named, and no line stands out: name them (--elements)")
+    lines = ", ".join(f"{f.line} ({f.significance:.0f} sigma)" for f in found)
+    warnings.warn(
+        f"no elements are named: those whose lines stand out in the sum of all pixels are "
+        f"quantified, {lines}; name them (--elements), and those of grid and film (--support)",
+        SiftemWarning,
+        stacklevel=3,
+    )
+    return tuple(f.element for f in found)
 
 
 def _named(
@@ -189,7 +215,7 @@ def _named(
         marked = {n: Markers(p.high, p.absent) for n, p in phases.items()}
         return match_phases(factors, marked, beam_energy=beam, resolution=width)
     if phases:
-        raise InputError(
+        raise RecipeError(
             "the phases of the recipe have no markers: say what marks each, e.g. high: [Mg, Fe], "
             "or the number of its component"
         )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, MutableMapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import scipy.sparse as sp
@@ -15,6 +16,7 @@ from siftem.errors import SiftemWarning
 from siftem.pipeline.fit_settings import FitSettings
 from siftem.pipeline.layout import by_labels
 from siftem.pipeline.open_scales import Host, OpenScale, open_scale
+from siftem.pipeline.parts import attempted
 from siftem.pipeline.results import Matched
 from siftem.segment.regions import Region, Regions
 from siftem.spectrum import Spectrum
@@ -26,8 +28,8 @@ def region_spectra(
     si: SpectrumImage,
     regions: Regions,
     matched: Matched,
+    missing: MutableMapping[str, str] | None = None,
     *,
-    required: Collection[str] = (),
     seed: int = 0,
 ) -> dict[str, Spectrum]:
     """Integrate the pure matrix and each mixture.
@@ -38,8 +40,8 @@ def region_spectra(
     regions : Regions
     matched : Matched
         How the phases lie.
-    required : collection of str
-        Grains that the recipe names: it is an error when nothing is left of their mixture.
+    missing : mutable mapping of str to str, optional
+        Gets the reason for each spectrum that can't be had, as a rule an empty region.
     seed : int
         Of the halves by which the purest pixels are picked.
 
@@ -52,31 +54,34 @@ def region_spectra(
     Warns
     -----
     SiftemWarning
-        When a grain that was not asked for by name has an empty mixture; it is left out.
-
-    Raises
-    ------
-    InputError
-        When the pure matrix, or the mixture of a required grain, is empty.
+        Of each spectrum that is missing.
     """
-    out = {regions.matrix: _summed(si, regions.pure.required(), regions.matrix)}
+    wanted = {regions.matrix: regions.pure}
     alone = {regions.matrix} if by_labels(matched.layout) else set()
     for grain in regions.names:
-        label = spectrum_name(grain, matched)
         # Thinner than twice the margin: all of it, borders as well.
-        mixture = regions.own(grain) if by_labels(matched.layout) else regions.mixture(grain)
-        if not mixture and grain not in required:
-            warnings.warn(
-                f"{grain} overlaps other grains in all its pixels: no spectrum of it",
-                SiftemWarning,
-                stacklevel=2,
-            )
-            continue
-        out[label] = _summed(si, mixture.required(), label)
+        own = by_labels(matched.layout)
+        mixture = regions.own(grain) if own else regions.mixture(grain)
+        label = spectrum_name(grain, matched)
+        wanted[label] = mixture
         if label == grain:
             alone.add(grain)
-    for name in sorted(alone):
-        out[name] = _of_purest(si, regions.own(name), name, out, seed)
+    out = {}
+    for label, region in wanted.items():
+        found = attempted(
+            f"the spectrum of {label}",
+            partial(_summed, si, region, label),
+            None,
+            missing=missing,
+        )
+        if found is not None:
+            out[label] = found
+    for name in sorted(alone & out.keys()):
+        out[name] = attempted(
+            f"the choice of the purest pixels of {name}",
+            partial(_of_purest, si, regions.own(name), name, out, seed),
+            out[name],
+        )
     return out
 
 
@@ -112,7 +117,7 @@ def _of_purest(
 
 def _summed(si: SpectrumImage, region: Region, name: str) -> Spectrum:
     """Integrate a region; tell when it holds little."""
-    out = integrate(si, region, name=name)
+    out = integrate(si, region.required(), name=name)
     counts = float(out.counts.sum())
     if out.n_pixels < FEWEST_PIXELS or counts < FEWEST_COUNTS:
         warnings.warn(
@@ -169,8 +174,9 @@ class OwnPixels:
         integrated: Mapping[str, Spectrum],
         made: Mapping[str, Spectrum],
         settings: FitSettings | None,
+        missing: MutableMapping[str, str] | None = None,
     ) -> tuple[dict[str, Spectrum], dict[str, OpenScale]]:
-        """Add to the spectra that anchors made those of all other phases.
+        """Add to the spectra that anchors made those of all other phases; tell what is missing.
 
         Returns
         -------
@@ -201,9 +207,17 @@ class OwnPixels:
                 continue
             region = self.regions.own(grain)
             fit = None if settings is None else settings.fit
-            pure[grain], scales[grain] = open_scale(
-                self.si, grain, spectrum, region, hosts, fit=fit, seed=self.seed
+            found = attempted(
+                f"the pure spectrum of {grain}",
+                partial(
+                    open_scale, self.si, grain, spectrum, region, hosts, fit=fit, seed=self.seed
+                ),
+                None,
+                missing=missing,
             )
+            if found is None:
+                continue
+            pure[grain], scales[grain] = found
             said = scales[grain].describe()
             if said:
                 warnings.warn(said, SiftemWarning, stacklevel=3)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from skimage.draw import polygon2mask
 
-from siftem.errors import InputError
+from siftem.errors import RecipeError
 from siftem.io.imagej_rois import read_rois
 from siftem.io.images import read_label_image
 from siftem.pipeline.recipe_segment import Shape
@@ -50,7 +50,7 @@ def painted_masks(
     out = {}
     for name, shapes in traces.items():
         if name not in phases:
-            raise InputError(
+            raise RecipeError(
                 f"traces are painted for {name!r}, but the phases are {', '.join(phases)}"
             )
         out[name] = np.zeros(shape, bool)
@@ -79,7 +79,7 @@ def shape_mask(one: Shape, shape: tuple[int, int], name: str = "") -> np.ndarray
         if len(points) == 1:
             mask |= _stroke(points[0], points[0], one.width, shape)
     if not mask.any():
-        raise InputError(f"{what} covers no pixel of the {shape[0]} x {shape[1]} map")
+        raise RecipeError(f"{what} covers no pixel of the {shape[0]} x {shape[1]} map")
     return mask
 
 
@@ -104,18 +104,18 @@ def grain_traces(masks: Mapping[str, np.ndarray], grains: Sequence[str]) -> np.n
         When a grain, or all that is not this grain, has no painted pixel.
     """
     if not masks:
-        raise InputError("the traces are empty: paint some pixels of each phase")
+        raise RecipeError("the traces are empty: paint some pixels of each phase")
     shape = next(iter(masks.values())).shape
     anything = np.any(list(masks.values()), axis=0)
     out = np.zeros((len(grains), *shape), np.int8)
     for g, grain in enumerate(grains):
         own = masks.get(grain, np.zeros(shape, bool))
         if not own.any():
-            raise InputError(f"the traces hold no pixel of {grain}: paint some")
+            raise RecipeError(f"the traces hold no pixel of {grain}: paint some")
         out[g][anything & ~own] = 1
         out[g][own] = 2
         if not (out[g] == 1).any():
-            raise InputError(
+            raise RecipeError(
                 f"the traces hold {grain} only: paint some pixels of another phase, too"
             )
     return out
@@ -126,7 +126,7 @@ def _listed_pixels(one: Shape, shape: tuple[int, int], what: str) -> np.ndarray:
     runs = one.runs or tuple((y, x, x) for y, x in one.pixels or ())
     for y, first, last in runs:
         if y >= shape[0] or last >= shape[1] or first > last:
-            raise InputError(
+            raise RecipeError(
                 f"{what} holds the pixels y {y}, x {first} to {last}, which the map of "
                 f"{shape[0]} x {shape[1]} pixels does not have"
             )
@@ -159,7 +159,7 @@ def _stroke(start: np.ndarray, end: np.ndarray, width: float, shape: tuple[int, 
 def _of_labels(path: str, shape: tuple[int, int], phases: Sequence[str]) -> dict[str, np.ndarray]:
     labels = read_label_image(path, shape)
     if labels.max() > len(phases):
-        raise InputError(
+        raise RecipeError(
             f"the traces hold label {labels.max()}, but there are only {len(phases)} phases "
             f"({', '.join(phases)}): 0 is unpainted, 1 the first phase"
         )
@@ -175,7 +175,7 @@ def _of_outlines(path: str, shape: tuple[int, int], phases: Sequence[str]) -> di
     for name, mask in read_rois(path, shape).items():
         fitting = [p for p in phases if name == p or _numbered(name, p)]
         if not fitting:
-            raise InputError(
+            raise RecipeError(
                 f"{Path(path).name}: the outline {name!r} bears no phase's name: rename it to one "
                 f"of {', '.join(phases)}, with a number behind if there are several"
             )

@@ -5,15 +5,17 @@ from __future__ import annotations
 import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 from siftem.errors import InputError, SiftemWarning
 from siftem.fit.null_elements import WIDE
 from siftem.pipeline.agreement import assumed_absent
 from siftem.pipeline.fit_settings import FitSettings
+from siftem.pipeline.parts import attempted
 from siftem.pipeline.recipe import Recipe
 from siftem.pipeline.rectangle import confined_rectangles
 from siftem.pipeline.results import LineGain, Quantified
-from siftem.pipeline.spectra import RegionSpectra, matrix_in
+from siftem.pipeline.spectra import RegionSpectra, compositions_of, matrix_in
 from siftem.progress import Progress
 from siftem.quantify.composition import Composition
 from siftem.quantify.detection_limit import counts_for_limit
@@ -46,6 +48,7 @@ def quantities(
         When the pure matrix holds no rectangle.
     """
     progress("composition", 0.0)
+    missing: dict[str, str] = {}
     rectangles = confined_rectangles(
         regions.pure, share=recipe.figures.rectangle_share, given=recipe.figures.rectangle
     )
@@ -60,26 +63,28 @@ def quantities(
     gains: tuple[LineGain, ...] = ()
     if settings is not None:
         settings = replace(settings, recipe=recipe)
-        if found:
-            for name, spectrum in spectra.integrated.items():
-                if name not in found:
-                    # Its lines were searched for others already, in what was left of it.
-                    found[name] = settings.quantified(
-                        spectrum, name.split(" + ")[0], look_for_others=False
-                    )
+        if not si.acquisition.bulk and si.signal_type != "EDS_SEM":
+            mixtures = {n: s for n, s in spectra.integrated.items() if n not in spectra.pure}
+            # Their lines were searched for others already, in what was left of them.
+            found |= compositions_of(mixtures, partial(_quantified, settings), missing)
             progress("composition", 0.3)
             if unmixed is not None:
-                by_unmixing = {
-                    name: settings.quantified(spectrum, look_for_others=False)
-                    for name, spectrum in unmixed.spectra.items()
-                }
+                by_unmixing = compositions_of(
+                    unmixed.spectra, partial(_quantified, settings), missing
+                )
         for name in spectra.pure:
             if name in found:
                 _warn_of_wide_scatter(name, found[name])
         progress("composition", 0.6)
         lines = trace_lines(recipe, settings.elements)
-        if confined and lines:
-            gains = line_gains(lines, spectra.integrated[regions.matrix], confined, settings)
+        matrix = spectra.integrated.get(regions.matrix)
+        if confined and lines and matrix is not None:
+            gains = attempted(
+                "the comparison of lines with a rectangle",
+                partial(line_gains, lines, matrix, confined, settings),
+                (),
+                missing=missing,
+            )
     pairs, assumed = recipe.quantify.partition, assumed_absent(recipe)
     if pairs is None:
         pairs = tuple((grain, regions.matrix) for grain in regions.names)
@@ -95,6 +100,7 @@ def quantities(
         gains=gains,
         rectangles=rectangles,
         rectangle_spectrum=confined[0] if confined else None,
+        missing=missing,
     )
 
 
@@ -108,6 +114,11 @@ def _warn_of_wide_scatter(name: str, composition: Composition) -> None:
             SiftemWarning,
             stacklevel=3,
         )
+
+
+def _quantified(settings: FitSettings, name: str, spectrum: Spectrum) -> Composition:
+    """Quantify a spectrum, a mixture "<grain> + <matrix>" with what is known of the grain."""
+    return settings.quantified(spectrum, name.split(" + ")[0], look_for_others=False)
 
 
 def trace_lines(recipe: Recipe, elements: tuple[str, ...]) -> tuple[str, ...]:

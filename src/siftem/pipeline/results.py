@@ -240,6 +240,8 @@ class Quantified:
         Confined rectangles of pure matrix that fit.
     rectangle_spectrum : Spectrum or None
         Of the first one.
+    missing : mapping of str to str
+        What could not be had, and why.
     """
 
     compositions: Mapping[str, Composition]
@@ -249,6 +251,7 @@ class Quantified:
     gains: tuple[LineGain, ...]
     rectangles: tuple[Region, ...]
     rectangle_spectrum: Spectrum | None
+    missing: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -322,6 +325,8 @@ class RunResult:
         How the phases lie, in the order of the factors.
     open_scales : mapping of str to OpenScale
         Of grains without anchors: what is not known of them.
+    missing : mapping of str to str
+        Parts that could not be had, and why; it is among the warnings, too.
     """
 
     recipe: Recipe
@@ -345,11 +350,21 @@ class RunResult:
     ratios: Mapping[str, ElementalRatios | LineRatios] = field(default_factory=dict)
     layout: PhaseLayout | None = None
     open_scales: Mapping[str, OpenScale] = field(default_factory=dict)
+    missing: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def phase_map(self) -> PhaseMap:
         """One label a pixel."""
         return phase_map(self.layout, self.segmentation.regions, self.factors.names)
+
+    @property
+    def quantified(self) -> bool:
+        """Whether there are compositions or ratios, or nothing was to be quantified.
+
+        X-rays are; energy losses are where the recipe names edges.
+        """
+        wanted = self.spectrum_image.signal_type.startswith("EDS") or self.recipe.quantify.edges
+        return bool(self.compositions or self.ratios or not wanted)
 
     @property
     def matrix(self) -> str:

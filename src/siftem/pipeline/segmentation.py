@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +13,12 @@ from scipy.ndimage import binary_dilation, distance_transform_edt, gaussian_filt
 from siftem.blocked_counts import BlockedCounts
 from siftem.decompose.layout import VACUUM
 from siftem.disk_images import image_beside, let_go
-from siftem.errors import InputError
+from siftem.errors import InputError, SiftemWarning
 from siftem.line_strips import converted, reach, strips
 from siftem.pipeline.file_names import file_names
 from siftem.pipeline.layout import by_labels
 from siftem.pipeline.painted_traces import grain_traces, painted_masks
+from siftem.pipeline.parts import attempted
 from siftem.pipeline.recipe import Recipe
 from siftem.pipeline.recipe_segment import Segment
 from siftem.pipeline.results import Classified, FeatureImages, Matched, Segmentation
@@ -159,7 +162,11 @@ def classify(
             classifier = trained(recipe.segment.classifier, grain, grains)
         else:
             classifier = _untrained(recipe.segment, images.poisson)
-            classifier.fit(images.features, traces[g])
+            fitted = attempted(
+                f"the region of {grain}", partial(classifier.fit, images.features, traces[g]), None
+            )
+            if fitted is None:
+                continue
         features = images.features
         if classifier.feature_names_ != features.names:
             on_disk = isinstance(features, FeatureTiles)
@@ -251,23 +258,29 @@ def cut(
     vacuum = shares.vacuum
     masks: dict[str, np.ndarray] = {}
     if _from_labels(recipe, matched):
-        return _labelled(recipe, matched, classified)
+        return labelled(recipe, matched, classified)
     for g, grain in enumerate(matched.grains):
         progress("regions", g / len(matched.grains))
+        if grain not in classified.probabilities:
+            continue
         labels = graph_cut(_both(classified.probabilities[grain]), smoothness=smoothness)
         masks[grain] = image_beside(vacuum, vacuum.shape, bool)
         for strip in strips(vacuum.shape, of=(labels, vacuum, masks[grain])):
             masks[grain][strip.lines] = (labels[strip.lines] == 1) & ~vacuum[strip.lines]
         del labels
         if not masks[grain].any():
-            raise InputError(
-                f"no pixel is left to {grain} after the graph cut: lower the smoothness "
-                f"(it is {smoothness:g}) or paint traces"
+            warnings.warn(
+                f"no pixel is left to {grain} after the graph cut, so it has no region: lower the "
+                f"smoothness (it is {smoothness:g}) or paint traces",
+                SiftemWarning,
+                stacklevel=2,
             )
+            del masks[grain]
     # Faint rims of grains belong to neither the pure matrix nor another grain's mixture.
     excluded = converted(vacuum, bool)
     for g, grain in enumerate(matched.grains):
-        _add_rim(excluded, shares, g, masks[grain])
+        if grain in masks:
+            _add_rim(excluded, shares, g, masks[grain])
     progress("regions", 1.0)
     return Segmentation(
         regions=Regions(
@@ -285,7 +298,7 @@ def cut(
     )
 
 
-def _labelled(recipe: Recipe, matched: Matched, classified: Classified) -> Segmentation:
+def labelled(recipe: Recipe, matched: Matched, classified: Classified) -> Segmentation:
     """Make regions of the classes of pixels."""
     layout, names = matched.layout, matched.factors.names
     assert layout is not None
@@ -295,7 +308,11 @@ def _labelled(recipe: Recipe, matched: Matched, classified: Classified) -> Segme
         if mask.any():
             masks[grain] = mask
         elif layout.phases[names.index(grain)].role != "vacuum":
-            raise InputError(f"no pixel is left to {grain}: ask for fewer phases")
+            warnings.warn(
+                f"no pixel is left to {grain}, so it has no region: ask for fewer phases",
+                SiftemWarning,
+                stacklevel=3,
+            )
     return Segmentation(
         regions=Regions(
             layout.labels.shape,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from types import MappingProxyType
 
 from siftem.blocked_counts import BlockedCounts
@@ -16,6 +17,7 @@ from siftem.pipeline.energy_losses import loss_ratios, pure_losses
 from siftem.pipeline.fit_settings import FitSettings, fit_settings, with_film_calibration
 from siftem.pipeline.open_scales import OpenScale, with_open_ends
 from siftem.pipeline.own_pixels import OwnPixels, mixture_name, region_spectra
+from siftem.pipeline.parts import attempted
 from siftem.pipeline.recipe import AnchorChoice, Recipe
 from siftem.pipeline.recipe_phases import Phase, order_of_subtraction
 from siftem.pipeline.results import Matched
@@ -56,6 +58,10 @@ class RegionSpectra:
     ratios : mapping of str to ElementalRatios or LineRatios
         Of pure and integrated spectra, where compositions cannot be had: of atoms from the edges
         of energy losses, of net X-ray lines for a bulk specimen.
+    open_scales : mapping of str to OpenScale
+        Of grains without anchors: what is not known of them.
+    missing : mapping of str to str
+        What could not be had, and why.
     """
 
     settings: FitSettings | None
@@ -64,6 +70,7 @@ class RegionSpectra:
     compositions: Mapping[str, Composition]
     ratios: Mapping[str, ElementalRatios | LineRatios] = field(default_factory=dict)
     open_scales: Mapping[str, OpenScale] = field(default_factory=dict)
+    missing: Mapping[str, str] = field(default_factory=dict)
 
 
 def pure_phases(
@@ -83,10 +90,10 @@ def pure_phases(
     """
     progress("spectra", 0.0)
     elements = matched.elements
-    integrated = region_spectra(
-        si, regions, matched, required=recipe.phases, seed=recipe.segment.seed
-    )
-    matrix = integrated[regions.matrix]
+    missing: dict[str, str] = {}
+    integrated = region_spectra(si, regions, matched, missing, seed=recipe.segment.seed)
+    matrix = integrated.get(regions.matrix)
+    only = {} if matrix is None else {regions.matrix: matrix}
     own = OwnPixels(si, regions, matched, recipe.segment.seed)
     if si.signal_type == "EELS":
         anchored = {
@@ -95,11 +102,11 @@ def pure_phases(
             if recipe.phases.get(grain, Phase()).anchor
             and mixture_name(grain, regions.matrix) in integrated
         }
-        losses = pure_losses(recipe, anchored, matrix, regions)
-        free, scales = own.spectra(integrated, losses, None)
+        losses = {} if matrix is None else pure_losses(recipe, anchored, matrix, regions)
+        free, scales = own.spectra(integrated, losses, None, missing)
         losses = {n: s for n in own.names if (s := losses.get(n, free.get(n))) is not None}
         ratios = loss_ratios(recipe, losses, integrated)
-        return RegionSpectra(None, integrated, losses, {}, ratios, scales)
+        return RegionSpectra(None, integrated, losses, {}, ratios, scales, missing)
     if not elements:
         warnings.warn(
             "no elements are known: name them (--elements) to get compositions"
@@ -108,25 +115,33 @@ def pure_phases(
             SiftemWarning,
             stacklevel=2,
         )
-        pure, scales = own.spectra(integrated, {regions.matrix: matrix}, None)
-        return RegionSpectra(None, integrated, pure, {}, {}, scales)
-    settings = fit_settings(recipe, si, elements)
+        pure, scales = own.spectra(integrated, only, None, missing)
+        return RegionSpectra(None, integrated, pure, {}, {}, scales, missing)
+    settings = attempted(
+        "every composition", lambda: fit_settings(recipe, si, elements), None, missing=missing
+    )
+    if settings is None:
+        pure, scales = own.spectra(integrated, only, None, missing)
+        return RegionSpectra(None, integrated, pure, {}, {}, scales, missing)
     progress("spectra", 0.2)
     bulk = si.acquisition.bulk or si.signal_type == "EDS_SEM"
     absorption: Absorption | None = None
-    if not bulk:
-        # What is wrong with the matrix' fit is told below, once.
-        first = settings.quantified(matrix, look_for_others=False)
-        settings = with_film_calibration(settings, matrix, first)
-        absorption = first.fit.model.absorption
-    made = pure_spectra(integrated, regions, settings, absorption=absorption)
+    if not bulk and matrix is not None:
+        settings, absorption = attempted(
+            f"the absorption in a film of {regions.matrix}",
+            partial(_with_film, settings, matrix),
+            (settings, None),
+        )
+    made = pure_spectra(integrated, regions, settings, missing, absorption=absorption)
     if recipe.quantify.sums == "weighted":
         weighted = _weighted_sums(recipe, si, regions, made)
         for grain, mixture in weighted.items():
             label = mixture_name(grain, regions.matrix)
             integrated[label] = replace(mixture.spectrum, name=label)
-        made = pure_spectra(integrated, regions, settings, absorption=absorption, weighted=weighted)
-    pure, scales = own.spectra(integrated, made, settings)
+        made = pure_spectra(
+            integrated, regions, settings, missing, absorption=absorption, weighted=weighted
+        )
+    pure, scales = own.spectra(integrated, made, settings, missing)
     progress("spectra", 0.5)
     compositions: dict[str, Composition] = {}
     line_ratios: dict[str, LineRatios] = {}
@@ -139,11 +154,43 @@ def pure_phases(
         )
         line_ratios = bulk_ratios(pure, integrated, settings)
     else:
-        for i, (name, spectrum) in enumerate(pure.items()):
-            compositions[name] = _with_ends(settings, spectrum, scales.get(name))
-            progress("spectra", 0.5 + 0.5 * (i + 1) / len(pure))
+        compositions = compositions_of(
+            pure, lambda name, spectrum: _with_ends(settings, spectrum, scales.get(name)), missing
+        )
     progress("spectra", 1.0)
-    return RegionSpectra(settings, integrated, pure, compositions, line_ratios, scales)
+    return RegionSpectra(settings, integrated, pure, compositions, line_ratios, scales, missing)
+
+
+def compositions_of(
+    spectra: Mapping[str, Spectrum],
+    quantify: Callable[[str, Spectrum], Composition],
+    missing: MutableMapping[str, str],
+) -> dict[str, Composition]:
+    """Quantify spectra by their names; what can't be quantified is left out and told.
+
+    Parameters
+    ----------
+    spectra : mapping of str to Spectrum
+    quantify : callable
+        Gives the composition of a spectrum, of its name and itself.
+    missing : mutable mapping of str to str
+        Gets the reasons.
+    """
+    out = {}
+    for name, spectrum in spectra.items():
+        found = attempted(
+            f"the composition of {name}", partial(quantify, name, spectrum), None, missing=missing
+        )
+        if found is not None:
+            out[name] = found
+    return out
+
+
+def _with_film(settings: FitSettings, matrix: Spectrum) -> tuple[FitSettings, Absorption | None]:
+    """Settings calibrated with the absorption of the matrix, where a film is given."""
+    # What is wrong with the matrix' fit is told later, once.
+    first = settings.quantified(matrix, look_for_others=False)
+    return with_film_calibration(settings, matrix, first), first.fit.model.absorption
 
 
 def _with_ends(settings: FitSettings, spectrum: Spectrum, known: OpenScale | None) -> Composition:
@@ -210,6 +257,7 @@ def pure_spectra(
     spectra: Mapping[str, Spectrum],
     regions: Regions,
     settings: FitSettings,
+    missing: MutableMapping[str, str] | None = None,
     *,
     absorption: Absorption | None = None,
     weighted: Mapping[str, WeightedMixture] = MappingProxyType({}),
@@ -222,6 +270,8 @@ def pure_spectra(
         Of the regions.
     regions : Regions
     settings : FitSettings
+    missing : mutable mapping of str to str, optional
+        Gets the reason for each grain whose pure spectrum can't be had.
     absorption : callable, optional
         Share of the photons that leave the film, of energies in keV; that of the matrix serves
         for all phases, since anchors that compare elements need it to a few percent only.
@@ -233,32 +283,30 @@ def pure_spectra(
     dict of str to Spectrum
         The matrix first, the grains in the order of the regions.
     """
-    matrix = spectra[regions.matrix]
+    matrix = spectra.get(regions.matrix)
+    if matrix is None:
+        return {}
     phases = settings.recipe.phases
     named = order_of_subtraction(regions.matrix, phases) if phases else ()
     order = [*(n for n in named if n in regions.names)]
     order += [n for n in regions.names if n not in order]
     made: dict[str, Spectrum] = {}
-    matrix_fit: LineFit | None = None
-    for grain in order:
-        mixture = spectra.get(mixture_name(grain, regions.matrix))
-        phase = phases.get(grain, Phase())
-        if mixture is None or not phase.anchor:
-            continue
+    matrix_fit = settings.fit(matrix) if settings.sources.any else None
+
+    def pure_grain(grain: str, mixture: Spectrum) -> Spectrum:
+        phase = phases[grain]
         contaminants: list[Spectrum] = []
         for other in phase.contaminants:
             if other not in made:
                 raise InputError(f"{grain} holds {other}, of which no pure spectrum was found")
             contaminants.append(made[other])
-        if settings.sources.any and matrix_fit is None:
-            matrix_fit = settings.fit(matrix)
         anchors = phase_anchors(phase, settings, matrix_fit)
         if grain in weighted:
             # Sums of pixels, not pure phases: named apart.
             for part, scale in zip(weighted[grain].others, weighted[grain].anchors, strict=True):
                 contaminants.append(replace(part, name=f"weighted sum of {part.name}"))
                 anchors.append(replace(scale, of=contaminants[-1].name))
-        made[grain] = subtract(
+        return subtract(
             mixture,
             [matrix, *contaminants],
             anchor=anchors,
@@ -272,6 +320,19 @@ def pure_spectra(
             n_continuum=settings.recipe.quantify.continuum_terms,
             name=grain,
         )
+
+    for grain in order:
+        mixture = spectra.get(mixture_name(grain, regions.matrix))
+        if mixture is None or not phases.get(grain, Phase()).anchor:
+            continue
+        found = attempted(
+            f"the pure spectrum of {grain}",
+            partial(pure_grain, grain, mixture),
+            None,
+            missing=missing,
+        )
+        if found is not None:
+            made[grain] = found
     return {regions.matrix: matrix, **{n: made[n] for n in regions.names if n in made}}
 
 

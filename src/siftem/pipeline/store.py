@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,9 @@ from siftem.io.hyperspy_export import write_maps
 from siftem.io.imagej_outlines import write_rois
 from siftem.io.images import write_regions
 from siftem.pipeline.file_names import file_name, file_names
+from siftem.pipeline.parts import attempted
 from siftem.pipeline.results import RunResult
-from siftem.pipeline.summary import spectrum_files, summary_text
+from siftem.pipeline.summary import spectrum_files
 from siftem.spectrum_image import SpectrumImage
 from siftem.unmix.unmixed import Unmixed
 
@@ -86,7 +88,7 @@ def whole_folder(folder: str | Path) -> Iterator[Path]:
 
 
 def write_data(result: RunResult, folder: Path) -> None:
-    """Write summary, recipe, spectra, maps and regions of a run.
+    """Write recipe, spectra, maps and regions of a run.
 
     Parameters
     ----------
@@ -94,7 +96,6 @@ def write_data(result: RunResult, folder: Path) -> None:
     folder : Path
         Exists and is empty.
     """
-    (folder / MARK).write_text(summary_text(result), encoding="utf-8")
     (folder / "recipe.yaml").write_text(result.recipe.to_yaml(), encoding="utf-8")
     si = result.spectrum_image
     (folder / "spectra").mkdir()
@@ -102,21 +103,26 @@ def write_data(result: RunResult, folder: Path) -> None:
     unmixed = {} if result.unmixed is None else result.unmixed.spectra
     of_unmixing = {f"{n}_unmixed": s for n, s in unmixed.items()}
     for name, spectrum in {**result.spectra, **result.pure, **of_unmixing}.items():
-        write_emsa(folder / files[name], spectrum, si.acquisition)
+        _written(files[name], write_emsa, folder / files[name], spectrum, si.acquisition)
     if result.unmixed is not None:
-        _write_unmixed(result.unmixed, si, folder)
+        _written("unmixed.hspy", _write_unmixed, result.unmixed, si, folder)
     classifiers = file_names(result.classifiers)
     for grain, classifier in result.classifiers.items():
         (folder / CLASSIFIER).mkdir(exist_ok=True)
         classifier.save(folder / CLASSIFIER / f"{classifiers[grain]}.npz")
-    write_maps(
-        folder / "maps.hspy", result.factors.maps, result.factors.spectra, result.factors.names, si
-    )
+    factors = result.factors
+    maps = (folder / "maps.hspy", factors.maps, factors.spectra, factors.names, si)
+    _written("maps.hspy", write_maps, *maps)
     regions = result.segmentation.regions
     every = {f"mask {g}": regions.mask(g).mask for g in regions.names}
     every.update({name: region.mask for name, region in regions.as_dict().items()})
-    write_regions(folder / "regions.tif", every, si.pixel_size)
-    write_rois(folder / "regions.zip", every)
+    _written("regions.tif", write_regions, folder / "regions.tif", every, si.pixel_size)
+    _written("regions.zip", write_rois, folder / "regions.zip", every)
+
+
+def _written(name: str, write: Callable[..., object], *arguments: object) -> None:
+    """Write a file, or say why it is missing; what the disk refuses ends the run."""
+    attempted(name, partial(write, *arguments), None)
 
 
 def _write_unmixed(unmixed: Unmixed, si: SpectrumImage, folder: Path) -> None:

@@ -104,6 +104,7 @@ def summarize(result: RunResult) -> dict[str, Any]:
             "collection_depth_nm": calibration.collection_depth,
         },
         "truth": _truth(result),
+        "missing": dict(result.missing),
         "warnings": list(result.warnings),
     }
     return rounded(data)

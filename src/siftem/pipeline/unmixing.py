@@ -65,7 +65,7 @@ def unmixed_phases(
         if wanted == "auto":
             warnings.warn(f"unmixing was left out: {why}", SiftemWarning, stacklevel=2)
             return None
-        raise InputError(f"the recipe asks for unmixing, but {why}")
+        raise InputError(f"it can't be done: {why}")
     q = recipe.quantify
     matrix_fit = settings.fit(spectra.pure[regions.matrix])
     anchors = {}

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from siftem.pipeline.changes import merged_recipe
 from siftem.pipeline.checkpoints import read_checkpoint, write_checkpoint
 from siftem.pipeline.completion import run_result
 from siftem.pipeline.layout import by_labels
+from siftem.pipeline.missing_steps import INSTEAD, NAMES
+from siftem.pipeline.parts import attempted
 from siftem.pipeline.recipe import Recipe
 from siftem.pipeline.results import Loaded, RunResult
 from siftem.pipeline.smoothness import smoothness_choice
@@ -35,11 +37,12 @@ _KEPT_ON_DISK = ("decompose", "unmix")
 
 @dataclass(frozen=True, eq=False)
 class _Done:
-    """The result of a step, the key it was made under, and what it warned of."""
+    """The result of a step, the key it was made under, what it warned of and could not make."""
 
     key: str
     result: Any
     warnings: tuple[str, ...]
+    missing: Mapping[str, str] = field(default_factory=dict)
 
 
 class Workflow:
@@ -167,7 +170,8 @@ class Workflow:
         Raises
         ------
         SiftemError
-            In one sentence, when a step cannot be done.
+            In one sentence, when the counts or the components can't be had, or the recipe
+            contradicts itself. Another step that fails is warned of, and empty.
         """
         return self._done(until, progress)[1][until].result
 
@@ -185,6 +189,8 @@ class Workflow:
         results = {step: done[step].result for step in STEPS}
         notes = [*results["prepare"].spectrum_image.notes, *notes]
         found = run_result(recipe, results, tuple(dict.fromkeys(notes)))
+        steps = {part: why for step in STEPS for part, why in done[step].missing.items()}
+        found = replace(found, missing={**steps, **found.missing})
         return found, step_keys(recipe, self._given)
 
     def keys(self) -> dict[str, str]:
@@ -257,14 +263,26 @@ class Workflow:
             known = read_checkpoint(kept, step, key)
             if known is not None:
                 return _Done(key, *known)
+        missing: dict[str, str] = {}
         with recorded_warnings() as notes:
             if step == "load" and self._given is not None:
                 result: Any = Loaded(self._given, None)
+            elif step in ("segment", "regions") and results["features"] is None:
+                result = INSTEAD[step](recipe, results)  # why was told with the features
+            elif step in INSTEAD:
+                result = attempted(
+                    NAMES[step],
+                    lambda: _result_of(step, recipe, results, progress, kept),
+                    None,
+                    missing=missing,
+                )
+                if missing:
+                    result = INSTEAD[step](recipe, results)
             else:
                 result = _result_of(step, recipe, results, progress, kept)
-        if kept is not None:
+        if kept is not None and not missing:
             write_checkpoint(kept, step, key, result, tuple(notes))
-        return _Done(key, result, tuple(notes))
+        return _Done(key, result, tuple(notes), missing)
 
     def _up_to_date(self, step: str) -> _Done | None:
         found = self._results.get(_checked(step))

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from siftem.errors import SiftemError
 from siftem.pipeline.results import RunResult
-from siftem.pipeline.store import KEYS, whole_folder, write_data
+from siftem.pipeline.store import KEYS, MARK, whole_folder, write_data
+from siftem.pipeline.summary import summary_text
+from siftem.pipeline.warning_record import recorded_warnings
 from siftem.pipeline.workflow import Workflow
 from siftem.progress import Progress, silent
-from siftem.report.html import render_report
+from siftem.report.html import render_report, report_tables
 from siftem.report.pictures import draw_figures
 
 
@@ -52,13 +55,20 @@ def write_results(
     """
     with whole_folder(folder) as draft:
         progress("report", 0.0)
-        write_data(result, draft)
-        progress("report", 0.3)
-        figures = draw_figures(result)
-        for name, picture in figures.items():
-            (draft / f"{name}.png").write_bytes(picture)
+        with recorded_warnings() as told:
+            figures = draw_figures(result)
+            for name, picture in figures.items():
+                (draft / f"{name}.png").write_bytes(picture)
+            progress("report", 0.5)
+            tables = report_tables(result)
+            progress("report", 0.7)
+            write_data(result, draft)
+        # What is missing here is told with the rest.
+        notes = tuple(dict.fromkeys((*result.warnings, *told)))
+        result = replace(result, warnings=notes)
         progress("report", 0.8)
-        html = render_report(result, figures=figures, resources=resources)
+        (draft / MARK).write_text(summary_text(result), encoding="utf-8")
+        html = render_report(result, figures=figures, resources=resources, tables=tables)
         (draft / "report.html").write_text(html, encoding="utf-8")
         if resources is not None:
             text = json.dumps(dict(resources), indent=1) + "\n"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from siftem.figures.style import phase_colours
+from siftem.pipeline.parts import attempted
 from siftem.pipeline.results import RunResult
 from siftem.report.captions import figure1_caption, figure2_caption, figure3_caption
 from siftem.report.comparison_tables import (
@@ -80,11 +82,71 @@ def table_html(table: Table) -> str:
     return str(template.module.draw(table))  # type: ignore[attr-defined]
 
 
+def report_tables(result: RunResult) -> dict[str, Any]:
+    """Make the tables and texts of the report.
+
+    Parameters
+    ----------
+    result : RunResult
+
+    Returns
+    -------
+    dict of str to object
+        By the names of the template; None or empty where there is nothing to show.
+
+    Warns
+    -----
+    SiftemWarning
+        Of each that can't be made; it is left out.
+    """
+    phases = quantified_phases(result)
+    mixtures = quantified_mixtures(result)
+    made: dict[str, tuple[Callable[[], Any], Any]] = {
+        "facts": (lambda: facts(result), {}),
+        "overview": (
+            lambda: (
+                overview_table(result, phases, "Composition of the pure phases") if phases else None
+            ),
+            None,
+        ),
+        "phases": (lambda: [_phase(result, name) for name in phases], []),
+        "ratios": (lambda: ratio_table(result), None),
+        "measured_ratios": (lambda: measured_ratios(result), None),
+        "formulas": (lambda: formula_table(result), None),
+        "limits": (lambda: limit_table(result), None),
+        "wanted": (lambda: wanted_table(result), None),
+        "partition": (lambda: partition_tables(result), []),
+        "comparison": (lambda: comparison_tables(result), []),
+        "comparison_text": (lambda: comparison_text(result), ""),
+        "unmixed_ratios": (lambda: ratio_table(result, unmixed=True), None),
+        "subtraction": (lambda: subtraction_table(result), None),
+        "contaminants": (lambda: contaminant_table(result), None),
+        "regions": (lambda: region_table(result), None),
+        "gains": (lambda: gain_table(result), None),
+        "truth": (lambda: truth_tables(result), []),
+        "mixtures": (
+            lambda: (
+                overview_table(result, mixtures, "Mixtures, before the subtraction")
+                if mixtures
+                else None
+            ),
+            None,
+        ),
+        "k_factors": (lambda: k_factor_table(result), None),
+        "calibration": (lambda: calibration_table(result), None),
+    }
+    return {
+        name: attempted(f"the part '{name}' of the report", make, instead)
+        for name, (make, instead) in made.items()
+    }
+
+
 def render_report(
     result: RunResult,
     *,
     figures: Mapping[str, bytes],
     resources: Mapping[str, float] | None = None,
+    tables: Mapping[str, Any] | None = None,
 ) -> str:
     """Write a run as HTML that needs nothing else: pictures and style are inside, no scripts.
 
@@ -96,49 +158,26 @@ def render_report(
         left out, others than those names are not shown.
     resources : mapping of str to float, optional
         What the run took ("seconds", "peak_memory_MB").
+    tables : mapping of str to object, optional
+        From `report_tables`; made here by default.
 
     Returns
     -------
     str
         The same for the same result, figures and resources.
     """
-    phases = quantified_phases(result)
-    mixtures = quantified_mixtures(result)
     return (
         _environment()
         .get_template("report.html.j2")
         .render(
             title=result.recipe.title or result.spectrum_image.title or "Spectrum image",
-            facts=facts(result),
             warnings=result.warnings,
             pictures=_pictures(result, figures),
-            overview=overview_table(result, phases, "Composition of the pure phases")
-            if phases
-            else None,
-            phases=[_phase(result, name) for name in phases],
-            ratios=ratio_table(result),
-            measured_ratios=measured_ratios(result),
-            formulas=formula_table(result),
-            limits=limit_table(result),
-            wanted=wanted_table(result),
-            partition=partition_tables(result),
-            comparison=comparison_tables(result),
-            comparison_text=comparison_text(result),
-            unmixed_ratios=ratio_table(result, unmixed=True),
-            subtraction=subtraction_table(result),
-            contaminants=contaminant_table(result),
-            regions=region_table(result),
-            gains=gain_table(result),
-            truth=truth_tables(result),
             fits=_fits(result, figures),
-            mixtures=overview_table(result, mixtures, "Mixtures, before the subtraction")
-            if mixtures
-            else None,
-            k_factors=k_factor_table(result),
-            calibration=calibration_table(result),
             recipe=result.recipe.to_yaml(),
             versions=versions(),
             resources=resource_facts(resources),
+            **(report_tables(result) if tables is None else tables),
         )
     )
 
@@ -149,12 +188,12 @@ def _encoded(data: bytes) -> str:
 
 def _pictures(result: RunResult, figures: Mapping[str, bytes]) -> list[Picture]:
     captions = {
-        "figure1": ("Figure 1", figure1_caption(result)),
-        "figure2": ("Figure 2", figure2_caption(result)),
-        "figure3": ("Figure 3", figure3_caption(result)),
+        "figure1": ("Figure 1", figure1_caption),
+        "figure2": ("Figure 2", figure2_caption),
+        "figure3": ("Figure 3", figure3_caption),
     }
     return [
-        Picture(label, caption, _encoded(figures[key]))
+        Picture(label, caption(result), _encoded(figures[key]))
         for key, (label, caption) in captions.items()
         if key in figures
     ]

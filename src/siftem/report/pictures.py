@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 from siftem.figures.fit import fit_figure
 from siftem.figures.line_labels import LineLabel, line_text, seen_lines
 from siftem.figures.protocol import figure1, figure2
@@ -12,6 +15,7 @@ from siftem.fit.line_fit import LineFit
 from siftem.pipeline.file_names import file_names
 from siftem.pipeline.fit_settings import FitSettings
 from siftem.pipeline.own_pixels import mixture_name
+from siftem.pipeline.parts import attempted
 from siftem.pipeline.results import RunResult
 from siftem.unmix.unmixed import Unmixed
 from siftem.xray.detector import Detector
@@ -30,13 +34,22 @@ def draw_figures(result: RunResult) -> dict[str, bytes]:
     dict of str to bytes
         PNG at 300 dots per inch: "figure1", "figure2", with unmixing "figure3", and one for
         the line fit of each quantified phase, under the names of `fit_names`.
+
+    Warns
+    -----
+    SiftemWarning
+        Of each figure that can't be drawn; it is left out.
     """
-    figures = {"figure1": draw_figure1(result), "figure2": draw_figure2(result)}
+    draw: dict[str, Callable[[], bytes]] = {
+        "figure1": partial(draw_figure1, result),
+        "figure2": partial(draw_figure2, result),
+    }
     if result.unmixed is not None:
-        figures["figure3"] = draw_figure3(result, result.unmixed)
+        draw["figure3"] = partial(draw_figure3, result, result.unmixed)
     for name, key in fit_names(result).items():
-        figures[key] = draw_fit(result, name)
-    return figures
+        draw[key] = partial(draw_fit, result, name)
+    drawn = {key: attempted(f"{key}.png", make, None) for key, make in draw.items()}
+    return {key: picture for key, picture in drawn.items() if picture is not None}
 
 
 def draw_figure1(result: RunResult) -> bytes:
