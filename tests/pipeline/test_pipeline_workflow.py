@@ -7,8 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from pydantic import BaseModel
 
+import siftem
 from siftem.errors import Cancelled, InputError, ReadError, RecipeError, SiftemWarning
 from siftem.pipeline import components
 from siftem.pipeline import workflow as workflow_module
@@ -237,15 +239,31 @@ def test_a_bulk_specimen_has_spectra_and_no_compositions(done):
     assert '"phases"' in summary_text(result)
 
 
-def test_without_elements_there_are_spectra_without_compositions(done):
+def test_without_a_list_the_elements_that_show_are_quantified(done):
     si = done.get("load").spectrum_image
     si = replace(si, acquisition=replace(si.acquisition, elements=()))
-    plain = make_recipe({"input": {"file": "given"}})
+    plain = make_recipe({"input": {"file": "given"}, "support": ["Cu"]})
     result = Workflow(plain, spectrum_image=si).result()
+    assert {"O", "Mg", "Si", "Fe"} <= set(result.recipe.elements)
+    assert not {"Cu", "Ba", "Pt", "P"} & set(result.recipe.elements)
+    assert result.compositions
+    told = [w for w in result.warnings if w.startswith("no elements are named")]
+    assert "Si K (" in told[0]
+    assert "sigma)" in told[0]
+
+
+def test_where_no_element_shows_there_are_spectra_without_compositions():
+    """A continuum without lines."""
+    counts = np.random.default_rng(0).poisson(0.2, (400, 300))
+    axis = siftem.EnergyAxis(0.3, 0.02, 300)
+    given = siftem.Acquisition(beam_energy=200.0)
+    si = siftem.SpectrumImage(sp.csr_array(counts), (20, 20), axis, acquisition=given)
+    recipe = make_recipe({"input": {"file": "given"}, "decompose": {"components": 1}})
+    result = Workflow(recipe, spectrum_image=si).result()
     assert tuple(result.pure) == result.factors.names
-    assert not result.compositions
+    assert not result.quantified
     assert result.calibration is None
-    assert any("no elements are known" in w for w in result.warnings)
+    assert any("a list of elements is missing: none is named" in w for w in result.warnings)
     assert '"unmixing": null' in summary_text(result)
 
 
