@@ -1,8 +1,10 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from siftem.errors import InputError
-from siftem.quantify.detection_limit import counts_for_limit, currie
+from siftem.quantify.detection_limit import counts_for_limit, currie, family_limits
 
 
 @pytest.mark.parametrize(
@@ -53,3 +55,13 @@ def test_counts_for_a_limit():
 def test_bad_limits(bad):
     with pytest.raises(InputError, match="limit"):
         counts_for_limit(1e6, 1.0, 2.0, bad)
+
+
+def test_limits_of_a_family_count_its_photons():
+    """A quarter of the photons is seen: 2.71 counts are four times as many photons."""
+    fit = SimpleNamespace(
+        design=np.array([[0.3, 0.05], [0.2, 0.2]]), sigma_at_zero=lambda index: 10.0 * (index + 1)
+    )
+    limits = family_limits(fit, 1)
+    assert limits.sigma_at_zero == 20
+    assert limits.detection == pytest.approx(1.645**2 / 0.25 + 2 * 1.645 * 20)

@@ -3,6 +3,7 @@ import pytest
 
 from siftem.errors import InputError
 from siftem.quantify.minerals import (
+    VALENCES,
     Quantity,
     formula_units,
     oxide_name,
@@ -105,3 +106,20 @@ def test_formula_units():
 def test_bad_formula(oxygens, by):
     with pytest.raises(InputError):
         formula_units(ELEMENTS, np.ones(5) / 5, np.eye(5), oxygens, by=by)
+
+
+def test_oxides_are_those_of_whole_rock_analyses():
+    """Oxides as analyses report them: Deer, Howie & Zussman 2013, with all iron as FeO."""
+    groups = {
+        "{}2O": ("H", "Li", "Na", "K", "Rb", "Cs"),
+        "{}O": ("Be", "Mg", "Ca", "Sr", "Ba", "Mn", "Fe", "Co", "Ni", "Cu", "Zn", "Pb"),
+        "{}2O3": (
+            "B", "Al", "Sc", "V", "Cr", "Ga", "Y", "La", "Ce", "Pr", "Nd", "Sm", "Eu", "Gd", "Tb",
+            "Dy", "Ho", "Er", "Tm", "Yb", "Lu",
+        ),
+        "{}O2": ("Si", "Ge", "Ti", "Zr", "Hf", "Th", "U"),
+        "{}2O5": ("P", "Nb", "Ta"),
+        "{}O3": ("S", "W"),
+    }  # fmt: skip
+    expected = {e: name.format(e) for name, elements in groups.items() for e in elements}
+    assert {e: oxide_name(e) for e in VALENCES} == expected

@@ -3,7 +3,7 @@ import pytest
 
 from siftem.errors import InputError
 from siftem.quantify.composition import quantify
-from siftem.quantify.partition import partition_coefficient
+from siftem.quantify.partition import PartitionCoefficient, partition_coefficient
 from siftem.spectrum import Spectrum
 
 RICH = {"O": 0.38, "Si": 0.22, "Ca": 0.33, "Nd": 0.07}
@@ -77,3 +77,11 @@ def test_noise_of_the_subtracted_matrix_is_shared(maker):
         apart.append(partition_coefficient(a, b, "Nd").sigma)
     assert np.mean(shared) > np.mean(apart)
     assert np.std(ratios) == pytest.approx(np.mean(shared), rel=0.3)
+
+
+@pytest.mark.parametrize(
+    ("limit", "end"), [("", "3.2 +- 0.12"), ("above", "> 3.2"), ("below", "< 3.2")]
+)
+def test_a_limit_has_no_error_beside_it(limit, end):
+    d = PartitionCoefficient("Nd", ("Ca-Pv", "Brg"), 3.2, 0.12, 0.3, limit)
+    assert str(d) == f"D(Nd, Ca-Pv/Brg) = {end}"
