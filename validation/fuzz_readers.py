@@ -17,6 +17,7 @@ import argparse
 import contextlib
 import json
 import multiprocessing
+import os
 import shutil
 import sys
 import tempfile
@@ -36,6 +37,8 @@ import numpy as np
 OUTCOMES = ("read", "refused", "traceback", "several lines", "hang", "crash", "memory")
 _FINE = OUTCOMES[:2]
 _BEGUN, _TIMES_TO_BEGIN = "begun", 10
+#: Seconds that may pass for one of the processor.
+_TIMES_BUSY = 10
 #: Where damage does most: the beginning of a file.
 _HEAD = 4096
 _ODD_NUMBERS = (0, 1, 0x7F, 0xFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 0x7FF00000)
@@ -190,7 +193,7 @@ def fuzz(
     seed : int
         Mutant ``i`` depends on the seed and on ``i`` alone.
     seconds : float
-        For each; then its worker is ended.
+        Of the processor for each; then its worker is ended.
     growth : float
         Bytes by which a worker may grow over one of them.
     workers : int
@@ -260,33 +263,44 @@ class _Worker:
 
     def give(self, number: int | None) -> bool:
         """Hand out a mutant; False when there is none left."""
-        self.number, self.since = number, time.monotonic()
-        self.limit = _TIMES_TO_BEGIN
+        self.number = number
+        self._begin(_TIMES_TO_BEGIN)
         if number is not None:
             self.pipe.send(number)
         return number is not None
 
     def outcome(self, seconds: float) -> tuple[str, float, float, str] | None:
         """What became of it; None as long as it is being read in time."""
-        spent = time.monotonic() - self.since
+        spent = self._processor_time() - self.before
         try:
             if self.pipe.poll():
                 outcome, grown, text = self.pipe.recv()
                 if outcome != _BEGUN:
                     return outcome, spent, grown, text
-                self.since = time.monotonic()
-                self.limit = 1
+                self._begin(1)
                 return None
         except (EOFError, OSError):
             self.process.join()
             code = self.process.exitcode
             self._start()
             return "crash", spent, 0.0, f"exit status {code}"
-        if spent < self.limit * seconds:
+        waited = time.monotonic() - self.since
+        if spent < self.times * seconds and waited < _TIMES_BUSY * self.times * seconds:
             return None
         self.end()
         self._start()
-        return "hang", spent, 0.0, f"after {seconds:g} s"
+        return "hang", spent, 0.0, f"after {waited:.0f} s"
+
+    def _begin(self, times: int) -> None:
+        self.since, self.before, self.times = time.monotonic(), self._processor_time(), times
+
+    def _processor_time(self) -> float:
+        """Seconds of the process: a busy machine is no fault of a mutant."""
+        try:
+            fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            return 0.0
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def end(self) -> None:
         """End the process."""

@@ -1,4 +1,4 @@
-"""How many processors this process may use."""
+"""What this process may use of the machine, and which others are there."""
 
 from __future__ import annotations
 
@@ -17,3 +17,16 @@ def available() -> int:
         n = os.cpu_count() or 1
     limit = os.environ.get("OMP_NUM_THREADS", "")
     return max(min(n, int(limit)), 1) if limit.isdigit() else n
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process of this machine is there; True where one can't ask without harm."""
+    if os.name != "posix":
+        return True  # asking would end the process there
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True

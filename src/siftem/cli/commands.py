@@ -233,11 +233,15 @@ def _run_and_write(
 ) -> None:
     from siftem.cli.large_map import map_on_disk
     from siftem.cli.tables import print_result
-    from siftem.pipeline.store import check_destination
+    from siftem.pipeline.store import check_destination, tidy_up
+    from siftem.pipeline.warning_record import recorded_warnings
     from siftem.pipeline.workflow import Workflow
     from siftem.report.folder import write_results
 
-    check_destination(out)
+    with recorded_warnings() as notes:
+        tidy_up(check_destination(out))
+    for note in notes:
+        _errors.print(note, markup=False)
     if checkpoints is not None and checkpoints.resolve().is_relative_to(out.resolve()):
         raise InputError(
             f"the checkpoints in {checkpoints} would be replaced together with the results in "

@@ -29,6 +29,7 @@ from siftem.blocked_counts import BlockedCounts, BlockReader, Sums
 from siftem.decompose import gradient_kernels, row_kernels
 from siftem.decompose.pooled_blocks import SquareShares
 from siftem.errors import InputError
+from siftem.processors import is_alive
 
 
 class WeightFolder:
@@ -179,24 +180,12 @@ def remove_orphans(scratch: Path, keep: Path | None) -> None:
     for kind in ("weights", "image"):
         for path in scratch.glob(f"{kind}-{platform.node()}-*"):
             pid = path.name.rsplit("-", 2)[-2]
-            if path == keep or not pid.isdigit() or _is_alive(int(pid)):
+            if path == keep or not pid.isdigit() or is_alive(int(pid)):
                 continue
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
             else:
                 path.unlink(missing_ok=True)
-
-
-def _is_alive(pid: int) -> bool:
-    if os.name != "posix":
-        return True  # asking would end the process there
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
 
 
 def weight_path(folder: Path, first: int) -> Path:

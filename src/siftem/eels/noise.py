@@ -109,7 +109,7 @@ def estimate_noise(data: np.ndarray, *, rank: int | None = None) -> NoiseModel:
         When there are too few pixels or channels, values are not finite, or no variance
         grows with the mean (smoothed, normalised or denoised data).
     """
-    x = np.asarray(data, dtype=np.float64)
+    x = _as_numbers(data)
     x = x.reshape(-1, x.shape[-1]) if x.ndim > 1 else x
     if x.ndim != 2 or x.shape[0] < 30 or x.shape[1] < 10:
         raise InputError(
@@ -132,7 +132,13 @@ def estimate_noise(data: np.ndarray, *, rank: int | None = None) -> NoiseModel:
     kept = np.outer(1 - (u[:, :rank] ** 2).sum(axis=1), 1 - (v[:rank] ** 2).sum(axis=0))
     use = kept > 0.25
     square = np.where(use, left**2 / np.where(use, kept, 1.0), 0.0)
-    gain, floor, covariance = _mean_variance_line(mean[use], square[use])
+    try:
+        gain, floor, covariance = _mean_variance_line(mean[use], square[use])
+    except np.linalg.LinAlgError:
+        raise InputError(
+            "all values have the same mean, so their noise cannot be told from an offset: give a "
+            "map with more and less signal, or the noise model"
+        ) from None
     if not gain > 3 * np.sqrt(covariance[0, 0]):
         raise InputError(
             "the variance does not grow with the signal: the data were smoothed, normalised or "
@@ -185,7 +191,7 @@ def as_counts(
     InputError
         When ``data`` is no cube or does not fit ``axis``, or its noise can't be estimated.
     """
-    data = np.asarray(data, dtype=np.float64)
+    data = _as_numbers(data)
     if data.ndim != 3 or data.shape[2] != axis.size:
         raise InputError(
             f"data must have shape (ny, nx, {axis.size}) to fit the axis, got {data.shape}"
@@ -242,6 +248,13 @@ def counted(si: SpectrumImage) -> SpectrumImage:
     converted, _ = as_counts(cube, si.axis, noise=noise)
     notes = (*si.notes, noise.describe(), *converted.notes[1:])
     return replace(si, counts=converted.counts, notes=notes, pedestal=converted.pedestal)
+
+
+def _as_numbers(data: Any) -> np.ndarray:
+    try:
+        return np.asarray(data, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise InputError("the data must be an array of real numbers, each row as long") from None
 
 
 def _positive(means: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -224,7 +225,7 @@ class _TwiceError(yaml.MarkedYAMLError):
 
 
 class _Loader(yaml.SafeLoader):
-    """Plain values only, as of SafeLoader; each key once."""
+    """Plain values only, as of SafeLoader; each key once, and no numbers to base 60 (1:30)."""
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         """Compose a mapping, before anything is merged into it."""
@@ -237,6 +238,17 @@ class _Loader(yaml.SafeLoader):
                     raise _TwiceError(problem=problem, problem_mark=key.start_mark)
                 seen.add(key.value)
         return node
+
+
+def _number_or_text(make: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    return lambda loader, node: node.value if ":" in node.value else make(loader, node)
+
+
+for _kind in ("int", "float"):
+    _Loader.add_constructor(
+        f"tag:yaml.org,2002:{_kind}",
+        _number_or_text(getattr(yaml.SafeLoader, f"construct_yaml_{_kind}")),
+    )
 
 
 def read_recipe(path: str | Path, *, for_many: bool = False) -> Recipe:

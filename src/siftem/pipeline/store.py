@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
-import uuid
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -11,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from siftem.errors import InputError, SiftemError
+from siftem.errors import InputError, SiftemError, SiftemWarning
+from siftem.io.atomic import left_beside, name_beside, refusals_told
 from siftem.io.exchange import write_emsa
 from siftem.io.hyperspy_export import write_maps
 from siftem.io.imagej_outlines import write_rois
@@ -29,6 +31,7 @@ __all__ = [
     "MARK",
     "check_destination",
     "file_name",
+    "tidy_up",
     "whole_folder",
     "write_data",
 ]
@@ -39,23 +42,37 @@ MARK = "summary.json"
 CLASSIFIER = "classifier"
 #: Keys of all steps, by which a run is known to be that of a recipe.
 KEYS = "keys.json"
+#: Endings of hidden folders beside that of a run, while it is written.
+_DRAFT, _OLD = ".draft", ".old"
 
 
 def check_destination(folder: str | Path) -> Path:
-    """Return the folder if a run may write there, before any work is done.
+    """Return the folder, absolute, if a run may write there, before any work is done.
 
     Raises
     ------
     InputError
-        When it is a file, or a folder with other things in it.
+        When it is a file, lies in one or where nothing may be written, can't be a name, or is a
+        folder with other things in it.
     """
-    folder = Path(folder)
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder} is a file: choose another output folder")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / MARK).exists():
+    try:
+        folder = Path(folder).absolute()
+    except OSError:
         raise InputError(
-            f"{folder} holds files that are not a run of siftem: choose another output folder"
-        )
+            "the folder that this runs in is gone: change to one that is there"
+        ) from None
+    with refusals_told(f"in {folder}"):
+        if folder.exists() and not folder.is_dir():
+            raise InputError(f"{folder} is a file: choose another output folder")
+        if folder.is_dir() and any(folder.iterdir()) and not (folder / MARK).exists():
+            raise InputError(
+                f"{folder} holds files that are not a run of siftem: choose another output folder"
+            )
+        above = next(parent for parent in folder.parents if parent.exists())
+        if not above.is_dir():
+            raise InputError(f"{above} is a file: choose another output folder than {folder}")
+    if not os.access(above, os.W_OK):
+        raise InputError(f"cannot write in {above}: Permission denied")
     return folder
 
 
@@ -64,27 +81,62 @@ def whole_folder(folder: str | Path) -> Iterator[Path]:
     """Give a temporary folder that takes the place of ``folder`` when all went well.
 
     An earlier run in ``folder`` is replaced as a whole; when anything fails it stays as it
-    was, and nothing half-written is left.
+    was, and nothing half-written is left. What a killed run left is tidied up by the next.
+
+    Warns
+    -----
+    SiftemWarning
+        When a run was killed while it wrote there: its draft is removed, and the earlier results
+        are put back where they were.
     """
-    folder = check_destination(folder).absolute()
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    token = uuid.uuid4().hex[:8]
-    draft = folder.parent / f".{folder.name}.{token}.draft"
-    old = folder.parent / f".{folder.name}.{token}.old"
+    folder = check_destination(folder)
+    draft, old = name_beside(folder, _DRAFT), name_beside(folder, _OLD)
     try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        tidy_up(folder)
         draft.mkdir()
         yield draft
         if folder.exists():
             folder.replace(old)
         draft.replace(folder)
     except OSError as error:
-        if old.exists() and not folder.exists():
-            old.replace(folder)
         raise SiftemError(f"cannot write {folder}: {error.strerror or error}") from None
     finally:
+        if old.exists() and not folder.exists():
+            old.replace(folder)
         shutil.rmtree(draft, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def tidy_up(folder: Path) -> None:
+    """Put back the results, and remove the drafts, of runs that were killed while they wrote.
+
+    Parameters
+    ----------
+    folder : Path
+        Where results are written; absolute.
+
+    Warns
+    -----
+    SiftemWarning
+        When there was anything to do.
+    """
+    done = []
+    for old in left_beside(folder, _OLD):
         if folder.exists():
             shutil.rmtree(old, ignore_errors=True)
+        else:
+            old.replace(folder)
+            done.append("the earlier results are back in their place")
+    for draft in left_beside(folder, _DRAFT):
+        shutil.rmtree(draft, ignore_errors=True)
+        done.append("its draft is removed")
+    if done:
+        warnings.warn(
+            f"a run was killed while it wrote {folder}: {' and '.join(dict.fromkeys(done))}",
+            SiftemWarning,
+            stacklevel=3,
+        )
 
 
 def write_data(result: RunResult, folder: Path) -> None:
