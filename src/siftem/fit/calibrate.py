@@ -170,12 +170,6 @@ def slopes_of(
     return _slopes(model, axis, _parameters(calibration, nominal), nominal, amplitudes)
 
 
-def at_bound(calibration: Calibration, model: SpectrumModel) -> np.ndarray:
-    """Whether each fitted parameter is at the lowest or highest value it may have."""
-    now = _parameters(calibration, model.detector.resolution)
-    return (now <= _LOWEST) | (now >= _HIGHEST)
-
-
 def precision_of(calibration: Calibration, free: bool) -> np.ndarray:
     """Inverse covariance of what is known of the response; (parameters, parameters), or empty.
 

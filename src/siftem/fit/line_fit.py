@@ -11,7 +11,6 @@ from scipy.linalg import block_diag
 from siftem.blas_threads import one_blas_thread
 from siftem.errors import InputError
 from siftem.fit.calibrate import (
-    at_bound,
     design_of,
     fit_calibration,
     precision_of,
@@ -330,8 +329,6 @@ class _Fit:
         used = found.amplitudes > 0
         used[at] = True
         before = int(used[: at.start].sum())
-        # What is pushed against a bound can't give way to an error of the model.
-        loose = ~at_bound(calibration, model) if known.size else np.zeros(0, bool)
         detector = replace(
             model.detector, resolution=calibration.resolution, broadening=calibration.broadening
         )
@@ -340,9 +337,8 @@ class _Fit:
             misfit, stiffness = estimated_misfit(
                 axis,
                 detector,
-                columns=np.hstack([design[:, used], slopes[:, loose]]),
+                columns=design[:, used],
                 amplitudes=found.amplitudes[used],
-                precision=block_diag(np.zeros((int(used.sum()),) * 2), known[np.ix_(loose, loose)]),
                 stiffness=replace(self.stiffness, place=slice(before, before + at.stop - at.start)),
                 penalized=model.n_continuum is None,
                 residual=spectrum.counts - found.mean,

@@ -20,6 +20,8 @@ _PER_WIDTH = 2.0
 #: The size of the errors changes over this many bumps (standard deviation), but for a small
 #: share of the whole spectrum's.
 _LOCAL, _GLOBAL = 12.0, 0.02
+#: A peak this many times above what lies under it has the error of all strong peaks.
+_STRONG = 4.0
 #: Relative errors that a model may have before the spectrum is asked: this keeps the size at
 #: zero where counts can't tell.
 _EXPECTED = 0.1
@@ -92,7 +94,6 @@ def estimated_misfit(
     *,
     columns: np.ndarray,
     amplitudes: np.ndarray,
-    precision: np.ndarray,
     stiffness: Stiffness,
     residual: np.ndarray,
     variance: np.ndarray,
@@ -102,12 +103,13 @@ def estimated_misfit(
 ) -> tuple[Misfit, Stiffness]:
     """Estimate the size of a model's errors, and the stiffness of its continuum beside them.
 
-    The errors are relative: ``sigma_k^2 = s_k^2 P_k^2 + t_k^2 C_k^2`` with the peaks P (over
-    their flanks, too, so that a wrong width or place counts) and what lies under them, C.
-    The shares s and t change over a few peaks' widths, and maximise the restricted likelihood
-    of what is left by the fit, with a penalty that leaves them at zero where counts can't
-    tell: ``s^2 <- s^2 sqrt(sum(P^2 q^2) / sum(P^2 t))`` with the local sums of the scores q
-    of the bumps and of their expected squares t.
+    The errors are relative: ``sigma_k^2 = s^2 P_k^2 + t_k^2 C_k^2`` with the strong peaks P
+    (over their flanks, too, so that a wrong width or place counts), and C, what lies under
+    them and weak peaks. All strong peaks have one share s, since one detector shapes them; the
+    share t, of lines that are missing or in wrong ratios, changes over some peaks' widths.
+    They maximise the restricted likelihood of what is left by the fit, with a penalty that
+    leaves them at zero where counts can't tell: ``s^2 <- s^2 sqrt(sum(P^2 q^2) / sum(P^2 e))``
+    with the scores q of the bumps and their expected squares e.
 
     Parameters
     ----------
@@ -115,11 +117,8 @@ def estimated_misfit(
     detector : Detector
         Its resolution sets the width of the bumps.
     columns : ndarray of shape (channels, p)
-        What else was fitted, then the slopes of the response.
-    amplitudes : ndarray of shape (fitted,)
-        Of the columns but the slopes.
-    precision : ndarray of shape (p, p)
-        What is known of them but for the continuum's stiffness.
+        What else was fitted; the response is taken as found.
+    amplitudes : ndarray of shape (p,)
     stiffness : Stiffness
         Of the continuum, whose place is that among ``columns``.
     residual : ndarray of shape (channels,)
@@ -148,21 +147,20 @@ def estimated_misfit(
     heights = np.sqrt(basis.T @ np.maximum(peaks, 0.0) ** 2 / reach)
     heights = gaussian_filter1d(heights, 0.6 * _PER_WIDTH)
     floor = basis.T @ np.maximum(rest, 0.0) / reach
-    sizes = np.maximum(np.stack([heights, floor]), 1e-9) ** 2
+    strong = np.where(heights > _STRONG * floor, heights, 0.0)
+    weak = floor + np.minimum(heights, _STRONG * floor)
+    sizes = np.maximum(np.stack([strong, weak]), 1e-9) ** 2
     weight = 1.0 / variance
     weighted = columns * weight[:, None]
     cross = basis.T @ weighted
     information = np.empty((p + n, p + n))
-    information[:p, :p] = weighted.T @ columns + precision
+    information[:p, :p] = weighted.T @ columns
     information[p:, :p] = cross
     information[:p, p:] = cross.T
     information[p:, p:] = (basis.T @ basis.multiply(weight[:, None])).toarray()
     at = stiffness.place
-    # The response is at its optimum, with what was known of it, and is not pulled.
-    fitted = amplitudes.size
-    known = columns[:, :fitted] @ amplitudes
-    pull = np.concatenate([weighted.T @ known, basis.T @ (weight * (residual + known))])
-    pull[:fitted] += weighted[:, :fitted].T @ residual
+    target = residual + columns @ amplitudes
+    pull = np.concatenate([weighted.T @ target, basis.T @ (weight * target)])
     shares = np.full((2, n), _START)
     smallest = 1.0 / (_EXPECTED**2 * np.sqrt(2 * np.pi) * _LOCAL)
     for _ in range(_ROUNDS):
@@ -175,8 +173,8 @@ def estimated_misfit(
         found = inverse @ pull
         score2 = (found[p:] / sigma2) ** 2
         expected = np.maximum(1.0 - np.diag(inverse)[p:] / sigma2, 0.0) / sigma2
-        for share, size in zip(shares, sizes, strict=True):
-            above, below = _locally(score2 * size), _locally(expected * size) + smallest
+        for share, size, pooled in zip(shares, sizes, (_everywhere, _locally), strict=True):
+            above, below = pooled(score2 * size), pooled(expected * size) + smallest
             share *= np.sqrt(above / below)
             np.maximum(share, _SMALLEST, out=share)
         stiffness = stiffness.updated(found[at], inverse[at, at])
@@ -234,6 +232,11 @@ def _bumps(axis: EnergyAxis, detector: Detector) -> csr_array:
     n = max(int(np.ceil(place[-1])), 1)
     place = np.minimum(place * (n / max(place[-1], 1e-9)), n - 1e-9)
     return csr_array(BSpline.design_matrix(place, np.arange(-3, n + 4), 3))
+
+
+def _everywhere(values: np.ndarray) -> np.ndarray:
+    """Mean over the spectrum: all peaks have one shape, and the strongest tell most of it."""
+    return np.full(values.size, values.mean())
 
 
 def _locally(values: np.ndarray) -> np.ndarray:
