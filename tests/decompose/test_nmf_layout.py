@@ -195,3 +195,14 @@ def test_grains_of_full_thickness_are_not_eaten():
     depth = discs(8)
     factors = decompose(image([1 - depth, depth], 300), 2)
     assert min(spectral_angle(s, B) for s in factors.spectra) < 3
+
+
+def test_large_maps_are_labelled_by_the_spectra_of_pooled_ones(monkeypatch):
+    si = image(layers(), 40)
+    whole = phase_layout(si, 3)
+    monkeypatch.setattr("siftem.decompose.layout._MOST_PIXELS", N * N // 4)
+    pooled = phase_layout(si, 3)
+    assert pooled.kind == whole.kind
+    assert pooled.labels.shape == (N, N)
+    order = [int(np.bincount(whole.labels[pooled.labels == c]).argmax()) for c in range(3)]
+    assert (np.array(order)[pooled.labels] == whole.labels).mean() > 0.98

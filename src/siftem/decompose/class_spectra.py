@@ -8,7 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from siftem.blocked_counts import BlockedCounts
-from siftem.decompose.purest import FEWEST_PIXELS, purest
+from siftem.decompose.purest import FEWEST_PIXELS, MOST_PIXELS, purest
 
 
 def class_spectra(counts: sp.csr_array, labels: np.ndarray, k: int) -> np.ndarray:
@@ -45,7 +45,7 @@ def spectra_inside(
     Parameters
     ----------
     counts : scipy.sparse.csr_array of shape (ny * nx, m)
-        Or `siftem.blocked_counts.BlockedCounts`, of which all pixels inside are summed.
+        Or `siftem.blocked_counts.BlockedCounts`, ; of large maps all pixels inside are summed.
     insides : sequence of ndarray of bool, shape (ny, nx)
         Pixels of each phase.
 
@@ -57,7 +57,7 @@ def spectra_inside(
     """
     sums = np.array([sum_of(counts, inside) for inside in insides])
     pixels = np.array([float(max(inside.sum(), 1)) for inside in insides])
-    if not isinstance(counts, BlockedCounts):
+    if insides[0].size <= MOST_PIXELS:
         spectra = sums + 1e-6 * sums.sum(axis=0) + 1e-12
         for _ in range(2):  # the first purest spectra are the better measure of purity
             spectra = spectra / spectra.sum(axis=1, keepdims=True)

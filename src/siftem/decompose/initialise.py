@@ -14,7 +14,7 @@ _NEIGHBOURS = 8
 #: Rounds of the subspace iteration.
 _POWERS = 4
 #: Pixels are pooled to about this many counts where their own weights would overfit.
-_COUNTS_IN_BLOCK = 1500.0
+COUNTS_IN_BLOCK = 1500.0
 
 
 def pooling_matrix(shape: tuple[int, int], block: int) -> sp.csr_array:
@@ -62,7 +62,7 @@ def pooled_counts(
     typical = max(float(counts.sum(dtype=np.float64)) / counts.shape[0], 1e-12)
     enough = int(np.sqrt(shape[0] * shape[1] / (20 * n_components)))
     widest = max(min(min(shape) // 10, enough), 1)
-    block = int(np.clip(round(np.sqrt(_COUNTS_IN_BLOCK / typical)), 1, widest))
+    block = int(np.clip(round(np.sqrt(COUNTS_IN_BLOCK / typical)), 1, widest))
     if block == 1:
         return counts, shape
     if isinstance(counts, BlockedCounts):

@@ -24,10 +24,10 @@ from scipy.ndimage import (
 from scipy.optimize import nnls
 
 from siftem.blocked_counts import BlockedCounts
-from siftem.decompose.class_spectra import purest_spectra
+from siftem.decompose.class_spectra import class_spectra, purest_spectra
 from siftem.decompose.embedding import hosts_of, thin_parts, without
 from siftem.decompose.initialise import pooling_matrix
-from siftem.decompose.pixel_classes import PixelClasses, pixel_classes
+from siftem.decompose.pixel_classes import PixelClasses, labels_by, pixel_classes
 from siftem.decompose.pooled_blocks import pooled_in_memory
 from siftem.decompose.purest import FEWEST_PIXELS, purest
 from siftem.decompose.share_weights import share_weights
@@ -52,8 +52,8 @@ _RIM_INSIDE, _RIM_MISFIT = 0.35, 0.1
 VACUUM, MIXED = -1, -2
 #: More classes than phases that are tried, since a blurred border may take one for itself.
 _MORE_CLASSES = 3
-#: Pixels beyond which neighbours are pooled, in memory and for counts that stay on disk.
-_MOST_PIXELS, _MOST_ON_DISK = 250_000, 20_000
+#: Pixels beyond which neighbours are pooled, whether counts stay on disk or not.
+_MOST_PIXELS = 60_000
 _EIGHT = np.ones((3, 3), bool)
 
 
@@ -177,7 +177,7 @@ def phase_layout(si: SpectrumImage, n_phases: int, *, random_state: int = 0) -> 
     Parameters
     ----------
     si : SpectrumImage
-        Beyond a quarter of a million pixels neighbours are pooled, and the labels are as coarse.
+        Beyond 60,000 pixels the layout is that of pooled neighbours.
     n_phases : int
     random_state : int
         Seed of `siftem.decompose.pixel_classes`.
@@ -190,9 +190,8 @@ def phase_layout(si: SpectrumImage, n_phases: int, *, random_state: int = 0) -> 
     counts, shape = si.counts, si.shape
     if n_phases == 1:
         return single_layout(shape, si.total / si.n_pixels)
-    on_disk = isinstance(counts, BlockedCounts)
-    side = int(np.ceil(np.sqrt(si.n_pixels / (_MOST_ON_DISK if on_disk else _MOST_PIXELS))))
-    if on_disk:
+    side = int(np.ceil(np.sqrt(si.n_pixels / _MOST_PIXELS)))
+    if isinstance(counts, BlockedCounts):
         counts = pooled_in_memory(counts, shape, side)
     elif side > 1:
         counts = sp.csr_array(pooling_matrix(shape, side) @ counts)
@@ -202,12 +201,20 @@ def phase_layout(si: SpectrumImage, n_phases: int, *, random_state: int = 0) -> 
         classes = pixel_classes(counts, small, n_classes, random_state=random_state)
         found = find_layout(counts, small, classes, bulk=bulk)
         if len(found.phases) == n_phases:
-            if side > 1:
-                rows = np.arange(shape[0]) // side
-                columns = np.arange(shape[1]) // side
-                found = replace(found, labels=found.labels[np.ix_(rows, columns)])
-            return found
+            return found if side == 1 else _in_full(found, counts, si, side)
     return None
+
+
+def _in_full(
+    pooled: PhaseLayout, counts: sp.csr_array, si: SpectrumImage, side: int
+) -> PhaseLayout:
+    """Label each pixel of a large map by the spectra of the classes of its pooled one."""
+    k = len(pooled.phases)
+    spectra = class_spectra(counts, pooled.labels, k)
+    fine = labels_by(si.counts, si.shape, spectra)
+    rows, columns = (np.arange(n) // side for n in si.shape)
+    empty = (pooled.labels == VACUUM)[np.ix_(rows, columns)]
+    return replace(pooled, labels=np.where(empty, VACUUM, fine))
 
 
 def find_layout(

@@ -14,6 +14,7 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.ndimage import gaussian_filter
 
+from siftem.blocked_counts import BlockedCounts
 from siftem.decompose.initialise import pooling_matrix
 from siftem.decompose.share_weights import binning
 
@@ -21,7 +22,7 @@ from siftem.decompose.share_weights import binning
 _ENOUGH_PIXELS = 6_000
 #: Gain in log-probability of a class for each of eight neighbours that has it.
 _COUPLING = 1.0
-_SWEEPS = 40
+_SWEEPS, _SETTLED = 40, 12
 #: For each three classes.
 _STARTS = 8
 #: Counts in a smoothing window, by which the starts are chosen.
@@ -76,6 +77,35 @@ def pixel_classes(
     start = _best_start(x, shape, n_classes, random_state)
     labels, number = _by_area(_fitted(x, shape, start)[0].argmax(axis=1))
     return PixelClasses(labels.reshape(shape), number)
+
+
+def labels_by(counts: sp.csr_array, shape: tuple[int, int], spectra: np.ndarray) -> np.ndarray:
+    """Give each pixel the class whose spectrum its counts and its neighbours point to.
+
+    Parameters
+    ----------
+    counts : scipy.sparse.csr_array of shape (ny * nx, m)
+        Or `siftem.blocked_counts.BlockedCounts`.
+    shape : tuple of int
+        (ny, nx).
+    spectra : ndarray of shape (k, m)
+        Of the classes, each summing to one.
+
+    Returns
+    -------
+    ndarray of int64, shape (ny, nx)
+    """
+    bins = binning(spectra.shape[1])
+    shapes = (bins.T @ spectra.T).T
+    logarithms = bins @ np.log(np.maximum(shapes, 1e-9)).T
+    if isinstance(counts, BlockedCounts):
+        evidence = counts.images(logarithms).T.astype(np.float32)
+    else:
+        evidence = np.asarray(counts @ logarithms, np.float32)
+    belongs = _normalised(evidence)
+    for _ in range(_SETTLED):
+        belongs = _normalised(evidence + np.float32(_COUPLING) * _neighbours(belongs, shape))
+    return np.asarray(belongs.argmax(axis=1).reshape(shape))
 
 
 def _by_area(labels: np.ndarray) -> tuple[np.ndarray, int]:

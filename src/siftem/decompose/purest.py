@@ -13,6 +13,7 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.ndimage import gaussian_filter
 
+from siftem.blocked_counts import BlockedCounts
 from siftem.decompose.share_weights import share_weights
 from siftem.thinning import split_counts
 
@@ -20,6 +21,8 @@ from siftem.thinning import split_counts
 _PARTS = (0.03, 0.06, 0.12, 0.25, 0.5, 1.0)
 #: Fewer pixels or counts than this make no spectrum.
 FEWEST_PIXELS, FEWEST_COUNTS = 30, 1000.0
+#: Of larger regions, pixels at even distances serve.
+MOST_PIXELS = 60_000
 #: Shares that differ by no more than this, and their error, count as the same.
 _AS_PURE = 0.003
 #: Noise of a share that is good enough to pick pixels by.
@@ -65,7 +68,7 @@ def purest(
     Parameters
     ----------
     counts : scipy.sparse.csr_array of shape (ny * nx, m)
-        Whole counts in memory. Of others (fractions), all serve to pick and to sum.
+        Or `siftem.blocked_counts.BlockedCounts`. Of fractions, all serve to pick and to sum.
     inside : ndarray of bool, shape (ny, nx)
         The region.
     spectra : ndarray of shape (k, m)
@@ -80,7 +83,11 @@ def purest(
     Purest
         Of all pixels of the region, where there are too few to choose from.
     """
-    rows = sp.csr_array(counts[np.flatnonzero(inside.ravel())])
+    if np.count_nonzero(inside) > MOST_PIXELS:
+        inside = _sparser(inside)
+    pixels = np.flatnonzero(inside.ravel())
+    rows = counts.rows(pixels) if isinstance(counts, BlockedCounts) else counts[pixels]
+    rows = sp.csr_array(rows)
     rng = np.random.default_rng(random_state)
     whole = rows.dtype.kind != "f" or np.array_equal(rows.data, np.rint(rows.data))
     halves = split_counts(rows, 0.5, rng) if whole else (rows, rows)
@@ -102,6 +109,14 @@ def purest(
     typical = _mean([j.share(np.arange(n)) for j in judged])[0]
     scale = 1.0 if whole else 0.5
     return Purest(scale * total, float(size), share, sigma, typical)
+
+
+def _sparser(inside: np.ndarray) -> np.ndarray:
+    """Keep every so many pixels of a region."""
+    step = -(-int(np.count_nonzero(inside)) // MOST_PIXELS)
+    out = np.zeros(inside.size, bool)
+    out[np.flatnonzero(inside.ravel())[::step]] = True
+    return out.reshape(inside.shape)
 
 
 def _order(half: sp.csr_array, inside: np.ndarray, spectra: np.ndarray, own: int) -> np.ndarray:

@@ -23,7 +23,7 @@ from siftem.spectrum_image import SpectrumImage
 from siftem.thinning import split_counts
 
 #: Channels are summed down to about this many.
-_ENOUGH_BINS = 300
+ENOUGH_BINS = 300
 #: Counts for each number that a component has, below which a phase may go unseen.
 _FEW_COUNTS = 100.0
 #: A map that is larger than memory is pooled to this many pixels at the most.
@@ -170,7 +170,7 @@ def choose_n_components(
 def _binned(x: sp.csr_array) -> sp.csr_array:
     """Sum neighbouring channels where there are many: lines are wider than a channel."""
     m = x.shape[1]
-    width = max(m // _ENOUGH_BINS, 1)
+    width = max(m // ENOUGH_BINS, 1)
     if width == 1:
         return x
     bins = sp.csr_array((np.ones(m), (np.arange(m), np.arange(m) // width)))

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field, replace
 from itertools import product
 
 import numpy as np
-import scipy.sparse as sp
 from scipy.ndimage import uniform_filter
 
 from siftem.decompose.purest import purest
@@ -28,6 +27,8 @@ from siftem.unmix.subtract import PureSpectrum, subtract
 
 #: Side of the blocks by which the evenness of a support is measured, in pixels.
 _BLOCK = 5
+#: Largest part of a small grain's counts that may come from around it.
+_BORDER = 0.1
 #: A support is never known better than this.
 _EVENEST = 0.02
 #: Width of windows whose sum may not become negative: about a line, a step of an edge (keV).
@@ -154,6 +155,28 @@ def open_scale(
     return pure, OpenScale(grain, tuple(hosts), ranges, tuple(ends))
 
 
+def border_scale(
+    grain: str,
+    spectrum: Spectrum,
+    around: Spectrum,
+    *,
+    fit: Callable[[Spectrum], LineFit] | None,
+) -> OpenScale:
+    """Tell how much of what lies around a small grain its pixels may hold.
+
+    Nothing of it is taken off; at the most, what leaves nothing negative, and no more than a
+    tenth of the counts.
+    """
+    fits = None if fit is None else (fit(spectrum), fit(around))
+    high, sigma, what = most_scale(spectrum, around, fits)
+    total = max(float(around.values.sum()), 1.0)
+    most = _BORDER * float(spectrum.values.sum()) / total
+    high, sigma = (high, sigma) if high < most else (most, 0.0)
+    found = ScaleRange(0.0, 0.0, high, sigma, what)
+    end = _at(spectrum, [(around, found)], [found.ends[1]], grain)
+    return OpenScale(grain, (around.name,), (found,), (end,))
+
+
 _WITHOUT = "none: as the purest pixels are"
 
 
@@ -196,8 +219,6 @@ def _purer(
     seed: int,
 ) -> Spectrum:
     """Sum of the region's purest pixels, with the same taken off as of the whole mixture."""
-    if not isinstance(si.counts, sp.csr_array):
-        return left
     shapes = np.maximum([mixture.values, host.values], 0.0) + 1e-9
     shapes = shapes / shapes.sum(axis=1, keepdims=True)
     found = purest(si.counts, region.mask, shapes, 0, random_state=seed)

@@ -8,20 +8,23 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
-import scipy.sparse as sp
+from scipy.ndimage import distance_transform_edt
 
-from siftem.decompose.layout import Lies
-from siftem.decompose.purest import FEWEST_COUNTS, FEWEST_PIXELS, purest
+from siftem.decompose.layout import VACUUM, Lies
+from siftem.decompose.purest import FEWEST_COUNTS, FEWEST_PIXELS, MOST_PIXELS, purest
 from siftem.errors import SiftemWarning
 from siftem.pipeline.fit_settings import FitSettings
 from siftem.pipeline.layout import by_labels
-from siftem.pipeline.open_scales import Host, OpenScale, open_scale
+from siftem.pipeline.open_scales import Host, OpenScale, border_scale, open_scale
 from siftem.pipeline.parts import attempted
 from siftem.pipeline.results import Matched
 from siftem.segment.regions import Region, Regions
 from siftem.spectrum import Spectrum
 from siftem.spectrum_image import SpectrumImage
 from siftem.unmix.integrate import integrate
+
+#: Within this many pixels of a border the tails of a probe may reach.
+_BLUR = 4.0
 
 
 def region_spectra(
@@ -59,9 +62,7 @@ def region_spectra(
     wanted = {regions.matrix: regions.pure}
     alone = {regions.matrix} if by_labels(matched.layout) else set()
     for grain in regions.names:
-        # Thinner than twice the margin: all of it, borders as well.
-        own = by_labels(matched.layout)
-        mixture = regions.own(grain) if own else regions.mixture(grain)
+        mixture = regions.own(grain)
         label = spectrum_name(grain, matched)
         wanted[label] = mixture
         if label == grain:
@@ -94,7 +95,7 @@ def _of_purest(
     pixels are picked by one half of the counts and summed from the other, and the reverse.
     """
     whole, others = sums[name], [n for n in sums if n != name]
-    if not isinstance(si.counts, sp.csr_array) or not others:
+    if not others or whole.n_pixels > MOST_PIXELS:
         return whole
     shapes = np.maximum([sums[n].counts for n in (name, *others)], 0.0) + 1e-9
     found = purest(
@@ -202,11 +203,14 @@ class OwnPixels:
             if spectrum is None:
                 continue
             hosts = self._hosts(grain, integrated, pure)
-            if not hosts:
-                pure[grain] = replace(spectrum, name=grain)
-                continue
             region = self.regions.own(grain)
             fit = None if settings is None else settings.fit
+            if not hosts:
+                pure[grain] = replace(spectrum, name=grain)
+                near = self._near(grain)
+                if near is not None:
+                    scales[grain] = border_scale(grain, pure[grain], near, fit=fit)
+                continue
             found = attempted(
                 f"the pure spectrum of {grain}",
                 partial(
@@ -222,6 +226,16 @@ class OwnPixels:
             if said:
                 warnings.warn(said, SiftemWarning, stacklevel=3)
         return {n: pure[n] for n in self.names if n in pure}, scales
+
+    def _near(self, grain: str) -> Spectrum | None:
+        """Sum of what lies around a grain that is nowhere far from its borders."""
+        mask, layout = self.regions.mask(grain), self.matched.layout
+        if layout is None or not by_labels(layout) or self.si.acquisition.bulk:
+            return None
+        if distance_transform_edt(mask.mask).max() > _BLUR:
+            return None
+        around = mask.dilated(_BLUR).mask & ~mask.mask & (layout.labels != VACUUM)
+        return integrate(self.si, around, name="what lies around") if around.any() else None
 
     def _lies(self, grain: str) -> Lies | None:
         layout, names = self.matched.layout, self.matched.factors.names

@@ -147,7 +147,15 @@ def _phase(result: RunResult, name: str) -> dict[str, Any]:
         "pixels": spectrum.n_pixels,
         "counts": float(spectrum.values.sum()),
         "spectrum": spectrum_files(result)[name],
+        "area_percent": result.phase_map.area_percent.get(name),
+        "area_percent_sigma": result.phase_map.area_sigma.get(name),
     }
+    known = result.open_scales.get(name)
+    if known is not None:
+        data["scale_ranges"] = {
+            host: {"ends": list(one.ends), "vanishes_at_upper_end": one.vanishes}
+            for host, one in zip(known.hosts, known.ranges, strict=True)
+        }
     scaled = result.scale_of(name)
     if scaled is not None:
         matrix = result.pure[result.matrix]

@@ -248,15 +248,20 @@ class Regions:
         """Return where a grain phase is, as given: no margin, nothing excluded."""
         return Region(name, self.masks[self._known(name)], "paint or label some of its pixels")
 
-    def own(self, name: str) -> Region:
+    def own(self, name: str, fewest: int = 30) -> Region:
         """Return the pixels of a phase: `pure` of the matrix, the `mixture` of a grain.
 
-        Of a grain that is thinner than twice the margin, all that is not excluded.
+        Of a grain with fewer pixels than ``fewest`` in its mixture, all that holds no other
+        grain, borders as well.
         """
         if name == self.matrix:
             return self.pure
         region = self.mixture(name)
-        return region or Region(region.name, self.masks[name] & ~self._left_out, region.advice)
+        if region.n_pixels >= fewest:
+            return region
+        others = self._union(tuple(n for n in self.names if n != name))
+        whole = Region(region.name, self.masks[name] & ~others & ~self._left_out, region.advice)
+        return whole if whole.n_pixels > region.n_pixels else region
 
     @cached_property
     def pure(self) -> Region:

@@ -16,6 +16,7 @@ from siftem.fit.structure import warn_of_structure
 from siftem.spectrum import Spectrum
 from siftem.unmix.anchors import Anchor, GivenScale, MostMatrix, Scale, joined
 from siftem.unmix.conditions import Condition, KnownScale, Scales, solve_scales
+from siftem.unmix.scale_range import most_scale
 from siftem.unmix.shared_noise import common_modes, scale_covariance
 from siftem.xray.detector import Detector
 from siftem.xray.elements import element_symbols
@@ -177,7 +178,7 @@ def subtract(
             calibration = fit.calibration
             warn_of_structure(fit)
             fits.append(fit)
-    found, kept = _scales(anchors, contaminants, fits, mixture.name)
+    found, kept = _scales(anchors, contaminants, fits, mixture)
     if found.conflict > _CONFLICT:
         what = f" ('{found.worst}' fits worst)" if found.worst else ""
         warnings.warn(
@@ -247,14 +248,17 @@ def _scales(
     anchors: list[Anchor],
     contaminants: list[Spectrum],
     fits: list[LineFit],
-    name: str,
+    spectrum: Spectrum,
 ) -> tuple[Scales, list[int]]:
     """Solve for the scales, those below zero set to zero; and which are left."""
     n = len(contaminants)
     kept = list(range(n))
     if n == 1 and len(anchors) == 1 and isinstance(anchors[0], (MostMatrix, GivenScale)):
         mixture, matrix = (fits[1], fits[0]) if fits else (None, None)
-        found = _as_scales(anchors[0].scale(mixture, matrix))
+        scale = anchors[0].scale(mixture, matrix)
+        if isinstance(anchors[0], MostMatrix):
+            scale = _bounded(scale, spectrum, contaminants[0], fits)
+        found = _as_scales(scale)
     else:
         known = [_known(a, contaminants) for a in anchors if isinstance(a, GivenScale)]
         if fits:
@@ -269,7 +273,7 @@ def _scales(
         lowest = min(kept, key=lambda i: found.values[i])
         if found.values[lowest] < -_CONFLICT * np.sqrt(found.covariance[lowest, lowest]):
             warnings.warn(
-                f"{name}: the anchors ask for a negative amount of "
+                f"{spectrum.name}: the anchors ask for a negative amount of "
                 f"{contaminants[lowest].name or 'matrix'} "
                 f"({found.values[lowest]:.3g}): they do not hold for the grain; nothing of it "
                 f"was subtracted",
@@ -283,6 +287,26 @@ def _scales(
         known = [k for k in known if k.position in kept]
         found = _solve(fits, conditions, known, n, kept)
     return found, kept
+
+
+def _bounded(scale: Scale, mixture: Spectrum, matrix: Spectrum, fits: list[LineFit]) -> Scale:
+    """Lower the most matrix to what all its lines, the support's too, and the counts allow.
+
+    Warns
+    -----
+    SiftemWarning
+        When the elements that were to be looked at allow more.
+    """
+    most, sigma, what = most_scale(mixture, matrix, (fits[1], fits[0]))
+    if scale.value - most <= _CONFLICT * np.hypot(scale.sigma, sigma):
+        return scale
+    warnings.warn(
+        f"{mixture.name}: the elements of the anchor would allow {scale.value:.3g} times the "
+        f"matrix, but {what} allows no more than {most:.3g}, which was subtracted: an upper limit",
+        SiftemWarning,
+        stacklevel=4,
+    )
+    return Scale(most, sigma)
 
 
 def _solve(
