@@ -27,6 +27,9 @@ def main(arguments: list[str] | None = None) -> int:
 
         print(f"siftem {__version__}")
         return 0
+    from siftem.cli.home import provide_home
+
+    provide_home()
     from siftem.cli.commands import run_commands
 
     return run_commands(arguments)

@@ -70,7 +70,7 @@ def write_classifier(
     arrays: dict[str, np.ndarray] = {f"traces_{i}": painted for i, painted in enumerate(traces)}
     arrays.update(description=np.array(json.dumps(description)), samples=samples, labels=labels)
     with path.open("wb") as file:
-        np.savez_compressed(file, allow_pickle=False, **arrays)
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
 
 
 class SavedClassifier(NamedTuple):

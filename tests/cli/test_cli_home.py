@@ -1,0 +1,38 @@
+"""Without a home folder to write in, everything works all the same."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+import siftem
+from siftem.cli import home as module
+
+
+@pytest.mark.parametrize("home", ["/proc/nobody", "/nowhere/at/all", ""])
+def test_the_command_works_without_a_home(tmp_path, home):
+    counts = sp.csr_array(np.ones((4, 300)))
+    si = siftem.SpectrumImage(counts, (2, 2), siftem.EnergyAxis(0.0, 0.02, 300))
+    siftem.to_hyperspy(si).save(tmp_path / "map.hspy")
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("XDG", "MPL", "NUMBA"))}
+    ended = subprocess.run(
+        [sys.executable, "-m", "siftem", "inspect", str(tmp_path / "map.hspy")],
+        env={**environment, "HOME": home, "TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert not list(tmp_path.glob("siftem-home-*"))
+
+
+def test_a_home_that_can_be_written_is_left_alone(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    assert module.provide_home() is None
+    assert not list(tmp_path.iterdir())
+    assert Path.home() == tmp_path
