@@ -98,7 +98,7 @@ def test_a_run_writes_all_that_is_promised_and_runs_again_to_the_same_numbers(
     names = {p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file()}
     assert names >= {
         "report.html", "figure1.png", "figure2.png", "summary.json", "recipe.yaml",
-        "resources.json", "maps.hspy", "regions.tif",
+        "resources.json", "maps.hspy", "regions.tif", "phase_map.tif", "figure_phases.png",
         "spectra/Brg.msa", "spectra/Fp.msa", "spectra/Ca-Pv.msa", "spectra/Fp_unmixed.msa",
         "unmixed.hspy", "figure3.png", "keys.json", "classifier/Fp.npz",
     }  # fmt: skip

@@ -9,6 +9,7 @@ from siftem.acquisition import Acquisition
 from siftem.decompose.factors import Factors
 from siftem.energy_axis import EnergyAxis
 from siftem.fit.spectrum_model import Calibration, SpectrumModel
+from siftem.pipeline.agreement import assumed_absent
 from siftem.pipeline.fit_settings import fit_settings
 from siftem.pipeline.quantities import line_gains, partition_coefficients
 from siftem.pipeline.recipe import make_recipe
@@ -144,7 +145,11 @@ def build_run(names=("Brg", "Fp", "Ca-Pv"), **changes):
         rectangle_spectrum=confined[0],
         unmixed=unmixed,
         unmixed_compositions=by_unmixing,
-        partition=partition_coefficients(compositions, pairs, names[0], {}),
-        unmixed_partition=partition_coefficients(by_unmixing, pairs, names[0], {}),
+        partition=partition_coefficients(
+            compositions, pairs, names[0], {}, assumed=assumed_absent(recipe)
+        ),
+        unmixed_partition=partition_coefficients(
+            by_unmixing, pairs, names[0], {}, assumed=assumed_absent(recipe)
+        ),
     )
     return replace(result, **changes)

@@ -167,13 +167,14 @@ def test_systematic_errors_are_said_to_be_apart(page):
 
 
 def test_anchors_and_scales(made_run, page):
-    rows = {row[0]: row for row in page.table("Subtraction of Brg")[1:]}
+    rows = {row[0]: row for row in page.table("What was taken off")[1:]}
     for grain, element in (("Fp", "Si"), ("Ca-Pv", "Mg")):
         scaled = made_run.scale_of(grain)
-        assert element in rows[grain][1]
-        assert f"{rows[grain][2]} {rows[grain][3]}" == with_error(scaled.scale, scaled.scale_sigma)
+        assert rows[grain][1] == "Brg"
+        assert element in rows[grain][2]
+        assert f"{rows[grain][3]} {rows[grain][4]}" == with_error(scaled.scale, scaled.scale_sigma)
         share = scaled.scale * made_run.pure["Brg"].values.sum() / scaled.counts.sum()
-        assert float(rows[grain][4]) == pytest.approx(100 * share, abs=0.06)
+        assert float(rows[grain][6]) == pytest.approx(100 * share, abs=0.06)
 
 
 def test_region_pixels_and_shares(made_run, page):
@@ -184,7 +185,7 @@ def test_region_pixels_and_shares(made_run, page):
 
 
 def test_signal_to_noise_gains(made_run, page):
-    table = page.table("Signal to noise of faint lines in the pure matrix")
+    table = page.table("Signal to noise of faint lines in pure Brg")
     gain = made_run.gains[0]
     row = table[1]
     assert row[0] == "Nd La"

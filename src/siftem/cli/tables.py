@@ -14,13 +14,15 @@ from siftem.pipeline.agreement import assumed_absent, flagged
 from siftem.pipeline.results import RunResult
 from siftem.quantify.open_ranges import atomic_ratio, interval_of, is_open
 from siftem.report.contents import content_cells, open_phases, plain_text
+from siftem.report.layout_tables import layout_sentence
 from siftem.report.numbers import range_text, with_error
 
 
 def print_result(
     console: Console, result: RunResult, folder: Path, resources: Mapping[str, float]
 ) -> None:
-    """Print compositions, warnings, time and memory."""
+    """Print layout, compositions, warnings, time and memory."""
+    console.print(f"layout: {layout_sentence(result)}", markup=False)
     phases = [n for n in result.pure if n in result.compositions]
     if phases:
         assumed = assumed_absent(result.recipe)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
-from siftem.figures.page import Page
-from siftem.figures.style import SMALL_FONT_SIZE, fitted_text, text_width
+from siftem.figures.page import TITLE_HEIGHT, Page
+from siftem.figures.style import NEUTRAL_COLOUR, SMALL_FONT_SIZE, fitted_text, text_width
 
 _SAMPLE = 4.2  # mm
 _SPACE = 4.0
@@ -103,3 +103,64 @@ def _sample(page: Page, entry: Entry, ends: list[float], middle: float) -> None:
                 transform=transform,
             )
         )
+
+
+@dataclass(frozen=True)
+class Swatch:
+    """One line of a legend of areas.
+
+    Parameters
+    ----------
+    text, colour : str
+    share : str
+        Written at the right.
+    """
+
+    text: str
+    colour: str
+    share: str
+
+
+def swatches_height(swatches: Sequence[Swatch]) -> float:
+    """Height in mm that `draw_swatches` takes."""
+    return TITLE_HEIGHT * len(swatches) + 1.0
+
+
+def swatches_width(swatches: Sequence[Swatch]) -> float:
+    """Width in mm that they need for all names to be seen."""
+    names = max((text_width(s.text) for s in swatches), default=0.0)
+    shares = max((text_width(s.share, size=SMALL_FONT_SIZE) for s in swatches), default=0.0)
+    return 3.8 + names + 5.0 + shares
+
+
+def draw_swatches(
+    page: Page, swatches: Sequence[Swatch], *, left: float, top: float, width: float
+) -> None:
+    """Draw patches of colour with their names below each other.
+
+    Parameters
+    ----------
+    page : Page
+    swatches : sequence of Swatch
+    left, top, width : float
+        mm; names that do not fit are cut with an ellipsis.
+    """
+    width = min(width, swatches_width(swatches))
+    numbers = max((text_width(s.share, size=SMALL_FONT_SIZE) for s in swatches), default=0.0)
+    for i, swatch in enumerate(swatches):
+        baseline = top + TITLE_HEIGHT * (i + 1) - 1.6
+        patch = Rectangle(
+            (left / page.width, 1 - baseline / page.height),
+            2.6 / page.width,
+            2.2 / page.height,
+            transform=page.figure.transFigure,
+            facecolor=swatch.colour,
+            edgecolor=NEUTRAL_COLOUR,
+            linewidth=0.3,
+        )
+        page.figure.add_artist(patch)
+        page.text(
+            left + width, baseline, swatch.share, size=SMALL_FONT_SIZE, ha="right", va="baseline"
+        )
+        shown = fitted_text(swatch.text, width - 3.8 - numbers - 2.0)
+        page.text(left + 3.8, baseline, shown, va="baseline")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from siftem.decompose.factors import Factors
-from siftem.figures.legend import Entry, draw_legend
+from siftem.figures.legend import draw_swatches
 from siftem.figures.line_labels import LineLabel
 from siftem.figures.maps import (
     COLOUR_BAR_ROOM,
@@ -19,10 +20,11 @@ from siftem.figures.maps import (
     image_limits,
 )
 from siftem.figures.page import GAP, MARGIN, ROW_GAP, TITLE_HEIGHT, ImageGrid, Page, image_grid
+from siftem.figures.phase_map import Labels, area_swatches, draw_phase_map
+from siftem.figures.pure_strips import mask_plans, pure_strips, pure_title, strip_height_of
 from siftem.figures.regions import draw_mask
 from siftem.figures.spectra import Curve, Strip, draw_stack, energy_scale, stack_height
 from siftem.figures.style import (
-    BEHIND_COLOUR,
     PAGE_WIDTH,
     drawing_style,
     phase_colours,
@@ -50,11 +52,13 @@ def figure1(
     fit: LineFit | None = None,
     line_labels: Sequence[LineLabel] = (),
     colours: Mapping[str, str] | None = None,
+    phases: Labels | None = None,
 ) -> Figure:
     """Draw how maps lead to the pure matrix, and what its many pixels gain.
 
     Survey image with the confined rectangles; a map of each component; their spectra; the
-    region of pure matrix; faint lines over all of it against the first rectangle.
+    region of pure matrix, or where there is none the phase map; faint lines over all of the
+    region against the first rectangle.
 
     Parameters
     ----------
@@ -76,6 +80,8 @@ def figure1(
         Lines to mark in the spectra, see `siftem.figures.line_labels.seen_lines`.
     colours : mapping of str to str, optional
         Colour of each phase; by default in the order of the components.
+    phases : Labels, optional
+        Of phases that lie in any other way than in a matrix.
 
     Returns
     -------
@@ -85,7 +91,7 @@ def figure1(
     colours = colours or phase_colours(factors.names)
     k = len(factors.names)
     grid = image_grid(k + 1, si.shape, si.pixel_size, below=COLOUR_BAR_ROOM)
-    strip = _strip_height(k)
+    strip = strip_height_of(k)
     below = stack_height(k, line_labels, strip_height=strip)
     top = MARGIN
     spectra_top = top + grid.height + ROW_GAP
@@ -124,7 +130,12 @@ def figure1(
             scale=energy_scale(factors.axis, si.signal_type),
             strip_height=strip,
         )
-        right = _pure_region(page, last_top, si, regions, colours[regions.matrix])
+        if phases is not None:
+            right = _phases(page, last_top, si, phases, colours, legend=not trace_lines)
+        else:
+            right = _pure_region(page, last_top, si, regions, colours[regions.matrix])
+        if phases is not None and not trace_lines:
+            return page.figure
         _gain(
             page,
             last_top,
@@ -149,11 +160,15 @@ def figure2(
     line_labels: Sequence[LineLabel] = (),
     colours: Mapping[str, str] | None = None,
     subtracted: bool = True,
+    phases: Labels | None = None,
+    hosts: Mapping[str, Spectrum] | None = None,
+    ends: Mapping[str, Spectrum] = MappingProxyType({}),
 ) -> Figure:
     """Draw how mixtures lead to the pure spectra of the grains.
 
     Masks of the grains; mixtures without their intersections; pure spectra with a band of
-    one standard deviation, and the matrix behind each, scaled to the same counts.
+    one standard deviation, and the matrix behind each, scaled to the same counts. Phases that
+    lie in any other way: the pixels of each, and their spectra.
 
     Parameters
     ----------
@@ -163,12 +178,18 @@ def figure2(
     matrix : Spectrum
         Of the pure matrix.
     grains : mapping of str to Spectrum
-        Spectrum of each grain after the subtraction.
+        Spectrum of each grain after the subtraction; with ``phases``, of each phase.
     line_labels : sequence of LineLabel
     colours : mapping of str to str, optional
         Colour of each phase; by default in the order matrix, grains.
     subtracted : bool
         Whether ``grains`` are free of matrix; the panel's title says so.
+    phases : Labels, optional
+        Of phases that lie in any other way than in a matrix.
+    hosts : mapping of str to Spectrum, optional
+        What was taken off each spectrum, drawn behind it; by default the matrix.
+    ends : mapping of str to Spectrum
+        Grains of which nobody knows how much to take off: with as much taken off as may be.
 
     Returns
     -------
@@ -176,9 +197,19 @@ def figure2(
         180 mm wide.
     """
     colours = colours or phase_colours((regions.matrix, *regions.names))
-    plans = _plans(regions.names, si)
-    strips = _pure_strips(matrix, grains, regions.matrix, colours)
-    strip = _strip_height(len(strips))
+    if hosts is None:
+        hosts = dict.fromkeys(grains, matrix)
+    plans = mask_plans(regions, si, phases)
+    strips = pure_strips(
+        matrix,
+        grains,
+        hosts,
+        ends,
+        colours[regions.matrix],
+        colours,
+        smooth=si.signal_type != "EELS",
+    )
+    strip = strip_height_of(len(strips))
     spectra_top = MARGIN + sum(grid.height for grid, _ in plans) + (ROW_GAP if plans else 0.0)
     stack = stack_height(len(strips), line_labels, strip_height=strip)
     height = spectra_top + TITLE_HEIGHT + stack + MARGIN
@@ -187,27 +218,31 @@ def figure2(
         background = si.survey if si.survey is not None else si.total_map()
         top = MARGIN
         for grid, content in plans:
-            for i, (kind, name) in enumerate(content):
-                region = regions.mask(name) if kind == "mask" else regions.mixture(name)
+            for i, (title, name, mask) in enumerate(content):
                 left, image_top = grid.place(i, top)
                 page.title(
                     left,
                     image_top,
-                    name if kind == "mask" else f"{name} + {regions.matrix}",
+                    title,
                     width=grid.title_width,
                     colour=colours[name],
-                    ending=f", {100 * region.fraction:.1f}%",
+                    ending=f", {100 * mask.mean():.1f}%",
                 )
                 ax = page.axes(left, image_top, grid.image_width, grid.image_height)
                 draw_mask(
                     ax,
-                    region.mask,
+                    mask,
                     colours[name],
                     background=background,
                     pixel_size=si.pixel_size,
                 )
             top += grid.height
-        _pure_title(page, spectra_top + TITLE_HEIGHT, regions.matrix, bool(grains), subtracted)
+        title = "Spectrum"
+        if grains:
+            title = "Pure spectra of the grains" if subtracted else "Mixtures, nothing subtracted"
+        if grains and phases is not None:
+            title = "Pure spectra of the phases"
+        pure_title(page, spectra_top + TITLE_HEIGHT, title, hosts, bool(ends))
         draw_stack(
             page,
             matrix.axis,
@@ -218,46 +253,6 @@ def figure2(
             strip_height=strip,
         )
     return page.figure
-
-
-def _plans(
-    names: tuple[str, ...], si: SpectrumImage
-) -> list[tuple[ImageGrid, list[tuple[str, str]]]]:
-    """Grids of masks and mixtures, side by side where they fit into one row."""
-    masks = [("mask", name) for name in names]
-    mixtures = [("mixture", name) for name in names]
-    if not names:
-        return []
-    if len(names) <= 2:
-        content = masks + mixtures
-        return [(image_grid(len(content), si.shape, si.pixel_size), content)]
-    grid = image_grid(len(names), si.shape, si.pixel_size, max_height=50.0)
-    return [(grid, masks), (grid, mixtures)]
-
-
-def _pure_strips(
-    matrix: Spectrum, grains: Mapping[str, Spectrum], name: str, colours: Mapping[str, str]
-) -> list[Strip]:
-    strips = []
-    for grain, spectrum in grains.items():
-        total, reference = spectrum.values.sum(), matrix.values.sum()
-        scaled = matrix.values * (max(total, 0.0) / reference if reference > 0 else 0.0)
-        own = Curve(spectrum.values, colours[grain], grain, spectrum.standard_deviation)
-        behind = Curve(scaled, BEHIND_COLOUR, bold=False)
-        strips.append(Strip((own, behind)))
-    if not strips:
-        own = Curve(matrix.values, colours[name], name, matrix.standard_deviation)
-        strips.append(Strip((own,)))
-    return strips
-
-
-def _pure_title(page: Page, top: float, matrix: str, grains: bool, subtracted: bool) -> None:
-    title = "Pure spectra of the grains" if subtracted else "Mixtures, nothing subtracted"
-    end = page.title(MARGIN, top, title if grains else "Spectrum", width=PAGE_WIDTH / 2)
-    entries = [Entry("value ± 1σ", "black", "band")]
-    if grains:
-        entries.append(Entry(f"{matrix}, scaled to the same counts", BEHIND_COLOUR))
-    draw_legend(page, entries, left=end + 6.0, top=top - 1.5, width=page.width - MARGIN - end - 6.0)
 
 
 def _survey(
@@ -300,6 +295,29 @@ def _pure_region(page: Page, top: float, si: SpectrumImage, regions: Regions, co
     background = si.survey if si.survey is not None else si.total_map()
     draw_mask(ax, pure.mask, colour, background=background, pixel_size=si.pixel_size)
     return MARGIN + room + GAP
+
+
+def _phases(
+    page: Page,
+    top: float,
+    si: SpectrumImage,
+    phases: Labels,
+    colours: Mapping[str, str],
+    *,
+    legend: bool,
+) -> float:
+    """Draw the phase map, with its legend beside it; return where a panel may start."""
+    grid = image_grid(1, si.shape, si.pixel_size, columns=3, max_height=_BOTTOM_HEIGHT - 2)
+    room = max(grid.image_width, 30.0)
+    page.title(MARGIN, top + TITLE_HEIGHT, "phase map", width=room)
+    height = min(grid.image_height, _BOTTOM_HEIGHT - 2)
+    ax = page.axes(MARGIN, top + TITLE_HEIGHT, grid.image_width, height)
+    draw_phase_map(ax, phases, colours, pixel_size=si.pixel_size)
+    left = MARGIN + room + GAP
+    if legend:
+        swatches = area_swatches(phases, colours)
+        draw_swatches(page, swatches, left=left, top=top + TITLE_HEIGHT, width=70.0)
+    return left
 
 
 def _gain(
@@ -348,8 +366,3 @@ def _gain(
             left=left,
             width=width,
         )
-
-
-def _strip_height(strips: int) -> float:
-    """Taller strips when there are few, so that the page stays a page."""
-    return float(np.clip(72.0 / max(strips, 1), 13.0, 28.0))

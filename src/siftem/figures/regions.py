@@ -8,15 +8,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 
+from siftem.figures.legend import Swatch, draw_swatches
 from siftem.figures.maps import block_means, draw_image, image_limits, shown_step
-from siftem.figures.page import MARGIN, TITLE_HEIGHT, Page, image_grid
+from siftem.figures.page import MARGIN, Page, image_grid
 from siftem.figures.style import (
     OVERLAP_COLOUR,
-    SMALL_FONT_SIZE,
     drawing_style,
-    fitted_text,
     phase_colours,
 )
 from siftem.segment.regions import Regions
@@ -172,20 +170,9 @@ def regions_figure(
         shown = draw_regions(ax, regions, colours, background=background, pixel_size=pixel_size)
         left = MARGIN + grid.image_width + 4.0
         total = regions.shape[0] * regions.shape[1]
-        for i, (name, pixels) in enumerate(counts.items()):
-            top = MARGIN + TITLE_HEIGHT * (i + 1)
-            swatch = Rectangle(
-                (left / width, 1 - top / height),
-                2.6 / width,
-                2.2 / height,
-                transform=page.figure.transFigure,
-                facecolor=shown.get(name, "#C8C8C8"),
-                alpha=0.8,
-                edgecolor="none",
-            )
-            page.figure.add_artist(swatch)
-            share = f"{100 * pixels / total:.1f}%"
-            page.text(width - MARGIN, top, share, size=SMALL_FONT_SIZE, ha="right", va="baseline")
-            room = width - MARGIN - left - 13.0
-            page.text(left + 3.8, top, fitted_text(name, room), va="baseline")
+        swatches = [
+            Swatch(name, shown.get(name, "#C8C8C8"), f"{100 * pixels / total:.1f}%")
+            for name, pixels in counts.items()
+        ]
+        draw_swatches(page, swatches, left=left, top=MARGIN, width=width - MARGIN - left)
     return page.figure

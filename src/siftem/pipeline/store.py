@@ -12,13 +12,15 @@ from pathlib import Path
 
 import numpy as np
 
+from siftem.decompose.layout import MIXED
 from siftem.errors import InputError, SiftemError, SiftemWarning
 from siftem.io.atomic import left_beside, name_beside, refusals_told
 from siftem.io.exchange import write_emsa
 from siftem.io.hyperspy_export import write_maps
 from siftem.io.imagej_outlines import write_rois
-from siftem.io.images import write_regions
+from siftem.io.images import write_label_image, write_regions
 from siftem.pipeline.file_names import file_name, file_names
+from siftem.pipeline.layout import PhaseMap
 from siftem.pipeline.parts import attempted
 from siftem.pipeline.results import RunResult
 from siftem.pipeline.summary import spectrum_files
@@ -44,6 +46,8 @@ CLASSIFIER = "classifier"
 KEYS = "keys.json"
 #: Endings of hidden folders beside that of a run, while it is written.
 _DRAFT, _OLD = ".draft", ".old"
+#: Label of mixed pixels in the phase map.
+_MIXED = 255
 
 
 def check_destination(folder: str | Path) -> Path:
@@ -140,7 +144,7 @@ def tidy_up(folder: Path) -> None:
 
 
 def write_data(result: RunResult, folder: Path) -> None:
-    """Write recipe, spectra, maps and regions of a run.
+    """Write recipe, spectra, maps, regions and phase map of a run.
 
     Parameters
     ----------
@@ -170,11 +174,19 @@ def write_data(result: RunResult, folder: Path) -> None:
     every.update({name: region.mask for name, region in regions.as_dict().items()})
     _written("regions.tif", write_regions, folder / "regions.tif", every, si.pixel_size)
     _written("regions.zip", write_rois, folder / "regions.zip", every)
+    labels = _saved_labels(result.phase_map)
+    _written("phase_map.tif", write_label_image, folder / "phase_map.tif", labels, si.pixel_size)
 
 
 def _written(name: str, write: Callable[..., object], *arguments: object) -> None:
     """Write a file, or say why it is missing; what the disk refuses ends the run."""
     attempted(name, partial(write, *arguments), None)
+
+
+def _saved_labels(phases: PhaseMap) -> np.ndarray:
+    """Phases from 1 on, 0 for vacuum; mixed is 255, or 65535 with more phases than that."""
+    mixed = _MIXED if len(phases.names) < _MIXED else 2**16 - 1
+    return np.where(phases.labels == MIXED, mixed, phases.labels + 1)
 
 
 def _write_unmixed(unmixed: Unmixed, si: SpectrumImage, folder: Path) -> None:

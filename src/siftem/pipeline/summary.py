@@ -142,8 +142,11 @@ def spectrum_files(result: RunResult) -> dict[str, str]:
 
 def _phase(result: RunResult, name: str) -> dict[str, Any]:
     spectrum = result.pure[name]
+    phases = result.phase_map
     data: dict[str, Any] = {
         "role": "matrix" if name == result.matrix else "grain",
+        "area_percent": phases.area_percent.get(name),
+        "area_percent_sigma": phases.area_sigma.get(name),
         "pixels": spectrum.n_pixels,
         "counts": float(spectrum.values.sum()),
         "spectrum": spectrum_files(result)[name],
@@ -158,14 +161,13 @@ def _phase(result: RunResult, name: str) -> dict[str, Any]:
         }
     scaled = result.scale_of(name)
     if scaled is not None:
-        matrix = result.pure[result.matrix]
         total = scaled.counts.sum()
-        share = scaled.scale * matrix.values.sum() / total
+        taken = sum(part.counts for part in scaled.subtracted if part.name == result.matrix)
         data["subtraction"] = {
             "anchor": scaled.anchor,
             "scale": scaled.scale,
             "scale_sigma": scaled.scale_sigma,
-            "matrix_counts_percent_of_mixture": 100 * float(share),
+            "matrix_counts_percent_of_mixture": 100 * float(taken / total),
             "anchor_conflict_sigma": scaled.conflict,
             "subtracted": {
                 part.name: {
@@ -176,6 +178,16 @@ def _phase(result: RunResult, name: str) -> dict[str, Any]:
                 }
                 for part in scaled.subtracted
             },
+        }
+    if name in result.open_scales:
+        known = result.open_scales[name]
+        data["scale_ranges"] = {
+            host: {
+                "low": one.ends[0],
+                "high": one.ends[1],
+                "vanishes_at_high": one.vanishes or None,
+            }
+            for host, one in zip(known.hosts, known.ranges, strict=True)
         }
     if name in result.compositions:
         c = result.compositions[name]

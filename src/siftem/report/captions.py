@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from siftem.figures.page import panel_letter
+from siftem.pipeline.layout import by_labels
 from siftem.pipeline.results import RunResult
 from siftem.report.numbers import whole_number
+
+_KEY = "Each pixel in the colour of its phase; mixed pixels grey, vacuum white."
 
 
 def figure1_caption(result: RunResult) -> str:
@@ -18,10 +21,15 @@ def figure1_caption(result: RunResult) -> str:
         f"({panel_letter(k + 1)}) Spectra of the components, summed over the map; each on its own "
         f"logarithmic axis, the lines that stand out in any phase labelled."
     )
-    parts.append(
-        f"({panel_letter(k + 2)}) Pure {result.matrix}: {whole_number(pure.n_pixels)} pixels, "
-        f"{100 * pure.fraction:.1f}% of the map."
-    )
+    if by_labels(result.layout):
+        parts.append(f"({panel_letter(k + 2)}) Phase map: {_KEY}")
+        if not result.gains:
+            return " ".join(parts)
+    else:
+        parts.append(
+            f"({panel_letter(k + 2)}) Pure {result.matrix}: {whole_number(pure.n_pixels)} pixels, "
+            f"{100 * pure.fraction:.1f}% of the map."
+        )
     last = panel_letter(k + 3)
     if result.gains:
         names = ", ".join(gain.line for gain in result.gains)
@@ -43,6 +51,14 @@ def figure2_caption(result: RunResult) -> str:
     """Say what each panel of the second figure shows."""
     n = len(result.segmentation.regions.names)
     matrix = result.matrix
+    if by_labels(result.layout):
+        k = len(result.factors.names)
+        text = f"{_span(0, k)} Pixels of each phase, with their share of the map. "
+        text += f"({panel_letter(k)}) Pure spectra of the phases, with a band of one standard "
+        text += "deviation. What is not above the axis is drawn at its lower end."
+        if any(result.scale_of(grain) is not None for grain in result.grains):
+            text += " Behind some, in grey, what was taken off, scaled to the same counts."
+        return text + _ends(result)
     if not n:
         return f"(a) Spectrum of {matrix}, with a band of one standard deviation."
     last = panel_letter(2 * n)
@@ -58,7 +74,22 @@ def figure2_caption(result: RunResult) -> str:
         )
     else:
         parts.append(f"({last}) Spectra of the mixtures; nothing was subtracted.")
-    return " ".join(parts)
+    return " ".join(parts) + _ends(result)
+
+
+def phase_map_caption(result: RunResult) -> str:
+    """Say what the phase map shows."""
+    return f"{_KEY} Beside it, the share of the map, ± from the pixels at borders."
+
+
+def _ends(result: RunResult) -> str:
+    """Say what dashed spectra are; empty without any."""
+    if not any(known.describe() for known in result.open_scales.values()):
+        return ""
+    return (
+        " Dashed, and smoothed over five channels unless these are energy losses: with as much "
+        "taken off as may be, where no anchor tells how much. The truth lies between the two."
+    )
 
 
 def figure3_caption(result: RunResult) -> str:
@@ -77,11 +108,11 @@ def figure3_caption(result: RunResult) -> str:
 
 def _rectangles(result: RunResult) -> str:
     n = len(result.rectangles)
-    if n == 0:
+    if n == 0 or not result.gains:
         return ""
     if n == 1:
-        return ", with the confined rectangle of matrix"
-    return f", with the {n} confined rectangles of matrix that fit, the first one solid"
+        return f", with the confined rectangle of {result.matrix}"
+    return f", with the {n} confined rectangles of {result.matrix} that fit, the first one solid"
 
 
 def _span(first: int, n: int) -> str:

@@ -12,7 +12,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from siftem.figures.style import phase_colours
 from siftem.pipeline.parts import attempted
 from siftem.pipeline.results import RunResult
-from siftem.report.captions import figure1_caption, figure2_caption, figure3_caption
+from siftem.report.captions import (
+    figure1_caption,
+    figure2_caption,
+    figure3_caption,
+    phase_map_caption,
+)
 from siftem.report.comparison_tables import (
     comparison_tables,
     comparison_text,
@@ -27,6 +32,7 @@ from siftem.report.composition_tables import (
     quantified_phases,
     ratio_table,
 )
+from siftem.report.layout_tables import layout_sentence, phase_table, role_words
 from siftem.report.mineral_tables import formula_table, limit_table, wanted_table
 from siftem.report.numbers import plus_minus, significant, whole_number, with_error
 from siftem.report.pictures import fit_names
@@ -34,7 +40,6 @@ from siftem.report.provenance import facts, resource_facts, versions
 from siftem.report.ratio_tables import measured_ratios
 from siftem.report.run_tables import (
     calibration_table,
-    contaminant_table,
     gain_table,
     region_table,
     subtraction_table,
@@ -120,13 +125,13 @@ def report_tables(result: RunResult) -> dict[str, Any]:
         "comparison_text": (lambda: comparison_text(result), ""),
         "unmixed_ratios": (lambda: ratio_table(result, unmixed=True), None),
         "subtraction": (lambda: subtraction_table(result), None),
-        "contaminants": (lambda: contaminant_table(result), None),
+        "phase_table": (lambda: phase_table(result), None),
         "regions": (lambda: region_table(result), None),
         "gains": (lambda: gain_table(result), None),
         "truth": (lambda: truth_tables(result), []),
         "mixtures": (
             lambda: (
-                overview_table(result, mixtures, "Mixtures, before the subtraction")
+                overview_table(result, mixtures, "Mixtures, before anything was taken off")
                 if mixtures
                 else None
             ),
@@ -171,6 +176,7 @@ def render_report(
         .get_template("report.html.j2")
         .render(
             title=result.recipe.title or result.spectrum_image.title or "Spectrum image",
+            layout=layout_sentence(result),
             warnings=result.warnings,
             pictures=_pictures(result, figures),
             fits=_fits(result, figures),
@@ -190,6 +196,7 @@ def _pictures(result: RunResult, figures: Mapping[str, bytes]) -> list[Picture]:
     captions = {
         "figure1": ("Figure 1", figure1_caption),
         "figure2": ("Figure 2", figure2_caption),
+        "figure_phases": ("Phase map", phase_map_caption),
         "figure3": ("Figure 3", figure3_caption),
     }
     return [
@@ -216,11 +223,14 @@ def _fits(result: RunResult, figures: Mapping[str, bytes]) -> list[Picture]:
 def _phase(result: RunResult, name: str) -> PhaseSection:
     c = result.compositions[name]
     spectrum = result.pure[name]
-    parts = ["matrix" if name == result.matrix else "grain"]
+    parts = [role_words(result).get(name, "grain")]
     parts.append(f"{whole_number(spectrum.n_pixels)} pixels")
     counts = f"{whole_number(float(spectrum.values.sum()))} counts"
     scaled = result.scale_of(name)
-    if scaled is not None:
+    if scaled is not None and name in result.open_scales:
+        taken = " and ".join(result.open_scales[name].hosts)
+        counts += f" with {taken} taken off as the purest pixels tell; no anchor"
+    elif scaled is not None:
         counts += f" after subtraction, anchored by: {plus_minus(scaled.anchor)}"
     parts.append(counts)
     parts.append(film_text(c))

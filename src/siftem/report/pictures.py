@@ -7,6 +7,7 @@ from functools import partial
 
 from siftem.figures.fit import fit_figure
 from siftem.figures.line_labels import LineLabel, line_text, seen_lines
+from siftem.figures.phase_map import Labels, phase_map_figure
 from siftem.figures.protocol import figure1, figure2
 from siftem.figures.style import drawn_once, phase_colours
 from siftem.figures.trace_windows import TraceLine
@@ -14,6 +15,7 @@ from siftem.figures.unmixed import figure3
 from siftem.fit.line_fit import LineFit
 from siftem.pipeline.file_names import file_names
 from siftem.pipeline.fit_settings import FitSettings
+from siftem.pipeline.layout import by_labels
 from siftem.pipeline.own_pixels import mixture_name
 from siftem.pipeline.parts import attempted
 from siftem.pipeline.results import RunResult
@@ -32,8 +34,8 @@ def draw_figures(result: RunResult) -> dict[str, bytes]:
     Returns
     -------
     dict of str to bytes
-        PNG at 300 dots per inch: "figure1", "figure2", with unmixing "figure3", and one for
-        the line fit of each quantified phase, under the names of `fit_names`.
+        PNG at 300 dots per inch: "figure1", "figure2", "figure_phases", with unmixing "figure3",
+        and one for the line fit of each quantified phase, under the names of `fit_names`.
 
     Warns
     -----
@@ -43,6 +45,7 @@ def draw_figures(result: RunResult) -> dict[str, bytes]:
     draw: dict[str, Callable[[], bytes]] = {
         "figure1": partial(draw_figure1, result),
         "figure2": partial(draw_figure2, result),
+        "figure_phases": partial(draw_phase_map, result),
     }
     if result.unmixed is not None:
         draw["figure3"] = partial(draw_figure3, result, result.unmixed)
@@ -60,12 +63,13 @@ def draw_figure1(result: RunResult) -> bytes:
         result.factors,
         result.segmentation.regions,
         whole=result.spectra[result.matrix],
-        rectangles=result.rectangles,
+        rectangles=result.rectangles if result.gains else (),
         confined=result.rectangle_spectrum,
         trace_lines=trace_lines(result),
         fit=None if composition is None else composition.fit,
         line_labels=line_labels(result),
         colours=phase_colours(result.factors.names),
+        phases=_labels(result) if by_labels(result.layout) else None,
     )
     return drawn_once(figure)
 
@@ -75,13 +79,24 @@ def draw_figure2(result: RunResult) -> bytes:
 
     Without elements nothing could be subtracted: the mixtures stand for the grains.
     """
-    regions = result.segmentation.regions
+    regions, others = result.segmentation.regions, by_labels(result.layout)
     grains = {}
-    for grain in regions.names:
+    for grain in result.factors.names if others else regions.names:
         label = mixture_name(grain, result.matrix)
         found = result.pure.get(grain) or result.spectra.get(label)
         if found is not None:
             grains[grain] = found
+    taken = {
+        grain: [part.name for part in scaled.subtracted if part.counts > 0]
+        for grain in grains
+        if (scaled := result.scale_of(grain)) is not None
+    }
+    hosts = {grain: result.pure[names[-1]] for grain, names in taken.items() if names}
+    ends = {
+        grain: min(known.ends, key=lambda end: float(end.values.sum()))
+        for grain, known in result.open_scales.items()
+        if grain in grains and known.ends and known.describe()
+    }
     figure = figure2(
         result.spectrum_image,
         regions,
@@ -90,8 +105,26 @@ def draw_figure2(result: RunResult) -> bytes:
         subtracted=all(grain in result.pure for grain in grains),
         line_labels=line_labels(result),
         colours=phase_colours(result.factors.names),
+        phases=_labels(result) if others else None,
+        hosts=hosts if others else None,
+        ends=ends,
     )
     return drawn_once(figure)
+
+
+def draw_phase_map(result: RunResult) -> bytes:
+    """Draw one label a pixel as a PNG; see `siftem.figures.phase_map.phase_map_figure`."""
+    figure = phase_map_figure(
+        _labels(result),
+        colours=phase_colours(result.factors.names),
+        pixel_size=result.spectrum_image.pixel_size,
+    )
+    return drawn_once(figure)
+
+
+def _labels(result: RunResult) -> Labels:
+    found = result.phase_map
+    return Labels(found.names, found.labels, found.area_percent, found.area_sigma)
 
 
 def draw_figure3(result: RunResult, unmixed: Unmixed) -> bytes:

@@ -79,9 +79,7 @@ def facts(result: RunResult) -> dict[str, str]:
         acquisition.append(f"live time {si.acquisition.live_time:g} s")
     if acquisition:
         out["acquisition"] = ", ".join(acquisition)
-    out["phases"] = ", ".join(
-        f"{n} (matrix)" if n == result.matrix else n for n in result.factors.names
-    )
+    out["phases"] = ", ".join(result.factors.names)
     if recipe.elements:
         out["elements"] = ", ".join(recipe.elements)
     if recipe.support:

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import numpy as np
 
+from siftem.pipeline.layout import by_labels
 from siftem.pipeline.results import RunResult
 from siftem.report.numbers import plus_minus, signed, significant, whole_number
-from siftem.report.table import Cell, Table, error_cells, heading, name, number
+from siftem.report.table import Cell, Table, error_cells, heading, name, number, range_cells
+
+_REGIONS = "Regions"
+_REGION_HEAD = (name("region"), heading("pixels"), heading("% of map"))
 
 
 def region_table(result: RunResult) -> Table:
     """Tabulate pixels and share of the map of each region."""
     regions = result.segmentation.regions
     total = result.spectrum_image.n_pixels
+    if by_labels(result.layout):
+        rows = [_region_row(n, s.n_pixels, total) for n, s in result.spectra.items()]
+        note = "Pixels whose sum is the spectrum of each phase."
+        return Table(_REGIONS, _REGION_HEAD, tuple(rows), note)
     rows = [_region_row(region, pixels, total) for region, pixels in regions.pixel_counts().items()]
     rows += [
         _region_row(f"mask of {grain}, overlaps included", regions.mask(grain).n_pixels, total)
@@ -30,9 +38,7 @@ def region_table(result: RunResult) -> Table:
         note += f" {regions.margin:g} {unit} at each border of a mask left out."
     if forest:
         note += f" Trace pixels that the forest classifies rightly unseen: {forest}."
-    return Table(
-        "Regions", (name("region"), heading("pixels"), heading("% of map")), tuple(rows), note
-    )
+    return Table(_REGIONS, _REGION_HEAD, tuple(rows), note)
 
 
 def _region_row(region: str, pixels: int, total: int) -> tuple[Cell, ...]:
@@ -40,81 +46,56 @@ def _region_row(region: str, pixels: int, total: int) -> tuple[Cell, ...]:
 
 
 def subtraction_table(result: RunResult) -> Table | None:
-    """Tabulate anchor and scale of each grain; None when nothing was subtracted."""
+    """Tabulate what was taken off each spectrum and how much; None when nothing was."""
     grains = [(n, s) for n in result.grains if (s := result.scale_of(n)) is not None]
     if not grains:
         return None
-    reference = float(result.pure[result.matrix].values.sum())
     conflicts = any(scaled.conflict for _, scaled in grains)
-    rows = []
+    notes, rows = [], []
     for grain, scaled in grains:
+        known = result.open_scales.get(grain)
+        ranges = {} if known is None else dict(zip(known.hosts, known.ranges, strict=True))
         mixture = float(scaled.counts.sum())
-        cells = [
-            name(grain),
-            name(plus_minus(scaled.anchor)),
-            *error_cells(scaled.scale, scaled.scale_sigma),
-            Cell(f"{100 * scaled.scale * reference / mixture:.1f}" if mixture > 0 else ""),
-            Cell(whole_number(mixture)),
-            Cell(whole_number(float(scaled.values.sum()))),
-        ]
-        if conflicts:
-            cells.append(Cell(significant(scaled.conflict, 2)))
-        rows.append(tuple(cells))
+        for part in scaled.subtracted:
+            cells = [name(grain), name(part.name)]
+            if part.name in ranges:
+                cells += [name("none"), *range_cells(*ranges[part.name].ends, 3)]
+            else:
+                cells.append(name(plus_minus(scaled.anchor)))
+                cells.extend(error_cells(part.scale, part.sigma, part.systematic))
+            cells += [
+                Cell(f"{100 * part.counts / mixture:.1f}" if mixture > 0 else ""),
+                Cell(whole_number(mixture)),
+                Cell(whole_number(float(scaled.values.sum()))),
+            ]
+            if conflicts:
+                cells.append(Cell(significant(scaled.conflict, 2)))
+            rows.append(tuple(cells))
+        if known is not None and known.describe():
+            notes.append(f"{known.describe()}.")
     head = [
-        name("grain"),
+        name("phase"),
+        name("taken off"),
         name("anchor"),
-        heading("scale", 2),
-        heading("matrix, % of counts"),
-        heading("counts of the mixture"),
+        heading("scale", 3),
+        heading("% of counts"),
+        heading("counts before"),
         heading("counts left"),
     ]
     note = (
-        "Scale: factor on the spectrum of the pure matrix; its error is carried into the "
+        "Scale: factor on the spectrum of what was taken off; its error is carried into the "
         "pure spectrum and its composition."
     )
+    if any(part.scale == 0 for _, scaled in grains for part in scaled.subtracted):
+        note += " Zero: nothing of it was left to take off."
     if conflicts:
         head.append(heading("conflict, σ"))
         note += " Conflict: how far several anchoring elements disagree."
-    return Table(f"Subtraction of {result.matrix}", tuple(head), tuple(rows), note)
-
-
-def contaminant_table(result: RunResult) -> Table | None:
-    """Tabulate what else than the matrix was taken out of mixtures; None when nothing was."""
-    rows = []
-    for grain in result.grains:
-        scaled = result.scale_of(grain)
-        if scaled is None:
-            continue
-        mixture = float(scaled.counts.sum())
-        for part in scaled.subtracted:
-            if part.name == result.matrix:
-                continue
-            rows.append(
-                (
-                    name(grain),
-                    name(part.name),
-                    *error_cells(part.scale, part.sigma, part.systematic),
-                    Cell(f"{100 * part.counts / mixture:.1f}" if mixture > 0 else ""),
-                )
-            )
-    if not rows:
-        return None
-    return Table(
-        "Further contaminants",
-        (
-            name("grain"),
-            name("subtracted"),
-            heading("scale", 3),
-            heading("% of counts"),
-        ),
-        tuple(rows),
-        "Scale: factor on the contaminant’s pure spectrum, fixed together with that of "
-        f"{result.matrix}. Zero: the anchors left none of it to subtract.",
-    )
+    return Table("What was taken off", tuple(head), tuple(rows), " ".join([note, *notes]))
 
 
 def gain_table(result: RunResult) -> Table | None:
-    """Tabulate signal to noise over the whole matrix and over rectangles; None without lines."""
+    """Tabulate signal to noise over all pure matrix and over rectangles; None without lines."""
     if not result.gains:
         return None
     rows = [
@@ -133,7 +114,7 @@ def gain_table(result: RunResult) -> Table | None:
     n = len(result.rectangles)
     which = "one rectangle" if n == 1 else f"the mean of {n} rectangles"
     return Table(
-        "Signal to noise of faint lines in the pure matrix",
+        f"Signal to noise of faint lines in pure {result.matrix}",
         (
             name("line"),
             heading("net counts, whole region", 2),
