@@ -30,6 +30,8 @@ from siftem.spectrum_image import SpectrumImage
 _ALIKE, _TOGETHER = 0.98, 0.95
 #: A component is named by elements whose lines reach this part of its strongest.
 _NAMED_FROM = 0.1
+#: Part of what all components explain, below which one more of energy losses is no phase.
+_SCATTERING = 0.0025
 #: Differences below this part need no word.
 _SMALL_DIFFERENCE = 0.02
 #: Fewer pixels than this are no phase.
@@ -59,8 +61,39 @@ def decomposed(
     n = recipe.n_components
     if n == "auto":
         choice = component_choice(recipe, si, progress=progress)
-        return Decomposed(_distinct(recipe, si, choice.n_components, progress), choice)
+        most = choice.n_components
+        if si.signal_type == "EELS":
+            most = _beyond_scattering(choice)
+        return Decomposed(_distinct(recipe, si, most, progress), choice)
     return Decomposed(_factors(recipe, si, n, checkpoint, progress), choice)
+
+
+def _beyond_scattering(choice: RankChoice) -> int:
+    """Number of components that explain more than plural scattering and drift do.
+
+    Both change the shape of energy losses from pixel to pixel by a few parts in a thousand, which
+    many counts show, too.
+
+    Warns
+    -----
+    SiftemWarning
+        When there are fewer than the held-out counts chose.
+    """
+    last = choice.candidates.index(choice.n_components)
+    gains = choice.excess[:last] - choice.excess[1 : last + 1]
+    total = max(float(choice.excess[0] - choice.excess[last]), 1e-9)
+    n = last
+    while n > 1 and gains[n - 1] < _SCATTERING * total:
+        n -= 1
+    found = choice.candidates[n]
+    if found < choice.n_components:
+        warnings.warn(
+            f"{found} components in place of {choice.n_components}: the others explain less than "
+            f"{100 * _SCATTERING:g}% of what the map holds each, as plural scattering does",
+            SiftemWarning,
+            stacklevel=4,
+        )
+    return found
 
 
 def _distinct(recipe: Recipe, si: SpectrumImage, most: int, progress: Progress) -> Factors:
@@ -74,7 +107,7 @@ def _distinct(recipe: Recipe, si: SpectrumImage, most: int, progress: Progress) 
     fewest = max(1, len(recipe.phases))
     for n in range(most, fewest - 1, -1):
         factors = _factors(recipe, si, n, None, progress)
-        reason = _repeated(factors)
+        reason = _repeated(factors, alike=1.0 if si.signal_type == "EELS" else _ALIKE)
         if not reason or n == fewest:
             _tell_unseen(si)
             return factors
@@ -106,8 +139,11 @@ def _tell_unseen(si: SpectrumImage) -> None:
         )
 
 
-def _repeated(factors: Factors) -> str:
-    """Say which phase was found twice; empty when each was found once."""
+def _repeated(factors: Factors, *, alike: float) -> str:
+    """Say which phase was found twice; empty when each was found once.
+
+    Spectra of energy losses are all alike, by their background: their cosines say nothing.
+    """
     layout = factors.layout
     if layout is None:
         return "its pixels fall into fewer kinds"
@@ -122,7 +158,7 @@ def _repeated(factors: Factors) -> str:
             cosine = float(unit[i] @ unit[j])
             pair = (layout.phases[i], layout.phases[j])
             uneven = any(lies.role == "uneven" for lies in pair)
-            if (cosine > _ALIKE and uneven) or maps[i, j] > _TOGETHER:
+            if (cosine > alike and uneven) or maps[i, j] > _TOGETHER:
                 return (
                     f"{factors.names[j]} and {factors.names[i]} would be one phase found twice "
                     f"(cosine of their spectra {cosine:.3f}, correlation of their maps "
