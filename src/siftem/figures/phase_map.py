@@ -81,7 +81,8 @@ def area_swatches(shown: Labels, colours: Mapping[str, str]) -> list[Swatch]:
         if name not in shown.names and not area:
             continue
         error = shown.area_sigma.get(name, 0.0)
-        text = f"{area:.1f} ± {error:.1f}%" if error else f"{area:.1f}%"
+        digits = 1 if error >= 0.05 or not error else 2
+        text = f"{area:.{digits}f}%" if not error else f"{area:.{digits}f} ± {error:.{digits}f}%"
         out.append(Swatch(name, colour, text))
     return out
 
