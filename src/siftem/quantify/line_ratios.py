@@ -141,8 +141,6 @@ def line_ratios(
         energy_range=energy_range,
         n_continuum=n_continuum,
     )
-    if warn_above is not None:
-        warn_of_unexplained(fit, spectrum.name, warn_above)
     wanted = measurable(fit, asked)
     if len(wanted) < 2:
         raise InputError(
@@ -162,6 +160,8 @@ def line_ratios(
             f"the lines of the reference {reference} were not found in {spectrum.name!r}: "
             "choose another one"
         )
+    if warn_above is not None:
+        warn_of_unexplained(fit, spectrum.name, warn_above)
     values = counts / counts[base]
     slopes = np.eye(len(wanted))
     slopes[:, base] -= values
