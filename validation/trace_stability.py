@@ -63,7 +63,7 @@ def main() -> None:
     across = np.arange(si.shape[1]) < si.shape[1] // 2
     pure = np.asarray(regions.pure.mask)
     for name, part in (("left", pure & across), ("right", pure & ~across)):
-        spectrum = integrate(si, Region(part, name="Brg"), name="Brg")
+        spectrum = integrate(si, Region("Brg", part), name="Brg")
         line(f"{name} half of the region", of(spectrum), reference)
 
 

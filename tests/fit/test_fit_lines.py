@@ -10,7 +10,8 @@ from siftem.fit.spectrum_model import Calibration, SpectrumModel, quantified_fam
 from siftem.spectrum import Spectrum
 from siftem.xray.absorption import thin_film_absorption
 from siftem.xray.detector import Detector
-from siftem.xray.lines import line_families, line_family
+from siftem.xray.lines import line_families, line_family, valence_lines
+from siftem.xray.pile_up import pile_up
 
 AXIS = EnergyAxis(0.2, 0.01, 900)
 ELEMENTS = ["O", "Mg", "Al", "Si", "Fe", "Nd"]
@@ -95,6 +96,9 @@ def test_true_axis_undoes_shift_and_gain():
 
 def test_operator_is_the_change_of_the_amplitudes_with_the_counts():
     mean = expected()
+    # Sum peaks and Kb of Mg well above their bound at zero.
+    kb = model(valence=tuple(valence_lines(["Mg"], low=0.2, high=9.2))).valence_columns(AXIS, ON)
+    mean += 2e3 * kb[:, 0] + pile_up(mean, AXIS) @ [2e3, 2e3]
     fit = fit_lines(
         Spectrum(mean, AXIS),
         ELEMENTS,
