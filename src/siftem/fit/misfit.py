@@ -19,7 +19,7 @@ from siftem.xray.detector import Detector
 _PER_WIDTH = 2.0
 #: The size of the errors changes over this many bumps (standard deviation), but for a small
 #: share of the whole spectrum's.
-_LOCAL, _GLOBAL = 12.0, 0.02
+_LOCAL, _GLOBAL = 16.0, 0.02
 #: A peak this many times above what lies under it has the error of all strong peaks.
 _STRONG = 4.0
 #: Relative errors that a model may have before the spectrum is asked: this keeps the size at
