@@ -18,12 +18,12 @@ _HALF = {"width": CONTROLS // 2 - 24, "stylesheets": [CONTROL_CSS], "margin": (2
 _ABSENT = "An element that the grain lacks"
 _RATIO = "A known ratio of two elements"
 _STOICHIOMETRY = "A known ratio of sums of atoms"
-_MOST = "As much matrix as leaves no line negative"
+_MOST = "Nothing: an interval, or its upper limit for some elements"
 _SCALE = "A given scale"
 _EDGE = "An edge that the grain lacks (energy losses)"
 _EDGE_RATIO = "A known ratio of two edges (energy losses)"
 #: What the field with names is called.
-_NAMED = {_ABSENT: "Elements", _MOST: "Elements (empty: all)", _EDGE: "Edge, such as Ti_L3"}
+_NAMED = {_ABSENT: "Elements", _MOST: "Elements (empty: an interval)", _EDGE: "Edge, such as Ti_L3"}
 
 #: Ratios, with what an empty field shows.
 _EXAMPLES = {_RATIO: "Mg/Ca", _STOICHIOMETRY: "(Ca+Mg+Fe)/(Si+Al)", _EDGE_RATIO: "O_K/Mn_L3"}
@@ -92,7 +92,7 @@ class AnchorForm:
         return self.choice() != self._shown
 
     def choice(self) -> dict[str, Any]:
-        """Return the anchor as the recipe has it; {} for "most matrix" of all elements.
+        """Return the anchor as the recipe has it; {} for nothing, which leaves an interval.
 
         Raises
         ------

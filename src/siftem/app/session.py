@@ -238,7 +238,7 @@ class Session:
         self.workflow.change(segment={"smoothness": smoothness, "margin": margin})
 
     def set_anchor(self, grain: str, anchor: Mapping[str, Any]) -> None:
-        """Say what fixes how much matrix the mixture of a grain holds; {} is "most matrix"."""
+        """Say what fixes how much matrix the mixture of a grain holds; {} is nothing."""
         self.workflow.change(phases={grain: {"anchor": [dict(anchor)] if anchor else []}})
 
     def set_film(
