@@ -41,7 +41,9 @@ def propagated(
     With the weights ``V = diag(mean) + misfit`` of the fit and the true covariance
     ``V + (variance - mean) + modes - pinned`` of the counts: ``bread = (X' V^-1 X + P)^-1``,
     ``operator = bread X' V^-1`` and
-    ``Cov = bread + operator (diag(variance - mean) + modes - pinned) operator'``.
+    ``Cov = operator (diag(variance) + misfit + modes - pinned) operator' + bread P bread``:
+    a sum of what each adds, with no difference of large numbers where a smooth spectrum has no
+    variance of its own.
 
     Parameters
     ----------
@@ -62,8 +64,9 @@ def propagated(
     bread = covariance_of(information + precision)
     operator = bread @ weighted.T
     common = operator @ spectrum.modes.T
-    more = variance_of(spectrum, mean) - mean
-    covariance = bread + (operator * more) @ operator.T + common @ common.T
+    by_model = (operator @ misfit.basis) * misfit.sigma
+    covariance = (operator * variance_of(spectrum, mean)) @ operator.T + common @ common.T
+    covariance += by_model @ by_model.T + bread @ precision @ bread
     if spectrum.pinned.size:
         covariance = _less(covariance, operator @ spectrum.pinned.T)
     return Propagated(covariance, bread, operator)
