@@ -131,10 +131,10 @@ def test_unmixing_is_that_in_memory(stored, phantom):
         (40, 48), matrix="Brg", masks={n: phantom.mask(n) for n in ("Fp", "Ca-Pv")}
     )
     anchors = {"Fp": siftem.Absent("Si"), "Ca-Pv": siftem.KnownRatio("Mg", "Ca", 0.03, 0.02)}
-    elements = ["O", "Mg", "Al", "Si", "Ca", "Fe"]
-    whole = siftem.unmix(phantom.spectrum_image, regions, anchors=anchors, elements=elements)
+    options = {"elements": ["O", "Mg", "Al", "Si", "Ca", "Fe"], "support": ["Cu"]}
+    whole = siftem.unmix(phantom.spectrum_image, regions, anchors=anchors, **options)
     with siftem.open_map(stored, scheduler="synchronous") as si:
-        found = siftem.unmix(si, regions, anchors=anchors, elements=elements)
+        found = siftem.unmix(si, regions, anchors=anchors, **options)
     for name, spectrum in whole.spectra.items():
         np.testing.assert_allclose(
             found.spectra[name].values, spectrum.values, rtol=1e-6, atol=1e-9

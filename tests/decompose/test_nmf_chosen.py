@@ -169,7 +169,7 @@ def test_the_number_of_components_may_be_too_large():
         PhaseModel("NbC", {"Nb": 88.5, "C": 11.5}, 7.8, "block", 0.2),
     )
     phantom = simulate(phases, (64, 64), dose=100, seed=1)
-    factors = decompose(phantom.spectrum_image, 3)
+    factors = decompose(phantom.spectrum_image, 3, layout="matrix")
     assert np.isfinite(factors.spectra).all()
     true = phantom.spectra[:, -factors.axis.size :]
     assert (angles(factors.spectra, true) < 6).all()
@@ -221,6 +221,6 @@ def test_many_phases_and_few_counts_get_several_starts(asked, tried):
     """Unless the number of starts is given."""
     si = simulate(shape=(24, 24), dose=100, seed=1).spectrum_image.without_zero_peak()
     model = PoissonNMF(4, n_init=asked, tol=1e-4)
-    choose_spectra(si, model)
+    choose_spectra(si, model, layout="matrix")
     assert model.deviances_of_starts_.shape == (tried,)
     assert model.n_init == asked

@@ -203,6 +203,17 @@ class OwnPixels:
             if spectrum is None:
                 continue
             hosts = self._hosts(grain, integrated, pure)
+            lost = [h for h in self._host_names(grain) if h not in hosts]
+            if lost:
+                # As it is, the mixture would pass for the grain.
+                reason = f"there is no spectrum of {' and '.join(lost)}, which its pixels may hold"
+                missing[f"the pure spectrum of {grain}"] = reason
+                warnings.warn(
+                    f"the pure spectrum of {grain} is missing: {reason}",
+                    SiftemWarning,
+                    stacklevel=3,
+                )
+                continue
             region = self.regions.own(grain)
             fit = None if settings is None else settings.fit
             if not hosts:

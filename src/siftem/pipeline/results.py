@@ -359,12 +359,13 @@ class RunResult:
 
     @property
     def quantified(self) -> bool:
-        """Whether there are compositions or ratios, or nothing was to be quantified.
+        """Whether there are compositions or ratios of a phase, or nothing was to be quantified.
 
         X-rays are; energy losses are where the recipe names edges.
         """
         wanted = self.spectrum_image.signal_type.startswith("EDS") or self.recipe.quantify.edges
-        return bool(self.compositions or self.ratios or not wanted)
+        found = any(name in self.pure for name in (*self.compositions, *self.ratios))
+        return found or not wanted
 
     @property
     def matrix(self) -> str:

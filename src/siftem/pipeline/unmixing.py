@@ -104,6 +104,8 @@ def unmixed_phases(
 
 def _impossible(recipe: Recipe, regions: Regions, spectra: RegionSpectra) -> str:
     """Say why a map can't be unmixed; empty when it can."""
+    if regions.matrix not in spectra.pure:
+        return f"there is no spectrum of {regions.matrix}"
     for grain in regions.names:
         if grain not in spectra.pure:
             return f"{grain} has no mixture of its own"
