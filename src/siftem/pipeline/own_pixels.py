@@ -207,12 +207,10 @@ class OwnPixels:
             if lost:
                 # As it is, the mixture would pass for the grain.
                 reason = f"there is no spectrum of {' and '.join(lost)}, which its pixels may hold"
-                missing[f"the pure spectrum of {grain}"] = reason
-                warnings.warn(
-                    f"the pure spectrum of {grain} is missing: {reason}",
-                    SiftemWarning,
-                    stacklevel=3,
-                )
+                what = f"the pure spectrum of {grain}"
+                warnings.warn(f"{what} is missing: {reason}", SiftemWarning, stacklevel=3)
+                if missing is not None:
+                    missing[what] = reason
                 continue
             region = self.regions.own(grain)
             fit = None if settings is None else settings.fit

@@ -150,8 +150,6 @@ def _phase(result: RunResult, name: str) -> dict[str, Any]:
         "pixels": spectrum.n_pixels,
         "counts": float(spectrum.values.sum()),
         "spectrum": spectrum_files(result)[name],
-        "area_percent": result.phase_map.area_percent.get(name),
-        "area_percent_sigma": result.phase_map.area_sigma.get(name),
     }
     known = result.open_scales.get(name)
     if known is not None:
