@@ -163,6 +163,8 @@ def quantify(
     fractions = np.zeros(0)
     areal: Quantity | None = None
     given = calibration
+    # Until the absorption has settled, fits without the model's errors do: they are quicker.
+    last = film is None and zeta_factors is None
     for turn in range(_ROUNDS):
         fit = fit_lines(
             spectrum,
@@ -175,6 +177,7 @@ def quantify(
             energy_range=energy_range,
             n_continuum=n_continuum,
             split_l=split_l,
+            model_error=last,
         )
         # The energy scale is fitted twice, the second time with an absorption that is about
         # right: without it, scale and charge collection would make up for it.
@@ -204,8 +207,9 @@ def quantify(
             film = Film(areal.value * 1e6, 1.0, checked_angle(angle))
         settled = fractions.size and np.abs(new - fractions).max() < 1e-5
         fractions = new
-        if film is None or settled:
+        if last or film is None:
             break
+        last = bool(settled) or turn == _ROUNDS - 2
         absorption = absorber(dict(zip(wanted, fractions, strict=True)), film)
     if warn_above is not None:
         warn_of_unexplained(fit, spectrum.name, warn_above)
