@@ -44,9 +44,11 @@ def test_both_ways_stand_side_by_side(made_run):
 def test_a_disagreement_is_set_off_and_said(made_run):
     c = made_run.unmixed_compositions["Fp"]
     i = c.index("Mg")
+    # The larger of both errors counts, whichever way it is.
+    step = 5 * max(made_run.compositions["Fp"].sigma[i], c.sigma[i])
     moved = c.weight_fractions.copy()
-    moved[i] += 5 * made_run.compositions["Fp"].sigma[i]
-    moved[c.index("O")] -= 5 * made_run.compositions["Fp"].sigma[i]
+    moved[i] += step
+    moved[c.index("O")] -= step
     far = replace(
         made_run,
         unmixed_compositions={
