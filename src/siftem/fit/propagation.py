@@ -42,8 +42,8 @@ def propagated(
     ``V + (variance - mean) + modes - pinned`` of the counts: ``bread = (X' V^-1 X + P)^-1``,
     ``operator = bread X' V^-1`` and
     ``Cov = operator (diag(variance) + misfit + modes - pinned) operator' + bread P bread``:
-    a sum of what each adds, with no difference of large numbers where a smooth spectrum has no
-    variance of its own.
+    a sum of what each adds. A smooth spectrum, which has no variance of its own, was made by a
+    model: all errors, that model's as well, are in its modes.
 
     Parameters
     ----------
@@ -64,9 +64,11 @@ def propagated(
     bread = covariance_of(information + precision)
     operator = bread @ weighted.T
     common = operator @ spectrum.modes.T
-    by_model = (operator @ misfit.basis) * misfit.sigma
-    covariance = (operator * variance_of(spectrum, mean)) @ operator.T + common @ common.T
-    covariance += by_model @ by_model.T + bread @ precision @ bread
+    covariance = common @ common.T
+    if spectrum.variance.any():
+        by_model = (operator @ misfit.basis) * misfit.sigma
+        covariance += (operator * variance_of(spectrum, mean)) @ operator.T
+        covariance += by_model @ by_model.T + bread @ precision @ bread
     if spectrum.pinned.size:
         covariance = _less(covariance, operator @ spectrum.pinned.T)
     return Propagated(covariance, bread, operator)

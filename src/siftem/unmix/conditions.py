@@ -12,7 +12,7 @@ from siftem.fit.line_fit import LineFit
 from siftem.xray.k_factors import k_factor_uncertainty
 
 #: A contaminant must fulfil a condition this badly (in sigma) for it to say anything.
-_CLEAR = 5.0
+_CLEAR = 3.0
 _ROUNDS = 8
 
 
