@@ -166,8 +166,8 @@ def test_a_saved_classifier_stands_for_the_traces(painted, exported, tmp_path):
     for grain, probability in other.run("segment").probabilities.items():
         assert np.array_equal(probability, painted.get("segment").probabilities[grain])
     other.change(segment={"classifier": str(tmp_path)})
-    with pytest.raises(InputError, match=r"no classifier Fp\.npz for Fp"):
-        other.run("segment")
+    other.run("segment")  # a part that fails is told, the rest goes on
+    assert "no classifier Fp.npz for Fp" in " ".join(other.warnings("segment"))
 
 
 def test_phases_may_be_named_by_the_number_of_their_component(painted):
