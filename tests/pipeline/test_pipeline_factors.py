@@ -13,6 +13,7 @@ from siftem.pipeline.quantities import partition_coefficients
 from siftem.pipeline.recipe import make_recipe
 from siftem.pipeline.summary import summarize
 from siftem.pipeline.workflow import Workflow
+from siftem.quantify.detection_limit import QUANTILE
 from siftem.quantify.partition import partition_coefficient
 from siftem.simulate.phases import MODEL_CASE
 from siftem.xray.cross_sections import casnati
@@ -175,8 +176,8 @@ def test_zeta_factors_give_the_mass_thickness(work):
     mass = summarize(work.result())["phases"]["Brg"]["mass_thickness_kg_m2"]
     assert mass["value"] == pytest.approx(4.25e-4, rel=0.02)
     work.change(quantify={"electrons_per_pixel": None})
-    with pytest.raises(InputError, match="beam_current"):
-        work.run()
+    assert not work.run().compositions
+    assert "beam_current" in " ".join(work.warnings())
 
 
 def test_oxygen_by_stoichiometry(work):
@@ -270,8 +271,10 @@ def test_differences_are_in_the_larger_error(work):
     first, second = done.compositions["Fp"], done.unmixed["Fp"]
     away = differences(first, second)
     i = first.index("Mg")
-    expected = (second.weight_fractions[i] - first.weight_fractions[i]) / first.sigma[i]
-    assert first.sigma[i] > second.sigma[i]
+    j = second.index("Mg")
+    at_zero = first.critical_levels[i] / QUANTILE
+    larger = max(first.sigma[i], second.sigma[j], at_zero)
+    expected = (second.weight_fractions[j] - first.weight_fractions[i]) / larger
     assert away["Mg"] == pytest.approx(expected)
     assert "Mg" not in differences(first, second, ("Mg",))
 
@@ -292,8 +295,8 @@ class TestContaminants:
 
     def test_each_contaminant_needs_an_anchor(self, work):
         work.change(phases={"Ca-Pv": {"contaminants": ["Fp"], "anchor": {"absent": ["Mg"]}}})
-        with pytest.raises(InputError, match="one anchor for each"):
-            work.run("spectra")
+        assert "Ca-Pv" not in work.run("spectra").pure
+        assert "one anchor for each" in " ".join(work.warnings("spectra"))
 
     def test_the_order_of_the_phases_does_not_matter(self, work):
         data = work.recipe.model_dump(mode="json", exclude_none=True)

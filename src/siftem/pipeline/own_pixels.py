@@ -158,12 +158,16 @@ class OwnPixels:
     regions : Regions
     matched : Matched
     seed : int
+    contaminated : collection of str
+        Phases with contaminants that only the recipe knows: without their anchors there is no
+        range that holds what overlaps them, and they stay missing.
     """
 
     si: SpectrumImage
     regions: Regions
     matched: Matched
     seed: int
+    contaminated: Collection[str] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -191,7 +195,7 @@ class OwnPixels:
             What is not known, for each grain in one line.
         """
         pure, scales = dict(made), {}
-        waiting = [g for g in self.regions.names if g not in made]
+        waiting = [g for g in self.regions.names if g not in made and g not in self.contaminated]
         if self._host_names(self.regions.matrix):
             # Two phases that pass into each other: neither is anywhere for sure alone.
             waiting.append(self.regions.matrix)

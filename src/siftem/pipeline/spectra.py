@@ -94,7 +94,8 @@ def pure_phases(
     integrated = region_spectra(si, regions, matched, missing, seed=recipe.segment.seed)
     matrix = integrated.get(regions.matrix)
     only = {} if matrix is None else {regions.matrix: matrix}
-    own = OwnPixels(si, regions, matched, recipe.segment.seed)
+    contaminated = tuple(name for name, phase in recipe.phases.items() if phase.contaminants)
+    own = OwnPixels(si, regions, matched, recipe.segment.seed, contaminated)
     if si.signal_type == "EELS":
         anchored = {
             grain: integrated[mixture_name(grain, regions.matrix)]
