@@ -74,6 +74,11 @@ def page(chromium):
     made = context.new_page()
     faults, elsewhere = [], []
     made.on("pageerror", lambda error: faults.append(str(error)))
+    # What the policy of the page's own headers forbids is told on the console.
+    made.on(
+        "console",
+        lambda m: faults.append(m.text) if "Content Security Policy" in m.text else None,
+    )
     made.on(
         "request",
         lambda r: (

@@ -105,6 +105,21 @@ def test_on_this_machine_no_token_but_no_other_name_either(start_app):
             socket.create_connection((address, port), timeout=5).close()
 
 
+def test_every_answer_says_what_a_browser_may_do_with_it(guarded, start_app):
+    port = int(re.search(r":(\d+)/", start_app()).group(1))
+    for path, status in (("/", 200), ("/static/js/bokeh.min.js", 200), ("/nothing", 404)):
+        found, headers, _ = ask(port, path, {"Host": f"localhost:{port}"})
+        assert found == status
+        rules = dict(rule.split(" ", 1) for rule in headers["Content-Security-Policy"].split("; "))
+        assert rules["frame-ancestors"] == rules["default-src"] == "'self'"
+        assert rules["connect-src"] == f"'self' blob: ws://localhost:{port} wss://localhost:{port}"
+        assert "http" not in rules["script-src"]
+        assert headers["X-Content-Type-Options"] == "nosniff"
+    status, headers, _ = ask(guarded[0])
+    assert status == 403
+    assert "frame-ancestors 'self'" in headers["Content-Security-Policy"]
+
+
 def test_a_port_in_use_is_one_sentence():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
+import re
 import secrets
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-from tornado.httputil import HTTPServerRequest
-from tornado.web import Application, RequestHandler
+from tornado.httputil import HTTPHeaders, HTTPServerRequest
+from tornado.web import Application, OutputTransform, RequestHandler
 
 #: Name of the parameter in the address and, with the port behind it, of the cookie.
 TOKEN = "token"
@@ -70,6 +71,7 @@ class Door:
             return inside(request, **kwargs)
 
         application.find_handler = find_handler
+        application.add_transform(_SafeHeaders)
 
     def refusal(self, request: HTTPServerRequest) -> str | None:
         """Return why a request is refused, None when it may pass."""
@@ -95,6 +97,43 @@ class Door:
         return self.token is not None and hmac.compare_digest(given, self.token.encode())
 
 
+class _SafeHeaders(OutputTransform):
+    """Puts into every answer what a browser may do with it: nothing from or in other pages.
+
+    Bokeh makes functions from text and Panel loads modules from blobs, so scripts may come from
+    the page itself, but from no other address; nor may data go to one.
+    """
+
+    def __init__(self, request: HTTPServerRequest) -> None:
+        # Some browsers do not take 'self' for web sockets of the same address.
+        plain = re.fullmatch(r"[\w.-]+(:\d+)?|\[[0-9a-fA-F:.]+\](:\d+)?", request.host)
+        sockets = f" ws://{request.host} wss://{request.host}" if plain else ""
+        self._policy = "; ".join(
+            (
+                "default-src 'self'",
+                "script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:",
+                "style-src 'self' 'unsafe-inline'",
+                "img-src 'self' data: blob:",
+                "font-src 'self' data:",
+                f"connect-src 'self' blob:{sockets}",
+                "worker-src 'self' blob:",
+                "object-src 'none'",
+                "base-uri 'none'",
+                "form-action 'self'",
+                "frame-ancestors 'self'",
+            )
+        )
+
+    def transform_first_chunk(
+        self, status_code: int, headers: HTTPHeaders, chunk: bytes, finishing: bool
+    ) -> tuple[int, HTTPHeaders, bytes]:
+        """Add the headers before the first bytes go out."""
+        headers["Content-Security-Policy"] = self._policy
+        headers["X-Content-Type-Options"] = "nosniff"
+        headers["Referrer-Policy"] = "no-referrer"
+        return status_code, headers, chunk
+
+
 class _Refused(RequestHandler):
     """Answers 403 with one sentence, whatever the method."""
 
@@ -115,7 +154,6 @@ class _Welcome(RequestHandler):
 
     def get(self, *_: str) -> None:
         self.set_cookie(self._cookie_name, self._token, httponly=True, samesite="Strict", path="/")
-        self.set_header("Referrer-Policy", "no-referrer")
         rest = {k: v for k, v in self.request.query_arguments.items() if k != TOKEN}
         query = urlencode(rest, doseq=True)
         self.redirect(self.request.path + (f"?{query}" if query else ""))
