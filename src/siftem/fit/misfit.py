@@ -6,13 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.interpolate import BSpline
-from scipy.linalg import cho_factor, cho_solve
-from scipy.linalg.lapack import dpotrf, dpotri
 from scipy.ndimage import gaussian_filter1d
 from scipy.sparse import csr_array
 
 from siftem.energy_axis import EnergyAxis
-from siftem.fit.poisson import PoissonFit, nonnegative_quadratic
+from siftem.fit import kernels
+from siftem.fit.poisson import PoissonFit, covariance_of, nonnegative_quadratic
 from siftem.fit.stiffness import Stiffness
 from siftem.xray.detector import Detector
 
@@ -74,12 +73,15 @@ class Misfit:
             ``columns.T V^-1 columns``.
         """
         weighted = columns * weight[:, None]
-        seen = self.sigma[:, None] * (self.basis.T @ weighted)
-        inner = self.basis.T @ self.basis.multiply(weight[:, None])
-        inner = inner.toarray() * np.outer(self.sigma, self.sigma)
-        inner[np.diag_indices_from(inner)] += 1.0
-        back = self.sigma[:, None] * cho_solve(cho_factor(inner), seen)
-        weighted = weighted - (self.basis @ back) * weight[:, None]
+        if self.sigma.any():
+            inner = _gram(self.basis, weight)
+            for k, row in enumerate(inner):
+                row[: row.size - k] *= self.sigma[k:] * self.sigma[: self.sigma.size - k]
+            inner[0] += 1.0
+            kernels.factorise(inner)
+            back = self.sigma[:, None] * (self.basis.T @ weighted)
+            kernels.solve(inner, back)
+            weighted -= (self.basis @ (self.sigma[:, None] * back)) * weight[:, None]
         return weighted, columns.T @ weighted
 
 
@@ -153,32 +155,25 @@ def estimated_misfit(
     sizes = np.maximum(np.stack([strong, weak]), 1e-9) ** 2
     weight = 1.0 / variance
     weighted = columns * weight[:, None]
-    cross = basis.T @ weighted
-    information = np.empty((p + n, p + n))
-    information[:p, :p] = weighted.T @ columns
-    information[p:, :p] = cross
-    information[:p, p:] = cross.T
-    information[p:, p:] = (basis.T @ basis.multiply(weight[:, None])).toarray()
+    cross, gram, among = basis.T @ weighted, weighted.T @ columns, _gram(basis, weight)
     at = stiffness.place
     target = residual + columns @ amplitudes
-    pull = np.concatenate([weighted.T @ target, basis.T @ (weight * target)])
+    pull, pull_of_bumps = weighted.T @ target, basis.T @ (weight * target)
     shares = np.full((2, n), _START)
     smallest = 1.0 / (_EXPECTED**2 * np.sqrt(2 * np.pi) * _LOCAL)
     for _ in range(_ROUNDS):
         sigma2 = (shares * sizes).sum(axis=0)
-        full = information.copy()
-        if penalized:
-            full[:p, :p] += stiffness.penalty(p)
-        full[range(p, p + n), range(p, p + n)] += 1.0 / sigma2
-        inverse = _inverse(full)
-        found = inverse @ pull
-        score2 = (found[p:] / sigma2) ** 2
-        expected = np.maximum(1.0 - np.diag(inverse)[p:] / sigma2, 0.0) / sigma2
+        held = gram + stiffness.penalty(p) if penalized else gram
+        bumps = among.copy()
+        bumps[0] += 1.0 / sigma2
+        found, covariance, errors, left = _solved(held, cross, bumps, pull, pull_of_bumps)
+        score2 = (errors / sigma2) ** 2
+        expected = np.maximum(1.0 - left / sigma2, 0.0) / sigma2
         for share, size, pooled in zip(shares, sizes, (_everywhere, _locally), strict=True):
             above, below = pooled(score2 * size), pooled(expected * size) + smallest
             share *= np.sqrt(above / below)
             np.maximum(share, _SMALLEST, out=share)
-        stiffness = stiffness.updated(found[at], inverse[at, at])
+        stiffness = stiffness.updated(found[at], covariance[at, at])
     return Misfit(basis, np.sqrt((shares * sizes).sum(axis=0))), stiffness
 
 
@@ -208,6 +203,8 @@ def fit_beside(
     mean : ndarray of shape (channels,)
         Expected counts with the most likely errors of the model, which weigh the channels.
     """
+    if not misfit.sigma.any():
+        return start.amplitudes, start.mean
     floor = max(1e-6 * float(counts.mean()), 1e-12)
     amplitudes, mean = start.amplitudes, start.mean
     for _ in range(_STEPS):
@@ -246,14 +243,51 @@ def _locally(values: np.ndarray) -> np.ndarray:
     return np.asarray(near + _GLOBAL * values.mean())
 
 
-def _inverse(information: np.ndarray) -> np.ndarray:
-    scale = 1.0 / np.sqrt(np.diag(information))
-    scaled = information * np.outer(scale, scale)
-    scaled[np.diag_indices_from(scaled)] += 1e-12
-    # Positive definite: half the work of a general inverse.
-    factor, failed = dpotrf(scaled, lower=1)
-    inverse, singular = dpotri(factor, lower=1)
-    if failed or singular:
-        return np.asarray(np.linalg.inv(scaled) * np.outer(scale, scale))
-    inverse = np.tril(inverse) + np.tril(inverse, -1).T
-    return np.asarray(inverse * np.outer(scale, scale))
+def _gram(basis: csr_array, weight: np.ndarray) -> np.ndarray:
+    """Return ``basis.T diag(weight) basis``, its lower bands as LAPACK has them; (4, bumps)."""
+    n = basis.shape[1]
+    first, values = basis.indices[::4], basis.data.reshape(-1, 4)
+    bands = np.zeros((4, n))
+    for k in range(4):
+        for i in range(4 - k):
+            product = weight * values[:, i] * values[:, i + k]
+            bands[k] += np.bincount(first + i, product, minlength=n)
+    return bands
+
+
+def _solved(
+    held: np.ndarray,
+    cross: np.ndarray,
+    bumps: np.ndarray,
+    pull: np.ndarray,
+    pull_of_bumps: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Solve for amplitudes and bumps at once; the bumps are only tied to their neighbours.
+
+    Parameters
+    ----------
+    held : ndarray of shape (p, p)
+        Information of the amplitudes.
+    cross : ndarray of shape (bumps, p)
+    bumps : ndarray of shape (4, bumps)
+        Lower bands of the information of the bumps; overwritten.
+    pull : ndarray of shape (p,)
+    pull_of_bumps : ndarray of shape (bumps,)
+
+    Returns
+    -------
+    amplitudes : ndarray of shape (p,)
+    covariance : ndarray of shape (p, p)
+    coefficients : ndarray of shape (bumps,)
+    variances : ndarray of shape (bumps,)
+    """
+    kernels.factorise(bumps)
+    solved = np.column_stack([cross, pull_of_bumps])
+    kernels.solve(bumps, solved)
+    by_cross, alone = solved[:, :-1], solved[:, -1]
+    covariance = covariance_of(held - cross.T @ by_cross)
+    amplitudes = covariance @ (pull - cross.T @ alone)
+    variances = kernels.diagonal_of_inverse(bumps) + ((by_cross @ covariance) * by_cross).sum(
+        axis=1
+    )
+    return amplitudes, covariance, alone - by_cross @ amplitudes, variances
