@@ -3,15 +3,23 @@
 import http.client
 import re
 import socket
+import time
+import weakref
 
 import pytest
 
 pytest.importorskip("panel")
 
+import panel as pn
+from bokeh.document import Document
+from panel.io.state import set_curdoc
+
 from siftem.app.access import Door, is_local, new_token
 from siftem.app.extra import require_extra
+from siftem.app.page import Page
 from siftem.app.server import make_server
-from siftem.errors import SiftemError
+from siftem.app.visitors import Visitors
+from siftem.errors import Cancelled, SiftemError
 
 WEB_SOCKET = {
     "Connection": "Upgrade",
@@ -142,3 +150,93 @@ def test_without_panel_the_command_says_how_to_get_it(monkeypatch):
 
 def test_a_door_without_a_token_lets_no_token_fit():
     assert not Door(1, None)._fits(b"")
+
+
+class TestVisitors:
+    class Visit:
+        """What Bokeh knows of a page: how many browsers show it, and since when none does."""
+
+        def __init__(self, document):
+            self.document, self.connection_count = document, 0
+            self.milliseconds_since_last_unsubscribe = 1e6
+
+    @pytest.fixture
+    def visit(self, monkeypatch):
+        """A function that opens a page in a document of its own; what ends it is kept."""
+        ends = []
+        monkeypatch.setattr(pn.state, "on_session_destroyed", ends.append)
+
+        def open_page(visitors):
+            document = Document()
+            with set_curdoc(document):
+                shown = visitors.welcome(Page)
+            return self.Visit(document), shown, ends[-1] if ends else None
+
+        return open_page
+
+    def test_one_too_many_is_told(self, visit):
+        visitors = Visitors(2)
+        _, _, end = visit(visitors)
+        visit(visitors)
+        _, shown, _ = visit(visitors)
+        assert "2 pages of siftem are open" in shown.object
+        end(None)
+        _, shown, _ = visit(visitors)
+        assert isinstance(shown, pn.Column)
+
+    def test_work_ends_when_the_browser_has_gone_but_not_before_it_came(self, visit):
+        visitors = Visitors(1)
+        visited, _, _ = visit(visitors)
+        page = visitors._pages[visited.document]
+
+        def work(progress):
+            while True:
+                progress("decompose", 0.5)
+                time.sleep(0.01)
+
+        page.jobs.start("Decompose", work)
+        for connections, since, ended in (
+            (0, 9e3, False),
+            (1, 9e3, False),
+            (0, 0.5e3, False),
+            (0, 9e3, True),
+        ):
+            visited.connection_count = connections
+            visited.milliseconds_since_last_unsubscribe = since
+            visitors.look([visited])
+            page.jobs.wait(20 if ended else 0.2)
+            assert page.jobs.busy != ended
+
+    def test_a_closed_page_keeps_nothing(self, visit):
+        visitors = Visitors(1)
+        visited, _, end = visit(visitors)
+        page = visitors._pages[visited.document]
+        page.session.open_demo(size=32)
+        page.go(1)
+        kept = weakref.ref(page.session.spectrum_image)
+        assert kept() is not None
+        end(None)
+        assert len(visitors) == 0
+        assert kept() is None
+        with pytest.raises(Cancelled):  # what was still being read
+            page.session.open_demo(size=32)
+
+
+@pytest.mark.browser
+def test_a_page_too_many_and_room_again_when_one_is_closed(start_app, chromium):
+    address = start_app("--pages", "1")
+    first, second = chromium.new_context(), chromium.new_context()
+    page, other = first.new_page(), second.new_page()
+    page.goto(address)
+    page.get_by_label("Pixels on each side").wait_for()
+    other.goto(address)
+    other.get_by_role("alert").filter(has_text="1 pages of siftem are open").wait_for()
+    first.close()
+    for _ in range(60):
+        other.wait_for_timeout(1000)
+        other.goto(address)
+        other.get_by_text("siftem").first.wait_for()
+        if other.get_by_label("Pixels on each side").count():
+            break
+    assert other.get_by_label("Pixels on each side").count()
+    second.close()

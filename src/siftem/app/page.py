@@ -105,8 +105,16 @@ class Page:
             self.jobs.tell(error_sentence(error), failed=True)
 
     def close(self) -> None:
-        """Stop what runs for this page."""
+        """Stop what runs for this page, and let go of all that it holds.
+
+        Panel keeps the callbacks of closed pages, and with them what they lead to.
+        """
         self.jobs.cancel()
+        self.session.close()
+        for view in self.views:
+            view.close()
+        self.views.clear()
+        self.panel.clear()
 
     def _stepper(self) -> Any:
         brand = pn.pane.HTML(

@@ -12,11 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import panel as pn
+from tornado.ioloop import PeriodicCallback
 
 from siftem.app.access import TOKEN, Door, is_local, new_token
 from siftem.app.page import Page
+from siftem.app.visitors import Visitors
 from siftem.errors import InputError, SiftemError
 from siftem.pipeline.changes import recipe_for
+
+#: How long a page waits for its browser to come back, and how often this is looked at, ms.
+_WAITS, _LOOKS = 15_000, 1_000
 
 
 @dataclass(frozen=True)
@@ -29,15 +34,18 @@ class AppServer:
     address : str
         To open in a browser; with the token where one is asked for.
     token : str or None
+    visitors : Visitors
     """
 
     server: Any
     address: str
     token: str | None
+    visitors: Visitors
 
     def run(self) -> None:
         """Serve until interrupted."""
         self.server.start()
+        PeriodicCallback(lambda: self.visitors.look(self.server.get_sessions()), _LOOKS).start()
         try:
             self.server.io_loop.start()
         except KeyboardInterrupt:
@@ -50,6 +58,7 @@ def make_server(
     host: str = "localhost",
     port: int = 5006,
     token: str | None = None,
+    pages: int = 8,
 ) -> AppServer:
     """Prepare the app on a port; each browser window that opens it has a session of its own.
 
@@ -63,6 +72,8 @@ def make_server(
         0 takes a free one.
     token : str, optional
         By default a new one, where one is needed.
+    pages : int
+        That may be open at a time; who opens another is told.
 
     Returns
     -------
@@ -79,13 +90,16 @@ def make_server(
         raise InputError(f"the port must be 0 to 65535, got {port}")
     if not is_local(host) and token is None:
         token = new_token()
+    if pages < 1:
+        raise InputError(f"a server needs room for one page at the least, got {pages}")
+    visitors = Visitors(pages)
     pn.extension()
     pn.config.notifications = False
     try:
         with warnings.catch_warnings(), _any_origin_unsaid():
             warnings.simplefilter("ignore")
             server = pn.io.server.get_server(
-                {"/": _page_maker(source)},
+                {"/": lambda: visitors.welcome(lambda: Page(source))},
                 port=port,
                 address=host or None,
                 # The door compares origins, for any name that the machine may have.
@@ -94,6 +108,8 @@ def make_server(
                 show=False,
                 start=False,
                 index=None,
+                unused_session_lifetime_milliseconds=_WAITS,
+                check_unused_sessions_milliseconds=_LOOKS,
             )
     except OSError as error:
         raise InputError(
@@ -104,7 +120,7 @@ def make_server(
     name = host if host not in ("", "0.0.0.0", "::") else socket.gethostname()
     shown = f"[{name}]" if ":" in name else name
     address = f"http://{shown}:{server.port}/"
-    return AppServer(server, address + (f"?{TOKEN}={token}" if token else ""), token)
+    return AppServer(server, address + (f"?{TOKEN}={token}" if token else ""), token, visitors)
 
 
 @contextlib.contextmanager
@@ -127,6 +143,7 @@ def serve(
     *,
     host: str = "localhost",
     port: int = 5006,
+    pages: int = 8,
     show: bool = True,
     tell: Callable[[str], None] = print,
 ) -> None:
@@ -134,27 +151,18 @@ def serve(
 
     Parameters
     ----------
-    source, host, port
+    source, host, port, pages
         As for `make_server`.
     show : bool
         Open a browser.
     tell : callable
         Gets the address in a sentence.
     """
-    app = make_server(source, host=host, port=port)
+    app = make_server(source, host=host, port=port, pages=pages)
     tell(f"siftem is at {app.address}  (Ctrl+C ends it)")
     if show:
         app.server.io_loop.add_callback(lambda: app.server.show("/")) if app.token is None else None
     app.run()
-
-
-def _page_maker(source: str | Path | None) -> Callable[[], Any]:
-    def make() -> Any:
-        page = Page(source)
-        pn.state.on_session_destroyed(lambda _context: page.close())
-        return page.panel
-
-    return make
 
 
 def _check_source(path: Path) -> None:

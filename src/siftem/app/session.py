@@ -12,7 +12,7 @@ from siftem.app.component_names import named_components
 from siftem.app.map_images import element_lines
 from siftem.app.painting import PaintedTraces, Points
 from siftem.decompose.matching import line_strengths
-from siftem.errors import InputError
+from siftem.errors import Cancelled, InputError
 from siftem.figures.style import phase_colours
 from siftem.fit.element_search import find_elements
 from siftem.pipeline.changes import recipe_for
@@ -46,6 +46,7 @@ class Session:
         #: The map, where it did not come from what the recipe names.
         self.given: SpectrumImage | None = None
         self.traces = PaintedTraces((1, 1))
+        self._closed = False
 
     @property
     def is_open(self) -> bool:
@@ -112,8 +113,16 @@ class Session:
         si = workflow.run("prepare", progress=progress).spectrum_image
         recipe = workflow.recipe
         traces = PaintedTraces(si.shape, recipe.segment.traces, tuple(recipe.phases))
+        if self._closed:
+            raise Cancelled
         self._workflow, self.traces = workflow, traces
         self.given = source if isinstance(source, SpectrumImage) else None
+
+    def close(self) -> None:
+        """Let go of the map and of all results; what is being opened will not be kept."""
+        self._closed = True
+        self._workflow = self.given = None
+        self.traces = PaintedTraces((1, 1))
 
     def open_demo(
         self, *, size: int = 128, dose: float = 300.0, seed: int = 0, progress: Progress = silent

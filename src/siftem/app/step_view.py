@@ -38,6 +38,10 @@ class View:
     def key(self, key: str) -> None:
         """Take a key that was pressed outside any field."""
 
+    def close(self) -> None:
+        """Let go of everything; the view is of no use afterwards."""
+        vars(self).clear()
+
     def button(self, label: str, action: Any, *, kind: str = "default", **options: Any) -> Any:
         """Return a button; errors of its action become a sentence on the page."""
         options = {"width": 120, "stylesheets": [CONTROL_CSS], **options}

@@ -17,6 +17,9 @@ def open_app(
         str,
         typer.Option(help="Address to listen on; any but this machine's own asks for a token."),
     ] = "localhost",
+    pages: Annotated[
+        int, typer.Option(min=1, help="Pages that may be open at a time, each with its own map.")
+    ] = 8,
     show: Annotated[
         bool, typer.Option("--show/--no-show", help="Open a browser, or only tell the address.")
     ] = True,
@@ -27,4 +30,11 @@ def open_app(
     require_extra()
     from siftem.app.server import serve
 
-    serve(file, host=host, port=port, show=show, tell=lambda text: print(text, flush=True))
+    serve(
+        file,
+        host=host,
+        port=port,
+        pages=pages,
+        show=show,
+        tell=lambda text: print(text, flush=True),
+    )
