@@ -107,6 +107,23 @@ def test_model_errors_widen_the_intervals(glass):
     assert (np.diff(larger.weight_interval_95) >= np.diff(glass.weight_interval_95)).all()
 
 
+def test_what_came_out_below_zero_moves_no_other_out_of_its_interval(glass):
+    """With an absent element at -3%, all others are larger by as much in all: both may be true."""
+    i, j = glass.index("Si"), glass.index("Nd")
+    fractions = glass.weight_fractions.copy()
+    fractions[j] = 0.0
+    fractions = fractions / fractions.sum()
+    below = fractions.copy()
+    below[j] = -0.03
+    found = replace(glass, weight_fractions=fractions, unbounded=below / below.sum())
+    low, high = found.intervals(atomic=False)[i]
+    assert low < fractions[i] < found.unbounded[i] < high
+    half = 1.96 * glass.sigma[i]
+    assert low < fractions[i] - 0.9 * half
+    assert high > found.unbounded[i] + 0.9 * half
+    assert found.intervals(atomic=False)[j][1] == 0.0  # of an absent one, as measured
+
+
 def test_with_range_holds_other_compositions(glass):
     less = glass.weight_fractions.copy()
     si, o = glass.index("Si"), glass.index("O")

@@ -82,8 +82,9 @@ def minimum_cut(p, smoothness):
     i, j = np.array(ends).T
     pair = np.full(len(i), round(smoothness * unit), np.int32)
     source, sink = n, n + 1
-    rows = np.concatenate([i, j, np.full(n, source), np.arange(n)])
-    columns = np.concatenate([j, i, np.arange(n), np.full(n, sink)])
+    # Earlier versions of SciPy take indices of four bytes only.
+    rows = np.concatenate([i, j, np.full(n, source), np.arange(n)]).astype(np.int32)
+    columns = np.concatenate([j, i, np.arange(n), np.full(n, sink)]).astype(np.int32)
     capacities = np.concatenate([pair, pair, data[0], data[1]])
     graph = coo_array((capacities, (rows, columns)), shape=(n + 2, n + 2)).tocsr()
     return maximum_flow(graph, source, sink).flow_value / unit

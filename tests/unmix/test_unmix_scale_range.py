@@ -56,6 +56,19 @@ def test_the_continuum_bounds_where_no_line_does():
     assert most_scale(mixture, host)[0] < 0.45
 
 
+@pytest.mark.parametrize("counts", [1.0, 300.0])
+def test_the_least_of_many_windows_holds_the_truth(counts):
+    """Of a mixture that is all host, no window tells more; at 1 count most windows are empty."""
+    held = []
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        mixture = drawn(counts * HOST / HOST.mean(), rng)
+        host = drawn(1000 * HOST, rng)
+        scale, sigma, _ = most_scale(mixture, host, window=0.1)
+        held.append(scale + 2 * sigma >= counts / HOST.mean() / 1000)
+    assert np.mean(held) >= 0.95
+
+
 def test_ends_hold_two_standard_deviations_and_stay_above_zero():
     assert ScaleRange(0.1, 0.1, 0.5, 0.05, "Si K").ends == pytest.approx((0.0, 0.6))
     assert ScaleRange(0.4, 0.01, 0.3, 0.01, "").ends == pytest.approx((0.38, 0.38))

@@ -27,8 +27,6 @@ from siftem.unmix.subtract import PureSpectrum, subtract
 
 #: Side of the blocks by which the evenness of a support is measured, in pixels.
 _BLOCK = 5
-#: Largest part of a small grain's counts that may come from around it.
-_BORDER = 0.1
 #: A support is never known better than this.
 _EVENEST = 0.02
 #: Width of windows whose sum may not become negative: about a line, a step of an edge (keV).
@@ -66,12 +64,32 @@ class OpenScale:
         Of each host's scale; for a support both ends are the same.
     ends : tuple of PureSpectrum
         The grain's spectrum at the ends of the ranges.
+    beside : mapping of str to float
+        Phases beside it, and the largest share of its counts that may come from each.
     """
 
     grain: str
     hosts: tuple[str, ...]
     ranges: tuple[ScaleRange, ...]
     ends: tuple[PureSpectrum, ...] = field(repr=False)
+    beside: Mapping[str, float] = field(default_factory=dict)
+
+    def with_ends_of(self, other: OpenScale | None) -> OpenScale:
+        """Add the ends of another, of other hosts."""
+        if other is None:
+            return self
+        return replace(
+            other,
+            hosts=(*other.hosts, *self.hosts),
+            ranges=(*other.ranges, *self.ranges),
+            ends=(*other.ends, *self.ends),
+            beside={**other.beside, **self.beside},
+        )
+
+    def describe_borders(self) -> str:
+        """Say how much may come over the borders; empty when it is nothing."""
+        parts = [f"{100 * v:.2g}% of {n}" for n, v in self.beside.items() if v > 1e-4]
+        return f"its counts may hold up to {' and '.join(parts)}" if parts else ""
 
     def describe(self) -> str:
         """Say what is not known, and what would fix it."""
@@ -158,23 +176,49 @@ def open_scale(
 def border_scale(
     grain: str,
     spectrum: Spectrum,
-    around: Spectrum,
+    beside: Mapping[str, Spectrum],
+    most: float,
     *,
     fit: Callable[[Spectrum], LineFit] | None,
 ) -> OpenScale:
-    """Tell how much of what lies around a small grain its pixels may hold.
+    """Tell how much of what lies beside a phase its pixels may hold.
 
-    Nothing of it is taken off; at the most, what leaves nothing negative, and no more than a
-    tenth of the counts.
+    Nothing of it is taken off; at the most, what leaves nothing negative.
+
+    Parameters
+    ----------
+    grain : str
+    spectrum : Spectrum
+    beside : mapping of str to Spectrum
+        The phases around it.
+    most : float
+        Largest share of the phase's counts that may be any of them.
+    fit : callable, optional
+        Fits all lines of a spectrum; None without elements.
+
+    Returns
+    -------
+    OpenScale
+        Without hosts; its end holds as little of what is beside as possible.
     """
-    fits = None if fit is None else (fit(spectrum), fit(around))
-    high, sigma, what = most_scale(spectrum, around, fits)
-    total = max(float(around.values.sum()), 1.0)
-    most = _BORDER * float(spectrum.values.sum()) / total
-    high, sigma = (high, sigma) if high < most else (most, 0.0)
-    found = ScaleRange(0.0, 0.0, high, sigma, what)
-    end = _at(spectrum, [(around, found)], [found.ends[1]], grain)
-    return OpenScale(grain, (around.name,), (found,), (end,))
+    left = spectrum
+    taken: list[tuple[Spectrum, ScaleRange]] = []
+    for other in beside.values():
+        fits = None if fit is None else (fit(left), fit(other))
+        high, sigma, what = most_scale(left, other, fits)
+        bound = most * float(spectrum.values.sum()) / max(float(other.values.sum()), 1.0)
+        if high + 2.0 * sigma > bound:
+            high, sigma, what = bound, 0.0, ""
+        found = ScaleRange(0.0, 0.0, high, sigma, what)
+        taken.append((other, found))
+        left = subtract(left, other, anchor=GivenScale(found.ends[1], 0.0, of=other.name))
+    end = _at(spectrum, taken, [one.ends[1] for _, one in taken], grain)
+    total = max(float(spectrum.values.sum()), 1.0)
+    shares = {
+        name: one.ends[1] * float(other.values.sum()) / total
+        for name, (other, one) in zip(beside, taken, strict=True)
+    }
+    return OpenScale(grain, (), (), (end,), shares)
 
 
 _WITHOUT = "none: as the purest pixels are"

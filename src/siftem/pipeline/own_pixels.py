@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Collection, Mapping, MutableMapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
 from scipy.ndimage import distance_transform_edt
 
-from siftem.decompose.layout import VACUUM, Lies
+from siftem.decompose.layout import Lies
 from siftem.decompose.purest import FEWEST_COUNTS, FEWEST_PIXELS, MOST_PIXELS, purest
 from siftem.errors import SiftemWarning
 from siftem.pipeline.fit_settings import FitSettings
@@ -25,6 +25,8 @@ from siftem.unmix.integrate import integrate
 
 #: Within this many pixels of a border the tails of a probe may reach.
 _BLUR = 4.0
+#: Largest part of a small phase's counts that may come from around it.
+_BORDER = 0.1
 
 
 def region_spectra(
@@ -34,6 +36,7 @@ def region_spectra(
     missing: MutableMapping[str, str] | None = None,
     *,
     seed: int = 0,
+    impure: MutableMapping[str, float] | None = None,
 ) -> dict[str, Spectrum]:
     """Integrate the pure matrix and each mixture.
 
@@ -47,6 +50,9 @@ def region_spectra(
         Gets the reason for each spectrum that can't be had, as a rule an empty region.
     seed : int
         Of the halves by which the purest pixels are picked.
+    impure : mutable mapping of str to float, optional
+        Gets, for each phase that is the sum of its purest pixels, how much of these may still be
+        other phases; see `siftem.decompose.purest.Purest`.
 
     Returns
     -------
@@ -78,17 +84,19 @@ def region_spectra(
         if found is not None:
             out[label] = found
     for name in sorted(alone & out.keys()):
-        out[name] = attempted(
+        out[name], left = attempted(
             f"the choice of the purest pixels of {name}",
             partial(_of_purest, si, regions.own(name), name, out, seed),
-            out[name],
+            (out[name], 0.0),
         )
+        if impure is not None:
+            impure[name] = left
     return out
 
 
 def _of_purest(
     si: SpectrumImage, region: Region, name: str, sums: Mapping[str, Spectrum], seed: int
-) -> Spectrum:
+) -> tuple[Spectrum, float]:
     """Sum those pixels of a region that are as pure as its purest ones.
 
     A probe's tails and borders that run obliquely leave other phases far inside a region. The
@@ -96,16 +104,16 @@ def _of_purest(
     """
     whole, others = sums[name], [n for n in sums if n != name]
     if not others or whole.n_pixels > MOST_PIXELS:
-        return whole
+        return whole, 0.0
     shapes = np.maximum([sums[n].counts for n in (name, *others)], 0.0) + 1e-9
     found = purest(
         si.counts, region.mask, shapes / shapes.sum(axis=1, keepdims=True), 0, random_state=seed
     )
     if found.pixels >= whole.n_pixels:
-        return whole
+        return whole, found.impure
     share = found.pixels / whole.n_pixels
     background = share * whole.background
-    return replace(
+    chosen = replace(
         whole,
         values=found.spectrum - background,
         variance=found.spectrum,
@@ -114,6 +122,7 @@ def _of_purest(
         acquisition=whole.acquisition.over(share),
         notes=(*whole.notes, f"the purest {round(found.pixels)} of {whole.n_pixels} pixels"),
     )
+    return chosen, found.impure
 
 
 def _summed(si: SpectrumImage, region: Region, name: str) -> Spectrum:
@@ -161,6 +170,8 @@ class OwnPixels:
     contaminated : collection of str
         Phases with contaminants that only the recipe knows: without their anchors there is no
         range that holds what overlaps them, and they stay missing.
+    impure : mapping of str to float
+        How much of a phase's purest pixels may be other phases; see `region_spectra`.
     """
 
     si: SpectrumImage
@@ -168,6 +179,7 @@ class OwnPixels:
     matched: Matched
     seed: int
     contaminated: Collection[str] = ()
+    impure: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -220,9 +232,6 @@ class OwnPixels:
             fit = None if settings is None else settings.fit
             if not hosts:
                 pure[grain] = replace(spectrum, name=grain)
-                near = self._near(grain)
-                if near is not None:
-                    scales[grain] = border_scale(grain, pure[grain], near, fit=fit)
                 continue
             found = attempted(
                 f"the pure spectrum of {grain}",
@@ -238,17 +247,42 @@ class OwnPixels:
             said = scales[grain].describe()
             if said:
                 warnings.warn(said, SiftemWarning, stacklevel=3)
+        fit = None if settings is None else settings.fit
+        for name in self.names:
+            beside, most = self._beside(name, pure), self._most(name)
+            if name in pure and beside and most > 0:
+                by_border = border_scale(name, pure[name], beside, most, fit=fit)
+                scales[name] = by_border.with_ends_of(scales.get(name))
         return {n: pure[n] for n in self.names if n in pure}, scales
 
-    def _near(self, grain: str) -> Spectrum | None:
-        """Sum of what lies around a grain that is nowhere far from its borders."""
-        mask, layout = self.regions.mask(grain), self.matched.layout
-        if layout is None or not by_labels(layout) or self.si.acquisition.bulk:
+    def _labelled(self, name: str) -> np.ndarray | None:
+        """Pixels of a phase by the layout, where it makes the masks; (ny, nx)."""
+        layout, names = self.matched.layout, self.matched.factors.names
+        if layout is None or name not in names or not by_labels(layout):
             return None
-        if distance_transform_edt(mask.mask).max() > _BLUR:
-            return None
-        around = mask.dilated(_BLUR).mask & ~mask.mask & (layout.labels != VACUUM)
-        return integrate(self.si, around, name="what lies around") if around.any() else None
+        return layout.labels == names.index(name)
+
+    def _most(self, name: str) -> float:
+        """Largest share of a phase's counts that may come over its borders."""
+        mask = self._labelled(name)
+        if mask is None or self.si.acquisition.bulk:
+            return 0.0
+        small = distance_transform_edt(mask).max() <= _BLUR
+        return max(self.impure.get(name, 0.0), _BORDER if small else 0.0)
+
+    def _beside(self, name: str, pure: Mapping[str, Spectrum]) -> dict[str, Spectrum]:
+        """Phases within a probe's reach, but for the hosts of a phase, of which ranges tell."""
+        mask = self._labelled(name)
+        if mask is None:
+            return {}
+        near = distance_transform_edt(~mask) <= _BLUR
+        out = {}
+        for other, spectrum in pure.items():
+            theirs = self._labelled(other)
+            host = other in self._host_names(name)
+            if other != name and not host and theirs is not None and (theirs & near).any():
+                out[other] = spectrum
+        return out
 
     def _lies(self, grain: str) -> Lies | None:
         layout, names = self.matched.layout, self.matched.factors.names

@@ -91,11 +91,14 @@ def pure_phases(
     progress("spectra", 0.0)
     elements = matched.elements
     missing: dict[str, str] = {}
-    integrated = region_spectra(si, regions, matched, missing, seed=recipe.segment.seed)
+    impure: dict[str, float] = {}
+    integrated = region_spectra(
+        si, regions, matched, missing, seed=recipe.segment.seed, impure=impure
+    )
     matrix = integrated.get(regions.matrix)
     only = {} if matrix is None else {regions.matrix: matrix}
     contaminated = tuple(name for name, phase in recipe.phases.items() if phase.contaminants)
-    own = OwnPixels(si, regions, matched, recipe.segment.seed, contaminated)
+    own = OwnPixels(si, regions, matched, recipe.segment.seed, contaminated, impure)
     if si.signal_type == "EELS":
         anchored = {
             grain: integrated[mixture_name(grain, regions.matrix)]

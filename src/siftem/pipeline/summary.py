@@ -151,12 +151,6 @@ def _phase(result: RunResult, name: str) -> dict[str, Any]:
         "counts": float(spectrum.values.sum()),
         "spectrum": spectrum_files(result)[name],
     }
-    known = result.open_scales.get(name)
-    if known is not None:
-        data["scale_ranges"] = {
-            host: {"ends": list(one.ends), "vanishes_at_upper_end": one.vanishes}
-            for host, one in zip(known.hosts, known.ranges, strict=True)
-        }
     scaled = result.scale_of(name)
     if scaled is not None:
         total = scaled.counts.sum()
@@ -177,8 +171,12 @@ def _phase(result: RunResult, name: str) -> dict[str, Any]:
                 for part in scaled.subtracted
             },
         }
-    if name in result.open_scales:
-        known = result.open_scales[name]
+    known = result.open_scales.get(name)
+    if known is not None and known.beside:
+        data["counts_percent_over_borders_at_most"] = {
+            other: 100 * share for other, share in known.beside.items()
+        }
+    if known is not None and known.ranges:
         data["scale_ranges"] = {
             host: {
                 "low": one.ends[0],

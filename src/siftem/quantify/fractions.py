@@ -185,6 +185,10 @@ class Composition:
         for ends in (self.film_ends, self.identification_ends):
             if ends is not None:
                 reach += reach_of(fractions(self.weight_fractions), fractions(ends))
+        # An element that came out below zero moves the others; whether it ought to is open.
+        bounded = fractions(self.weight_fractions) - fractions(middle)
+        bounded[self.weight_fractions <= 0] = 0.0
+        reach += np.stack([np.minimum(bounded, 0.0), np.maximum(bounded, 0.0)], axis=1)
         return fraction_intervals(
             fractions(middle), _deviations(noise), _deviations(systematic), reach, level
         )

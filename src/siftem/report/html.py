@@ -227,12 +227,15 @@ def _phase(result: RunResult, name: str) -> PhaseSection:
     parts.append(f"{whole_number(spectrum.n_pixels)} pixels")
     counts = f"{whole_number(float(spectrum.values.sum()))} counts"
     scaled = result.scale_of(name)
-    if scaled is not None and name in result.open_scales:
-        taken = " and ".join(result.open_scales[name].hosts)
+    known = result.open_scales.get(name)
+    if scaled is not None and known is not None and known.hosts:
+        taken = " and ".join(known.hosts)
         counts += f" with {taken} taken off as the purest pixels tell; no anchor"
     elif scaled is not None:
         counts += f" after subtraction, anchored by: {plus_minus(scaled.anchor)}"
     parts.append(counts)
+    if known is not None and known.describe_borders():
+        parts.append(known.describe_borders())
     parts.append(film_text(c))
     parts.append(
         f"deviance of the fit per degree of freedom {significant(c.fit.reduced_deviance, 3)}"

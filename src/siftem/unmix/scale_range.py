@@ -8,6 +8,7 @@ it than would make its purest pixels pure. In between the counts tell nothing.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 
@@ -18,6 +19,8 @@ from siftem.spectrum import Spectrum
 _CLEAR = 5.0
 #: Standard deviations that are added to a bound before the least one is taken.
 _GUARD = 2.0
+#: Chance that any of the bounds is missed.
+_MISSED = 0.025
 #: Bins in which shapes are compared.
 _BINS = 100
 #: Counts that a window of the host needs to bound its scale.
@@ -107,7 +110,8 @@ def most_scale(
     Returns
     -------
     scale, sigma : float
-        Of the bound with the least upper end.
+        Of the bound with the least upper end; half of what is to be added to it so that all
+        bounds hold with a probability of 97.5%.
     what : str
         What vanishes there.
     """
@@ -116,6 +120,9 @@ def most_scale(
         bounds += _lines(*fits)
     if not bounds:
         return np.inf, 0.0, ""
+    # The least of many is low by luck as well: what holds for all of them at once is wider.
+    wider = NormalDist().inv_cdf(1.0 - _MISSED / len(bounds)) / _GUARD
+    bounds = [(scale, max(wider, 1.0) * sigma, what) for scale, sigma, what in bounds]
     scale, sigma, what = min(bounds, key=lambda b: b[0] + _GUARD * b[1])
     return max(scale, 0.0), sigma, what
 
@@ -147,6 +154,8 @@ def _windows(mixture: Spectrum, host: Spectrum, width: float) -> list[tuple[floa
             continue
         own, noise = mixture.sum(window)
         ratio = max(own, 0.0) / theirs
+        # Few counts, or none, may be more than that: Gehrels 1986, Astrophys. J. 303, 336, eq. 7.
+        noise = 1.0 + np.sqrt(noise**2 + 0.75)
         what = f"what is counted at {axis.centers[window].mean():.3g} {axis.unit}"
         out.append((ratio, float(np.hypot(noise, ratio * error)) / theirs, what))
     return out
