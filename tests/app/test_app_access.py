@@ -1,8 +1,11 @@
 """Who gets in: the token, names of this machine, other pages; and two users at a time."""
 
 import http.client
+import os
 import re
 import socket
+import subprocess
+import sys
 import time
 import weakref
 
@@ -126,6 +129,63 @@ def test_every_answer_says_what_a_browser_may_do_with_it(guarded, start_app):
     status, headers, _ = ask(guarded[0])
     assert status == 403
     assert "frame-ancestors 'self'" in headers["Content-Security-Policy"]
+
+
+ASK_FROM_THERE = """
+import http.client, sys
+connection = http.client.HTTPConnection(sys.argv[1], int(sys.argv[2]), timeout=20)
+try:
+    connection.request("GET", sys.argv[3], headers={"Cookie": sys.argv[4]})
+except OSError:
+    print("nobody")
+else:
+    answer = connection.getresponse()
+    print(answer.status, answer.headers.get("Set-Cookie", "").split(";")[0])
+"""
+
+
+@pytest.fixture
+def other_machine():
+    """A function that asks from a network of its own, which a cable joins to this machine."""
+
+    def ip(*arguments):
+        subprocess.run(["ip", *arguments], check=True, capture_output=True)
+
+    name = f"siftem{os.getpid()}"
+    try:
+        ip("netns", "add", name)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("no network of its own: it takes iproute2 and root")
+    try:
+        ip("link", "add", f"a{os.getpid()}", "type", "veth", "peer", "name", "there", "netns", name)
+        ip("addr", "add", "10.213.7.1/24", "dev", f"a{os.getpid()}")
+        ip("link", "set", f"a{os.getpid()}", "up")
+        ip("-n", name, "addr", "add", "10.213.7.2/24", "dev", "there")
+        ip("-n", name, "link", "set", "there", "up")
+
+        def ask_from_there(port, path, cookie=""):
+            python = [sys.executable, "-c", ASK_FROM_THERE, "10.213.7.1", str(port), path, cookie]
+            done = subprocess.run(
+                ["ip", "netns", "exec", name, *python], capture_output=True, text=True, check=True
+            )
+            return done.stdout.strip()
+
+        yield ask_from_there
+    finally:
+        ip("netns", "delete", name)
+
+
+def test_from_another_machine_only_with_the_token(other_machine, guarded, start_app):
+    port, token = guarded
+    assert other_machine(port, "/") == "403"
+    assert other_machine(port, f"/?token={'x' * len(token)}") == "403"
+    status, cookie = other_machine(port, f"/?token={token}").split()
+    assert status == "302"
+    assert other_machine(port, "/", cookie) == "200"
+    assert other_machine(port, "/ws", cookie) == "400"  # let in, but no web socket
+    # And without a token it is not even listened to.
+    local = int(re.search(r":(\d+)/", start_app()).group(1))
+    assert other_machine(local, "/") == "nobody"
 
 
 def test_a_port_in_use_is_one_sentence():

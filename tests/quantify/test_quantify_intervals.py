@@ -121,7 +121,8 @@ def test_what_came_out_below_zero_moves_no_other_out_of_its_interval(glass):
     half = 1.96 * glass.sigma[i]
     assert low < fractions[i] - 0.9 * half
     assert high > found.unbounded[i] + 0.9 * half
-    assert found.intervals(atomic=False)[j][1] == 0.0  # of an absent one, as measured
+    # Of an absent one that came out far below zero no proof that there is none.
+    assert found.intervals(atomic=False)[j] == pytest.approx([0, 0.42 * glass.sigma[j]], rel=0.1)
 
 
 def test_with_range_holds_other_compositions(glass):

@@ -7,6 +7,9 @@ from statistics import NormalDist
 import numpy as np
 
 _NORMAL = NormalDist()
+#: Upper end of what came out at -3 standard deviations, of its distance when it comes out at 0
+#: (Feldman & Cousins 1998, Phys. Rev. D 57, 3873, table X: 0.42 of 1.96).
+_LEAST = 0.21
 
 
 def fraction_intervals(
@@ -53,7 +56,10 @@ def fraction_intervals(
             moved = odds * np.exp(np.clip(side * z * step, -50.0, 50.0))
             away = np.nan_to_num(moved / (1 + moved) - inside, nan=0.0)
         ends.append(side * np.hypot(z * noise, away))
-    return np.clip(values[:, None] + reach + np.stack(ends, axis=1), 0.0, 1.0)
+    found = values[:, None] + reach + np.stack(ends, axis=1)
+    # An estimate far below zero was low by luck, or the model errs there: no proof of nothing.
+    found[:, 1] = np.maximum(found[:, 1], _LEAST * z * noise)
+    return np.clip(found, 0.0, 1.0)
 
 
 def reach_of(values: np.ndarray, ends: np.ndarray) -> np.ndarray:
