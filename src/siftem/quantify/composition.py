@@ -9,6 +9,7 @@ import numpy as np
 
 from siftem.errors import InputError
 from siftem.fit.line_fit import fit_lines
+from siftem.fit.ratio_errors import ratio_errors
 from siftem.fit.spectrum_model import Absorption, Calibration
 from siftem.quantify.detection_limit import family_limits
 from siftem.quantify.factor_lines import resolved_factors, warn_of_factors
@@ -228,7 +229,9 @@ def quantify(
     by_model = (fit.covariance - fit.counting_covariance)[block]
     shares = escaping_shares(fit, index, absorption)
     relative = np.hypot(k.relative_sigma, _ATTENUATION_SIGMA * (1 - shares))
-    systematic = (by_factor * relative**2) @ by_factor.T
+    moves = jacobian @ ratio_errors(fit)[index]
+    by_ratios = moves @ moves.T
+    systematic = (by_factor * relative**2) @ by_factor.T + by_ratios
     limits = [family_limits(fit, i) for i in index]
     scale = k.values / total
     if oxygen == "stoichiometry":
@@ -260,6 +263,7 @@ def quantify(
         not_in_range=tuple(dict.fromkeys(e for e in (*asked, *fit.dropped) if e not in wanted)),
         unbounded=_normalised(amount_map @ (k.values * fit.unbounded[index])),
         model=jacobian @ by_model @ jacobian.T,
+        by_ratios=by_ratios,
         film_ends=film_ends,
     )
     mode = found.film_mode()

@@ -45,7 +45,8 @@ class Composition:
         From counting (and from the scale of what was subtracted) and from what the model of
         the spectrum can't describe.
     systematic : ndarray of shape (n, n)
-        From k-factors and attenuation, the same for all spectra; apart from ``covariance``.
+        From k-factors, attenuation and ratios of lines within families, the same for all
+        spectra; apart from ``covariance``.
         With ``film_ends``, the film's share in it is that of a thickness of equal chances.
     critical_levels, detection_limits : ndarray of shape (n,)
         Currie's, as weight fractions.
@@ -63,7 +64,8 @@ class Composition:
         What was assumed for absorption.
     relative_systematic : ndarray of shape (n,)
         Relative standard deviation of each element's amount from its k-factor and
-        attenuation, before the sum is set to one; ``systematic`` follows from it.
+        attenuation, before the sum is set to one; ``systematic`` follows from it and from ratios
+        of lines.
     mass_thickness : Quantity or None
         kg/m2 with its counting error, from zeta-factors.
     amount_map : ndarray of shape (n, n), optional
@@ -72,6 +74,8 @@ class Composition:
         Weight fractions from amplitudes that may be negative, see `LineFit.unbounded`.
     model : ndarray of shape (n, n), optional
         The part of ``covariance`` from what the model can't describe.
+    by_ratios : ndarray of shape (n, n), optional
+        The part of ``systematic`` that comes from ratios of lines within families.
     film_ends, identification_ends : ndarray of shape (ends, n), optional
         Weight fractions at the ends of what is not known: the thickness of the film, and how
         much of other phases was taken off. The intervals hold all of them.
@@ -97,6 +101,7 @@ class Composition:
     amount_map: np.ndarray | None = None
     unbounded: np.ndarray | None = None
     model: np.ndarray | None = None
+    by_ratios: np.ndarray | None = None
     film_ends: np.ndarray | None = None
     identification_ends: np.ndarray | None = None
     not_in_range: tuple[str, ...] = ()
@@ -177,6 +182,9 @@ class Composition:
         noise = self.covariance
         film = self.film_mode()
         systematic = self.systematic - np.outer(film, film)
+        if self.by_ratios is not None:
+            # They add photons of other elements, and are no factors on an element's own.
+            noise, systematic = noise + self.by_ratios, systematic - self.by_ratios
         middle = self.weight_fractions if self.unbounded is None else self.unbounded
         if atomic:
             noise, systematic = self._atomic(noise), self._atomic(systematic)

@@ -9,6 +9,7 @@ import numpy as np
 
 from siftem.errors import InputError
 from siftem.fit.line_fit import fit_lines
+from siftem.fit.ratio_errors import ratio_errors
 from siftem.fit.spectrum_model import Calibration
 from siftem.quantify.detection_limit import family_limits
 from siftem.quantify.range_of_lines import measurable
@@ -36,7 +37,8 @@ class LineRatios:
     values : ndarray of shape (elements,)
         ``counts / counts[reference]``.
     covariance : ndarray of shape (elements, elements)
-        Of ``values``, from counting.
+        Of ``values``, from counting, from what the model can't describe and from ratios of lines
+        within families that tables do not agree on.
     found : ndarray of shape (elements,), bool
         Whether the counts exceed the critical level of Currie 1968.
     """
@@ -166,6 +168,7 @@ def line_ratios(
     slopes = np.eye(len(wanted))
     slopes[:, base] -= values
     slopes *= seen / counts[base]
+    by_ratios = slopes @ ratio_errors(fit)[index]
     return LineRatios(
         name=spectrum.name,
         elements=wanted,
@@ -173,6 +176,7 @@ def line_ratios(
         reference=reference,
         counts=counts,
         values=values,
-        covariance=slopes @ fit.covariance[np.ix_(index, index)] @ slopes.T,
+        covariance=slopes @ fit.covariance[np.ix_(index, index)] @ slopes.T
+        + by_ratios @ by_ratios.T,
         found=found,
     )
