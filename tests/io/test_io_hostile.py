@@ -367,6 +367,10 @@ def test_pipes_and_devices_are_no_files(tmp_path):
     os.mkfifo(tmp_path / "pipe.hspy")
     refused(tmp_path / "pipe.hspy", "a device or a pipe")
     refused("/dev/zero", "a device or a pipe")
+    # Nor is what belongs to a file waited for.
+    (tmp_path / "map.rpl").write_text("key\tvalue\nwidth\t4\nheight\t4\ndepth\t10\n")
+    os.mkfifo(tmp_path / "map.raw")
+    refused(tmp_path / "map.rpl", "map.raw is a device or a pipe")
 
 
 def test_a_map_without_pixels(tmp_path, make_signal, counts):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import importlib
 import os
 import types
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -151,6 +152,10 @@ def checked_path(path: str | os.PathLike[str]) -> Path:
             raise ReadError(f"cannot read {file}: the file is empty")
         if file.is_file():
             file.open("rb").close()
+        for other in file.parent.glob(f"{glob.escape(file.stem)}.*"):
+            # A reader of what belongs to the file would wait for a pipe without end.
+            if other.exists() and not other.is_file() and not other.is_dir():
+                raise ReadError(f"cannot read {file}: {other.name} is a device or a pipe, no file")
     except (OSError, ValueError) as error:  # no permission, or not a possible name
         raise ReadError(f"cannot read {file}: {_one_line(error)}") from error
     return file
@@ -167,15 +172,16 @@ def stored_bytes(file: Path) -> int:
     -------
     int
     """
+    return sum(f.stat().st_size for f in _belonging(file) if f.is_file())
+
+
+def _belonging(file: Path) -> Iterable[Path]:
     if file.is_dir():
-        family = file.rglob("*")
-    elif file.suffix.lower() == ".asw":  # an index to a tree of folders
-        family = file.parent.rglob("*")
-    else:
-        family = file.parent.glob("*")
-        stem = file.stem.lower()
-        family = (f for f in family if f.name.lower().startswith(stem))
-    return sum(f.stat().st_size for f in family if f.is_file())
+        return file.rglob("*")
+    if file.suffix.lower() == ".asw":  # an index to a tree of folders
+        return file.parent.rglob("*")
+    stem = file.stem.lower()
+    return (f for f in file.parent.glob("*") if f.name.lower().startswith(stem))
 
 
 def _plain_reader(plugin: dict[str, Any]) -> tuple[types.ModuleType, list[str]]:
