@@ -36,7 +36,11 @@ class PhaseMap:
 
     @property
     def area_sigma(self) -> dict[str, float]:
-        """Standard deviation of `area_percent`: each border pixel lies anywhere on the border."""
+        """Standard deviation of `area_percent`: a border lies anywhere within its pixels.
+
+        All of it alike, since what moves it (the brightness and blur of both sides) does so
+        everywhere: its pixels are no independent draws.
+        """
         border = np.zeros(self.labels.shape, bool)
         for a, b in ((np.s_[:-1], np.s_[1:]), (np.s_[:, :-1], np.s_[:, 1:])):
             change = self.labels[a] != self.labels[b]
@@ -47,7 +51,7 @@ class PhaseMap:
             mixed = float((self.labels == MIXED).sum()) if label != MIXED else 0.0
             touching = float((border & (self.labels == label)).sum())
             # The mixed pixels may all be the phase's, or none: uniform between.
-            out[name] = 100 * float(np.sqrt(touching / 12 + mixed**2 / 12)) / self.labels.size
+            out[name] = 100 * float(np.hypot(touching, mixed) / np.sqrt(12)) / self.labels.size
         return out
 
     def _share(self, label: int) -> float:
