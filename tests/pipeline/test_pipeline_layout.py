@@ -68,6 +68,24 @@ def test_phases_that_diffuse_into_each_other_may_be_purer_than_their_purest_pixe
         assert 0.1 < most < 20
 
 
+@pytest.mark.parametrize("alike", [True, False])
+def test_pixels_that_are_not_alike_are_told_and_not_chosen_from(alike):
+    """Two minerals that one component holds: the purest pixels of it would be one of them."""
+    silicon = spectrum((1.74, 5), counts=300)
+    chromium = spectrum((1.74, 1), (5.415, 5), (5.947, 0.6), counts=300)
+    iron = spectrum((1.74, 1), (6.404, 5), (7.058, 0.6), counts=300)
+    below = gaussian_filter((Y >= 18).astype(float), 1.5)[..., None]
+    rare = ((Y > 26) & (X % 10 < 5))[..., None] & (not alike)
+    mean = (1 - below) * silicon + below * np.where(rare, iron, chromium)
+    found = run(mean, ("Si", "Cr", "Fe"), decompose={"components": 2})
+    told = [w for w in found.warnings if "are not alike" in w]
+    assert len(told) == (0 if alike else 1)
+    for name, pure in found.pure.items():
+        if any(name in text for text in told):
+            assert not any("purest" in note for note in pure.notes)
+    assert alike or any("purest" in note for p in found.pure.values() for note in p.notes)
+
+
 @pytest.fixture(scope="module")
 def particles():
     """Particles of Cr and Fe on a film that holds some Fe as well."""

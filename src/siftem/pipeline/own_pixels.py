@@ -27,6 +27,10 @@ from siftem.unmix.integrate import integrate
 _BLUR = 4.0
 #: Largest part of a small phase's counts that may come from around it.
 _BORDER = 0.1
+#: Windows by which pixels are compared, and the fewest counts of one that tells anything.
+_WINDOWS, _FEWEST = 150, 30.0
+#: Relative errors that do not matter, and mean square of what may differ, in units of the noise.
+_ALIKE, _MUCH = 0.03, 3.0
 
 
 def region_spectra(
@@ -111,6 +115,15 @@ def _of_purest(
     )
     if found.pixels >= whole.n_pixels:
         return whole, found.impure
+    parts = [whole.counts, *(sums[n].counts for n in others)]
+    if not _of_one_kind(found.spectrum, np.stack(parts, axis=1), whole.variance):
+        warnings.warn(
+            f"the pixels of {name} are not alike, beyond what lies around them explains: its "
+            f"spectrum is a mean, perhaps of several phases; try more components",
+            SiftemWarning,
+            stacklevel=3,
+        )
+        return whole, 0.0
     share = found.pixels / whole.n_pixels
     background = share * whole.background
     chosen = replace(
@@ -123,6 +136,33 @@ def _of_purest(
         notes=(*whole.notes, f"the purest {round(found.pixels)} of {whole.n_pixels} pixels"),
     )
     return chosen, found.impure
+
+
+def _of_one_kind(purer: np.ndarray, parts: np.ndarray, variance: np.ndarray) -> bool:
+    """Whether purer pixels are the whole region with less of the other phases.
+
+    Parameters
+    ----------
+    purer : ndarray of shape (m,)
+        Counts of the purest pixels.
+    parts : ndarray of shape (m, k)
+        Counts of the whole region, then of the other phases.
+    variance : ndarray of shape (m,)
+        Of the whole region's counts.
+    """
+    starts = np.arange(0, purer.size, max(purer.size // _WINDOWS, 1))
+    target, noise = (np.add.reduceat(v, starts) for v in (purer, variance))
+    design = np.add.reduceat(parts, starts, axis=0)
+    told = target > _FEWEST
+    if told.sum() <= design.shape[1]:
+        return True
+    target, noise, design = target[told], noise[told], design[told]
+    share = target.sum() / max(design[:, 0].sum(), 1.0)
+    weight = 1.0 / (target + share**2 * noise + (_ALIKE * target) ** 2)
+    root = np.sqrt(weight)[:, None]
+    scales = np.linalg.lstsq(design * root, target * root[:, 0], rcond=1e-9)[0]
+    off = (target - design @ scales) * root[:, 0]
+    return float((off**2).mean()) < _MUCH
 
 
 def _summed(si: SpectrumImage, region: Region, name: str) -> Spectrum:
