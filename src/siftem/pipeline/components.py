@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from siftem.decompose.evenness import unevenness
 from siftem.decompose.factors import Factors, component_name, decompose
 from siftem.decompose.given_spectra import fit_maps
 from siftem.decompose.initialise import COUNTS_IN_BLOCK
@@ -110,6 +111,8 @@ def _distinct(recipe: Recipe, si: SpectrumImage, most: int, progress: Progress) 
         reason = _repeated(factors, alike=1.0 if si.signal_type == "EELS" else _ALIKE)
         if not reason or n == fewest:
             _tell_unseen(si)
+            if n == 1 and si.signal_type != "EELS":
+                _tell_mean(si, factors.names[0])
             return factors
         warnings.warn(f"{n - 1} components in place of {n}: {reason}", SiftemWarning, stacklevel=4)
     return factors
@@ -134,6 +137,28 @@ def _tell_unseen(si: SpectrumImage) -> None:
             f"a phase on half of the map whose strong lines differ by less than {100 * least:.2g}% "
             f"from another's (some {atoms:.2g} at% of an element that makes up 30 at%) would not "
             f"be seen at this dose",
+            SiftemWarning,
+            stacklevel=5,
+        )
+
+
+def _tell_mean(si: SpectrumImage, name: str) -> None:
+    """Tell when one spectrum for all pixels is the mean of places that differ.
+
+    Energy losses change with the thickness everywhere: they are not asked.
+
+    Warns
+    -----
+    SiftemWarning
+    """
+    differ = unevenness(si)
+    if differ > _SMALL_DIFFERENCE:
+        warnings.warn(
+            f"{name}: its spectrum is a mean: sums of pixels from different places differ by "
+            f"{100 * differ:.2g}% (root mean square) beyond counting noise, though single pixels "
+            f"do not show it. Several phases may be in it, or much absorption in a film of uneven "
+            f"thickness: its composition is that of the whole map; give the number of components, "
+            f"or a map with more counts, to part them",
             SiftemWarning,
             stacklevel=5,
         )
