@@ -94,7 +94,7 @@ def test_added_photons_are_found_within_their_errors(times):
 
 def test_the_response_goes_to_the_next_spectrum_with_its_errors(foreign):
     kept = foreign.calibration
-    assert kept.covariance.shape[0] == foreign.slopes.shape[1] > 5
+    assert foreign.slopes.shape[1] > kept.covariance.shape[0] > 5
     assert kept.near + kept.far == pytest.approx(0.012, abs=0.008)
     small = drawn(expected(1e5), 3)
     fits = [

@@ -1,97 +1,75 @@
-"""Ratios of lines that tables do not agree on are a systematic error of amounts."""
+"""Errors of ratios of lines, on the way to compositions and partition coefficients."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+import siftem
+from siftem.acquisition import Acquisition
 from siftem.energy_axis import EnergyAxis
-from siftem.fit.line_fit import fit_lines
-from siftem.fit.ratio_errors import ratio_errors
 from siftem.fit.spectrum_model import Calibration, SpectrumModel
-from siftem.quantify.composition import quantify
 from siftem.quantify.k_values import GivenKFactors
-from siftem.quantify.line_ratios import line_ratios
-from siftem.spectrum import Acquisition, Spectrum
-from siftem.xray.detector import Detector
-from siftem.xray.line_groups import line_groups
+from siftem.quantify.partition import partition_coefficient
+from siftem.spectrum import Spectrum
 from siftem.xray.lines import line_families
-from siftem.xray.pile_up import pile_up
 
-AXIS = EnergyAxis(0.2, 0.01, 1300)
-ON = Calibration(resolution=Detector().resolution)
-PHOTONS = {"O K": 6e4, "Si K": 4e4, "W L": 8e4, "W M": 1.6e5}
 ELEMENTS = ["O", "Si", "W"]
-FAMILIES = tuple(line_families(ELEMENTS, beam_energy=200.0, low=0.2, high=13.2))
-GROUPS = [(i, group) for i, family in enumerate(FAMILIES) for group in line_groups(family)]
 
 
-def measured(away, photons=PHOTONS):
-    """Counts where each group's weight is so many standard deviations from the tables."""
-    families = list(FAMILIES)
-    for (i, group), far in zip(GROUPS, away, strict=True):
-        names = {line.name for line in group.family.lines}
-        lines = tuple(
-            replace(x, weight=x.weight * np.exp(group.width * far)) if x.name in names else x
-            for x in families[i].lines
-        )
-        families[i] = replace(families[i], lines=lines)
-    model = SpectrumModel(tuple(families), 200.0, Detector(), 3, spline_range=(0.2, 13.2))
-    lines = model.line_columns(AXIS, ON) @ [photons[f.name] for f in FAMILIES]
-    counts = lines + 2e4 * model.continuum_columns(AXIS, ON).sum(axis=1)
-    # Sum peaks well above their bound at zero.
-    counts += pile_up(counts, AXIS) @ [2e4, 2e4]
-    return Spectrum(counts, AXIS, acquisition=Acquisition(beam_energy=200.0))
-
-
-def moved_by_each_group(value):
-    """How far a value moves with each group by a standard deviation, from a hundredth."""
-    steps = 0.01 * np.eye(len(GROUPS))
-    return np.stack([(value(measured(s)) - value(measured(-s))) / 0.02 for s in steps])
-
-
-def fitted(spectrum):
-    return fit_lines(
-        spectrum, ELEMENTS, beam_energy=200.0, n_continuum=3, calibration=ON, model_error=False
+@pytest.fixture(scope="module")
+def silicide():
+    axis = EnergyAxis(0.0, 0.01, 1200, "keV")
+    families = tuple(line_families(ELEMENTS, beam_energy=200.0, low=0.2, high=12.0))
+    m = SpectrumModel(families, 200.0)
+    photons = {"O K": 1e4, "Si K": 2e4, "W L": 2e4, "W M": 4e4}
+    at = Calibration()
+    mean = m.line_columns(axis, at) @ [photons[f.name] for f in families]
+    mean += m.continuum_columns(axis, at) @ [2e3, 2e2, 2e1]
+    # So few that they hardly tell the ratios.
+    counts = np.random.default_rng(5).poisson(0.01 * mean).astype(float)
+    spectrum = Spectrum(counts, axis, acquisition=Acquisition(beam_energy=200.0))
+    return siftem.quantify(
+        spectrum,
+        ELEMENTS,
+        k_factors=GivenKFactors(dict.fromkeys(ELEMENTS, 1.0)),
+        calibration=at,
+        thickness=0.0,
     )
 
 
-def composition(spectrum):
-    k = GivenKFactors({"O": 1.7, "Si": 1.0, "W": 6.0})
-    return quantify(
-        spectrum, ELEMENTS, k_factors=k, calibration=ON, n_continuum=3, thickness=0,
-        warn_above=None,
-    )  # fmt: skip
+@pytest.mark.filterwarnings("ignore::siftem.SiftemWarning")
+def test_ratios_are_systematic_errors_of_the_composition(silicide):
+    c = silicide
+    # k-factors given as exact and no film: nothing else is systematic.
+    assert c.relative_systematic == pytest.approx(0.0)
+    assert c.systematic == pytest.approx(c.by_ratios, rel=1e-6, abs=1e-12)
+    i = c.index("Si")
+    assert np.sqrt(c.by_ratios[i, i]) > 0.2 * c.sigma[i]
+    # Counting, model and ratios are told apart, and nothing is lost or told twice.
+    index = list(c.columns)
+    per_photon = c.k.values / (c.k.values @ c.fit.amplitudes[index])
+    jacobian = (np.eye(3) - c.weight_fractions[:, None]) * per_photon
+    whole = jacobian @ c.fit.covariance[np.ix_(index, index)] @ jacobian.T
+    assert c.covariance + c.systematic == pytest.approx(whole, rel=1e-6)
 
 
-def test_errors_are_the_moves_of_the_amplitudes():
-    errors = ratio_errors(fitted(measured(np.zeros(len(GROUPS)))))
-    moves = moved_by_each_group(lambda s: fitted(s).amplitudes[: len(FAMILIES)]).T
-    assert errors.shape[1] == len(GROUPS)
-    assert errors[: len(FAMILIES)] == pytest.approx(moves, rel=0.03, abs=30)
-    # M beta lies 100 eV above Si K.
-    assert np.abs(errors[[f.name for f in FAMILIES].index("Si K")]).max() > 2000
+def test_ratios_do_not_cancel_in_partition_coefficients(silicide):
+    other = replace(silicide, name="other")
+    d = partition_coefficient(silicide, other, "Si")
+    exact = partition_coefficient(
+        replace(silicide, by_ratios=None), replace(other, by_ratios=None), "Si"
+    )
+    i = silicide.index("Si")
+    relative = silicide.by_ratios[i, i] / silicide.weight_fractions[i] ** 2
+    assert exact.systematic == pytest.approx(0.0, abs=1e-9)
+    assert d.systematic == pytest.approx(d.value * np.sqrt(2 * relative))
+    assert d.interval_95[0] < exact.interval_95[0] < exact.interval_95[1] < d.interval_95[1]
 
 
-def test_families_without_photons_have_no_errors():
-    fit = fitted(measured(np.zeros(len(GROUPS)), {**PHOTONS, "W L": 0.0, "W M": 0.0}))
-    none = replace(fit, amplitudes=np.where(fit.amplitudes < 1.0, 0.0, fit.amplitudes))
-    assert ratio_errors(none).shape == (len(fit.names), len(line_groups(FAMILIES[1])))
-
-
-def test_they_are_a_systematic_error_of_the_composition():
-    c = composition(measured(np.zeros(len(GROUPS))))
-    moves = moved_by_each_group(lambda s: composition(s).weight_fractions)
-    assert c.systematic == pytest.approx(moves.T @ moves, rel=0.05, abs=1e-6)
-    assert c.systematic_sigma[1] > 0.01
-
-
-def test_and_of_ratios_of_lines():
-    def ratios(spectrum):
-        return line_ratios(
-            spectrum, ELEMENTS, reference="O", calibration=ON, n_continuum=3, warn_above=None
-        )
-
-    r = ratios(measured(np.zeros(len(GROUPS))))
-    moves = moved_by_each_group(lambda s: ratios(s).values)
-    assert r.sigma[1] ** 2 > 0.9 * (moves[:, 1] ** 2).sum() > 1e-4
+def test_intervals_hold_the_errors_of_ratios(silicide):
+    i = silicide.index("Si")
+    variance = silicide.covariance[i, i] + silicide.by_ratios[i, i]
+    assert variance > 1.02 * silicide.covariance[i, i]
+    width = np.diff(silicide.weight_interval_95)[i]
+    assert width == pytest.approx(2 * 1.959964 * np.sqrt(variance), rel=0.002)

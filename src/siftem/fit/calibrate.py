@@ -102,6 +102,7 @@ def fit_calibration(
     design: np.ndarray,
     found: PoissonFit,
     penalty: np.ndarray | None = None,
+    free_sign: np.ndarray | None = None,
 ) -> CalibratedFit:
     """Maximise the likelihood times the prior over calibration and amplitudes.
 
@@ -117,6 +118,8 @@ def fit_calibration(
     start : Calibration
     design, found
         Columns and fit at ``start``.
+    penalty, free_sign : ndarray, optional
+        As for `fit_poisson`.
 
     Returns
     -------
@@ -141,7 +144,13 @@ def fit_calibration(
             trial = np.clip(now + step, _LOWEST, _HIGHEST)
             trial_design = design_of(model, axis, shapes, _calibration(trial, nominal))
             trial_found = fit_poisson(
-                trial_design, counts, offset=base, penalty=penalty, start=found.amplitudes, tol=1e-7
+                trial_design,
+                counts,
+                offset=base,
+                free_sign=free_sign,
+                penalty=penalty,
+                start=found.amplitudes,
+                tol=1e-7,
             )
             gain = total - cost(trial_found, trial)
             if gain > 0:

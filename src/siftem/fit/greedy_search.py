@@ -249,6 +249,7 @@ class GreedySearch:
             detector=self.detector,
             calibration=calibration,
             energy_range=(None, None),
+            free_ratios=False,
         )
 
 

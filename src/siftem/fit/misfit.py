@@ -98,6 +98,7 @@ def estimated_misfit(
     columns: np.ndarray,
     amplitudes: np.ndarray,
     stiffness: Stiffness,
+    precision: np.ndarray,
     residual: np.ndarray,
     variance: np.ndarray,
     peaks: np.ndarray,
@@ -124,6 +125,8 @@ def estimated_misfit(
     amplitudes : ndarray of shape (p,)
     stiffness : Stiffness
         Of the continuum, whose place is that among ``columns``.
+    precision : ndarray of shape (p, p)
+        What else is known beforehand of the amplitudes: they are N(0, precision^-1).
     residual : ndarray of shape (channels,)
         Counts less the fit.
     variance : ndarray of shape (channels,)
@@ -155,7 +158,8 @@ def estimated_misfit(
     sizes = np.maximum(np.stack([strong, weak]), 1e-9) ** 2
     weight = 1.0 / variance
     weighted = columns * weight[:, None]
-    cross, gram, among = basis.T @ weighted, weighted.T @ columns, _gram(basis, weight)
+    cross, among = basis.T @ weighted, _gram(basis, weight)
+    gram = weighted.T @ columns + precision
     at = stiffness.place
     target = residual + columns @ amplitudes
     pull, pull_of_bumps = weighted.T @ target, basis.T @ (weight * target)
@@ -185,8 +189,9 @@ def fit_beside(
     offset: np.ndarray,
     penalty: np.ndarray,
     start: PoissonFit,
+    free_sign: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Fit non-negative amplitudes where the model errs by a known covariance.
+    """Fit amplitudes where the model errs by a known covariance.
 
     Parameters
     ----------
@@ -196,6 +201,8 @@ def fit_beside(
     penalty : ndarray of shape (p, p)
     start : PoissonFit
         The fit without errors of the model.
+    free_sign : ndarray of bool, shape (p,), optional
+        Amplitudes that may be negative.
 
     Returns
     -------
@@ -211,7 +218,9 @@ def fit_beside(
         weight = 1.0 / mean
         weighted, information = misfit.eliminated(design, weight)
         old = amplitudes
-        amplitudes = nonnegative_quadratic(information + penalty, weighted.T @ (counts - offset))
+        amplitudes = nonnegative_quadratic(
+            information + penalty, weighted.T @ (counts - offset), free_sign
+        )
         fitted = design @ amplitudes + offset
         left, _ = misfit.eliminated((counts - fitted)[:, None], weight)
         errors = misfit.basis @ (misfit.sigma**2 * (misfit.basis.T @ left[:, 0]))

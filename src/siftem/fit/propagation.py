@@ -18,6 +18,9 @@ class Propagated:
     Parameters
     ----------
     covariance : ndarray of shape (p, p)
+        Of all but what is told apart.
+    apart : ndarray of shape (p, p)
+        Covariance by what was known beforehand of the last parameters.
     bread : ndarray of shape (p, p)
         Inverse of the information, with what was known beforehand.
     operator : ndarray of shape (p, channels)
@@ -25,6 +28,7 @@ class Propagated:
     """
 
     covariance: np.ndarray
+    apart: np.ndarray
     bread: np.ndarray
     operator: np.ndarray
 
@@ -35,6 +39,7 @@ def propagated(
     mean: np.ndarray,
     misfit: Misfit,
     spectrum: Spectrum,
+    apart: int = 0,
 ) -> Propagated:
     """Propagate the errors of the counts, of the model and of what was known beforehand.
 
@@ -55,6 +60,8 @@ def propagated(
     misfit : Misfit
     spectrum : Spectrum
         Its variance, modes and pinned modes.
+    apart : int
+        Of so many parameters, the last ones, the prior's errors are told apart.
 
     Returns
     -------
@@ -65,13 +72,17 @@ def propagated(
     operator = bread @ weighted.T
     common = operator @ spectrum.modes.T
     covariance = common @ common.T
+    own = slice(precision.shape[0] - apart, None)
+    prior = bread @ precision @ bread
+    by_last = np.zeros_like(prior)
     if spectrum.variance.any():
         by_model = (operator @ misfit.basis) * misfit.sigma
         covariance += (operator * variance_of(spectrum, mean)) @ operator.T
-        covariance += by_model @ by_model.T + bread @ precision @ bread
+        by_last = bread[:, own] @ precision[own, own] @ bread[own]
+        covariance += by_model @ by_model.T + prior - by_last
     if spectrum.pinned.size:
         covariance = _less(covariance, operator @ spectrum.pinned.T)
-    return Propagated(covariance, bread, operator)
+    return Propagated(covariance, by_last, bread, operator)
 
 
 def variance_of(spectrum: Spectrum, mean: np.ndarray) -> np.ndarray:

@@ -97,6 +97,8 @@ class SpectrumModel:
         Energies in keV between which the splines have their knots.
     valence : tuple of LineFamily
         Lines beside the families, each with an amplitude of its own.
+    emitted : tuple of LineFamily, optional
+        The families with other weights of their lines; by default as they are.
     """
 
     families: tuple[LineFamily, ...]
@@ -106,6 +108,7 @@ class SpectrumModel:
     absorption: Absorption | None = None
     spline_range: tuple[float, float] = (0.2, 20.0)
     valence: tuple[LineFamily, ...] = ()
+    emitted: tuple[LineFamily, ...] | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -178,7 +181,8 @@ class SpectrumModel:
 
     @cached_property
     def _lines(self) -> DetectedLines:
-        return detected_lines(self.families, self.detector, absorption=self.absorption)
+        families = self.families if self.emitted is None else self.emitted
+        return detected_lines(families, self.detector, absorption=self.absorption)
 
     def _as_calibrated(self, calibration: Calibration) -> Detector:
         return replace(

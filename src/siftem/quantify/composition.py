@@ -9,7 +9,6 @@ import numpy as np
 
 from siftem.errors import InputError
 from siftem.fit.line_fit import fit_lines
-from siftem.fit.ratio_errors import ratio_errors
 from siftem.fit.spectrum_model import Absorption, Calibration
 from siftem.quantify.detection_limit import family_limits
 from siftem.quantify.factor_lines import resolved_factors, warn_of_factors
@@ -225,12 +224,12 @@ def quantify(
         )
         jacobian, by_factor = back @ jacobian, back @ by_factor
     block = np.ix_(index, index)
-    covariance = jacobian @ fit.covariance[block] @ jacobian.T
-    by_model = (fit.covariance - fit.counting_covariance)[block]
+    by_ratios = jacobian @ fit.ratio_covariance[block] @ jacobian.T
+    noise = (fit.covariance - fit.ratio_covariance)[block]
+    covariance = jacobian @ noise @ jacobian.T
+    by_model = noise - fit.counting_covariance[block]
     shares = escaping_shares(fit, index, absorption)
     relative = np.hypot(k.relative_sigma, _ATTENUATION_SIGMA * (1 - shares))
-    moves = jacobian @ ratio_errors(fit)[index]
-    by_ratios = moves @ moves.T
     systematic = (by_factor * relative**2) @ by_factor.T + by_ratios
     limits = [family_limits(fit, i) for i in index]
     scale = k.values / total

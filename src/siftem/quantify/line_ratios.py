@@ -9,7 +9,6 @@ import numpy as np
 
 from siftem.errors import InputError
 from siftem.fit.line_fit import fit_lines
-from siftem.fit.ratio_errors import ratio_errors
 from siftem.fit.spectrum_model import Calibration
 from siftem.quantify.detection_limit import family_limits
 from siftem.quantify.range_of_lines import measurable
@@ -168,7 +167,6 @@ def line_ratios(
     slopes = np.eye(len(wanted))
     slopes[:, base] -= values
     slopes *= seen / counts[base]
-    by_ratios = slopes @ ratio_errors(fit)[index]
     return LineRatios(
         name=spectrum.name,
         elements=wanted,
@@ -176,7 +174,6 @@ def line_ratios(
         reference=reference,
         counts=counts,
         values=values,
-        covariance=slopes @ fit.covariance[np.ix_(index, index)] @ slopes.T
-        + by_ratios @ by_ratios.T,
+        covariance=slopes @ fit.covariance[np.ix_(index, index)] @ slopes.T,
         found=found,
     )

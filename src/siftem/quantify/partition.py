@@ -109,7 +109,9 @@ def partition_coefficient(
     variance = (numerator.sigma[a] / top) ** 2 + (denominator.sigma[b] / bottom) ** 2
     # The numerator holds -subtracted times the denominator's noise, so both move oppositely.
     variance += 2 * subtracted * _shared(numerator, denominator, a, b) / (top * bottom)
-    return made(value, float(value * np.sqrt(max(variance, 0.0))), float(value * systematic))
+    by_ratios = _by_ratios(numerator, a) / top**2 + _by_ratios(denominator, b) / bottom**2
+    own = float(value * np.sqrt(systematic**2 + by_ratios))
+    return made(value, float(value * np.sqrt(max(variance, 0.0))), own)
 
 
 def _found_somewhere(c: Composition, i: int) -> bool:
@@ -125,11 +127,16 @@ def _interval(
     for top in ends_of(numerator)[:, a]:
         for bottom in ends_of(denominator)[:, b]:
             variances = [
-                numerator.sigma[a] ** 2 + (systematic * top) ** 2,
-                denominator.sigma[b] ** 2,
+                numerator.sigma[a] ** 2 + _by_ratios(numerator, a) + (systematic * top) ** 2,
+                denominator.sigma[b] ** 2 + _by_ratios(denominator, b),
             ]
             found.append(fieller(top, bottom, np.diag(variances)))
     return min(low for low, _ in found), max(high for _, high in found)
+
+
+def _by_ratios(c: Composition, i: int) -> float:
+    """Variance of one weight fraction by ratios of lines: what lies on a line differs by phase."""
+    return 0.0 if c.by_ratios is None else float(c.by_ratios[i, i])
 
 
 def _jacobian(c: Composition, i: int) -> np.ndarray:

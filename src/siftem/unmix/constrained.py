@@ -200,6 +200,7 @@ def _with_terms(fit: LineFit, place: np.ndarray) -> LineFit:
     return replace(
         fit,
         covariance=kept(fit.covariance),
+        ratio_covariance=kept(fit.ratio_covariance),
         counting_covariance=kept(fit.counting_covariance),
         names=tuple(names),
         design=design,

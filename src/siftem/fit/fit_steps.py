@@ -1,0 +1,243 @@
+"""The steps of a fit of lines and continuum."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+from scipy.linalg import block_diag
+
+from siftem.errors import InputError
+from siftem.fit.calibrate import (
+    design_of,
+    fit_calibration,
+    precision_of,
+    scan_shift,
+    slopes_of,
+)
+from siftem.fit.fitted_lines import LineFit
+from siftem.fit.line_weights import LineWeights, Ratios
+from siftem.fit.misfit import estimated_misfit, fit_beside, no_misfit
+from siftem.fit.poisson import PoissonFit, covariance_of, fit_poisson
+from siftem.fit.propagation import propagated, variance_of
+from siftem.fit.spectrum_model import Calibration, SpectrumModel
+from siftem.fit.stiffness import Stiffness
+from siftem.spectrum import Spectrum
+from siftem.xray.pile_up import pile_up
+
+#: Times that response and stiffness of the continuum are fitted in turn.
+_TURNS = 2
+#: Times that ratios of lines are fitted around the last ones at the most.
+_WEIGHED = 2
+
+
+class FitSteps:
+    """The steps of a fit: response and stiffness in turn, then the misfit, then all beside it."""
+
+    def __init__(
+        self,
+        model: SpectrumModel,
+        spectrum: Spectrum,
+        templates: Mapping[str, np.ndarray],
+        dropped: tuple[str, ...],
+        model_error: bool,
+        free_ratios: bool,
+    ) -> None:
+        self.model_error = model_error
+        self.model, self.spectrum, self.dropped = model, spectrum, dropped
+        self.templates = templates
+        # Who takes the model for true takes its ratios of lines for true.
+        self.weights = LineWeights.tabulated(model.families if model_error and free_ratios else ())
+        lines = len(model.families)
+        place = slice(lines, lines + model.continuum_size)
+        self.stiffness = Stiffness.start(place, float(spectrum.counts.sum()))
+        self._fold(Calibration())
+
+    def fitted(self, given: Calibration | None) -> LineFit:
+        """Run all steps; a given calibration is kept."""
+        calibration = given or Calibration(resolution=self.model.detector.resolution)
+        if given is None:
+            penalty = self._penalty()
+            calibration = scan_shift(self.model, self.spectrum, self.shapes, calibration, penalty)
+            for _ in range(_TURNS):
+                calibration = self._calibrated(calibration)
+                self._fold(calibration)
+        else:
+            self._fold(calibration)
+        design, found, ratios = self._weighed(calibration)
+        return self._beside_misfit(calibration, given is None, design, found, ratios)
+
+    def _fold(self, calibration: Calibration) -> None:
+        """Set the columns that depend on the data: sum peaks, for this zero of the scale."""
+        sums = pile_up(self.spectrum.counts, self.spectrum.axis, zero=calibration.shift)
+        shapes = {f"pile-up {i}": sums[:, i] for i in range(2)} | dict(self.templates)
+        empty = [n for n, v in shapes.items() if not v.any()]
+        if any(n in self.templates for n in empty):
+            raise InputError(f"no strength of {', '.join(empty)} lies in the fitted range")
+        shapes = {n: v for n, v in shapes.items() if n not in empty}
+        self.names = (*self.model.names, *shapes)
+        self.shapes = (
+            np.stack(list(shapes.values()), axis=1)
+            if shapes
+            else np.zeros((self.spectrum.axis.size, 0))
+        )
+
+    def _penalty(self) -> np.ndarray | None:
+        if self.model.n_continuum is not None:
+            return None
+        return self.stiffness.penalty(len(self.names))
+
+    def _stiffened(self, calibration: Calibration) -> tuple[np.ndarray, PoissonFit]:
+        """Fit amplitudes and, by turns, the stiffness of the continuum."""
+        design = design_of(self.model, self.spectrum.axis, self.shapes, calibration)
+        empty = ~design.any(axis=0)
+        if empty.any():
+            names = ", ".join(np.array(self.names)[empty])
+            raise InputError(f"no strength of {names} lies in the fitted range: leave it out")
+        counts, base, at = self.spectrum.counts, self.spectrum.background, self.stiffness.place
+        found = fit_poisson(design, counts, offset=base, penalty=self._penalty())
+        for _ in range(_TURNS if self.model.n_continuum is None else 0):
+            covariance = covariance_of(found.information)[at, at]
+            self.stiffness = self.stiffness.updated(found.amplitudes[at], covariance)
+            found = fit_poisson(
+                design, counts, offset=base, penalty=self._penalty(), start=found.amplitudes
+            )
+        return design, found
+
+    def _weighed(self, calibration: Calibration) -> tuple[np.ndarray, PoissonFit, Ratios]:
+        """Fit amplitudes, then also the ratios of lines, until those stand where they belong."""
+        design, found = self._stiffened(calibration)
+        p = design.shape[1]
+        ratios = self._ratios(calibration, found)
+        for left in reversed(range(_WEIGHED)):
+            found = ratios.fitted(design, self.spectrum, found.amplitudes[:p], self._penalty())
+            if ratios.near(found.amplitudes[p:]) or not left:
+                break
+            self._move(ratios, found)
+            design = design_of(self.model, self.spectrum.axis, self.shapes, calibration)
+            ratios = self._ratios(calibration, found)
+        return design, found, ratios
+
+    def _calibrated(self, calibration: Calibration) -> Calibration:
+        """Fit the response jointly with the ratios of lines, and take those over."""
+        design, found = self._stiffened(calibration)
+        ratios = self._ratios(calibration, found)
+        spectrum, p, held = self.spectrum, design.shape[1], ratios.held
+        found = ratios.fitted(design, spectrum, found.amplitudes, self._penalty())
+        best = fit_calibration(
+            self.model,
+            replace(spectrum, values=spectrum.values + held, background=spectrum.background - held),
+            np.hstack([self.shapes, ratios.columns]),
+            calibration,
+            np.hstack([design, ratios.columns]),
+            found,
+            ratios.penalty(p, self._penalty()),
+            np.arange(found.amplitudes.size) >= p,
+        )
+        self._move(ratios, best.found)
+        return best.calibration
+
+    def _move(self, ratios: Ratios, found: PoissonFit) -> None:
+        self.weights = ratios.moved(found.amplitudes[len(self.names) :])
+        emitted = self.weights.emitted(self.model.families)
+        self.model = replace(self.model, emitted=emitted)
+
+    def _ratios(self, calibration: Calibration, found: PoissonFit) -> Ratios:
+        photons = found.amplitudes[: len(self.model.families)]
+        return self.weights.ratios(self.model, self.spectrum.axis, calibration, photons, found.mean)
+
+    def _beside_misfit(
+        self,
+        calibration: Calibration,
+        free: bool,
+        design: np.ndarray,
+        found: PoissonFit,
+        ratios: Ratios,
+    ) -> LineFit:
+        model, spectrum, axis = self.model, self.spectrum, self.spectrum.axis
+        n_lines, p = len(model.families), design.shape[1]
+        known = precision_of(calibration, free)
+        whole = np.hstack([design, ratios.columns])
+        offset = spectrum.background - ratios.held
+        slopes = np.zeros((axis.size, 0))
+        if known.size:
+            slopes = slopes_of(model, axis, calibration, found.amplitudes[:n_lines])
+        lines = design[:, :n_lines] @ found.amplitudes[:n_lines]
+        at = self.stiffness.place
+        used = found.amplitudes > 0
+        used[at] = True
+        used[p:] = True
+        before = int(used[: at.start].sum())
+        detector = replace(
+            model.detector, resolution=calibration.resolution, broadening=calibration.broadening
+        )
+        misfit, stiffness = no_misfit(axis, detector), self.stiffness
+        tables = np.diag((np.arange(whole.shape[1]) >= p).astype(float))
+        if self.model_error:
+            misfit, stiffness = estimated_misfit(
+                axis,
+                detector,
+                columns=whole[:, used],
+                amplitudes=found.amplitudes[used],
+                stiffness=replace(self.stiffness, place=slice(before, before + at.stop - at.start)),
+                precision=tables[np.ix_(used, used)],
+                penalized=model.n_continuum is None,
+                residual=spectrum.counts - found.mean,
+                variance=np.maximum(variance_of(spectrum, found.mean), 1e-9),
+                peaks=lines,
+                rest=np.maximum(found.mean - lines, 0.0),
+            )
+        self.stiffness = replace(stiffness, place=at)
+        penalty = self._penalty()
+        penalty = np.zeros((p, p)) if penalty is None else penalty
+        amplitudes, weights = fit_beside(
+            misfit,
+            whole,
+            spectrum.counts,
+            offset=offset,
+            penalty=ratios.penalty(p, penalty),
+            start=found,
+            free_sign=np.arange(whole.shape[1]) >= p,
+        )
+        design = ratios.folded(design, amplitudes)
+        amplitudes = amplitudes[:p]
+        mean = np.maximum(design @ amplitudes + spectrum.background, 1e-9)
+        columns = np.hstack([design, slopes])
+        precision = block_diag(penalty, known)
+        nothing = replace(misfit, sigma=np.zeros_like(misfit.sigma))
+        counting = propagated(columns, precision, weights, nothing, spectrum)
+        slopes = np.hstack([slopes, ratios.columns])
+        precision = block_diag(precision, np.eye(ratios.size))
+        errors = propagated(
+            np.hstack([design, slopes]), precision, weights, misfit, spectrum, apart=ratios.size
+        )
+        # Response, continuum and sum peaks are at their optimum or at a bound that holds for
+        # them by their nature, so only the lines are pushed.
+        weighted, _ = misfit.eliminated(design, 1 / weights)
+        score = weighted.T @ (spectrum.counts - mean)
+        score[n_lines:] = 0.0
+        if free:
+            own = slice(p, p + known.shape[0])
+            calibration = replace(calibration, covariance=errors.bread[own, own])
+        return LineFit(
+            spectrum=spectrum,
+            model=replace(model, emitted=None),
+            names=self.names,
+            amplitudes=amplitudes,
+            covariance=(errors.covariance + errors.apart)[:p, :p],
+            ratio_covariance=errors.apart[:p, :p],
+            counting_covariance=counting.covariance[:p, :p],
+            design=design,
+            mean=mean,
+            closest=found.mean,
+            misfit=misfit,
+            slopes=slopes,
+            precision=precision,
+            deviance=found.deviance,
+            degrees_of_freedom=axis.size - columns.shape[1],
+            calibration=calibration,
+            dropped=self.dropped,
+            operator=errors.operator[:p],
+            unbounded=amplitudes + errors.bread[:p, :p] @ score,
+        )

@@ -1,0 +1,205 @@
+"""Ratios of lines within families, as far as a spectrum tells them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.linalg import block_diag
+
+from siftem.energy_axis import EnergyAxis
+from siftem.fit.poisson import PoissonFit, fit_poisson
+from siftem.fit.spectrum_model import Calibration, SpectrumModel
+from siftem.spectrum import Spectrum
+from siftem.xray.line_groups import LineGroup, line_groups
+from siftem.xray.lines import LineFamily
+
+#: Groups that change the likelihood by less than this for a standard deviation are left alone.
+_SEEN = 0.1
+#: Farthest from the tables, and farthest in one step, in standard deviations.
+_FARTHEST, _STEP = 4.0, 1.5
+#: Steps of a logarithm that may be taken for those of the number: off by a twentieth at the most.
+_STRAIGHT = 0.3
+
+
+@dataclass(frozen=True, eq=False)
+class LineWeights:
+    """Weights of groups of lines against the alpha lines of their families.
+
+    ``weight = tabulated weight * exp(width * away)`` with a prior N(0, 1) of ``away``.
+
+    Parameters
+    ----------
+    groups : tuple of LineGroup
+    owner : ndarray of int, shape (groups,)
+        Position of each group's family.
+    away : ndarray of shape (groups,)
+        How far from the tables, in standard deviations.
+    """
+
+    groups: tuple[LineGroup, ...]
+    owner: np.ndarray
+    away: np.ndarray
+
+    @classmethod
+    def tabulated(cls, families: Sequence[LineFamily]) -> LineWeights:
+        """Return the weights of tables."""
+        found = [(g, i) for i, family in enumerate(families) for g in line_groups(family)]
+        owner = np.array([i for _, i in found], dtype=int)
+        return cls(tuple(g for g, _ in found), owner, np.zeros(owner.size))
+
+    def emitted(self, families: Sequence[LineFamily]) -> tuple[LineFamily, ...]:
+        """Return families with these weights; alpha lines keep theirs, so the sum is not 1."""
+        factors = {
+            (i, line.name): factor
+            for group, i, factor in zip(self.groups, self.owner, self._factors, strict=True)
+            for line in group.family.lines
+        }
+        return tuple(
+            replace(
+                family,
+                lines=tuple(
+                    replace(x, weight=x.weight * factors.get((i, x.name), 1.0))
+                    for x in family.lines
+                ),
+            )
+            for i, family in enumerate(families)
+        )
+
+    def ratios(
+        self,
+        model: SpectrumModel,
+        axis: EnergyAxis,
+        calibration: Calibration,
+        photons: np.ndarray,
+        mean: np.ndarray,
+    ) -> Ratios:
+        """Return the ratios that matter beside the noise of a spectrum.
+
+        Parameters
+        ----------
+        model : SpectrumModel
+        axis : EnergyAxis
+        calibration : Calibration
+        photons : ndarray of shape (families,)
+        mean : ndarray of shape (channels,)
+            Expected counts.
+        """
+        size = photons[self.owner] * self.widths * self._factors
+        there = np.flatnonzero(size > 0)
+        columns = np.zeros((axis.size, 0))
+        if there.size:
+            families = tuple(self.groups[i].family for i in there)
+            whole = replace(model, families=families, emitted=None)
+            columns = whole.line_columns(axis, calibration) * size[there]
+            seen = (columns**2 / mean[:, None]).sum(axis=0) > _SEEN
+            columns, there = columns[:, seen], there[seen]
+        return Ratios(self, there, columns)
+
+    @property
+    def widths(self) -> np.ndarray:
+        """Standard deviations of the logarithms; (groups,)."""
+        return np.array([g.width for g in self.groups])
+
+    @property
+    def _factors(self) -> np.ndarray:
+        return np.asarray(np.exp(self.widths * self.away))
+
+
+@dataclass(frozen=True, eq=False)
+class Ratios:
+    """Ratios of lines that a spectrum feels.
+
+    Parameters
+    ----------
+    weights : LineWeights
+    which : ndarray of int, shape (n,)
+        Positions of these ratios among the groups.
+    columns : ndarray of shape (channels, n)
+        Change of the expected counts with ``away``.
+    """
+
+    weights: LineWeights
+    which: np.ndarray
+    columns: np.ndarray
+
+    @property
+    def size(self) -> int:
+        """Number of ratios."""
+        return self.which.size
+
+    @property
+    def away(self) -> np.ndarray:
+        """Where they stand, in standard deviations from the tables; (n,)."""
+        return self.weights.away[self.which]
+
+    @property
+    def held(self) -> np.ndarray:
+        """What the columns stand for where the ratios are now; (channels,)."""
+        return np.asarray(self.columns @ self.away)
+
+    def fitted(
+        self, design: np.ndarray, spectrum: Spectrum, start: np.ndarray, penalty: np.ndarray | None
+    ) -> PoissonFit:
+        """Fit amplitudes and ratios, which tables hold back.
+
+        Parameters
+        ----------
+        design : ndarray of shape (channels, p)
+            Columns with the ratios as they stand.
+        spectrum : Spectrum
+        start : ndarray of shape (p,)
+            First amplitudes.
+        penalty : ndarray of shape (p, p), optional
+
+        Returns
+        -------
+        PoissonFit
+            Its amplitudes are those of ``design`` and then the ratios.
+        """
+        p = design.shape[1]
+        return fit_poisson(
+            np.hstack([design, self.columns]),
+            spectrum.counts,
+            offset=spectrum.background - self.held,
+            free_sign=np.arange(p + self.size) >= p,
+            penalty=self.penalty(p, penalty),
+            start=np.concatenate([start, self.away]),
+            tol=1e-7,
+        )
+
+    def penalty(self, p: int, penalty: np.ndarray | None) -> np.ndarray:
+        """Return the inverse covariance (p + n, p + n) of what is known of p columns and these."""
+        return np.asarray(
+            block_diag(np.zeros((p, p)) if penalty is None else penalty, np.eye(self.size))
+        )
+
+    def near(self, away: np.ndarray) -> bool:
+        """Whether ratios (n,) are so near that the step to them can be taken for a straight one."""
+        step = self.weights.widths[self.which] * (away - self.away)
+        return bool((np.abs(step) < _STRAIGHT).all())
+
+    def moved(self, away: np.ndarray) -> LineWeights:
+        """Return the weights with these ratios elsewhere (n,), or on the way there."""
+        step = np.clip(away - self.away, -_STEP, _STEP)
+        new = self.weights.away.copy()
+        new[self.which] = np.clip(self.away + step, -_FARTHEST, _FARTHEST)
+        return replace(self.weights, away=new)
+
+    def folded(self, design: np.ndarray, amplitudes: np.ndarray) -> np.ndarray:
+        """Return the columns of the families with the ratios that were found.
+
+        Parameters
+        ----------
+        design : ndarray of shape (channels, p)
+        amplitudes : ndarray of shape (p + n,)
+        """
+        out = design.copy()
+        step = amplitudes[design.shape[1] :] - self.away
+        for column, by, owner in zip(
+            self.columns.T, step, self.weights.owner[self.which], strict=True
+        ):
+            if amplitudes[owner] > 0:
+                out[:, owner] += column * (by / amplitudes[owner])
+        return out
