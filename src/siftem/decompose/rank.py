@@ -24,6 +24,8 @@ from siftem.thinning import split_counts
 
 #: Channels are summed down to about this many.
 ENOUGH_BINS = 300
+#: Counts of the whole map in a bin, at the least.
+_COUNTS_IN_BIN = 100.0
 #: Counts for each number that a component has, below which a phase may go unseen.
 _FEW_COUNTS = 100.0
 #: A map that is larger than memory is pooled to this many pixels at the most.
@@ -88,9 +90,9 @@ def choose_n_components(
     set. Thinned Poisson counts are independent, with the same mean up to the share: the
     deviance of the test set from a model fitted to the training set is an honest judge
     (Dharamshi et al. 2024, arXiv 2301.07276). Both factors come from the training set.
-    Neighbouring pixels are pooled first to about 1500 counts, and channels to some 300
-    bins: a component that has fewer numbers to learn overfits less. Among the candidates
-    within one standard error of the best, the smallest is chosen.
+    Neighbouring pixels are pooled first to about 1500 counts, and channels to at most some
+    300 bins of 100 counts or more: a component that has fewer numbers to learn overfits
+    less. Among the candidates within one standard error of the best, the smallest is chosen.
 
     Parameters
     ----------
@@ -168,13 +170,22 @@ def choose_n_components(
 
 
 def _binned(x: sp.csr_array) -> sp.csr_array:
-    """Sum neighbouring channels where there are many: lines are wider than a channel."""
+    """Sum neighbouring channels where there are many, and where they hold hardly anything.
+
+    Lines are wider than a channel; and each number of a spectrum has to be learned from counts.
+    """
     m = x.shape[1]
     width = max(m // ENOUGH_BINS, 1)
-    if width == 1:
+    total = np.asarray(x.sum(axis=0, dtype=np.float64)).ravel()
+    into, held, last = np.zeros(m, np.int64), 0.0, 0
+    for first in range(0, m, width):
+        if held >= _COUNTS_IN_BIN:
+            held, last = 0.0, last + 1
+        into[first : first + width] = last
+        held += total[first : first + width].sum()
+    if last == m - 1:
         return x
-    bins = sp.csr_array((np.ones(m), (np.arange(m), np.arange(m) // width)))
-    return sp.csr_array(x @ bins)
+    return sp.csr_array(x @ sp.csr_array((np.ones(m), (np.arange(m), into))))
 
 
 def _chosen(ranks: tuple[int, ...], deviances: np.ndarray, richness: float) -> RankChoice:
