@@ -113,12 +113,13 @@ def test_two_contaminants(book):
     assert [s.scale for s in pure.subtracted] == pytest.approx([0.5, 0.05], rel=0.02)
     assert pure.values == pytest.approx(0.3 * grain, abs=2e-3 * grain.max())
     assert -1 < pure.scale_correlation[0, 1] < 0
-    # The absent line has no error left.
+    # The absent line has hardly any error left: 3% of what it would have, since the mixture was
+    # fitted beside other ratios of its lines than the rest.
     fit = fit_lines(pure, book.elements, beam_energy=200.0, calibration=book.calibration)
     mg, si = fit.index("Mg"), fit.index("Si")
     # Noise is pinned, what is not known of ratios of lines is not.
     noise = (fit.covariance - fit.ratio_covariance)[mg, mg]
-    assert noise < 1e-3 * fit.sigma_at_zero(mg) ** 2
+    assert noise < 2e-3 * fit.sigma_at_zero(mg) ** 2
     assert fit.covariance[si, si] > 0
 
 
@@ -144,9 +145,10 @@ def test_errors_of_lines_are_their_scatter(book, name, anchor, fixed):
         told.append(np.sqrt(np.diag(sums @ covariance @ sums.T)))
     told, found = np.mean(told, axis=0), np.std(found, axis=0, ddof=1)
     place = book.elements.index(fixed)
-    # Mixture and remainder are each fitted beside their own misfit, so that a little is left.
+    # Mixture and remainder are each fitted beside their own misfit and ratios of lines, so that a
+    # part is left, no more than is told.
     assert found[place] < told[place] < np.median(told)
-    assert found[place] < 0.3 * np.median(told)
+    assert found[place] < 0.5 * np.median(told)
     others = np.arange(len(told)) != place
     # A standard deviation from 100 draws is good to 7%.
     assert found[others] / told[others] == pytest.approx(1.0, abs=0.22)
@@ -238,7 +240,7 @@ def test_an_anchor_on_two_elements_sees_the_film(book):
     seen = subtract(mixture, book.spectrum(matrix), anchor=anchor, absorption=film,
                     **settings(book))  # fmt: skip
     assert seen.scale == pytest.approx(0.4, rel=2e-3)
-    with pytest.warns(SiftemWarning, match="does not describe this spectrum"):
+    with pytest.warns(SiftemWarning, match="compares O with Ca, of which a film"):
         blind = subtract(mixture, book.spectrum(matrix), anchor=anchor, **settings(book))
     assert abs(blind.scale - 0.4) > 0.02
 

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from siftem.errors import InputError
+from siftem.errors import InputError, SiftemWarning
 from siftem.fit.line_fit import LineFit
+from siftem.xray.absorption import thin_film_absorption
 from siftem.xray.k_factors import k_factor_uncertainty
 
 #: A contaminant must fulfil a condition this badly (in sigma) for it to say anything.
 _CLEAR = 3.0
 _ROUNDS = 8
+#: A film that an unknown one may be, and how unlike it may absorb two lines before that is told.
+_FILM = {"thickness": 200.0, "density": 5.0}
+_ANGLE, _UNLIKE = 22.0, 0.7
 
 
 @dataclass(frozen=True)
@@ -93,6 +98,41 @@ class Scales:
     worst: str
     slopes: tuple[np.ndarray, ...] = ()
     assumed: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
+
+
+def warn_of_unknown_film(name: str, conditions: Sequence[Condition], fit: LineFit) -> None:
+    """Tell when a condition compares lines that a film absorbs unlike, and no film is given.
+
+    Parameters
+    ----------
+    name : str
+        Of the grain.
+    conditions : sequence of Condition
+    fit : LineFit
+        Of the mixture.
+    """
+    if fit.model.absorption is not None:
+        return
+    angle = fit.spectrum.acquisition.take_off_angle or _ANGLE
+    for condition in conditions:
+        if not condition.by_k:
+            continue
+        elements = list(condition.coefficients)
+        families = [fit.model.families[fit.index(e)] for e in elements]
+        energies = np.array([float(np.average(f.energies, weights=f.weights)) for f in families])
+        seen = thin_film_absorption(
+            dict.fromkeys(elements, 1.0), energies, take_off_angle=angle, **_FILM
+        )
+        if seen.min() < _UNLIKE * seen.max():
+            less, more = int(seen.argmin()), int(seen.argmax())
+            warnings.warn(
+                f"{name}: '{condition.label}' compares {elements[less]} with {elements[more]}, of "
+                f"which a film of {_FILM['thickness']:g} nm and {_FILM['density']:g} g/cm3 absorbs "
+                f"{100 * (1 - seen[less]):.0f} and {100 * (1 - seen[more]):.0f}%: without its "
+                f"absorption the scale may be off by as much",
+                SiftemWarning,
+                stacklevel=4,
+            )
 
 
 def solve_scales(

@@ -17,6 +17,7 @@ from siftem.progress import Progress, silent
 from siftem.spectrum import Spectrum
 from siftem.spectrum_image import SpectrumImage
 from siftem.unmix.anchors import Anchor, joined
+from siftem.unmix.conditions import warn_of_unknown_film
 from siftem.unmix.joint_fit import PhaseCondition, maximise
 from siftem.unmix.pixel_sets import PhaseRegions, pixel_sets
 from siftem.unmix.unmixed import Unmixed, assemble
@@ -133,6 +134,9 @@ def unmix(
         warn_of_structure(fit)
     if n_continuum is None:
         fits = _with_few_terms(fits)
+    for name, fit in zip(sets.names[1:], fits[1:], strict=True):
+        own = [c for anchor in grain_anchors[name] for c in anchor.conditions(fits[0])]
+        warn_of_unknown_film(name, own, fit)
     conditions = [
         PhaseCondition(k, condition.on(fits[0]), condition.on(fits[0], condition.change))
         for k, name in enumerate(sets.names[1:], start=1)

@@ -15,7 +15,13 @@ from siftem.fit.spectrum_model import Absorption, Calibration
 from siftem.fit.structure import warn_of_structure
 from siftem.spectrum import Spectrum
 from siftem.unmix.anchors import Anchor, GivenScale, MostMatrix, Scale, joined
-from siftem.unmix.conditions import Condition, KnownScale, Scales, solve_scales
+from siftem.unmix.conditions import (
+    Condition,
+    KnownScale,
+    Scales,
+    solve_scales,
+    warn_of_unknown_film,
+)
 from siftem.unmix.scale_range import most_scale
 from siftem.unmix.shared_noise import common_modes, scale_covariance
 from siftem.xray.detector import Detector
@@ -266,6 +272,7 @@ def _scales(
                 for a in anchors:  # each says in its own words what the matrix lacks for it
                     a.scale(fits[1], fits[0])
             conditions = [c for a in anchors for c in a.conditions(fits[0])]
+            warn_of_unknown_film(spectrum.name, conditions, fits[n])
         else:
             conditions = []
         found = _solve(fits, conditions, known, n, kept)
