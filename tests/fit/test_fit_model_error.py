@@ -38,9 +38,9 @@ def test_absent_elements_scatter_by_their_errors_in_a_foreign_spectrum(foreign):
     assert len(absent.z) > 35
     assert 0.6 < absent.rms < 1.3, absent.describe()
     assert absent.beyond_two < 0.13
-    # As if the model were true they would not.
+    # As if the model were true they would not, though ratios of lines are fitted.
     true = replace(foreign, misfit=no_misfit(foreign.spectrum.axis, Detector()))
-    assert null_scatter(true).rms > 1.3 * absent.rms
+    assert null_scatter(true).rms > 1.1 * absent.rms
 
 
 def test_absent_elements_are_not_found():
