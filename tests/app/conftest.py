@@ -1,5 +1,6 @@
 """A server for the tests in the browser, and the browser itself."""
 
+import contextlib
 import os
 import re
 import subprocess
@@ -37,20 +38,20 @@ def chromium():
         browser.close()
 
 
-@pytest.fixture
-def start_app(tmp_path):
-    """A function that starts ``siftem app`` and returns its address."""
+@contextlib.contextmanager
+def _servers(folder):
+    """A function that starts ``siftem app`` in a folder and returns its address."""
     running = []
 
     def start(*arguments):
         environment = {**os.environ, "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"}
-        log = (tmp_path / f"app{len(running)}.log").open("w")
+        log = (folder / f"app{len(running)}.log").open("w")
         process = subprocess.Popen(
             [sys.executable, "-m", "siftem", "app", "--no-show", "--port", "0", *arguments],
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,
-            cwd=tmp_path,
+            cwd=folder,
             env=environment,
         )
         running.append((process, log))
@@ -59,12 +60,30 @@ def start_app(tmp_path):
         assert found, f"no address in {line!r}; {Path(log.name).read_text()}"
         return found.group()
 
-    yield start
-    for process, log in running:
-        process.terminate()
-        process.wait(20)
-        process.stdout.close()
-        log.close()
+    try:
+        yield start
+    finally:
+        for process, log in running:
+            process.terminate()
+            process.wait(20)
+            process.stdout.close()
+            log.close()
+
+
+@pytest.fixture
+def start_app(tmp_path):
+    """A function that starts ``siftem app`` and returns its address."""
+    with _servers(tmp_path) as start:
+        yield start
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory):
+    """Port and token of an app that listens on all addresses, for all tests of a file."""
+    with _servers(tmp_path_factory.mktemp("guarded")) as start:
+        address = start("--host", "0.0.0.0")
+        port, token = re.search(r":(\d+)/\?token=(\S+)", address).groups()
+        yield int(port), token
 
 
 @pytest.fixture

@@ -56,14 +56,6 @@ def ask(port, path="/", headers=None, method="GET"):
     return found
 
 
-@pytest.fixture
-def guarded(start_app):
-    """Port and token of an app that listens on all addresses."""
-    address = start_app("--host", "0.0.0.0")
-    port, token = re.search(r":(\d+)/\?token=(\S+)", address).groups()
-    return int(port), token
-
-
 def test_without_the_token_nothing_is_answered(guarded):
     port, token = guarded
     wrong = "x" * len(token)

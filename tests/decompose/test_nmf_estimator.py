@@ -151,7 +151,7 @@ def test_wrong_parameters_are_named(small, parameters, message):
     st.sampled_from(["float64", "float32"]),
     st.sampled_from(["vertices", "random"]),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @pytest.mark.filterwarnings("ignore::siftem.errors.SiftemWarning")
 def test_extreme_counts_give_finite_factors(counts, k, dtype, init):
     model = PoissonNMF(k, dtype=dtype, init=init, max_iter=50, n_jobs=1)
