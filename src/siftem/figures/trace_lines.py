@@ -104,11 +104,14 @@ def draw_trace_lines(
             ax.tick_params(labelbottom=False)
             bottom.set_xlabel(scale.label)
             if i == 0:
-                bottom.set_ylabel("σ")
+                bottom.text(
+                    0.99, 0.9, "residual (σ)", transform=bottom.transAxes, ha="right", va="top",
+                    fontsize=SMALL_FONT_SIZE, color=NEUTRAL_COLOUR,
+                )  # fmt: skip
         else:
             ax.set_xlabel(scale.label)
         if i == 0:
-            ax.set_ylabel("counts per pixel and keV")
+            ax.set_ylabel("counts per pixel and keV", fontsize=SMALL_FONT_SIZE, loc="top")
         _head(page, ax, window, others, scale, colour, frame_left, frame_top, frame_width)
         panels.append(ax)
     _legend(page, left + LEFT_ROOM, top, width - LEFT_ROOM, whole, rectangle, fit, colour)
@@ -295,13 +298,13 @@ def _legend(
     fit: LineFit | None,
     colour: str,
 ) -> None:
-    entries = [Entry(f"whole region, {_pixels(whole)}", colour, "band")]
+    entries = [Entry(f"region, {_pixels(whole)}", colour, "band")]
     if rectangle is not None:
-        text = f"confined rectangle, {_pixels(rectangle)}"
+        text = f"rectangle, {_pixels(rectangle)}"
         entries.append(Entry(text, NEUTRAL_COLOUR, "points"))
     if fit is not None:
         entries += [
-            Entry("fit, with the model's error", "black"),
+            Entry("fit, model's error", "black"),
             Entry("continuum", "black", "dashed"),
         ]
     draw_legend(page, entries, left=left, top=top + 2.0, width=width)
