@@ -341,6 +341,8 @@ from siftem.cli.main import entry
 from siftem.io.atomic import replacing
 
 kind = getattr(signal, sys.argv.pop())
+# Whoever runs the tests in the background of a shell has it ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 def convert(file, out, **options):
     with replacing(out) as draft:
