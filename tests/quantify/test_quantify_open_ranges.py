@@ -1,5 +1,7 @@
 """Where nobody fixes how much of another phase to take off, what follows is a range."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -49,6 +51,13 @@ def test_a_composition_is_open_where_what_is_not_fixed_dominates(closed, opened)
     assert not is_open(closed.with_range(without(closed, "Mg", 0.001)))
     assert ends_of(closed).shape == (1, 5)
     np.testing.assert_array_equal(ends_of(opened)[0], closed.weight_fractions)
+
+
+def test_the_models_errors_count_once(closed):
+    """They are a part of the covariance, and told apart beside it."""
+    ratio = atomic_ratio(closed, "Mg/Si")
+    told = interval_of(replace(closed, model=closed.covariance), ratio)
+    assert told == interval_of(replace(closed, model=None), ratio)
 
 
 def test_a_ratio_reaches_from_end_to_end(closed, opened):

@@ -104,7 +104,7 @@ def interval_of(
     low, high : float
         At least 0; ``high`` is infinite where the denominator may be zero.
     """
-    total = c.covariance + c.systematic + (0.0 if c.model is None else c.model)
+    total = c.covariance + c.systematic  # the model's errors are in the covariance
     both = np.stack([proportion.top, proportion.bottom])
     errors = both @ total @ both.T
     found = []
