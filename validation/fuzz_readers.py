@@ -122,7 +122,7 @@ def made_samples(folder: Path) -> list[Sample]:
     siftem.convert(folder / "made.hspy", folder / "packed.sift", compress=True)
     samples.append(Sample("sift", folder / "made.sift", read_map))
     samples.append(Sample("sift packed", folder / "packed.sift", read_map))
-    hs.signals.Signal2D(cube[..., 0]).save(folder / "made.tif")
+    signal.transpose(signal_axes=[0, 1]).save(folder / "made.tif")
     samples.append(Sample("tif", folder / "made.tif", read_map))
     labels = np.zeros((8, 9), int)
     labels[:2], labels[5:] = 1, 2

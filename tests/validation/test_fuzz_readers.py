@@ -23,6 +23,11 @@ def test_mutants_of_all_kinds_are_read_or_refused(tmp_path):
     assert set(outcomes) == {"read", "refused"}
 
 
+def test_what_is_damaged_can_be_read_before(tmp_path):
+    for sample in fuzzing.made_samples(tmp_path):
+        sample.read(sample.path)
+
+
 def refused(path):
     raise ReadError("one sentence")
 
