@@ -5,6 +5,7 @@ import time
 
 import numpy as np
 import pytest
+from validation.reader_samples import Sample, made_samples
 
 from siftem.errors import ReadError
 from validation import fuzz_readers as fuzzing
@@ -14,7 +15,7 @@ LIMITS = {"seed": 3, "growth": 2e9, "workers": 1}
 
 
 def test_mutants_of_all_kinds_are_read_or_refused(tmp_path):
-    samples = fuzzing.made_samples(tmp_path)
+    samples = made_samples(tmp_path)
     said = []
     rows = fuzzing.fuzz(samples, mutants=12 * len(samples), seconds=60, say=said.append, **LIMITS)
     assert not said
@@ -24,7 +25,7 @@ def test_mutants_of_all_kinds_are_read_or_refused(tmp_path):
 
 
 def test_what_is_damaged_can_be_read_before(tmp_path):
-    for sample in fuzzing.made_samples(tmp_path):
+    for sample in made_samples(tmp_path):
         sample.read(sample.path)
 
 
@@ -70,7 +71,7 @@ def growing(path):
 def test_each_outcome_is_told_from_the_others(tmp_path, read, outcome):
     path = tmp_path / "sample.bin"
     path.write_bytes(b"good")
-    sample = fuzzing.Sample("bin", path, read)
+    sample = Sample("bin", path, read)
     said, kept = [], tmp_path / "kept"
     limits = LIMITS | {"growth": 1e8}
     seconds = {hanging: 1, sleeping: 0.1}.get(read, 60)
