@@ -140,10 +140,9 @@ def test_the_whole_road_with_a_mouse_and_the_same_numbers_again(page, start_app,
     page.get_by_text("Smoothness: 0.4").wait_for()
     row = page.get_by_role("row", name="pure Brg")
     wait_until(page, lambda: row.inner_text() != before)
-    for overlay in ("Probability", "Uncertainty"):
-        press(page, overlay)
+    for overlay in ("Probability", "Uncertainty", "Left out", "Phase map", "Regions"):
+        page.get_by_label("Overlay").select_option(overlay)
         picture(page, f"5-{overlay.lower()}")
-    press(page, "Regions")
     picture(page, "5-smooth")
 
     press(page, "4 Spectra", exact=False)

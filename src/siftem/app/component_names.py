@@ -1,9 +1,13 @@
-"""The recipe with its components named by the user."""
+"""The recipe with its components named by the user, and with those of another decomposition."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from siftem.decompose.factors import Factors
 from siftem.errors import InputError
 from siftem.pipeline.recipe import Recipe, make_recipe
 
@@ -78,3 +82,32 @@ def named_components(
             [renamed[a], renamed[b]] for a, b in pairs if a in renamed and b in renamed
         ]
     return make_recipe(data)
+
+
+def found_again(recipe: Recipe, old: Factors, new: Factors) -> tuple[Recipe, float]:
+    """Return the recipe with the numbers that its phases have in another decomposition.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        Its phases are known by the numbers of their components.
+    old : Factors
+        The components as they are named.
+    new : Factors
+        As many components, in the order of the solver.
+
+    Returns
+    -------
+    Recipe
+    float
+        Cosine of the spectra of the pair that is least alike.
+    """
+    unit = [f.spectra / np.linalg.norm(f.spectra, axis=1, keepdims=True) for f in (old, new)]
+    cosines = unit[0] @ unit[1].T
+    rows, columns = linear_sum_assignment(-cosines)
+    data = recipe.model_dump(mode="json", exclude_none=True)
+    for row, column in zip(rows, columns, strict=True):
+        phase = data["phases"].get(old.names[row])
+        if phase is not None:
+            phase["component"] = int(column) + 1
+    return make_recipe(data), float(cosines[rows, columns].min())

@@ -5,19 +5,33 @@ from __future__ import annotations
 import html
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import panel as pn
 
 from siftem.app.gallery import thumbnail
+from siftem.app.map_figure import MapFigure
 from siftem.app.map_images import MapImage, mapped_line
+from siftem.app.overlays import phases_overlay
+from siftem.app.region_counts import areas_html
 from siftem.app.spectrum_figure import Curve, LineMark, deviance_figure, spectrum_figure
 from siftem.app.step_view import View
 from siftem.app.style import CONTENT, CONTROL_CSS, CONTROLS, paragraph, swatch
 from siftem.decompose.rank import RankChoice
 from siftem.figures.line_labels import line_text
+from siftem.pipeline.results import Matched
 
 if TYPE_CHECKING:
     from siftem.app.page import Page
 
+#: Layouts of a recipe, as the page names them.
+_LAYOUTS = {
+    "As found from the pixels": "auto",
+    "Grains in a matrix": "matrix",
+    "Side by side": "side by side",
+    "Particles on a support": "particles on a support",
+    "A single phase": "single",
+}
+_LIES = {"as found": None, "pure": "pure", "embedded": "embedded"}
 _FIELD = {"width": CONTROLS - 30, "stylesheets": [CONTROL_CSS], "margin": (2, 8)}
 
 
@@ -28,7 +42,9 @@ class DecomposeView(View):
 
     def __init__(self, page: Page) -> None:
         super().__init__(page)
-        self._shown: object = None
+        self._shown: Matched | None = None
+        self._hints: tuple[str, ...] = ()
+        self.phase_map = pn.Column()
         self._choice: RankChoice | None = None
         self._of: object = None
         self.number = pn.widgets.IntInput(
@@ -37,20 +53,23 @@ class DecomposeView(View):
         self.curve = pn.pane.Bokeh(None)
         self.advice = self.text("", width=CONTROLS - 30)
         self.names: list[Any] = []
-        self.matrix = pn.widgets.Select(name="Matrix: the phase that is everywhere", **_FIELD)
+        self.lies: list[Any] = []
+        self._heads: list[Any] = []
+        self._quiet = False
+        self.matrix = pn.widgets.Select(name="Matrix: what the others lie in or on", **_FIELD)
+        self.layout = pn.widgets.Select(name="How the phases lie", options=_LAYOUTS, **_FIELD)
+        self.lie = self.text("", width=CONTROLS - 30)
         self.log = pn.widgets.Checkbox(
             name="Logarithmic", value=True, stylesheets=[CONTROL_CSS], margin=(2, 8)
         )
         self.components = pn.GridBox(ncols=6)
         self.spectra = pn.pane.Bokeh(None)
         self.naming = pn.Column(
-            self.text("<h2>Name the phases</h2>"),
-            self.text(
-                "<p class='hint'>Write names above the maps, say which is the matrix.</p>",
-                width=CONTROLS - 30,
-            ),
+            self.text("<h2>The phases</h2>"),
+            self.text("<p class='hint'>Name them above the maps.</p>", width=CONTROLS - 30),
             self.matrix,
-            self.button("Use these names", self.use_names),
+            self.layout,
+            self.lie,
         )
         self.controls[:] = [
             self.text("<h2>Components</h2>"),
@@ -69,14 +88,44 @@ class DecomposeView(View):
             self.naming,
         ]
         self.log.param.watch(lambda _e: page.attempt(self._draw_spectra), "value")
+        self.matrix.param.watch(lambda _e: page.attempt(self._named), "value")
+        self.layout.param.watch(lambda _e: page.attempt(self._lay), "value")
 
     def decompose(self) -> None:
         """Decompose in a job."""
-        number = int(self.number.value)
+        number, layout = int(self.number.value), self.layout.value
         _ = self.session.workflow
-        self.page.run(
-            "Decompose", lambda progress: self.session.decompose(number, progress=progress)
+
+        def show(said: str) -> None:
+            self.refresh()
+            if said:
+                self.jobs.tell(said, failed=True)
+
+        self.jobs.start(
+            "Decompose",
+            lambda progress: self.session.decompose(number, layout=layout, progress=progress),
+            show,
         )
+
+    def _lay(self) -> None:
+        """Take another layout: the components are found by it, too."""
+        if not self._quiet and self.layout.value != self.session.recipe.layout:
+            self.decompose()
+
+    def _named(self) -> None:
+        """Names and the matrix count as soon as they are typed or chosen."""
+        if not self._quiet:
+            self.use_names()
+
+    def _correct(self) -> None:
+        """Lay what the user says of single phases over the layout that was found."""
+        if self._quiet:
+            return
+        names = self.session.result("match").factors.names
+        said = [_LIES[field.value] for field in self.lies]
+        self.session.set_lies(dict(zip(names, said, strict=True)))
+        self.refresh()
+        self.jobs.tell(f"Layout: {self.session.layout_sentence()}.")
 
     def compare(self) -> None:
         """Let held-out counts judge numbers of components, in a job."""
@@ -95,12 +144,19 @@ class DecomposeView(View):
 
     def use_names(self) -> None:
         """Put the names into the recipe."""
-        self.session.result("match")
-        names = [field.value_input or field.value for field in self.names]
+        before = self.session.result("match")
+        names = [field.value for field in self.names]
         index = int(self.matrix.value)
         self.session.name_components(names, " ".join(names[index].split()))
-        self.refresh()
-        self.jobs.tell(f"The phases are {', '.join(self.session.recipe.phases)}.")
+        if self.session.result("match") is not before:
+            self.refresh()
+            self.jobs.tell(f"The phases are {', '.join(self.session.recipe.phases)}.")
+
+    def leave(self) -> None:
+        """Take what is typed in a field that still has the cursor."""
+        for field in self.names:
+            if field.value_input and field.value_input != field.value:
+                field.value = field.value_input
 
     def refresh(self) -> None:
         """Show the components that there are."""
@@ -122,44 +178,95 @@ class DecomposeView(View):
                 )
             ]
             return
-        if matched is self._shown:
-            return
-        self._shown = matched
+        before, self._shown = self._shown, matched
+        factors = matched.factors
+        # Other names on the same maps: the fields stay, and so does the cursor in them.
+        same = before is not None and np.array_equal(before.factors.maps, factors.maps)
+        self._quiet = True
+        try:
+            if not same:
+                self._make_cards(matched)
+            self._put_names(matched)
+        finally:
+            self._quiet = False
+        self._draw_spectra()
+        if not same:
+            self.content[:] = [self.components, self.log, self.spectra]
+
+    def _make_cards(self, matched: Matched) -> None:
+        """Make a card with name, role and map for each component."""
         si, factors = self.session.spectrum_image, matched.factors
-        self.number.value = len(factors.names)
-        colours, hints = self.session.colours(), self.session.component_hints()
-        width = max(150, min(330, CONTENT // len(factors.names) - 12))
-        self.names, cards = [], []
-        for name, image, hint in zip(factors.names, factors.maps, hints, strict=True):
-            role = " (matrix)" if name == matched.matrix else ""
+        self._hints = self.session.component_hints()
+        k = len(factors.names)
+        width = max(150, min(330, CONTENT // (k + 1) - 12))
+        self.names, self.lies, self._heads, cards = [], [], [], []
+        for name, image in zip(factors.names, factors.maps, strict=True):
             field = pn.widgets.TextInput(
-                name="Name", value=name, width=width - 80, stylesheets=[CONTROL_CSS], margin=(0, 6)
+                name="Name", width=width - 136, stylesheets=[CONTROL_CSS], margin=(0, 6)
             )
+            lies = pn.widgets.Select(
+                name="Lies", options=list(_LIES), width=112, stylesheets=[CONTROL_CSS], margin=0
+            )
+            field.param.watch(lambda _e: self.page.attempt(self._named), "value")
+            lies.param.watch(lambda _e: self.page.attempt(self._correct), "value")
             self.names.append(field)
+            self.lies.append(lies)
+            self._heads.append(self.text("", width=width - 10))
             small = thumbnail(
                 MapImage(name, "counts", lambda m=image: m),  # type: ignore[misc]
                 si.pixel_size,
                 box=(width, 236),
                 bar=True,
             )
-            head = f"{swatch(colours[name])}{html.escape(hint)}{role}"
-            cards.append(
-                pn.Column(field, self.text(head, width=width - 20), pn.pane.Bokeh(small.figure))
-            )
+            small.figure.title = None
+            head = pn.Row(field, lies) if k > 1 else field
+            cards.append(pn.Column(head, self._heads[-1], pn.pane.Bokeh(small.figure)))
+        self.number.value = k
+        self.phase_map = pn.Column(width=width)
+        self.components[:] = [*cards, self.phase_map]
+
+    def _put_names(self, matched: Matched) -> None:
+        """Show names, roles, layout and phase map as the recipe has them."""
+        recipe, factors, colours = self.session.recipe, matched.factors, self.session.colours()
+        rows = zip(factors.names, self._hints, self.names, self.lies, self._heads, strict=True)
+        words = {said: word for word, said in _LIES.items()}
+        for name, hint, field, lies, head in rows:
+            field.value = field.value_input = name
+            phase = recipe.phases.get(name)
+            lies.value = words[phase.lies if phase else None]
+            role = " (matrix)" if name == matched.matrix else ""
+            head.object = f"{swatch(colours[name])}{html.escape(hint)}{role}"
         self.matrix.options = {
             f"{name} ({hint})" if hint else name: i
-            for i, (name, hint) in enumerate(zip(factors.names, hints, strict=True))
+            for i, (name, hint) in enumerate(zip(factors.names, self._hints, strict=True))
         }
         self.matrix.value = factors.names.index(matched.matrix)
-        self.components[:] = cards
-        self._draw_spectra()
-        self.content[:] = [self.components, self.log, self.spectra]
+        self.layout.value = recipe.layout
+        shown = self.session.phase_map()
+        self.lie.object = paragraph(f"Layout: {self.session.layout_sentence()}.") + (
+            "" if shown else paragraph("The phase map comes with the regions (Segment).", "hint")
+        )
+        if shown is None:
+            self.phase_map[:] = []
+            return
+        small = MapFigure(
+            shown.labels.shape,
+            self.session.spectrum_image.pixel_size,
+            box=(self.phase_map.width, 236),
+            bar=False,
+        )
+        small.overlay(phases_overlay(shown, colours))
+        self.phase_map[:] = [
+            self.text("<p><b>Phase map</b></p>"),
+            pn.pane.Bokeh(small.figure),
+            self.text(areas_html(shown, colours)),
+        ]
 
     def _draw_spectra(self) -> None:
         matched = self._shown
         if matched is None:
             return
-        si, factors = self.session.spectrum_image, matched.factors  # type: ignore[attr-defined]
+        si, factors = self.session.spectrum_image, matched.factors
         colours = self.session.colours()
         marks = []
         for element in self.session.elements():

@@ -6,8 +6,29 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from siftem.decompose.layout import MIXED, VACUUM
+from siftem.figures.phase_map import MIXED_COLOUR, VACUUM_COLOUR
 from siftem.figures.style import OVERLAP_COLOUR
+from siftem.pipeline.layout import PhaseMap
+from siftem.pipeline.left_out import (
+    BORDER,
+    EXCLUDED,
+    INTERSECTION,
+    MIXED_REASON,
+    VACUUM_REASON,
+    LeftOut,
+)
 from siftem.segment.regions import Regions
+
+#: Of the reasons for which pixels are left out; rims have the last one.
+_REASON_COLOURS = {
+    BORDER: "#F0E442",
+    INTERSECTION: OVERLAP_COLOUR,
+    VACUUM_REASON: "#FFFFFF",
+    MIXED_REASON: MIXED_COLOUR,
+    EXCLUDED: "#8B4513",
+}
+_RIM_COLOUR = "#FF4FD8"
 
 #: Colours of traces lie opaque over what they train.
 _TRACE_ALPHA = 235
@@ -38,6 +59,36 @@ def regions_overlay(regions: Regions, colours: Mapping[str, str]) -> np.ndarray:
     for mask, colour in layers:
         out[mask] = (*rgb_of(colour), 255)
     return out
+
+
+def mask_overlay(mask: np.ndarray, colour: str) -> np.ndarray:
+    """Colour the pixels of a mask; uint8 (ny, nx, 4)."""
+    out = np.zeros((*mask.shape, 4), np.uint8)
+    out[mask] = (*rgb_of(colour), 255)
+    return out
+
+
+def phases_overlay(shown: PhaseMap, colours: Mapping[str, str]) -> np.ndarray:
+    """Colour each pixel by its phase, mixed ones grey and vacuum white; uint8 (ny, nx, 4)."""
+    table = np.zeros((len(shown.names) + 2, 4), np.uint8)
+    for i, name in enumerate(shown.names):
+        table[i] = (*rgb_of(colours[name]), 255)
+    # These labels are indices from the end.
+    table[VACUUM], table[MIXED] = (*rgb_of(VACUUM_COLOUR), 255), (*rgb_of(MIXED_COLOUR), 255)
+    return table[shown.labels]
+
+
+def reason_colour(reason: str) -> str:
+    """Return the colour of pixels that are left out for a reason."""
+    return _REASON_COLOURS.get(reason, _RIM_COLOUR)
+
+
+def left_out_overlay(left: LeftOut) -> np.ndarray:
+    """Colour each pixel that is left out by its reason; uint8 (ny, nx, 4)."""
+    table = np.zeros((len(left.reasons) + 1, 4), np.uint8)
+    for i, reason in enumerate(left.reasons):
+        table[i] = (*rgb_of(reason_colour(reason)), 255)
+    return table[left.numbers]  # -1 is the last, which stays clear
 
 
 def probability_overlay(probability: np.ndarray, colour: str) -> np.ndarray:

@@ -83,6 +83,7 @@ class Page:
 
     def go(self, index: int) -> None:
         """Bring a step to the front."""
+        self.attempt(self.views[self.active].leave)
         self.active = max(0, min(index, len(self.views) - 1))
         for i, button in enumerate(self._buttons):
             button.button_type = "primary" if i == self.active else "default"
@@ -149,6 +150,8 @@ class Page:
         else:
             text = f'<span role="status">{html.escape(state.message)}</span>'
         self._status.object = text
+        if state.failed and state.title and not state.running:
+            self.refresh()  # fields tell again what counts
 
     def _push(self, action: Callable[[], None]) -> None:
         document = self._document

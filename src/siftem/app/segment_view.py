@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import html
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import panel as pn
 
 from siftem.app.map_figure import GREY_PALETTE, MapFigure
 from siftem.app.map_images import MapImage, map_images
-from siftem.app.overlays import probability_overlay, regions_overlay, traces_overlay
-from siftem.app.region_counts import region_counts_html
+from siftem.app.overlays import (
+    left_out_overlay,
+    mask_overlay,
+    phases_overlay,
+    probability_overlay,
+    regions_overlay,
+    traces_overlay,
+)
+from siftem.app.region_counts import areas_html, region_counts_html
 from siftem.app.step_view import View, numbers
 from siftem.app.style import CONTENT, CONTROL_CSS, CONTROLS, HEIGHT, phase_button_css
 from siftem.errors import InputError
+from siftem.segment.classifier import normalised_entropy
 from siftem.segment.smoothness import SmoothnessChoice
 
 if TYPE_CHECKING:
@@ -20,7 +30,9 @@ if TYPE_CHECKING:
 
 _FIELD = {"width": CONTROLS - 30, "stylesheets": [CONTROL_CSS], "margin": (2, 8)}
 _INNER = {**_FIELD, "width": CONTROLS - 54}
-_OVERLAYS = ["None", "Regions", "Probability", "Uncertainty"]
+_OVERLAYS = ["None", "Regions", "Phase map", "Left out", "Mask", "Probability", "Uncertainty"]
+#: Overlays of one phase.
+_OF_PHASE = ("Mask", "Probability", "Uncertainty")
 _UNSURE = "#D55E00"
 _ERASER = "#ffffff"
 #: Width of the column with the pixel counts.
@@ -56,8 +68,8 @@ class SegmentView(View):
         self.background = pn.widgets.Select(
             name="Map", options=["Total counts"], width=170, stylesheets=[CONTROL_CSS]
         )
-        self.overlay = pn.widgets.RadioButtonGroup(
-            name="Overlay", options=_OVERLAYS, value="None", stylesheets=[CONTROL_CSS], width=330
+        self.overlay = pn.widgets.Select(
+            name="Overlay", options=_OVERLAYS, value="None", width=150, stylesheets=[CONTROL_CSS]
         )
         self.of_phase = pn.widgets.Select(
             name="Of phase", options=[], width=110, stylesheets=[CONTROL_CSS]
@@ -106,7 +118,7 @@ class SegmentView(View):
         ]
         self._toolbar = pn.Row(
             self.background,
-            pn.Column(self.text("Overlay", margin=(0, 8)), self.overlay, margin=0, width=350),
+            self.overlay,
             self.of_phase,
             self.opacity,
             self.traces,
@@ -221,8 +233,8 @@ class SegmentView(View):
             self.background.options = names
             grain = next((g for g in matched.grains), matched.matrix)
             self.background.value = f"Component {grain}"
-            self.of_phase.options = list(matched.grains)
-            self.of_phase.value = grain if matched.grains else None
+            self.of_phase.options = list(matched.factors.names)
+            self.of_phase.value = grain
             smoothness = 1.0 if segment.smoothness == "auto" else float(segment.smoothness)
             self.smoothness.end = max(10.0, smoothness)
             self.smoothness.value = smoothness
@@ -308,17 +320,48 @@ class SegmentView(View):
         masks = self.session.traces.masks() if self.traces.value else {}
         shape = self.session.spectrum_image.shape
         self.figure.traces(traces_overlay(masks, colours, shape) if masks else None)
-        cut, classified = workflow.get("regions"), workflow.get("segment")
-        kind, of = self.overlay.value, self.of_phase.value
-        rgba = None
-        if kind == "Regions" and cut is not None:
-            rgba = regions_overlay(cut.regions, colours)
-        elif classified is not None and of in classified.probabilities:
-            if kind == "Probability":
-                rgba = probability_overlay(classified.probabilities[of], colours[of])
-            elif kind == "Uncertainty":
-                rgba = probability_overlay(classified.uncertainty(of), _UNSURE)
-        self.figure.overlay(rgba, float(self.opacity.value))
+        cut, left = workflow.get("regions"), self.session.left_out()
+        kind = self.overlay.value
+        self.of_phase.visible = kind in _OF_PHASE
+        self.figure.overlay(self._overlay_pixels(kind), float(self.opacity.value))
+        shown = self.session.phase_map() if kind == "Phase map" else None
+        if shown is not None:
+            sentence = html.escape(self.session.layout_sentence())
+            self.counts.object = areas_html(shown, colours) + (
+                f"<p class='hint'>{sentence}. Correct it in the step Decompose.</p>"
+            )
+            return
         self.counts.object = region_counts_html(
-            None if cut is None else cut.regions, colours, self.session.traces.pixels()
+            None if cut is None else cut.regions, colours, self.session.traces.pixels(), left
         )
+
+    def _overlay_pixels(self, kind: str) -> np.ndarray | None:
+        """Colours over the map, uint8 (ny, nx, 4); None where there is nothing to show yet."""
+        workflow, colours = self.session.workflow, self.session.colours()
+        cut, classified, of = workflow.get("regions"), workflow.get("segment"), self.of_phase.value
+        left = self.session.left_out()
+        if kind == "Phase map":
+            shown = self.session.phase_map()
+            return None if shown is None else phases_overlay(shown, colours)
+        if kind in ("Probability", "Uncertainty"):
+            if classified is None or not classified.probabilities:
+                return None
+            grains = classified.probabilities
+            alone = np.prod([1 - p for p in grains.values()], axis=0)  # no grain: pure matrix
+            present = grains.get(of, alone)
+            if kind == "Probability":
+                return probability_overlay(present, colours[of])
+            return probability_overlay(
+                normalised_entropy(np.stack([1 - present, present])), _UNSURE
+            )
+        if cut is None:
+            return None
+        if kind == "Regions":
+            return regions_overlay(cut.regions, colours)
+        if kind == "Left out" and left is not None:
+            return left_out_overlay(left)
+        if kind == "Mask" and of == cut.regions.matrix:
+            return mask_overlay(cut.regions.pure.mask, colours[of])
+        if kind == "Mask" and of in cut.regions.masks:
+            return mask_overlay(cut.regions.masks[of], colours[of])
+        return None

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from siftem.app.component_names import named_components
+from siftem.app.component_names import found_again, named_components
 from siftem.app.map_images import element_lines
 from siftem.app.painting import PaintedTraces, Points
 from siftem.decompose.matching import line_strengths
@@ -17,7 +17,10 @@ from siftem.figures.style import phase_colours
 from siftem.fit.element_search import find_elements
 from siftem.pipeline.changes import recipe_for
 from siftem.pipeline.demo import demo_recipe
+from siftem.pipeline.layout import PhaseMap, by_labels, describe_layout, phase_map
+from siftem.pipeline.left_out import LeftOut, left_out
 from siftem.pipeline.recipe import EACH_MAP, Recipe, make_recipe
+from siftem.pipeline.results import Matched, Segmentation
 from siftem.pipeline.workflow import Workflow
 from siftem.progress import Progress, silent
 from siftem.spectrum_image import SpectrumImage
@@ -25,6 +28,8 @@ from siftem.unmix.integrate import integrate
 
 #: Elements named beside a component whose phase is not known yet.
 _HINTED = 3
+#: Spectra of a phase before and after another decomposition have at least this cosine.
+_ALIKE = 0.95
 _DO_FIRST = {
     "decompose": "there are no components yet: decompose the map first",
     "match": "there are no components yet: decompose the map first",
@@ -47,6 +52,7 @@ class Session:
         self.given: SpectrumImage | None = None
         self.traces = PaintedTraces((1, 1))
         self._closed = False
+        self._left: tuple[Segmentation, LeftOut] | None = None
 
     @property
     def is_open(self) -> bool:
@@ -121,7 +127,7 @@ class Session:
     def close(self) -> None:
         """Let go of the map and of all results; what is being opened will not be kept."""
         self._closed = True
-        self._workflow = self.given = None
+        self._workflow = self.given = self._left = None
         self.traces = PaintedTraces((1, 1))
 
     def open_demo(
@@ -140,14 +146,43 @@ class Session:
         whole = integrate(si, np.ones(si.shape, bool), name="all pixels")
         return tuple(found.element for found in find_elements(whole))
 
-    def decompose(self, n_components: int, *, progress: Progress = silent) -> None:
-        """Decompose into a number of components; phases that no longer fit are forgotten."""
+    def decompose(
+        self, n_components: int, *, layout: str | None = None, progress: Progress = silent
+    ) -> str:
+        """Decompose into a number of components; phases that no longer fit are forgotten.
+
+        Parameters
+        ----------
+        n_components : int
+        layout : str, optional
+            As in the recipe, which keeps its own when nothing is said.
+        progress : Progress
+
+        Returns
+        -------
+        str
+            What became of the phases, empty when there is nothing to say.
+        """
+        recipe, traces, before = self.recipe, self.traces, self.workflow.get("match")
+        try:
+            return self._decompose(n_components, layout or recipe.layout, before, progress)
+        except BaseException:
+            # Cancelled or failed: what was there before counts again.
+            self.workflow.set_recipe(recipe)
+            self.traces = traces
+            raise
+
+    def _decompose(
+        self, n_components: int, layout: str, before: Matched | None, progress: Progress
+    ) -> str:
         recipe = self.recipe
         data = recipe.model_dump(mode="json", exclude_none=True)
         data["decompose"]["components"] = n_components
-        marked = bool(recipe.phases) and all(p.high or p.absent for p in recipe.phases.values())
-        same = recipe.n_components == n_components
-        if not same and not (marked and n_components >= len(recipe.phases)):
+        data["layout"] = layout
+        phases, number = recipe.phases, 1 if layout == "single" else n_components
+        marked = bool(phases) and all(p.high or p.absent for p in phases.values())
+        kept = recipe.n_components == number or (marked and number >= len(phases))
+        if not kept:
             data.pop("matrix", None)
             data["phases"] = {}
             data["segment"].pop("traces", None)
@@ -155,11 +190,51 @@ class Session:
             data["quantify"].pop("partition", None)
             self.traces = PaintedTraces(self.spectrum_image.shape)
         self.workflow.set_recipe(make_recipe(data))
+        said = ""
+        if kept and before is not None and any(p.component for p in phases.values()):
+            found = self.workflow.run("decompose", progress=progress).factors
+            if len(found.names) == len(before.factors.names):
+                again, cosine = found_again(self.recipe, before.factors, found)
+                self.workflow.set_recipe(again)
+                if cosine < _ALIKE:
+                    said = "A component looks unlike the one that had its name: check the names."
         self.workflow.run("match", progress=progress)
         if not self.recipe.phases:
             factors = self.result("decompose").factors
             matrix = factors.names[factors.matrix or 0]
             self.name_components(factors.names, matrix)
+        return said
+
+    def set_lies(self, lies: Mapping[str, str | None]) -> None:
+        """Say of phases whether they are pure or embedded in the matrix; None is as found."""
+        self.workflow.change(phases={name: {"lies": said} for name, said in lies.items()})
+        self.workflow.run("match")
+
+    def layout_sentence(self) -> str:
+        """Say how the phases lie, as found and corrected."""
+        found: Matched = self.result("match")
+        names = found.factors.names
+        return describe_layout(found.layout, self.recipe, names, found.matrix)
+
+    def phase_map(self) -> PhaseMap | None:
+        """Return one label a pixel; None before there are regions, where those make it."""
+        found: Matched = self.result("match")
+        cut = self.workflow.get("regions")
+        if cut is not None:
+            return phase_map(found.layout, cut.regions, found.factors.names)
+        if found.layout is not None and by_labels(found.layout):
+            return PhaseMap(found.factors.names, found.layout.labels)
+        return None
+
+    def left_out(self) -> LeftOut | None:
+        """Return why pixels are in no region; None before there are regions."""
+        cut = self.workflow.get("regions")
+        if cut is None:
+            return None
+        if self._left is None or self._left[0] is not cut:
+            features = self.workflow.get("features")
+            self._left = cut, left_out(cut.regions, self.result("match"), features)
+        return self._left[1]
 
     def component_numbers(self) -> tuple[int, ...]:
         """Return the solver's number (from 1) of each matched component, in their order."""

@@ -35,6 +35,9 @@ class View:
     def refresh(self) -> None:
         """Show the present state; called when the step comes to the front and after each job."""
 
+    def leave(self) -> None:
+        """Take what is typed but not yet entered; called before another step comes to the front."""
+
     def key(self, key: str) -> None:
         """Take a key that was pressed outside any field."""
 

@@ -18,7 +18,7 @@ from siftem.figures.style import drawing_style, phase_colours
 
 #: Pixels of several phases; no phase is grey.
 MIXED_COLOUR = "#B4B4B4"
-_VACUUM_COLOUR = "#FFFFFF"
+VACUUM_COLOUR = "#FFFFFF"
 #: mm; longer names are cut.
 _LEGEND_WIDTH = 62.0
 
@@ -65,7 +65,7 @@ def draw_phase_map(
     for i, name in enumerate(shown.names):
         table[i] = to_rgb(colours[name])
     # These labels are indices from the end.
-    table[VACUUM], table[MIXED] = to_rgb(_VACUUM_COLOUR), to_rgb(MIXED_COLOUR)
+    table[VACUUM], table[MIXED] = to_rgb(VACUUM_COLOUR), to_rgb(MIXED_COLOUR)
     shape = (shown.labels.shape[0], shown.labels.shape[1])
     step = shown_step(shape)
     draw_image(ax, table[shown.labels[::step, ::step]], shape=shape, pixel_size=pixel_size)
@@ -74,7 +74,7 @@ def draw_phase_map(
 def area_swatches(shown: Labels, colours: Mapping[str, str]) -> list[Swatch]:
     """Return the legend of a phase map: each phase with its share of the map and its error."""
     every = {n: colours[n] for n in shown.names}
-    every.update({"mixed": MIXED_COLOUR, "vacuum": _VACUUM_COLOUR})
+    every.update({"mixed": MIXED_COLOUR, "vacuum": VACUUM_COLOUR})
     out = []
     for name, colour in every.items():
         area = shown.area_percent[name]

@@ -93,6 +93,28 @@ def corrected_layout(
     return replace(layout, kind=layout.kind if wanted == "auto" else wanted, phases=tuple(phases))
 
 
+def describe_layout(
+    layout: PhaseLayout | None, recipe: Recipe, names: Sequence[str], matrix: str
+) -> str:
+    """Say in one sentence how the phases lie, and where that comes from.
+
+    Parameters
+    ----------
+    layout : PhaseLayout or None
+        As corrected; None where the pixels do not tell.
+    recipe : Recipe
+    names : sequence of str
+        Of all phases.
+    matrix : str
+    """
+    if layout is None:
+        if len(names) == 1:
+            return f"a single phase, {matrix}"
+        return f"not told by the pixels: all phases are taken to lie in {matrix}"
+    said = recipe.layout != "auto" or any(p.lies is not None for p in recipe.phases.values())
+    return layout.sentence(names) + (" (with what the recipe says)" if said else "")
+
+
 def background(recipe: Recipe, factors: Factors) -> str:
     """Return the phase that the others lie in or on; the largest where there is none."""
     if recipe.matrix is not None:

@@ -208,10 +208,15 @@ class Recipe(Section):
 
     @property
     def known_layout(self) -> str:
-        """The layout as set; "matrix", too, where all grains of a matrix have anchors."""
+        """The layout as set; "matrix", too, where all grains of a matrix have anchors.
+
+        Not where phases are numbers of components: an anchor that comes after the decomposition
+        must not lead to another one, whose numbers mean other phases.
+        """
         grains = [p for n, p in self.phases.items() if n != self.matrix]
+        numbered = any(p.component is not None for p in self.phases.values())
         if self.layout == "auto" and self.matrix and all(p.anchor for p in grains):
-            return "matrix"
+            return "auto" if numbered else "matrix"
         return self.layout
 
     def to_yaml(self) -> str:

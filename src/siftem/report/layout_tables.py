@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from siftem.decompose.layout import MIXED, VACUUM
-from siftem.pipeline.layout import by_labels
+from siftem.pipeline.layout import by_labels, describe_layout
 from siftem.pipeline.results import RunResult
 from siftem.report.numbers import whole_number
 from siftem.report.table import Cell, Table, error_cells, heading, name
@@ -13,17 +13,10 @@ from siftem.report.table import Cell, Table, error_cells, heading, name
 
 def layout_sentence(result: RunResult) -> str:
     """Say in one sentence how the phases lie, and where that comes from."""
-    if result.layout is None:
-        return (
-            f"not told by the pixels: all phases are taken to lie in {result.matrix}"
-            if result.grains
-            else f"a single phase, {result.matrix}"
-        )
-    said = result.recipe.layout != "auto" or any(
-        p.lies is not None for p in result.recipe.phases.values()
-    )
-    source = " (with what the recipe says)" if said else ""
-    return result.layout.sentence(result.factors.names) + source
+    names = (result.matrix, *result.grains)
+    if result.layout is not None:
+        names = result.factors.names
+    return describe_layout(result.layout, result.recipe, names, result.matrix)
 
 
 def role_words(result: RunResult) -> dict[str, str]:

@@ -1,0 +1,181 @@
+"""How the phases lie, seen and corrected; why pixels are left out; names that count at once."""
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+pytest.importorskip("panel")
+
+from siftem.acquisition import Acquisition
+from siftem.app.overlays import left_out_overlay, mask_overlay, phases_overlay
+from siftem.app.page import Page
+from siftem.app.region_counts import areas_html, region_counts_html
+from siftem.decompose.layout import MIXED, VACUUM
+from siftem.energy_axis import EnergyAxis
+from siftem.pipeline.layout import PhaseMap
+from siftem.pipeline.left_out import BORDER, INTERSECTION, VACUUM_REASON, left_out, rim_of
+from siftem.pipeline.results import FeatureImages, Matched
+from siftem.segment.regions import Regions
+from siftem.segment.traces import GrainShares
+from siftem.spectrum_image import SpectrumImage
+
+N = 24
+
+
+def two_halves():
+    """Ca on the left, Fe on a third of the map at the right; 2 lines each on a flat ground."""
+    energies = np.arange(0, 9, 0.02)
+    spectra = []
+    for lines in ({3.69: 1.0, 4.01: 0.15}, {6.40: 1.0, 7.06: 0.15}):
+        peaks = sum(h * np.exp(-((energies - e) ** 2) / 0.006) for e, h in lines.items())
+        spectra.append(peaks / peaks.sum() * 280 + 20 / energies.size)
+    right = np.zeros((N, N), bool)
+    right[:, 16:] = True
+    counts = np.random.default_rng(4).poisson(np.where(right[..., None], spectra[1], spectra[0]))
+    return SpectrumImage(
+        sp.csr_array(counts.reshape(N * N, -1).astype(np.float32)),
+        (N, N),
+        axis=EnergyAxis(0.0, 0.02, energies.size),
+        acquisition=Acquisition(beam_energy=200.0, elements=("Ca", "Fe")),
+        signal_type="EDS_TEM",
+    )
+
+
+@pytest.fixture
+def page():
+    made = Page(two_halves())
+    made.jobs.wait(60)
+    made.views[1].number.value = 2
+    made.go(1)
+    made.attempt(made.views[1].decompose)
+    made.jobs.wait(60)
+    assert not made.jobs.state.failed, made._status.object
+    return made
+
+
+def test_the_layout_is_told_with_a_phase_map_and_its_areas(page):
+    view = page.views[1]
+    assert "side by side" in view.lie.object
+    figure, table = view.phase_map[1], view.phase_map[2].object
+    assert figure.object is not None
+    shown = page.session.phase_map()
+    areas = shown.area_percent
+    assert sorted(round(areas[n]) for n in shown.names) == [33, 67]
+    for name in shown.names:
+        assert f"{areas[name]:.1f}"[:2] in table
+
+
+def test_names_and_what_single_phases_are_count_as_soon_as_they_are_typed(page):
+    view, session = page.views[1], page.session
+    view.names[0].value = "calcite"
+    view.names[1].value = "iron"
+    assert list(session.recipe.phases) == ["calcite", "iron"]
+    assert "calcite" in view.lie.object
+    assert next(iter(page.views[1].matrix.options)).startswith("calcite")
+    field = view.names[1]
+    view.lies[1].value = "embedded"
+    assert session.recipe.phases["iron"].lies == "embedded"
+    assert "iron lies in calcite" in view.lie.object
+    assert "with what the recipe says" in view.lie.object
+    assert view.names[1] is field  # the cursor stays in its field
+    view.names[1].value = "calcite"
+    assert 'role="alert"' in page._status.object
+    assert list(session.recipe.phases) == ["calcite", "iron"]
+    # Typed, but not entered: the step is left by the keyboard.
+    view.names[1].value = "iron"
+    view.names[1].value_input = "native iron"
+    page._key("Alt+ArrowRight")
+    assert list(session.recipe.phases) == ["calcite", "native iron"]
+
+
+def test_another_layout_keeps_names_anchors_and_traces_with_their_phases(page):
+    view, session = page.views[1], page.session
+    view.names[0].value, view.names[1].value = "first", "second"
+    session.set_anchor("second", {"absent": ["Ca"]})
+    session.paint("second", [(5, 20)], 3)
+    spectra = dict(zip(("first", "second"), session.result("match").factors.spectra, strict=True))
+    view.layout.value = "matrix"
+    page.jobs.wait(60)
+    assert session.recipe.layout == "matrix"
+    assert "with what the recipe says" in view.lie.object
+    assert session.recipe.phases["second"].anchor[0].absent == ("Ca",)
+    assert set(session.recipe.segment.traces) == {"second"}
+    found = session.result("match").factors
+    for name, spectrum in zip(found.names, found.spectra, strict=True):
+        assert spectrum @ spectra[name] > 0.95 * np.linalg.norm(spectrum) * np.linalg.norm(
+            spectra[name]
+        )
+
+
+def test_a_cancelled_decomposition_leaves_all_as_it_was(page, monkeypatch):
+    session, before = page.session, page.session.recipe
+
+    def cancelled(*_args, **_options):
+        page.jobs.cancel()
+        raise MemoryError
+
+    monkeypatch.setattr(type(session.workflow), "run", cancelled)
+    page.views[1].layout.value = "matrix"
+    page.jobs.wait(60)
+    monkeypatch.undo()
+    assert page.jobs.state.failed
+    assert session.recipe == before
+    assert page.views[1].layout.value == "auto"
+
+
+def test_an_anchor_does_not_ask_for_another_decomposition(page):
+    session = page.session
+    for grain in session.result("match").grains:
+        session.set_anchor(grain, {"absent": ["Ca"]})
+    assert session.workflow.done("match")
+
+
+def regions_with_rims():
+    masks = {"a": np.zeros((9, 12), bool), "b": np.zeros((9, 12), bool)}
+    masks["a"][2:7, 2:7], masks["b"][2:7, 6:10] = True, True
+    excluded = np.zeros((9, 12), bool)
+    excluded[0, :3] = excluded[3, 3] = True
+    touched = np.zeros((2, 9, 12), bool)
+    touched[1, 3, 3] = True
+    vacuum = np.zeros((9, 12), bool)
+    vacuum[0, :3] = True
+    shares = GrainShares(
+        np.zeros((2, 9, 12)), np.ones(2), vacuum, np.ones(3) / 3, np.ones(2), touched
+    )
+    regions = Regions((9, 12), matrix="m", masks=masks, margin=1, excluded=excluded)
+    factors = type("F", (), {"names": ("m", "a", "b")})()
+    return regions, Matched(factors, "m", ()), FeatureImages({}, shares, None)
+
+
+def test_each_pixel_that_is_left_out_has_its_reason():
+    regions, matched, features = regions_with_rims()
+    left = left_out(regions, matched, features)
+    name = dict(enumerate(left.reasons))
+    assert name[left.numbers[0, 1]] == VACUUM_REASON
+    assert name[left.numbers[3, 6]] == INTERSECTION
+    assert name[left.numbers[3, 3]] == rim_of("b")
+    assert name[left.numbers[1, 3]] == BORDER
+    assert left.numbers[4, 4] == -1 and left.numbers[8, 11] == -1
+    counts = regions.pixel_counts()
+    assert sum(left.pixels.values()) == counts["left out"] + counts["intersection"]
+    # Without the images the rest is still told.
+    plain = left_out(regions, matched, None)
+    assert plain.reasons[plain.numbers[3, 3]] == "excluded"
+    rgba = left_out_overlay(left)
+    assert rgba[4, 4, 3] == 0 and rgba[3, 3, 3] == 255
+    assert rgba[3, 3].tolist() != rgba[1, 3].tolist()
+    table = region_counts_html(regions, {"m": "#111111", "a": "#222222", "b": "#333333"}, {}, left)
+    assert "faint rim of b" in table and "vacuum" in table
+
+
+def test_overlays_of_phases_and_masks():
+    labels = np.array([[0, 1], [MIXED, VACUUM]])
+    shown = PhaseMap(("a", "b"), labels)
+    colours = {"a": "#102030", "b": "#405060"}
+    rgba = phases_overlay(shown, colours)
+    assert rgba[0, 0].tolist() == [16, 32, 48, 255]
+    assert rgba[0, 1].tolist() == [64, 80, 96, 255]
+    assert rgba[1, 0].tolist() == [180, 180, 180, 255]
+    assert rgba[1, 1].tolist() == [255, 255, 255, 255]
+    assert "25.0" in areas_html(shown, colours) and "vacuum" in areas_html(shown, colours)
+    assert mask_overlay(labels == 1, "#405060")[..., 3].tolist() == [[0, 255], [0, 0]]
