@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from siftem.acquisition import Acquisition
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError
+from siftem.views import view
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Spectrum:
     """Values with their covariance on an energy axis.
 
@@ -46,6 +52,8 @@ class Spectrum:
         How it was taken.
     notes : tuple of str
         What was done to it.
+    absent : tuple of str
+        Elements that an anchor took for absent: their lines say nothing here.
     """
 
     values: np.ndarray
@@ -59,6 +67,7 @@ class Spectrum:
     n_pixels: int = 0
     acquisition: Acquisition = field(default_factory=Acquisition)
     notes: tuple[str, ...] = field(default=())
+    absent: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         values = np.asarray(self.values, dtype=np.float64)
@@ -95,6 +104,50 @@ class Spectrum:
             array = array.copy()
             array.flags.writeable = False
             object.__setattr__(self, label, array)
+
+    def __repr__(self) -> str:
+        axis = self.axis
+        pixels = f" in {self.n_pixels} pixels" if self.n_pixels else ""
+        return (
+            f"<{type(self).__name__} {self.name!r} {axis.size} channels {axis.first:.3g} to "
+            f"{axis.last:.4g} {axis.unit}, sum {self.values.sum():.6g}{pixels}{self._made()}>"
+        )
+
+    def _made(self) -> str:
+        """Say for `repr` where it comes from."""
+        return ""
+
+    def _repr_html_(self) -> str:
+        return str(view("spectrum_html")(self))
+
+    def plot(
+        self,
+        ax: Axes | None = None,
+        *,
+        elements: Sequence[str] | None = None,
+        log: bool = True,
+        colour: str | None = None,
+    ) -> Axes:
+        """Draw it with its error band; behind it, in grey, the counts it was taken from.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            By default new ones.
+        elements : sequence of str, optional
+            Whose lines are labelled; by default those that the file lists.
+        log : bool
+            Logarithmic counts.
+        colour : str, optional
+            Any of matplotlib's.
+
+        Returns
+        -------
+        matplotlib Axes
+        """
+        named = self.acquisition.elements if elements is None else elements
+        drawn: Axes = view("plot_spectrum")(self, ax, elements=named, log=log, colour=colour)
+        return drawn
 
     @property
     def counts(self) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -12,6 +13,7 @@ from siftem.blocked_counts import BlockedCounts
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError
 from siftem.sparse_rows import checked_rows
+from siftem.views import view
 
 #: Below this energy (keV) EDS detectors put their zero (strobe) peak, which is not Poisson.
 ZERO_PEAK_END = 0.2
@@ -185,6 +187,25 @@ class SpectrumImage:
 
     def _per_pixel(self, counts: sp.csr_array) -> np.ndarray:
         return np.asarray(counts.sum(axis=1, dtype=np.float64)).reshape(self.shape)
+
+    def _repr_html_(self) -> str:
+        return str(view("spectrum_image_html")(self))
+
+    def plot(self, *, elements: Sequence[str] | None = None) -> np.ndarray:
+        """Draw all counts of each pixel, and the spectrum of the whole map.
+
+        Parameters
+        ----------
+        elements : sequence of str, optional
+            Whose lines are labelled; by default those that the file lists.
+
+        Returns
+        -------
+        ndarray of matplotlib Axes, shape (2,)
+            Of the map and of the spectrum.
+        """
+        named = self.acquisition.elements if elements is None else elements
+        return np.asarray(view("plot_spectrum_image")(self, elements=named))
 
     def __repr__(self) -> str:
         ny, nx = self.shape

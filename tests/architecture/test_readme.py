@@ -15,8 +15,11 @@ def test_the_python_example_runs():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     # Truth of the phantom: 43.03 wt% Mg and 21.83 wt% Fe, hence 0.819 by atoms.
-    value = float(re.search(r"value=([\d.e+-]+)", done.stdout).group(1))
+    shown = re.fullmatch(r"([\d.]+) \+- ([\d.]+) \(systematic ([\d.]+)\)", done.stdout.strip())
+    value, sigma, systematic = map(float, shown.groups())
     assert abs(value - 43.03 / 24.305 / (43.03 / 24.305 + 21.83 / 55.845)) < 0.02
+    assert 0 < sigma < systematic < 0.05
+    assert f"# {done.stdout.strip()[:4]}" in code
 
 
 def test_links_lead_somewhere():

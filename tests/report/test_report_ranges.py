@@ -10,9 +10,9 @@ from test_report_html import Page, phase_tables
 from siftem.cli.tables import print_result
 from siftem.pipeline.quantities import partition_coefficients
 from siftem.pipeline.summary import summarize
+from siftem.printed_numbers import range_text
 from siftem.report.html import render_report
 from siftem.report.mineral_tables import formula_table
-from siftem.report.numbers import range_text
 from siftem.report.table import ASSUMED, BELOW_LIMIT
 
 

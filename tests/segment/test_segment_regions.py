@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from siftem.errors import InputError
-from siftem.segment import regions as regions_module
+from siftem.segment import region as region_module
 from siftem.segment.regions import Region, Regions
 
 
@@ -36,7 +36,7 @@ def near(mask, n):
 @pytest.mark.parametrize("margin", [0, 1, 1.5, 3])
 @pytest.mark.parametrize("seed", range(3))
 def test_regions_by_definition(margin, seed, strip, monkeypatch):
-    monkeypatch.setattr(regions_module, "_STRIP", strip)
+    monkeypatch.setattr(region_module, "_STRIP", strip)
     masks = random_masks(seed)
     excluded = np.zeros((17, 21), bool)
     excluded[:2, :5] = True

@@ -13,7 +13,7 @@ from urllib.parse import quote
 from siftem.batch.folder import BatchFolder, Record
 from siftem.batch.means import weighted_mean
 from siftem.pipeline.recipe import Recipe
-from siftem.report.numbers import significant, whole_number
+from siftem.printed_numbers import significant, whole_number
 from siftem.report.overview import MapLine, Overview, PhaseTable, Thumbnail
 from siftem.report.table import Cell, Table, below_limit, error_cells, heading, name
 

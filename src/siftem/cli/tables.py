@@ -12,10 +12,10 @@ from rich.table import Table
 from siftem.errors import InputError
 from siftem.pipeline.agreement import assumed_absent, flagged
 from siftem.pipeline.results import RunResult
+from siftem.printed_numbers import range_text, with_error
 from siftem.quantify.open_ranges import atomic_ratio, interval_of, is_open
 from siftem.report.contents import content_cells, open_phases, plain_text
 from siftem.report.layout_tables import layout_sentence
-from siftem.report.numbers import range_text, with_error
 
 
 def print_result(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -26,6 +27,7 @@ from siftem.errors import InputError, SiftemWarning
 from siftem.fit.poisson import fit_poisson
 from siftem.progress import Progress, silent
 from siftem.spectrum_image import SpectrumImage
+from siftem.views import view
 
 #: Deviance a channel that a basis may cost.
 _POOR_FIT = 5.0
@@ -33,7 +35,7 @@ _POOR_FIT = 5.0
 _TRIES = 4
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Factors:
     """The two factors of a map.
 
@@ -76,6 +78,46 @@ class Factors:
     indeterminacy: Indeterminacy | None = None
     pooled_pixels: int | None = None
     layout: PhaseLayout | None = None
+
+    def __repr__(self) -> str:
+        counts = self.counts
+        total = max(float(counts.sum()), 1e-300)
+        shares = ", ".join(
+            f"{name} {100 * n / total:.1f}%" for name, n in zip(self.names, counts, strict=True)
+        )
+        ny, nx = self.maps.shape[1:]
+        return (
+            f"<Factors of {ny} x {nx} pixels, {self.axis.size} channels: {shares} of the counts"
+            + ("" if self.layout is None else f"; {self.layout.sentence(self.names)}")
+            + ("" if self.converged else "; NOT converged")
+            + ">"
+        )
+
+    def _repr_html_(self) -> str:
+        return str(view("factors_html")(self))
+
+    def plot(
+        self,
+        *,
+        elements: Sequence[str] = (),
+        pixel_size: tuple[float, float] | None = None,
+    ) -> np.ndarray:
+        """Draw map and spectrum of each component, one above the other.
+
+        Parameters
+        ----------
+        elements : sequence of str
+            Whose lines are labelled.
+        pixel_size : tuple of float, optional
+            Height and width of a pixel in nm, for the scale bars.
+
+        Returns
+        -------
+        ndarray of matplotlib Axes, shape (2, k)
+            Maps above spectra.
+        """
+        drawn = view("plot_factors")(self, elements=elements, pixel_size=pixel_size)
+        return np.asarray(drawn)
 
     @property
     def counts(self) -> np.ndarray:

@@ -9,6 +9,7 @@ import scipy.sparse as sp
 from scipy.ndimage import uniform_filter1d
 
 from siftem.decompose.smooth_maps import SmoothedWeights
+from siftem.outline import outline
 
 _COUNTS_IN_WINDOW = 4000.0
 #: Standard deviations within which a weight or a window of channels may be negative.
@@ -33,6 +34,8 @@ class Indeterminacy:
     degrees_low, degrees_high : ndarray of shape (k, k)
         Angles between the spectra at both ends and the given one.
     """
+
+    __repr__ = outline
 
     low: np.ndarray
     high: np.ndarray

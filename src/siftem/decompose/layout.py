@@ -31,6 +31,7 @@ from siftem.decompose.pixel_classes import PixelClasses, labels_by, pixel_classe
 from siftem.decompose.pooled_blocks import pooled_in_memory
 from siftem.decompose.purest import FEWEST_PIXELS, purest
 from siftem.decompose.share_weights import share_weights
+from siftem.outline import outline
 from siftem.spectrum_image import SpectrumImage
 
 #: Kinds of layout, as they are named in recipes.
@@ -99,6 +100,8 @@ class PhaseLayout:
     labels : ndarray of int64, shape (ny, nx)
         Phase of each pixel; `VACUUM` (-1) or `MIXED` (-2), the blurred border of two phases.
     """
+
+    __repr__ = outline
 
     kind: str
     phases: tuple[Lies, ...]

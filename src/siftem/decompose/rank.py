@@ -18,6 +18,7 @@ from siftem.decompose.poisson_nmf import PoissonNMF
 from siftem.decompose.pooled_blocks import pooled_in_memory
 from siftem.decompose.row_blocks import CountRows
 from siftem.errors import InputError, SiftemWarning
+from siftem.outline import outline
 from siftem.progress import Progress, silent
 from siftem.spectrum_image import SpectrumImage
 from siftem.thinning import split_counts
@@ -50,6 +51,8 @@ class RankChoice:
     message : str
         What was chosen and why, for the reader.
     """
+
+    __repr__ = outline
 
     candidates: tuple[int, ...]
     deviances: np.ndarray

@@ -8,6 +8,7 @@ import numpy as np
 
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError
+from siftem.outline import outline
 from siftem.spectrum import Spectrum
 
 #: Channels that a background needs at the least: it has two parameters.
@@ -38,6 +39,8 @@ class PowerLaw:
     reduced_chi2 : float
         About 1 when the law holds within the noise.
     """
+
+    __repr__ = outline
 
     amplitude: float
     exponent: float

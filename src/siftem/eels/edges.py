@@ -12,6 +12,7 @@ from siftem.acquisition import Acquisition
 from siftem.eels.background import fit_power_law
 from siftem.energy_axis import KEV_PER_UNIT, EnergyAxis
 from siftem.errors import InputError
+from siftem.outline import outline
 from siftem.spectrum import Spectrum
 from siftem.xray.elements import atomic_number
 
@@ -112,6 +113,8 @@ class EdgeSignal:
     exponent : float
         Of the background.
     """
+
+    __repr__ = outline
 
     edge: Edge
     value: float

@@ -10,6 +10,7 @@ from siftem.errors import InputError
 from siftem.fit.misfit import Misfit
 from siftem.fit.propagation import propagated
 from siftem.fit.spectrum_model import Calibration, SpectrumModel, quantified_family
+from siftem.outline import outline
 from siftem.spectrum import Spectrum
 
 
@@ -66,6 +67,8 @@ class LineFit:
         unlike those at the bound they are unbiased, and ``covariance`` is theirs. For
         intervals and for means over many spectra; of no use as an amount.
     """
+
+    __repr__ = outline
 
     spectrum: Spectrum
     model: SpectrumModel

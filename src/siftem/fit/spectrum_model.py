@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from siftem.energy_axis import EnergyAxis
+from siftem.outline import outline
 from siftem.xray.continuum import ContinuumSplines, continuum_basis
 from siftem.xray.detector import Detector
 from siftem.xray.lines import LineFamily
@@ -100,6 +101,8 @@ class SpectrumModel:
     emitted : tuple of LineFamily, optional
         The families with other weights of their lines; by default as they are.
     """
+
+    __repr__ = outline
 
     families: tuple[LineFamily, ...]
     beam_energy: float

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,9 +12,13 @@ from siftem.decompose.factors import Factors
 from siftem.decompose.layout import MIXED, VACUUM, Lies, PhaseLayout
 from siftem.pipeline.recipe import Recipe
 from siftem.segment.regions import Regions
+from siftem.views import view
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class PhaseMap:
     """One label a pixel.
 
@@ -27,6 +32,33 @@ class PhaseMap:
 
     names: tuple[str, ...]
     labels: np.ndarray
+
+    def __repr__(self) -> str:
+        areas = ", ".join(f"{name} {area:.1f}%" for name, area in self.area_percent.items() if area)
+        ny, nx = self.labels.shape
+        return f"<PhaseMap {ny} x {nx} pixels: {areas}>"
+
+    def _repr_html_(self) -> str:
+        return str(view("phase_map_html")(self))
+
+    def plot(
+        self, ax: Axes | None = None, *, pixel_size: tuple[float, float] | None = None
+    ) -> Axes:
+        """Draw one colour a pixel, with the area of each phase.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            By default new ones.
+        pixel_size : tuple of float, optional
+            Height and width of a pixel in nm, for the scale bar.
+
+        Returns
+        -------
+        matplotlib Axes
+        """
+        drawn: Axes = view("plot_phase_map")(self, ax, pixel_size=pixel_size)
+        return drawn
 
     @property
     def area_percent(self) -> dict[str, float]:

@@ -12,7 +12,9 @@ from siftem.decompose.layout import PhaseLayout
 from siftem.decompose.rank import RankChoice
 from siftem.eels.ratios import ElementalRatios
 from siftem.fit.spectrum_model import Calibration
+from siftem.outline import outline
 from siftem.pipeline.layout import PhaseMap, phase_map
+from siftem.pipeline.line_gain import LineGain
 from siftem.pipeline.open_scales import OpenScale
 from siftem.pipeline.recipe import Recipe
 from siftem.quantify.composition import Composition
@@ -28,6 +30,7 @@ from siftem.spectrum import Spectrum
 from siftem.spectrum_image import SpectrumImage
 from siftem.unmix.subtract import PureSpectrum
 from siftem.unmix.unmixed import Unmixed
+from siftem.views import view
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,6 +109,8 @@ class FeatureImages:
         Which images are raw counts.
     """
 
+    __repr__ = outline
+
     images: Mapping[str, np.ndarray]
     shares: GrainShares
     features: PixelFeatures | FeatureTiles
@@ -128,6 +133,8 @@ class Classified:
         Whether traces, or a classifier trained on some, were given.
     classifiers : mapping of str to PixelClassifier
     """
+
+    __repr__ = outline
 
     probabilities: Mapping[str, np.ndarray]
     traces: Mapping[str, np.ndarray]
@@ -161,63 +168,14 @@ class Segmentation:
         Of the cut.
     """
 
+    __repr__ = outline
+
     regions: Regions
     probabilities: Mapping[str, np.ndarray]
     traces: Mapping[str, np.ndarray]
     out_of_bag: Mapping[str, float]
     painted: bool
     smoothness: float = 1.0
-
-
-@dataclass(frozen=True)
-class LineGain:
-    """Signal to noise of one line over the whole pure matrix and over a confined rectangle.
-
-    Signals are net counts of the line's family from the fit, noises their standard
-    deviations. Over one rectangle a faint line's signal is a matter of luck (its signal to
-    noise scatters by 1), so the mean over all rectangles that fit is compared.
-
-    Parameters
-    ----------
-    line : str
-        Such as "Nd La".
-    signal_whole, noise_whole : float
-        Over the whole pure region, in counts.
-    signals_rectangles : tuple of float
-        Over each disjoint rectangle of the same size that fits into the region.
-    noise_rectangle : float
-        Mean noise over one of the rectangles.
-    area_ratio : float
-        Pixels of the whole region over those of one rectangle.
-    """
-
-    line: str
-    signal_whole: float
-    noise_whole: float
-    signals_rectangles: tuple[float, ...]
-    noise_rectangle: float
-    area_ratio: float
-
-    @property
-    def whole(self) -> float:
-        """Signal to noise over the whole pure region."""
-        return self.signal_whole / self.noise_whole
-
-    @property
-    def rectangle(self) -> float:
-        """Signal to noise over one rectangle: the mean over all of them."""
-        signals = self.signals_rectangles
-        return sum(signals) / len(signals) / self.noise_rectangle
-
-    @property
-    def gain(self) -> float:
-        """Ratio of the two; infinite when the rectangles show nothing."""
-        return self.whole / self.rectangle if self.rectangle > 0 else float("inf")
-
-    @property
-    def gain_at_equal_signal(self) -> float:
-        """Gain if both held the line at the same strength per pixel: from the noises alone."""
-        return self.area_ratio * self.noise_rectangle / self.noise_whole
 
 
 @dataclass(frozen=True, eq=False)
@@ -243,6 +201,8 @@ class Quantified:
     missing : mapping of str to str
         What could not be had, and why.
     """
+
+    __repr__ = outline
 
     compositions: Mapping[str, Composition]
     unmixed: Mapping[str, Composition]
@@ -279,7 +239,7 @@ class Truth:
     unmixed_angles: Mapping[str, float] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class RunResult:
     """All results of a run.
 
@@ -351,6 +311,22 @@ class RunResult:
     layout: PhaseLayout | None = None
     open_scales: Mapping[str, OpenScale] = field(default_factory=dict)
     missing: Mapping[str, str] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return str(view("run_text")(self))
+
+    def _repr_html_(self) -> str:
+        return str(view("run_html")(self))
+
+    def plot(self) -> np.ndarray:
+        """Draw the phase map, the compositions and the pure spectra.
+
+        Returns
+        -------
+        ndarray of matplotlib Axes, shape (3,)
+            In this order.
+        """
+        return np.asarray(view("plot_run")(self))
 
     @property
     def phase_map(self) -> PhaseMap:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import cached_property
 from statistics import NormalDist
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,19 +16,20 @@ from siftem.quantify.film import Film
 from siftem.quantify.intervals import fraction_intervals, reach_of
 from siftem.quantify.k_values import KValues
 from siftem.quantify.minerals import (
-    ANIONS,
-    VALENCES,
     Quantity,
     formula_units,
-    oxide_name,
-    oxides_per_atom,
+    oxides,
     parse_ratio,
     ratio,
 )
+from siftem.views import view
 from siftem.xray.elements import atomic_weight
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
-@dataclass(frozen=True, eq=False)
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Composition:
     """Weight fractions with full covariance.
 
@@ -105,6 +107,33 @@ class Composition:
     film_ends: np.ndarray | None = None
     identification_ends: np.ndarray | None = None
     not_in_range: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return str(view("composition_text")(self))
+
+    def _repr_html_(self) -> str:
+        return str(view("composition_html")(self))
+
+    def plot(self, ax: Axes | None = None, *, by: str = "atoms") -> Axes:
+        """Draw the contents of all elements with their 95% intervals.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            By default new ones.
+        by : {"atoms", "weight"}
+
+        Returns
+        -------
+        matplotlib Axes
+        """
+        drawn: Axes = view("plot_composition")(self, ax, by=by)
+        return drawn
+
+    @property
+    def assumed_absent(self) -> tuple[str, ...]:
+        """Elements that the anchor of the spectrum took for absent: nothing was measured."""
+        return self.fit.spectrum.absent
 
     @property
     def sigma(self) -> np.ndarray:
@@ -245,9 +274,20 @@ class Composition:
         return replace(self, identification_ends=np.array(more) if more else None)
 
     def ratio(self, text: str) -> Quantity:
-        """Return an atomic ratio such as "(Mg+Fe)/O", with its counting error."""
+        """Return an atomic ratio such as "(Mg+Fe)/O", with its errors.
+
+        Where nothing fixes how much of another phase is in it, ``range_95`` tells where the
+        ratio lies.
+        """
+        # These build on this class.
+        from siftem.quantify.open_ranges import atomic_ratio, interval_of, is_open
+
         top, bottom = parse_ratio(text, self.elements)
-        return ratio(self.atomic_fractions, self.atomic_covariance, top, bottom)
+        return replace(
+            ratio(self.atomic_fractions, self.atomic_covariance, top, bottom),
+            systematic=self.ratio_systematic(text),
+            range_95=interval_of(self, atomic_ratio(self, text)) if is_open(self) else None,
+        )
 
     def ratio_systematic(self, text: str) -> float:
         """Return the systematic standard deviation of an atomic ratio."""
@@ -259,20 +299,7 @@ class Composition:
 
         Empty for what is no oxide: no O among the elements, or a metal without a usual charge.
         """
-        cations = [e for e in self.elements if e not in ANIONS]
-        if not cations or "O" not in self.elements or not set(cations) <= set(VALENCES):
-            return {}
-        index = [self.elements.index(e) for e in cations]
-        atoms = (self.weight_fractions / self._weights)[index]
-        per_atom = 1 / self._weights[index]
-        covariance = self.covariance[np.ix_(index, index)] * np.outer(per_atom, per_atom)
-        molar = oxides_per_atom(cations)
-        out = {}
-        for i, element in enumerate(cations):
-            top = np.zeros(len(cations))
-            top[i] = 100 * molar[i]
-            out[oxide_name(element)] = ratio(atoms, covariance, top, molar)
-        return out
+        return oxides(self.elements, self.weight_fractions, self.covariance)
 
     def formula_units(
         self, oxygens: float, *, by: str = "stoichiometry", systematic: bool = False
@@ -298,9 +325,13 @@ class Composition:
         return formula_units(self.elements, self.atomic_fractions, covariance, oxygens, by=by)
 
     def with_error(self, element: str) -> Quantity:
-        """Return the weight fraction of an element with its counting error."""
+        """Return the weight fraction of an element with its errors."""
         i = self.index(element)
-        return Quantity(float(self.weight_fractions[i]), float(self.sigma[i]))
+        return Quantity(
+            float(self.weight_fractions[i]),
+            float(self.sigma[i]),
+            float(self.systematic_sigma[i]),
+        )
 
     def interval(self, element: str, level: float = 0.95) -> tuple[float, float]:
         """Return the central confidence interval of a weight fraction from counting.

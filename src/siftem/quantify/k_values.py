@@ -11,6 +11,7 @@ import numpy as np
 
 from siftem.errors import InputError
 from siftem.fit.spectrum_model import HARDEST
+from siftem.outline import outline
 from siftem.xray.cross_sections import CrossSectionTable
 from siftem.xray.detector import Detector
 from siftem.xray.elements import atomic_number
@@ -144,6 +145,8 @@ class KValues:
     scale : float
         Factor from given to computed ones; 1 without given ones.
     """
+
+    __repr__ = outline
 
     values: np.ndarray
     relative_sigma: np.ndarray

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from siftem.errors import InputError
+from siftem.printed_numbers import measured, range_text
 from siftem.xray.element_ratio import parse_ratio
 from siftem.xray.elements import atomic_weight
 
@@ -18,6 +19,7 @@ __all__ = [
     "cation_charges",
     "formula_units",
     "oxide_name",
+    "oxides",
     "oxides_per_atom",
     "oxygen_map",
     "parse_ratio",
@@ -46,10 +48,25 @@ class Quantity:
     Parameters
     ----------
     value, sigma : float
+    systematic : float, optional
+        Standard deviation from k-factors, attenuation and film, where it was asked for.
+    range_95 : tuple of float, optional
+        Where nothing fixes how much of another phase is in it: the value lies anywhere in here.
     """
 
     value: float
     sigma: float
+    systematic: float | None = None
+    range_95: tuple[float, float] | None = None
+
+    def __str__(self) -> str:
+        if self.range_95 is not None:
+            return f"{range_text(*self.range_95)} (95%, nothing fixes it further)"
+        shown = measured(self.value, self.sigma, self.systematic)
+        error = f" +- {shown.sigma}" if shown.sigma else ""
+        return f"{shown.value}{error}" + (
+            f" (systematic {shown.systematic})" if shown.systematic else ""
+        )
 
 
 def oxide_name(element: str) -> str:
@@ -63,6 +80,39 @@ def oxides_per_atom(elements: Sequence[str]) -> np.ndarray:
     """Weight of the oxide for one atom of each cation, g/mol; (elements,)."""
     oxygen = atomic_weight("O")
     return np.array([atomic_weight(e) + _valence(e) / 2 * oxygen for e in elements])
+
+
+def oxides(
+    elements: Sequence[str], weight_fractions: np.ndarray, covariance: np.ndarray
+) -> dict[str, Quantity]:
+    """Return weight percent of oxides, the sum set to 100, with O by stoichiometry.
+
+    Parameters
+    ----------
+    elements : sequence of str
+    weight_fractions : ndarray of shape (n,)
+    covariance : ndarray of shape (n, n)
+        Of the weight fractions.
+
+    Returns
+    -------
+    dict of str to Quantity
+        Empty for what is no oxide: no O among the elements, or a metal without a usual charge.
+    """
+    cations = [e for e in elements if e not in ANIONS]
+    if not cations or "O" not in elements or not set(cations) <= set(VALENCES):
+        return {}
+    index = [list(elements).index(e) for e in cations]
+    per_atom = 1 / np.array([atomic_weight(e) for e in cations])
+    atoms = weight_fractions[index] * per_atom
+    of_atoms = covariance[np.ix_(index, index)] * np.outer(per_atom, per_atom)
+    molar = oxides_per_atom(cations)
+    out = {}
+    for i, element in enumerate(cations):
+        top = np.zeros(len(cations))
+        top[i] = 100 * molar[i]
+        out[oxide_name(element)] = ratio(atoms, of_atoms, top, molar)
+    return out
 
 
 def cation_charges(elements: Sequence[str]) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from siftem.figures.page import panel_letter
 from siftem.pipeline.layout import by_labels
 from siftem.pipeline.results import RunResult
-from siftem.report.numbers import whole_number
+from siftem.printed_numbers import whole_number
 
 _KEY = "Each pixel in the colour of its phase; mixed pixels grey, vacuum white."
 

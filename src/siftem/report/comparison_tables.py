@@ -6,9 +6,9 @@ from collections.abc import Collection, Mapping
 
 from siftem.pipeline.agreement import FLAGGED, assumed_absent, flagged, run_differences
 from siftem.pipeline.results import RunResult
+from siftem.printed_numbers import plus_minus, signed, significant
 from siftem.quantify.partition import PartitionCoefficient
 from siftem.report.contents import content_cells
-from siftem.report.numbers import plus_minus, signed, significant
 from siftem.report.table import Cell, Table, error_cells, heading, name, range_cells
 
 

@@ -8,11 +8,11 @@ from siftem.errors import InputError
 from siftem.pipeline.agreement import assumed_absent
 from siftem.pipeline.composition_summary import oxides_by_cation
 from siftem.pipeline.results import RunResult
+from siftem.printed_numbers import significant
 from siftem.quantify.composition import Composition
 from siftem.quantify.minerals import Quantity
 from siftem.quantify.open_ranges import atomic_ratio, is_open, oxide_percent
 from siftem.report.contents import RANGES, content_cells, derived_cells, open_phases
-from siftem.report.numbers import significant
 from siftem.report.table import (
     Cell,
     Table,

@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from siftem.figures.style import phase_colours
 from siftem.pipeline.parts import attempted
 from siftem.pipeline.results import RunResult
+from siftem.printed_numbers import plus_minus, significant, whole_number, with_error
 from siftem.report.captions import (
     figure1_caption,
     figure2_caption,
@@ -34,7 +35,6 @@ from siftem.report.composition_tables import (
 )
 from siftem.report.layout_tables import layout_sentence, phase_table, role_words
 from siftem.report.mineral_tables import formula_table, limit_table, wanted_table
-from siftem.report.numbers import plus_minus, significant, whole_number, with_error
 from siftem.report.pictures import fit_names
 from siftem.report.provenance import facts, resource_facts, versions
 from siftem.report.ratio_tables import measured_ratios

@@ -7,7 +7,7 @@ import numpy as np
 from siftem.decompose.layout import MIXED, VACUUM
 from siftem.pipeline.layout import by_labels, describe_layout
 from siftem.pipeline.results import RunResult
-from siftem.report.numbers import whole_number
+from siftem.printed_numbers import whole_number
 from siftem.report.table import Cell, Table, error_cells, heading, name
 
 

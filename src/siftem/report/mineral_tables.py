@@ -6,11 +6,11 @@ from siftem.pipeline.agreement import assumed_absent
 from siftem.pipeline.composition_summary import formula
 from siftem.pipeline.quantities import counts_for_wanted_limits
 from siftem.pipeline.results import RunResult
+from siftem.printed_numbers import significant, whole_number
 from siftem.quantify.minerals import Quantity
 from siftem.quantify.open_ranges import formula_atoms, is_open
 from siftem.report.composition_tables import quantified_phases
 from siftem.report.contents import derived_cells
-from siftem.report.numbers import significant, whole_number
 from siftem.report.table import Cell, Table, assumed_cells, below_limit, heading, name
 
 

@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from siftem import __version__
 from siftem.pipeline.results import RunResult
-from siftem.report.numbers import significant, whole_number
+from siftem.printed_numbers import significant, whole_number
 
 #: Packages whose versions may change a result.
 _PACKAGES = (

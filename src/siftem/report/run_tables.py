@@ -6,7 +6,7 @@ import numpy as np
 
 from siftem.pipeline.layout import by_labels
 from siftem.pipeline.results import RunResult
-from siftem.report.numbers import plus_minus, signed, significant, whole_number
+from siftem.printed_numbers import plus_minus, signed, significant, whole_number
 from siftem.report.table import Cell, Table, error_cells, heading, name, number, range_cells
 
 _REGIONS = "Regions"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from siftem.report.numbers import Measured, measured, range_text, significant
+from siftem.printed_numbers import Measured, measured, range_text, significant
 
 #: Shown for an element that was looked for and not found, ...
 BELOW_LIMIT = "< LOD"

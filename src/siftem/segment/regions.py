@@ -3,132 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.ndimage import distance_transform_edt
 
 from siftem.errors import InputError
+from siftem.segment.region import Region, dilated_mask, eroded_mask, frozen_mask
+from siftem.views import view
 
-#: Pixels of a strip in which borders are measured.
-_STRIP = 250_000
-
-
-@dataclass(frozen=True, eq=False)
-class Region:
-    """A named set of pixels; True = included.
-
-    ``a & b``, ``a | b``, ``a - b``, ``a ^ b`` and ``~a`` are the set operations; regions are
-    equal when their pixels are, whatever their names. ``np.asarray(region)`` is the mask.
-
-    Parameters
-    ----------
-    name : str
-        For messages, figures and tables.
-    mask : ndarray of shape (ny, nx), bool
-        True where the pixel belongs to the region. Kept as a read-only copy.
-    advice : str
-        What to do when the region turns out to be empty; part of the error's sentence.
-    """
-
-    name: str
-    mask: np.ndarray
-    advice: str = field(default="enlarge it or leave it out", repr=False)
-
-    # So that "array & region" is refused instead of making an array of objects.
-    __array_ufunc__ = None
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "mask", _frozen_mask(self.mask, f"region {self.name!r}"))
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Size of the map, ``(ny, nx)``."""
-        return self.mask.shape[0], self.mask.shape[1]
-
-    @property
-    def n_pixels(self) -> int:
-        """Number of pixels in the region."""
-        return int(np.count_nonzero(self.mask))
-
-    @property
-    def fraction(self) -> float:
-        """Share of the map that the region covers, 0 to 1."""
-        return self.n_pixels / self.mask.size
-
-    def __bool__(self) -> bool:
-        """Whether the region holds any pixel."""
-        return bool(self.mask.any())
-
-    def required(self, at_least: int = 1) -> Region:
-        """Return the region itself, for use in a sum.
-
-        Raises
-        ------
-        InputError
-            When it holds fewer than ``at_least`` pixels.
-        """
-        if self.n_pixels < at_least:
-            held = "no pixels" if not self else f"{self.n_pixels} pixels, {at_least} are needed"
-            raise InputError(f"region {self.name!r} holds {held}: {self.advice}")
-        return self
-
-    def renamed(self, name: str) -> Region:
-        """Return the same pixels under another name."""
-        return Region(name, self.mask, self.advice)
-
-    def eroded(self, n: float) -> Region:
-        """Return the pixels more than ``n`` pixels from any outside the region.
-
-        Distances are Euclidean, between pixel centres: ``eroded(1)`` takes away the pixels
-        with an outside neighbour above, below, left or right. Beyond the edge of the map
-        nothing is outside.
-        """
-        return Region(f"{self.name} eroded by {n:g}", _eroded(self.mask, n), self.advice)
-
-    def dilated(self, n: float) -> Region:
-        """Return the pixels at most ``n`` pixels (Euclidean) from any in the region."""
-        return Region(f"{self.name} dilated by {n:g}", _dilated(self.mask, n), self.advice)
-
-    def __and__(self, other: Any) -> Region:
-        return self._combined(other, "&", np.logical_and)
-
-    def __or__(self, other: Any) -> Region:
-        return self._combined(other, "|", np.logical_or)
-
-    def __xor__(self, other: Any) -> Region:
-        return self._combined(other, "^", np.logical_xor)
-
-    def __sub__(self, other: Any) -> Region:
-        return self._combined(other, "-", np.greater)
-
-    def __invert__(self) -> Region:
-        return Region(f"~{_bracketed(self.name)}", ~self.mask)
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Region):
-            return NotImplemented
-        return np.array_equal(self.mask, other.mask)
-
-    def __hash__(self) -> int:
-        return hash((self.shape, self.mask.tobytes()))
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return np.array(self.mask, dtype=dtype, copy=True if copy is None else copy)
-
-    def _combined(self, other: Any, sign: str, operation: Any) -> Region:
-        if not isinstance(other, Region):
-            return NotImplemented
-        if other.shape != self.shape:
-            raise InputError(
-                f"regions must be of one map, but {self.name!r} is {self.shape} and "
-                f"{other.name!r} is {other.shape}"
-            )
-        name = f"{_bracketed(self.name)} {sign} {_bracketed(other.name)}"
-        return Region(name, operation(self.mask, other.mask))
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,13 +70,13 @@ class Regions:
         if not (np.isfinite(self.margin) and self.margin >= 0):
             raise InputError(f"margin must be a number of pixels from 0 up, got {self.margin!r}")
         masks = {
-            name: _frozen_mask(mask, f"the mask of {name!r}", shape)
+            name: frozen_mask(mask, f"the mask of {name!r}", shape)
             for name, mask in self.masks.items()
         }
         excluded = np.zeros(shape, bool) if self.excluded is None else self.excluded
         object.__setattr__(self, "shape", shape)
         object.__setattr__(self, "masks", MappingProxyType(masks))
-        object.__setattr__(self, "excluded", _frozen_mask(excluded, "excluded", shape))
+        object.__setattr__(self, "excluded", frozen_mask(excluded, "excluded", shape))
 
     @classmethod
     def from_labels(
@@ -222,9 +109,7 @@ class Regions:
         if matrix not in classes.values():
             raise InputError(f"classes must name the matrix {matrix!r}: say which label it has")
         used = (
-            labels
-            if excluded is None
-            else labels[~_frozen_mask(excluded, "excluded", labels.shape)]
+            labels if excluded is None else labels[~frozen_mask(excluded, "excluded", labels.shape)]
         )
         unnamed = sorted(set(np.unique(used).tolist()) - set(classes))
         if unnamed:
@@ -266,15 +151,15 @@ class Regions:
     @cached_property
     def pure(self) -> Region:
         """Pixels that hold only the matrix, further than the margin from any grain mask."""
-        mask = ~_dilated(self._union(self.names), self.margin) & ~self._left_out
+        mask = ~dilated_mask(self._union(self.names), self.margin) & ~self._left_out
         return Region(f"pure {self.matrix}", mask, self._advice("the grain masks smaller"))
 
     def mixture(self, name: str) -> Region:
         """Return the pixels that hold one grain phase and the matrix, and no other grain."""
         others = tuple(other for other in self.names if other != self._known(name))
         mask = (
-            _eroded(self.masks[name], self.margin)
-            & ~_dilated(self._union(others), self.margin)
+            eroded_mask(self.masks[name], self.margin)
+            & ~dilated_mask(self._union(others), self.margin)
             & ~self._left_out
         )
         return Region(f"mixture {name}", mask, self._advice(f"the mask of {name} larger"))
@@ -308,6 +193,34 @@ class Regions:
         counts["left out"] = self.shape[0] * self.shape[1] - sum(counts.values())
         return counts
 
+    def _repr_html_(self) -> str:
+        return str(view("regions_html")(self))
+
+    def plot(
+        self,
+        ax: Axes | None = None,
+        *,
+        background: np.ndarray | None = None,
+        pixel_size: tuple[float, float] | None = None,
+    ) -> Axes:
+        """Draw pure matrix, mixtures and intersections in one image.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            By default new ones.
+        background : ndarray of shape (ny, nx), optional
+            Shown in grey, such as HAADF or ``si.total_map()``.
+        pixel_size : tuple of float, optional
+            Height and width of a pixel in nm, for the scale bar.
+
+        Returns
+        -------
+        matplotlib Axes
+        """
+        drawn: Axes = view("plot_regions")(self, ax, background=background, pixel_size=pixel_size)
+        return drawn
+
     def __repr__(self) -> str:
         counts = ", ".join(f"{name}: {n}" for name, n in self.pixel_counts().items())
         return f"<Regions {self.shape[0]} x {self.shape[1]} pixels, {counts}>"
@@ -332,45 +245,3 @@ class Regions:
     def _advice(self, change: str) -> str:
         smaller = f"lower the margin (now {self.margin:g} pixels), " if self.margin > 0 else ""
         return f"{smaller}make {change} or exclude fewer pixels"
-
-
-def _frozen_mask(mask: Any, what: str, shape: tuple[int, ...] | None = None) -> np.ndarray:
-    mask = np.asarray(mask)
-    if mask.dtype != bool:
-        raise InputError(
-            f"{what} must be boolean (True = included), got dtype {mask.dtype}: compare it with "
-            "a label first"
-        )
-    if mask.ndim != 2 or mask.size == 0 or (shape is not None and mask.shape != tuple(shape)):
-        expected = "(ny, nx)" if shape is None else str(tuple(shape))
-        raise InputError(f"{what} must have shape {expected}, got {mask.shape}")
-    mask = mask.copy()
-    mask.flags.writeable = False
-    return mask
-
-
-def _eroded(mask: np.ndarray, n: float) -> np.ndarray:
-    if not (np.isfinite(n) and n >= 0):
-        raise InputError(f"a distance must be a number of pixels from 0 up, got {n!r}")
-    # Without any pixel outside there is no border to keep away from (and no distance).
-    if n == 0 or mask.all():
-        return mask
-    # Strips that overlap by more than the distance: the transform takes 32 bytes a pixel.
-    ny, nx = mask.shape
-    reach = int(np.ceil(n)) + 1
-    lines = max(_STRIP // nx, reach)
-    out = np.empty_like(mask)
-    for first in range(0, ny, lines):
-        top, last = max(first - reach, 0), min(first + lines, ny)
-        seen = mask[top : last + reach]
-        own = slice(first - top, last - top)
-        out[first:last] = seen[own] if seen.all() else (distance_transform_edt(seen) > n)[own]
-    return out
-
-
-def _dilated(mask: np.ndarray, n: float) -> np.ndarray:
-    return ~_eroded(~mask, n)
-
-
-def _bracketed(name: str) -> str:
-    return f"({name})" if " " in name else name

@@ -18,6 +18,7 @@ import scipy.sparse as sp
 
 from siftem.blas_threads import one_blas_thread
 from siftem.errors import InputError, SiftemWarning
+from siftem.outline import outline
 from siftem.progress import Progress, silent
 from siftem.segment.graph_cut import graph_cut
 from siftem.segment.scaled_images import stack_images
@@ -61,6 +62,8 @@ class SmoothnessChoice:
     message : str
         What was chosen and why, for the reader.
     """
+
+    __repr__ = outline
 
     candidates: tuple[float, ...]
     scores: np.ndarray

@@ -19,6 +19,7 @@ from scipy.ndimage import maximum_filter
 from siftem.disk_images import image_beside, let_go
 from siftem.errors import InputError, SiftemWarning
 from siftem.line_strips import on_grid, sampled, smoothed, strips
+from siftem.outline import outline
 from siftem.robust import grid_step, lower_spread, most_common_ratio
 
 #: A first smoothing window holds about this many counts.
@@ -63,6 +64,8 @@ class GrainShares:
         Where a grain shows at all (three standard deviations) after stronger smoothing:
         its faint rims, which are in no mask but not pure matrix either.
     """
+
+    __repr__ = outline
 
     shares: np.ndarray
     noise: np.ndarray

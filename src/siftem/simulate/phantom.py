@@ -12,6 +12,7 @@ from scipy.ndimage import gaussian_filter
 from siftem.acquisition import Acquisition
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError
+from siftem.outline import outline
 from siftem.simulate.counting import poisson_counts
 from siftem.simulate.geometry import scatter_blocks, scatter_needles, thickness_fractions
 from siftem.simulate.phases import MODEL_CASE, PhaseModel
@@ -53,6 +54,8 @@ class Phantom:
     microscope : Microscope
         Conditions.
     """
+
+    __repr__ = outline
 
     spectrum_image: SpectrumImage
     names: tuple[str, ...]

@@ -14,7 +14,7 @@ from siftem.fit.line_fit import LineFit, fit_lines
 from siftem.fit.spectrum_model import Absorption, Calibration
 from siftem.fit.structure import warn_of_structure
 from siftem.spectrum import Spectrum
-from siftem.unmix.anchors import Anchor, GivenScale, MostMatrix, Scale, joined
+from siftem.unmix.anchors import Absent, Anchor, GivenScale, MostMatrix, Scale, joined
 from siftem.unmix.conditions import (
     Condition,
     KnownScale,
@@ -56,7 +56,7 @@ class Subtracted:
     counts: float
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class PureSpectrum(Spectrum):
     """What is left of a mixture after the matrix is taken away.
 
@@ -82,6 +82,10 @@ class PureSpectrum(Spectrum):
     conflict: float = 0.0
     subtracted: tuple[Subtracted, ...] = ()
     scale_correlation: np.ndarray = field(default_factory=lambda: np.eye(0))
+
+    def _made(self) -> str:
+        off = ", ".join(f"{s.scale:.3g} +- {s.sigma:.2g} times {s.name}" for s in self.subtracted)
+        return f"; {off} taken off: {self.anchor}" if off else ""
 
 
 @one_blas_thread()
@@ -239,6 +243,7 @@ def subtract(
             for c, a, s, k in zip(contaminants, scales, sigma, systematic, strict=True)
         ),
         scale_correlation=covariance / np.outer(safe, safe),
+        absent=joined([e for a in anchors if isinstance(a, Absent) for e in a.elements]),
     )
 
 

@@ -15,9 +15,10 @@ from siftem.spectrum_image import SpectrumImage
 from siftem.unmix.joint_fit import JointFit
 from siftem.unmix.pixel_sets import PixelSets
 from siftem.unmix.profile import free_spectra, share_groups
+from siftem.views import view
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Unmixed:
     """Pure phases of a map, by :func:`siftem.unmix`.
 
@@ -67,6 +68,43 @@ class Unmixed:
     deviance: float
     n_iter: int
     converged: bool
+
+    def __repr__(self) -> str:
+        ny, nx = self.maps.shape[1:]
+        phases = ", ".join(
+            f"{n} {self.spectra[n].values.sum():.4g}"
+            + (f" ({self.anchors[n]})" if n in self.anchors else "")
+            for n in self.names
+        )
+        end = "" if self.converged else "; NOT converged"
+        return f"<Unmixed {ny} x {nx} pixels, counts of {phases}{end}>"
+
+    def _repr_html_(self) -> str:
+        return str(view("unmixed_html")(self))
+
+    def plot(
+        self,
+        *,
+        elements: Sequence[str] | None = None,
+        pixel_size: tuple[float, float] | None = None,
+    ) -> np.ndarray:
+        """Draw map and spectrum of each phase, one above the other.
+
+        Parameters
+        ----------
+        elements : sequence of str, optional
+            Whose lines are labelled; by default those that the file lists.
+        pixel_size : tuple of float, optional
+            Height and width of a pixel in nm, for the scale bars.
+
+        Returns
+        -------
+        ndarray of matplotlib Axes, shape (2, k)
+            Maps above spectra.
+        """
+        listed = self.spectra[self.names[0]].acquisition.elements
+        named = listed if elements is None else elements
+        return np.asarray(view("plot_unmixed")(self, elements=named, pixel_size=pixel_size))
 
 
 def assemble(

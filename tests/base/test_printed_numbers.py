@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from siftem.report.numbers import (
+from siftem.printed_numbers import (
     MISSING,
     decimals_of,
     measured,
