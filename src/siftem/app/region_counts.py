@@ -11,7 +11,7 @@ from siftem.figures.phase_map import MIXED_COLOUR, VACUUM_COLOUR
 from siftem.figures.style import OVERLAP_COLOUR
 from siftem.pipeline.layout import PhaseMap
 from siftem.pipeline.left_out import LeftOut
-from siftem.report.numbers import with_error
+from siftem.printed_numbers import with_error
 from siftem.segment.regions import Regions
 
 
