@@ -24,6 +24,18 @@ def _missing():
     return None if Path(CHROMIUM).is_file() else f"there is no {CHROMIUM}"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def sessions_folder(tmp_path_factory):
+    """Sessions of the tests are kept apart from those of whoever runs them."""
+    folder = tmp_path_factory.mktemp("sessions")
+    before = os.environ.get("SIFTEM_SESSIONS")
+    os.environ["SIFTEM_SESSIONS"] = str(folder)
+    yield folder
+    os.environ.pop("SIFTEM_SESSIONS")
+    if before is not None:
+        os.environ["SIFTEM_SESSIONS"] = before
+
+
 @pytest.fixture(scope="session")
 def chromium():
     """A real browser; without one the test is skipped, or fails where CI asks for it."""
@@ -44,7 +56,8 @@ def _servers(folder):
     running = []
 
     def start(*arguments):
-        environment = {**os.environ, "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"}
+        kept = {"SIFTEM_SESSIONS": str(folder / "sessions")}
+        environment = {**os.environ, "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1", **kept}
         log = (folder / f"app{len(running)}.log").open("w")
         process = subprocess.Popen(
             [sys.executable, "-m", "siftem", "app", "--no-show", "--port", "0", *arguments],
@@ -60,6 +73,12 @@ def _servers(folder):
         assert found, f"no address in {line!r}; {Path(log.name).read_text()}"
         return found.group()
 
+    def kill():
+        """End the last server as a crash would."""
+        running[-1][0].kill()
+        running[-1][0].wait(20)
+
+    start.kill = kill
     try:
         yield start
     finally:

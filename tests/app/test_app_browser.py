@@ -64,6 +64,12 @@ def wait_until(page, condition, seconds=30):
     raise AssertionError("it did not happen")
 
 
+def go_on(page):
+    """Take up the latest work again, as a new page offers it."""
+    page.get_by_role("button", name="Go on with the demo, 64 × 64 pixels").first.click()
+    status(page, "Go on with the demo, 64 × 64 pixels: done")
+
+
 def open_demo(page, address):
     page.goto(address)
     page.get_by_label("Pixels on each side").select_option("64")
@@ -145,10 +151,21 @@ def test_the_whole_road_with_a_mouse_and_the_same_numbers_again(page, start_app,
         picture(page, f"5-{overlay.lower()}")
     picture(page, "5-smooth")
 
+    # A crash: another server goes on with what there was.
+    kept = row.inner_text()
+    start_app.kill()
+    page.goto(start_app())
+    go_on(page)
+    page.get_by_text("Smoothness: 0.4").wait_for()
+    assert row.inner_text() == kept
+
     press(page, "4 Spectra", exact=False)
     press(page, "Subtract")
     status(page, "Subtract: done")
     picture(page, "6-spectra")
+    page.reload()
+    go_on(page)
+    page.get_by_text("Anchor: no Si in the grain").wait_for()
 
     press(page, "5 Composition", exact=False)
     press(page, "Quantify")

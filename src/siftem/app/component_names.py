@@ -8,8 +8,50 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from siftem.decompose.factors import Factors
+from siftem.decompose.matching import line_strengths
 from siftem.errors import InputError
 from siftem.pipeline.recipe import Recipe, make_recipe
+
+#: Elements named beside a component whose phase is not known yet.
+_HINTED = 3
+
+
+def component_numbers(plain: Factors, matched: Factors) -> tuple[int, ...]:
+    """Return the solver's number (from 1) of each matched component, in their order."""
+    return tuple(
+        1 + next(i for i, s in enumerate(plain.spectra) if np.array_equal(s, m))
+        for m in matched.spectra
+    )
+
+
+def outstanding_elements(
+    factors: Factors, elements: Sequence[str], beam_energy: float, resolution: float
+) -> tuple[str, ...]:
+    """Return the elements whose lines are strongest in each component, as text.
+
+    Parameters
+    ----------
+    factors : Factors
+    elements : sequence of str
+        That have lines on the axis.
+    beam_energy : float
+        keV.
+    resolution : float
+        eV at Mn Ka.
+    """
+    if not elements:
+        return ("",) * len(factors.names)
+    strengths = line_strengths(
+        factors.spectra,
+        factors.axis,
+        elements,
+        beam_energy=beam_energy,
+        resolution=resolution,
+    )
+    return tuple(
+        " ".join(elements[i] for i in np.argsort(-row, kind="stable")[:_HINTED] if row[i] > 0)
+        for row in strengths
+    )
 
 
 def named_components(

@@ -66,14 +66,18 @@ class CompositionView(View):
             self.thickness.value, {n: field.value for n, field in self.densities.items()}
         )
 
-        def keep(result: RunResult) -> None:
-            self._result, self._key = result, self._present_key()
-            self.refresh()
+        self.jobs.start("Quantify", lambda progress: workflow.result(progress=progress), self._keep)
 
-        self.jobs.start("Quantify", lambda progress: workflow.result(progress=progress), keep)
+    def _keep(self, result: RunResult) -> None:
+        self._result, self._key = result, self._present_key()
+        self.refresh()
 
     def refresh(self) -> None:
         """Show the tables, if they are up to date."""
+        stale = self._result is None or (self.session.is_open and self._key != self._present_key())
+        if stale and self.session.is_open and self.session.workflow.done("composition"):
+            # All is there, such as after a reload: only to be put together.
+            self.jobs.latest(lambda _progress: self.session.workflow.result(), self._keep)
         matched = self.session.workflow.get("match") if self.session.is_open else None
         if matched is not None:
             recipe = self.session.recipe

@@ -10,9 +10,10 @@ import panel as pn
 
 from siftem.app.gallery import gallery
 from siftem.app.map_images import MapImage, map_images, mapped_line
+from siftem.app.saved_sessions import SavedSession
 from siftem.app.spectrum_figure import Curve, LineMark, spectrum_figure
 from siftem.app.step_view import View, listed
-from siftem.app.style import CONTENT, CONTROL_CSS, CONTROLS
+from siftem.app.style import CONTENT, CONTROL_CSS, CONTROLS, paragraph
 from siftem.errors import InputError
 from siftem.figures.line_labels import line_text
 
@@ -26,6 +27,8 @@ _ENDINGS = (
     ".hspy .zspy .emd .bcf .pts .dm3 .dm4 .h5 .hdf5 .nxs .rpl .ser .msa .spx .elid "  # maps
     ".yaml .yml"  # recipes
 )
+#: Sessions that are offered.
+_EARLIER = 6
 _UP = "↑ folder above"
 _NONE = "(choose)"
 
@@ -57,6 +60,7 @@ class DataView(View):
             name="Logarithmic counts", value=True, stylesheets=[CONTROL_CSS]
         )
         self.about = self.text("", width=CONTENT - 220)
+        self.earlier = pn.Column()
         self.maps = pn.GridBox(ncols=7)
         self.spectrum = pn.pane.Bokeh(None)
         self.controls[:] = [
@@ -137,9 +141,11 @@ class DataView(View):
                     "<p class='hint'>Alt with the arrow keys goes from step to step; all buttons "
                     "and fields can be reached with the tab key.</p>",
                     width=CONTENT - 40,
-                    margin=(30, 20),
-                )
+                    margin=(30, 20, 10, 20),
+                ),
+                self.earlier,
             ]
+            self._list_earlier()
             return
         si = self.session.spectrum_image
         state = (si, self.session.elements())
@@ -162,6 +168,30 @@ class DataView(View):
         self.maps[:] = gallery(_few(known), si.pixel_size, box=(142, 150))
         self._draw_spectrum()
         self.content[:] = [pn.Row(self.about, self.log), self.maps, self.spectrum]
+
+    def _list_earlier(self) -> None:
+        """Offer the sessions that were kept."""
+        found = self.session.sessions.found() if self.session.sessions else []
+        rows = [
+            pn.Row(
+                self.button(
+                    f"Go on with {saved.title}, {saved.age()}",
+                    lambda chosen=saved: self.page.go_on(chosen),
+                    kind="success" if n == 0 else "default",
+                    width=430,
+                ),
+                self.button("Forget", lambda chosen=saved: self._forget(chosen), width=80),
+                self.text(paragraph(saved.about, "hint"), margin=(10, 4)),
+            )
+            for n, saved in enumerate(found[:_EARLIER])
+        ]
+        heading = [self.text("<h2>Earlier work</h2>", margin=(10, 20, 0, 20))] if rows else []
+        self.earlier[:] = [*heading, pn.Column(*rows, margin=(0, 12))]
+
+    def _forget(self, saved: SavedSession) -> None:
+        if self.session.sessions is not None:
+            self.session.sessions.forget(saved)
+        self._list_earlier()
 
     def _pixel_text(self) -> str:
         size = self.session.spectrum_image.pixel_size

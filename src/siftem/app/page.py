@@ -15,6 +15,7 @@ from siftem.app.decompose_view import DecomposeView
 from siftem.app.error_sentence import error_sentence
 from siftem.app.export_view import ExportView
 from siftem.app.jobs import JobRunner, JobState
+from siftem.app.saved_sessions import SavedSession, SavedSessions
 from siftem.app.segment_view import SegmentView
 from siftem.app.session import Session
 from siftem.app.shortcuts import Shortcuts
@@ -46,8 +47,9 @@ class Page:
 
     def __init__(self, source: str | Path | Recipe | SpectrumImage | None = None) -> None:
         self._document = pn.state.curdoc if pn.state.curdoc else None
-        self.session = Session()
+        self.session = Session(SavedSessions())
         self.jobs = JobRunner(self._push, self._job_changed)
+        self.session.on_trouble = lambda said: self._push(lambda: self.jobs.tell(said, failed=True))
         self._buttons: list[Any] = []
         self._status = pn.pane.HTML("", stylesheets=[TEXT_CSS], width=820, margin=(6, 8, 0, 10))
         self._bar = pn.indicators.Progress(
@@ -77,6 +79,14 @@ class Page:
         """Open a map in a job."""
         self.jobs.start(title, work, lambda _result: self.refresh())
 
+    def go_on(self, saved: SavedSession) -> None:
+        """Go on with a session that was kept, in a job, at the step where it was left."""
+        self.jobs.start(
+            f"Go on with {saved.title}",
+            lambda progress: self.session.go_on(saved, progress=progress),
+            lambda _result: self.go(self.session.shown),
+        )
+
     def run(self, title: str, work: Callable[[Any], Any]) -> None:
         """Do a long piece of work in a job, and show what came of it."""
         self.jobs.start(title, work, lambda _result: self.refresh())
@@ -84,7 +94,8 @@ class Page:
     def go(self, index: int) -> None:
         """Bring a step to the front."""
         self.attempt(self.views[self.active].leave)
-        self.active = max(0, min(index, len(self.views) - 1))
+        self.active = self.session.shown = max(0, min(index, len(self.views) - 1))
+        self.session.keep()
         for i, button in enumerate(self._buttons):
             button.button_type = "primary" if i == self.active else "default"
         self._body[:] = [self.views[self.active].panel]
@@ -150,6 +161,8 @@ class Page:
         else:
             text = f'<span role="status">{html.escape(state.message)}</span>'
         self._status.object = text
+        if state.title and not state.running:
+            self.session.keep()
         if state.failed and state.title and not state.running:
             self.refresh()  # fields tell again what counts
 

@@ -305,9 +305,12 @@ class SegmentView(View):
         workflow = self.session.workflow
         if self.jobs.busy or workflow.get("segment") is None:
             return
-        self.jobs.latest(
-            lambda progress: workflow.run("regions", progress=progress), lambda _r: self._draw()
-        )
+
+        def show(_result: Any) -> None:
+            self._draw()
+            self.session.keep()
+
+        self.jobs.latest(lambda progress: workflow.run("regions", progress=progress), show)
 
     def _draw(self) -> None:
         if self._quiet or self.figure is None or not self.session.is_open:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from siftem.app.component_names import found_again, named_components
+from siftem.app.component_names import (
+    component_numbers,
+    found_again,
+    named_components,
+    outstanding_elements,
+)
+from siftem.app.kept_workflow import KeptWorkflow
 from siftem.app.map_images import element_lines
 from siftem.app.painting import PaintedTraces, Points
-from siftem.decompose.matching import line_strengths
+from siftem.app.saved_sessions import Keeper, SavedSession, SavedSessions, session_state
 from siftem.errors import Cancelled, InputError
 from siftem.figures.style import phase_colours
 from siftem.fit.element_search import find_elements
@@ -26,8 +32,6 @@ from siftem.progress import Progress, silent
 from siftem.spectrum_image import SpectrumImage
 from siftem.unmix.integrate import integrate
 
-#: Elements named beside a component whose phase is not known yet.
-_HINTED = 3
 #: Spectra of a phase before and after another decomposition have at least this cosine.
 _ALIKE = 0.95
 _DO_FIRST = {
@@ -44,9 +48,21 @@ class Session:
     """The state of one user: nothing of it is shared with another.
 
     Long methods take a progress callback and may run in a thread; the others are quick.
+
+    Parameters
+    ----------
+    sessions : SavedSessions, optional
+        Where it is kept, so that nothing is lost; nowhere by default.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, sessions: SavedSessions | None = None) -> None:
+        self.sessions = sessions
+        #: Told, in a thread, what could not be kept on disk.
+        self.on_trouble: Callable[[str], None] = lambda _said: None
+        #: The step of the page that is in front, which is kept with the rest.
+        self.shown = 0
+        self._keeper: Keeper | None = None
+        self._touched = False
         self._workflow: Workflow | None = None
         #: The map, where it did not come from what the recipe names.
         self.given: SpectrumImage | None = None
@@ -109,26 +125,79 @@ class Session:
         """
         if isinstance(source, SpectrumImage):
             recipe = make_recipe({"input": {"file": EACH_MAP}})
-            workflow = Workflow(recipe, spectrum_image=source)
+            workflow, keeper = Workflow(recipe, spectrum_image=source), None
         elif isinstance(source, Recipe):
-            workflow = Workflow(source)
+            workflow, keeper = self._kept(source)
         else:
             if not str(source).strip():
                 raise InputError("name a file: the path of a map or of a recipe")
-            workflow = Workflow(recipe_for(Path(source).expanduser().absolute()))
-        si = workflow.run("prepare", progress=progress).spectrum_image
-        recipe = workflow.recipe
-        traces = PaintedTraces(si.shape, recipe.segment.traces, tuple(recipe.phases))
-        if self._closed:
-            raise Cancelled
-        self._workflow, self.traces = workflow, traces
+            workflow, keeper = self._kept(recipe_for(Path(source).expanduser().absolute()))
+        workflow.run("prepare", progress=progress)
+        self._put(workflow, keeper)
         self.given = source if isinstance(source, SpectrumImage) else None
+
+    def go_on(self, saved: SavedSession, *, progress: Progress = silent) -> None:
+        """Go on with a session that was kept; when that fails, all stays as it was.
+
+        Slow results are read from the disk, quick ones made again.
+        """
+        workflow, keeper = self._kept(saved.recipe, saved.folder)
+        workflow.run("prepare", progress=progress)
+        workflow.run(saved.until, progress=progress)
+        self._put(workflow, keeper)
+        self.given, self.shown, self._touched = None, saved.shown, True
+        if keeper is not None:
+            keeper.take()
+            keeper.changed()
+
+    def keep(self) -> None:
+        """Keep the present state on disk, soon."""
+        if self._keeper is not None:
+            self._keeper.changed()
 
     def close(self) -> None:
         """Let go of the map and of all results; what is being opened will not be kept."""
         self._closed = True
-        self._workflow = self.given = self._left = None
+        if self._keeper is not None:
+            self._keeper.close()
+        self._workflow = self.given = self._left = self._keeper = None
         self.traces = PaintedTraces((1, 1))
+
+    def _kept(self, recipe: Recipe, folder: Path | None = None) -> tuple[Workflow, Keeper | None]:
+        """Make a workflow and what keeps it on disk, where sessions are kept."""
+        if self.sessions is None:
+            return Workflow(recipe), None
+        keeper: Keeper
+        folder = folder or self.sessions.new_folder()
+
+        def changed() -> None:
+            self._touched = True
+            keeper.changed()
+
+        told = self._trouble
+        workflow = KeptWorkflow(recipe, checkpoints=folder, changed=changed, failed=told)
+        keeper = Keeper(self.sessions, folder, self._state, told, workflow.keep_in)
+        return workflow, keeper
+
+    def _trouble(self, said: str) -> None:
+        self.on_trouble(said)
+
+    def _put(self, workflow: Workflow, keeper: Keeper | None) -> None:
+        """Put a map in place of the one before, of which all is written."""
+        si = workflow.get("prepare").spectrum_image
+        recipe = workflow.recipe
+        traces = PaintedTraces(si.shape, recipe.segment.traces, tuple(recipe.phases))
+        if self._closed:
+            raise Cancelled
+        if self._keeper is not None:
+            self._keeper.close()
+        self._workflow, self._keeper, self.traces = workflow, keeper, traces
+        self._touched, self.shown = False, 0
+
+    def _state(self) -> dict[str, Any] | None:
+        """Return what is kept; None as long as the map was only looked at."""
+        workflow = self._workflow if self._touched else None
+        return None if workflow is None else session_state(workflow, self.shown)
 
     def open_demo(
         self, *, size: int = 128, dose: float = 300.0, seed: int = 0, progress: Progress = silent
@@ -193,11 +262,10 @@ class Session:
         said = ""
         if kept and before is not None and any(p.component for p in phases.values()):
             found = self.workflow.run("decompose", progress=progress).factors
-            if len(found.names) == len(before.factors.names):
-                again, cosine = found_again(self.recipe, before.factors, found)
-                self.workflow.set_recipe(again)
-                if cosine < _ALIKE:
-                    said = "A component looks unlike the one that had its name: check the names."
+            again, cosine = found_again(self.recipe, before.factors, found)
+            self.workflow.set_recipe(again)
+            if cosine < _ALIKE:
+                said = "A component looks unlike the one that had its name: check the names."
         self.workflow.run("match", progress=progress)
         if not self.recipe.phases:
             factors = self.result("decompose").factors
@@ -236,32 +304,12 @@ class Session:
             self._left = cut, left_out(cut.regions, self.result("match"), features)
         return self._left[1]
 
-    def component_numbers(self) -> tuple[int, ...]:
-        """Return the solver's number (from 1) of each matched component, in their order."""
-        plain = self.result("decompose").factors.spectra
-        matched = self.result("match").factors.spectra
-        return tuple(
-            1 + next(i for i, s in enumerate(plain) if np.array_equal(s, m)) for m in matched
-        )
-
     def component_hints(self) -> tuple[str, ...]:
         """Return the elements that stand out in each matched component, as text."""
-        matched = self.result("match")
-        si = self.spectrum_image
+        matched: Matched = self.result("match")
         elements = [e for e in matched.elements if self.lines(e)]
-        if not elements:
-            return ("",) * len(matched.factors.names)
-        strengths = line_strengths(
-            matched.factors.spectra,
-            matched.factors.axis,
-            elements,
-            beam_energy=self.beam_energy,
-            resolution=si.acquisition.resolution or 130.0,
-        )
-        return tuple(
-            " ".join(elements[i] for i in np.argsort(-row, kind="stable")[:_HINTED] if row[i] > 0)
-            for row in strengths
-        )
+        resolution = self.spectrum_image.acquisition.resolution or 130.0
+        return outstanding_elements(matched.factors, elements, self.beam_energy, resolution)
 
     def name_components(self, names: Sequence[str], matrix: str) -> None:
         """Name the matched components, in their order, and say which is the matrix.
@@ -279,7 +327,8 @@ class Session:
         new = tuple(" ".join(n.split()) for n in names)
         if new == old and matrix == matched.matrix and set(recipe.phases) == set(old):
             return
-        changed = named_components(recipe, old, new, matrix, self.component_numbers())
+        numbers = component_numbers(self.result("decompose").factors, matched.factors)
+        changed = named_components(recipe, old, new, matrix, numbers)
         traces = self.traces.renamed(dict(zip(old, new, strict=True)))
         self.workflow.set_recipe(changed)
         self.traces = traces

@@ -281,8 +281,12 @@ class Workflow:
             else:
                 result = _result_of(step, recipe, results, progress, kept)
         if kept is not None and not missing:
-            write_checkpoint(kept, step, key, result, tuple(notes))
+            self._keep(step, key, result, tuple(notes))
         return _Done(key, result, tuple(notes), missing)
+
+    def _keep(self, step: str, key: str, result: Any, notes: tuple[str, ...]) -> None:
+        assert self._checkpoints is not None
+        write_checkpoint(self._checkpoints, step, key, result, notes)
 
     def _up_to_date(self, step: str) -> _Done | None:
         found = self._results.get(_checked(step))

@@ -1,0 +1,199 @@
+"""Sessions that are kept on disk: gone on with, shared by nobody, told when they fail."""
+
+import datetime as dt
+import json
+import os
+
+import numpy as np
+import pytest
+
+pytest.importorskip("panel")
+
+from siftem.app.page import Page
+from siftem.app.saved_sessions import SavedSessions
+from siftem.app.session import Session
+from siftem.errors import Cancelled, SiftemError
+from siftem.pipeline.demo import demo_recipe
+from siftem.pipeline.recipe import make_recipe
+
+SMALL = demo_recipe(shape=(32, 32), dose=400.0)
+
+
+@pytest.fixture
+def sessions(tmp_path):
+    return SavedSessions(tmp_path / "kept")
+
+
+def worked(sessions):
+    """A session with strokes and regions, as a killed server leaves it: it is not closed."""
+    session = Session(sessions)
+    session.open(SMALL)
+    session.decompose(3)
+    for name, at in {"Brg": (2, 25), "Fp": (14, 20), "Ca-Pv": (15, 8)}.items():
+        session.paint(name, [at], 5)
+    session.workflow.run("regions")
+    session.shown = 2
+    session.keep()
+    session._keeper.wait()
+    return session
+
+
+def test_a_session_is_gone_on_with_where_it_was_left(sessions, monkeypatch):
+    before = worked(sessions)
+    (saved,) = sessions.found()
+    assert saved.title == "the demo, 32 × 32 pixels"
+    assert saved.about == "Brg, Fp, Ca-Pv; painted; regions cut"
+    assert saved.age() == "a moment ago"
+
+    def fitted_again(*_args, **_options):
+        raise AssertionError("the decomposition was made again")
+
+    monkeypatch.setattr("siftem.pipeline.components.decomposed", fitted_again)
+    after = Session(sessions)
+    after.go_on(saved)
+    assert after.recipe == before.recipe
+    assert after.shown == 2
+    for name, mask in before.traces.masks().items():
+        np.testing.assert_array_equal(after.traces.masks()[name], mask)
+    found = after.workflow.get("regions").regions
+    for name, mask in before.workflow.get("regions").regions.masks.items():
+        np.testing.assert_array_equal(found.masks[name], mask)
+    after._keeper.wait()
+    assert len(sessions.found()) == 1
+
+
+def test_each_stroke_is_kept_at_once(sessions):
+    session = worked(sessions)
+    session.paint("Fp", [(20, 20)], 3)
+    session._keeper.wait()
+    (saved,) = sessions.found()
+    assert len(saved.recipe.segment.traces["Fp"]) == 2
+
+
+def test_a_map_that_was_only_looked_at_is_not_kept(sessions):
+    session = Session(sessions)
+    session.open(SMALL)
+    session.keep()
+    session._keeper.wait()
+    session.close()
+    assert sessions.found() == []
+
+
+def test_who_goes_on_owns_the_session_and_the_other_loses_nothing(sessions):
+    first = worked(sessions)
+    second = Session(sessions)
+    second.go_on(sessions.found()[0])
+    second.set_smoothness(7.0, 1)
+    second._keeper.wait()
+    first.set_smoothness(3.0, 1)
+    first._keeper.wait()
+    kept = {s.recipe.segment.smoothness: s for s in sessions.found()}
+    assert set(kept) == {7.0, 3.0}
+    assert (kept[3.0].folder / "decompose.npz").is_file()
+    second.set_smoothness(8.0, 1)
+    second._keeper.wait()
+    assert {s.recipe.segment.smoothness for s in sessions.found()} == {8.0, 3.0}
+
+
+def state(**changes):
+    now = dt.datetime.now(dt.UTC).isoformat()
+    recipe = SMALL.model_dump(mode="json", exclude_none=True)
+    known = {
+        "format": "siftem session", "version": 1, "saved": now, "title": "t", "about": "a",
+        "until": "match", "shown": 1, "recipe": recipe,
+    }  # fmt: skip
+    return {**known, **changes}
+
+
+def put(sessions, name, data):
+    folder = sessions.folder / name
+    folder.mkdir(parents=True)
+    (folder / "session.json").write_text(data if isinstance(data, str) else json.dumps(data))
+    return folder
+
+
+def test_damaged_and_foreign_files_are_no_sessions(sessions):
+    put(sessions, "good", state())
+    put(sessions, "half", json.dumps(state())[:200])
+    put(sessions, "later", state(version=2))
+    put(sessions, "step", state(until="__import__('os')"))
+    put(sessions, "recipe", state(recipe={"input": {}}))
+    put(sessions, "time", state(saved="yesterday"))
+    put(sessions, "list", "[]")
+    (sessions.folder / "empty").mkdir()
+    assert [s.folder.name for s in sessions.found()] == ["good"]
+
+
+def test_ages_are_in_words_and_the_oldest_go(sessions):
+    now = dt.datetime.now(dt.UTC)
+    for n in range(12):
+        saved = now - dt.timedelta(minutes=(10, 90, 60 * 50)[n % 3] + 200 * n)
+        put(sessions, f"s{n:02d}", state(saved=saved.isoformat(), title=f"map {n}"))
+    found = sessions.found()
+    assert found[0].title == "map 0"
+    assert found[0].age() == "10 minutes ago"
+    assert any(s.age() == "2 days ago" for s in found)
+    sessions.prune()
+    left = sessions.found()
+    assert [s.title for s in left] == [s.title for s in found[:10]]
+    sessions.forget(left[0])
+    assert not left[0].folder.exists()
+
+
+def test_a_map_that_is_gone_is_told_and_what_is_open_stays(sessions, tmp_path):
+    gone = make_recipe({"input": {"file": str(tmp_path / "gone.hspy")}})
+    put(sessions, "s", state(recipe=gone.model_dump(mode="json", exclude_none=True)))
+    session = worked(sessions)
+    before = session.recipe
+    lost = next(s for s in sessions.found() if s.folder.name == "s")
+    with pytest.raises(SiftemError, match=r"gone\.hspy"):
+        session.go_on(lost)
+    assert session.recipe is before
+
+
+def test_a_folder_that_cannot_be_written_is_told_and_work_goes_on(tmp_path):
+    (tmp_path / "file").write_text("")
+    said = []
+    session = Session(SavedSessions(tmp_path / "file" / "sessions"))
+    session.on_trouble = said.append
+    session.open(SMALL)
+    session.decompose(3)
+    session._keeper.wait()
+    assert session.workflow.done("match")
+    assert said and all("not kept" in text for text in said)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="modes of POSIX")
+def test_nobody_else_reads_what_is_kept(sessions):
+    worked(sessions)
+    (saved,) = sessions.found()
+    assert saved.folder.stat().st_mode & 0o077 == 0
+
+
+def test_the_page_offers_earlier_work_and_opens_it_at_its_step(tmp_path, monkeypatch):
+    monkeypatch.setenv("SIFTEM_SESSIONS", str(tmp_path / "kept"))
+    worked(SavedSessions())
+    page = Page()
+    data = page.views[0]
+    _heading, rows = data.earlier
+    go_on, _forget, about = rows[0]
+    assert go_on.name == "Go on with the demo, 32 × 32 pixels, a moment ago"
+    assert "regions cut" in about.object
+    go_on.clicks += 1
+    page.jobs.wait(60)
+    assert page.active == 2
+    assert page.session.workflow.done("regions")
+    page.close()
+    other = Page()
+    _heading, rows = other.views[0].earlier
+    rows[0][1].clicks += 1
+    assert SavedSessions().found() == []
+    assert len(other.views[0].earlier[-1]) == 0
+
+
+def test_opening_ends_with_the_page(sessions):
+    worked(sessions)
+    session = Session(sessions)
+    session.close()
+    with pytest.raises(Cancelled):
+        session.go_on(sessions.found()[0])
