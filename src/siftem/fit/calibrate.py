@@ -13,25 +13,24 @@ from siftem.fit.spectrum_model import Calibration, SpectrumModel
 from siftem.spectrum import Spectrum
 
 #: What is fitted: attribute of the calibration, its expected value, prior standard deviation,
-#: step of the numerical derivative, lowest and highest value. Energies in keV, depth in nm; the
-#: resolution is relative to the nominal one.
+#: lowest and highest value. Energies in keV, depth in nm; the resolution is relative to the
+#: nominal one.
 _FREE = (
-    ("shift", 0.0, 0.03, 5e-4, -0.2, 0.2),
-    ("gain", 0.0, 0.005, 1e-5, -0.1, 0.1),
-    ("bend", 0.0, 5e-5, 1e-6, -2e-3, 2e-3),
-    ("soft", 0.0, 1e-2, 5e-4, -0.1, 0.1),
-    ("collection_depth", 0.0, 100.0, 1.0, 0.0, 2000.0),
-    ("resolution", 1.0, 0.10, 1e-3, 0.93, 1.8),
-    ("broadening", 1.0, 0.08, 1e-2, 0.6, 1.5),
-    ("escape", 1.0, 0.2, 0.05, 0.0, 3.0),
-    ("near", 0.0, 0.02, 2e-3, 0.0, 0.3),
-    ("far", 0.0, 0.01, 2e-3, 0.0, 0.3),
-    ("shelf", 0.0, 0.01, 2e-3, 0.0, 0.3),
-    ("above", 0.0, 0.005, 1e-3, 0.0, 0.1),
+    ("shift", 0.0, 0.03, -0.2, 0.2),
+    ("gain", 0.0, 0.005, -0.1, 0.1),
+    ("bend", 0.0, 5e-5, -2e-3, 2e-3),
+    ("soft", 0.0, 1e-2, -0.1, 0.1),
+    ("collection_depth", 0.0, 100.0, 0.0, 2000.0),
+    ("resolution", 1.0, 0.10, 0.93, 1.8),
+    ("broadening", 1.0, 0.08, 0.6, 1.5),
+    ("escape", 1.0, 0.2, 0.0, 3.0),
+    ("near", 0.0, 0.02, 0.0, 0.3),
+    ("far", 0.0, 0.01, 0.0, 0.3),
+    ("shelf", 0.0, 0.01, 0.0, 0.3),
+    ("above", 0.0, 0.005, 0.0, 0.1),
 )
 NAMES = tuple(row[0] for row in _FREE)
-_TAILS = ("near", "far", "shelf", "above")
-_EXPECTED, PRIOR, _STEP, _LOWEST, _HIGHEST = np.array([row[1:] for row in _FREE]).T
+_EXPECTED, PRIOR, _LOWEST, _HIGHEST = np.array([row[1:] for row in _FREE]).T
 #: Shifts tried before the fine fit, keV.
 _SCAN = np.linspace(-0.06, 0.06, 7)
 _SHIFT_PRIOR = 0.03
@@ -218,18 +217,9 @@ def _slopes(
     amplitudes: np.ndarray,
 ) -> np.ndarray:
     """Change of the expected counts with the free parameters; (channels, parameters)."""
-    here = _calibration(now, nominal)
-    peaks = model.peak_sum(axis, here, amplitudes)
-    seen = model.tailed(peaks, axis, here)
-    columns = []
-    for i, h in enumerate(_STEP):
-        step = h if now[i] + h <= _HIGHEST[i] else -h
-        moved = now.copy()
-        moved[i] += step
-        there = _calibration(moved, nominal)
-        moved_peaks = peaks if NAMES[i] in _TAILS else model.peak_sum(axis, there, amplitudes)
-        columns.append((model.tailed(moved_peaks, axis, there) - seen)[:, 0] / step)
-    return np.stack(columns, axis=1)
+    slopes = model.response_slopes(axis, _calibration(now, nominal), amplitudes)
+    slopes["resolution"] = slopes["resolution"] * nominal
+    return np.stack([slopes[name] for name in NAMES], axis=1)
 
 
 def _step(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 
 import numpy as np
@@ -13,8 +13,9 @@ from siftem.outline import outline
 from siftem.xray.continuum import ContinuumSplines, continuum_basis
 from siftem.xray.detector import Detector
 from siftem.xray.lines import LineFamily
+from siftem.xray.profile_slopes import RESPONSE, profile_slopes
 from siftem.xray.profiles import DetectedLines, detected_lines, line_profiles
-from siftem.xray.response import PeakTails, with_tails
+from siftem.xray.response import PeakTails, tail_slopes, with_tails
 
 #: Lines up to this energy (keV) are measured with before harder ones.
 HARDEST = 20.0
@@ -131,31 +132,50 @@ class SpectrumModel:
         lines = detected_lines(self.valence, self.detector, absorption=self.absorption)
         return self._seen(lines, axis, calibration)
 
-    def peak_sum(
+    def response_slopes(
         self, axis: EnergyAxis, calibration: Calibration, amplitudes: np.ndarray
-    ) -> np.ndarray:
-        """Sum of the families with these amplitudes (families,), without tails; (channels, 1)."""
-        return self._peaks(self._lines.weighted(amplitudes), axis, calibration)
+    ) -> dict[str, np.ndarray]:
+        """Changes of the families' sum with the parameters of the response, by their names.
 
-    def tailed(self, peaks: np.ndarray, axis: EnergyAxis, calibration: Calibration) -> np.ndarray:
-        """Return peaks (channels, n) with their tails and shelf."""
-        tails = PeakTails(calibration.near, calibration.far, calibration.shelf, calibration.above)
-        return with_tails(peaks, calibration.true_axis(axis), tails)
+        Parameters
+        ----------
+        axis : EnergyAxis
+        calibration : Calibration
+        amplitudes : ndarray of shape (families,)
+
+        Returns
+        -------
+        dict of str to ndarray of shape (channels,)
+            Derivatives with the attributes of `Calibration`. That a tail has its length and the
+            shelf its end in true energies, which the scale moves, is left out.
+        """
+        true_axis = calibration.true_axis(axis)
+        peaks, slopes = profile_slopes(
+            self._lines.weighted(amplitudes),
+            true_axis,
+            self._as_calibrated(calibration),
+            escape=calibration.escape,
+            stretch=1.0 + calibration.gain,
+            bend=calibration.bend,
+            soft_shift=calibration.soft,
+        )
+        tails = _tails(calibration)
+        by_tails = tail_slopes(peaks, true_axis)
+        return dict(zip(RESPONSE, with_tails(slopes, true_axis, tails).T, strict=True)) | {
+            f.name: by_tails[:, i] for i, f in enumerate(fields(tails))
+        }
 
     def _seen(self, lines: DetectedLines, axis: EnergyAxis, calibration: Calibration) -> np.ndarray:
-        return self.tailed(self._peaks(lines, axis, calibration), axis, calibration)
-
-    def _peaks(
-        self, lines: DetectedLines, axis: EnergyAxis, calibration: Calibration
-    ) -> np.ndarray:
         counts = np.where(lines.escaped, lines.counts * calibration.escape, lines.counts)
-        return line_profiles(
+        true_axis = calibration.true_axis(axis)
+        peaks = line_profiles(
             replace(lines, counts=counts),
-            calibration.true_axis(axis),
+            true_axis,
             self._as_calibrated(calibration),
             bend=calibration.bend,
             soft_shift=calibration.soft,
         )
+        return with_tails(peaks, true_axis, _tails(calibration))
 
     def continuum_columns(self, axis: EnergyAxis, calibration: Calibration) -> np.ndarray:
         """Columns of the continuum on a nominal axis; (channels, terms)."""
@@ -194,6 +214,10 @@ class SpectrumModel:
             broadening=calibration.broadening,
             collection_depth=calibration.collection_depth,
         )
+
+
+def _tails(calibration: Calibration) -> PeakTails:
+    return PeakTails(calibration.near, calibration.far, calibration.shelf, calibration.above)
 
 
 def quantified_family(

@@ -148,6 +148,26 @@ class Detector:
         """
         return self.fwhm(energy) * (1e-3 * _SIGMA_PER_FWHM)
 
+    def sigma_slopes(self, energy: np.ndarray) -> np.ndarray:
+        """Return how `sigma` changes with ``resolution`` (eV) and with ``broadening``.
+
+        Parameters
+        ----------
+        energy : ndarray of shape (n,)
+            In keV.
+
+        Returns
+        -------
+        ndarray of shape (n, 2)
+            keV for one eV, and for a broadening of one; zero where the electronics can't be
+            quieter.
+        """
+        fwhm = self.fwhm(energy)
+        above = np.maximum(energy, 0.0) - MN_KA
+        squares = np.stack([np.full_like(fwhm, 2 * self.resolution), _BROADENING * 1e3 * above])
+        slopes = squares / (2 * fwhm) * (1e-3 * _SIGMA_PER_FWHM)
+        return np.where(fwhm > _SHARPEST_AT_ZERO, slopes, 0.0).T
+
 
 def _checked_layer(layer: Sequence[Any]) -> Layer:
     if isinstance(layer, str) or len(layer) not in (2, 3):

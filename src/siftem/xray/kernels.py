@@ -38,43 +38,116 @@ def normal_below(x: float) -> float:
 @njit(cache=True)
 def add_gaussians(
     out: np.ndarray,
-    column: np.ndarray,
+    first_value: np.ndarray,
+    low: np.ndarray,
+    high: np.ndarray,
     centres: np.ndarray,
     sigmas: np.ndarray,
-    counts: np.ndarray,
+    areas: np.ndarray,
     first: float,
     scale: float,
-    reach: float,
 ) -> None:
-    """Add Gaussians, each integrated over the channels, to the columns of ``out`` in place.
+    """Add Gaussians, each integrated over the channels, to pieces of ``out`` in place.
 
     Parameters
     ----------
-    out : ndarray of shape (channels, columns)
-        Changed in place.
-    column : ndarray of int64, shape (lines,)
-        Column of each Gaussian.
+    out : ndarray of shape (values,)
+        Pieces of spectra one after the other; changed in place.
+    first_value : ndarray of int64, shape (lines,)
+        Where in ``out`` channel 0 of each Gaussian's piece would be.
+    low, high : ndarray of int64, shape (lines,)
+        First channel of each Gaussian, and that after its last one.
     centres, sigmas : ndarray of shape (lines,)
         In the unit of the axis; sigmas positive.
-    counts : ndarray of shape (lines,)
-        Areas.
+    areas : ndarray of shape (lines,)
     first, scale : float
         Lower edge of channel 0 and channel width.
-    reach : float
-        Standard deviations beyond which a tail is cut.
     """
-    n_channels = out.shape[0]
     for i in range(centres.shape[0]):
-        width = reach * sigmas[i]
-        low = math.floor((centres[i] - width - first) / scale)
-        high = math.floor((centres[i] + width - first) / scale) + 1
-        low = max(low, 0)
-        high = min(high, n_channels)
-        if low >= high:
+        if low[i] >= high[i]:
+            continue
+        start = first_value[i]
+        per_sigma = 1.0 / sigmas[i]
+        below = normal_below((first + low[i] * scale - centres[i]) * per_sigma)
+        for channel in range(low[i], high[i]):
+            above = normal_below((first + (channel + 1) * scale - centres[i]) * per_sigma)
+            out[start + channel] += areas[i] * (above - below)
+            below = above
+
+
+@njit(cache=True)
+def add_pieces(
+    out: np.ndarray,
+    row: np.ndarray,
+    counts: np.ndarray,
+    first_value: np.ndarray,
+    low: np.ndarray,
+    high: np.ndarray,
+    values: np.ndarray,
+) -> None:
+    """Add multiples of pieces of spectra to the rows of ``out`` in place.
+
+    Parameters
+    ----------
+    out : ndarray of shape (rows, channels)
+        Changed in place.
+    row : ndarray of int64, shape (pieces,)
+        Row of each piece.
+    counts : ndarray of shape (pieces,)
+        Factors.
+    first_value, low, high : ndarray of int64, shape (pieces,)
+        Where each piece is and which channels it covers, as for `add_gaussians`.
+    values : ndarray of shape (values,)
+    """
+    for i in range(row.shape[0]):
+        for channel in range(low[i], high[i]):
+            out[row[i], channel] += counts[i] * values[first_value[i] + channel]
+
+
+@njit(cache=True)
+def add_slopes(
+    out: np.ndarray,
+    low: np.ndarray,
+    high: np.ndarray,
+    centres: np.ndarray,
+    sigmas: np.ndarray,
+    areas: np.ndarray,
+    by_centre: np.ndarray,
+    by_sigma: np.ndarray,
+    by_area: np.ndarray,
+    first: float,
+    scale: float,
+) -> None:
+    """Add what Gaussians integrated over the channels change by with some parameters.
+
+    Parameters
+    ----------
+    out : ndarray of shape (channels, parameters)
+        Changed in place.
+    low, high : ndarray of int64, shape (lines,)
+        As for `add_gaussians`.
+    centres, sigmas, areas : ndarray of shape (lines,)
+    by_centre, by_sigma, by_area : ndarray of shape (lines, parameters)
+        Change of centre, sigma and area with each parameter.
+    first, scale : float
+    """
+    for i in range(centres.shape[0]):
+        if low[i] >= high[i]:
             continue
         per_sigma = 1.0 / sigmas[i]
-        below = normal_below((first + low * scale - centres[i]) * per_sigma)
-        for channel in range(low, high):
-            above = normal_below((first + (channel + 1) * scale - centres[i]) * per_sigma)
-            out[channel, column[i]] += counts[i] * (above - below)
-            below = above
+        density = areas[i] * per_sigma / math.sqrt(2.0 * math.pi)
+        place = (first + low[i] * scale - centres[i]) * per_sigma
+        height = density * math.exp(-0.5 * place * place)
+        below = normal_below(place)
+        for channel in range(low[i], high[i]):
+            next_place = (first + (channel + 1) * scale - centres[i]) * per_sigma
+            next_height = density * math.exp(-0.5 * next_place * next_place)
+            above = normal_below(next_place)
+            moved = height - next_height
+            widened = place * height - next_place * next_height
+            share = above - below
+            for k in range(out.shape[1]):
+                out[channel, k] += (
+                    by_centre[i, k] * moved + by_sigma[i, k] * widened + by_area[i, k] * share
+                )
+            place, height, below = next_place, next_height, above

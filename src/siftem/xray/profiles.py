@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from siftem.errors import InputError
 from siftem.xray.charge_collection import collected_lines
 from siftem.xray.detector import Detector
 from siftem.xray.escape import SILICON_KA, escape_fraction
-from siftem.xray.kernels import add_gaussians
+from siftem.xray.kernels import add_gaussians, add_pieces
 from siftem.xray.lines import LineFamily
 
 # Lines with less than this share of their family's photons stay whole when charge is lost.
@@ -21,8 +22,9 @@ _WEAK = 0.01
 # Counts of a line that shifts nothing which can be seen.
 _FAINT = 0.1
 
-# A line is evaluated this many standard deviations to each side; 2e-9 of it lies beyond.
-_REACH = 6.0
+# A line is evaluated this many standard deviations to each side at the most; 2e-9 of it lies
+# beyond. Faint ones end where they fall below exp(-_FAINTEST / 2) of the tallest.
+_REACH, _FAINTEST = 6.0, 40.0
 
 #: Energy over which the scale of soft lines may leave the straight one, keV.
 SOFT = 1.5
@@ -153,18 +155,122 @@ def line_profiles(
     ndarray of shape (channels, families)
         float64, not negative.
     """
-    sigma = detector.sigma(lines.energies) * resolution_factor
-    seen, shares, origin, widths = collected_lines(
-        lines.energies, detector.collection_depth, coarse=lines.weak
-    )
-    seen = seen + energy_shift + bend * seen**2 + soft_shift * np.exp(-seen / SOFT)
+    key = lines.energies.tobytes(), lines.weak.tobytes()
     kev = axis.to_kev()
-    out = np.zeros((kev.size, lines.n_families))
-    add_gaussians(
-        out, lines.family[origin], seen, np.hypot(sigma[origin], widths),
-        lines.counts[origin] * shares, kev.first, kev.scale, _REACH,
+    pieces = _pieces(*key, kev, detector, energy_shift, resolution_factor, bend, soft_shift)
+    out = np.zeros((lines.n_families, kev.size))
+    add_pieces(
+        out, lines.family, lines.counts, pieces.first_value, pieces.low, pieces.high, pieces.values
+    )
+    return out.T
+
+
+@dataclass(frozen=True, eq=False)
+class LineParts:
+    """Gaussians that lines are made of: one each, or several where charge is lost.
+
+    Parameters
+    ----------
+    energies : ndarray of shape (parts,)
+        keV, before the energy scale moves them.
+    shares : ndarray of shape (parts,)
+        Of the counts of their line.
+    origin : ndarray of int, shape (parts,)
+        Index of the line; parts of one line stand together.
+    centres, sigmas : ndarray of shape (parts,)
+        keV.
+    """
+
+    energies: np.ndarray
+    shares: np.ndarray
+    origin: np.ndarray
+    centres: np.ndarray
+    sigmas: np.ndarray
+
+    def channels(
+        self, heights: np.ndarray, tallest: np.ndarray, axis: EnergyAxis
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the first channel of each part and that after its last one; (parts,), int64.
+
+        A part is evaluated as far as its tail can be seen beside the tallest one.
+
+        Parameters
+        ----------
+        heights, tallest : ndarray of shape (parts,)
+            Height of each part and of the tallest one that it is added to.
+        axis : EnergyAxis
+            In keV.
+        """
+        lower = 2.0 * np.log(np.maximum(heights, 1e-300) / np.maximum(tallest, 1e-300))
+        reach = np.sqrt(np.clip(_FAINTEST + lower, 0.0, _REACH**2)) * self.sigmas
+        low = np.floor((self.centres - reach - axis.first) / axis.scale)
+        high = np.floor((self.centres + reach - axis.first) / axis.scale) + 1
+        low, high = np.maximum(low, 0), np.where(reach > 0, np.minimum(high, axis.size), 0)
+        return low.astype(np.int64), high.astype(np.int64)
+
+
+def line_parts(
+    energies: np.ndarray,
+    weak: np.ndarray,
+    detector: Detector,
+    *,
+    energy_shift: float = 0.0,
+    resolution_factor: float = 1.0,
+    bend: float = 0.0,
+    soft_shift: float = 0.0,
+) -> LineParts:
+    """Return the Gaussians that lines are made of; parameters as for `line_profiles`."""
+    sigma = detector.sigma(energies) * resolution_factor
+    seen, shares, origin, widths = collected_lines(energies, detector.collection_depth, coarse=weak)
+    centres = seen + energy_shift + bend * seen**2 + soft_shift * np.exp(-seen / SOFT)
+    return LineParts(seen, shares, origin, centres, np.hypot(sigma[origin], widths))
+
+
+@dataclass(frozen=True, eq=False)
+class _Pieces:
+    """Lines of one count each: channels ``low`` to ``high`` of each, one after the other."""
+
+    first_value: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    values: np.ndarray
+
+
+# All spectra of a map are fitted with one detector: their lines look alike.
+@lru_cache(maxsize=8)
+def _pieces(
+    energies: bytes,
+    weak: bytes,
+    axis: EnergyAxis,
+    detector: Detector,
+    energy_shift: float,
+    resolution_factor: float,
+    bend: float,
+    soft_shift: float,
+) -> _Pieces:
+    """Return lines as the detector sees them; their energies and which are weak as bytes."""
+    parts = line_parts(
+        np.frombuffer(energies), np.frombuffer(weak, dtype=bool), detector,
+        energy_shift=energy_shift, resolution_factor=resolution_factor,
+        bend=bend, soft_shift=soft_shift,
     )  # fmt: skip
-    return out
+    n_lines = len(weak)
+    heights = parts.shares / parts.sigmas
+    tallest = np.zeros(n_lines)
+    np.maximum.at(tallest, parts.origin, heights)
+    low, high = parts.channels(heights, tallest[parts.origin], axis)
+    seen = low < high
+    line_low, line_high = np.full(n_lines, axis.size), np.zeros(n_lines, dtype=np.int64)
+    np.minimum.at(line_low, parts.origin[seen], low[seen])
+    np.maximum.at(line_high, parts.origin[seen], high[seen])
+    sizes = np.maximum(line_high - line_low, 0)
+    first_value = np.cumsum(sizes) - sizes - line_low
+    values = np.zeros(int(sizes.sum()))
+    add_gaussians(
+        values, first_value[parts.origin], low, high, parts.centres, parts.sigmas, parts.shares,
+        axis.first, axis.scale,
+    )  # fmt: skip
+    return _Pieces(first_value, line_low, line_high, values)
 
 
 def family_profile(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import astuple, dataclass
+from functools import partial
 
 import numpy as np
 from scipy.signal import lfilter
@@ -64,22 +66,43 @@ def with_tails(peaks: np.ndarray, axis: EnergyAxis, tails: PeakTails) -> np.ndar
     if not tails:
         return peaks
     kev = axis.to_kev()
-    lost = tails.near + tails.far + tails.shelf + tails.above
-    out = (1.0 - lost) * peaks
-    reverse = peaks[::-1]
-    for share, length in ((tails.near, NEAR), (tails.far, FAR)):
+    out = (1.0 - sum(astuple(tails))) * peaks
+    for share, moved in zip(astuple(tails), _MOVED, strict=True):
         if share:
-            out += share * _exponential(reverse, kev.scale / length)[::-1]
-    if tails.above:
-        out += tails.above * _exponential(peaks, kev.scale / ABOVE)
-    if tails.shelf:
-        width = np.maximum(kev.centers, kev.scale) / kev.scale
-        spread = np.cumsum(reverse / width[::-1, None], axis=0)[::-1]
-        out += tails.shelf * np.where(kev.centers[:, None] > 0, spread, 0.0)
+            out += share * moved(peaks, kev)
     return out
+
+
+def tail_slopes(peaks: np.ndarray, axis: EnergyAxis) -> np.ndarray:
+    """Return how peaks (channels,) change with the shares of `PeakTails`; (channels, 4)."""
+    kev = axis.to_kev()
+    return np.hstack([moved(peaks[:, None], kev) - peaks[:, None] for moved in _MOVED])
+
+
+def _below(peaks: np.ndarray, kev: EnergyAxis, *, length: float) -> np.ndarray:
+    return _exponential(peaks[::-1], kev.scale / length)[::-1]
+
+
+def _spread(peaks: np.ndarray, kev: EnergyAxis) -> np.ndarray:
+    width = np.maximum(kev.centers, kev.scale) / kev.scale
+    shelf = np.cumsum((peaks / width[:, None])[::-1], axis=0)[::-1]
+    return np.where(kev.centers[:, None] > 0, shelf, 0.0)
+
+
+def _above(peaks: np.ndarray, kev: EnergyAxis) -> np.ndarray:
+    return _exponential(peaks, kev.scale / ABOVE)
 
 
 def _exponential(peaks: np.ndarray, per_channel: float) -> np.ndarray:
     """Each column convolved with an exponential of sum one that runs up the channels."""
     kept = np.exp(-per_channel)
     return np.asarray(lfilter([1.0 - kept], [1.0, -kept], peaks, axis=0))
+
+
+#: Where the counts go, in the order of `PeakTails`.
+_MOVED: tuple[Callable[[np.ndarray, EnergyAxis], np.ndarray], ...] = (
+    partial(_below, length=NEAR),
+    partial(_below, length=FAR),
+    _spread,
+    _above,
+)
