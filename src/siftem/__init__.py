@@ -56,6 +56,7 @@ _HOME = {
     "match_phases": "siftem.decompose.matching",
     "null_elements": "siftem.fit.null_elements",
     "open_map": "siftem.cluster.open_map",
+    "open_run": "siftem.pipeline.opened_run",
     "quantify": "siftem.quantify.composition",
     "remove_background": "siftem.eels.background",
     "run": "siftem.pipeline.run",

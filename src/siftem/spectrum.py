@@ -15,6 +15,7 @@ from siftem.views import view
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from pandas import DataFrame
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -148,6 +149,15 @@ class Spectrum:
         named = self.acquisition.elements if elements is None else elements
         drawn: Axes = view("plot_spectrum")(self, ax, elements=named, log=log, colour=colour)
         return drawn
+
+    def to_pandas(self) -> DataFrame:
+        """Return counts, their errors and what was taken off, one row a channel; index: energy.
+
+        Returns
+        -------
+        pandas.DataFrame
+        """
+        return view("spectrum_frame")(self)
 
     @property
     def counts(self) -> np.ndarray:

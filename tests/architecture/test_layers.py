@@ -39,6 +39,7 @@ HOMES = {
     "typer": {"cli"},
     "rich": {"cli"},
     "jinja2": {"report"},
+    "pandas": {"report"},
     "panel": {"app"},
     "bokeh": {"app"},
     "tornado": {"app"},

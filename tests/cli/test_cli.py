@@ -14,6 +14,7 @@ import yaml
 
 import siftem
 from siftem.cli.main import main
+from siftem.pipeline.summary import summary_text
 from siftem.simulate.phantom import simulate_demo
 
 CHANNELS = 1100
@@ -100,12 +101,21 @@ def test_a_run_writes_all_that_is_promised_and_runs_again_to_the_same_numbers(
         "report.html", "figure1.png", "figure2.png", "summary.json", "recipe.yaml",
         "resources.json", "maps.hspy", "regions.tif", "phase_map.tif", "figure_phases.png",
         "spectra/Brg.msa", "spectra/Fp.msa", "spectra/Ca-Pv.msa", "spectra/Fp_unmixed.msa",
-        "unmixed.hspy", "figure3.png", "keys.json", "classifier/Fp.npz",
+        "unmixed.hspy", "figure3.png", "keys.json", "classifier/Fp.npz", "results.npz",
     }  # fmt: skip
     before = (out / "summary.json").read_bytes()
+    # The same recipe again: what is there is taken, and tells the same.
+    when = (out / "results.npz").stat().st_mtime_ns
+    assert main(["run", str(recipe), "--out", str(out)]) == 0
+    again = capsys.readouterr().out
+    assert again.startswith("nothing has changed")
+    assert again.splitlines()[1:-1] == shown.splitlines()[:-1]
+    assert (out / "results.npz").stat().st_mtime_ns == when
+    assert summary_text(siftem.open_run(out)).encode() == before
     (out / "maps.hspy").write_bytes(b"of an earlier run")
     # Into the same folder: the earlier run is replaced.
-    assert main(["run", str(out / "recipe.yaml"), "--out", str(out), "--quiet"]) == 0
+    arguments = ["run", str(out / "recipe.yaml"), "--out", str(out), "--quiet", "--again"]
+    assert main(arguments) == 0
     assert capsys.readouterr().out == ""
     assert (out / "summary.json").read_bytes() == before
     assert h5py.is_hdf5(out / "maps.hspy")

@@ -8,7 +8,7 @@ import pytest
 from siftem.acquisition import Acquisition
 from siftem.energy_axis import EnergyAxis
 from siftem.fit.spectrum_model import Calibration, SpectrumModel
-from siftem.quantify.film import Film, absorber
+from siftem.quantify.film import AbsorbingFilm, Film
 from siftem.spectrum import Spectrum
 from siftem.xray.detector import Detector
 from siftem.xray.elements import atomic_weight
@@ -31,7 +31,7 @@ class FilmMaker:
     ) -> np.ndarray:  # fmt: skip
         """Counts in each channel: ``counts`` in all, or photons for each kg/m2 of the film."""
         families = line_families(weights, beam_energy=200.0, low=0.2, high=10.2)
-        escape = None if film is None else absorber(weights, film)
+        escape = None if film is None else AbsorbingFilm(weights, film)
         model = SpectrumModel(tuple(families), 200.0, detector or Detector(), absorption=escape)
         photons = np.array(
             [weights[f.element] / atomic_weight(f.element) * family_emission(f, 200.0)

@@ -1,15 +1,30 @@
 """Results in a shell and in a notebook: one screen each, with the same numbers as the report."""
 
 import base64
+import copy
+import dataclasses
+import io
+import json
+import pickle
 import re
+import zipfile
 from dataclasses import replace
 
+import joblib
 import numpy as np
+import pandas
 import pytest
+import scipy.sparse as sp
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
+from siftem import open_run
+from siftem.errors import InputError, ReadError, SiftemWarning
+from siftem.pipeline.file_names import file_names
+from siftem.pipeline.opened_run import RESULTS, write_run
+from siftem.pipeline.summary import summary_text
 from siftem.quantify.minerals import Quantity
+from siftem.segment.classifier import PixelClassifier
 from siftem.views import VIEWS, view
 
 SCREEN = (40, 120)  # lines, characters
@@ -160,3 +175,133 @@ def test_a_plotted_composition_holds_its_intervals(made_run):
 def test_every_view_is_there():
     for name in VIEWS:
         assert callable(view(name))
+
+
+def same(a, b):
+    """Whether two results hold the same numbers, to the last bit."""
+    if isinstance(a, np.ndarray):
+        return a.dtype == b.dtype and np.array_equal(a, b, equal_nan=a.dtype.kind == "f")
+    if isinstance(a, sp.csr_array):
+        return a.dtype == b.dtype and a.shape == b.shape and (a != b).nnz == 0
+    if dataclasses.is_dataclass(a):
+        names = [f.name for f in dataclasses.fields(a)]
+        return type(a) is type(b) and all(same(getattr(a, n), getattr(b, n)) for n in names)
+    if isinstance(a, (tuple, list)):
+        return len(a) == len(b) and all(map(same, a, b))
+    if hasattr(a, "items"):
+        return list(a) == list(b) and all(same(a[k], b[k]) for k in a)
+    return a == b or (a != a and b != b)
+
+
+def test_results_are_pickled_and_copied(made_run):
+    for result in shown(made_run).values():
+        for other in (pickle.loads(pickle.dumps(result)), copy.deepcopy(result), copy.copy(result)):
+            assert same(result, other)
+    # As joblib sends them to its workers.
+    file = io.BytesIO()
+    joblib.dump(made_run, file)
+    file.seek(0)
+    assert same(joblib.load(file), made_run)
+
+
+def test_a_composition_as_a_table_of_pandas(made_run):
+    c = made_run.compositions["Fp"]
+    table = c.to_pandas()
+    np.testing.assert_array_equal(table.loc["Mg", "wt_percent"], 100 * c.weight_fractions[1])
+    assert table.loc["Mg", "at_low_95"] == 100 * c.atomic_interval_95[1, 0]
+    numbers = table.select_dtypes("number")
+    assert numbers.loc["Si"].isna().all()
+    assert numbers.drop(index="Si").notna().all(axis=None)
+    assert table["assumed_absent"].tolist() == [e == "Si" for e in c.elements]
+    whole = made_run.to_pandas()
+    pandas.testing.assert_frame_equal(whole.loc["Fp"], table)
+    assert list(whole.index.unique("phase")) == ["Brg", "Fp", "Ca-Pv"]
+    with pytest.raises(InputError, match="too few counts"):
+        replace(made_run, compositions={}, missing={"it": "too few counts"}).to_pandas()
+
+
+def test_other_tables_of_pandas(made_run):
+    pure = made_run.pure["Fp"]
+    table = pure.to_pandas()
+    assert table.index.name == "energy_keV"
+    np.testing.assert_allclose(table["counts"] + table["taken_off"], pure.counts)
+    np.testing.assert_array_equal(table["sigma"], pure.standard_deviation)
+    factors = made_run.factors
+    np.testing.assert_array_equal(factors.to_pandas().to_numpy().T, factors.spectra)
+    regions = made_run.segmentation.regions.to_pandas()
+    assert regions["pixels"].sum() == made_run.spectrum_image.n_pixels
+    assert regions["percent_of_map"].sum() == pytest.approx(100)
+    assert made_run.phase_map.to_pandas()["area_percent"].sum() == pytest.approx(100)
+    assert "Fp sigma" in made_run.unmixed.to_pandas()
+
+
+@pytest.fixture(scope="module")
+def written(made_run, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    (folder / "summary.json").write_text(summary_text(made_run), encoding="utf-8")
+    write_run(made_run, folder)
+    return folder
+
+
+def test_an_opened_run_holds_the_same_numbers(made_run, written):
+    opened = open_run(written)
+    assert same(replace(opened, classifiers={}), made_run)
+    text = (written / "summary.json").read_text(encoding="utf-8")
+    assert summary_text(opened) == text
+    assert repr(opened) == repr(made_run)
+
+
+def test_classifiers_of_an_opened_run_are_read_when_asked_for(made_run, written):
+    rng = np.random.default_rng(0)
+    images = {"a": rng.normal(size=(8, 8)), "b": rng.normal(size=(8, 8))}
+    classifier = PixelClassifier(n_trees=3).fit(images, np.tile([1, 2], (8, 4)))
+    write_run(replace(made_run, classifiers={"Ca/Pv": classifier}), written)
+    (written / "classifier").mkdir()
+    opened = open_run(written)
+    assert list(opened.classifiers) == ["Ca/Pv"]
+    with pytest.raises(ReadError):
+        opened.classifiers["Ca/Pv"]
+    (file,) = file_names(["Ca/Pv"]).values()
+    classifier.save(written / "classifier" / f"{file}.npz")
+    found = opened.classifiers["Ca/Pv"].predict_proba(images)
+    np.testing.assert_array_equal(found, classifier.predict_proba(images))
+
+
+def test_what_is_no_run_is_refused_in_one_line(made_run, written, tmp_path):
+    with pytest.raises(ReadError, match="not the folder of a run"):
+        open_run(tmp_path)
+    (tmp_path / "summary.json").write_text("{}")
+    with pytest.raises(ReadError, match=r"holds no results\.npz"):
+        open_run(tmp_path)
+    good = (written / RESULTS).read_bytes()
+    for bad in (b"", good[: len(good) // 2], b"PK" + good[100:]):
+        (tmp_path / RESULTS).write_bytes(bad)
+        with pytest.raises(ReadError, match=r"run .*recipe\.yaml again"):
+            open_run(tmp_path)
+
+
+def changed(written, tmp_path, change):
+    """Write the run again with other words about it."""
+    (tmp_path / "summary.json").write_text("{}")
+    with zipfile.ZipFile(written / RESULTS) as old, zipfile.ZipFile(tmp_path / RESULTS, "w") as new:
+        for name in old.namelist():
+            data = old.read(name)
+            if name == "about.npy":
+                about = json.loads(str(np.load(io.BytesIO(data))))
+                change(about)
+                file = io.BytesIO()
+                np.save(file, np.array(json.dumps(about)))
+                data = file.getvalue()
+            new.writestr(name, data)
+
+
+def test_nothing_but_results_is_made_of_a_file(written, tmp_path):
+    changed(written, tmp_path, lambda about: about["result"].update(kind="Popen"))
+    with pytest.raises(ReadError, match="Popen"):
+        open_run(tmp_path)
+
+
+def test_results_of_another_version_are_told(made_run, written, tmp_path):
+    changed(written, tmp_path, lambda about: about.update(siftem="0.0.9"))
+    with pytest.warns(SiftemWarning, match=r"made by siftem 0\.0\.9"):
+        open_run(tmp_path)

@@ -187,6 +187,10 @@ def run(
     scheduler: Annotated[
         str | None, typer.Option("--scheduler", help="Address of a Dask scheduler.")
     ] = None,
+    again: Annotated[
+        bool,
+        typer.Option("--again", help="Compute, even if the folder holds these very results."),
+    ] = False,
     out: Out = None,
     quiet: Quiet = False,
 ) -> None:
@@ -213,6 +217,7 @@ def run(
         checkpoints,
         memory=memory,
         scheduler=scheduler,
+        again=again,
     )
 
 
@@ -230,13 +235,14 @@ def _run_and_write(
     *,
     memory: str | None = None,
     scheduler: str | None = None,
+    again: bool = False,
 ) -> None:
     from siftem.cli.large_map import map_on_disk
     from siftem.cli.tables import print_result
     from siftem.pipeline.store import check_destination, tidy_up
     from siftem.pipeline.warning_record import recorded_warnings
     from siftem.pipeline.workflow import Workflow
-    from siftem.report.folder import write_results
+    from siftem.report.folder import exported_result, write_results
 
     with recorded_warnings() as notes:
         tidy_up(check_destination(out))
@@ -260,9 +266,19 @@ def _run_and_write(
         )
         with on_disk as image:
             workflow = Workflow(recipe, checkpoints=checkpoints, spectrum_image=image)
-            result, keys = workflow.outcome(progress=progress)
-            folder = write_results(result, out, resources=used(), keys=keys, progress=progress)
+            known = None if again else exported_result(workflow, out)
+            if known is not None:
+                result, folder = known, out
+            else:
+                result, keys = workflow.outcome(progress=progress)
+                folder = write_results(result, out, resources=used(), keys=keys, progress=progress)
     if not quiet:
+        if known is not None:
+            _output.print(
+                f"nothing has changed: the results in {folder} are those of this very recipe "
+                f"(--again computes them again)",
+                markup=False,
+            )
         print_result(_output, result, folder, used())
     for part, reason in result.missing.items():
         _errors.print(f"siftem: {part} is missing: {reason}", markup=False)

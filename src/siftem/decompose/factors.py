@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.sparse as sp
@@ -28,6 +29,9 @@ from siftem.fit.poisson import fit_poisson
 from siftem.progress import Progress, silent
 from siftem.spectrum_image import SpectrumImage
 from siftem.views import view
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 #: Deviance a channel that a basis may cost.
 _POOR_FIT = 5.0
@@ -118,6 +122,15 @@ class Factors:
         """
         drawn = view("plot_factors")(self, elements=elements, pixel_size=pixel_size)
         return np.asarray(drawn)
+
+    def to_pandas(self) -> DataFrame:
+        """Return the spectra, one column a component, one row a channel; index: energy.
+
+        Returns
+        -------
+        pandas.DataFrame
+        """
+        return view("factors_frame")(self)
 
     @property
     def counts(self) -> np.ndarray:

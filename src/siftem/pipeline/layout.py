@@ -16,6 +16,7 @@ from siftem.views import view
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from pandas import DataFrame
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -59,6 +60,15 @@ class PhaseMap:
         """
         drawn: Axes = view("plot_phase_map")(self, ax, pixel_size=pixel_size)
         return drawn
+
+    def to_pandas(self) -> DataFrame:
+        """Return the area of each phase and its error; index: phase.
+
+        Returns
+        -------
+        pandas.DataFrame
+        """
+        return view("phase_map_frame")(self)
 
     @property
     def area_percent(self) -> dict[str, float]:

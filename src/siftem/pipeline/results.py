@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -31,6 +32,9 @@ from siftem.spectrum_image import SpectrumImage
 from siftem.unmix.subtract import PureSpectrum
 from siftem.unmix.unmixed import Unmixed
 from siftem.views import view
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 
 @dataclass(frozen=True, eq=False)
@@ -327,6 +331,17 @@ class RunResult:
             In this order.
         """
         return np.asarray(view("plot_run")(self))
+
+    def to_pandas(self) -> DataFrame:
+        """Return the compositions of all phases; index: phase and element.
+
+        The columns are those of `Composition.to_pandas`.
+
+        Returns
+        -------
+        pandas.DataFrame
+        """
+        return view("run_frame")(self)
 
     @property
     def phase_map(self) -> PhaseMap:

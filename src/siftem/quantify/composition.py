@@ -13,8 +13,8 @@ from siftem.fit.spectrum_model import Absorption, Calibration
 from siftem.quantify.detection_limit import family_limits
 from siftem.quantify.factor_lines import resolved_factors, warn_of_factors
 from siftem.quantify.film import (
+    AbsorbingFilm,
     Film,
-    absorber,
     absorption_feedback,
     checked_angle,
     escaping_shares,
@@ -210,7 +210,7 @@ def quantify(
         if last or film is None:
             break
         last = bool(settled) or turn == _ROUNDS - 2
-        absorption = absorber(dict(zip(wanted, fractions, strict=True)), film)
+        absorption = AbsorbingFilm(dict(zip(wanted, fractions, strict=True)), film)
     if warn_above is not None:
         warn_of_unexplained(fit, spectrum.name, warn_above)
     total = amounts.sum()

@@ -76,8 +76,9 @@ def checked_angle(take_off_angle: float | None) -> float:
     return take_off_angle
 
 
-def absorber(fractions: Mapping[str, float], film: Film) -> Absorption:
-    """Return the share of the photons that leave the film, as a function of keV.
+@dataclass(frozen=True, eq=False)
+class AbsorbingFilm:
+    """Share of the photons that leave the film, of energies in keV.
 
     Parameters
     ----------
@@ -86,16 +87,18 @@ def absorber(fractions: Mapping[str, float], film: Film) -> Absorption:
     film : Film
     """
 
-    def absorbed(energy: np.ndarray) -> np.ndarray:
-        return thin_film_absorption(
-            fractions,
-            energy,
-            thickness=film.thickness,
-            density=film.density,
-            take_off_angle=film.take_off_angle,
-        )
+    fractions: Mapping[str, float]
+    film: Film
 
-    return absorbed
+    def __call__(self, energy: np.ndarray) -> np.ndarray:
+        """Return the share at each energy; in the shape of ``energy``."""
+        return thin_film_absorption(
+            self.fractions,
+            energy,
+            thickness=self.film.thickness,
+            density=self.film.density,
+            take_off_angle=self.film.take_off_angle,
+        )
 
 
 def escaping_shares(
@@ -137,12 +140,12 @@ def absorption_feedback(
     ndarray of shape (n, n)
         ``(1 - K)^-1``.
     """
-    shares = escaping_shares(fit, index, absorber(fractions, film))
+    shares = escaping_shares(fit, index, AbsorbingFilm(fractions, film))
     slopes = np.zeros((len(index), len(fractions)))
     for j, element in enumerate(fractions):
         moved = dict(fractions)
         moved[element] += _NUDGE
-        changed = escaping_shares(fit, index, absorber(moved, film))
+        changed = escaping_shares(fit, index, AbsorbingFilm(moved, film))
         # The photons emitted are those seen over the share that leaves.
         slopes[:, j] = -(changed / shares - 1) / _NUDGE
     return np.asarray(np.linalg.inv(np.eye(len(fractions)) - by_amount @ slopes))

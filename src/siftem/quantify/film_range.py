@@ -12,8 +12,8 @@ from siftem.errors import InputError, SiftemWarning
 from siftem.fit.line_fit import LineFit
 from siftem.quantify.film import (
     MASS_THICKNESS,
+    AbsorbingFilm,
     Film,
-    absorber,
     checked_angle,
     checked_film,
     escaping_shares,
@@ -133,7 +133,7 @@ def compositions_in(
         fractions = amounts / amounts.sum()
         for _ in range(_ROUNDS):
             mixed = dict(zip(elements, np.maximum(fractions, 0.0).tolist(), strict=True))
-            amounts = amount_map @ (seen / escaping_shares(fit, index, absorber(mixed, film)))
+            amounts = amount_map @ (seen / escaping_shares(fit, index, AbsorbingFilm(mixed, film)))
             new = amounts / amounts.sum()
             # Half a step: more O lets O out, so whole ones can swing.
             change, fractions = new - fractions, (fractions + new) / 2

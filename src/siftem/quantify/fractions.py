@@ -27,6 +27,7 @@ from siftem.xray.elements import atomic_weight
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from pandas import DataFrame
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -115,20 +116,20 @@ class Composition:
         return str(view("composition_html")(self))
 
     def plot(self, ax: Axes | None = None, *, by: str = "atoms") -> Axes:
-        """Draw the contents of all elements with their 95% intervals.
+        """Draw contents by "atoms" or "weight" with 95% intervals, into ``ax`` or new axes."""
+        drawn: Axes = view("plot_composition")(self, ax, by=by)
+        return drawn
 
-        Parameters
-        ----------
-        ax : matplotlib Axes, optional
-            By default new ones.
-        by : {"atoms", "weight"}
+    def to_pandas(self) -> DataFrame:
+        """Return contents in percent with all errors, one row an element.
+
+        What was assumed absent has no numbers, see its column ``assumed_absent``.
 
         Returns
         -------
-        matplotlib Axes
+        pandas.DataFrame
         """
-        drawn: Axes = view("plot_composition")(self, ax, by=by)
-        return drawn
+        return view("composition_frame")(self)
 
     @property
     def assumed_absent(self) -> tuple[str, ...]:

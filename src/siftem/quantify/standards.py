@@ -10,7 +10,7 @@ from siftem.errors import InputError
 from siftem.fit.line_fit import LineFit, fit_lines
 from siftem.fit.spectrum_model import Absorption, Calibration
 from siftem.fit.structure import warn_of_structure
-from siftem.quantify.film import absorber, checked_film
+from siftem.quantify.film import AbsorbingFilm, checked_film
 from siftem.quantify.k_values import GivenKFactors
 from siftem.quantify.zeta import ZetaFactors
 from siftem.spectrum import Spectrum
@@ -190,7 +190,7 @@ def _fitted_standard(
     fractions = {e: c / total for e, c in weight_fractions.items()}
     support = element_symbols(support)
     film = checked_film(thickness, density, take_off_angle or acquisition.take_off_angle)
-    absorption: Absorption | None = None if film is None else absorber(fractions, film)
+    absorption: Absorption | None = None if film is None else AbsorbingFilm(fractions, film)
     fit = fit_lines(
         standard,
         list(fractions),

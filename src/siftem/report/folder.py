@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from siftem.errors import SiftemError
+from siftem.pipeline.opened_run import RESULTS, open_run, write_run
 from siftem.pipeline.results import RunResult
 from siftem.pipeline.store import KEYS, MARK, whole_folder, write_data
 from siftem.pipeline.summary import summary_text
@@ -67,6 +68,7 @@ def write_results(
         notes = tuple(dict.fromkeys((*result.warnings, *told)))
         result = replace(result, warnings=notes)
         progress("report", 0.8)
+        write_run(result, draft)
         (draft / MARK).write_text(summary_text(result), encoding="utf-8")
         html = render_report(result, figures=figures, resources=resources, tables=tables)
         (draft / "report.html").write_text(html, encoding="utf-8")
@@ -105,6 +107,16 @@ def export(
     """
     result, keys = workflow.outcome(progress=progress)
     return write_results(result, folder, resources=resources, keys=keys, progress=progress)
+
+
+def exported_result(workflow: Workflow, folder: str | Path) -> RunResult | None:
+    """Return the results in a folder if they are those of this very workflow, else None."""
+    if not is_exported(workflow, folder) or not (Path(folder) / RESULTS).is_file():
+        return None
+    try:
+        return open_run(folder)
+    except SiftemError:  # damaged: it is made again
+        return None
 
 
 def is_exported(workflow: Workflow, folder: str | Path) -> bool:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from siftem.views import view
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from pandas import DataFrame
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +78,14 @@ class Regions:
         object.__setattr__(self, "shape", shape)
         object.__setattr__(self, "masks", MappingProxyType(masks))
         object.__setattr__(self, "excluded", frozen_mask(excluded, "excluded", shape))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Views of mappings can't be pickled, nor copied.
+        made = partial(
+            Regions, self.shape, matrix=self.matrix, masks=dict(self.masks),
+            margin=self.margin, excluded=self.excluded,
+        )  # fmt: skip
+        return made, ()
 
     @classmethod
     def from_labels(
@@ -220,6 +229,15 @@ class Regions:
         """
         drawn: Axes = view("plot_regions")(self, ax, background=background, pixel_size=pixel_size)
         return drawn
+
+    def to_pandas(self) -> DataFrame:
+        """Return the pixels of each region, and of none; index: region.
+
+        Returns
+        -------
+        pandas.DataFrame
+        """
+        return view("regions_frame")(self)
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{name}: {n}" for name, n in self.pixel_counts().items())

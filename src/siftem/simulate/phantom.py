@@ -209,7 +209,7 @@ def simulate(
         fractions=fractions,
         abundances=abundances,
         spectra=spectra,
-        weight_fractions=tuple(p.weight_fractions for p in ordered),
+        weight_fractions=tuple(dict(p.weight_fractions) for p in ordered),
         densities=tuple(p.density for p in ordered),
         microscope=microscope,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from siftem.unmix.joint_fit import JointFit
 from siftem.unmix.pixel_sets import PixelSets
 from siftem.unmix.profile import free_spectra, share_groups
 from siftem.views import view
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -105,6 +108,15 @@ class Unmixed:
         listed = self.spectra[self.names[0]].acquisition.elements
         named = listed if elements is None else elements
         return np.asarray(view("plot_unmixed")(self, elements=named, pixel_size=pixel_size))
+
+    def to_pandas(self) -> DataFrame:
+        """Return the spectra and their errors, one row a channel; index: energy.
+
+        Returns
+        -------
+        pandas.DataFrame
+        """
+        return view("unmixed_frame")(self)
 
 
 def assemble(

@@ -1,0 +1,162 @@
+"""Results as arrays and JSON in one .npz: nothing in it is run, no other kinds are made of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import zipfile
+from collections.abc import Mapping
+from typing import Any, BinaryIO
+
+import numpy as np
+import scipy.sparse as sp
+import yaml
+
+from siftem.acquisition import Acquisition
+from siftem.decompose.factors import Factors
+from siftem.decompose.indeterminacy import Indeterminacy
+from siftem.decompose.layout import Lies, PhaseLayout
+from siftem.decompose.rank import RankChoice
+from siftem.eels.edges import Edge, EdgeSignal
+from siftem.eels.ratios import ElementalRatios
+from siftem.energy_axis import EnergyAxis
+from siftem.fit.line_fit import LineFit
+from siftem.fit.misfit import Misfit
+from siftem.fit.spectrum_model import Calibration, SpectrumModel
+from siftem.pipeline.line_gain import LineGain
+from siftem.pipeline.open_scales import OpenScale
+from siftem.pipeline.recipe import Recipe, make_recipe
+from siftem.pipeline.results import Decomposed, RunResult, Segmentation, Truth
+from siftem.quantify.composition import Composition
+from siftem.quantify.film import AbsorbingFilm, Film
+from siftem.quantify.k_values import KValues
+from siftem.quantify.line_ratios import LineRatios
+from siftem.quantify.minerals import Quantity
+from siftem.quantify.partition import PartitionCoefficient
+from siftem.segment.regions import Region, Regions
+from siftem.spectrum import Spectrum
+from siftem.spectrum_image import SpectrumImage
+from siftem.unmix.scale_range import ScaleRange
+from siftem.unmix.subtract import PureSpectrum, Subtracted
+from siftem.unmix.unmixed import Unmixed
+from siftem.xray.detector import Detector
+from siftem.xray.lines import Line, LineFamily
+
+#: What may be in such a file: nothing else is ever made from one.
+_KINDS: dict[str, type] = {
+    kind.__name__: kind
+    for kind in (
+        AbsorbingFilm, Acquisition, Calibration, Composition, Decomposed, Detector, Edge,
+        EdgeSignal, ElementalRatios, EnergyAxis, Factors, Film, Indeterminacy, KValues, Lies,
+        Line, LineFamily, LineFit, LineGain, LineRatios, Misfit, OpenScale, PartitionCoefficient,
+        PhaseLayout, PureSpectrum, Quantity, RankChoice, Region, Regions, RunResult, ScaleRange,
+        Segmentation, Spectrum, SpectrumImage, SpectrumModel, Subtracted, Truth, Unmixed,
+    )
+}  # fmt: skip
+
+
+class _Arrays:
+    """Arrays that are put aside under a name each, the same array once."""
+
+    def __init__(self) -> None:
+        self.named: dict[str, np.ndarray] = {}
+        self._known: dict[int, str] = {}
+
+    def add(self, array: np.ndarray) -> str:
+        name = self._known.setdefault(id(array), f"array{len(self.named)}")
+        self.named[name] = array
+        return name
+
+
+def write_stored(file: BinaryIO, about: Mapping[str, Any], result: Any) -> None:
+    """Write a result with what is to be known of it before it is read.
+
+    Parameters
+    ----------
+    file : binary file
+    about : mapping of str to plain data
+    result : dataclass of arrays, numbers, text and the like
+
+    Raises
+    ------
+    TypeError
+        When the result holds anything else.
+    """
+    arrays = _Arrays()
+    text = json.dumps({**about, "result": _plain(result, arrays)})
+    # Whole numbers shrink to a fifth, floats hardly at all.
+    with zipfile.ZipFile(file, "w", allowZip64=True) as archive:
+        for name, array in {"about": np.array(text), **arrays.named}.items():
+            packed = array.dtype.kind in "iubU"
+            kind = zipfile.ZIP_DEFLATED if packed else zipfile.ZIP_STORED
+            member = zipfile.ZipInfo(f"{name}.npy")
+            member.compress_type = kind
+            with archive.open(member, "w", force_zip64=True) as out:
+                np.lib.format.write_array(out, np.asanyarray(array), allow_pickle=False)
+
+
+def read_stored(file: Any) -> dict[str, Any]:
+    """Return what `write_stored` has written about a result, the result still as plain data.
+
+    Parameters
+    ----------
+    file : NpzFile
+        Opened with ``allow_pickle=False``.
+    """
+    about: dict[str, Any] = json.loads(str(file["about"]))
+    return about
+
+
+def rebuilt(about: Mapping[str, Any], file: Any) -> Any:
+    """Return the result itself, from what `read_stored` returned and the same file."""
+    return _rebuilt(about["result"], file, {})
+
+
+def _plain(value: Any, arrays: _Arrays) -> Any:
+    """Turn a result into JSON, its arrays put aside under numbers."""
+    if isinstance(value, np.ndarray):
+        return {"array": arrays.add(value)}
+    if isinstance(value, sp.csr_array):
+        parts = [arrays.add(part) for part in (value.data, value.indices, value.indptr)]
+        return {"sparse": parts, "shape": list(value.shape)}
+    if isinstance(value, Recipe):
+        return {"recipe": value.to_yaml()}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        kind = type(value).__name__
+        if _KINDS.get(kind) is not type(value):
+            raise TypeError(f"a stored result can't hold a {kind}")
+        fields = [f.name for f in dataclasses.fields(value) if f.init]
+        return {"kind": kind, "fields": {f: _plain(getattr(value, f), arrays) for f in fields}}
+    if isinstance(value, Mapping):
+        return {"mapping": [[k, _plain(v, arrays)] for k, v in value.items()]}
+    if isinstance(value, tuple):
+        return {"tuple": [_plain(v, arrays) for v in value]}
+    if isinstance(value, np.generic):
+        return value.item()
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    raise TypeError(f"a stored result can't hold a {type(value).__name__}")
+
+
+def _rebuilt(value: Any, file: Any, known: dict[str, np.ndarray]) -> Any:
+    if not isinstance(value, dict):
+        return value
+    if "array" in value:
+        return _array(value["array"], file, known)
+    if "sparse" in value:
+        parts = [_array(name, file, known) for name in value["sparse"]]
+        return sp.csr_array(tuple(parts), shape=tuple(value["shape"]))
+    if "recipe" in value:
+        return make_recipe(yaml.safe_load(value["recipe"]))
+    if "mapping" in value:
+        return {k: _rebuilt(v, file, known) for k, v in value["mapping"]}
+    if "tuple" in value:
+        return tuple(_rebuilt(v, file, known) for v in value["tuple"])
+    fields = {k: _rebuilt(v, file, known) for k, v in value["fields"].items()}
+    return _KINDS[value["kind"]](**fields)
+
+
+def _array(name: str, file: Any, known: dict[str, np.ndarray]) -> np.ndarray:
+    if name not in known:
+        known[name] = file[name]
+    return known[name]
