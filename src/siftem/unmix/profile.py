@@ -8,6 +8,8 @@ import numpy as np
 
 #: Shares of the phases in a pixel are rounded to this many parts to put pixels together.
 _PARTS = 24
+#: Groups of pixels that are worked on at once.
+_AT_ONCE = 256
 
 
 def share_groups(maps: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -52,7 +54,8 @@ def profile_information(
 
         I_kl = sum n f_k f_l [ G_k'WG_l - G_k'WS (S'WS)^-1 S'WG_l ]
 
-    over groups of pixels of the same shares.
+    over groups of pixels of the same shares. The first term is one sum of weights over the
+    groups, the second a product of matrices with the groups along their inner side.
 
     Parameters
     ----------
@@ -70,20 +73,33 @@ def profile_information(
         which the abundances take up.
     """
     q, k = designs[0].shape[1], spectra.shape[1]
-    out = np.zeros((k * q, k * q))
-    for share, n in zip(shares, counts, strict=True):
-        there = np.flatnonzero(share > 0).tolist()
-        weight = 1 / np.maximum(spectra @ share, 1e-12)
-        own = spectra[:, there]
-        inner = np.linalg.pinv((own * weight[:, None]).T @ own, hermitian=True)
-        weighted = [designs[a] * weight[:, None] for a in there]
-        cross = [w.T @ own for w in weighted]
-        for i, a in enumerate(there):
-            for j, b in enumerate(there):
-                gram = weighted[i].T @ designs[b] - cross[i] @ inner @ cross[j].T
-                block = n * share[a] * share[b] * gram
-                out[a * q : (a + 1) * q, b * q : (b + 1) * q] += block
-    return out
+    out = np.zeros((k, q, k, q))
+    pairs = [(a, b) for a in range(k) for b in range(a, k)]
+    for start in range(0, counts.size, _AT_ONCE):
+        some = slice(start, start + _AT_ONCE)
+        share, n = shares[some], counts[some]
+        weight = 1 / np.maximum(spectra @ share.T, 1e-12)
+        there = share > 0
+        inner = np.zeros((n.size, k, k))
+        for a, b in pairs:
+            inner[:, a, b] = inner[:, b, a] = weight.T @ (spectra[:, a] * spectra[:, b])
+        inner *= there[:, :, None] & there[:, None, :]
+        inverse = np.linalg.pinv(inner, hermitian=True)
+        # Channels x groups x phases: the mean's share of each phase's spectrum.
+        parts = (weight[:, :, None] * spectra[:, None, :]).reshape(spectra.shape[0], -1)
+        cross = [
+            (g.T @ parts).reshape(q, n.size, k) * (np.sqrt(n) * f)[:, None]
+            for g, f in zip(designs, share.T, strict=True)
+        ]
+        solved = [np.einsum("qgk,gkl->qgl", c, inverse).reshape(q, -1) for c in cross]
+        for a, b in pairs:
+            own = weight @ (n * share[:, a] * share[:, b])
+            block = (designs[a] * own[:, None]).T @ designs[b]
+            block -= cross[a].reshape(q, -1) @ solved[b].T
+            out[a, :, b] += block
+            if a != b:
+                out[b, :, a] += block.T
+    return out.reshape(k * q, k * q)
 
 
 def free_spectra(
