@@ -15,7 +15,7 @@ from siftem.app.map_images import map_images, mapped_line
 from siftem.app.overlays import probability_overlay, regions_overlay, traces_overlay
 from siftem.app.page import Page
 from siftem.app.spectrum_figure import Curve, LineMark, spectrum_figure
-from siftem.app.step_view import listed, numbers
+from siftem.app.step_view import listed, numbers, put_text
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError
 from siftem.pipeline.demo import demo_recipe
@@ -127,6 +127,55 @@ def test_one_class_only_is_told_in_a_sentence(page):
     session.undo()
     session.undo()
     assert session.traces is kept
+
+
+def test_traces_on_the_wrong_phase_and_places_without_any_are_told(page):
+    page.go(2)
+    session, segment = page.session, page.views[2]
+    kept = session.traces
+    session.clear_traces()
+    share = segment.findings._components()[0][0]
+    matrix = np.argsort(-share, axis=None)[:40]
+    for n, (y, x) in enumerate(zip(*np.unravel_index(matrix, (32, 32)), strict=True)):
+        session.paint(("Brg", "Fp")[n % 2], [(y, x)], 1)  # every other as a grain
+    segment._changed_traces()
+    assert "painted as Fp hold hardly any of its component" in segment.counts.object
+    assert "paint some of them next" in segment.counts.object
+    segment.overlay.value = "Unlike painted"
+    shown = segment.figure.overlay_pixels != 0
+    np.testing.assert_array_equal(shown, segment.findings.unlike_painted())
+    segment.overlay.value = "None"
+    session.paint("Ca-Pv", [(15, 8)], 5)
+    page.attempt(segment.train)
+    page.jobs.wait(60)
+    assert 'role="alert"' in said(page) and "contradict" in said(page)
+    told = session.workflow.warnings("segment")
+    assert any("painted as Fp hold hardly any" in t for t in told)
+    while session.traces.shapes != kept.shapes:
+        assert session.undo()
+
+
+def test_an_edited_anchor_stays_when_another_grain_is_clicked(page):
+    page.go(3)
+    spectra, session = page.views[3], page.session
+    before = session.recipe
+    page.attempt(lambda: spectra.choose_grain("Fp"))
+    put_text(spectra.anchor.elements, "Si, Al")
+    page.attempt(lambda: spectra.choose_grain("Ca-Pv"))
+    assert session.recipe.phases["Fp"].anchor[0].absent == ("Si", "Al")
+    assert "anchor of Fp is taken" in said(page)
+    assert spectra.anchor.choice()["ratio"]["numerator"] == "Mg"  # the grain's own
+    put_text(spectra.anchor.ratio, "Mg")  # what cannot be read is not thrown away either
+    page.attempt(lambda: spectra.choose_grain("Fp"))
+    assert spectra.grain == "Ca-Pv" and "such as Mg/Ca" in said(page)
+    put_text(spectra.anchor.ratio, "Fe/Ca")
+    page.go(4)
+    assert session.recipe.phases["Ca-Pv"].anchor[0].ratio.numerator == "Fe"
+    # What was typed for one grain is not taken for another.
+    spectra.anchor.elements.value_input = "Hf"
+    page.attempt(lambda: spectra.choose_grain("Fp"))
+    assert spectra.anchor.choice() == {"absent": ["Si", "Al"]}
+    session.workflow.set_recipe(before)
 
 
 def test_two_pages_have_two_states(page):
@@ -275,7 +324,8 @@ def test_a_file_is_found_by_its_folder(tmp_path):
     assert data.listing.options[1:] == ["↑ folder above", "maps/"]
     data.listing.value = "maps/"
     assert data.listing.options[2:] == ["a.hspy"]
+    data.path.value_input = "typed before"
     data.listing.value = "a.hspy"
-    assert data.path.value == str(tmp_path / "maps" / "a.hspy")
+    assert data.path.value == data.path.value_input == str(tmp_path / "maps" / "a.hspy")
     data.listing.value = "↑ folder above"
     assert data.folder.value == str(tmp_path)

@@ -6,7 +6,7 @@ from typing import Any
 
 import panel as pn
 
-from siftem.app.step_view import listed
+from siftem.app.step_view import listed, put_text
 from siftem.app.style import CONTROL_CSS, CONTROLS, TEXT_CSS
 from siftem.errors import InputError
 from siftem.pipeline.recipe import AnchorChoice, Phase
@@ -54,13 +54,15 @@ class AnchorForm:
         """Show the first anchor of a phase; what the fields cannot tell is kept until edited."""
         anchor = phase.anchor[0] if phase.anchor else AnchorChoice()
         if anchor.absent is not None:
-            self.kind.value, self.elements.value = _ABSENT, ", ".join(anchor.absent)
+            self.kind.value = _ABSENT
+            put_text(self.elements, ", ".join(anchor.absent))
         elif anchor.ratio is not None:
             self.kind.value = _RATIO
-            self.ratio.value = f"{anchor.ratio.numerator}/{anchor.ratio.denominator}"
+            put_text(self.ratio, f"{anchor.ratio.numerator}/{anchor.ratio.denominator}")
             self.value.value, self.sigma.value = anchor.ratio.value, anchor.ratio.sigma
         elif anchor.stoichiometry is not None:
-            self.kind.value, self.ratio.value = _STOICHIOMETRY, anchor.stoichiometry.ratio
+            self.kind.value = _STOICHIOMETRY
+            put_text(self.ratio, anchor.stoichiometry.ratio)
             self.value.value = anchor.stoichiometry.value
             self.sigma.value = anchor.stoichiometry.sigma
         elif anchor.scale is not None:
@@ -68,15 +70,15 @@ class AnchorForm:
             self.value.value, self.sigma.value = anchor.scale.value, anchor.scale.sigma
         elif anchor.absent_edge is not None:
             self.kind.value = _EDGE
-            self.elements.value = anchor.absent_edge.edge
+            put_text(self.elements, anchor.absent_edge.edge)
         elif anchor.edge_ratio is not None:
             r = anchor.edge_ratio
             self.kind.value = _EDGE_RATIO
-            self.ratio.value = f"{r.numerator.edge}/{r.denominator.edge}"
+            put_text(self.ratio, f"{r.numerator.edge}/{r.denominator.edge}")
             self.value.value, self.sigma.value = r.value, r.sigma
         else:
             self.kind.value = _MOST
-            self.elements.value = ", ".join(anchor.most_matrix or ())
+            put_text(self.elements, ", ".join(anchor.most_matrix or ()))
 
         self.others.object = ""
         if len(phase.anchor) > 1:

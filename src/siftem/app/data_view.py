@@ -12,7 +12,7 @@ from siftem.app.gallery import gallery
 from siftem.app.map_images import MapImage, map_images, mapped_line
 from siftem.app.saved_sessions import SavedSession
 from siftem.app.spectrum_figure import Curve, LineMark, spectrum_figure
-from siftem.app.step_view import View, listed
+from siftem.app.step_view import View, listed, put_text
 from siftem.app.style import CONTENT, CONTROL_CSS, CONTROLS, paragraph
 from siftem.errors import InputError
 from siftem.figures.line_labels import line_text
@@ -237,7 +237,7 @@ class DataView(View):
         elif picked.endswith("/"):
             self.folder.value = str(folder / picked[:-1])
         else:
-            self.path.value = str(folder / picked)
+            put_text(self.path, str(folder / picked))
 
 
 def _few(images: list[MapImage], most: int = 14) -> list[MapImage]:

@@ -14,7 +14,7 @@ from siftem.app.map_images import MapImage, mapped_line
 from siftem.app.overlays import phases_overlay
 from siftem.app.region_counts import areas_html
 from siftem.app.spectrum_figure import Curve, LineMark, deviance_figure, spectrum_figure
-from siftem.app.step_view import View
+from siftem.app.step_view import View, put_text
 from siftem.app.style import CONTENT, CONTROL_CSS, CONTROLS, paragraph, swatch
 from siftem.decompose.rank import RankChoice
 from siftem.figures.line_labels import line_text
@@ -231,7 +231,7 @@ class DecomposeView(View):
         rows = zip(factors.names, self._hints, self.names, self.lies, self._heads, strict=True)
         words = {said: word for word, said in _LIES.items()}
         for name, hint, field, lies, head in rows:
-            field.value = field.value_input = name
+            put_text(field, name)
             phase = recipe.phases.get(name)
             lies.value = words[phase.lies if phase else None]
             role = " (matrix)" if name == matched.matrix else ""

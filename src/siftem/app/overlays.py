@@ -28,6 +28,8 @@ _REASON_COLOURS = {
     MIXED_REASON: MIXED_COLOUR,
     EXCLUDED: "#8B4513",
 }
+#: Of pixels that are like no painted one.
+UNLIKE_COLOUR = "#FFB000"
 _RIM_COLOUR = "#FF4FD8"
 
 #: Colours of traces lie opaque over what they train.

@@ -5,24 +5,17 @@ from __future__ import annotations
 import html
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import panel as pn
 
 from siftem.app.map_figure import GREY_PALETTE, MapFigure
+from siftem.app.map_findings import MapFindings
 from siftem.app.map_images import MapImage, map_images
-from siftem.app.overlays import (
-    left_out_overlay,
-    mask_overlay,
-    phases_overlay,
-    probability_overlay,
-    regions_overlay,
-    traces_overlay,
-)
+from siftem.app.overlays import traces_overlay
 from siftem.app.region_counts import areas_html, region_counts_html
+from siftem.app.segment_overlays import advice_html, overlay_pixels
 from siftem.app.step_view import View, numbers
 from siftem.app.style import CONTENT, CONTROL_CSS, CONTROLS, HEIGHT, phase_button_css
 from siftem.errors import InputError
-from siftem.segment.classifier import normalised_entropy
 from siftem.segment.smoothness import SmoothnessChoice
 
 if TYPE_CHECKING:
@@ -30,10 +23,19 @@ if TYPE_CHECKING:
 
 _FIELD = {"width": CONTROLS - 30, "stylesheets": [CONTROL_CSS], "margin": (2, 8)}
 _INNER = {**_FIELD, "width": CONTROLS - 54}
-_OVERLAYS = ["None", "Regions", "Phase map", "Left out", "Mask", "Probability", "Uncertainty"]
+_OVERLAYS = [
+    "None",
+    "Regions",
+    "Phase map",
+    "Left out",
+    "Mask",
+    "Probability",
+    "Uncertainty",
+    "Unlike painted",
+]
+_AGAINST = " But traces contradict their components: see beside the map."
 #: Overlays of one phase.
 _OF_PHASE = ("Mask", "Probability", "Uncertainty")
-_UNSURE = "#D55E00"
 _ERASER = "#ffffff"
 #: Width of the column with the pixel counts.
 _SIDE = 330
@@ -50,6 +52,7 @@ class SegmentView(View):
         self._images: dict[str, MapImage] = {}
         self._quiet = False
         self.figure: MapFigure | None = None
+        self.findings = MapFindings(self.session)
         self.phase = ""
         self.phases = pn.GridBox(ncols=2)
         self.mode = pn.widgets.RadioButtonGroup(
@@ -177,8 +180,14 @@ class SegmentView(View):
             if scores is not None:
                 said = ", ".join(f"{g} {100 * s:.1f}%" for g, s in scores.out_of_bag.items())
                 how = "painted traces" if scores.painted else "the most certain pixels"
+                against = self.findings.contradictions()
                 self.jobs.tell(
                     f"Trained on {how}; traces classified rightly when not seen: {said}."
+                    + (
+                        " But traces contradict their components: see beside the map."
+                        * bool(against)
+                    ),
+                    failed=bool(against),
                 )
 
         self.jobs.start("Train", lambda progress: workflow.run("regions", progress=progress), show)
@@ -323,10 +332,13 @@ class SegmentView(View):
         masks = self.session.traces.masks() if self.traces.value else {}
         shape = self.session.spectrum_image.shape
         self.figure.traces(traces_overlay(masks, colours, shape) if masks else None)
-        cut, left = workflow.get("regions"), self.session.left_out()
+        cut, left = workflow.get("regions"), self.findings.left_out()
         kind = self.overlay.value
         self.of_phase.visible = kind in _OF_PHASE
-        self.figure.overlay(self._overlay_pixels(kind), float(self.opacity.value))
+        self.figure.overlay(
+            overlay_pixels(kind, self.of_phase.value, self.session, self.findings),
+            float(self.opacity.value),
+        )
         shown = self.session.phase_map() if kind == "Phase map" else None
         if shown is not None:
             sentence = html.escape(self.session.layout_sentence())
@@ -337,34 +349,4 @@ class SegmentView(View):
         self.counts.object = region_counts_html(
             None if cut is None else cut.regions, colours, self.session.traces.pixels(), left
         )
-
-    def _overlay_pixels(self, kind: str) -> np.ndarray | None:
-        """Colours over the map, uint8 (ny, nx, 4); None where there is nothing to show yet."""
-        workflow, colours = self.session.workflow, self.session.colours()
-        cut, classified, of = workflow.get("regions"), workflow.get("segment"), self.of_phase.value
-        left = self.session.left_out()
-        if kind == "Phase map":
-            shown = self.session.phase_map()
-            return None if shown is None else phases_overlay(shown, colours)
-        if kind in ("Probability", "Uncertainty"):
-            if classified is None or not classified.probabilities:
-                return None
-            grains = classified.probabilities
-            alone = np.prod([1 - p for p in grains.values()], axis=0)  # no grain: pure matrix
-            present = grains.get(of, alone)
-            if kind == "Probability":
-                return probability_overlay(present, colours[of])
-            return probability_overlay(
-                normalised_entropy(np.stack([1 - present, present])), _UNSURE
-            )
-        if cut is None:
-            return None
-        if kind == "Regions":
-            return regions_overlay(cut.regions, colours)
-        if kind == "Left out" and left is not None:
-            return left_out_overlay(left)
-        if kind == "Mask" and of == cut.regions.matrix:
-            return mask_overlay(cut.regions.pure.mask, colours[of])
-        if kind == "Mask" and of in cut.regions.masks:
-            return mask_overlay(cut.regions.masks[of], colours[of])
-        return None
+        self.counts.object = advice_html(self.session, self.findings) + self.counts.object

@@ -24,9 +24,8 @@ from siftem.fit.element_search import find_elements
 from siftem.pipeline.changes import recipe_for
 from siftem.pipeline.demo import demo_recipe
 from siftem.pipeline.layout import PhaseMap, by_labels, describe_layout, phase_map
-from siftem.pipeline.left_out import LeftOut, left_out
 from siftem.pipeline.recipe import EACH_MAP, Recipe, make_recipe
-from siftem.pipeline.results import Matched, Segmentation
+from siftem.pipeline.results import Matched
 from siftem.pipeline.workflow import Workflow
 from siftem.progress import Progress, silent
 from siftem.spectrum_image import SpectrumImage
@@ -68,7 +67,6 @@ class Session:
         self.given: SpectrumImage | None = None
         self.traces = PaintedTraces((1, 1))
         self._closed = False
-        self._left: tuple[Segmentation, LeftOut] | None = None
 
     @property
     def is_open(self) -> bool:
@@ -160,7 +158,7 @@ class Session:
         self._closed = True
         if self._keeper is not None:
             self._keeper.close()
-        self._workflow = self.given = self._left = self._keeper = None
+        self._workflow = self.given = self._keeper = None
         self.traces = PaintedTraces((1, 1))
 
     def _kept(self, recipe: Recipe, folder: Path | None = None) -> tuple[Workflow, Keeper | None]:
@@ -293,16 +291,6 @@ class Session:
         if found.layout is not None and by_labels(found.layout):
             return PhaseMap(found.factors.names, found.layout.labels)
         return None
-
-    def left_out(self) -> LeftOut | None:
-        """Return why pixels are in no region; None before there are regions."""
-        cut = self.workflow.get("regions")
-        if cut is None:
-            return None
-        if self._left is None or self._left[0] is not cut:
-            features = self.workflow.get("features")
-            self._left = cut, left_out(cut.regions, self.result("match"), features)
-        return self._left[1]
 
     def component_hints(self) -> tuple[str, ...]:
         """Return the elements that stand out in each matched component, as text."""

@@ -68,7 +68,11 @@ class SpectraView(View):
             widget.param.watch(lambda _e: page.attempt(self._draw), "value")
 
     def choose_grain(self, name: str) -> None:
-        """Show this grain and its anchor."""
+        """Show this grain and its anchor; what is typed for the one before it counts."""
+        self.leave()
+        self._show_grain(name)
+
+    def _show_grain(self, name: str) -> None:
         self.grain = name
         self._grain_buttons()
         phase = self.session.recipe.phases.get(name, Phase())
@@ -78,15 +82,27 @@ class SpectraView(View):
         self.element.value = options[0] if options else None
         self._draw()
 
+    def leave(self) -> None:
+        """Put an edited anchor into the recipe.
+
+        Raises
+        ------
+        InputError
+            When it cannot be read: the grain then stays in front.
+        """
+        known = self.session.is_open and self.grain in self.session.recipe.phases
+        if known and self.anchor.edited:
+            self.session.set_anchor(self.grain, self.anchor.choice())
+            self.anchor.show(self.session.recipe.phases[self.grain])
+            self.jobs.tell(f"The anchor of {self.grain} is taken; Subtract takes it into account.")
+
     def subtract(self) -> None:
         """Put the anchor into the recipe, and subtract in a job."""
         workflow = self.session.workflow
         matched = self.session.result("match")
         if self.grain not in matched.grains:
             raise InputError("choose a grain first")
-        if self.anchor.edited:
-            self.session.set_anchor(self.grain, self.anchor.choice())
-            self.anchor.show(self.session.recipe.phases[self.grain])
+        self.leave()
         self.page.run("Subtract", lambda progress: workflow.run("spectra", progress=progress))
 
     def refresh(self) -> None:
@@ -100,7 +116,7 @@ class SpectraView(View):
             return
         if matched is not self._of:
             self._of = matched
-            self.choose_grain(self.grain if self.grain in matched.grains else matched.grains[0])
+            self._show_grain(self.grain if self.grain in matched.grains else matched.grains[0])
         elif self.element.options:
             named = anchor_elements(self.session.recipe.phases.get(self.grain, Phase()))
             if named:

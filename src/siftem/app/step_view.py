@@ -58,6 +58,11 @@ class View:
         return pn.pane.HTML(content, stylesheets=[TEXT_CSS], **{"margin": (2, 8), **options})
 
 
+def put_text(field: Any, text: str) -> None:
+    """Fill a text field; what was typed in it before is forgotten, which Panel keeps apart."""
+    field.value = field.value_input = text
+
+
 def listed(text: str) -> tuple[str, ...]:
     """Return the parts of "Mg, Si Fe"."""
     return tuple(dict.fromkeys(part for part in text.replace(",", " ").split() if part))

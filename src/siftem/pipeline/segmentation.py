@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -30,12 +30,15 @@ from siftem.segment.features import PixelFeatures
 from siftem.segment.graph_cut import graph_cut
 from siftem.segment.images import NamedImages, choose_images
 from siftem.segment.regions import Regions
+from siftem.segment.trace_check import component_shares, contradictions
 from siftem.segment.traces import GrainShares, certain_pixels, grain_shares
 from siftem.spectrum_image import SpectrumImage
 
 #: Distances from borders that are tried for phases of which enough pixels are left.
 _DEPTHS = (4.0, 3.0, 2.0)
 _ENOUGH_PIXELS, _ENOUGH_LEFT = 100, 0.4
+#: Numbers in the maps of components up to which traces are compared with them: a second or two.
+_MOST_CHECKED = 20_000_000
 
 
 def feature_images(
@@ -152,7 +155,9 @@ def classify(
     traces = image_beside(images.shares.shares, (len(grains), *shape), np.int8)
     if recipe.segment.traces is not None:
         names = tuple(recipe.phases) or matched.factors.names
-        traces = grain_traces(painted_masks(recipe.segment.traces, shape, names), grains)
+        painted = painted_masks(recipe.segment.traces, shape, names)
+        traces = grain_traces(painted, grains)
+        _tell_contradictions(matched, painted)
     elif recipe.segment.classifier is None and grains:
         traces = certain_pixels(images.shares, seed=recipe.segment.seed)
     probabilities, out_of_bag, classifiers = {}, {}, {}
@@ -182,6 +187,21 @@ def classify(
         painted=recipe.segment.traces is not None or recipe.segment.classifier is not None,
         classifiers=classifiers,
     )
+
+
+def _tell_contradictions(matched: Matched, painted: Mapping[str, np.ndarray]) -> None:
+    """Tell of traces that lie where their component is not.
+
+    Warns
+    -----
+    SiftemWarning
+    """
+    maps = matched.factors.maps
+    if maps.size > _MOST_CHECKED:
+        return
+    shares = dict(zip(matched.factors.names, component_shares(maps)[0], strict=True))
+    for said in contradictions(shares, painted):
+        warnings.warn(said, SiftemWarning, stacklevel=3)
 
 
 def _from_labels(recipe: Recipe, matched: Matched) -> bool:
