@@ -14,7 +14,8 @@ ROOT = Path(siftem.__file__).parent
 LAYERS = [
     {"errors", "progress", "robust", "thinning", "energy_axis", "acquisition", "spectrum"}
     | {"processors", "memory_budget", "disk_images", "line_strips", "blocked_counts"}
-    | {"spectrum_image", "sparse_rows", "blas_threads", "printed_numbers", "views", "outline"},
+    | {"spectrum_image", "sparse_rows", "blas_threads", "printed_numbers", "views", "outline"}
+    | {"hyperspy_input", "notebook_progress"},
     {"counting"},
     {"xray"},
     {"fit"},

@@ -7,7 +7,7 @@ import re
 
 import numpy as np
 import pytest
-from made_up_batch import recipe
+from made_up_batch import element, recipe
 from pyarrow import parquet
 
 from siftem.batch.folder import Record
@@ -40,7 +40,7 @@ def test_csv_and_parquet_hold_the_same(out):
             value = other[name]
             if name in ("value", "sigma", "systematic", "detection_limit"):
                 assert (float(text) if text else None) == value
-            elif name == "found":
+            elif name in ("found", "assumed_absent"):
                 assert text == {True: "true", False: "false", None: ""}[value]
             else:
                 assert text == value
@@ -69,6 +69,15 @@ def test_ratios_of_edges_and_of_lines_have_their_rows():
     atoms, lines = (r for r in rows if r.quantity == "ratio")
     assert (atoms.phase, atoms.of, atoms.systematic, atoms.found) == ("oxide", "O/Mn", 0.2, None)
     assert (lines.phase, lines.of, lines.value, lines.found) == ("clay", "Fe K/Si K", 0.01, False)
+
+
+def test_what_was_assumed_absent_has_no_numbers():
+    elements = {"Si": {**element(0.1, 0.02), "assumed_absent": True}, "Mg": element(12.0, 0.5)}
+    phases = {"Fp": {"role": "grain", "pixels": 3, "counts": 9.0, "elements": elements}}
+    rows = rows_of(Record("a", "a.hspy", "batch", "key", "done"), {"phases": phases})
+    si, mg = ([r for r in rows if r.of == e and r.quantity == "atoms"] for e in ("Si", "Mg"))
+    assert [(r.assumed_absent, r.value, r.sigma, r.found) for r in si] == [(True, None, None, None)]
+    assert [(r.assumed_absent, r.value) for r in mg] == [(False, 12.0)]
 
 
 def test_a_failed_map_has_one_row_with_its_error(out):

@@ -388,3 +388,20 @@ def test_values_that_cannot_be_read_are_one_line(value, tmp_path):
     with pytest.raises(RecipeError, match=r"r\.yaml") as seen:
         read_recipe(path)
     assert "\n" not in str(seen.value)
+
+
+def test_an_element_alone_is_an_anchor():
+    def anchors(value):
+        phases = {"Brg": {"high": ["Si"]}, "Fp": {"high": ["Fe"], "anchor": value}}
+        data = {"input": {"file": "a.hspy"}, "matrix": "Brg", "phases": phases}
+        return make_recipe(data).phases["Fp"].anchor
+
+    assert anchors("Si") == anchors({"absent": ["Si"]})
+    assert anchors(["Si", {"ratio": RATIO}]) == anchors([{"absent": ["Si"]}, {"ratio": RATIO}])
+    with pytest.raises(RecipeError, match="Sj"):
+        anchors("Sj")
+    with pytest.raises(RecipeError):
+        anchors(3)
+
+
+RATIO = {"numerator": "Mg", "denominator": "O", "value": 1.0}

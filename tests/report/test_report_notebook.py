@@ -144,6 +144,19 @@ def test_plots_return_axes_and_draw_into_those_given(made_run):
     plt.close(figure)
 
 
+def test_new_figures_are_made_in_the_settings_of_the_user(made_run, monkeypatch):
+    # Where a notebook's backend sets itself up with the first figure, it must last.
+    figure, seen = plt.figure, []
+    monkeypatch.setattr(
+        plt, "figure", lambda **k: seen.append(plt.rcParams["font.size"]) or figure(**k)
+    )
+    with plt.rc_context({"font.size": 23.5}):
+        for result in shown(made_run).values():
+            result.plot()
+    assert seen == [23.5] * len(shown(made_run))
+    plt.close("all")
+
+
 def test_a_plotted_spectrum_holds_its_values(made_run):
     pure = made_run.pure["Fp"]
     _, ax = plt.subplots()

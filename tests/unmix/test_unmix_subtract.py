@@ -200,7 +200,7 @@ def test_a_negative_scale_is_not_used(book):
     [
         ({"anchor": Absent("H")}, "H has no fitted"),
         ({"anchor": Absent("Ca")}, "no clear Ca"),
-        ({"anchor": []}, "at least one"),
+        ({"anchor": []}, "an anchor is needed"),
     ],
 )
 def test_bad_input(book, change, message):

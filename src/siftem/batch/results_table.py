@@ -33,6 +33,8 @@ class Row:
         Whether an element exceeds its critical level.
     detection_limit : float, optional
         In the unit of the value.
+    assumed_absent : bool, optional
+        Whether the anchor takes the element for absent: then it has no number.
     """
 
     map: str
@@ -49,9 +51,11 @@ class Row:
     systematic: float | None = None
     found: bool | None = None
     detection_limit: float | None = None
+    assumed_absent: bool | None = None
 
 
 _NUMBERS = ("value", "sigma", "systematic", "detection_limit")
+_TRUTHS = ("found", "assumed_absent")
 COLUMNS = tuple(Row.__dataclass_fields__)
 
 
@@ -75,18 +79,19 @@ def rows_of(record: Record, summary: Mapping[str, Any] | None) -> list[Row]:
         elements = data.get("elements", {})
         for quantity, short, unit in (("weight", "wt", "wt%"), ("atoms", "at", "at%")):
             for element, e in elements.items():
-                limit = e.get(f"detection_limit_{short}_percent")
+                this = {**own, "quantity": quantity, "of": element, "unit": unit}
+                if e.get("assumed_absent"):  # not measured: no number
+                    rows.append(Row(**this, assumed_absent=True))
+                    continue
                 rows.append(
                     Row(
-                        **own,
-                        quantity=quantity,
-                        of=element,
-                        unit=unit,
+                        **this,
                         value=e[f"{short}_percent"],
                         sigma=e[f"{short}_sigma"],
                         systematic=e[f"{short}_systematic"],
                         found=e["found"],
-                        detection_limit=limit,
+                        detection_limit=e.get(f"detection_limit_{short}_percent"),
+                        assumed_absent=False,
                     )
                 )
         for oxide, o in data.get("oxides_wt_percent", {}).items():
@@ -114,8 +119,9 @@ def write_csv_table(path: Path, rows: Sequence[Row]) -> None:
         for name in _NUMBERS:
             if data[name] is not None:
                 data[name] = _in_digits(float(data[name]))
-        if data["found"] is not None:
-            data["found"] = "true" if data["found"] else "false"
+        for name in _TRUTHS:
+            if data[name] is not None:
+                data[name] = "true" if data[name] else "false"
         writer.writerow(data)
     write_whole(path, text.getvalue())
 
@@ -126,13 +132,13 @@ def _in_digits(value: float) -> str:
 
 
 def write_parquet_table(path: Path, rows: Sequence[Row]) -> None:
-    """Write the table as Parquet: text, doubles and one column of truth values."""
+    """Write the table as Parquet: text, doubles and truth values."""
     import pyarrow
     from pyarrow import parquet
 
     kinds = dict.fromkeys(COLUMNS, pyarrow.string())
     kinds.update(dict.fromkeys(_NUMBERS, pyarrow.float64()))
-    kinds["found"] = pyarrow.bool_()
+    kinds.update(dict.fromkeys(_TRUTHS, pyarrow.bool_()))
     columns = {
         name: pyarrow.array([_number(name, getattr(row, name)) for row in rows], kind)
         for name, kind in kinds.items()

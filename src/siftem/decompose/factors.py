@@ -26,6 +26,8 @@ from siftem.disk_images import copied_beside, is_large, let_go, new_image
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError, SiftemWarning
 from siftem.fit.poisson import fit_poisson
+from siftem.hyperspy_input import as_map
+from siftem.notebook_progress import shows_progress
 from siftem.progress import Progress, silent
 from siftem.spectrum_image import SpectrumImage
 from siftem.views import view
@@ -124,12 +126,7 @@ class Factors:
         return np.asarray(drawn)
 
     def to_pandas(self) -> DataFrame:
-        """Return the spectra, one column a component, one row a channel; index: energy.
-
-        Returns
-        -------
-        pandas.DataFrame
-        """
+        """Return the spectra, one column a component, one row a channel; index: energy."""
         return view("factors_frame")(self)
 
     @property
@@ -160,6 +157,7 @@ class Factors:
         )
 
 
+@shows_progress
 @one_blas_thread()
 def decompose(
     si: SpectrumImage,
@@ -182,9 +180,9 @@ def decompose(
     Parameters
     ----------
     si : SpectrumImage
-        The counts. The zero peak of an X-ray map (below 0.2 keV) is cropped first. What stands
-        far out of it (a bright pixel, a spike, a bad channel), or makes a component that lives
-        in one pixel, is left out.
+        The counts; or a HyperSpy signal of them. The zero peak of an X-ray map (below 0.2 keV)
+        is cropped first. What stands far out of it (a bright pixel, a spike, a bad channel), or
+        makes a component that lives in one pixel, is left out.
     n_components : int
         Number of components.
     random_state : int
@@ -228,6 +226,7 @@ def decompose(
     SiftemWarning
         When the numbers were brought back to counts, or something was left out.
     """
+    si = as_map(si)
     if not keep_zero_peak:
         si = si.without_zero_peak()
     si = checked_counts(si)

@@ -18,6 +18,8 @@ from siftem.decompose.poisson_nmf import PoissonNMF
 from siftem.decompose.pooled_blocks import pooled_in_memory
 from siftem.decompose.row_blocks import CountRows
 from siftem.errors import InputError, SiftemWarning
+from siftem.hyperspy_input import as_map
+from siftem.notebook_progress import shows_progress
 from siftem.outline import outline
 from siftem.progress import Progress, silent
 from siftem.spectrum_image import SpectrumImage
@@ -75,6 +77,7 @@ class RankChoice:
         return difference.std(axis=0, ddof=1) / np.sqrt(len(self.deviances))
 
 
+@shows_progress
 @one_blas_thread()
 def choose_n_components(
     si: SpectrumImage,
@@ -100,7 +103,8 @@ def choose_n_components(
     Parameters
     ----------
     si : SpectrumImage
-        The counts. What stands far out of an X-ray map is left out, as by `siftem.decompose`.
+        The counts; or a HyperSpy signal of them. What stands far out of an X-ray map is left
+        out, as by `siftem.decompose`.
     candidates : iterable of int
         Numbers to compare.
     folds : int
@@ -126,6 +130,7 @@ def choose_n_components(
     SiftemWarning
         When the best candidate is the largest one, or the data can hardly tell.
     """
+    si = as_map(si)
     if not keep_zero_peak:
         si = si.without_zero_peak()
     si = checked_counts(si)

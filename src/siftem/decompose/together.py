@@ -12,10 +12,12 @@ from siftem.blas_threads import one_blas_thread
 from siftem.decompose.factors import Factors, decompose
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError
+from siftem.notebook_progress import shows_progress
 from siftem.progress import Progress, silent
 from siftem.spectrum_image import SpectrumImage
 
 
+@shows_progress
 @one_blas_thread()
 def decompose_together(
     images: Sequence[SpectrumImage],

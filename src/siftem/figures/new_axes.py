@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
-import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
@@ -18,7 +17,10 @@ _SCREEN_DPI = 150
 
 
 def new_axes(width: float, height: float, rows: int = 1, columns: int = 1, **grid: Any) -> Any:
-    """Return axes in a new figure of pyplot's.
+    """Return axes in a new figure of pyplot's; to be called outside of `drawing_style`.
+
+    A notebook's backend sets itself up with the first figure, in settings that `drawing_style`
+    would take back.
 
     Parameters
     ----------
@@ -32,20 +34,21 @@ def new_axes(width: float, height: float, rows: int = 1, columns: int = 1, **gri
     -------
     ndarray of Axes, shape (rows, columns)
     """
+    size = (width / MM_PER_INCH, height / MM_PER_INCH)
+    figure = plt.figure(figsize=size, dpi=_SCREEN_DPI, layout="constrained", facecolor="white")
     with drawing_style():
-        size = (width / MM_PER_INCH, height / MM_PER_INCH)
-        figure = plt.figure(figsize=size, dpi=_SCREEN_DPI, layout="constrained")
-        return figure.subplots(rows, columns, squeeze=False, **grid)
+        axes = figure.subplots(rows, columns, squeeze=False, **grid)
+    for ax in axes.flat:
+        settle(ax)
+    return axes
 
 
 @contextmanager
 def one_panel(ax: Axes | None, width: float, height: float) -> Iterator[Axes]:
     """Give axes to draw into: the user's in the user's style, or new ones in that of siftem."""
+    panel = new_axes(width, height)[0, 0] if ax is None else ax
     with nullcontext() if ax is not None else drawing_style():
-        if ax is None:
-            ax = new_axes(width, height)[0, 0]
-            settle(ax)
-        yield ax
+        yield panel
 
 
 def settle(ax: Axes) -> None:
@@ -76,8 +79,3 @@ def small_png(draw: Callable[[Axes], Any], width: float, height: float) -> bytes
         figure.savefig(buffer, format="png", dpi=_SCREEN_DPI, metadata={"Software": None})
         figure.clear()
     return buffer.getvalue()
-
-
-def flat(axes: Any) -> np.ndarray:
-    """Return axes as a plain array of one dimension."""
-    return np.asarray(axes, dtype=object).ravel()

@@ -202,10 +202,9 @@ def plot_spectrum_image(si: SpectrumImage, *, elements: Sequence[str] = ()) -> n
         Whose lines are labelled.
     """
     total = si.sum_spectrum()
+    axes = new_axes(180.0, 58.0, 1, 2, width_ratios=(1, 2.4))[0]
     with drawing_style():
-        axes = new_axes(180.0, 58.0, 1, 2, width_ratios=(1, 2.4))[0]
         plot_image(si.total_map(), axes[0], title="all counts", pixel_size=si.pixel_size)
-        settle(axes[1])
         whole = Curve(total, phase_colours(("",))[""])
         room = draw_curves(axes[1], si.axis, [whole], elements=elements)
         axes[1].set_title(si.title or "whole map", weight="bold", parse_math=False, pad=room)
@@ -242,12 +241,10 @@ def _maps_over_spectra(
     pixel_size: tuple[float, float] | None,
 ) -> np.ndarray:
     colours, k = phase_colours(names), len(names)
+    axes = new_axes(max(_IMAGE * k, 60.0), _IMAGE + 48.0, 2, k, height_ratios=(1.3, 1))
     with drawing_style():
-        width = max(_IMAGE * k, 60.0)
-        axes = new_axes(width, _IMAGE + 48.0, 2, k, height_ratios=(1.3, 1))
         for i, name in enumerate(names):
             plot_image(maps[i], axes[0, i], title=name, pixel_size=pixel_size, colour=colours[name])
-            settle(axes[1, i])
             curve = Curve(spectra[i].values, colours[name], sigma=spectra[i].sigma)
             draw_curves(axes[1, i], axes_of[i], [curve], elements=elements)
             axes[1, i].set_ylabel("share of the counts" if spectra[i].sigma is None else "counts")

@@ -14,6 +14,7 @@ from siftem.fit.line_doubt import line_doubt
 from siftem.fit.line_evidence import FoundElement
 from siftem.fit.line_fit import LineFit
 from siftem.fit.line_search import CANDIDATES, LineLibrary, residual_variance
+from siftem.hyperspy_input import as_spectrum
 from siftem.spectrum import Spectrum
 from siftem.xray.detector import Detector
 from siftem.xray.elements import atomic_number
@@ -51,6 +52,7 @@ def find_elements(
     Parameters
     ----------
     spectrum : Spectrum
+        Or a HyperSpy signal.
     beam_energy : float, optional
         keV; by default the acquisition's, else 200.
     detector : Detector, optional
@@ -71,6 +73,7 @@ def find_elements(
     InputError
         When the spectrum holds no counts in the range, or no candidate has a line there.
     """
+    spectrum = as_spectrum(spectrum)
     if not significance > 0:
         raise InputError(f"significance must be positive, got {significance}")
     for element in candidates:

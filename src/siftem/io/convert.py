@@ -34,6 +34,7 @@ from siftem.io.sparse_writer import SparseFileWriter, write_sparse_file
 from siftem.io.velox_stream import is_velox_stream, velox_streams, without_events
 from siftem.io.vendor_files import OpenedFile, StoredSignal, checked_path, opened
 from siftem.memory_budget import BASE_BYTES, parse_memory
+from siftem.notebook_progress import shows_progress
 from siftem.progress import Progress, silent
 from siftem.spectrum_image import SpectrumImage
 
@@ -44,6 +45,7 @@ _EVENT_BYTES = 512 * 2**20
 _BLOCK_SHARE = 4
 
 
+@shows_progress
 def convert(
     source: Any,
     out: str | os.PathLike[str],

@@ -29,10 +29,12 @@ from siftem.io.signal_choice import choose_spectrum_images, find_survey, is_map
 from siftem.io.signal_kind import signal_type_of
 from siftem.io.sparse_file import MapHeader, is_sparse_file, read_sparse_file, spectrum_image
 from siftem.io.vendor_files import OpenedFile, StoredSignal, checked_path, opened
+from siftem.notebook_progress import shows_progress
 from siftem.progress import Progress, silent
 from siftem.spectrum_image import SpectrumImage
 
 
+@shows_progress
 def load(
     path: str | os.PathLike[str],
     *,
@@ -98,6 +100,7 @@ def load(
     return as_counted(replace(si, title=file.path.stem, survey=survey, survey_name=name))
 
 
+@shows_progress
 def from_hyperspy(
     signal: Any,
     *,

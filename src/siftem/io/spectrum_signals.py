@@ -48,6 +48,8 @@ def spectrum_to_signal(spectrum: Spectrum, like: SpectrumImage | None = None) ->
         "notes": list(spectrum.notes),
         "bulk": bool(spectrum.acquisition.bulk),
     }
+    if spectrum.absent:
+        parts["absent"] = list(spectrum.absent)
     # HyperSpy files do not take empty arrays.
     for label in ("modes", "pinned"):
         rows = getattr(spectrum, label)
@@ -114,6 +116,7 @@ def signal_to_spectrum(signal: Any) -> Spectrum:
         name=name,
         acquisition=replace(acquisition, bulk=bool(kept.get_item("bulk"))),
         notes=plain_texts(kept.get_item("notes")),
+        absent=plain_texts(kept.get_item("absent")),
         **parts,
     )
 

@@ -118,7 +118,9 @@ class Phase(Section):
     component: Annotated[int, Field(ge=1)] | None = Field(
         None, description="number of its component as the solver orders them, instead of marks"
     )
-    anchor: tuple[AnchorChoice, ...] = Field((), description="one, or a list of several")
+    anchor: tuple[AnchorChoice, ...] = Field(
+        (), description="one, or a list of several; an element alone: the grain lacks it"
+    )
     contaminants: tuple[str, ...] = Field((), description="other grains that its mixture holds")
     lies: Literal["pure", "embedded"] | None = Field(
         None,
@@ -131,7 +133,11 @@ class Phase(Section):
     @field_validator("anchor", mode="before")
     @classmethod
     def _one_or_several(cls, value: Any) -> Any:
-        return listed(value)
+        # An element alone: the grain lacks it.
+        several = [value] if isinstance(value, str) else listed(value)
+        if not isinstance(several, (list, tuple)):
+            return several
+        return [{"absent": [a]} if isinstance(a, str) else a for a in several]
 
     @field_validator("anchor")
     @classmethod

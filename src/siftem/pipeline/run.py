@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from siftem.notebook_progress import shows_progress
 from siftem.pipeline.recipe import Recipe
 from siftem.pipeline.results import RunResult
 from siftem.pipeline.workflow import Workflow
 from siftem.progress import Progress, silent
 
 
+@shows_progress
 def run(recipe: Recipe, *, progress: Progress = silent) -> RunResult:
     """Run a recipe: read, decompose, match, segment, integrate, subtract, unmix, quantify.
 

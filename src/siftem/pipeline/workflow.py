@@ -13,6 +13,7 @@ from siftem.decompose.rank import RankChoice
 from siftem.errors import InputError
 from siftem.io.atomic import refusals_told
 from siftem.io.fit_checkpoint import FitCheckpoint
+from siftem.notebook_progress import shows_progress
 from siftem.pipeline import components, preparation, quantities, segmentation, spectra, unmixing
 from siftem.pipeline.changes import merged_recipe
 from siftem.pipeline.checkpoints import read_checkpoint, write_checkpoint
@@ -152,6 +153,7 @@ class Workflow:
         texts = [t for f in found if f is not None for t in f.warnings]
         return tuple(dict.fromkeys(texts))
 
+    @shows_progress
     def run(self, until: str = "composition", *, progress: Progress = silent) -> Any:
         """Do what is missing up to a step, and return its result.
 
@@ -175,10 +177,12 @@ class Workflow:
         """
         return self._done(until, progress)[1][until].result
 
+    @shows_progress
     def result(self, *, progress: Progress = silent) -> RunResult:
         """Do what is missing, and return all results: what report and figures are made of."""
         return self.outcome(progress=progress)[0]
 
+    @shows_progress
     def outcome(self, *, progress: Progress = silent) -> tuple[RunResult, dict[str, str]]:
         """Do what is missing; return all results, and the keys under which they were made.
 
@@ -197,6 +201,7 @@ class Workflow:
         """Return the keys of all steps under the present recipe, and of the "export"."""
         return step_keys(self._recipe, self._given)
 
+    @shows_progress
     def choose_components(
         self, candidates: Iterable[int] | None = None, *, progress: Progress = silent
     ) -> RankChoice:
@@ -219,6 +224,7 @@ class Workflow:
             self._choices = {known: found}
         return self._choices[known]
 
+    @shows_progress
     def choose_smoothness(self, *, progress: Progress = silent) -> SmoothnessChoice:
         """Return the held-out likelihood over the smoothness, and what it suggests.
 

@@ -10,6 +10,7 @@ import numpy as np
 from siftem.errors import InputError
 from siftem.fit.line_fit import fit_lines
 from siftem.fit.spectrum_model import Absorption, Calibration
+from siftem.hyperspy_input import as_spectrum
 from siftem.quantify.detection_limit import family_limits
 from siftem.quantify.factor_lines import resolved_factors, warn_of_factors
 from siftem.quantify.film import (
@@ -75,7 +76,7 @@ def quantify(
     Parameters
     ----------
     spectrum : Spectrum
-        Pure phase: integrated, or with the matrix subtracted.
+        Pure phase: integrated, or with the matrix subtracted; or such a HyperSpy signal.
     elements : sequence of str
         Elements of the phase.
     support : sequence of str
@@ -128,6 +129,7 @@ def quantify(
         lines of other elements; the likely ones are named. When the film is not known and
         can change the composition by more than 2 at%.
     """
+    spectrum = as_spectrum(spectrum)
     asked, support = element_symbols(elements), element_symbols(support)
     if not asked:
         raise InputError("name the elements to quantify, for example elements=['O', 'Mg', 'Si']")

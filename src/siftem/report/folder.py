@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from siftem.errors import SiftemError
+from siftem.notebook_progress import shows_progress
 from siftem.pipeline.opened_run import RESULTS, open_run, write_run
 from siftem.pipeline.results import RunResult
 from siftem.pipeline.store import KEYS, MARK, whole_folder, write_data
@@ -19,6 +20,7 @@ from siftem.report.html import render_report, report_tables
 from siftem.report.pictures import draw_figures
 
 
+@shows_progress
 def write_results(
     result: RunResult,
     folder: str | Path,
@@ -82,6 +84,7 @@ def write_results(
     return Path(folder)
 
 
+@shows_progress
 def export(
     workflow: Workflow,
     folder: str | Path,

@@ -11,7 +11,7 @@ import numpy as np
 
 from siftem.blocked_counts import BlockedCounts
 from siftem.decompose.factors import Factors
-from siftem.figures.new_axes import new_axes, small_png
+from siftem.figures.new_axes import new_axes, settle, small_png
 from siftem.figures.plots import (
     UNITS,
     contents_of,
@@ -31,7 +31,7 @@ from siftem.pipeline.results import RunResult
 from siftem.printed_numbers import plus_minus, range_text, significant, whole_number
 from siftem.quantify.fractions import Composition
 from siftem.quantify.open_ranges import is_open
-from siftem.report.contents import content_cells, plain_text
+from siftem.report.contents import content_cells, open_phases, plain_text
 from siftem.report.layout_tables import layout_sentence, role_words
 from siftem.segment.regions import Regions
 from siftem.spectrum import Spectrum
@@ -209,11 +209,16 @@ def run_text(result: RunResult) -> str:
             f"<RunResult of {result.recipe.title or result.spectrum_image.title}>",
             f"layout: {layout_sentence(result)}",
             *lines,
-            *(["± counting"] if len(rows) > 2 else []),
+            *([_run_note(result)] if len(rows) > 2 else []),
             *(f"{part} is missing: {_cut(why)}" for part, why in result.missing.items()),
             f"{len(result.warnings)} notes and warnings in .warnings",
         ]
     )
+
+
+def _run_note(result: RunResult) -> str:
+    shown = [result.compositions[n] for n in result.pure if n in result.compositions]
+    return f"± counting; {_OPEN}" if open_phases(shown) else "± counting"
 
 
 def _run_rows(result: RunResult) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
@@ -244,7 +249,10 @@ def run_html(result: RunResult) -> str:
     shown = [_cut(plus_minus(note)) for note in notes[:_MOST_WARNINGS]]
     if more > 0:
         shown.append(f"... {more} more in .warnings")
-    table = _table(head, rows[:_MOST_ROWS], f"layout: {layout_sentence(result)}")
+    said = [_run_note(result)] if len(rows) > 2 else []
+    table = _table(
+        head, rows[:_MOST_ROWS], "; ".join([*said, f"layout: {layout_sentence(result)}"])
+    )
     colours = phase_colours(result.factors.names)
     picture = _picture(
         lambda ax: plot_phase_map(
@@ -262,12 +270,13 @@ def plot_run(result: RunResult) -> np.ndarray:
     """Draw the phase map, the pure spectra and the compositions; see `RunResult.plot`."""
     colours = phase_colours(result.factors.names)
     phases = [n for n in result.pure if n in result.compositions]
+    axes = new_axes(190.0, 118.0, 2, 2, height_ratios=(1, 1.05), width_ratios=(1.2, 1))
     with drawing_style():
-        axes = new_axes(180.0, 118.0, 2, 2, height_ratios=(1, 1.05))
         grid = axes[1, 0].get_gridspec()
         for ax in axes[1]:
             ax.remove()
         spectra = axes[0, 0].figure.add_subplot(grid[1, :])
+        settle(spectra)
         plot_phase_map(
             result.phase_map, axes[0, 0], colours=colours,
             pixel_size=result.spectrum_image.pixel_size,

@@ -18,6 +18,7 @@ import scipy.sparse as sp
 
 from siftem.blas_threads import one_blas_thread
 from siftem.errors import InputError, SiftemWarning
+from siftem.notebook_progress import shows_progress
 from siftem.outline import outline
 from siftem.progress import Progress, silent
 from siftem.segment.graph_cut import graph_cut
@@ -80,6 +81,7 @@ class SmoothnessChoice:
         return mean.max() - mean
 
 
+@shows_progress
 @one_blas_thread()
 def suggest_smoothness(
     counts: Counts,

@@ -19,6 +19,7 @@ from siftem.io.hyperspy_bridge import from_hyperspy
 from siftem.io.hyperspy_export import to_hyperspy
 from siftem.io.signal_axes import read_layout
 from siftem.io.spectrum_signals import signal_to_spectrum, spectrum_to_signal
+from siftem.notebook_progress import shows_progress
 from siftem.pipeline.recipe import make_recipe
 from siftem.pipeline.results import RunResult
 from siftem.pipeline.workflow import Workflow
@@ -227,6 +228,7 @@ def as_counts(signal: Any, *, model: noise.NoiseModel | None = None) -> Any:
     return counted
 
 
+@shows_progress
 def run(signal: Any, *, progress: Progress = silent, **sections: Any) -> RunResult:
     """Run the whole road on a signal.
 

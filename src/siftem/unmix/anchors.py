@@ -321,6 +321,30 @@ class GivenScale:
         return Scale(self.value, self.sigma)
 
 
+def as_anchors(given: Anchor | str | Sequence[Anchor | str]) -> list[Anchor]:
+    """Return one anchor or several as a list; an element's symbol says that the grain lacks it.
+
+    Raises
+    ------
+    InputError
+        When there is none, or something is no anchor on X-ray lines.
+    """
+    several = [given] if isinstance(given, str) or not isinstance(given, Sequence) else given
+    if not several:
+        raise InputError("an anchor is needed, for example siftem.Absent('Si')")
+    out: list[Anchor] = []
+    for one in several:
+        anchor = Absent(one) if isinstance(one, str) else one
+        if not hasattr(anchor, "conditions"):
+            raise InputError(
+                f"{type(one).__name__} is no anchor on X-ray lines: give an element that the grain "
+                "lacks, such as 'Si', or siftem.Absent, KnownRatio, Stoichiometry, MostMatrix or "
+                "GivenScale"
+            )
+        out.append(anchor)
+    return out
+
+
 def joined(elements: Sequence[str]) -> tuple[str, ...]:
     """Return the elements without repeats, in order."""
     return tuple(dict.fromkeys(elements))

@@ -13,10 +13,12 @@ from siftem.errors import InputError
 from siftem.fit.line_fit import LineFit, fit_lines
 from siftem.fit.spectrum_model import Absorption, Calibration
 from siftem.fit.structure import warn_of_structure
+from siftem.hyperspy_input import as_map
+from siftem.notebook_progress import shows_progress
 from siftem.progress import Progress, silent
 from siftem.spectrum import Spectrum
 from siftem.spectrum_image import SpectrumImage
-from siftem.unmix.anchors import Anchor, joined
+from siftem.unmix.anchors import Absent, Anchor, as_anchors, joined
 from siftem.unmix.conditions import warn_of_unknown_film
 from siftem.unmix.joint_fit import PhaseCondition, maximise
 from siftem.unmix.pixel_sets import PhaseRegions, pixel_sets
@@ -33,12 +35,13 @@ _CONTINUUM_TERMS = 3
 _SEEN = 3.0
 
 
+@shows_progress
 @one_blas_thread()
 def unmix(
     si: SpectrumImage,
     regions: PhaseRegions,
     *,
-    anchors: Mapping[str, Anchor | Sequence[Anchor]],
+    anchors: Mapping[str, Anchor | str | Sequence[Anchor | str]],
     elements: Sequence[str] = (),
     support: Sequence[str] = (),
     beam_energy: float | None = None,
@@ -62,10 +65,12 @@ def unmix(
     Parameters
     ----------
     si : SpectrumImage
+        Or a HyperSpy signal of counts.
     regions : Regions
         Pure matrix, mixtures and intersections; other pixels take no part.
     anchors : mapping of str to anchor, or to a sequence of anchors
-        Grain -> Absent, KnownRatio or Stoichiometry.
+        Grain -> Absent, KnownRatio or Stoichiometry; an element's symbol says that the grain
+        lacks it.
     elements, support : sequence of str
         As for :func:`siftem.subtract`.
     beam_energy : float, optional
@@ -93,6 +98,7 @@ def unmix(
     InputError
         When a grain has no anchor, an anchor is no condition on lines, or a region is empty.
     """
+    si = as_map(si)
     energy = beam_energy or si.acquisition.beam_energy
     if energy is None:
         raise InputError("the beam energy is not known: give beam_energy in keV")
@@ -161,6 +167,10 @@ def unmix(
         axis=axis,
         columns=fits[0].names,
         anchors={n: "; ".join(a.describe() for a in own) for n, own in grain_anchors.items()},
+        absent={
+            n: joined([e for a in own if isinstance(a, Absent) for e in a.elements])
+            for n, own in grain_anchors.items()
+        },
         calibration=calibration,
     )
 
@@ -243,9 +253,9 @@ def _first_guess(
 
 
 def _checked_anchors(
-    anchors: Mapping[str, Anchor | Sequence[Anchor]], regions: PhaseRegions
+    anchors: Mapping[str, Anchor | str | Sequence[Anchor | str]], regions: PhaseRegions
 ) -> dict[str, list[Anchor]]:
-    out = {n: list(a) if isinstance(a, Sequence) else [a] for n, a in anchors.items()}
+    out = {n: as_anchors(a) for n, a in anchors.items()}
     unknown = [n for n in out if n not in regions.names]
     if unknown:
         raise InputError(

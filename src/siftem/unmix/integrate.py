@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from siftem.errors import InputError
+from siftem.hyperspy_input import as_map
 from siftem.spectrum import Spectrum
 from siftem.spectrum_image import SpectrumImage
 
@@ -16,9 +17,10 @@ def integrate(si: SpectrumImage, region: ArrayLike, *, name: str | None = None) 
     Parameters
     ----------
     si : SpectrumImage
-        The counts.
+        The counts; or a HyperSpy signal of them.
     region : array of bool, shape (ny, nx)
-        True = included (HyperSpy's masks mean the opposite). A ``Region`` is one.
+        True = included (HyperSpy's masks mean the opposite). A ``Region`` is one, a HyperSpy
+        signal counts by its data.
     name : str, optional
         Name of the spectrum; the region's own name by default.
 
@@ -32,7 +34,7 @@ def integrate(si: SpectrumImage, region: ArrayLike, *, name: str | None = None) 
     InputError
         When the region has another shape than the map, is not boolean, or is empty.
     """
-    mask = np.asarray(region)
+    si, mask = as_map(si), np.asarray(region)
     label = name if name is not None else getattr(region, "name", "") or "region"
     if mask.dtype != bool:
         raise InputError(

@@ -13,8 +13,9 @@ from siftem.errors import InputError, SiftemWarning
 from siftem.fit.line_fit import LineFit, fit_lines
 from siftem.fit.spectrum_model import Absorption, Calibration
 from siftem.fit.structure import warn_of_structure
+from siftem.hyperspy_input import as_spectrum
 from siftem.spectrum import Spectrum
-from siftem.unmix.anchors import Absent, Anchor, GivenScale, MostMatrix, Scale, joined
+from siftem.unmix.anchors import Absent, Anchor, GivenScale, MostMatrix, Scale, as_anchors, joined
 from siftem.unmix.conditions import (
     Condition,
     KnownScale,
@@ -93,7 +94,7 @@ def subtract(
     mixture: Spectrum,
     matrix: Spectrum | Sequence[Spectrum],
     *,
-    anchor: Anchor | Sequence[Anchor],
+    anchor: Anchor | str | Sequence[Anchor | str],
     elements: Sequence[str] = (),
     support: Sequence[str] = (),
     beam_energy: float | None = None,
@@ -115,12 +116,13 @@ def subtract(
     Parameters
     ----------
     mixture : Spectrum
-        Grain and matrix.
+        Grain and matrix; a HyperSpy signal counts as one, also below.
     matrix : Spectrum or sequence of Spectrum
         Pure matrix, and further spectra that the mixture holds, on the same axis.
-    anchor : Absent, KnownRatio, Stoichiometry, MostMatrix, GivenScale, or a sequence
-        What fixes the scales. Several are fulfilled together as well as their errors allow;
-        as many conditions are needed as there are spectra to subtract.
+    anchor : Absent, KnownRatio, Stoichiometry, MostMatrix, GivenScale, str, or a sequence
+        What fixes the scales; an element's symbol says that the grain lacks it. Several are
+        fulfilled together as well as their errors allow; as many conditions are needed as there
+        are spectra to subtract.
     elements : sequence of str
         Elements that may have lines near the anchor's; by default those of the acquisition.
     support : sequence of str
@@ -139,7 +141,7 @@ def subtract(
     n_continuum : int, optional
         Terms of the continuum; by default as many and as stiff as the spectrum asks for.
     name : str, optional
-        Name of the result; by default that of the mixture.
+        Name of the result; by default that of the mixture, of "mixture Fp" the phase "Fp".
 
     Returns
     -------
@@ -157,10 +159,11 @@ def subtract(
         When conditions disagree, or a scale lies below zero, by more than three standard
         deviations.
     """
-    contaminants = [matrix] if isinstance(matrix, Spectrum) else list(matrix)
-    anchors = list(anchor) if isinstance(anchor, Sequence) else [anchor]
-    if not contaminants or not anchors:
-        raise InputError("subtract needs at least one spectrum to subtract and one anchor")
+    mixture, anchors = as_spectrum(mixture), as_anchors(anchor)
+    several = list(matrix) if isinstance(matrix, (list, tuple)) else [matrix]
+    contaminants = [as_spectrum(s) for s in several]
+    if not contaminants:
+        raise InputError("subtract needs at least one spectrum to subtract")
     if any(mixture.axis != c.axis for c in contaminants):
         raise InputError("mixture and matrix must be on the same energy axis: crop both alike")
     fits: list[LineFit] = []
@@ -230,7 +233,7 @@ def subtract(
         modes=np.vstack(modes),
         pinned=np.vstack(pinned),
         background=mixture.background + taken,
-        name=name or mixture.name,
+        name=name or mixture.name.removeprefix("mixture "),
         n_pixels=mixture.n_pixels,
         acquisition=mixture.acquisition,
         notes=(*mixture.notes, *notes),

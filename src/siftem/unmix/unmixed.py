@@ -128,6 +128,7 @@ def assemble(
     axis: EnergyAxis,
     columns: tuple[str, ...],
     anchors: Mapping[str, str],
+    absent: Mapping[str, tuple[str, ...]],
     calibration: Calibration,
 ) -> Unmixed:
     """Put the result of a joint fit into spectra and maps."""
@@ -147,6 +148,7 @@ def assemble(
             "n_pixels": int(pixels[c]),
             "acquisition": si.acquisition,
             "notes": (note,),
+            "absent": absent.get(name, ()),
         }
         free_of_bounds = designs[c] @ joint.unbounded[c]
         physics[name] = Spectrum(
