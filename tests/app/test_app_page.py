@@ -71,6 +71,9 @@ def test_the_road_by_buttons(page):
     page.jobs.wait(60)
     assert "Quantify: done" in said(page)
     assert "Composition of the phases" in composition.tables.object
+    assert "What the numbers rest on" in composition.tables.object
+    composition.errors.value = "95% intervals, all errors"
+    assert "95% intervals" in composition.tables.object and " to " in composition.tables.object
     composition.shown.value = "Fp"
     assert "wt%" in composition.tables.object
     page.go(5)

@@ -7,6 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import panel as pn
 
+from siftem.app.reliability import (
+    grave_notes,
+    interval_table,
+    marked,
+    other_notes,
+    reliability_table,
+)
 from siftem.app.step_view import View
 from siftem.app.style import CONTENT, CONTROL_CSS, CONTROLS, HEIGHT
 from siftem.pipeline.results import RunResult
@@ -24,6 +31,7 @@ if TYPE_CHECKING:
 
 _FIELD = {"width": CONTROLS - 30, "stylesheets": [CONTROL_CSS], "margin": (2, 8)}
 _OVERVIEW = "All phases"
+_COUNTING, _INTERVALS = "± counting", "95% intervals, all errors"
 
 
 class CompositionView(View):
@@ -43,6 +51,12 @@ class CompositionView(View):
         self.shown = pn.widgets.RadioButtonGroup(
             name="Table", options=[_OVERVIEW], value=_OVERVIEW, stylesheets=[CONTROL_CSS]
         )
+        self.errors = pn.widgets.RadioButtonGroup(
+            name="Errors",
+            options=[_COUNTING, _INTERVALS],
+            value=_COUNTING,
+            stylesheets=[CONTROL_CSS],
+        )
         self.tables = self.text("", width=CONTENT - 30)
         self.controls[:] = [
             self.text("<h2>The film</h2>"),
@@ -56,7 +70,8 @@ class CompositionView(View):
                 width=CONTROLS - 30,
             ),
         ]
-        self.shown.param.watch(lambda _e: page.attempt(self._draw), "value")
+        for widget in (self.shown, self.errors):
+            widget.param.watch(lambda _e: page.attempt(self._draw), "value")
 
     def quantify(self) -> None:
         """Do all that is missing up to the compositions, in a job."""
@@ -105,21 +120,35 @@ class CompositionView(View):
             return
         phases = quantified_phases(result)
         self.shown.options = [_OVERVIEW, *phases]
-        parts: list[str] = []
-        if self.shown.value in phases:
-            parts.append(f"<h2>{html.escape(self.shown.value)}</h2>")
-            parts.append(table_html(composition_table(result, self.shown.value)))
-        elif phases:
-            parts.append(table_html(overview_table(result, phases, "Composition of the phases")))
-            ratios = ratio_table(result)
-            if ratios is not None:
-                parts.append(table_html(ratios))
-            parts += [table_html(table) for table in partition_tables(result)]
-        else:
-            parts.append("<p>Nothing was quantified: name the elements in the first step.</p>")
-        parts += [f"<p class='note'>{html.escape(w)}.</p>" for w in result.warnings]
-        self.tables.object = "".join(parts)
+        self.errors.visible = self.shown.value == _OVERVIEW
+        self.tables.object = self._tables(result, phases)
         self.content[:] = [
-            self.shown,
+            pn.Row(self.shown, self.errors),
             pn.Column(self.tables, height=HEIGHT - 46, width=CONTENT - 6, scroll="y"),
         ]
+
+    def _tables(self, result: RunResult, phases: tuple[str, ...]) -> str:
+        """Return the chosen tables, with what they rest on, as HTML."""
+        if not phases:
+            why = "the reasons are below" if result.warnings else "name the elements in Data"
+            notes = "".join(f"<p>{html.escape(w)}.</p>" for w in result.warnings)
+            return f"<p>No composition was found: {why}.</p>{notes}"
+        chosen = self.shown.value
+        of = (chosen,) if chosen in phases else phases
+        parts = [f"<h2>{html.escape(chosen)}</h2>"] if chosen in phases else []
+        parts.append(table_html(reliability_table(result, of)))
+        parts += [f"<p class='error-line'>{html.escape(w)}.</p>" for w in grave_notes(result, of)]
+        if chosen in phases:
+            parts.append(table_html(composition_table(result, chosen)))
+            parts.append(table_html(interval_table(result, of)))
+        else:
+            overview = overview_table(result, phases, "Composition of the phases")
+            if self.errors.value == _INTERVALS:
+                overview = interval_table(result, phases)
+            parts.append(table_html(marked(overview, result)))
+            ratios = ratio_table(result)
+            if ratios is not None:
+                parts.append(table_html(marked(ratios, result)))
+            parts += [table_html(table) for table in partition_tables(result)]
+        parts += [f"<p class='note'>{html.escape(w)}.</p>" for w in other_notes(result, of)]
+        return "".join(parts)

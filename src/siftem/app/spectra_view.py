@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import html
 from typing import TYPE_CHECKING, Any
 
 import panel as pn
 
 from siftem.app.anchor_form import AnchorForm, anchor_elements
 from siftem.app.map_images import mapped_line
+from siftem.app.reliability import CONFLICT, poor_fit
 from siftem.app.spectrum_figure import Curve, LineMark, spectrum_figure
 from siftem.app.step_view import View
-from siftem.app.style import CONTENT, CONTROL_CSS, CONTROLS, phase_button_css
+from siftem.app.style import CONTENT, CONTROL_CSS, CONTROLS, paragraph, phase_button_css
 from siftem.errors import InputError
 from siftem.figures.line_labels import line_text
 from siftem.fit.line_fit import LineFit
+from siftem.pipeline.open_scales import OpenScale
 from siftem.pipeline.own_pixels import mixture_name
 from siftem.pipeline.recipe import Phase
 from siftem.pipeline.spectra import RegionSpectra
@@ -182,7 +183,8 @@ class SpectraView(View):
             value_name="Counts",
         )
         composition = spectra.compositions.get(self.grain)
-        self._draw_residual(None if composition is None else composition.fit, pure, curves)
+        known = spectra.open_scales.get(self.grain)
+        self._draw_residual(None if composition is None else composition.fit, pure, known)
         self.content[:] = [self.whole, self.residual]
 
     def _marks(self) -> list[LineMark]:
@@ -193,16 +195,24 @@ class SpectraView(View):
                 marks.append(LineMark(line_text(element, found[0].name), found[0].energy))
         return marks
 
-    def _draw_residual(self, fit: LineFit | None, pure: Any, curves: list[Curve]) -> None:
+    def _draw_residual(self, fit: LineFit | None, pure: Any, known: OpenScale | None) -> None:
         """Draw the pure spectrum about one line, with its fit."""
         element = self.element.value
         texts = []
         if isinstance(pure, PureSpectrum):
             texts.append(f"Anchor: {pure.anchor}.")
             texts.append(f"Scale {with_error(pure.scale, pure.scale_sigma)}.")
+            if pure.conflict > CONFLICT:
+                texts.append(f"Its conditions disagree by {pure.conflict:.1f} sigma.")
+        if known is not None and known.describe():
+            texts.append(f"{known.describe()}.")
+        if fit is not None:
+            poor = poor_fit(fit)
+            deviance = f"{fit.reduced_deviance:.3g}{f', {poor}' if poor else ''}"
+            texts.append(f"Deviance of the fit per degree of freedom: {deviance}.")
         if fit is None or not element or element not in {f.element for f in fit.model.families}:
             self.residual.object = None
-            self.found.object = "".join(f"<p>{html.escape(t)}</p>" for t in texts)
+            self.found.object = _paragraphs(texts)
             return
         index = fit.index(element)
         family = fit.model.families[index]
@@ -213,7 +223,7 @@ class SpectraView(View):
         texts.append(
             f"{family.name} lines left in pure {self.grain}: {with_error(net, sigma)} counts."
         )
-        self.found.object = "".join(f"<p>{html.escape(t)}</p>" for t in texts)
+        self.found.object = _paragraphs(texts)
         width = float(Detector(resolution=fit.calibration.resolution).fwhm(family.alpha_energy))
         reach = _WINDOW * width / 1e3
         kev = fit.spectrum.axis.to_kev()
@@ -241,3 +251,10 @@ class SpectraView(View):
             window=window,
             title=f"What is left of {self.grain} at the lines of {element}",
         )
+
+
+def _paragraphs(texts: list[str]) -> str:
+    """Sentences as HTML, what is wrong in red."""
+    return "".join(
+        paragraph(t, "error-line" if ", poor: " in t or "disagree" in t else "") for t in texts
+    )

@@ -37,6 +37,7 @@ thead th { border-bottom: 1.5px solid #1d1d1f; }
 thead th[colspan] { text-align: center; }
 th.name, td.name, tbody th { text-align: left; font-weight: 500; }
 td.error, td.systematic { padding-left: 0; text-align: left; color: #555555; }
+td.flag { color: #9c1c00; font-weight: 700; }
 td.below { color: #555555; font-style: italic; }
 tbody tr:nth-child(even) { background: #f5f6f8; }
 .note, .hint { color: #555555; font-size: 12px; white-space: normal; }
