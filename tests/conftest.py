@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,21 @@ from pathlib import Path
 import pytest
 
 SHARED_DATA = Path(__file__).resolve().parents[1].parent / "shared" / "data"
+
+
+def pytest_collection_finish() -> None:
+    """Leave what is loaded by now out of Python's search for garbage.
+
+    It is there to the end: a million objects, which each figure that is let go of would go through.
+    """
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture
+def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs of this process write no pictures: they take longer than all the rest of a small run."""
+    monkeypatch.setattr("siftem.report.folder.draw_figures", lambda result: {})
 
 
 @pytest.fixture(scope="session")

@@ -102,6 +102,40 @@ def test_a_separable_map_is_hardly_open():
     assert shear_freedom(counts, (40, 40), spectra).degrees.max() < 2
 
 
+@pytest.mark.parametrize("dose", [10.0, 400.0])
+def test_how_far_a_shear_goes_by_hand(dose):
+    """Of a flat spectrum, as much of a block can be taken out as half its height, and noise."""
+    channels, shape = 40, (12, 60)
+    spectra = np.full((2, channels), 1 / channels)
+    spectra[1] = np.where(np.arange(channels) < channels // 2, 2 / channels, 0)
+    # Flat alone on the left; on the right three quarters of all counts are of the block.
+    weights = np.zeros((*shape, 2))
+    weights[:, :30, 0], weights[:, 30:] = dose, (dose / 4, 3 * dose / 4)
+    weights = weights.reshape(-1, 2)
+    counts = sp.csr_array(weights @ spectra)  # what is expected: the answer has no noise
+    found = shear_freedom(counts, shape, spectra)
+    total = weights.sum(axis=0)
+    # Two standard deviations of nine channels of the counts that the component holds.
+    noise = 2 * np.sqrt(1 / channels / 9 / total)
+    block, flat = 2 / channels, 1 / channels
+    assert found.low[0, 1] == pytest.approx(-(flat + noise[0]) / block, rel=1e-6)
+    # Where the block is zero, nothing of the flat one can be taken out of it, and there is
+    # no noise where nothing is expected.
+    assert found.low[1, 0] == pytest.approx(0, abs=1e-9)
+    # The flat one is pure on the left: only noise of the block can go with it.
+    sigma = np.clip(np.sqrt(4000 / (4 * np.pi * dose)), 0.7, 4.0)
+    mean = total @ spectra / len(weights)
+    covariance = np.linalg.inv((spectra / mean) @ spectra.T)
+    weight_noise = np.sqrt(np.diag(covariance) / max(4 * np.pi * sigma**2, 1))
+    assert found.high[0, 1] == pytest.approx(2 * weight_noise[1] / dose, rel=1e-3)
+    # The block comes with a third of the flat one wherever it is; and its noise.
+    expected = (dose / 4 + 2 * weight_noise[0]) / (3 * dose / 4)
+    assert found.high[1, 0] == pytest.approx(expected, rel=0.02)
+    for g, degrees in ((found.high, found.degrees_high), (found.low, found.degrees_low)):
+        sheared = np.maximum(spectra[0] + g[0, 1] * spectra[1], 0)
+        assert degrees[0, 1] == pytest.approx(spectral_angle(spectra[0], sheared), rel=1e-6)
+
+
 def test_signed_weights_are_unbiased():
     rng = np.random.default_rng(0)
     spectra = rng.dirichlet(np.ones(80), 3)

@@ -187,6 +187,7 @@ def test_a_matrix_without_pure_pixels_leaves_mixtures_and_masks(
     assert "Fp + Brg" in result.compositions
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_exit_codes(tmp_path, capsys):
     """0 with compositions, 3 when all but these was written, 1 when nothing was."""
     phantom = siftem.simulate_demo((32, 32), dose=300)

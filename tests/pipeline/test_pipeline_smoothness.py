@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from siftem.io.hyperspy_bridge import load
+from siftem.pipeline.changes import merged_recipe
 from siftem.pipeline.demo import demo_recipe
 from siftem.pipeline.recipe import read_recipe
 from siftem.pipeline.workflow import Workflow
@@ -36,7 +37,7 @@ def test_the_suggestion_for_the_demo_is_nearly_the_best_by_truth():
 
 @pytest.mark.real_data
 def test_labels_from_independent_halves_of_the_real_counts_agree(map_71gpa):
-    recipe = read_recipe(EXAMPLE)
+    recipe = merged_recipe(read_recipe(EXAMPLE), {"segment": {"trees": 30}})
     first, second = (
         Workflow(recipe, spectrum_image=half).run("regions").regions.masks
         for half in thin(load(map_71gpa), seed=0)
