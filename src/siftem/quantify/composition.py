@@ -212,7 +212,11 @@ def quantify(
         if last or film is None:
             break
         last = bool(settled) or turn == _ROUNDS - 2
-        absorption = AbsorbingFilm(dict(zip(wanted, fractions, strict=True)), film)
+        if not last:
+            # What the photons seen would mean in a film of what they say: nearly the next fit's.
+            seen = k.values * fit.amplitudes[index] * escaping_shares(fit, index, absorption)
+            fractions = compositions_in([film], fit, index, wanted, seen, amount_map)[0]
+        absorption = AbsorbingFilm(dict(zip(wanted, fractions.tolist(), strict=True)), film)
     if warn_above is not None:
         warn_of_unexplained(fit, spectrum.name, warn_above)
     total = amounts.sum()
