@@ -28,7 +28,7 @@ from siftem.pipeline.recipe import read_recipe
 from siftem.pipeline.run import run
 from siftem.quantify.charge_balance import thickness_from_charge_balance
 from siftem.quantify.composition import Composition, quantify
-from siftem.quantify.film import Film, absorber
+from siftem.quantify.film import AbsorbingFilm, Film
 from siftem.quantify.partition import partition_coefficient
 from siftem.spectrum import Spectrum
 from siftem.unmix.anchors import Absent
@@ -83,7 +83,7 @@ def main() -> None:
         "Fp": {"O": 0.33, "Mg": 0.5, "Fe": 0.16},
         "Ca-Pv": {"O": 0.36, "Si": 0.2, "Ca": 0.28, "Nd": 0.06, "Sm": 0.05},
     }
-    film = {n: absorber(w, Film(THICKNESS, DENSITY[n], 22.0)) for n, w in rough.items()}
+    film = {n: AbsorbingFilm(w, Film(THICKNESS, DENSITY[n], 22.0)) for n, w in rough.items()}
     common = {"elements": elements, "support": support, "calibration": calibration}
     plain = {"Brg": matrix}
     weighted = {"Brg": matrix}

@@ -29,7 +29,7 @@ import numpy as np
 from siftem.errors import SiftemError, SiftemWarning
 from siftem.fit.line_fit import fit_lines
 from siftem.quantify.composition import Composition, quantify
-from siftem.quantify.film import Film, absorber
+from siftem.quantify.film import AbsorbingFilm, Film
 from siftem.segment.regions import Regions
 from siftem.simulate.phantom import Phantom, simulate
 from siftem.simulate.phases import MODEL_CASE
@@ -76,7 +76,7 @@ def compositions(
     weights = dict(zip(names, phantom.weight_fractions, strict=True))
     density = dict(zip(names, phantom.densities, strict=True))
     thickness = phantom.microscope.thickness
-    film = {n: absorber(dict(weights[n]), Film(thickness, density[n], 22.0)) for n in names}
+    film = {n: AbsorbingFilm(dict(weights[n]), Film(thickness, density[n], 22.0)) for n in names}
     ca = weights["Ca-Pv"]
     ratio = ca["Mg"] / atomic_weight("Mg") / (ca["Ca"] / atomic_weight("Ca"))
     anchors = {"Fp": Absent("Si"), "Ca-Pv": KnownRatio("Mg", "Ca", ratio)}

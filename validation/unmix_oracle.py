@@ -27,7 +27,7 @@ import scipy.sparse as sp
 
 from siftem.errors import SiftemWarning
 from siftem.fit.line_fit import fit_lines
-from siftem.quantify.film import Film, absorber
+from siftem.quantify.film import AbsorbingFilm, Film
 from siftem.segment.regions import Regions
 from siftem.simulate.phantom import Phantom, simulate_demo
 from siftem.spectrum import spectral_angle
@@ -61,7 +61,7 @@ def spectra(phantom: Phantom, regions: Regions) -> dict[str, dict[str, np.ndarra
     ratio = ca["Mg"] / atomic_weight("Mg") / (ca["Ca"] / atomic_weight("Ca"))
     anchors = {"Fp": Absent("Si"), "Ca-Pv": KnownRatio("Mg", "Ca", ratio)}
     film = {
-        n: absorber(dict(w), Film(phantom.microscope.thickness, d, 22.0))
+        n: AbsorbingFilm(dict(w), Film(phantom.microscope.thickness, d, 22.0))
         for n, w, d in zip(names, phantom.weight_fractions, phantom.densities, strict=True)
     }
     matrix = integrate(si, regions.pure, name=names[0])

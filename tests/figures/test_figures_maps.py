@@ -187,9 +187,11 @@ def test_large_scans_are_drawn_as_means_of_blocks_at_the_same_place():
 
 
 def test_a_figure_that_is_drawn_once_lets_go_of_its_images():
-    figure = plt.figure()
+    figure = new_figure(80.0, 60.0)
     image = np.random.default_rng(0).random((30, 40))
-    kept = weakref.ref(figure.add_subplot().imshow(image))
-    assert png_bytes(figure)[:4] == drawn_once(figure)[:4] == b"\x89PNG"
-    assert kept() is None
-    plt.close(figure)
+    drawn = figure.add_subplot().imshow(image)
+    assert png_bytes(figure)[:4] == b"\x89PNG"
+    canvas = weakref.ref(figure.canvas)
+    assert drawn_once(figure)[:4] == b"\x89PNG"
+    assert drawn.get_array().size == 1
+    assert canvas() is None

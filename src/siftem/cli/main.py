@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
 
@@ -38,6 +39,8 @@ def main(arguments: list[str] | None = None) -> int:
 def entry() -> None:
     """Entry point of the console script."""
     signal.signal(signal.SIGTERM, _stop)
+    # Libraries and their classes stay, a million objects: look through them seldom.
+    gc.set_threshold(50_000, 20, 20)
     sys.exit(main())
 
 

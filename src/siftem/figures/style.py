@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import colorsys
-import gc
 import io
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 import matplotlib.style
-from matplotlib.backends.backend_agg import FigureCanvasAgg
+import numpy as np
+from matplotlib.backend_bases import FigureCanvasBase
+from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
+from matplotlib.image import AxesImage
 
 #: Width of a journal's double column, mm.
 PAGE_WIDTH = 180.0
@@ -145,9 +147,11 @@ def png_bytes(figure: Figure, *, dpi: int = DPI) -> bytes:
 def drawn_once(figure: Figure) -> bytes:
     """Return a figure as a PNG, and let go of its images; it can't be drawn again."""
     picture = png_bytes(figure)
-    # The parts of a figure refer to each other: they would stay until Python looks for such.
-    figure.clear()
-    gc.collect()
+    # The parts of a figure refer to each other and stay until Python looks for such; whoever
+    # draws many figures has it look. Images may be large, and other code keeps no figure.
+    for image in figure.findobj(AxesImage):
+        image.set_data(np.zeros((1, 1)))
+    FigureCanvasBase(figure)
     return picture
 
 
@@ -163,9 +167,14 @@ def text_width(text: str, *, size: float = FONT_SIZE, bold: bool = False) -> flo
     bold : bool
     """
     font = FontProperties(family=["DejaVu Sans"], size=size, weight="bold" if bold else "normal")
-    renderer = FigureCanvasAgg(Figure(dpi=DPI)).get_renderer()
-    width, _, _ = renderer.get_text_width_height_descent(text, font, ismath=False)
+    width, _, _ = _measuring().get_text_width_height_descent(text, font, ismath=False)
     return float(width * MM_PER_INCH / DPI)
+
+
+@cache
+def _measuring() -> RendererAgg:
+    """Return what texts are measured with."""
+    return RendererAgg(1, 1, DPI)
 
 
 def fitted_text(text: str, width: float, *, size: float = FONT_SIZE, bold: bool = False) -> str:
