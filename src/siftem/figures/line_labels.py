@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from scipy.optimize import isotonic_regression
 
 from siftem.figures.style import GUIDE_COLOUR, SMALL_FONT_SIZE, text_height, text_width
@@ -236,22 +237,23 @@ def draw_line_labels(
         high=width,
     )
     leader = 2.6
-    for index, x in placed:
-        label = inside[index]
-        energy = label.energy * per_kev
-        at = low + x * mm
-        band.plot(
-            [energy, energy, at, at],
-            [0, 0.5, leader - 0.5, leader],
-            color=GUIDE_COLOUR,
-            lw=0.4,
-            clip_on=False,
-            solid_joinstyle="round",
-        )
+    energies = [inside[index].energy * per_kev for index, _ in placed]
+    places = [low + x * mm for _, x in placed]
+    paths = [
+        [(energy, 0.0), (energy, 0.5), (at, leader - 0.5), (at, leader)]
+        for energy, at in zip(energies, places, strict=True)
+    ]
+    band.add_collection(
+        LineCollection(
+            paths, colors=GUIDE_COLOUR, linewidths=0.4, joinstyle="round", clip_on=False
+        ),
+        autolim=False,
+    )
+    for (index, _), at in zip(placed, places, strict=True):
         band.text(
             at,
             leader + 0.4,
-            label.text,
+            inside[index].text,
             size=SMALL_FONT_SIZE,
             rotation=90,
             ha="center",
@@ -259,8 +261,15 @@ def draw_line_labels(
             parse_math=False,
             gid="line label",
         )
-        for ax in spectra:
-            ax.axvline(energy, color=GUIDE_COLOUR, lw=0.35, zorder=0.5)
+    for ax in spectra:
+        guides = LineCollection(
+            [[(energy, 0.0), (energy, 1.0)] for energy in energies],
+            colors=GUIDE_COLOUR,
+            linewidths=0.35,
+            zorder=0.5,
+            transform=ax.get_xaxis_transform(),
+        )
+        ax.add_collection(guides, autolim=False)
     return tuple(inside[index] for index, _ in placed)
 
 
