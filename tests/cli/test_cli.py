@@ -88,10 +88,13 @@ def out(tmp_path):
 
 
 def test_a_run_writes_all_that_is_promised_and_runs_again_to_the_same_numbers(
-    small_map, tmp_path, out, capsys
+    small_map, tmp_path, out, capsys, monkeypatch
 ):
+    opened = []
+    monkeypatch.setattr("webbrowser.open", opened.append)
     recipe = recipe_file(tmp_path, small_map)
     assert main(["run", str(recipe), "--out", str(out)]) == 0
+    assert opened == []
     shown = capsys.readouterr().out
     assert "report:" in shown
     assert " s, " in shown
@@ -106,7 +109,8 @@ def test_a_run_writes_all_that_is_promised_and_runs_again_to_the_same_numbers(
     before = (out / "summary.json").read_bytes()
     # The same recipe again: what is there is taken, and tells the same.
     when = (out / "results.npz").stat().st_mtime_ns
-    assert main(["run", str(recipe), "--out", str(out)]) == 0
+    assert main(["run", str(recipe), "--out", str(out), "--open"]) == 0
+    assert opened == [(out / "report.html").as_uri()]
     again = capsys.readouterr().out
     assert again.startswith("nothing has changed")
     assert again.splitlines()[1:-1] == shown.splitlines()[:-1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+import webbrowser
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,6 +16,7 @@ from siftem.cli.app_command import open_app
 from siftem.cli.batch import batch
 from siftem.cli.convert import convert
 from siftem.cli.display import ProgressBars, resources_used
+from siftem.cli.recipe_command import recipe
 from siftem.errors import Cancelled, InputError, SiftemError
 
 #: Exit code of what was stopped with Ctrl-C.
@@ -35,6 +37,7 @@ app = typer.Typer(
 )
 
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="Folder for the results.")]
+Show = Annotated[bool, typer.Option("--open", help="Open the report in the browser at the end.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, errors only.")]
 
 
@@ -107,6 +110,7 @@ def _options(
 app.command()(batch)
 app.command()(convert)
 app.command("app")(open_app)
+app.command()(recipe)
 
 
 @app.command()
@@ -115,13 +119,14 @@ def demo(
     dose: Annotated[float, typer.Option(help="Mean counts a pixel.")] = 300.0,
     size: Annotated[int, typer.Option(help="Pixels on each side.")] = 128,
     seed: Annotated[int, typer.Option(help="Seed of the simulation and of the run.")] = 0,
+    show: Show = False,
     quiet: Quiet = False,
 ) -> None:
     """Simulate the model case, run everything and write the report."""
     from siftem.pipeline.demo import demo_recipe
 
-    recipe = demo_recipe(shape=(size, size), dose=dose, seed=seed)
-    _run_and_write(recipe, out or Path("siftem-demo"), quiet)
+    made = demo_recipe(shape=(size, size), dose=dose, seed=seed)
+    _run_and_write(made, out or Path("siftem-demo"), quiet, show=show)
 
 
 @app.command()
@@ -192,39 +197,36 @@ def run(
         typer.Option("--again", help="Compute, even if the folder holds these very results."),
     ] = False,
     out: Out = None,
+    show: Show = False,
     quiet: Quiet = False,
 ) -> None:
     """Run a file or a recipe, from the counts to the compositions."""
     from siftem.pipeline.changes import changed_recipe, recipe_for
+    from siftem.pipeline.recipe_parts import listed_names
     from siftem.pipeline.warning_record import recorded_warnings
 
     with recorded_warnings() as notes:
-        recipe = recipe_for(source)
+        read = recipe_for(source)
     for note in notes:
         _errors.print(f"siftem: {note}", markup=False)
-    recipe = changed_recipe(
-        recipe,
+    wanted = changed_recipe(
+        read,
         components=phases,
-        elements=_listed(elements),
-        support=_listed(support),
+        elements=listed_names(elements),
+        support=listed_names(support),
         signal=signal,
         unmix=unmix,
     )
     _run_and_write(
-        recipe,
+        wanted,
         out or Path(f"siftem-{source.stem}"),
         quiet,
         checkpoints,
         memory=memory,
         scheduler=scheduler,
         again=again,
+        show=show,
     )
-
-
-def _listed(text: str | None) -> tuple[str, ...] | None:
-    if text is None:
-        return None
-    return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def _run_and_write(
@@ -236,6 +238,7 @@ def _run_and_write(
     memory: str | None = None,
     scheduler: str | None = None,
     again: bool = False,
+    show: bool = False,
 ) -> None:
     from siftem.cli.large_map import map_on_disk
     from siftem.cli.tables import print_result
@@ -280,6 +283,8 @@ def _run_and_write(
                 markup=False,
             )
         print_result(_output, result, folder, used())
+    if show:
+        webbrowser.open((folder / "report.html").absolute().as_uri())
     for part, reason in result.missing.items():
         _errors.print(f"siftem: {part} is missing: {reason}", markup=False)
     if not result.quantified:

@@ -36,3 +36,10 @@ def checked_elements(elements: Iterable[str]) -> tuple[str, ...]:
 def listed(value: Any) -> Any:
     """Turn a lone mapping into a list of one, for keys that take one or several."""
     return [value] if isinstance(value, dict) else value
+
+
+def listed_names(text: str | None) -> tuple[str, ...] | None:
+    """Return the names of a list such as "O, Mg, Si"; None for None."""
+    if text is None:
+        return None
+    return tuple(part.strip() for part in text.split(",") if part.strip())
