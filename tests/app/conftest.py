@@ -96,6 +96,13 @@ def start_app(tmp_path):
         yield start
 
 
+@pytest.fixture(scope="session")
+def local_app(tmp_path_factory):
+    """Address of an app as it starts by itself, for all tests that leave nothing behind."""
+    with _servers(tmp_path_factory.mktemp("local")) as start:
+        yield start()
+
+
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory):
     """Port and token of an app that listens on all addresses, for all tests of a file."""

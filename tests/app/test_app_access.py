@@ -47,6 +47,11 @@ def test_tokens_differ_and_cannot_be_guessed():
     assert len(new_token()) >= 32
 
 
+@pytest.fixture
+def local_port(local_app):
+    return int(re.search(r":(\d+)/", local_app).group(1))
+
+
 def ask(port, path="/", headers=None, method="GET"):
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     connection.request(method, path, headers=headers or {})
@@ -96,8 +101,8 @@ def test_the_token_in_the_address_becomes_a_cookie_that_opens(guarded):
     assert ask(port, "/ws", evil)[0] == 403
 
 
-def test_on_this_machine_no_token_but_no_other_name_either(start_app):
-    port = int(re.search(r":(\d+)/", start_app()).group(1))
+def test_on_this_machine_no_token_but_no_other_name_either(local_port):
+    port = local_port
     assert ask(port, headers={"Host": f"localhost:{port}"})[0] == 200
     assert ask(port, headers={"Host": f"evil.example:{port}"})[0] == 403
     evil = {**WEB_SOCKET, "Host": f"localhost:{port}", "Origin": "http://evil.example"}
@@ -108,8 +113,8 @@ def test_on_this_machine_no_token_but_no_other_name_either(start_app):
             socket.create_connection((address, port), timeout=5).close()
 
 
-def test_every_answer_says_what_a_browser_may_do_with_it(guarded, start_app):
-    port = int(re.search(r":(\d+)/", start_app()).group(1))
+def test_every_answer_says_what_a_browser_may_do_with_it(guarded, local_port):
+    port = local_port
     for path, status in (("/", 200), ("/static/js/bokeh.min.js", 200), ("/nothing", 404)):
         found, headers, _ = ask(port, path, {"Host": f"localhost:{port}"})
         assert found == status
@@ -167,7 +172,7 @@ def other_machine():
         ip("netns", "delete", name)
 
 
-def test_from_another_machine_only_with_the_token(other_machine, guarded, start_app):
+def test_from_another_machine_only_with_the_token(other_machine, guarded, local_port):
     port, token = guarded
     assert other_machine(port, "/") == "403"
     assert other_machine(port, f"/?token={'x' * len(token)}") == "403"
@@ -176,8 +181,7 @@ def test_from_another_machine_only_with_the_token(other_machine, guarded, start_
     assert other_machine(port, "/", cookie) == "200"
     assert other_machine(port, "/ws", cookie) == "400"  # let in, but no web socket
     # And without a token it is not even listened to.
-    local = int(re.search(r":(\d+)/", start_app()).group(1))
-    assert other_machine(local, "/") == "nobody"
+    assert other_machine(local_port, "/") == "nobody"
 
 
 def test_a_port_in_use_is_one_sentence():
@@ -284,8 +288,8 @@ def test_a_page_too_many_and_room_again_when_one_is_closed(start_app, chromium):
     other.goto(address)
     other.get_by_role("alert").filter(has_text="1 pages of siftem are open").wait_for()
     first.close()
-    for _ in range(60):
-        other.wait_for_timeout(1000)
+    for _ in range(15):
+        other.wait_for_timeout(4000)
         other.goto(address)
         other.get_by_text("siftem").first.wait_for()
         if other.get_by_label("Pixels on each side").count():

@@ -1,11 +1,11 @@
 """The whole road in a real browser, with a real mouse; then the recipe on the command line."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 import yaml
+
+from siftem.cli.main import main
 
 LONG = 120_000
 
@@ -78,6 +78,7 @@ def open_demo(page, address):
 
 
 @pytest.mark.browser
+@pytest.mark.usefixtures("no_pictures")  # of the run by the command; the app draws its own
 def test_the_whole_road_with_a_mouse_and_the_same_numbers_again(page, start_app, picture, tmp_path):
     open_demo(page, start_app())
     page.get_by_text("64 × 64 pixels").wait_for()
@@ -184,25 +185,19 @@ def test_the_whole_road_with_a_mouse_and_the_same_numbers_again(page, start_app,
     data = yaml.safe_load(recipe.read_text())
     assert data["segment"]["smoothness"] == 0.4
     assert set(data["segment"]["traces"]) == {"Brg", "Fp", "Ca-Pv"}
-    subprocess.run(
-        [sys.executable, "-m", "siftem", "run", str(recipe), "--out", "again", "--quiet"],
-        cwd=tmp_path,
-        check=True,
-        timeout=240,
-    )
+    assert main(["run", str(recipe), "--out", str(tmp_path / "again"), "--quiet"]) == 0
     by_app = json.loads((tmp_path / "siftem-app" / "summary.json").read_text())
     by_command = json.loads((tmp_path / "again" / "summary.json").read_text())
     assert by_app == by_command
 
 
 @pytest.mark.browser
-def test_two_users_have_two_sessions_and_errors_are_sentences(chromium, page, start_app, picture):
-    address = start_app()
+def test_two_users_have_two_sessions_and_errors_are_sentences(chromium, page, local_app, picture):
     context = chromium.new_context()
     other = context.new_page()
-    other.goto(address)
+    other.goto(local_app)
     other.get_by_role("button", name="Open the demo").wait_for()
-    open_demo(page, address)
+    open_demo(page, local_app)
     press(other, "2 Decompose", exact=False)
     other.get_by_role("button", name="Decompose", exact=True).wait_for()
     press(other, "Decompose")
@@ -220,8 +215,8 @@ def test_two_users_have_two_sessions_and_errors_are_sentences(chromium, page, st
 
 
 @pytest.mark.browser
-def test_a_job_can_be_cancelled(page, start_app):
-    open_demo(page, start_app())
+def test_a_job_can_be_cancelled(page, local_app):
+    open_demo(page, local_app)
     press(page, "2 Decompose", exact=False)
     press(page, "Compare")
     page.get_by_role("button", name="Cancel").click()

@@ -136,6 +136,8 @@ def test_a_limit_on_file_size_is_told_in_one_line(real_maps, tmp_path):
     out = tmp_path / "out"
     code = (
         "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000));"
+        "import siftem.report.folder as folder;"
+        "folder.draw_figures = lambda result: {'figure1': bytes(200_000)};"
         "from siftem.cli.main import main; sys.exit(main(sys.argv[1:]))"
     )
     arguments = ["batch", str(recipe_file), str(files[0]), "-q", "--out", str(out)]

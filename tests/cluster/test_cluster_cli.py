@@ -86,6 +86,7 @@ def test_a_line_of_shifts_that_is_no_shift_is_named(tmp_path, phantom, capsys):
     assert "line 2" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_a_run_from_disk_gives_the_same_summary(tmp_path, phantom, capsys):
     write_sparse_file(phantom.spectrum_image, tmp_path / "map.sift", entries_per_block=30_000)
     (tmp_path / "recipe.yaml").write_text(RECIPE.format(path=tmp_path / "map.sift"))
@@ -106,6 +107,7 @@ def test_inspect_knows_sparse_files(tmp_path, phantom, capsys):
     assert "40 x 44 x 2048" in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_folders_of_a_run_from_disk(phantom, tmp_path, capsys):
     stored = write_sparse_file(phantom.spectrum_image, tmp_path / "map.sift")
     (tmp_path / "run.yaml").write_text(RECIPE.format(path=stored))

@@ -5,7 +5,6 @@ import platform
 import subprocess
 import sys
 import textwrap
-import time
 
 import numpy as np
 import pytest
@@ -124,35 +123,47 @@ KILLED = """
     import os, signal, sys
     import siftem
 
-    path, state, scratch, stop, kind = sys.argv[1:]
-    seen = []
+    path, state, scratch, kind, *stops = sys.argv[1:]
 
-    def progress(step, fraction):
-        seen.append(fraction)
-        if len(seen) == int(stop):
-            os.kill(os.getpid(), signal.SIGKILL)
+    def fit(stop):
+        seen = []
 
-    checkpoint = siftem.FitCheckpoint(state, every=0)
-    if kind == "memory":
-        siftem.decompose(siftem.load(path), 3, checkpoint=checkpoint, progress=progress)
-    else:
-        with siftem.open_map(path, scratch=scratch, scheduler="threads") as si:
-            siftem.decompose(si, 3, checkpoint=checkpoint, progress=progress)
+        def progress(step, fraction):
+            seen.append(fraction)
+            if len(seen) == stop:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        checkpoint = siftem.FitCheckpoint(state, every=0)
+        if kind == "memory":
+            siftem.decompose(siftem.load(path), 3, checkpoint=checkpoint, progress=progress)
+        else:
+            with siftem.open_map(path, scratch=scratch, scheduler="threads") as si:
+                siftem.decompose(si, 3, checkpoint=checkpoint, progress=progress)
+
+    for stop in map(int, stops):
+        child = os.fork()
+        if not child:
+            try:
+                fit(stop)
+            finally:
+                os._exit(0)
+        print(os.WTERMSIG(os.waitpid(child, 0)[1]), os.path.isfile(state))
 """
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.parametrize("kind", ["memory", "disk"])
 def test_a_fit_that_is_killed_goes_on_from_its_last_state(stored, tmp_path, kind):
     state, scratch = tmp_path / "fit.npz", tmp_path / "scratch"
     expected = siftem.decompose(siftem.load(stored), 3)
     script = tmp_path / "killed.py"
     script.write_text(textwrap.dedent(KILLED))
-    for stop in ("4", "3"):
-        ended = subprocess.run(
-            [sys.executable, str(script), str(stored), str(state), str(scratch), stop, kind]
-        )
-        assert ended.returncode == -9
-        assert state.is_file()
+    # Killed twice, in processes of their own.
+    ended = subprocess.run(
+        [sys.executable, str(script), str(stored), str(state), str(scratch), kind, "4", "3"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert ended.stdout.split() == ["9", "True"] * 2
     sweeps = []
 
     def count(step, fraction):
@@ -232,9 +243,7 @@ def test_opening_reads_no_counts(stored):
 
     h5py.Dataset.__getitem__ = spy
     try:
-        start = time.perf_counter()
         open_sparse_file(stored)
-        assert time.perf_counter() - start < 5
     finally:
         h5py.Dataset.__getitem__ = original
     assert sum(read) < 20_000

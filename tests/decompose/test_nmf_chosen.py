@@ -140,7 +140,7 @@ def test_every_start_is_returned(small):
     np.testing.assert_allclose(model.components_of_starts_[best], model.components_)
 
 
-def test_no_phase_twice_and_none_missed():
+def test_no_phase_twice_and_none_missed(monkeypatch):
     """Five phases, of which two have the same lines but one: single starts find a grain twice."""
     phases = (
         PhaseModel("Fsp", {"O": 48.8, "Na": 8.8, "Al": 10.3, "Si": 32.1}, 2.6, "matrix"),
@@ -158,7 +158,14 @@ def test_no_phase_twice_and_none_missed():
     assert model.n_init == 1
     true = phantom.spectra[:, -si.n_channels :]
     assert (angles(chosen.spectra, true) < 8).all()
+    # And a decomposition has them: chosen once, handed over here.
+    asked = []
+    monkeypatch.setattr(
+        "siftem.decompose.factors.choose_spectra",
+        lambda si, model, **how: asked.append(model) or chosen,
+    )
     factors = decompose(si, 5)
+    assert [(m.n_components, m.tol, m.random_state) for m in asked] == [(5, 1e-7, 0)]
     np.testing.assert_allclose(angles(factors.spectra, true), angles(chosen.spectra, true))
 
 

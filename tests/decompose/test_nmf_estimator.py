@@ -141,19 +141,31 @@ def test_wrong_parameters_are_named(small, parameters, message):
         PoissonNMF(**parameters).fit(small)
 
 
-@given(
-    hnp.arrays(
-        np.float64,
-        hnp.array_shapes(min_dims=2, max_dims=2, max_side=7),
-        elements=st.sampled_from([0.0, 0.0, 0.0, 1.0, 2.0, 1e-3, 7.5, 1e5, 1e9]),
-    ),
-    st.integers(1, 5),
-    st.sampled_from(["float64", "float32"]),
-    st.sampled_from(["vertices", "random"]),
+extreme_counts = hnp.arrays(
+    np.float64,
+    hnp.array_shapes(min_dims=2, max_dims=2, max_side=7),
+    elements=st.sampled_from([0.0, 0.0, 0.0, 1.0, 2.0, 1e-3, 7.5, 1e5, 1e9]),
 )
-@settings(max_examples=25, deadline=None)
+inits = st.sampled_from(["vertices", "random"])
+
+
+# Kernels are compiled anew for each number of components and each precision.
+@given(extreme_counts, st.sampled_from([(1, "float64"), (3, "float64"), (3, "float32")]), inits)
+@settings(max_examples=40, deadline=None)
 @pytest.mark.filterwarnings("ignore::siftem.errors.SiftemWarning")
-def test_extreme_counts_give_finite_factors(counts, k, dtype, init):
+def test_extreme_counts_give_finite_factors(counts, kind, init):
+    assert_finite(counts, *kind, init)
+
+
+@pytest.mark.slow
+@given(extreme_counts, st.integers(1, 8), st.sampled_from(["float64", "float32"]), inits)
+@settings(max_examples=400, deadline=None)
+@pytest.mark.filterwarnings("ignore::siftem.errors.SiftemWarning")
+def test_extreme_counts_give_finite_factors_of_any_number(counts, k, dtype, init):
+    assert_finite(counts, k, dtype, init)
+
+
+def assert_finite(counts, k, dtype, init):
     model = PoissonNMF(k, dtype=dtype, init=init, max_iter=50, n_jobs=1)
     weights = model.fit_transform(counts)
     assert np.isfinite(weights).all()

@@ -175,7 +175,10 @@ def test_a_peak_that_is_not_quite_right_leaves_more_around_it():
         assert variance == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("shift", [-0.15, -0.1, -0.05, 0.06, 0.1, 0.15])
+@pytest.mark.parametrize(
+    "shift",
+    [-0.15, 0.06, 0.15, *(pytest.param(s, marks=pytest.mark.slow) for s in (-0.1, -0.05, 0.1))],
+)
 def test_an_axis_that_is_off(shift):
     values = counts(ROCK, 1e6, Calibration(shift=shift, gain=0.001))
     found = find_elements(spectrum(values))
@@ -196,8 +199,7 @@ def test_tails_of_strong_peaks_are_no_rare_earths(share, length):
     iron = {"O": 0.3, "Si": 0.1, "Fe": 0.5, "Cu": 0.1}
     mean = tail(counts(iron, 5e6), share, length)
     drawn = np.random.default_rng(1).poisson(mean).astype(float)
-    assert names(find_elements(spectrum(drawn))) <= {*iron, "Mn"}
-    assert set(iron) <= names(find_elements(spectrum(drawn)))
+    assert set(iron) <= names(find_elements(spectrum(drawn))) <= {*iron, "Mn"}
 
 
 @pytest.mark.parametrize(

@@ -120,13 +120,19 @@ def hurried(monkeypatch):
     monkeypatch.setattr(watched, "_AGAIN_AFTER", 0.1)
 
 
+#: Seconds of processor time after which a test fails that would hang.
+FAR_TOO_LONG = 20
+
+
 def endless(filename, **options):
-    while True:
+    begun = time.process_time()
+    while time.process_time() - begun < FAR_TOO_LONG:
         try:
-            while True:
+            while time.process_time() - begun < FAR_TOO_LONG:
                 pass
         except Exception:
             continue
+    raise AssertionError("nobody ended it")
 
 
 def stubborn(filename, **options):
@@ -139,8 +145,9 @@ def stubborn(filename, **options):
 
 def greedy(filename, **options):
     held = []
-    while True:
-        held.append(bytes(10**6))
+    while len(held) < 2000:
+        held.append(b"1" * 10**6)
+    raise AssertionError("nobody ended it")
 
 
 @pytest.mark.parametrize(
