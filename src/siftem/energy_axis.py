@@ -28,6 +28,12 @@ class EnergyAxis:
         Number of channels.
     unit : {"keV", "eV"}
         Unit of ``offset`` and ``scale``.
+
+    Examples
+    --------
+    >>> axis = siftem.EnergyAxis(0.2, 0.01, 1800)
+    >>> axis.window(1.0, 2.0)
+    slice(80, 181, None)
     """
 
     offset: float

@@ -55,6 +55,15 @@ class Spectrum:
         What was done to it.
     absent : tuple of str
         Elements that an anchor took for absent: their lines say nothing here.
+
+    Examples
+    --------
+    >>> axis = siftem.EnergyAxis(0.2, 0.01, 4)
+    >>> spectrum = siftem.Spectrum([5.0, 9.0, 4.0, 1.0], axis, name="Fp")
+    >>> spectrum
+    <Spectrum 'Fp' 4 channels 0.195 to 0.235 keV, sum 19>
+    >>> float(spectrum.standard_deviation[1])
+    3.0
     """
 
     values: np.ndarray

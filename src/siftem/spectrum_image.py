@@ -77,6 +77,14 @@ class SpectrumImage:
     pedestal : float
         Counts in each channel of each pixel that stand for noise without signal, see
         :func:`siftem.as_counts`; integrated spectra are freed of it.
+
+    Examples
+    --------
+    >>> phantom = siftem.simulate_demo((32, 32), dose=300)
+    >>> si = phantom.spectrum_image.without_zero_peak()
+    >>> si.shape, si.axis.unit
+    ((32, 32), 'keV')
+    >>> axes = si.plot()
     """
 
     counts: sp.csr_array

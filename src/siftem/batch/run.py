@@ -99,6 +99,12 @@ def run_batch(
     SiftemError
         When the batch as a whole cannot go on: nothing can be written, another recipe is at
         work in the folder, or no scheduler answers.
+
+    Examples
+    --------
+    >>> from siftem.pipeline.recipe import read_recipe
+    >>> recipe = read_recipe("recipe.yaml", for_many=True)  # doctest: +SKIP
+    >>> siftem.run_batch(recipe, ["a.emd", "b.emd"], "out")  # doctest: +SKIP
     """
     _check(recipe, joint, spectra, workers, threads, scheduler)
     if memory is not None:

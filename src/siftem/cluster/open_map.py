@@ -69,6 +69,14 @@ def open_map(
         When the file is missing or damaged.
     InputError
         When the budget is too small, or there is no such scheduler.
+
+    Examples
+    --------
+    >>> path = siftem.convert("map.hspy", "map.sift")
+    >>> with siftem.open_map(path, memory="1GB") as si:
+    ...     spectrum = siftem.integrate(si, si.total_map() > 0)
+    >>> spectrum.n_pixels
+    1024
     """
     give_back_freed_arrays()
     header, source, survey = open_sparse_file(path)

@@ -15,9 +15,9 @@ from siftem.counting.checked import checked_counts
 from siftem.decompose.blockwise import BlockWeights
 from siftem.decompose.chosen_spectra import ChosenSpectra, choose_spectra
 from siftem.decompose.indeterminacy import Indeterminacy, shear_freedom
-from siftem.decompose.known_parts import KnownParts
 from siftem.decompose.layout import PhaseLayout, phase_layout
 from siftem.decompose.lone_pixels import left_out, lone_pixels
+from siftem.decompose.physics_basis import fitted_by
 from siftem.decompose.poisson_nmf import PoissonNMF
 from siftem.decompose.row_blocks import CountRows
 from siftem.decompose.solver import even_weights, poisson_objective, solve_weights
@@ -25,7 +25,6 @@ from siftem.decompose.sweep_state import Checkpoint
 from siftem.disk_images import copied_beside, is_large, let_go, new_image
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError, SiftemWarning
-from siftem.fit.poisson import fit_poisson
 from siftem.hyperspy_input import as_map
 from siftem.notebook_progress import shows_progress
 from siftem.progress import Progress, silent
@@ -225,6 +224,14 @@ def decompose(
     -----
     SiftemWarning
         When the numbers were brought back to counts, or something was left out.
+
+    Examples
+    --------
+    >>> phantom = siftem.simulate_demo((32, 32), dose=300)
+    >>> si = phantom.spectrum_image.without_zero_peak()
+    >>> factors = siftem.decompose(si, n_components=3)
+    >>> factors.names, factors.maps.shape
+    (('A', 'B', 'C'), (3, 32, 32))
     """
     si = as_map(si)
     if not keep_zero_peak:
@@ -305,7 +312,7 @@ def _decomposed(
         solve_weights(rows, spectra, weights)
         if basis is not None:
             free = poisson_objective(rows, weights, spectra)
-            spectra = _fitted_by(basis, spectra, weights.sum(axis=0))
+            spectra = fitted_by(basis, spectra, weights.sum(axis=0))
             solve_weights(rows, spectra, weights)
             # Free channels fit noise, which is worth about one half for each of them.
             lost = (poisson_objective(rows, weights, spectra) - free) / (0.5 * spectra.size)
@@ -368,24 +375,6 @@ def _total(image: np.ndarray) -> float:
     found = float(image.sum(dtype=np.float64))
     let_go(image)
     return found
-
-
-def _fitted_by(basis: np.ndarray, spectra: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Fit each spectrum, with the noise of as many counts as its component has."""
-    known = KnownParts.checked(
-        (1, spectra.shape[1]),
-        len(spectra),
-        support=None,
-        fixed=None,
-        basis=basis,
-        basis_support=None,
-    )
-    assert known.basis is not None
-    out = np.empty_like(spectra)
-    for c, spectrum in enumerate(spectra):
-        fit = fit_poisson(known.basis, spectrum * max(counts[c], 1.0))
-        out[c] = fit.mean / fit.mean.sum()
-    return out
 
 
 def component_name(index: int) -> str:

@@ -126,6 +126,16 @@ def match_phases(
     -----
     SiftemWarning
         When another assignment scores nearly as well (within 0.1).
+
+    Examples
+    --------
+    >>> phantom = siftem.simulate_demo((32, 32), dose=300)
+    >>> si = phantom.spectrum_image.without_zero_peak()
+    >>> from siftem.decompose.matching import Markers
+    >>> factors = siftem.decompose(si, n_components=3)
+    >>> marks = {"Brg": Markers(("Si",)), "Fp": Markers(("Fe", "Mg")), "Ca-Pv": Markers(("Ca",))}
+    >>> siftem.match_phases(factors, marks, beam_energy=200.0).names
+    ('Brg', 'Fp', 'Ca-Pv')
     """
     names = list(markers)
     k = factors.spectra.shape[0]

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from siftem.decompose.known_parts import KnownParts
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError
+from siftem.fit.poisson import fit_poisson
 from siftem.fit.spectrum_model import Absorption, Calibration, SpectrumModel
 from siftem.xray.detector import Detector
 from siftem.xray.lines import line_families
@@ -70,3 +72,21 @@ def physics_basis(
         )
     names = tuple(n for n, s in zip(model.names, seen, strict=True) if s)
     return columns[:, seen] / total[seen], names
+
+
+def fitted_by(basis: np.ndarray, spectra: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Fit each spectrum, with the noise of as many counts as its component has."""
+    known = KnownParts.checked(
+        (1, spectra.shape[1]),
+        len(spectra),
+        support=None,
+        fixed=None,
+        basis=basis,
+        basis_support=None,
+    )
+    assert known.basis is not None
+    out = np.empty_like(spectra)
+    for c, spectrum in enumerate(spectra):
+        fit = fit_poisson(known.basis, spectrum * max(counts[c], 1.0))
+        out[c] = fit.mean / fit.mean.sum()
+    return out

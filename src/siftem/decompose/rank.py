@@ -129,6 +129,16 @@ def choose_n_components(
     -----
     SiftemWarning
         When the best candidate is the largest one, or the data can hardly tell.
+
+    Examples
+    --------
+    >>> phantom = siftem.simulate_demo((32, 32), dose=300)
+    >>> si = phantom.spectrum_image.without_zero_peak()
+    >>> choice = siftem.choose_n_components(si, range(1, 4), folds=2)
+    >>> choice.candidates
+    (1, 2, 3)
+    >>> choice.n_components in choice.candidates
+    True
     """
     si = as_map(si)
     if not keep_zero_peak:

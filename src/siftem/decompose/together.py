@@ -54,6 +54,15 @@ def decompose_together(
     ------
     InputError
         With fewer than two signals, or of different scan sizes.
+
+    Examples
+    --------
+    >>> phantom = siftem.simulate_demo((32, 32), dose=300)
+    >>> si = phantom.spectrum_image.without_zero_peak()
+    >>> soft, hard = si.cropped(None, 3.0), si.cropped(3.0, None)
+    >>> two = siftem.decompose_together([soft, hard], n_components=2)
+    >>> [f.spectra.shape[0] for f in two]
+    [2, 2]
     """
     if len(images) < 2:
         raise InputError(

@@ -153,6 +153,15 @@ def remove_background(spectrum: Spectrum, low: float, high: float) -> Spectrum:
     -------
     Spectrum
         From ``low`` on; ``background`` holds what was taken off.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> si = siftem.simulate_elnes((16, 16), counts=200).spectrum_image
+    >>> spectrum = siftem.integrate(si, np.ones(si.shape, bool))
+    >>> net = siftem.remove_background(spectrum, 402, 452)
+    >>> bool(net.values.sum() < spectrum.values.sum())
+    True
     """
     law = fit_power_law(spectrum, low, high)
     axis = spectrum.axis

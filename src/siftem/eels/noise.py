@@ -108,6 +108,14 @@ def estimate_noise(data: np.ndarray, *, rank: int | None = None) -> NoiseModel:
     InputError
         When there are too few pixels or channels, values are not finite, or no variance
         grows with the mean (smoothed, normalised or denoised data).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> mean = np.exp(-np.arange(64) / 20) * np.linspace(50, 90, 256)[:, None]
+    >>> data = 3.0 * np.random.default_rng(0).poisson(mean).reshape(16, 16, 64)
+    >>> round(siftem.estimate_noise(data).gain)
+    3
     """
     x = _as_numbers(data)
     x = x.reshape(-1, x.shape[-1]) if x.ndim > 1 else x
@@ -190,6 +198,15 @@ def as_counts(
     ------
     InputError
         When ``data`` is no cube or does not fit ``axis``, or its noise can't be estimated.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> mean = np.exp(-np.arange(64) / 20) * np.linspace(50, 90, 256)[:, None]
+    >>> data = 3.0 * np.random.default_rng(0).poisson(mean).reshape(16, 16, 64)
+    >>> si, noise = siftem.as_counts(data, siftem.EnergyAxis(400.0, 1.0, 64, "eV"))
+    >>> round(data.sum() / si.total)
+    3
     """
     data = _as_numbers(data)
     if data.ndim != 3 or data.shape[2] != axis.size:

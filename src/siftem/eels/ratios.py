@@ -104,6 +104,19 @@ def elemental_ratios(
     ------
     InputError
         With fewer than two edges, an element twice, or a reference without signal.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> si = siftem.simulate_elnes((16, 16), counts=400).spectrum_image
+    >>> spectrum = siftem.integrate(si, np.ones(si.shape, bool))
+    >>> titanium = siftem.Edge("Ti_L3", background=(402, 452), signal=(453, 500))
+    >>> oxygen = siftem.Edge("O_K", background=(502, 528), signal=(530, 560))
+    >>> ratios = siftem.elemental_ratios(
+    ...     spectrum, [titanium, oxygen], convergence_angle=10.0, collection_angle=20.0
+    ... )
+    >>> ratios.elements, ratios["Ti"]
+    (('Ti', 'O'), 1.0)
     """
     named = [as_edge(e) for e in edges]
     elements = tuple(e.element for e in named)

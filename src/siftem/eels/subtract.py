@@ -126,6 +126,17 @@ def subtract_by_edges(
     InputError
         When the axes differ, the matrix does not show the anchor's edge by five standard
         deviations, or the anchor asks for a negative amount beyond its error.
+
+    Examples
+    --------
+    >>> phantom = siftem.simulate_elnes((16, 16), counts=200)
+    >>> si = phantom.spectrum_image
+    >>> import numpy as np
+    >>> whole = siftem.integrate(si, np.ones(si.shape, bool))
+    >>> half = siftem.integrate(si, np.arange(16)[:, None] * np.ones(16) < 8)
+    >>> pure = siftem.subtract_by_edges(whole, half, anchor=siftem.GivenScale(0.5))
+    >>> pure.scale
+    0.5
     """
     if isinstance(anchor, GivenScale):
         return subtract(mixture, matrix, anchor=anchor, name=name)

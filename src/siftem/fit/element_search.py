@@ -72,6 +72,15 @@ def find_elements(
     ------
     InputError
         When the spectrum holds no counts in the range, or no candidate has a line there.
+
+    Examples
+    --------
+    >>> phantom = siftem.simulate_demo((32, 32), dose=300)
+    >>> si = phantom.spectrum_image.without_zero_peak()
+    >>> spectrum = siftem.integrate(si, phantom.mask("Brg"), name="Brg")
+    >>> found = siftem.find_elements(spectrum, candidates=["O", "Mg", "Si", "Fe", "Cu", "Au"])
+    >>> sorted(f.element for f in found)
+    ['Cu', 'Fe', 'Mg', 'O', 'Si']
     """
     spectrum = as_spectrum(spectrum)
     if not significance > 0:

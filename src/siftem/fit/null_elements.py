@@ -109,6 +109,15 @@ def null_elements(
     Notes
     -----
     An element far off zero on the positive side may as well be there: look for its lines.
+
+    Examples
+    --------
+    >>> phantom = siftem.simulate_demo((32, 32), dose=300)
+    >>> si = phantom.spectrum_image.without_zero_peak()
+    >>> spectrum = siftem.integrate(si, phantom.mask("Brg"), name="Brg")
+    >>> absent = siftem.null_elements(spectrum, ["O", "Mg", "Al", "Si", "Ca", "Fe"], support=["Cu"])
+    >>> "Au" in absent.z, "Mg" in absent.z
+    (True, False)
     """
     energy = beam_energy or spectrum.acquisition.beam_energy
     if energy is None:

@@ -69,6 +69,12 @@ def list_signals(path: str | os.PathLike[str]) -> list[SignalEntry]:
     ------
     ReadError
         When the file is missing, damaged or of no known format.
+
+    Examples
+    --------
+    >>> for signal in siftem.list_signals("map.hspy"):
+    ...     print(signal.index, signal.kind, signal.shape[:2])
+    0 spectrum image (32, 32)
     """
     if is_sparse_file(checked_path(path)):
         return [_sparse_entry(path)]

@@ -98,6 +98,11 @@ def convert(
         When the file is missing, damaged or holds no map.
     InputError
         When frames or shifts do not fit, or counts are negative or NaN.
+
+    Examples
+    --------
+    >>> siftem.convert("map.hspy", "map.sift", memory="1GB").name
+    'map.sift'
     """
     block_bytes, event_bytes = _budgets(memory)
     target = Path(out)

@@ -68,6 +68,10 @@ def fetch_71gpa(destination: str | os.PathLike[str] | None = None) -> Path:
         When pip is missing, offline, or brings something else.
     InputError
         When the destination cannot be written.
+
+    Examples
+    --------
+    >>> si = siftem.load(siftem.fetch_71gpa())  # doctest: +SKIP
     """
     cached = example_path()
     if cached is None:

@@ -75,6 +75,13 @@ def load(
         or a map without a single count.
     InputError
         When a signal is not usable as a map, or has negative or NaN counts.
+
+    Examples
+    --------
+    >>> si = siftem.load("map.hspy")
+    >>> si.shape
+    (32, 32)
+    >>> axes = si.plot()
     """
     if is_sparse_file(checked_path(path)):
         si = read_sparse_file(path)
@@ -128,6 +135,14 @@ def from_hyperspy(
     ------
     InputError
         When it is not such a signal, has no counts, or negative or NaN counts.
+
+    Examples
+    --------
+    >>> phantom = siftem.simulate_demo((32, 32), dose=300)
+    >>> si = phantom.spectrum_image.without_zero_peak()
+    >>> signal = siftem.to_hyperspy(si)  # or hs.load("map.hspy")
+    >>> siftem.from_hyperspy(signal).shape
+    (32, 32)
     """
     if not (hasattr(signal, "axes_manager") and hasattr(signal, "data")):
         raise InputError(

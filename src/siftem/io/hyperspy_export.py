@@ -61,6 +61,14 @@ def to_hyperspy(
     ------
     InputError
         When ``obj`` is something else, or a map of another size than ``like``.
+
+    Examples
+    --------
+    >>> phantom = siftem.simulate_demo((32, 32), dose=300)
+    >>> si = phantom.spectrum_image.without_zero_peak()
+    >>> signal = siftem.to_hyperspy(si)
+    >>> signal.data.shape == (32, 32, si.n_channels)
+    True
     """
     with quiet():
         if isinstance(obj, SpectrumImage):

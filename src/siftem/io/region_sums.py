@@ -39,6 +39,15 @@ def sum_spectra(si: SpectrumImage, regions: RegionSource) -> dict[str, Spectrum]
     ------
     SiftemError
         When the regions cannot be read, are of another size, or are all empty.
+
+    Examples
+    --------
+    >>> phantom = siftem.simulate_demo((32, 32), dose=300)
+    >>> si = phantom.spectrum_image.without_zero_peak()
+    >>> masks = {"Fp": phantom.mask("Fp"), "Ca-Pv": phantom.mask("Ca-Pv")}
+    >>> regions = siftem.Regions(si.shape, matrix="Brg", masks=masks)
+    >>> list(siftem.sum_spectra(si, regions))
+    ['pure Brg', 'mixture Fp', 'mixture Ca-Pv', 'intersection']
     """
     masks = region_masks(regions, si.shape)
     if not any(mask.any() for mask in masks.values()):

@@ -99,6 +99,11 @@ def open_run(folder: str | os.PathLike[str]) -> RunResult:
     -----
     SiftemWarning
         When another version of siftem made them.
+
+    Examples
+    --------
+    >>> result = siftem.open_run("siftem-demo")  # doctest: +SKIP
+    >>> result.to_pandas()  # doctest: +SKIP
     """
     folder = Path(folder)
     if not (folder / MARK).is_file():

@@ -30,5 +30,11 @@ def run(recipe: Recipe, *, progress: Progress = silent) -> RunResult:
     ------
     SiftemError
         In one sentence, when a step cannot be done.
+
+    Examples
+    --------
+    >>> from siftem.pipeline.recipe import read_recipe
+    >>> result = siftem.run(read_recipe("recipe.yaml"))  # doctest: +SKIP
+    >>> siftem.write_results(result, "out")  # doctest: +SKIP
     """
     return Workflow(recipe).result(progress=progress)

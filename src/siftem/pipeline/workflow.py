@@ -70,7 +70,7 @@ class Workflow:
     Examples
     --------
     >>> from siftem.pipeline.demo import demo_recipe
-    >>> workflow = Workflow(demo_recipe(shape=(32, 32)))
+    >>> workflow = siftem.Workflow(demo_recipe(shape=(32, 32)))
     >>> regions = workflow.run("regions").regions
     >>> workflow.change(segment={"margin": 2})
     ('regions', 'spectra', 'unmix', 'composition')

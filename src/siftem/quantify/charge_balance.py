@@ -93,6 +93,17 @@ def thickness_from_charge_balance(
     References
     ----------
     Van Cappellen & Doukhan 1994, Ultramicroscopy 53, 343.
+
+    Examples
+    --------
+    >>> phantom = siftem.simulate_demo((32, 32), dose=300)
+    >>> si = phantom.spectrum_image.without_zero_peak()
+    >>> spectrum = siftem.integrate(si, phantom.mask("Brg", at_least=0.99), name="Brg")
+    >>> elements = ["O", "Mg", "Al", "Si", "Ca", "Fe"]
+    >>> film = siftem.thickness_from_charge_balance(
+    ...     spectrum, elements, density=4.2, support=["Cu"]
+    ... )  # doctest: +SKIP
+    >>> print(film.thickness)  # doctest: +SKIP
     """
     names = element_symbols(elements)
     others = [e for e in names if e in ANIONS and e != "O"]

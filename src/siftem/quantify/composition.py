@@ -128,6 +128,20 @@ def quantify(
         When an element has no line in the range: it is left out. When the residual shows
         lines of other elements; the likely ones are named. When the film is not known and
         can change the composition by more than 2 at%.
+
+    Examples
+    --------
+    >>> phantom = siftem.simulate_demo((32, 32), dose=300)
+    >>> si = phantom.spectrum_image.without_zero_peak()
+    >>> spectrum = siftem.integrate(si, phantom.mask("Brg", at_least=0.99), name="Brg")
+    >>> elements = ["O", "Mg", "Al", "Si", "Ca", "Fe"]
+    >>> c = siftem.quantify(spectrum, elements, support=["Cu"], thickness=100, density=4.2)
+    >>> round(float(c.weight_fractions.sum()), 6)
+    1.0
+    >>> c.elements[int(c.atomic_fractions.argmax())]
+    'O'
+    >>> print(c.ratio("Mg/(Mg+Fe)"))
+    0.9... +- 0.0... (systematic 0.0...)
     """
     spectrum = as_spectrum(spectrum)
     asked, support = element_symbols(elements), element_symbols(support)

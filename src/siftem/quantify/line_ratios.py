@@ -125,6 +125,17 @@ def line_ratios(
     SiftemWarning
         When an element has no line in the range: it is left out. When the model does not
         describe the spectrum, or the residual shows lines of other elements.
+
+    Examples
+    --------
+    >>> phantom = siftem.simulate_demo((32, 32), dose=300)
+    >>> si = phantom.spectrum_image.without_zero_peak()
+    >>> spectrum = siftem.integrate(si, phantom.mask("Brg"), name="Brg")
+    >>> found = siftem.line_ratios(spectrum, ["Mg", "Si", "Fe"], reference="Si", support=["Cu"])
+    >>> found.families
+    ('Mg K', 'Si K', 'Fe K')
+    >>> found["Si"]
+    1.0
     """
     asked, support = element_symbols(elements), element_symbols(support)
     if len(asked) < 2:

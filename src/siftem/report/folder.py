@@ -55,6 +55,10 @@ def write_results(
     ------
     SiftemError
         When it cannot be written.
+
+    Examples
+    --------
+    >>> siftem.write_results(result, "out")  # doctest: +SKIP
     """
     with whole_folder(folder) as draft:
         progress("report", 0.0)

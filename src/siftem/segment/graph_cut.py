@@ -10,6 +10,7 @@ import numpy as np
 
 from siftem.errors import InputError
 from siftem.line_strips import strips
+from siftem.segment.checked_probabilities import checked_probabilities
 from siftem.segment.strip_cut import LARGEST_WHOLE, cut_in_strips
 
 #: Half of the neighbours of a pixel as (dy, dx), so that each pair is met once.
@@ -68,8 +69,16 @@ def graph_cut(
     Y. Boykov, V. Kolmogorov, IEEE Trans. Pattern Anal. Mach. Intell. 26 (2004) 1124.
     Y. Boykov, O. Veksler, R. Zabih, ibid. 23 (2001) 1222.
     I. Kovtun, Proc. DAGM 2003, Lect. Notes Comput. Sci. 2781, 402 (pixels settled beforehand).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> present = np.array([[0.9, 0.4, 0.9], [0.9, 0.9, 0.9]])
+    >>> siftem.graph_cut(np.stack([1 - present, present]), smoothness=2.0)
+    array([[1, 1, 1],
+           [1, 1, 1]])
     """
-    p = _check_probabilities(probabilities)
+    p = checked_probabilities(probabilities)
     pair_costs = _pair_costs(smoothness, weights, neighbourhood, p.shape[1:])
     two = len(p) == 2
     smooth = any(costs.any() for costs in pair_costs)
@@ -111,7 +120,7 @@ def potts_energy(
     float
         Infinite when some pixel has a class of probability zero.
     """
-    p = _check_probabilities(probabilities)
+    p = checked_probabilities(probabilities)
     labels = np.asarray(labels)
     if labels.shape != p.shape[1:] or labels.dtype.kind not in "iu":
         raise InputError(
@@ -168,29 +177,6 @@ def contrast_weights(
         n_pairs += here.size
     variance = steps.sum() / max(n_pairs, 1) if contrast is None else contrast**2
     return np.exp(-steps / (2.0 * variance)) if variance > 0 else np.ones_like(steps)
-
-
-def _check_probabilities(probabilities: np.ndarray) -> np.ndarray:
-    p = np.asarray(probabilities)
-    if p.ndim != 3 or p.shape[0] < 2 or p.size == 0:
-        raise InputError(
-            f"probabilities must have shape (classes, ny, nx) with two classes or more, "
-            f"got {p.shape}"
-        )
-    if p.dtype.kind != "f":
-        raise InputError(f"probabilities must be floats from 0 to 1, got dtype {p.dtype}")
-    for strip in strips(p.shape[1:], of=(p,)):
-        seen = p[:, strip.lines]
-        if not np.isfinite(seen).all():
-            raise InputError("probabilities hold NaN or infinity: replace those pixels")
-        if seen.min() < 0 or seen.max() > 1 + 1e-6:
-            raise InputError(
-                f"probabilities must lie between 0 and 1, got {p.min():g} to {p.max():g}: "
-                "divide an 8-bit map by 256"
-            )
-        if not seen.any(axis=0).all():
-            raise InputError("some pixels have probability zero for every class: give one a chance")
-    return p
 
 
 def _offsets(neighbourhood: int) -> tuple[tuple[int, int], ...]:

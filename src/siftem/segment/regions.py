@@ -46,6 +46,16 @@ class Regions:
         Pixels (Euclidean) to keep away from the borders of masks; not negative.
     excluded : ndarray of shape (ny, nx), bool, optional
         Pixels to leave out of every region: vacuum, damage, the support.
+
+    Examples
+    --------
+    >>> phantom = siftem.simulate_demo((32, 32), dose=300)
+    >>> si = phantom.spectrum_image.without_zero_peak()
+    >>> masks = {"Fp": phantom.mask("Fp"), "Ca-Pv": phantom.mask("Ca-Pv")}
+    >>> regions = siftem.Regions(si.shape, matrix="Brg", masks=masks)
+    >>> regions.pure.n_pixels + regions.mixture("Fp").n_pixels < si.n_pixels
+    True
+    >>> ax = regions.plot(background=si.total_map())
     """
 
     shape: tuple[int, int]

@@ -147,6 +147,19 @@ def suggest_smoothness(
     References
     ----------
     A. Dharamshi et al., Generalized data thinning, arXiv:2301.07276 (2023).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> left = np.arange(32) < 16
+    >>> means = {"Si": np.where(left, 8.0, 2.0), "Fe": np.where(left, 2.0, 8.0)}
+    >>> rng = np.random.default_rng(0)
+    >>> counts = {name: rng.poisson(np.tile(mean, (32, 1))) for name, mean in means.items()}
+    >>> def segment(half):
+    ...     present = 1 / (1 + np.exp(0.5 * (half["Si"] - half["Fe"])))
+    ...     return np.stack([1 - present, present])
+    >>> siftem.suggest_smoothness(counts, segment, candidates=(0.0, 1.0)).smoothness
+    1.0
     """
     smoothnesses = _checked_candidates(candidates)
     if isinstance(splits, bool) or not isinstance(splits, int | np.integer) or splits < 1:

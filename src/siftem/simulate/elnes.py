@@ -87,6 +87,12 @@ def simulate_elnes(
     ------
     InputError
         When a parameter is out of range.
+
+    Examples
+    --------
+    >>> phantom = siftem.simulate_elnes((16, 16), counts=50)
+    >>> phantom.spectrum_image.signal_type
+    'EELS'
     """
     ny, nx = (int(n) for n in shape)
     if min(ny, nx) < 16:

@@ -233,6 +233,13 @@ def simulate_demo(
     Returns
     -------
     Phantom
+
+    Examples
+    --------
+    >>> phantom = siftem.simulate_demo((32, 32), dose=300)
+    >>> si = phantom.spectrum_image.without_zero_peak()
+    >>> si.shape, phantom.names
+    ((32, 32), ('Brg', 'Fp', 'Ca-Pv'))
     """
     return simulate(
         MODEL_CASE, shape, channels=channels, dose=dose, seed=seed, max_fraction=max_fraction

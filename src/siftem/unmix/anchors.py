@@ -73,6 +73,11 @@ class Absent:
     *elements : str
         One or more. With several, each is a condition; they are averaged with their
         covariances, and their disagreement is told.
+
+    Examples
+    --------
+    >>> siftem.Absent("Si", "Al").describe()
+    'no Si or Al in the grain'
     """
 
     elements: tuple[str, ...]
@@ -290,6 +295,11 @@ class GivenScale:
         Its standard deviation.
     of : str
         Name of the spectrum, when several are subtracted; by default the first.
+
+    Examples
+    --------
+    >>> siftem.GivenScale(0.4, sigma=0.05).describe()
+    'given scale 0.4 +- 0.05'
     """
 
     value: float

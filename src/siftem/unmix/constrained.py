@@ -97,6 +97,17 @@ def unmix(
     ------
     InputError
         When a grain has no anchor, an anchor is no condition on lines, or a region is empty.
+
+    Examples
+    --------
+    >>> phantom = siftem.simulate_demo((32, 32), dose=300)
+    >>> si = phantom.spectrum_image.without_zero_peak()
+    >>> masks = {"Fp": phantom.mask("Fp"), "Ca-Pv": phantom.mask("Ca-Pv")}
+    >>> regions = siftem.Regions(si.shape, matrix="Brg", masks=masks)
+    >>> anchors = {"Fp": "Si", "Ca-Pv": "Mg"}
+    >>> found = siftem.unmix(si, regions, anchors=anchors, support=["Cu"])
+    >>> found.names, found.maps.shape
+    (('Brg', 'Fp', 'Ca-Pv'), (3, 32, 32))
     """
     si = as_map(si)
     energy = beam_energy or si.acquisition.beam_energy

@@ -33,6 +33,15 @@ def integrate(si: SpectrumImage, region: ArrayLike, *, name: str | None = None) 
     ------
     InputError
         When the region has another shape than the map, is not boolean, or is empty.
+
+    Examples
+    --------
+    >>> phantom = siftem.simulate_demo((32, 32), dose=300)
+    >>> si = phantom.spectrum_image.without_zero_peak()
+    >>> spectrum = siftem.integrate(si, phantom.mask("Fp"), name="Fp")
+    >>> spectrum.n_pixels == int(phantom.mask("Fp").sum())
+    True
+    >>> ax = spectrum.plot()
     """
     si, mask = as_map(si), np.asarray(region)
     label = name if name is not None else getattr(region, "name", "") or "region"

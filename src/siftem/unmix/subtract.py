@@ -158,6 +158,20 @@ def subtract(
     SiftemWarning
         When conditions disagree, or a scale lies below zero, by more than three standard
         deviations.
+
+    Examples
+    --------
+    >>> phantom = siftem.simulate_demo((32, 32), dose=300)
+    >>> si = phantom.spectrum_image.without_zero_peak()
+    >>> masks = {"Fp": phantom.mask("Fp"), "Ca-Pv": phantom.mask("Ca-Pv")}
+    >>> regions = siftem.Regions(si.shape, matrix="Brg", masks=masks)
+    >>> matrix = siftem.integrate(si, regions.pure)
+    >>> mixture = siftem.integrate(si, regions.mixture("Fp"))
+    >>> pure = siftem.subtract(mixture, matrix, anchor="Si", support=["Cu"])
+    >>> pure.name, pure.anchor, pure.absent
+    ('Fp', 'no Si in the grain', ('Si',))
+    >>> 0 < pure.scale_sigma < pure.scale
+    True
     """
     mixture, anchors = as_spectrum(mixture), as_anchors(anchor)
     several = list(matrix) if isinstance(matrix, (list, tuple)) else [matrix]

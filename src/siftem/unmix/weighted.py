@@ -88,6 +88,19 @@ def weighted_mixtures(
     -----
     The shares follow from the counts of a pixel by weighted least squares on the smoothed
     first estimates: linear in the counts, so unbiased at any dose.
+
+    Examples
+    --------
+    >>> phantom = siftem.simulate_demo((32, 32), dose=300)
+    >>> si = phantom.spectrum_image.without_zero_peak()
+    >>> masks = {"Fp": phantom.mask("Fp"), "Ca-Pv": phantom.mask("Ca-Pv")}
+    >>> regions = siftem.Regions(si.shape, matrix="Brg", masks=masks)
+    >>> matrix = siftem.integrate(si, regions.pure)
+    >>> mixture = siftem.integrate(si, regions.mixture("Fp"))
+    >>> other = siftem.integrate(si, regions.mixture("Ca-Pv"))
+    >>> first = {"Brg": matrix, "Fp": mixture, "Ca-Pv": other}
+    >>> list(siftem.weighted_mixtures(si, regions, first))
+    ['Fp', 'Ca-Pv']
     """
     names = (regions.matrix, *regions.names)
     shapes, window = _shapes(si, names, pure)
