@@ -64,7 +64,9 @@ def cube_blocks(
                 index[order[0]] = slice(frame, frame + 1)
             block = data[tuple(index)]
             if hasattr(block, "dask"):
-                block = block.compute(scheduler="synchronous")
+                from dask.local import get_sync  # by its name it would import dask.distributed
+
+                block = block.compute(scheduler=get_sync)
             block = block.transpose(order)
             if n_frames > 1:
                 # Small unsigned types would wrap round in the sum.

@@ -55,7 +55,9 @@ def frame_blocks(
             index[order[3]] = window
             block = data[tuple(index)]
             if hasattr(block, "dask"):
-                block = block.compute(scheduler="synchronous")
+                from dask.local import get_sync  # by its name it would import dask.distributed
+
+                block = block.compute(scheduler=get_sync)
             block = block.transpose(order)
             # Small unsigned types would wrap round in the sum.
             block = block.astype(np.float64 if block.dtype.kind == "f" else np.int64)

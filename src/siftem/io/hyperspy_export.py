@@ -134,7 +134,9 @@ def write_maps(
         )
     with quiet(), replacing(path) as draft:
         images = _from_maps(maps, si, "maps")
-        curves = _spectral(spectra, si.axis, si.signal_type, si.acquisition, "spectra")
+        curves = _spectral(
+            spectra, si.axis, si.signal_type, si.acquisition, "spectra", for_file=True
+        )
         curves.axes_manager.navigation_axes[0].name = "component"
         for signal in (images, curves):
             signal.metadata.set_item("Siftem.names", list(names))
@@ -214,7 +216,13 @@ def _of_a_pixel(si: SpectrumImage) -> Acquisition:
 
 
 def _spectral(
-    data: Any, axis: EnergyAxis, signal_type: str, acquisition: Acquisition, title: str
+    data: Any,
+    axis: EnergyAxis,
+    signal_type: str,
+    acquisition: Acquisition,
+    title: str,
+    *,
+    for_file: bool = False,
 ) -> Any:
     import hyperspy.api as hs
 
@@ -222,6 +230,21 @@ def _spectral(
     if hasattr(data, "dask"):
         signal = signal.as_lazy()
     signal.metadata.General.title = title
+    if for_file:
+        # The class that belongs to the type is made on loading; eXSpy takes a second to import.
+        signal.metadata.Signal.signal_type = signal_type
+        of_counts = signal_type.startswith("EDS") or signal_type == "EELS"
+        signal.axes_manager.signal_axes[0].is_binned = of_counts
+    else:
+        _set_class(signal, signal_type)
+    _describe_acquisition(signal, acquisition, signal_type)
+    energy = signal.axes_manager.signal_axes[0]
+    energy.name = "Energy loss" if signal_type == "EELS" else "Energy"
+    energy.offset, energy.scale, energy.units = axis.offset, axis.scale, axis.unit
+    return signal
+
+
+def _set_class(signal: Any, signal_type: str) -> None:
     signal.set_signal_type(signal_type)
     if signal_type.startswith("EDS"):
         root = f"Acquisition_instrument.{signal_type.removeprefix('EDS_')}"
@@ -229,11 +252,6 @@ def _spectral(
             node, _, last = f"{root}.{key}".rpartition(".")
             if signal.metadata.has_item(f"{node}.{last}"):
                 delattr(signal.metadata.get_item(node), last)
-    _describe_acquisition(signal, acquisition, signal_type)
-    energy = signal.axes_manager.signal_axes[0]
-    energy.name = "Energy loss" if signal_type == "EELS" else "Energy"
-    energy.offset, energy.scale, energy.units = axis.offset, axis.scale, axis.unit
-    return signal
 
 
 def _describe_acquisition(signal: Any, acquisition: Acquisition, signal_type: str) -> None:

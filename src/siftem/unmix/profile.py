@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import scipy.sparse as sp
+
+from siftem.unmix.kernels import solve_abundances
 
 #: Shares of the phases in a pixel are rounded to this many parts to put pixels together.
 _PARTS = 24
@@ -103,11 +106,11 @@ def profile_information(
 
 
 def free_spectra(
-    counts: np.ndarray, amounts: np.ndarray, start: np.ndarray, *, rounds: int = 300
+    counts: np.ndarray, amounts: np.ndarray, start: np.ndarray, *, passes: int = 1000
 ) -> tuple[np.ndarray, np.ndarray]:
     """Maximum-likelihood spectra of known amounts, every channel for itself.
 
-    Expectation maximisation of the Poisson likelihood.
+    A channel is to the groups what a pixel is to the channels: the same iteration solves both.
 
     Parameters
     ----------
@@ -116,7 +119,8 @@ def free_spectra(
         Of each phase in each group, for spectra that sum to one.
     start : ndarray of shape (channels, k)
         First spectra, positive.
-    rounds : int
+    passes : int
+        Passes over the phases at the most.
 
     Returns
     -------
@@ -124,15 +128,14 @@ def free_spectra(
     variance : ndarray of shape (channels, k)
         By the Fisher information of each channel, for the given amounts.
     """
-    spectra = np.maximum(start, 1e-3 * start.max(axis=0) / start.shape[0])
     totals = np.maximum(amounts.sum(axis=0), 1e-300)
-    for _ in range(rounds):
-        mean = np.maximum(spectra @ amounts.T, 1e-300)
-        new = spectra * ((counts.T / mean) @ amounts) / totals
-        settled = np.abs(new - spectra).sum() < 1e-7 * spectra.sum()
-        spectra = new
-        if settled:
-            break
+    rows = sp.csr_array(counts.T)
+    found = np.maximum(start, 1e-3 * start.max(axis=0) / start.shape[0]) * totals
+    solve_abundances(
+        rows.indptr.astype(np.int64), rows.indices.astype(np.int32), rows.data, amounts / totals,
+        np.ones(found.shape, np.uint8), found, passes, 1e-9,
+    )  # fmt: skip
+    spectra = found / totals
     mean = np.maximum(spectra @ amounts.T, 1e-6 * counts.mean() + 1e-300)
     information = np.einsum("gk,jg,gl->jkl", amounts, 1 / mean, amounts)
     inverse = np.linalg.pinv(information, hermitian=True)
