@@ -133,6 +133,17 @@ def test_importing_siftem_and_its_version_loads_nothing_heavy():
     assert run_python(code).splitlines() == [f"siftem {siftem.__version__}", "[]"]
 
 
+def test_type_checkers_and_editors_know_the_same_names():
+    stub = ast.parse((ROOT / "__init__.pyi").read_text(encoding="utf-8"))
+    known = {
+        alias.name: node.module
+        for node in stub.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert known == siftem._HOME
+
+
 def test_every_public_name_exists_and_has_a_docstring():
     for name in siftem.__all__:
         if name != "__version__":
