@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from siftem.errors import InputError
+from siftem.figures.line_labels import spelled_line
 from siftem.pipeline.agreement import assumed_absent, flagged
 from siftem.pipeline.results import RunResult
 from siftem.printed_numbers import range_text, with_error
@@ -63,8 +64,8 @@ def print_result(
         # Nothing over the rectangle, or over both: how many times more says nothing.
         times = f" ({gain.gain:.1f} times)" if np.isfinite(gain.gain) else ""
         console.print(
-            f"{gain.line}: signal to noise {gain.whole:.1f} over the whole pure {result.matrix}, "
-            f"{gain.rectangle:.1f} over a rectangle{times}",
+            f"{spelled_line(gain.line)}: signal to noise {gain.whole:.1f} over the whole pure "
+            f"{result.matrix}, {gain.rectangle:.1f} over a rectangle{times}",
             markup=False,
         )
     if result.truth:

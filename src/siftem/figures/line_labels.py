@@ -48,6 +48,12 @@ def line_text(element: str, line: str) -> str:
     return f"{element} {line[:1]}{greek.translate(_SUBSCRIPTS)}"
 
 
+def spelled_line(text: str) -> str:
+    """Return a line as recipes write it, such as "Nd La" or "Nd_La", as it is shown: "Nd Lα"."""
+    element, _, line = text.replace("_", " ").partition(" ")
+    return line_text(element, line.strip())
+
+
 def seen_lines(
     fits: Iterable[LineFit],
     *,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from siftem.figures.line_labels import spelled_line
 from siftem.figures.page import panel_letter
 from siftem.pipeline.layout import by_labels
 from siftem.pipeline.results import RunResult
@@ -32,7 +33,7 @@ def figure1_caption(result: RunResult) -> str:
         )
     last = panel_letter(k + 3)
     if result.gains:
-        names = ", ".join(gain.line for gain in result.gains)
+        names = ", ".join(spelled_line(gain.line) for gain in result.gains)
         text = (
             f"({last}) {names} over the whole pure region (steps, band of one standard deviation)"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 
 import numpy as np
 
@@ -59,9 +60,12 @@ def content_cells(
     errors = [c.atomic_covariance if atoms else c.covariance]
     if systematic:
         errors.append(c.atomic_systematic if atoms else c.systematic)
-    return error_cells(
+    cells = error_cells(
         100 * float(values[i]), *(100 * float(np.sqrt(max(e[i, i], 0.0))) for e in errors)
     )
+    if c.weight_fractions[i] < c.detection_limits[i]:
+        return replace(cells[0], kind="between"), *cells[1:]
+    return cells
 
 
 def derived_cells(

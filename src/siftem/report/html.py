@@ -10,6 +10,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from siftem.figures.style import phase_colours
+from siftem.pipeline.file_names import file_name
 from siftem.pipeline.parts import attempted
 from siftem.pipeline.results import RunResult
 from siftem.printed_numbers import plus_minus, significant, whole_number, with_error
@@ -45,6 +46,7 @@ from siftem.report.run_tables import (
     subtraction_table,
     truth_tables,
 )
+from siftem.report.summary_table import grave, summary_table, what_to_heed
 from siftem.report.table import Table
 
 
@@ -107,6 +109,8 @@ def report_tables(result: RunResult) -> dict[str, Any]:
     phases = quantified_phases(result)
     mixtures = quantified_mixtures(result)
     made: dict[str, tuple[Callable[[], Any], Any]] = {
+        "summary": (lambda: summary_table(result), None),
+        "heed": (lambda: what_to_heed(result), ()),
         "facts": (lambda: facts(result), {}),
         "overview": (
             lambda: (
@@ -171,21 +175,52 @@ def render_report(
     str
         The same for the same result, figures and resources.
     """
+    parts = report_tables(result) if tables is None else tables
+    fits = _fits(result, figures)
+    pictures = _pictures(result, figures)
     return (
         _environment()
         .get_template("report.html.j2")
         .render(
+            contents=_contents(parts, pictures, fits),
             title=result.recipe.title or result.spectrum_image.title or "Spectrum image",
             layout=layout_sentence(result),
-            warnings=result.warnings,
-            pictures=_pictures(result, figures),
-            fits=_fits(result, figures),
+            grave=(*parts["heed"], *grave(result.warnings)[0]),
+            notes=grave(result.warnings)[1],
+            phase_map=None
+            if "figure_phases" not in figures
+            else Picture(
+                "Phase map", phase_map_caption(result), _encoded(figures["figure_phases"])
+            ),
+            pictures=pictures,
+            fits=fits,
             recipe=result.recipe.to_yaml(),
             versions=versions(),
             resources=resource_facts(resources),
-            **(report_tables(result) if tables is None else tables),
+            **parts,
         )
     )
+
+
+def _contents(
+    parts: Mapping[str, Any], pictures: list[Picture], fits: list[Picture]
+) -> dict[str, str]:
+    """Return the titles of the sections that are there, by their place in the page."""
+    basis = fits or any(parts[k] for k in ("mixtures", "k_factors", "calibration"))
+    there = {
+        "run": ("What was run", True),
+        "figures": ("Figures", pictures),
+        "compositions": ("Compositions", parts["overview"]),
+        "ratios": ("Ratios", parts["measured_ratios"]),
+        "two-ways": ("Subtraction and unmixing, side by side", parts["comparison"]),
+        "partition": ("Partition coefficients", parts["partition"]),
+        "limits": ("Detection limits", parts["limits"]),
+        "spectra": ("From maps to pure spectra", True),
+        "truth": ("Against the truth", parts["truth"]),
+        "basis": ("What the compositions rest on", basis),
+        "settings": ("Settings and versions", True),
+    }
+    return {id: title for id, (title, shown) in there.items() if shown}
 
 
 def _encoded(data: bytes) -> str:
@@ -196,7 +231,6 @@ def _pictures(result: RunResult, figures: Mapping[str, bytes]) -> list[Picture]:
     captions = {
         "figure1": ("Figure 1", figure1_caption),
         "figure2": ("Figure 2", figure2_caption),
-        "figure_phases": ("Phase map", phase_map_caption),
         "figure3": ("Figure 3", figure3_caption),
     }
     return [
@@ -204,6 +238,12 @@ def _pictures(result: RunResult, figures: Mapping[str, bytes]) -> list[Picture]:
         for key, (label, caption) in captions.items()
         if key in figures
     ]
+
+
+def _phase_map(result: RunResult, figures: Mapping[str, bytes]) -> Picture | None:
+    if "figure_phases" not in figures:
+        return None
+    return Picture("Phase map", phase_map_caption(result), _encoded(figures["figure_phases"]))
 
 
 def _fits(result: RunResult, figures: Mapping[str, bytes]) -> list[Picture]:
@@ -251,10 +291,13 @@ def _phase(result: RunResult, name: str) -> PhaseSection:
 
 
 def _environment() -> Environment:
-    return Environment(
+    made = Environment(
         loader=PackageLoader("siftem.report"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    made.filters["base64"] = lambda text: _encoded(text.encode("utf-8"))
+    made.filters["file_name"] = file_name
+    return made

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 from siftem.figures.fit import fit_figure
-from siftem.figures.line_labels import LineLabel, line_text, seen_lines
+from siftem.figures.line_labels import LineLabel, seen_lines, spelled_line
 from siftem.figures.phase_map import Labels, phase_map_figure
 from siftem.figures.protocol import figure1, figure2
 from siftem.figures.style import drawn_once, phase_colours
@@ -183,9 +183,8 @@ def trace_lines(result: RunResult) -> tuple[TraceLine, ...]:
     out = []
     calibration = result.calibration
     for gain in result.gains:
-        element, _, energy = parse_line(gain.line)
+        energy = parse_line(gain.line)[2]
         if calibration is not None:
             energy = energy * (1 + calibration.gain) + calibration.shift
-        name = gain.line.replace("_", " ").split()[-1]
-        out.append(TraceLine(line_text(element, name), energy, gain.whole, gain.rectangle))
+        out.append(TraceLine(spelled_line(gain.line), energy, gain.whole, gain.rectangle))
     return tuple(out)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from siftem.figures.line_labels import spelled_line
 from siftem.pipeline.layout import by_labels
 from siftem.pipeline.results import RunResult
 from siftem.printed_numbers import plus_minus, signed, significant, whole_number
@@ -100,7 +101,7 @@ def gain_table(result: RunResult) -> Table | None:
         return None
     rows = [
         (
-            name(gain.line),
+            name(spelled_line(gain.line)),
             *error_cells(gain.signal_whole, gain.noise_whole),
             Cell(f"{gain.whole:.1f}"),
             Cell(f"{gain.rectangle:.1f}"),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import re
 from dataclasses import dataclass
 
 from siftem.printed_numbers import Measured, measured, range_text, significant
@@ -10,6 +13,9 @@ from siftem.printed_numbers import Measured, measured, range_text, significant
 BELOW_LIMIT = "< LOD"
 #: ... and for one that an anchor takes for absent.
 ASSUMED = "assumed absent"
+#: What the columns under a heading hold, and what is no part of their numbers.
+_ERROR_TITLES = ("", " ±", " ± systematic")
+_BARE = re.compile(r"^\(?± |(?<=\d)\)$")
 
 
 @dataclass(frozen=True)
@@ -19,9 +25,10 @@ class Cell:
     Parameters
     ----------
     text : str
-    kind : {"name", "value", "error", "systematic", "below", "range", "flag"}
+    kind : {"name", "value", "error", "systematic", "below", "between", "range", "middle", "flag"}
         How it is set: names to the left, values to the right, errors small behind them;
-        "below" is a value under the detection limit or assumed, "flag" one to look at.
+        "below" is not found or assumed, "between" found below its detection limit, "flag"
+        one to look at.
     span : int
         Columns.
     """
@@ -48,6 +55,22 @@ class Table:
     head: tuple[Cell, ...]
     rows: tuple[tuple[Cell, ...], ...]
     note: str = ""
+
+    def as_csv(self) -> str:
+        """Return the table as CSV: a column for each value, error and systematic error."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        titles: list[str] = []
+        for cell in self.head:
+            own = [f"{cell.text}{more}" for more in _ERROR_TITLES[: cell.span]]
+            titles += own + [cell.text] * (cell.span - len(own))
+        writer.writerow(titles)
+        for row in self.rows:
+            values: list[str] = []
+            for cell in row:
+                values += [_BARE.sub("", cell.text), *[""] * (cell.span - 1)]
+            writer.writerow(values)
+        return text.getvalue()
 
 
 def heading(text: str, span: int = 1) -> Cell:

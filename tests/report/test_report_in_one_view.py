@@ -1,0 +1,137 @@
+"""What stands on top of a report, its contents, its tables as CSV."""
+
+import base64
+import csv
+import io
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from test_report_html import FIGURES, Page
+
+from siftem.report.composition_tables import composition_table
+from siftem.report.html import render_report, report_tables
+from siftem.report.summary_table import summary_table, what_to_heed
+from siftem.report.table import Cell, Table, heading, name
+
+
+@pytest.fixture(scope="module")
+def page(made_run):
+    figures = {**FIGURES, "figure_phases": b"the phase map"}
+    return Page(render_report(made_run, figures=figures))
+
+
+def columns(row):
+    """The texts of a row, one for each column."""
+    return [text for cell in row for text in (cell.text, *[""] * (cell.span - 1))]
+
+
+def test_the_summary_holds_area_and_contents_with_intervals(made_run):
+    table = summary_table(made_run)
+    assert columns(table.head) == ["", "Brg", "95%", "Fp", "95%", "Ca-Pv", "95%"]
+    rows = {row[0].text: columns(row) for row in table.rows}
+    areas = made_run.phase_map.area_percent
+    assert [float(rows["area, %"][i].split(" ")[0]) for i in (1, 3, 5)] == pytest.approx(
+        [areas[n] for n in ("Brg", "Fp", "Ca-Pv")], abs=0.06
+    )
+    c = made_run.compositions["Brg"]
+    for element in ("O", "Mg", "Si"):
+        i = c.index(element)
+        assert float(rows[element][1]) == pytest.approx(100 * c.atomic_fractions[i], rel=0.01)
+        low, high = map(float, rows[element][2].split(" to "))
+        assert low <= 100 * c.atomic_interval_95[i, 0] < 100 * c.atomic_interval_95[i, 1] <= high
+    assert rows["Si"][3:5] == ["assumed absent", ""]
+    assert rows["Mg"][5:] == ["assumed absent", ""]
+
+
+def test_phase_map_and_summary_come_first(page):
+    html_tags = [tag for tag, _ in page.tags]
+    first = html_tags.index("img")
+    assert page.tags[first][1]["alt"] == "Phase map"
+    assert page.captions[0] == "The phases, at%"
+    assert first < html_tags.index("details")
+
+
+def test_the_contents_lead_to_each_section(page):
+    targets = [a["href"] for tag, a in page.tags if tag == "a" and a["href"].startswith("#")]
+    sections = [a["id"] for tag, a in page.tags if tag == "details" and "id" in a]
+    assert [t for t in targets if t != "#warnings"] == [f"#{s}" for s in sections]
+    assert {"run", "figures", "compositions", "two-ways", "settings"} <= set(sections)
+    assert all("open" in a for tag, a in page.tags if tag == "details" and "id" in a)
+
+
+def test_each_table_can_be_had_as_csv(made_run, page):
+    links = [a for tag, a in page.tags if tag == "a" and "download" in a]
+    assert len(links) == len(page.tables)
+    start = "data:text/csv;charset=utf-8;base64,"
+    texts = [base64.b64decode(a["href"].removeprefix(start)).decode() for a in links]
+    for text, shown in zip(texts, page.tables, strict=True):
+        rows = list(csv.reader(io.StringIO(text)))
+        assert len({len(row) for row in rows}) == 1
+        assert len(rows) == len(shown)
+    assert {"phases.csv", "Fp.csv"} <= {a["download"] for a in links}
+    rows = list(csv.reader(io.StringIO(composition_table(made_run, "Brg").as_csv())))
+    titles = rows[0]
+    assert titles[:6] == ["element", "line", "wt%", "wt% ±", "wt% ± systematic", "at%"]
+    c = made_run.compositions["Brg"]
+    i = c.index("Mg")
+    row = next(r for r in rows if r[0] == "Mg")
+    values = [float(row[titles.index(t)]) for t in ("wt%", "wt% ±", "wt% ± systematic")]
+    found = [c.weight_fractions[i], c.sigma[i], c.systematic_sigma[i]]
+    assert values == pytest.approx([100 * x for x in found], rel=0.06)
+
+
+def test_csv_keeps_names_as_they_are():
+    odd = Table("", (name(""), heading('A, "B"', 2)), ((name("x (± y)"), Cell("1", "value", 2)),))
+    assert list(csv.reader(io.StringIO(odd.as_csv()))) == [
+        ["", 'A, "B"', 'A, "B" ±'],
+        ["x (± y)", "1", ""],
+    ]
+
+
+def test_disagreements_and_errors_of_the_model_are_told(made_run):
+    assert what_to_heed(made_run) == ()
+    c = made_run.compositions["Brg"]
+    poor = replace(c, model=0.6 * c.covariance)
+    heeded = what_to_heed(replace(made_run, compositions={**made_run.compositions, "Brg": poor}))
+    assert len(heeded) == 1
+    assert re.search(r"larger error than counting in Brg \(O, Mg, Si", heeded[0])
+    half = {**made_run.compositions, "Brg": replace(c, model=0.4 * c.covariance)}
+    assert what_to_heed(replace(made_run, compositions=half)) == ()
+    moved = c.weight_fractions + 12 * c.sigma * (np.array(c.elements) == "Mg")
+    far = {"Brg": replace(c, weight_fractions=moved)}
+    two = what_to_heed(replace(made_run, unmixed_compositions=far))
+    assert len(two) == 1
+    assert "Brg: unmixing and subtraction differ" in two[0]
+    assert re.search(r"Mg \(\+\d+\.\d sigma\)", two[0])
+
+
+def test_a_fit_that_misses_its_counts_is_told_once(made_run):
+    c = made_run.compositions["Fp"]
+    wrong = c.fit.closest * (1 + 0.8 * (np.abs(c.fit.spectrum.axis.centers - 4.0) < 0.1))
+    poor = replace(c, fit=replace(c.fit, closest=wrong))
+    run = replace(made_run, compositions={**made_run.compositions, "Fp": poor})
+    (told,) = what_to_heed(run)
+    assert told.startswith("Fp: the model does not describe its spectrum at")
+    warned = replace(run, warnings=("Fp: the model does not describe this spectrum",))
+    assert what_to_heed(warned) == ()
+
+
+def test_contents_between_both_limits_are_set_apart(made_run):
+    c = made_run.compositions["Brg"]
+    i = c.index("Ca")
+    limits = c.detection_limits.copy()
+    limits[i] = 2 * c.weight_fractions[i]
+    run = replace(
+        made_run,
+        compositions={**made_run.compositions, "Brg": replace(c, detection_limits=limits)},
+    )
+    table = summary_table(run)
+    kinds = {row[0].text: row[1].kind for row in table.rows}
+    assert kinds["Ca"] == "between"
+    assert kinds["Mg"] == "value"
+    assert "Dotted" in table.note
+    assert "Dotted" not in summary_table(made_run).note
+    parts = report_tables(run)
+    assert any(c.kind == "between" for row in parts["overview"].rows for c in row)
