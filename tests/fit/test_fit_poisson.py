@@ -181,3 +181,21 @@ def test_covariance_of_an_undetermined_direction_is_huge_not_nan():
 def test_bad_input(design, counts, message):
     with pytest.raises(InputError, match=message):
         fit_poisson(design, counts)
+
+
+def test_covariance_by_either_way_and_directions_that_nothing_fixes():
+    rng = np.random.default_rng(3)
+    columns = rng.random((60, 5)) * [1.0, 1e3, 1e-4, 1.0, 5.0]
+    well = columns.T @ columns
+    assert covariance_of(well) @ well == pytest.approx(np.eye(5), abs=1e-6)
+    # Nearly the same column twice: only its sum is known.
+    for apart in (1e-4, 1e-7):
+        columns[:, 3] = columns[:, 0] + apart * columns[:, 3]
+        scale = np.sqrt((columns**2).sum(axis=0))
+        values, vectors = np.linalg.eigh((columns / scale).T @ (columns / scale))
+        values = np.maximum(values, 1e-12 * values.max())
+        expected = (vectors / values) @ vectors.T / np.outer(scale, scale)
+        found = covariance_of(columns.T @ columns)
+        assert found == pytest.approx(expected, rel=1e-3, abs=1e-9 * np.abs(expected).max())
+    together = np.array([1.0, 0, 0, 1.0, 0])
+    assert together @ found @ together < 1e-6 * found[0, 0]

@@ -3,7 +3,7 @@ import pytest
 
 from siftem.energy_axis import EnergyAxis
 from siftem.xray.pile_up import pile_up
-from siftem.xray.response import PeakTails, with_tails
+from siftem.xray.response import PeakTails, spread_exponentially, with_tails
 
 AXIS = EnergyAxis(0.0, 0.01, 1000)
 
@@ -60,3 +60,13 @@ def test_sum_peaks_lie_at_the_sum_of_the_pulses_whatever_the_zero():
     lines[157] = 1.0  # a pulse of 1.54 keV on a scale that is 30 eV high
     hard = pile_up(lines, axis, zero=0.03)[:, 1]
     assert int(hard.argmax()) == 2 * 157 - 3
+
+
+@pytest.mark.parametrize("length", [0.06, -0.15])
+def test_an_exponential_by_its_sum(length):
+    axis = EnergyAxis(0.0, 0.01, 50)
+    peaks = np.random.default_rng(0).random((50, 2))
+    kept = np.exp(-0.01 / abs(length))
+    apart = np.subtract.outer(np.arange(50), np.arange(50)) * (1 if length < 0 else -1)
+    weights = np.where(apart >= 0, (1 - kept) * kept ** np.maximum(apart, 0), 0.0)
+    assert spread_exponentially(peaks, axis, length) == pytest.approx(weights @ peaks, rel=1e-12)

@@ -8,13 +8,13 @@ from itertools import pairwise
 
 import numpy as np
 from scipy.linalg import block_diag
-from scipy.signal import lfilter
 
 from siftem.energy_axis import EnergyAxis
 from siftem.fit.spectrum_model import Calibration, SpectrumModel
 from siftem.xray.line_groups import line_groups
 from siftem.xray.lines import family_emission
 from siftem.xray.profiles import detected_lines, line_profiles
+from siftem.xray.response import spread_exponentially
 
 #: Escape peaks are known to this (relative).
 _ESCAPE = 0.5
@@ -157,7 +157,4 @@ def _tail(peaks: np.ndarray, axis: EnergyAxis, length: float | None) -> np.ndarr
     if length is None:
         channels = np.maximum(np.arange(axis.size), 1.0)
         return np.asarray(np.cumsum(reverse / channels[::-1])[::-1])
-    kept = np.exp(-axis.scale / abs(length))
-    if length < 0:
-        return np.asarray(lfilter([1 - kept], [1, -kept], peaks))
-    return np.asarray(lfilter([1 - kept], [1, -kept], reverse)[::-1])
+    return spread_exponentially(peaks[:, None], axis, length)[:, 0]

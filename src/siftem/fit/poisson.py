@@ -6,9 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve, cholesky, solve_triangular
+from scipy.linalg.lapack import dpocon, dpotrf, dpotri
 from scipy.optimize import nnls
 
 from siftem.errors import InputError
+
+#: A matrix whose reciprocal condition is larger has no eigenvalue near 1e-12 of the largest.
+_WELL = 1e-10
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,11 +155,12 @@ def _weighted_nnls(
     penalty: np.ndarray | None,
 ) -> np.ndarray:
     """Least squares weighted by 1/variance, non-negative but where ``signed``."""
-    weighted = g / variance[:, None]
-    gram = weighted.T @ g
+    root = 1.0 / np.sqrt(variance)
+    weighted = g * root[:, None]
+    gram = weighted.T @ weighted  # of one matrix with itself: half the work
     if penalty is not None:
         gram = gram + penalty
-    return nonnegative_quadratic(gram, weighted.T @ target, signed)
+    return nonnegative_quadratic(gram, weighted.T @ (target * root), signed)
 
 
 def nonnegative_quadratic(
@@ -203,12 +208,21 @@ def _smooth(y: np.ndarray) -> np.ndarray:
 
 
 def covariance_of(information: np.ndarray) -> np.ndarray:
-    """Inverse of a Fisher information, by scaled eigenvalues; (p, p).
+    """Inverse of a Fisher information; (p, p).
 
-    Directions that the data do not fix at all (relative eigenvalue below 1e-12) get the
-    variance of that limit instead of infinity, which shows them as undetermined.
+    By Cholesky's factors of the matrix scaled to a diagonal of ones. Directions that the data do
+    not fix at all (relative eigenvalue below 1e-12) get the variance of that limit instead of
+    infinity, which shows them as undetermined: where there may be such, by eigenvalues.
     """
     scale = np.sqrt(np.clip(np.diag(information), 1e-300, None))
-    values, vectors = np.linalg.eigh(information / np.outer(scale, scale))
+    scaled = information / np.outer(scale, scale)
+    factor, failed = dpotrf(scaled, lower=1)
+    if not failed:
+        well, _ = dpocon(factor, np.abs(scaled).sum(axis=0).max(), uplo="L")
+        if well > _WELL:
+            lower, _ = dpotri(factor, lower=1)
+            lower = np.tril(lower)
+            return np.asarray((lower + np.tril(lower, -1).T) / np.outer(scale, scale))
+    values, vectors = np.linalg.eigh(scaled)
     values = np.maximum(values, 1e-12 * values.max())
-    return (vectors / values) @ vectors.T / np.outer(scale, scale)
+    return np.asarray((vectors / values) @ vectors.T / np.outer(scale, scale))

@@ -151,3 +151,27 @@ def add_slopes(
                     by_centre[i, k] * moved + by_sigma[i, k] * widened + by_area[i, k] * share
                 )
             place, height, below = next_place, next_height, above
+
+
+@njit(cache=True)
+def decay(peaks: np.ndarray, kept: float, up: bool) -> np.ndarray:
+    """Convolve each column with an exponential of sum one; (channels, n).
+
+    Parameters
+    ----------
+    peaks : ndarray of shape (channels, n)
+        C-contiguous.
+    kept : float
+        What a channel keeps of the one before it, between 0 and 1.
+    up : bool
+        Whether the exponential runs up the channels, else down.
+    """
+    n_channels, n = peaks.shape
+    out = np.empty_like(peaks)
+    run = np.zeros(n)
+    for i in range(n_channels):
+        channel = i if up else n_channels - 1 - i
+        for j in range(n):
+            run[j] = (1.0 - kept) * peaks[channel, j] + kept * run[j]
+            out[channel, j] = run[j]
+    return out

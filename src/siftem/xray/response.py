@@ -7,9 +7,9 @@ from dataclasses import astuple, dataclass
 from functools import partial
 
 import numpy as np
-from scipy.signal import lfilter
 
 from siftem.energy_axis import EnergyAxis
+from siftem.xray.kernels import decay
 
 #: Decay lengths of the exponential tails, keV: charge lost at the borders of the active
 #: volume, charge lost deep in it, and small pulses that add to a large one.
@@ -79,8 +79,19 @@ def tail_slopes(peaks: np.ndarray, axis: EnergyAxis) -> np.ndarray:
     return np.hstack([moved(peaks[:, None], kev) - peaks[:, None] for moved in _MOVED])
 
 
-def _below(peaks: np.ndarray, kev: EnergyAxis, *, length: float) -> np.ndarray:
-    return _exponential(peaks[::-1], kev.scale / length)[::-1]
+def spread_exponentially(peaks: np.ndarray, axis: EnergyAxis, length: float) -> np.ndarray:
+    """Return each column convolved with an exponential of sum one.
+
+    Parameters
+    ----------
+    peaks : ndarray of shape (channels, n)
+    axis : EnergyAxis
+        In keV.
+    length : float
+        keV over which it decays; negative towards high energies.
+    """
+    kept = float(np.exp(-axis.scale / abs(length)))
+    return np.asarray(decay(np.ascontiguousarray(peaks), kept, length < 0))
 
 
 def _spread(peaks: np.ndarray, kev: EnergyAxis) -> np.ndarray:
@@ -89,20 +100,10 @@ def _spread(peaks: np.ndarray, kev: EnergyAxis) -> np.ndarray:
     return np.where(kev.centers[:, None] > 0, shelf, 0.0)
 
 
-def _above(peaks: np.ndarray, kev: EnergyAxis) -> np.ndarray:
-    return _exponential(peaks, kev.scale / ABOVE)
-
-
-def _exponential(peaks: np.ndarray, per_channel: float) -> np.ndarray:
-    """Each column convolved with an exponential of sum one that runs up the channels."""
-    kept = np.exp(-per_channel)
-    return np.asarray(lfilter([1.0 - kept], [1.0, -kept], peaks, axis=0))
-
-
 #: Where the counts go, in the order of `PeakTails`.
 _MOVED: tuple[Callable[[np.ndarray, EnergyAxis], np.ndarray], ...] = (
-    partial(_below, length=NEAR),
-    partial(_below, length=FAR),
+    partial(spread_exponentially, length=NEAR),
+    partial(spread_exponentially, length=FAR),
     _spread,
-    _above,
+    partial(spread_exponentially, length=-ABOVE),
 )
