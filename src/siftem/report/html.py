@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from siftem.figures.style import phase_colours
-from siftem.pipeline.file_names import file_name
 from siftem.pipeline.parts import attempted
 from siftem.pipeline.results import RunResult
 from siftem.printed_numbers import plus_minus, significant, whole_number, with_error
@@ -34,6 +30,7 @@ from siftem.report.composition_tables import (
     quantified_phases,
     ratio_table,
 )
+from siftem.report.environment import encoded, environment
 from siftem.report.layout_tables import layout_sentence, phase_table, role_words
 from siftem.report.mineral_tables import formula_table, limit_table, wanted_table
 from siftem.report.pictures import fit_names
@@ -85,7 +82,7 @@ class PhaseSection:
 
 def table_html(table: Table) -> str:
     """Return one table as HTML, as it stands in the report but for its style sheet."""
-    template = _environment().get_template("table.html.j2")
+    template = environment().get_template("table.html.j2")
     return str(template.module.draw(table))  # type: ignore[attr-defined]
 
 
@@ -179,7 +176,7 @@ def render_report(
     fits = _fits(result, figures)
     pictures = _pictures(result, figures)
     return (
-        _environment()
+        environment()
         .get_template("report.html.j2")
         .render(
             contents=_contents(parts, pictures, fits),
@@ -189,9 +186,7 @@ def render_report(
             notes=grave(result.warnings)[1],
             phase_map=None
             if "figure_phases" not in figures
-            else Picture(
-                "Phase map", phase_map_caption(result), _encoded(figures["figure_phases"])
-            ),
+            else Picture("Phase map", phase_map_caption(result), encoded(figures["figure_phases"])),
             pictures=pictures,
             fits=fits,
             recipe=result.recipe.to_yaml(),
@@ -223,10 +218,6 @@ def _contents(
     return {id: title for id, (title, shown) in there.items() if shown}
 
 
-def _encoded(data: bytes) -> str:
-    return base64.b64encode(data).decode("ascii")
-
-
 def _pictures(result: RunResult, figures: Mapping[str, bytes]) -> list[Picture]:
     captions = {
         "figure1": ("Figure 1", figure1_caption),
@@ -234,7 +225,7 @@ def _pictures(result: RunResult, figures: Mapping[str, bytes]) -> list[Picture]:
         "figure3": ("Figure 3", figure3_caption),
     }
     return [
-        Picture(label, caption(result), _encoded(figures[key]))
+        Picture(label, caption(result), encoded(figures[key]))
         for key, (label, caption) in captions.items()
         if key in figures
     ]
@@ -243,7 +234,7 @@ def _pictures(result: RunResult, figures: Mapping[str, bytes]) -> list[Picture]:
 def _phase_map(result: RunResult, figures: Mapping[str, bytes]) -> Picture | None:
     if "figure_phases" not in figures:
         return None
-    return Picture("Phase map", phase_map_caption(result), _encoded(figures["figure_phases"]))
+    return Picture("Phase map", phase_map_caption(result), encoded(figures["figure_phases"]))
 
 
 def _fits(result: RunResult, figures: Mapping[str, bytes]) -> list[Picture]:
@@ -256,7 +247,7 @@ def _fits(result: RunResult, figures: Mapping[str, bytes]) -> list[Picture]:
             f"counts, fit and continuum above, residuals in standard deviations below; deviance "
             f"per degree of freedom {significant(fit.reduced_deviance, 3)}"
         )
-        out.append(Picture(name, caption, _encoded(figures[key])))
+        out.append(Picture(name, caption, encoded(figures[key])))
     return out
 
 
@@ -288,16 +279,3 @@ def _phase(result: RunResult, name: str) -> PhaseSection:
         parts.append(f"no line in the fitted range: {', '.join(c.not_in_range)}")
     colour = phase_colours(result.factors.names).get(name, "#000000")
     return PhaseSection(name, colour, "; ".join(parts), composition_table(result, name))
-
-
-def _environment() -> Environment:
-    made = Environment(
-        loader=PackageLoader("siftem.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    made.filters["base64"] = lambda text: _encoded(text.encode("utf-8"))
-    made.filters["file_name"] = file_name
-    return made

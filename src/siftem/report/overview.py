@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
+from siftem.report.environment import environment
 from siftem.report.provenance import versions
 from siftem.report.table import Table
 
@@ -84,21 +83,18 @@ class Overview:
 
 def render_overview(overview: Overview) -> str:
     """Write an overview as HTML that needs nothing else, but for the reports it leads to."""
-    environment = Environment(
-        loader=PackageLoader("siftem.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("overview.html.j2").render(
-        title=overview.title,
-        warnings=overview.warnings,
-        columns=overview.columns,
-        maps=overview.maps,
-        phases=overview.phases,
-        ratios=overview.ratios,
-        pictures=overview.pictures,
-        recipe=overview.recipe,
-        versions=versions(),
+    return (
+        environment()
+        .get_template("overview.html.j2")
+        .render(
+            title=overview.title,
+            warnings=overview.warnings,
+            columns=overview.columns,
+            maps=overview.maps,
+            phases=overview.phases,
+            ratios=overview.ratios,
+            pictures=overview.pictures,
+            recipe=overview.recipe,
+            versions=versions(),
+        )
     )
