@@ -18,6 +18,7 @@ from siftem.figures.new_axes import new_axes, one_panel, settle
 from siftem.figures.page import frame_size
 from siftem.figures.phase_map import Labels, area_swatches, draw_phase_map
 from siftem.figures.regions import draw_regions
+from siftem.figures.signed_axis import linear_end, signed_axis
 from siftem.figures.spectra import (
     Curve,
     EnergyScale,
@@ -130,10 +131,13 @@ def draw_curves(
     ax.set_xlim(low * scale.per_kev, high * scale.per_kev)
     floor, ceiling = log_limits(curves[0].values[window], curves[0].sigma)
     ceiling = max(ceiling, *(1.8 * float(c.values[window].max(initial=0)) for c in curves))
-    if log:
+    first = curves[0]
+    if log and first.sigma is not None and (first.values[window] < floor).any():
+        signed_axis(ax, linear_end(first.values[window], first.sigma[window]), ceiling)
+    elif log:
         log_axis(ax, floor, ceiling)
     for curve in reversed(curves):
-        draw_spectrum(ax, axis, curve, scale=scale, floor=floor if log else None)
+        draw_spectrum(ax, axis, curve, scale=scale, floor=ax.get_ylim()[0] if log else None)
     if not log:
         ax.set_ylim(min(0.0, float(curves[0].values[window].min())), None)
     ax.set_xlabel(scale.label)

@@ -13,10 +13,11 @@ from scipy.ndimage import uniform_filter1d
 
 from siftem.energy_axis import EnergyAxis
 from siftem.figures.line_labels import LineLabel, band_height, draw_line_labels
+from siftem.figures.numbers_on_axes import short_number
 from siftem.figures.page import MARGIN, Page, frame_size
+from siftem.figures.signed_axis import linear_end, signed_axis
 from siftem.figures.style import PAGE_WIDTH, fitted_text, text_height, text_width
 
-_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 #: mm left of a frame for numbers and the label of the axis, and below for the energies.
 LEFT_ROOM = 11.0
 BOTTOM_ROOM = 7.5
@@ -107,7 +108,7 @@ def draw_spectrum(
     curve : Curve
     scale : EnergyScale
     floor : float, optional
-        On a logarithmic axis, what is not above it is drawn there.
+        Lower end of the axis: what is not above it is drawn there.
     """
     edges = axis.to_kev().edges * scale.per_kev
     values = np.asarray(curve.values, float)
@@ -197,16 +198,6 @@ def log_axis(ax: Axes, low: float, high: float) -> None:
     ax.yaxis.set_minor_formatter(NullFormatter())
 
 
-def short_number(value: float) -> str:
-    """Return 0.01, 1, 30 or 3×10³ for one digit times a power of ten."""
-    exponent = math.floor(math.log10(value) + 1e-9)
-    factor = round(value / 10.0**exponent)
-    if -2 <= exponent <= 2:
-        return f"{factor * 10.0**exponent:g}"
-    power = "10" + str(exponent).translate(_SUPERSCRIPTS)
-    return power if factor == 1 else f"{factor}×{power}"
-
-
 def shown_range(
     axis: EnergyAxis, labels: Sequence[LineLabel], values: Sequence[np.ndarray]
 ) -> tuple[float, float]:
@@ -291,9 +282,13 @@ def draw_stack(
             first.values[window], None if first.sigma is None else first.sigma[window]
         )
         ceiling = max(ceiling, *(1.8 * float(c.values[window].max()) for c in strip.curves))
-        log_axis(ax, floor, ceiling)
+        if first.sigma is not None and (first.values[window] < floor).any():
+            # What scatters about zero would be strokes down to the end of a logarithmic axis.
+            signed_axis(ax, linear_end(first.values[window], first.sigma[window]), ceiling)
+        else:
+            log_axis(ax, floor, ceiling)
         for curve in reversed(strip.curves):
-            draw_spectrum(ax, axis, curve, scale=scale, floor=floor)
+            draw_spectrum(ax, axis, curve, scale=scale, floor=ax.get_ylim()[0])
         write_name(ax, axis, strip.curves, scale=scale)
         last = i == len(strips) - 1
         ax.tick_params(labelbottom=last)
@@ -331,10 +326,13 @@ def write_name(ax: Axes, axis: EnergyAxis, curves: Sequence[Curve], *, scale: En
         return
     width, height = frame_size(ax)
     low, high = ax.get_xlim()
-    floor, ceiling = ax.get_ylim()
     energies = axis.to_kev().centers * scale.per_kev
     top = np.max([np.asarray(curve.values, float) for curve in curves], axis=0)
-    level = np.log(np.maximum(top, floor) / floor) / np.log(ceiling / floor) * height
+    shown = np.maximum(top, ax.get_ylim()[0])
+    level = ax.transAxes.inverted().transform(
+        ax.transData.transform(np.stack([energies, shown], axis=1))
+    )[:, 1]
+    level = level * height
     wide = text_width(name, bold=True) + 3.0
     tall = text_height() + 1.2
     rights = np.arange(width, wide, -2.0)

@@ -56,7 +56,7 @@ def figure2_caption(result: RunResult) -> str:
         k = len(result.factors.names)
         text = f"{_span(0, k)} Pixels of each phase, with their share of the map. "
         text += f"({panel_letter(k)}) Pure spectra of the phases, with a band of one standard "
-        text += "deviation. What is not above the axis is drawn at its lower end."
+        text += "deviation. Where noise has both signs the axis is linear about zero."
         if any(result.scale_of(grain) is not None for grain in result.grains):
             text += " Behind some, in grey, what was taken off, scaled to the same counts."
         return text + _ends(result)
@@ -71,7 +71,7 @@ def figure2_caption(result: RunResult) -> str:
         parts.append(
             f"({last}) Pure spectra of the grains after {matrix} was subtracted, with a band of "
             f"one standard deviation, which holds the scale's error, too; behind each, {matrix} "
-            f"scaled to the same counts. What is not above the axis is drawn at its lower end."
+            f"scaled to the same counts. Where noise has both signs the axis is linear about zero."
         )
     else:
         parts.append(f"({last}) Spectra of the mixtures; nothing was subtracted.")
