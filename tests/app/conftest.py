@@ -118,7 +118,7 @@ def page(chromium):
     context = chromium.new_context(viewport={"width": 1366, "height": 650}, accept_downloads=True)
     made = context.new_page()
     faults, elsewhere = [], []
-    made.on("pageerror", lambda error: faults.append(str(error)))
+    made.on("pageerror", lambda error: faults.append(error.stack or str(error)))
     # What the policy of the page's own headers forbids is told on the console.
     made.on(
         "console",

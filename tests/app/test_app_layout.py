@@ -56,7 +56,7 @@ def page():
 def test_the_layout_is_told_with_a_phase_map_and_its_areas(page):
     view = page.views[1]
     assert "side by side" in view.lie.object
-    figure, table = view.phase_map[1], view.phase_map[2].object
+    table, figure = view.phase_map[0].object, view.phase_map[1]
     assert figure.object is not None
     shown = page.session.phase_map()
     areas = shown.area_percent

@@ -15,7 +15,7 @@ from siftem.app.reliability import (
     reliability_table,
 )
 from siftem.app.step_view import View
-from siftem.app.style import CONTENT, CONTROL_CSS, CONTROLS, HEIGHT
+from siftem.app.style import CONTROL_CSS, CONTROLS, RESIZED
 from siftem.pipeline.results import RunResult
 from siftem.report.comparison_tables import partition_tables
 from siftem.report.composition_tables import (
@@ -57,7 +57,7 @@ class CompositionView(View):
             value=_COUNTING,
             stylesheets=[CONTROL_CSS],
         )
-        self.tables = self.text("", width=CONTENT - 30)
+        self.tables = self.text("", width=800, sizing_mode=RESIZED)
         self.controls[:] = [
             self.text("<h2>The film</h2>"),
             self.thickness,
@@ -121,10 +121,11 @@ class CompositionView(View):
         phases = quantified_phases(result)
         self.shown.options = [_OVERVIEW, *phases]
         self.errors.visible = self.shown.value == _OVERVIEW
-        self.tables.object = self._tables(result, phases)
+        width, height = self.room.content, self.room.height
+        self.tables.param.update(object=self._tables(result, phases), width=width - 30)
         self.content[:] = [
             pn.Row(self.shown, self.errors),
-            pn.Column(self.tables, height=HEIGHT - 46, width=CONTENT - 6, scroll="y"),
+            pn.Column(self.tables, height=height - 46, width=width - 6, scroll="y"),
         ]
 
     def _tables(self, result: RunResult, phases: tuple[str, ...]) -> str:

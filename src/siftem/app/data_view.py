@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import panel as pn
 
-from siftem.app.gallery import gallery
-from siftem.app.map_images import MapImage, map_images, mapped_line
+from siftem.app.gallery import Gallery
+from siftem.app.map_images import line_marks, map_images
 from siftem.app.saved_sessions import SavedSession
 from siftem.app.spectrum_figure import Curve, LineMark, spectrum_figure
 from siftem.app.step_view import View, listed, put_text
-from siftem.app.style import CONTENT, CONTROL_CSS, CONTROLS, paragraph
+from siftem.app.style import COLUMN_CSS, CONTROL_CSS, CONTROLS, RESIZED, paragraph
 from siftem.errors import InputError
-from siftem.figures.line_labels import line_text
 
 if TYPE_CHECKING:
     from siftem.app.page import Page
@@ -59,9 +58,12 @@ class DataView(View):
         self.log = pn.widgets.Checkbox(
             name="Logarithmic counts", value=True, stylesheets=[CONTROL_CSS]
         )
-        self.about = self.text("", width=CONTENT - 220)
+        self.about = self.text("", width=800, sizing_mode=RESIZED)
         self.earlier = pn.Column()
-        self.maps = pn.GridBox(ncols=7)
+        self.maps: Gallery | None = None
+        self.scrolled = pn.Column(
+            scroll="y", stylesheets=[COLUMN_CSS], sizing_mode=RESIZED, width=800, height=300
+        )
         self.spectrum = pn.pane.Bokeh(None)
         self.controls[:] = [
             self.text("<h2>Demo</h2>"),
@@ -130,6 +132,24 @@ class DataView(View):
 
         self.jobs.start("Find elements", lambda _progress: self.session.found_elements(), show)
 
+    def resized(self) -> None:
+        """Draw maps and spectrum in the new room."""
+        super().resized()
+        self._fit()
+        if self._shown is not None:
+            self._draw_spectrum()
+
+    def _maps_room(self) -> tuple[int, int]:
+        height = self.room.height
+        return self.room.content, height - _spectrum_height(height) - 44
+
+    def _fit(self) -> None:
+        width, height = self._maps_room()
+        self.scrolled.param.update(height=height, width=width)
+        self.about.width = width - 200
+        if self.maps is not None:
+            self.maps.resize((width, height), self.room.dark)
+
     def refresh(self) -> None:
         """Show the map that is open."""
         if not self.session.is_open:
@@ -140,7 +160,7 @@ class DataView(View):
                     "three minerals overlap.</p>"
                     "<p class='hint'>Alt with the arrow keys goes from step to step; all buttons "
                     "and fields can be reached with the tab key.</p>",
-                    width=CONTENT - 40,
+                    width=self.room.content - 40,
                     margin=(30, 20, 10, 20),
                 ),
                 self.earlier,
@@ -165,9 +185,11 @@ class DataView(View):
             f" ({si.total / si.n_pixels:,.1f} a pixel)"
             f"{f', {beam:g} keV' if beam else ''}.</p>"
         )
-        self.maps[:] = gallery(_few(known), si.pixel_size, box=(142, 150))
+        self.maps = Gallery(known, si.pixel_size, room=self._maps_room(), dark=self.room.dark)
+        self.scrolled[:] = [self.maps.grid]
+        self._fit()
         self._draw_spectrum()
-        self.content[:] = [pn.Row(self.about, self.log), self.maps, self.spectrum]
+        self.content[:] = [pn.Row(self.about, self.log), self.scrolled, self.spectrum]
 
     def _list_earlier(self) -> None:
         """Offer the sessions that were kept."""
@@ -201,16 +223,13 @@ class DataView(View):
         if not self.session.is_open:
             return
         si = self.session.spectrum_image
-        marks = []
-        for element in self.session.elements():
-            found = mapped_line(si, element)
-            if found is not None:
-                marks.append(LineMark(line_text(element, found[0].name), found[0].energy))
+        marks = [LineMark(*mark) for mark in line_marks(si, self.session.elements())]
         self.spectrum.object = spectrum_figure(
             si.axis,
             [Curve("all pixels", si.sum_spectrum(), "#0072B2")],
             marks=marks,
-            size=(CONTENT - 20, 222),
+            size=(self.room.content - 10, _spectrum_height(self.room.height)),
+            dark=self.room.dark,
             log=self.log.value,
             value_name="Counts, all pixels",
         )
@@ -240,6 +259,6 @@ class DataView(View):
             put_text(self.path, str(folder / picked))
 
 
-def _few(images: list[MapImage], most: int = 14) -> list[MapImage]:
-    """As many as fit in two rows."""
-    return images[:most]
+def _spectrum_height(height: int) -> int:
+    """Height of the spectrum under the maps."""
+    return max(190, int(0.36 * height))

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import panel as pn
 
-from siftem.app.gallery import thumbnail
+from siftem.app.gallery import thumbnail, tile
 from siftem.app.map_figure import MapFigure
-from siftem.app.map_images import MapImage, mapped_line
+from siftem.app.map_images import MapImage, line_marks
 from siftem.app.overlays import phases_overlay
 from siftem.app.region_counts import areas_html
 from siftem.app.spectrum_figure import Curve, LineMark, deviance_figure, spectrum_figure
 from siftem.app.step_view import View, put_text
-from siftem.app.style import CONTENT, CONTROL_CSS, CONTROLS, paragraph, swatch
+from siftem.app.style import COLUMN_CSS, CONTROL_CSS, CONTROLS, RESIZED, paragraph, swatch
 from siftem.decompose.rank import RankChoice
-from siftem.figures.line_labels import line_text
+from siftem.figures.page import image_aspect
 from siftem.pipeline.results import Matched
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ _LAYOUTS = {
     "A single phase": "single",
 }
 _LIES = {"as found": None, "pure": "pure", "embedded": "embedded"}
+#: Room beside and above the map of a component, screen pixels: colour bar; name and title.
+_BESIDE, _ABOVE = 84, 122
 _FIELD = {"width": CONTROLS - 30, "stylesheets": [CONTROL_CSS], "margin": (2, 8)}
 
 
@@ -45,6 +47,8 @@ class DecomposeView(View):
         self._shown: Matched | None = None
         self._hints: tuple[str, ...] = ()
         self.phase_map = pn.Column()
+        self._maps: list[MapFigure] = []
+        self._phases: MapFigure | None = None
         self._choice: RankChoice | None = None
         self._of: object = None
         self.number = pn.widgets.IntInput(
@@ -63,6 +67,14 @@ class DecomposeView(View):
             name="Logarithmic", value=True, stylesheets=[CONTROL_CSS], margin=(2, 8)
         )
         self.components = pn.GridBox(ncols=6)
+        self.scrolled = pn.Column(
+            self.components,
+            scroll="y",
+            stylesheets=[COLUMN_CSS],
+            sizing_mode=RESIZED,
+            width=800,
+            height=300,
+        )
         self.spectra = pn.pane.Bokeh(None)
         self.naming = pn.Column(
             self.text("<h2>The phases</h2>"),
@@ -158,11 +170,23 @@ class DecomposeView(View):
             if field.value_input and field.value_input != field.value:
                 field.value = field.value_input
 
+    def resized(self) -> None:
+        """Draw all in the new room."""
+        super().resized()
+        self.leave()
+        if self._shown is not None:
+            self._fit()
+
+    def _spectrum_height(self) -> int:
+        return max(190, int(0.34 * self.room.height))
+
     def refresh(self) -> None:
         """Show the components that there are."""
         choice = self._choice
         if choice is not None and self.session.is_open and self._of is self.session.spectrum_image:
-            self.curve.object = deviance_figure(choice, size=(CONTROLS - 20, 180))
+            self.curve.object = deviance_figure(
+                choice, size=(CONTROLS - 20, 180), dark=self.room.dark
+            )
             self.advice.object = paragraph(f"Held-out counts suggest {choice.message}.")
         else:
             self.curve.object, self.advice.object = None, ""
@@ -189,20 +213,24 @@ class DecomposeView(View):
             self._put_names(matched)
         finally:
             self._quiet = False
-        self._draw_spectra()
+        self._fit()
         if not same:
-            self.content[:] = [self.components, self.log, self.spectra]
+            self.content[:] = [self.scrolled, self.log, self.spectra]
 
     def _make_cards(self, matched: Matched) -> None:
         """Make a card with name, role and map for each component."""
         si, factors = self.session.spectrum_image, matched.factors
         self._hints = self.session.component_hints()
         k = len(factors.names)
-        width = max(150, min(330, CONTENT // (k + 1) - 12))
+        self._maps = []
         self.names, self.lies, self._heads, cards = [], [], [], []
         for name, image in zip(factors.names, factors.maps, strict=True):
             field = pn.widgets.TextInput(
-                name="Name", width=width - 136, stylesheets=[CONTROL_CSS], margin=(0, 6)
+                name="Name",
+                width=100,
+                sizing_mode=RESIZED,
+                stylesheets=[CONTROL_CSS],
+                margin=(0, 6),
             )
             lies = pn.widgets.Select(
                 name="Lies", options=list(_LIES), width=112, stylesheets=[CONTROL_CSS], margin=0
@@ -211,19 +239,39 @@ class DecomposeView(View):
             lies.param.watch(lambda _e: self.page.attempt(self._correct), "value")
             self.names.append(field)
             self.lies.append(lies)
-            self._heads.append(self.text("", width=width - 10))
+            self._heads.append(self.text("", width=100, sizing_mode=RESIZED))
             small = thumbnail(
                 MapImage(name, "counts", lambda m=image: m),  # type: ignore[misc]
                 si.pixel_size,
-                box=(width, 236),
+                box=(200, 200),
                 bar=True,
+                dark=self.room.dark,
+                linked=self._maps[0] if self._maps else None,
             )
+            self._maps.append(small)
             small.figure.title = None
             head = pn.Row(field, lies) if k > 1 else field
             cards.append(pn.Column(head, self._heads[-1], pn.pane.Bokeh(small.figure)))
         self.number.value = k
-        self.phase_map = pn.Column(width=width)
+        self.phase_map = pn.Column()
         self.components[:] = [*cards, self.phase_map]
+
+    def _fit(self) -> None:
+        """Make maps and spectrum as large as they fit."""
+        room, aspect = self.room, image_aspect(self._maps[0].shape, self.session.pixel_size)
+        height = room.height - self._spectrum_height() - 36
+        n = len(self._maps) + (self._phases is not None)
+        width, self.components.ncols = tile(
+            n, aspect, (room.content - 20, height), beside=_BESIDE, above=_ABOVE, smallest=130
+        )
+        self.scrolled.param.update(height=height, width=room.content)
+        box = (width + _BESIDE - 12, round(width * aspect) + 32)
+        for one, field, head in zip(self._maps, self.names, self._heads, strict=True):
+            one.resize(box, room.dark)
+            field.width, head.width = max(70, box[0] - 136), box[0] - 10
+        if self._phases is not None:
+            self._phases.resize((box[0] - 60, box[1] - 20), room.dark)
+        self._draw_spectra()
 
     def _put_names(self, matched: Matched) -> None:
         """Show names, roles, layout and phase map as the recipe has them."""
@@ -246,20 +294,22 @@ class DecomposeView(View):
         self.lie.object = paragraph(f"Layout: {self.session.layout_sentence()}.") + (
             "" if shown else paragraph("The phase map comes with the regions (Segment).", "hint")
         )
+        self._phases = None
         if shown is None:
             self.phase_map[:] = []
             return
-        small = MapFigure(
+        self._phases = MapFigure(
             shown.labels.shape,
-            self.session.spectrum_image.pixel_size,
-            box=(self.phase_map.width, 236),
+            self.session.pixel_size,
+            box=(200, 200),
             bar=False,
+            dark=self.room.dark,
+            linked=self._maps[0],
         )
-        small.overlay(phases_overlay(shown, colours))
+        self._phases.overlay(phases_overlay(shown, colours))
         self.phase_map[:] = [
-            self.text("<p><b>Phase map</b></p>"),
-            pn.pane.Bokeh(small.figure),
             self.text(areas_html(shown, colours)),
+            pn.pane.Bokeh(self._phases.figure),
         ]
 
     def _draw_spectra(self) -> None:
@@ -268,11 +318,7 @@ class DecomposeView(View):
             return
         si, factors = self.session.spectrum_image, matched.factors
         colours = self.session.colours()
-        marks = []
-        for element in self.session.elements():
-            found = mapped_line(si, element)
-            if found is not None:
-                marks.append(LineMark(line_text(element, found[0].name), found[0].energy))
+        marks = [LineMark(*mark) for mark in line_marks(si, self.session.elements())]
         self.spectra.object = spectrum_figure(
             factors.axis,
             [
@@ -282,7 +328,8 @@ class DecomposeView(View):
                 )
             ],
             marks=marks,
-            size=(CONTENT - 20, 196),
+            size=(self.room.content - 10, self._spectrum_height()),
+            dark=self.room.dark,
             log=self.log.value,
             value_name="Counts",
         )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import panel as pn
 
 from siftem.app.step_view import View
-from siftem.app.style import CONTENT, CONTROL_CSS, CONTROLS
+from siftem.app.style import CONTROL_CSS, CONTROLS
 from siftem.errors import InputError
 from siftem.pipeline.recipe import EACH_MAP
 from siftem.pipeline.store import check_destination
@@ -55,7 +55,7 @@ class ExportView(View):
             stylesheets=[CONTROL_CSS],
         )
         self.files = pn.Column()
-        self.how = self.text("", width=CONTENT - 40)
+        self.how = self.text("", width=self.room.content - 40)
         self.controls[:] = [
             self.text("<h2>All results</h2>"),
             self.folder,

@@ -1,4 +1,4 @@
-"""Small maps side by side."""
+"""Small maps side by side, zoomed and moved together."""
 
 from __future__ import annotations
 
@@ -9,29 +9,100 @@ import panel as pn
 
 from siftem.app.map_figure import MapFigure
 from siftem.app.map_images import MapImage
+from siftem.figures.page import image_aspect
 
 #: Small maps are sent with at most about this many pixels on a side.
 _MOST_PIXELS = 300
+#: Room about a small map, screen pixels: margins, title.
+_BESIDE, _ABOVE = 14, 38
+#: Maps are not drawn smaller than this, nor so large that one pixel is a tile.
+_SMALLEST, _LARGEST = 96, 420
 
 
 def thumbnail(
-    image: MapImage, pixel_size: tuple[float, float] | None, *, box: tuple[int, int], bar: bool
+    image: MapImage,
+    pixel_size: tuple[float, float] | None,
+    *,
+    box: tuple[int, int],
+    bar: bool,
+    dark: bool = False,
+    linked: MapFigure | None = None,
 ) -> MapFigure:
     """Draw one map; of a large one only every n-th pixel is sent."""
     pixels = np.asarray(image.pixels())
     step = max(1, round(max(pixels.shape) / _MOST_PIXELS))
-    pixels = pixels[::step, ::step]
-    size = None if pixel_size is None else (pixel_size[0] * step, pixel_size[1] * step)
-    small = MapFigure(pixels.shape, size, box=box, bar=bar)
-    small.show(pixels, title=image.name, unit=image.unit)
+    small = MapFigure(
+        pixels.shape, pixel_size, box=box, bar=bar, dark=dark, linked=linked, layers=False
+    )
+    small.show(pixels[::step, ::step], title=image.name, unit=image.unit)
     return small
 
 
-def gallery(
-    images: Sequence[MapImage], pixel_size: tuple[float, float] | None, *, box: tuple[int, int]
-) -> list[pn.pane.Bokeh]:
-    """Draw maps without colour bars, their ranges in the titles."""
-    return [
-        pn.pane.Bokeh(thumbnail(image, pixel_size, box=box, bar=False).figure, margin=(2, 4))
-        for image in images
-    ]
+class Gallery:
+    """Maps without colour bars, as large as they fit, their ranges in the titles.
+
+    Parameters
+    ----------
+    images : sequence of MapImage
+    pixel_size : tuple of float or None
+    room : tuple of int
+        Width and height on the screen.
+    dark : bool
+    """
+
+    def __init__(
+        self,
+        images: Sequence[MapImage],
+        pixel_size: tuple[float, float] | None,
+        *,
+        room: tuple[int, int],
+        dark: bool = False,
+    ) -> None:
+        shape = np.asarray(images[0].pixels()).shape if images else (1, 1)
+        self._aspect = image_aspect((shape[0], shape[1]), pixel_size)
+        self.maps: list[MapFigure] = []
+        box, columns = self._tile(len(images), room)
+        for image in images:
+            first = self.maps[0] if self.maps else None
+            one = thumbnail(image, pixel_size, box=box, bar=False, dark=dark, linked=first)
+            self.maps.append(one)
+        self.grid = pn.GridBox(
+            *(pn.pane.Bokeh(one.figure, margin=(2, 4)) for one in self.maps), ncols=columns
+        )
+
+    def resize(self, room: tuple[int, int], dark: bool) -> None:
+        """Give the same maps another size and other colours."""
+        box, self.grid.ncols = self._tile(len(self.maps), room)
+        for one in self.maps:
+            one.resize(box, dark)
+
+    def _tile(self, n: int, room: tuple[int, int]) -> tuple[tuple[int, int], int]:
+        width, columns = tile(n, self._aspect, room)
+        return (width, round(width * self._aspect) + _ABOVE), columns
+
+
+def tile(
+    n: int,
+    aspect: float,
+    room: tuple[int, int],
+    *,
+    beside: int = _BESIDE,
+    above: int = _ABOVE,
+    smallest: int = _SMALLEST,
+    largest: int = _LARGEST,
+) -> tuple[int, int]:
+    """Return the width of n equal maps in a room, and the columns; aspect is height over width.
+
+    Each has so many pixels beside and above it; what is smaller than the smallest does not fit,
+    and is scrolled to.
+    """
+    best, columns = 0, 1
+    for across in range(1, max(n, 1) + 1):
+        down = -(-max(n, 1) // across)
+        wide = room[0] // across - beside
+        high = (room[1] // down - above) / aspect
+        if min(wide, high) > best:
+            best, columns = int(min(wide, high)), across
+    if best < smallest:
+        best, columns = smallest, max(1, room[0] // (smallest + beside))
+    return min(best, largest), columns

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from bokeh.events import MouseMove
 from bokeh.models import (
     BasicTicker,
     ColorBar,
@@ -18,6 +19,7 @@ from bokeh.models import (
 )
 from bokeh.plotting import figure
 
+from siftem.app.style import INK, PAPER, colour_figure
 from siftem.figures.maps import image_limits, scale_bar
 from siftem.figures.page import image_aspect
 
@@ -50,6 +52,12 @@ class MapFigure:
         A colour bar; without it the title tells the range.
     painted : callable, optional
         Called with the points (y, x) of each stroke of the mouse.
+    dark : bool
+        Light text on a dark ground.
+    linked : MapFigure, optional
+        A map of the same pixels: both are zoomed and moved together.
+    layers : bool
+        Whether overlays and traces can be laid over it.
     """
 
     def __init__(
@@ -62,23 +70,26 @@ class MapFigure:
         palette: str | Sequence[str] = MAP_PALETTE,
         bar: bool = True,
         painted: Painted | None = None,
+        dark: bool = False,
+        linked: MapFigure | None = None,
+        layers: bool = True,
     ) -> None:
         ny, nx = shape
         self.shape = shape
         beside = _BAR_ROOM if bar else 6
         width, height = _frame(image_aspect(shape, pixel_size), box, beside)
         self.frame_size = (width, height)
-        self.figure = figure(
+        self.figure: Any = figure(
             width=width + beside + (_TOOL_ROOM if painted else 0),
             height=height + _TITLE_ROOM + 6,
             frame_width=width,
             frame_height=height,
             title=title,
-            x_range=Range1d(-0.5, nx - 0.5, bounds="auto"),
-            y_range=Range1d(ny - 0.5, -0.5, bounds="auto"),
-            tools="box_zoom,wheel_zoom,pan,reset",
-            active_scroll=None,
-            active_drag=None if painted else "auto",
+            x_range=linked.figure.x_range if linked else Range1d(-0.5, nx - 0.5, bounds="auto"),
+            y_range=linked.figure.y_range if linked else Range1d(ny - 0.5, -0.5, bounds="auto"),
+            tools="pan,box_zoom,wheel_zoom,reset",
+            active_scroll="wheel_zoom",
+            active_drag=None if painted else "pan",
             toolbar_location="right" if painted else None,
             min_border=2,
             output_backend="canvas",
@@ -86,7 +97,7 @@ class MapFigure:
         self.figure.toolbar.logo = None
         self.figure.axis.visible = False
         self.figure.grid.visible = False
-        self.figure.outline_line_color = "#666666"
+        colour_figure(self.figure, dark)
         self.figure.title.text_font_size = "13px" if bar else "11px"
         place: dict[str, Any] = {"x": -0.5, "y": -0.5, "dw": nx, "dh": ny}
         blank = np.zeros(shape, np.float32)
@@ -98,33 +109,77 @@ class MapFigure:
             nan_color="#ffffff",
         )
         self.figure.image("image", source=self._image, color_mapper=self._colours, **place)
-        self._bar = ColorBar(
-            color_mapper=self._colours,
-            width=10,
-            padding=4,
-            ticker=BasicTicker(desired_num_ticks=4),
-            major_label_text_font_size="11px",
-        )
-        self._has_bar = bar
+        self._bar: ColorBar | None = None
         if bar:
+            self._bar = ColorBar(
+                color_mapper=self._colours,
+                width=10,
+                padding=4,
+                ticker=BasicTicker(desired_num_ticks=4),
+                major_label_text_font_size="11px",
+                major_label_text_color=INK[dark],
+                background_fill_color=PAPER[dark],
+            )
             self.figure.add_layout(self._bar, "right")
-        clear = np.zeros(shape, np.uint32)
-        self._overlay = ColumnDataSource({"image": [clear]})
-        self._traces = ColumnDataSource({"image": [clear]})
-        self._over = self.figure.image_rgba("image", source=self._overlay, **place)
-        self.figure.image_rgba("image", source=self._traces, **place)
+        self._room = beside, _TOOL_ROOM if painted else 0
+        self._aspect = image_aspect(shape, pixel_size)
+        if layers:
+            clear = np.zeros(shape, np.uint32)
+            self._overlay = ColumnDataSource({"image": [clear]})
+            self._traces = ColumnDataSource({"image": [clear]})
+            self._over = self.figure.image_rgba("image", source=self._overlay, **place)
+            self.figure.image_rgba("image", source=self._traces, **place)
         self._add_scale_bar(pixel_size)
         self._painted = painted
         self._strokes = ColumnDataSource({"xs": [], "ys": []})
         if painted is not None:
             self._add_brush()
 
+    def follow(self, moved: Callable[[int, int], None]) -> None:
+        """Call with the pixel (y, x) under the cursor as it moves, some 30 times a second."""
+        cursor = ColumnDataSource({"y": [-1], "x": [-1]})
+        code = """
+            const y = Math.round(cb_obj.y), x = Math.round(cb_obj.x)
+            if (!(y >= 0 && x >= 0 && y < ny && x < nx)) return
+            state.next = [y, x]
+            if (state.waiting) return
+            state.waiting = true
+            const send = () => {
+              state.waiting = false
+              const y = state.next[0], x = state.next[1]
+              if (y === cursor.data.y[0] && x === cursor.data.x[0]) return
+              cursor.data = {y: [y], x: [x]}
+            }
+            setTimeout(send, 30)
+        """
+        ny, nx = self.shape
+        arguments = {"cursor": cursor, "ny": ny, "nx": nx, "state": {"waiting": False}}
+        self.figure.js_on_event(MouseMove, CustomJS(args=arguments, code=code))
+        cursor.on_change(
+            "data", lambda _attribute, _old, new: moved(int(new["y"][0]), int(new["x"][0]))
+        )
+        self.cursor = cursor
+
+    def resize(self, box: tuple[int, int], dark: bool) -> None:
+        """Give the same map another size and other colours."""
+        beside, tools = self._room
+        width, height = self.frame_size = _frame(self._aspect, box, beside)
+        self.figure.update(
+            width=width + beside + tools,
+            height=height + _TITLE_ROOM + 6,
+            frame_width=width,
+            frame_height=height,
+        )
+        colour_figure(self.figure, dark)
+        if self._bar is not None:
+            self._bar.update(major_label_text_color=INK[dark], background_fill_color=PAPER[dark])
+
     def show(self, image: np.ndarray, *, title: str, unit: str) -> None:
         """Show an image with its own colour scale."""
         low, high = image_limits(np.asarray(image))
         self._colours.update(low=low, high=high)
         self._image.data = {"image": [np.ascontiguousarray(image, dtype=np.float32)]}
-        if self._has_bar:
+        if self._bar is not None:
             self.figure.title.text = f"{title} ({unit})"
         elif len(title) < _LONG_TITLE:
             self.figure.title.text = f"{title}, {low:.3g}–{high:.3g}"

@@ -67,6 +67,36 @@ def mapped_line(si: SpectrumImage, element: str) -> tuple[Line, tuple[float, flo
     return line, (line.energy - width / 2e3, line.energy + width / 2e3)
 
 
+def net_window_map(si: SpectrumImage, low: float, high: float) -> np.ndarray:
+    """Counts of each pixel between two energies, the line through both sides taken off.
+
+    Parameters
+    ----------
+    si : SpectrumImage
+    low, high : float
+        Axis unit. The sides are half as wide each; beyond an end of the axis there is none.
+
+    Returns
+    -------
+    ndarray of shape (ny, nx)
+        May be negative.
+    """
+    channels, half = si.axis.window(low, high), (high - low) / 2
+    inside = si.window_map(low, high)
+    sides, n = np.zeros(si.shape), 0
+    for first, last in ((low - half, low), (high, high + half)):
+        if first >= si.axis.first and last <= si.axis.last:
+            beside = si.axis.window(first, last)
+            sides, n = sides + si.window_map(first, last), n + beside.stop - beside.start
+    return inside - sides * ((channels.stop - channels.start) / n if n else 0.0)
+
+
+def line_marks(si: SpectrumImage, elements: tuple[str, ...]) -> list[tuple[str, float]]:
+    """Return the text and energy in keV of the line by which each element is mapped."""
+    found = ((e, mapped_line(si, e)) for e in elements)
+    return [(line_text(e, f[0].name), f[0].energy) for e, f in found if f is not None]
+
+
 def map_images(
     si: SpectrumImage, factors: Factors | None, elements: tuple[str, ...]
 ) -> dict[str, MapImage]:

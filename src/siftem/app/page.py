@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import panel as pn
+from bokeh.core.validation import silence
+from bokeh.core.validation.warnings import FIXED_SIZING_MODE
 
 from siftem.app.composition_view import CompositionView
 from siftem.app.data_view import DataView
@@ -21,10 +23,14 @@ from siftem.app.session import Session
 from siftem.app.shortcuts import Shortcuts
 from siftem.app.spectra_view import SpectraView
 from siftem.app.step_view import View
-from siftem.app.style import CONTROL_CSS, PAGE_CSS, TEXT_CSS
+from siftem.app.style import CONTROL_CSS, PAGE_CSS, RESIZED, TEXT_CSS, Room
+from siftem.app.window import Window
 from siftem.errors import SiftemError
 from siftem.pipeline.recipe import Recipe
 from siftem.spectrum_image import SpectrumImage
+
+# The heights of what has a fixed width follow from what is in it.
+silence(FIXED_SIZING_MODE)
 
 _VIEWS: tuple[type[View], ...] = (
     DataView,
@@ -43,15 +49,26 @@ class Page:
     ----------
     source : path-like, Recipe or SpectrumImage, optional
         Opened at once.
+    fill : bool
+        Fill the browser's window, in place of a fixed size as in a notebook.
     """
 
-    def __init__(self, source: str | Path | Recipe | SpectrumImage | None = None) -> None:
+    def __init__(
+        self,
+        source: str | Path | Recipe | SpectrumImage | None = None,
+        *,
+        fill: bool = False,
+    ) -> None:
         self._document = pn.state.curdoc if pn.state.curdoc else None
         self.session = Session(SavedSessions())
         self.jobs = JobRunner(self._push, self._job_changed)
         self.session.on_trouble = lambda said: self._push(lambda: self.jobs.tell(said, failed=True))
+        self.room = Room()
+        self._window = Window(self.resized) if fill else None
         self._buttons: list[Any] = []
-        self._status = pn.pane.HTML("", stylesheets=[TEXT_CSS], width=820, margin=(6, 8, 0, 10))
+        self._status = pn.pane.HTML(
+            "", stylesheets=[TEXT_CSS], width=820, margin=(6, 8, 0, 10), sizing_mode=RESIZED
+        )
         self._bar = pn.indicators.Progress(
             value=0, max=100, width=240, height=14, margin=(10, 8), visible=False
         )
@@ -61,14 +78,17 @@ class Page:
         self._cancel.on_click(lambda _event: self.jobs.cancel())
         self.views = [view(self) for view in _VIEWS]
         self.active = 0
+        self._fresh = True
         self._body = pn.Column(self.views[0].panel)
         self.panel = pn.Column(
             self._stepper(),
             pn.Row(self._status, self._bar, self._cancel, height=38),
             self._body,
             Shortcuts(self._key),
-            width=1340,
+            *([self._window] if self._window else []),
+            width=self.room.window[0] - 20,
             stylesheets=[PAGE_CSS],
+            sizing_mode=RESIZED,
         )
         self.jobs.tell("Open a map, or try the demo.")
         if source is not None:
@@ -116,6 +136,28 @@ class Page:
                 traceback.print_exception(error)
             self.jobs.tell(error_sentence(error), failed=True)
 
+    def resized(self, width: int, height: int, prefers_dark: bool = False) -> None:
+        """Fill a window of this size; the first time, in the colours that the system prefers."""
+        dark = prefers_dark if self._fresh else self.room.dark
+        self._fresh = False
+        self._take(Room((width, height), dark))
+
+    def set_dark(self, dark: bool) -> None:
+        """Make the page dark or light."""
+        self._take(Room(self.room.window, dark))
+
+    def _take(self, room: Room) -> None:
+        if room == self.room:
+            return
+        self.room = room
+        self.panel.width = room.window[0] - 20
+        self._status.width = room.window[0] - 420
+        if self._window is not None:
+            self._window.dark = room.dark
+        for view in self.views:
+            view.resized()
+        self.refresh()
+
     def close(self) -> None:
         """Stop what runs for this page, and let go of all that it holds.
 
@@ -148,7 +190,14 @@ class Page:
             name="Next step →", width=110, stylesheets=[CONTROL_CSS], margin=(5, 3, 5, 40)
         )
         onward.on_click(lambda _event: self.go(self.active + 1))
-        return pn.Row(brand, *self._buttons, onward, height=44)
+        row = pn.Row(brand, *self._buttons, onward, height=44)
+        if self._window is not None:
+            theme = pn.widgets.Button(
+                name="Light or dark", width=110, stylesheets=[CONTROL_CSS], margin=(5, 3)
+            )
+            theme.on_click(lambda _event: self.set_dark(not self.room.dark))
+            row.append(theme)
+        return row
 
     def _job_changed(self, state: JobState) -> None:
         self._bar.visible = self._cancel.visible = state.running

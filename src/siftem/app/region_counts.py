@@ -46,11 +46,11 @@ def region_counts_html(
     )
     in_mask = "<th>in its mask</th>" if masks else ""
     head = f"<thead><tr><th class='name'>phase</th><th>painted</th>{in_mask}</tr></thead>"
-    out = f"<table><caption>Phases</caption>{head}<tbody>{rows}</tbody></table>"
+    out = f"<div class='tables'><table><caption>Phases</caption>{head}<tbody>{rows}</tbody></table>"
     if regions is None:
         return out + (
-            "<p class='hint'>Train to see regions. Without traces, the most certain pixels of "
-            "each component train the classifier.</p>"
+            "</div><p class='hint'>Train to see regions. Without traces, the most certain pixels "
+            "of each component train the classifier.</p>"
         )
     total = regions.shape[0] * regions.shape[1]
     # In the order of pixel_counts: pure, the mixtures, the intersection, the rest.
@@ -71,8 +71,8 @@ def region_counts_html(
             f"<table><caption>In no spectrum, and why</caption>{head}<tbody>{rows}</tbody></table>"
         )
     return out + (
-        "<p class='hint'>pure: matrix alone. mixture: one grain over matrix. intersection: two "
-        "grains or more.</p>"
+        "</div><p class='hint'>pure: matrix alone. mixture: one grain over matrix. intersection: "
+        "two grains or more.</p>"
     )
 
 

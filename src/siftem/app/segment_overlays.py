@@ -15,6 +15,7 @@ from siftem.app.overlays import (
     probability_overlay,
     regions_overlay,
 )
+from siftem.app.region_counts import areas_html, region_counts_html
 from siftem.app.session import Session
 from siftem.app.style import swatch
 from siftem.segment.classifier import normalised_entropy
@@ -56,7 +57,21 @@ def overlay_pixels(
     return None
 
 
-def advice_html(session: Session, findings: MapFindings) -> str:
+def tables_html(kind: str, session: Session, findings: MapFindings) -> str:
+    """Return what stands beside the map under an overlay: areas of phases, or pixels of regions."""
+    colours = session.colours()
+    shown = session.phase_map() if kind == "Phase map" else None
+    if shown is not None:
+        sentence = html.escape(session.layout_sentence())
+        hint = f"<p class='hint'>{sentence}. Correct it in the step Decompose.</p>"
+        return areas_html(shown, colours) + hint
+    cut, left = session.workflow.get("regions"), findings.left_out()
+    regions = None if cut is None else cut.regions
+    tables = region_counts_html(regions, colours, session.traces.pixels(), left)
+    return _advice(session, findings) + tables
+
+
+def _advice(session: Session, findings: MapFindings) -> str:
     """Say what is wrong with the traces, and where to paint next; HTML."""
     if not session.traces.shapes:
         return ""

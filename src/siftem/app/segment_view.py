@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import html
 from typing import TYPE_CHECKING, Any
 
 import panel as pn
 
+from siftem.app.live_spectrum import LiveSpectrum
 from siftem.app.map_figure import GREY_PALETTE, MapFigure
 from siftem.app.map_findings import MapFindings
-from siftem.app.map_images import MapImage, map_images
+from siftem.app.map_images import MapImage, line_marks, map_images, net_window_map
 from siftem.app.overlays import traces_overlay
-from siftem.app.region_counts import areas_html, region_counts_html
-from siftem.app.segment_overlays import advice_html, overlay_pixels
+from siftem.app.segment_overlays import overlay_pixels, tables_html
+from siftem.app.spectrum_figure import LineMark
 from siftem.app.step_view import View, numbers
-from siftem.app.style import CONTENT, CONTROL_CSS, CONTROLS, HEIGHT, phase_button_css
+from siftem.app.style import COLUMN_CSS, CONTROL_CSS, CONTROLS, RESIZED, phase_button_css
 from siftem.errors import InputError
 from siftem.segment.smoothness import SmoothnessChoice
 
@@ -89,7 +89,16 @@ class SegmentView(View):
         self.traces = pn.widgets.Checkbox(
             name="Traces", value=True, stylesheets=[CONTROL_CSS], margin=(22, 8, 0, 8)
         )
-        self.counts = self.text("", width=_SIDE - 20)
+        self.counts = self.text("", width=300, sizing_mode=RESIZED)
+        self.live = LiveSpectrum(self._window)
+        self._tables = pn.Column(
+            self.counts,
+            scroll="y",
+            stylesheets=[COLUMN_CSS],
+            sizing_mode=RESIZED,
+            width=300,
+            height=300,
+        )
         self.controls[:] = [
             self.text("<h2>1 Paint some pixels of each phase</h2>"),
             self.phases,
@@ -250,14 +259,7 @@ class SegmentView(View):
             self.margin_slider.end = max(8, segment.margin)
             self.margin_slider.value = segment.margin
             self.phase = self.phase if self.phase in matched.factors.names else grain
-            self.figure = MapFigure(
-                si.shape,
-                si.pixel_size,
-                box=(CONTENT - _SIDE - 50, HEIGHT - 70),
-                palette=GREY_PALETTE,
-                painted=self.painted,
-            )
-            self._background = ""
+            self._make_figure()
             self._quiet = False
             self._phase_buttons()
             self._set_brush()
@@ -266,8 +268,67 @@ class SegmentView(View):
         assert self.figure is not None
         self.content[:] = [
             self._toolbar,
-            pn.Row(pn.pane.Bokeh(self.figure.figure, margin=(0, 4)), self.counts),
+            pn.Row(
+                pn.pane.Bokeh(self.figure.figure, margin=(0, 4)),
+                pn.Column(self._tables, self.live.pane),
+            ),
         ]
+
+    def _make_figure(self) -> None:
+        si = self.session.spectrum_image
+        self.figure = MapFigure(
+            si.shape,
+            si.pixel_size,
+            box=self._box(),
+            palette=GREY_PALETTE,
+            painted=self.painted,
+            dark=self.room.dark,
+        )
+        self.figure.follow(self._moved)
+        self._background = ""
+        self._fit_side()
+
+    def resized(self) -> None:
+        """Draw the map in the new room."""
+        super().resized()
+        if self.figure is not None and self.session.is_open and self._of is not None:
+            self.figure.resize(self._box(), self.room.dark)
+            self._set_brush()
+            self._fit_side()
+
+    def _fit_side(self) -> None:
+        """Give tables and spectrum the room beside the map."""
+        assert self.figure is not None
+        width = self.room.content - self.figure.figure.width - 24
+        below = max(190, int(0.4 * (self.room.height - 66)))
+        self._tables.param.update(width=width, height=self.room.height - 66 - below)
+        self.counts.width = width - 24
+        si = self.session.spectrum_image
+        marks = [LineMark(*mark) for mark in line_marks(si, self.session.elements())]
+        self.live.open(si, marks, size=(width, below), dark=self.room.dark)
+
+    def _moved(self, y: int, x: int) -> None:
+        """Show the spectrum of the pixels under the brush, and what the map holds there."""
+        image = self._images.get(self._background)
+        if image is None or self.figure is None or not self.session.is_open:
+            return
+        about = f"; {image.name}: {self.figure.image[y, x]:.4g}"
+        self.live.show(y, x, float(self.brush.value), about)
+
+    def _window(self, low: float, high: float) -> None:
+        """Show the map of an energy window that was dragged in the spectrum."""
+        self.page.attempt(lambda: self._show_window(low, high))
+
+    def _show_window(self, low: float, high: float) -> None:
+        si = self.session.spectrum_image
+        net = net_window_map(si, low, high)
+        name = f"Window {low:.4g} to {high:.4g} {si.axis.unit}"
+        self._images[name] = MapImage(name, "net counts", lambda: net)
+        self.background.options = list(self._images)
+        self.background.value = name
+
+    def _box(self) -> tuple[int, int]:
+        return self.room.content - _SIDE - 50, self.room.height - 66
 
     def _paint(self, points: list[tuple[float, float]]) -> None:
         if self.jobs.busy:
@@ -324,7 +385,7 @@ class SegmentView(View):
     def _draw(self) -> None:
         if self._quiet or self.figure is None or not self.session.is_open:
             return
-        workflow, colours = self.session.workflow, self.session.colours()
+        colours = self.session.colours()
         if self._background != self.background.value:
             self._background = self.background.value
             image = self._images[self._background]
@@ -332,21 +393,8 @@ class SegmentView(View):
         masks = self.session.traces.masks() if self.traces.value else {}
         shape = self.session.spectrum_image.shape
         self.figure.traces(traces_overlay(masks, colours, shape) if masks else None)
-        cut, left = workflow.get("regions"), self.findings.left_out()
         kind = self.overlay.value
         self.of_phase.visible = kind in _OF_PHASE
-        self.figure.overlay(
-            overlay_pixels(kind, self.of_phase.value, self.session, self.findings),
-            float(self.opacity.value),
-        )
-        shown = self.session.phase_map() if kind == "Phase map" else None
-        if shown is not None:
-            sentence = html.escape(self.session.layout_sentence())
-            self.counts.object = areas_html(shown, colours) + (
-                f"<p class='hint'>{sentence}. Correct it in the step Decompose.</p>"
-            )
-            return
-        self.counts.object = region_counts_html(
-            None if cut is None else cut.regions, colours, self.session.traces.pixels(), left
-        )
-        self.counts.object = advice_html(self.session, self.findings) + self.counts.object
+        over = overlay_pixels(kind, self.of_phase.value, self.session, self.findings)
+        self.figure.overlay(over, float(self.opacity.value))
+        self.counts.object = tables_html(kind, self.session, self.findings)

@@ -99,7 +99,7 @@ def make_server(
         with warnings.catch_warnings(), _any_origin_unsaid():
             warnings.simplefilter("ignore")
             server = pn.io.server.get_server(
-                {"/": lambda: visitors.welcome(lambda: Page(source))},
+                {"/": lambda: visitors.welcome(lambda: Page(source, fill=True))},
                 port=port,
                 address=host or None,
                 # The door compares origins, for any name that the machine may have.

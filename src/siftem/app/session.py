@@ -374,6 +374,11 @@ class Session:
         )
 
     @property
+    def pixel_size(self) -> tuple[float, float] | None:
+        """Height and width of a pixel in nm, None when they are not known."""
+        return self.spectrum_image.pixel_size
+
+    @property
     def beam_energy(self) -> float:
         """Beam energy in keV, 200 where the file does not say (for the choice of lines)."""
         return self.spectrum_image.acquisition.beam_energy or 200.0

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import panel as pn
 
 from siftem.app.anchor_form import AnchorForm, anchor_elements
-from siftem.app.map_images import mapped_line
+from siftem.app.map_images import line_marks
 from siftem.app.reliability import CONFLICT, poor_fit
 from siftem.app.spectrum_figure import Curve, LineMark, spectrum_figure
 from siftem.app.step_view import View
-from siftem.app.style import CONTENT, CONTROL_CSS, CONTROLS, paragraph, phase_button_css
+from siftem.app.style import CONTROL_CSS, CONTROLS, paragraph, phase_button_css
 from siftem.errors import InputError
 from siftem.figures.line_labels import line_text
 from siftem.fit.line_fit import LineFit
@@ -178,7 +178,8 @@ class SpectraView(View):
             axis,
             curves,
             marks=self._marks(),
-            size=(CONTENT - 20, 278),
+            size=(self.room.content - 10, int(0.53 * self.room.height)),
+            dark=self.room.dark,
             log=self.log.value,
             value_name="Counts",
         )
@@ -188,12 +189,8 @@ class SpectraView(View):
         self.content[:] = [self.whole, self.residual]
 
     def _marks(self) -> list[LineMark]:
-        si, marks = self.session.spectrum_image, []
-        for element in self.session.elements():
-            found = mapped_line(si, element)
-            if found is not None:
-                marks.append(LineMark(line_text(element, found[0].name), found[0].energy))
-        return marks
+        found = line_marks(self.session.spectrum_image, self.session.elements())
+        return [LineMark(*mark) for mark in found]
 
     def _draw_residual(self, fit: LineFit | None, pure: Any, known: OpenScale | None) -> None:
         """Draw the pure spectrum about one line, with its fit."""
@@ -245,7 +242,8 @@ class SpectraView(View):
                 LineMark(line_text(line.element, line.name), line.energy)
                 for line in self.session.lines(element, min_weight=0.05)
             ],
-            size=(CONTENT - 20, 226),
+            size=(self.room.content - 10, int(0.43 * self.room.height)),
+            dark=self.room.dark,
             log=False,
             value_name="Counts",
             window=window,

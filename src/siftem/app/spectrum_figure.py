@@ -6,9 +6,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from bokeh.models import ColumnDataSource, HoverTool, Label, Legend, Range1d, Span, Whisker
+from bokeh.models import (
+    ColumnDataSource,
+    CustomJS,
+    HoverTool,
+    Label,
+    Legend,
+    Range1d,
+    Span,
+    Whisker,
+)
 from bokeh.plotting import figure
 
+from siftem.app.style import INK, PAPER, colour_figure
 from siftem.decompose.rank import RankChoice
 from siftem.energy_axis import EnergyAxis
 from siftem.figures.spectra import shown_range
@@ -20,6 +30,27 @@ _ROW_HEIGHT = 13
 #: Room that axes, legend and title take from a figure, pixels.
 _BESIDE, _BELOW, _ABOVE, _LEGEND, _TITLE = 96, 48, 5, 24, 22
 _FONT = "12px"
+#: Energies that are shown beyond the last line, keV.
+_BEYOND = 0.6
+#: The vertical axis follows what is in view.
+_FOLLOW = """
+    let top = -Infinity, bottom = Infinity
+    for (const source of sources) {
+      const {x, y} = source.data
+      for (let i = 0; i < x.length; i++) {
+        if (x[i] < shown.start || x[i] > shown.end || (log && !(y[i] > 0))) continue
+        if (y[i] > top) top = y[i]
+        if (y[i] < bottom) bottom = y[i]
+      }
+    }
+    if (!(top > -Infinity)) return
+    if (log) {
+      range.setv({start: Math.max(bottom / 1.5, top * 1e-6), end: top * 2})
+    } else {
+      const room = 0.05 * ((top - Math.min(bottom, 0)) || 1)
+      range.setv({start: bottom < 0 ? bottom - room : 0, end: top + room})
+    }
+"""
 
 
 @dataclass(frozen=True)
@@ -59,6 +90,7 @@ def spectrum_figure(
     value_name: str = "counts",
     window: tuple[float, float] | None = None,
     title: str = "",
+    dark: bool = False,
 ) -> figure:
     """Draw spectra over energy, with their lines marked.
 
@@ -75,10 +107,14 @@ def spectrum_figure(
     window : tuple of float, optional
         Energies to show at first, in the axis' unit for energy loss, else keV.
     title : str
+    dark : bool
+        Light lines and text on a dark ground.
     """
     kev = axis if axis.unit == "eV" else axis.to_kev()
     centers = kev.centers
     low, high = window or shown_range(axis, (), [c.values for c in curves])
+    if window is None and marks:  # what is quantified is seen
+        high = min(kev.last, max(high, max(m.energy for m in marks) + _BEYOND))
     if axis.unit == "eV" and window is None:
         low, high = kev.first, kev.last
     shown = (centers >= low) & (centers <= high)
@@ -92,9 +128,9 @@ def spectrum_figure(
         x_range=Range1d(low, high, bounds=(kev.first, kev.last)),
         y_range=Range1d(bottom, top),
         y_axis_type="log" if log else "linear",
-        tools="xbox_zoom,xwheel_zoom,reset",
+        tools="xbox_zoom,xpan,xwheel_zoom,reset",
         active_drag="xbox_zoom",
-        active_scroll=None,
+        active_scroll="xwheel_zoom",
         toolbar_location="right",
         min_border_left=60,
     )
@@ -113,6 +149,17 @@ def spectrum_figure(
             line_dash=curve.dash,
         )
         lines.append((curve.name, [drawn]))
+    follow = CustomJS(
+        args={
+            "sources": [drawn.data_source for _name, (drawn,) in lines],
+            "shown": plot.x_range,
+            "range": plot.y_range,
+            "log": log,
+        },
+        code=_FOLLOW,
+    )
+    for end in ("start", "end"):
+        plot.x_range.js_on_change(end, follow)
     if len(curves) > 1:
         legend = Legend(
             items=lines,
@@ -127,12 +174,13 @@ def spectrum_figure(
         plot.add_layout(Span(location=0, dimension="width", line_color="#999999", line_width=1))
     above = _ABOVE + (_LEGEND if len(curves) > 1 else 0) + (_TITLE if title else 0)
     inner = (size[0] - _BESIDE, size[1] - _BELOW - above)
-    _mark_lines(plot, [m for m in marks if low <= m.energy <= high], (low, high), inner)
-    _plain_axes(plot)
+    add_marks(plot, [m for m in marks if low <= m.energy <= high], (low, high), inner, dark)
+    plain_axes(plot)
+    colour_figure(plot, dark)
     return plot
 
 
-def deviance_figure(choice: RankChoice, *, size: tuple[int, int]) -> figure:
+def deviance_figure(choice: RankChoice, *, size: tuple[int, int], dark: bool = False) -> figure:
     """Draw the held-out deviance over the number of components, with what it suggests."""
     excess, error = choice.excess, choice.standard_error
     chosen = [n == choice.n_components for n in choice.candidates]
@@ -166,7 +214,8 @@ def deviance_figure(choice: RankChoice, *, size: tuple[int, int]) -> figure:
     )
     about = [("components", "@n"), ("above the best", "@excess{0.0}")]
     plot.add_tools(HoverTool(renderers=[dots], tooltips=about))
-    _plain_axes(plot)
+    plain_axes(plot)
+    colour_figure(plot, dark)
     return plot
 
 
@@ -184,10 +233,14 @@ def _limits(values: Sequence[np.ndarray], log: bool) -> tuple[float, float]:
     return bottom - (room if bottom < 0 else 0), top + room
 
 
-def _mark_lines(
-    plot: figure, marks: Sequence[LineMark], window: tuple[float, float], inner: tuple[int, int]
+def add_marks(
+    plot: figure,
+    marks: Sequence[LineMark],
+    window: tuple[float, float],
+    inner: tuple[int, int],
+    dark: bool,
 ) -> None:
-    """Mark lines at the top, in as many rows as keep their names apart."""
+    """Mark lines at the top of a figure, in as many rows as keep their names apart."""
     per_kev = inner[0] / (window[1] - window[0])
     right = [-np.inf] * _ROWS
     for mark in sorted(marks, key=lambda m: m.energy):
@@ -217,16 +270,16 @@ def _mark_lines(
                 text_align="right" if before else "left",
                 text=mark.text,
                 text_font_size="11px",
-                text_color="#333333",
-                background_fill_color="#ffffff",
+                text_color=INK[dark],
+                background_fill_color=PAPER[dark],
                 background_fill_alpha=0.8,
             )
         )
 
 
-def _plain_axes(plot: figure) -> None:
+def plain_axes(plot: figure) -> None:
+    """Write the names and numbers of axes as all figures do."""
     for one in plot.axis:
         one.axis_label_text_font_style = "normal"
         one.axis_label_text_font_size = _FONT
         one.major_label_text_font_size = "11px"
-    plot.grid.grid_line_color = "#eeeeee"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import panel as pn
 
-from siftem.app.style import CONTENT, CONTROL_CSS, CONTROLS, HEIGHT, TEXT_CSS
+from siftem.app.style import COLUMN_CSS, CONTROL_CSS, RESIZED, TEXT_CSS, Room
 from siftem.errors import InputError
 
 if TYPE_CHECKING:
@@ -28,9 +28,27 @@ class View:
         self.page = page
         self.session = page.session
         self.jobs = page.jobs
-        self.controls = pn.Column(width=CONTROLS, scroll="y", height=HEIGHT, margin=(0, 8, 0, 0))
-        self.content = pn.Column(width=CONTENT, min_height=HEIGHT)
+        room = self.room
+        self.controls = pn.Column(
+            width=room.controls,
+            scroll="y",
+            height=room.height,
+            margin=(0, 4, 0, 0),
+            stylesheets=[COLUMN_CSS],
+            sizing_mode=RESIZED,
+        )
+        self.content = pn.Column(width=room.content, min_height=room.height, sizing_mode=RESIZED)
         self.panel = pn.Row(self.controls, self.content, margin=(4, 0, 0, 8))
+
+    @property
+    def room(self) -> Room:
+        """The room on the page."""
+        return self.page.room
+
+    def resized(self) -> None:
+        """Take the page's present room; what is drawn is drawn again when it is shown."""
+        self.controls.height = self.room.height
+        self.content.param.update(width=self.room.content, min_height=self.room.height)
 
     def refresh(self) -> None:
         """Show the present state; called when the step comes to the front and after each job."""

@@ -3,60 +3,142 @@
 from __future__ import annotations
 
 import html
+from dataclasses import dataclass
+from typing import Any
 
-#: Width of the column with the controls, and of what is beside it, screen pixels: with the
-#: scroll bar they fit on a screen of 1366.
-CONTROLS = 286
-CONTENT = 1030
-#: Height of a step: on a screen of 768 with the browser's bars nothing has to be scrolled.
-HEIGHT = 536
+#: Width of the column with the controls, screen pixels; with its scroll bar it takes more.
+CONTROLS, _SCROLL_BAR = 286, 16
+#: What steps, status line and margins take of a window.
+_BESIDE, _ABOVE = 24, 100
+#: Less than a browser on a screen of 1280 x 720 has is scrolled.
+_LEAST_CONTENT, _LEAST_HEIGHT = 900, 470
+
+
+@dataclass(frozen=True)
+class Room:
+    """The room that a step has on the page, and the colours of what is drawn in it.
+
+    Parameters
+    ----------
+    window : tuple of int
+        Width and height of the browser's window, CSS pixels.
+    dark : bool
+    """
+
+    window: tuple[int, int] = (1366, 650)
+    dark: bool = False
+
+    @property
+    def controls(self) -> int:
+        """Width of the column with the controls."""
+        return CONTROLS + _SCROLL_BAR
+
+    @property
+    def content(self) -> int:
+        """Width beside the controls."""
+        return max(_LEAST_CONTENT, self.window[0] - self.controls - _BESIDE)
+
+    @property
+    def height(self) -> int:
+        """Height of a step."""
+        return max(_LEAST_HEIGHT, self.window[1] - _ABOVE)
+
+
+#: Colours of the page, light and dark, each with a contrast of at least 4.5 to its ground.
+THEME_CSS = """
+html { color-scheme: light; background: #ffffff; }
+body { margin: 0; }
+html.siftem-dark { color-scheme: dark; background: #17181b;
+  --siftem-paper: #17181b; --siftem-ink: #e9e9ec; --siftem-quiet: #b3b3ba;
+  --siftem-stripe: #222429; --siftem-line: #4a4c53; --siftem-alarm: #ff8f73;
+  --siftem-field: #26282d;
+  --design-background-color: #26282d; --design-background-text-color: #e9e9ec;
+  --design-surface-color: #26282d; --design-surface-text-color: #e9e9ec;
+  --panel-background-color: #17181b; --panel-on-background-color: #e9e9ec;
+  --panel-surface-color: #26282d; --panel-on-surface-color: #e9e9ec;
+  --panel-border-color: #4a4c53; }
+html.siftem-dark body { background: #17181b; }
+"""
+
+#: Of figures, on a light and on a dark page.
+PAPER, INK = ("#ffffff", "#17181b"), ("#1d1d1f", "#e9e9ec")
+_GRID, _QUIET = ("#eeeeee", "#2b2d33"), ("#666666", "#9a9aa2")
 
 PAGE_CSS = """
-:root, :host { font-family: "Segoe UI", "Helvetica Neue", Arial, "DejaVu Sans", sans-serif;
-  color: #1d1d1f; }
-body { margin: 0; background: #ffffff; }
+:host { font-family: "Segoe UI", "Helvetica Neue", Arial, "DejaVu Sans", sans-serif;
+  color: var(--siftem-ink, #1d1d1f); background: var(--siftem-paper, #ffffff); }
 """
+
+#: Of what changes its size: Panel would keep the first width as the least one.
+RESIZED = "fixed"
+
+#: The column with the controls is scrolled up and down, never sideways.
+COLUMN_CSS = ":host { overflow-x: hidden !important; }"
 
 #: For every button and field: a visible focus for those who use the keyboard.
 CONTROL_CSS = """
 :host { font-family: "Segoe UI", "Helvetica Neue", Arial, "DejaVu Sans", sans-serif; }
 .bk-btn-success { background-color: #1a7f37 !important; border-color: #1a7f37 !important; }
+.bk-btn-default { background: var(--siftem-field, #f2f2f3) !important;
+  color: var(--siftem-ink, #1d1d1f) !important; }
+.bk-btn-default.bk-active { background: var(--siftem-line, #d5d6da) !important; }
+.bk-input { background-color: var(--siftem-field, #ffffff); color: var(--siftem-ink, #1d1d1f);
+  border-color: var(--siftem-line, #b8b8bd); }
+label, .bk-slider-title, .bk-input-group { color: var(--siftem-ink, #1d1d1f); }
 .bk-btn:focus-visible, .bk-input:focus-visible, input:focus-visible, .noUi-handle:focus-visible
   { outline: 3px solid #E69F00 !important; outline-offset: 1px; }
 """
 
 TEXT_CSS = """
 :host { font-family: "Segoe UI", "Helvetica Neue", Arial, "DejaVu Sans", sans-serif;
-  font-size: 13px; line-height: 1.35; color: #1d1d1f; }
+  font-size: 13px; line-height: 1.35; color: var(--siftem-ink, #1d1d1f); }
 h2 { font-size: 15px; margin: 2px 0 4px; }
 p { margin: 2px 0; }
 table { border-collapse: collapse; font-size: 12.5px; margin: 0 0 8px; }
 caption { text-align: left; font-weight: 600; padding: 2px 0 3px; }
+.tables { display: flex; flex-wrap: wrap; gap: 0 22px; align-items: flex-start; }
 th, td { padding: 1.5px 7px; text-align: right; white-space: nowrap; }
-thead th { border-bottom: 1.5px solid #1d1d1f; }
+thead th { border-bottom: 1.5px solid var(--siftem-ink, #1d1d1f); }
 thead th[colspan] { text-align: center; }
 th.name, td.name, tbody th { text-align: left; font-weight: 500; }
-td.error, td.systematic { padding-left: 0; text-align: left; color: #555555; }
-td.flag { color: #9c1c00; font-weight: 700; }
-td.below { color: #555555; font-style: italic; }
-tbody tr:nth-child(even) { background: #f5f6f8; }
-.note, .hint { color: #555555; font-size: 12px; white-space: normal; }
+td.error, td.systematic { padding-left: 0; text-align: left; color: var(--siftem-quiet, #555555); }
+td.flag { color: var(--siftem-alarm, #9c1c00); font-weight: 700; }
+td.below { color: var(--siftem-quiet, #555555); font-style: italic; }
+tbody tr:nth-child(even) { background: var(--siftem-stripe, #f5f6f8); }
+.note, .hint { color: var(--siftem-quiet, #555555); font-size: 12px; white-space: normal; }
 .swatch { display: inline-block; width: 11px; height: 11px; margin-right: 6px;
   border: 1px solid #666666; vertical-align: -1px; }
-.error-line { color: #9c1c00; font-weight: 600; }
-code { font-size: 12px; background: #f0f1f4; padding: 1px 4px; }
+.error-line { color: var(--siftem-alarm, #9c1c00); font-weight: 600; }
+code { font-size: 12px; background: var(--siftem-stripe, #f0f1f4); padding: 1px 4px; }
 """
+
+
+def colour_figure(plot: Any, dark: bool) -> None:
+    """Give a Bokeh figure the colours of a light or a dark page."""
+    plot.background_fill_color = plot.border_fill_color = PAPER[dark]
+    if plot.title is not None:
+        plot.title.text_color = INK[dark]
+    plot.grid.grid_line_color = _GRID[dark]
+    plot.outline_line_color = _QUIET[dark]
+    for axis in plot.axis:
+        axis.axis_label_text_color = axis.major_label_text_color = INK[dark]
+        axis.axis_line_color = axis.major_tick_line_color = _QUIET[dark]
+        axis.minor_tick_line_color = _QUIET[dark]
+    for legend in plot.legend:
+        legend.background_fill_alpha = 0.0
+        legend.label_text_color = INK[dark]
 
 
 def phase_button_css(colour: str, chosen: bool) -> str:
     """Return the style of a button that stands for a phase: its colour, and whether it is on."""
-    ring = "#1d1d1f" if chosen else "#c8c8c8"
+    ring = "var(--siftem-ink, #1d1d1f)" if chosen else "var(--siftem-line, #c8c8c8)"
     weight = "700" if chosen else "400"
     return (
         CONTROL_CSS
-        + f""".bk-btn {{ border: 2px solid {ring} !important; background: #ffffff !important;
+        + f""".bk-btn {{ border: 2px solid {ring} !important;
+ background: var(--siftem-field, #ffffff) !important;
  box-shadow: inset 14px 0 0 {colour} !important; padding-left: 24px !important;
- color: #1d1d1f !important; font-weight: {weight}; text-align: left; }}"""
+ color: var(--siftem-ink, #1d1d1f) !important; font-weight: {weight}; text-align: left; }}"""
     )
 
 
