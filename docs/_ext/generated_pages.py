@@ -29,8 +29,8 @@ GROUPS = {
         "SpectrumImage", "Spectrum", "EnergyAxis", "Acquisition",
     ),
     "Decomposition": (
-        "decompose", "decompose_together", "PoissonNMF", "Factors", "choose_n_components",
-        "match_phases",
+        "decompose", "decompose_together", "PoissonNMF", "Factors", "count_kinds",
+        "choose_n_components", "match_phases",
     ),
     "Segmentation and regions": (
         "PixelClassifier", "graph_cut", "suggest_smoothness", "Regions", "integrate", "sum_spectra",

@@ -41,6 +41,7 @@ _HOME = {
     "as_counts": "siftem.eels.noise",
     "choose_n_components": "siftem.decompose.rank",
     "convert": "siftem.io.convert",
+    "count_kinds": "siftem.decompose.kinds",
     "decompose": "siftem.decompose.factors",
     "decompose_together": "siftem.decompose.together",
     "elemental_ratios": "siftem.eels.ratios",

@@ -5,6 +5,7 @@ from siftem.batch.run import run_batch as run_batch
 from siftem.cluster.open_map import open_map as open_map
 from siftem.decompose.factors import Factors as Factors
 from siftem.decompose.factors import decompose as decompose
+from siftem.decompose.kinds import count_kinds as count_kinds
 from siftem.decompose.matching import match_phases as match_phases
 from siftem.decompose.poisson_nmf import PoissonNMF as PoissonNMF
 from siftem.decompose.rank import choose_n_components as choose_n_components

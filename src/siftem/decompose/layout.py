@@ -18,7 +18,6 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.ndimage import (
     binary_dilation,
-    distance_transform_edt,
     gaussian_filter,
 )
 from scipy.optimize import nnls
@@ -27,23 +26,21 @@ from siftem.blocked_counts import BlockedCounts
 from siftem.decompose.class_spectra import class_spectra, purest_spectra
 from siftem.decompose.embedding import hosts_of, thin_parts, without
 from siftem.decompose.initialise import pooling_matrix
+from siftem.decompose.mixing import deep, deficit, distance_inside, unevenness
 from siftem.decompose.pixel_classes import PixelClasses, labels_by, pixel_classes
 from siftem.decompose.pooled_blocks import pooled_in_memory
-from siftem.decompose.purest import FEWEST_PIXELS, purest
+from siftem.decompose.purest import FEWEST_PIXELS
 from siftem.decompose.share_weights import share_weights
+from siftem.decompose.support import Below, find_support, flanks, is_dim
 from siftem.outline import outline
 from siftem.spectrum_image import SpectrumImage
 
 #: Kinds of layout, as they are named in recipes.
 KINDS = ("matrix", "side by side", "particles on a support", "nested", "single")
-#: Shares of a pure phase scatter by no more than this inside its grains.
-_EVEN = 0.06
 #: The purest pixels of an uneven class hold more of it than the typical one, by this part.
 _RISE = 0.1
-#: Below this part of the brightest class' counts a class is vacuum, ...
+#: Below this part of the brightest class' counts a class is vacuum.
 _VACUUM = 0.01
-#: ... and below this it may be a support.
-_DIM = 0.5
 #: Pixels darker than this part of the bright ones of their class are holes and edges.
 _HOLE, _BRIGHT = 0.2, 0.95
 #: A class is the blurred border of two others when hardly any of its pixels lies inside, and its
@@ -78,6 +75,9 @@ class Lies:
         Mean.
     even : bool
         False when its share surely differs from pixel to pixel.
+    below : Below, optional
+        How much of its outermost host, a film, is below it. A pure phase has one where a film
+        may go on below it and nothing tells.
     """
 
     role: str
@@ -86,6 +86,7 @@ class Lies:
     area: float
     counts_per_pixel: float
     even: bool = True
+    below: Below | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +127,7 @@ class PhaseLayout:
     def inside(self, c: int, margin: float = 1.0) -> np.ndarray:
         """Pixels of a class farther than ``margin`` from others, fewer where none are left."""
         own = self.labels == c
-        deep = own & (_distance(own) > margin)
+        deep = own & (distance_inside(own) > margin)
         return deep if deep.sum() >= FEWEST_PIXELS else own
 
     @property
@@ -156,9 +157,10 @@ class PhaseLayout:
         for name, lies in zip(names, self.phases, strict=True):
             hosts = " in ".join(names[h] for h in lies.hosts)
             on = "on" if lies.hosts and self.phases[lies.hosts[0]].role == "support" else "in"
+            perhaps = f", unless {hosts} goes on below it" if hosts else ""
             parts.append(
                 {
-                    "pure": f"{name} is pure in its own pixels",
+                    "pure": f"{name} is pure in its own pixels{perhaps}",
                     "embedded": f"{name} lies {on} {hosts}",
                     "uneven": f"{name} is mixed with {hosts}, nowhere evenly",
                     "support": f"{name} is the support",
@@ -201,7 +203,9 @@ def phase_layout(si: SpectrumImage, n_phases: int, *, random_state: int = 0) -> 
     small = (-(-shape[0] // side), -(-shape[1] // side))
     bulk = si.acquisition.bulk or si.signal_type == "EDS_SEM"
     for n_classes in range(n_phases, min(n_phases + _MORE_CLASSES, si.n_pixels) + 1):
-        classes = pixel_classes(counts, small, n_classes, random_state=random_state)
+        classes = pixel_classes(
+            counts, small, n_classes, n_phases=n_phases, random_state=random_state
+        )
         found = find_layout(counts, small, classes, bulk=bulk)
         if len(found.phases) == n_phases:
             return found if side == 1 else _in_full(found, counts, si, side)
@@ -262,7 +266,7 @@ def find_layout(
     phases: list[Lies] = []
     for c in range(k):
         own = labels == c
-        uneven, sure, partner = _unevenness(weights, total, own & ~holes, c)
+        uneven, sure, partner = unevenness(weights, total, own & ~holes, c)
         role, hosts = "pure", tuple[int, ...]()
         if vacuum_class[c]:
             role = "vacuum"
@@ -276,12 +280,13 @@ def find_layout(
             and partner is not None
             and partner not in skipped
             # Pixels of a border make few of a class uneven, a gradient most of them.
-            and _deficit(counts, _deep(own & ~holes), spectra, c) > _RISE
+            and deficit(counts, deep(own & ~holes), spectra, c) > _RISE
         ):
             role, hosts = "uneven", (partner,)
         area = float((own & ~holes).mean())
         phases.append(Lies(role, hosts, uneven, area, float(level[c]), not sure))
-    phases = _with_support(phases, level, [bool(chain) for chain in around[:k]])
+    if not bulk:
+        phases, labels = _with_support(phases, labels, level, rims, around[:k], counts)
     kept = [c for c in range(k) if not rims[c]]
     table = np.full(k, MIXED)
     table[kept] = np.arange(len(kept))
@@ -292,25 +297,10 @@ def find_layout(
     return PhaseLayout(_kind(phases, islands), tuple(phases), labels)
 
 
-def _deep(own: np.ndarray) -> np.ndarray:
-    """Pixels of a class away from its border; all of them where few are left."""
-    away = _distance(own)
-    for depth, fewest in ((2.0, 30), (1.0, 12)):
-        if (own & (away > depth)).sum() >= fewest:
-            return np.asarray(own & (away > depth))
-    return own
-
-
-def _deficit(counts: sp.csr_array, inside: np.ndarray, spectra: np.ndarray, c: int) -> float:
-    """How much less of itself the typical pixel of a class holds than its purest pixels."""
-    found = purest(counts, inside, spectra, c)
-    return 1 - found.typical / max(found.share - found.sigma, 1e-9)
-
-
 def _parents(spectra: np.ndarray, labels: np.ndarray, c: int) -> tuple[int, ...]:
     """The two classes of which a class is the blurred border; empty for any other class."""
     own = labels == c
-    if (_distance(own) > 1.5)[own].mean() > _RIM_INSIDE:
+    if (distance_inside(own) > 1.5)[own].mean() > _RIM_INSIDE:
         return ()
     around = np.bincount(labels[binary_dilation(own, _EIGHT) & ~own], minlength=len(spectra))
     first, second = np.argsort(-around, kind="stable")[:2]
@@ -325,14 +315,43 @@ def _parents(spectra: np.ndarray, labels: np.ndarray, c: int) -> tuple[int, ...]
     return (int(first), int(second)) if left < _RIM_MISFIT * apart else ()
 
 
-def _with_support(phases: list[Lies], level: np.ndarray, surrounded: Sequence[bool]) -> list[Lies]:
-    """Make the dim class around brighter ones, itself surrounded by nothing, their support."""
-    for c, lies in enumerate(phases):
-        guests = [g for g, other in enumerate(phases) if c in other.hosts]
-        guests = [g for g in guests if phases[g].role == "embedded"]
-        if guests and not surrounded[c] and all(level[c] < _DIM * level[g] for g in guests):
-            phases[c] = replace(lies, role="support", hosts=())
-    return phases
+def _with_support(
+    phases: Sequence[Lies],
+    labels: np.ndarray,
+    level: np.ndarray,
+    rims: Sequence[tuple[int, ...]],
+    around: Sequence[tuple[int, ...]],
+    counts: sp.csr_array,
+) -> tuple[list[Lies], np.ndarray]:
+    """Lay phases on a dim film that goes on below them, or may; their thin flanks are theirs."""
+    out = list(phases)
+    surrounding = []
+    for c in range(len(out)):
+        guests = [g for g, lies in enumerate(out) if lies.role == "embedded" and c in lies.hosts]
+        if guests and not around[c] and all(is_dim(level[c], level[g]) for g in guests):
+            surrounding.append(c)
+    useful = [
+        0.0 if rims[c] or lies.role == "vacuum" else float(level[c]) for c, lies in enumerate(out)
+    ]
+    filled = flanks(labels, rims, level.tolist())
+    found = find_support(counts, filled, useful, surrounding)
+    if found is None:
+        return out, labels
+    film, below, sure = found
+    for g, amount in below.items():
+        inner = tuple(h for h in out[g].hosts if h != film and useful[h] > 0)
+        if sure:
+            out[g] = replace(out[g], role="embedded", hosts=(*inner, film), below=amount)
+        elif out[g].role == "pure":
+            out[g] = replace(out[g], hosts=(film,), below=amount)
+    if not sure:
+        return out, labels
+    for g, lies in enumerate(out):
+        if g not in below and film in lies.hosts:  # it is measured that there is none
+            hosts = tuple(h for h in lies.hosts if h != film)
+            out[g] = replace(lies, role="embedded" if hosts else "pure", hosts=hosts)
+    out[film] = replace(out[film], role="support", hosts=())
+    return out, filled
 
 
 def _kind(phases: Sequence[Lies], islands: Collection[int]) -> str:
@@ -352,40 +371,3 @@ def _kind(phases: Sequence[Lies], islands: Collection[int]) -> str:
         if all(lies.role == "embedded" or lies is phases[host] for lies in some):
             return "matrix"
     return "mixed"
-
-
-def _unevenness(
-    weights: np.ndarray, total: np.ndarray, own: np.ndarray, c: int
-) -> tuple[float, bool, int | None]:
-    """How much the share of a class varies inside it, and with which other one it changes.
-
-    From products of neighbouring pixels, whose noise is independent.
-    """
-    inner = _deep(own)
-    level = np.maximum(total, 1e-9)
-    mean = weights[:, inner].sum(axis=1) / max(float(total[inner].sum()), 1e-9)
-    off = np.where(inner, weights - mean[:, None, None] * total, 0.0)
-    products, pairs, spread = np.zeros(len(weights)), 0.0, 0.0
-    for a, b in (
-        (np.s_[:-1], np.s_[1:]),
-        (np.s_[:, :-1], np.s_[:, 1:]),
-    ):
-        both = inner[a] & inner[b]
-        pairs += float((level[a] * level[b])[both].sum())
-        for j in range(len(weights)):
-            first = off[c][a] * off[j][b] + off[j][a] * off[c][b]
-            products[j] += 0.5 * float(first[both].sum())
-        spread += float(((off[c][a] * off[c][b])[both] ** 2).sum())
-    if pairs <= 0:
-        return 0.0, False, None
-    variance = products / pairs
-    others = [j for j in range(len(weights)) if j != c]
-    partner = min(others, key=lambda j: variance[j])
-    error = np.sqrt(spread) / pairs
-    sure = bool(variance[c] - 2 * error > _EVEN**2)
-    return float(np.sqrt(max(variance[c], 0.0))), sure, partner
-
-
-def _distance(own: np.ndarray) -> np.ndarray:
-    """Distance in pixels to the nearest pixel outside; infinite where there is none."""
-    return np.full(own.shape, np.inf) if own.all() else distance_transform_edt(own)

@@ -3,7 +3,9 @@
 A mixture of multinomial laws with a Potts prior, fitted by expectation and maximisation in the
 mean-field approximation: at five counts a pixel the neighbours decide together, at thousands each
 pixel decides for itself, and no smoothing blurs a border. The amount of material in a pixel plays
-no part, only what its counts are made of.
+no part, only what its counts are made of. Spectra of k phases span k - 1 directions about their
+mean, which neighbours tell (`siftem.decompose.kinds`): spectra of classes are kept to these, or
+noise would make classes of its own.
 """
 
 from __future__ import annotations
@@ -16,12 +18,13 @@ from scipy.ndimage import gaussian_filter
 
 from siftem.blocked_counts import BlockedCounts
 from siftem.decompose.initialise import pooling_matrix
+from siftem.decompose.kinds import in_common
 from siftem.decompose.share_weights import binning
 
 #: Starts are compared on about this many pixels.
 _ENOUGH_PIXELS = 6_000
 #: Gain in log-probability of a class for each of eight neighbours that has it.
-_COUPLING = 1.0
+_COUPLING = 0.5
 _SWEEPS, _SETTLED = 40, 12
 #: For each three classes.
 _STARTS = 8
@@ -31,6 +34,10 @@ _COUNTS_IN_WINDOW = 2000.0
 _PRIOR = 10.0
 #: A class is given up below this many pixels.
 _FEWEST_PIXELS = 3
+#: Distances of neighbours, in pixels, by which directions are found.
+_NEAR = (1.2, 3.0)
+#: Least counts of a channel in a class, as part of those of the mean spectrum.
+_FLOOR = 0.01
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,8 +56,53 @@ class PixelClasses:
     n_classes: int
 
 
+@dataclass(frozen=True, eq=False)
+class _Directions:
+    """In which spectra differ: their mean (bins,), its noise (bins,), and vectors (bins, n)."""
+
+    mean: np.ndarray
+    noise: np.ndarray
+    vectors: np.ndarray
+
+    @classmethod
+    def of(cls, x: np.ndarray, shape: tuple[int, int], n: int) -> _Directions:
+        total = x.sum(axis=1, dtype=np.float64)
+        mean = x.sum(axis=0, dtype=np.float64) / max(float(total.sum()), 1e-9)
+        noise = np.sqrt(np.maximum(mean, 1e-3 * float(mean.mean()) + 1e-9))
+        off = (x - np.outer(total, mean)) / noise
+        shared = sum(in_common(off, shape, near) for near in _NEAR)
+        vectors = np.linalg.eigh(shared)[1]
+        return cls(mean, noise, vectors[:, -min(max(n, 1), vectors.shape[1]) :])
+
+    def kept(self, spectra: np.ndarray) -> np.ndarray:
+        """Spectra (k, bins) without what differs in no direction."""
+        along = ((spectra - self.mean) / self.noise) @ self.vectors
+        out = self.mean + (along @ self.vectors.T) * self.noise
+        out = np.maximum(out, _FLOOR * self.mean + 1e-9)
+        return np.asarray(out / out.sum(axis=1, keepdims=True))
+
+    def points(self, x: np.ndarray, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+        """Smoothed amounts along the directions (pixels, n), and which pixels these are."""
+        total = x.sum(axis=1, dtype=np.float64)
+        some = total > 0
+        typical = float(np.median(total[some])) if some.any() else 1.0
+        sigma = float(np.clip(np.sqrt(_COUNTS_IN_WINDOW / (4 * np.pi * typical)), 0.0, 4.0))
+        along = ((x - np.outer(total, self.mean)) / self.noise) @ self.vectors
+        if sigma > 0.4:
+            along = np.stack(
+                [gaussian_filter(a.reshape(shape), sigma).ravel() for a in along.T], axis=1
+            )
+            total = gaussian_filter(total.reshape(shape), sigma).ravel()
+        return np.asarray(along / np.maximum(total, 1e-9)[:, None])[some], some
+
+
 def pixel_classes(
-    counts: sp.csr_array, shape: tuple[int, int], n_classes: int, *, random_state: int = 0
+    counts: sp.csr_array,
+    shape: tuple[int, int],
+    n_classes: int,
+    *,
+    n_phases: int | None = None,
+    random_state: int = 0,
 ) -> PixelClasses:
     """Sort pixels into classes.
 
@@ -61,6 +113,8 @@ def pixel_classes(
         (ny, nx).
     n_classes : int
         At most this many.
+    n_phases : int, optional
+        Whose mixtures all spectra are, when more classes are wanted than there are phases.
     random_state : int
         Seed of the starts.
 
@@ -74,8 +128,9 @@ def pixel_classes(
     Markov random fields).
     """
     x = np.asarray((counts.astype(np.float32) @ binning(counts.shape[1])).todense())
-    start = _best_start(x, shape, n_classes, random_state)
-    labels, number = _by_area(_fitted(x, shape, start)[0].argmax(axis=1))
+    directions = _Directions.of(x, shape, (n_phases or n_classes) - 1)
+    start = _best_start(x, shape, n_classes, directions, random_state)
+    labels, number = _by_area(_fitted(x, shape, start, directions)[0].argmax(axis=1))
     return PixelClasses(labels.reshape(shape), number)
 
 
@@ -117,41 +172,29 @@ def _by_area(labels: np.ndarray) -> tuple[np.ndarray, int]:
 
 
 def _best_start(
-    x: np.ndarray, shape: tuple[int, int], n_classes: int, random_state: int
+    x: np.ndarray,
+    shape: tuple[int, int],
+    n_classes: int,
+    directions: _Directions,
+    random_state: int,
 ) -> np.ndarray:
     """Spectra (k, bins) of the best of several fits to a map of pooled pixels."""
     block = int(np.ceil(np.sqrt(x.shape[0] / _ENOUGH_PIXELS)))
     if block > 1:
         x = np.asarray(pooling_matrix(shape, block).astype(np.float32) @ x)
         shape = (-(-shape[0] // block), -(-shape[1] // block))
-    points, some = _points(x, shape, n_classes)
+    points, some = directions.points(x, shape)
     rng = np.random.default_rng(random_state)
     best, most = None, -np.inf
     for _ in range(_STARTS * -(-n_classes // 3)):
         nearest = _nearest_mean(points, n_classes, rng)
-        spectra = _spectra(np.eye(n_classes, dtype=np.float32)[nearest], x[some], x.sum(axis=0))
-        _, spectra, score = _fitted(x, shape, spectra)
+        belongs = np.eye(n_classes, dtype=np.float32)[nearest]
+        spectra = _spectra(belongs, x[some], x.sum(axis=0), directions)
+        _, spectra, score = _fitted(x, shape, spectra, directions)
         if score > most:
             best, most = spectra, score
     assert best is not None
     return best
-
-
-def _points(x: np.ndarray, shape: tuple[int, int], rank: int) -> tuple[np.ndarray, np.ndarray]:
-    """Smoothed shares of the channels, noise even in all, in their leading directions."""
-    total = x.sum(axis=1)
-    some = total > 0
-    typical = float(np.median(total[some])) if some.any() else 1.0
-    sigma = float(np.clip(np.sqrt(_COUNTS_IN_WINDOW / (4 * np.pi * typical)), 0.0, 4.0))
-    smooth = x
-    if sigma > 0.4:
-        smooth = np.stack([gaussian_filter(c.reshape(shape), sigma).ravel() for c in x.T], axis=1)
-    level = np.maximum(smooth.sum(axis=1, keepdims=True), 1e-9)
-    mean = x.sum(axis=0) / max(float(x.sum()), 1e-9)
-    even = (smooth / level - mean)[some] / np.sqrt(np.maximum(mean, 1e-6))
-    even -= even.mean(axis=0)
-    _, vectors = np.linalg.eigh(even.T @ even)
-    return np.asarray(even @ vectors[:, -rank:]), some
 
 
 def _nearest_mean(points: np.ndarray, k: int, rng: np.random.Generator) -> np.ndarray:
@@ -174,14 +217,16 @@ def _nearest_mean(points: np.ndarray, k: int, rng: np.random.Generator) -> np.nd
     return labels
 
 
-def _spectra(belongs: np.ndarray, x: np.ndarray, total: np.ndarray) -> np.ndarray:
+def _spectra(
+    belongs: np.ndarray, x: np.ndarray, total: np.ndarray, directions: _Directions
+) -> np.ndarray:
     out = belongs.T @ x + _PRIOR * total / max(float(total.sum()), 1e-9)
     out = np.maximum(out, 1e-9)
-    return np.asarray(out / out.sum(axis=1, keepdims=True))
+    return directions.kept(out / out.sum(axis=1, keepdims=True))
 
 
 def _fitted(
-    x: np.ndarray, shape: tuple[int, int], spectra: np.ndarray
+    x: np.ndarray, shape: tuple[int, int], spectra: np.ndarray, directions: _Directions
 ) -> tuple[np.ndarray, np.ndarray, float]:
     """Probabilities (pixels, k), spectra (k, bins), and the bound on the likelihood."""
     total = x.sum(axis=0)
@@ -197,7 +242,7 @@ def _fitted(
         if lost.any():  # a class without pixels would come back as noise
             belongs[:, lost] = 0.0
             belongs /= np.maximum(belongs.sum(axis=1, keepdims=True), 1e-30)
-        spectra = _spectra(belongs, x, total)
+        spectra = _spectra(belongs, x, total, directions)
         evidence = x @ np.log(spectra).T
         evidence[:, lost] = -1e30
         if np.abs(belongs - before).max() < 1e-3:

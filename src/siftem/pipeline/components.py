@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from siftem.decompose.evenness import unevenness
 from siftem.decompose.factors import Factors, component_name, decompose
 from siftem.decompose.given_spectra import fit_maps
 from siftem.decompose.initialise import COUNTS_IN_BLOCK
+from siftem.decompose.kinds import Kinds, count_kinds
 from siftem.decompose.matching import Markers, line_strengths, match_phases
-from siftem.decompose.purest import FEWEST_COUNTS
 from siftem.decompose.rank import ENOUGH_BINS, RankChoice, choose_n_components
 from siftem.errors import InputError, RecipeError, SiftemWarning
 from siftem.fit.element_search import find_elements
@@ -35,8 +34,8 @@ _NAMED_FROM = 0.1
 _SCATTERING = 0.0025
 #: Differences below this part need no word.
 _SMALL_DIFFERENCE = 0.02
-#: Fewer pixels than this are no phase.
-_FEWEST_PIXELS = 12
+#: Fewer pixels or counts than this are no phase.
+_FEWEST_PIXELS, _FEWEST_COUNTS = 12, 150.0
 #: "auto" chooses among 1 and this many components, or more when the last one is the best.
 _MOST_COMPONENTS, _MANY_COMPONENTS = 7, 10
 
@@ -58,15 +57,18 @@ def decomposed(
                 f"asks for {n} components: leave decompose.components out"
             )
         return Decomposed(fit_maps(si, shared.on_axis(si.axis), progress=progress), None)
-    choice = None
     n = recipe.n_components
-    if n == "auto":
+    if si.signal_type == "EELS":
+        if n != "auto":
+            return Decomposed(_factors(recipe, si, n, checkpoint, progress), None)
         choice = component_choice(recipe, si, progress=progress)
-        most = choice.n_components
-        if si.signal_type == "EELS":
-            most = _beyond_scattering(choice)
+        most = _beyond_scattering(choice)
         return Decomposed(_distinct(recipe, si, most, progress), choice)
-    return Decomposed(_factors(recipe, si, n, checkpoint, progress), choice)
+    kinds = count_kinds(si, random_state=recipe.decompose.seed)
+    if n != "auto":
+        return Decomposed(_factors(recipe, si, n, checkpoint, progress), None, kinds)
+    most = min(max(kinds.n_components, len(recipe.phases)), _MANY_COMPONENTS)
+    return Decomposed(_distinct(recipe, si, most, progress), kinds, kinds)
 
 
 def _beyond_scattering(choice: RankChoice) -> int:
@@ -111,8 +113,6 @@ def _distinct(recipe: Recipe, si: SpectrumImage, most: int, progress: Progress) 
         reason = _repeated(factors, alike=1.0 if si.signal_type == "EELS" else _ALIKE)
         if not reason or n == fewest:
             _tell_unseen(si)
-            if n == 1 and si.signal_type != "EELS":
-                _tell_mean(si, factors.names[0])
             return factors
         warnings.warn(f"{n - 1} components in place of {n}: {reason}", SiftemWarning, stacklevel=4)
     return factors
@@ -142,25 +142,30 @@ def _tell_unseen(si: SpectrumImage) -> None:
         )
 
 
-def _tell_mean(si: SpectrumImage, name: str) -> None:
-    """Tell when one spectrum for all pixels is the mean of places that differ.
-
-    Energy losses change with the thickness everywhere: they are not asked.
+def _tell_means(names: Sequence[str], kinds: Kinds) -> None:
+    """Tell of which spectra are means of what differs from place to place.
 
     Warns
     -----
     SiftemWarning
     """
-    differ = unevenness(si)
-    if differ > _SMALL_DIFFERENCE:
+    phases = " and ".join(names)
+    if len(names) < kinds.n_components:
         warnings.warn(
-            f"{name}: its spectrum is a mean: sums of pixels from different places differ by "
-            f"{100 * differ:.2g}% (root mean square) beyond counting noise, though single pixels "
-            f"do not show it. Several phases may be in it, or much absorption in a film of uneven "
-            f"thickness: its composition is that of the whole map; give the number of components, "
-            f"or a map with more counts, to part them",
+            f"{phases}: spectra differ from place to place as those of {kinds.n_components} phases "
+            f"do, more than there are components: any of these spectra may be a mean of several "
+            f"phases; more components, or where the pixels can't be parted a map with more counts "
+            f"or larger pixels, would part them",
             SiftemWarning,
-            stacklevel=5,
+            stacklevel=3,
+        )
+    if kinds.by_thickness:
+        warnings.warn(
+            f"{phases}: spectra follow the thickness, by {100 * max(kinds.by_thickness):.2g}% "
+            f"(root mean square), as absorption in a film of uneven thickness makes them, or a "
+            f"phase that is only where it is thick: compositions are means over all thicknesses",
+            SiftemWarning,
+            stacklevel=3,
         )
 
 
@@ -174,8 +179,9 @@ def _repeated(factors: Factors, *, alike: float) -> str:
         return "its pixels fall into fewer kinds"
     for i, lies in enumerate(layout.phases):
         pixels = lies.area * layout.labels.size
-        if pixels < _FEWEST_PIXELS or pixels * lies.counts_per_pixel < FEWEST_COUNTS:
-            return f"{factors.names[i]} would have no more than {pixels:.0f} pixels"
+        held = pixels * lies.counts_per_pixel
+        if pixels < _FEWEST_PIXELS or held < _FEWEST_COUNTS:
+            return f"{factors.names[i]} would be {pixels:.0f} pixels with {held:.3g} counts"
     unit = factors.spectra / np.linalg.norm(factors.spectra, axis=1, keepdims=True)
     maps = np.corrcoef(factors.maps.reshape(len(factors.maps), -1)) if len(unit) > 1 else np.eye(1)
     for i in range(len(unit)):
@@ -246,12 +252,22 @@ def component_choice(
     return found
 
 
-def matched_phases(recipe: Recipe, si: SpectrumImage, factors: Factors) -> Matched:
-    """Give the components the names of the recipe's phases, or of their strongest lines."""
+def matched_phases(
+    recipe: Recipe, si: SpectrumImage, factors: Factors, kinds: Kinds | None = None
+) -> Matched:
+    """Give the components the names of the recipe's phases, or of their strongest lines.
+
+    Warns
+    -----
+    SiftemWarning
+        When spectra differ in more ways than these components can.
+    """
     elements = run_elements(recipe, si)
     named = _named(recipe, si, factors, elements)
     matrix = background(recipe, named)
     layout = corrected_layout(named.layout, recipe, named.names, matrix)
+    if kinds is not None:
+        _tell_means(named.names, kinds)
     return Matched(named, matrix, elements, layout)
 
 

@@ -2,7 +2,8 @@
 
 A grain that occurs pure is the sum of its own pixels. One that another phase may overlap lies
 between two ends: its purest pixels as they are, and as much of the host taken off as leaves
-nothing negative. What lies on a support has the support below it, as thick as beside it.
+nothing negative. What lies on a support has the support below it, as thick as beside it, within
+what the particle's own thickness tells of that (`siftem.decompose.support`).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import numpy as np
 from scipy.ndimage import uniform_filter
 
 from siftem.decompose.purest import purest
+from siftem.decompose.support import Below
 from siftem.errors import InputError
 from siftem.fit.line_fit import LineFit
 from siftem.quantify.composition import Composition
@@ -40,14 +42,14 @@ class Host:
     Parameters
     ----------
     spectrum : Spectrum
-    support : bool
-        Whether it is what the grain lies on.
+    below : Below or None
+        How much of it lies below the grain, for a film that the grain lies on, or may.
     region : Region
         Its own pixels.
     """
 
     spectrum: Spectrum
-    support: bool
+    below: Below | None
     region: Region
 
 
@@ -61,7 +63,7 @@ class OpenScale:
     hosts : tuple of str
         In the order of ``ranges``.
     ranges : tuple of ScaleRange
-        Of each host's scale; for a support both ends are the same.
+        Of each host's scale.
     ends : tuple of PureSpectrum
         The grain's spectrum at the ends of the ranges.
     beside : mapping of str to float
@@ -99,6 +101,8 @@ class OpenScale:
             if high - low <= 0.02 * max(high, 1e-9):
                 continue
             text = f"{low:.3g} to {high:.3g} times the spectrum of {host}"
+            if one.assumed:
+                text += f" (taken as it is beside: {one.assumed:.3g})"
             if one.vanishes:
                 text += f" (at the upper end nothing of {one.vanishes} would be left)"
             parts.append(text)
@@ -139,7 +143,7 @@ def open_scale(
     Returns
     -------
     pure : PureSpectrum
-        At the lower ends.
+        At the lower ends, and with a film as thick as beside.
     known : OpenScale
     """
     left: Spectrum = mixture
@@ -148,13 +152,9 @@ def open_scale(
     for host in hosts.values():
         fits = None if fit is None else (fit(left), fit(host.spectrum))
         high, high_sigma, what = most_scale(left, host.spectrum, fits, window=window)
-        if host.support:
-            area = mixture.n_pixels / max(host.spectrum.n_pixels, 1)
-            sigma = area * _unevenness(si, host.region)
-            if high + 2 * high_sigma < area:
-                area, sigma = high, float(np.hypot(high_sigma, sigma))
-            found = ScaleRange(area, 0.0, area, 0.0, "")
-            anchor = GivenScale(area, sigma, of=host.spectrum.name)
+        if host.below is not None:
+            found = _film_scale(si, host, mixture.n_pixels, high + 2 * high_sigma, what)
+            anchor = GivenScale(found.value, found.low_sigma, of=host.spectrum.name)
         else:
             purer = _purer(si, region, left, mixture, host.spectrum, seed)
             low, low_sigma = matching_scale(left, host.spectrum, purer)
@@ -165,12 +165,29 @@ def open_scale(
         taken.append((host.spectrum, found))
         left = subtract(left, host.spectrum, anchor=anchor, name=grain)
     ranges = tuple(one for _, one in taken)
-    lowest = [one.low for one in ranges]
-    pure = replace(_at(mixture, taken, lowest, grain), anchor=_WITHOUT)
+    values = [one.value for one in ranges]
+    pure = replace(_at(mixture, taken, values, grain), anchor=_WITHOUT)
     # The corners of what is not known, one of which is the pure spectrum itself.
-    corners = sorted(set(product(*({one.low, *one.ends} for one in ranges))))
-    ends = [_at(mixture, taken, list(c), grain) for c in corners if list(c) != lowest]
+    corners = sorted(set(product(*({one.value, *one.ends} for one in ranges))))
+    ends = [_at(mixture, taken, list(c), grain) for c in corners if list(c) != values]
     return pure, OpenScale(grain, tuple(hosts), ranges, tuple(ends))
+
+
+def _film_scale(
+    si: SpectrumImage, host: Host, pixels: int, most: float, vanishes: str
+) -> ScaleRange:
+    """How much of a film a grain's pixels hold; no more than leaves nothing negative."""
+    assert host.below is not None
+    area = pixels / max(host.spectrum.n_pixels, 1)
+    taken = min(area * host.below.amount, most)
+    # Where the particles themselves tell, it is of the film below them, not of that beside.
+    measured = host.below.low < host.below.high
+    sigma = 0.0 if measured else taken * _unevenness(si, host.region)
+    low = min(area * host.below.low, most)
+    high = min(area * host.below.high, most - 2 * sigma)
+    return ScaleRange(
+        low, sigma, max(high, low), sigma, vanishes if high < area * host.below.high else "", taken
+    )
 
 
 def border_scale(

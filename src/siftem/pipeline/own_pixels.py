@@ -12,6 +12,7 @@ from scipy.ndimage import distance_transform_edt
 
 from siftem.decompose.layout import Lies
 from siftem.decompose.purest import FEWEST_COUNTS, FEWEST_PIXELS, MOST_PIXELS, purest
+from siftem.decompose.support import AS_BESIDE, Below
 from siftem.errors import SiftemWarning
 from siftem.pipeline.fit_settings import FitSettings
 from siftem.pipeline.layout import by_labels
@@ -345,8 +346,14 @@ class OwnPixels:
             # Two phases that pass into each other are each other's hosts: as they are summed.
             label = name if name == self.regions.matrix else spectrum_name(name, self.matched)
             found = pure.get(name, integrated.get(label))
-            lies = self._lies(name)
             if found is not None:
-                support = lies is not None and lies.role == "support"
-                out[name] = Host(replace(found, name=name), support, self.regions.own(name))
+                below = self._below(grain, name)
+                out[name] = Host(replace(found, name=name), below, self.regions.own(name))
         return out
+
+    def _below(self, grain: str, host: str) -> Below | None:
+        """How much of a host lies below a grain, where it is a film; else None."""
+        lies, film = self._lies(grain), self._lies(host)
+        if lies is not None and lies.below is not None and host == self._host_names(grain)[0]:
+            return lies.below
+        return AS_BESIDE if film is not None and film.role == "support" else None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from siftem.decompose.factors import Factors
+from siftem.decompose.kinds import Kinds
 from siftem.decompose.layout import PhaseLayout
 from siftem.decompose.rank import RankChoice
 from siftem.eels.ratios import ElementalRatios
@@ -61,12 +62,16 @@ class Decomposed:
     ----------
     factors : Factors
         Named A, B, C.
-    choice : RankChoice or None
-        With "auto".
+    choice : Kinds or RankChoice or None
+        With "auto": of X-ray maps what neighbours have in common, of energy losses the held-out
+        deviance.
+    kinds : Kinds or None
+        Ways in which spectra of an X-ray map differ, whatever the number of components.
     """
 
     factors: Factors
-    choice: RankChoice | None
+    choice: Kinds | RankChoice | None
+    kinds: Kinds | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,8 +15,10 @@ import yaml
 from siftem.acquisition import Acquisition
 from siftem.decompose.factors import Factors
 from siftem.decompose.indeterminacy import Indeterminacy
+from siftem.decompose.kinds import Kinds
 from siftem.decompose.layout import Lies, PhaseLayout
 from siftem.decompose.rank import RankChoice
+from siftem.decompose.support import Below
 from siftem.eels.edges import Edge, EdgeSignal
 from siftem.eels.ratios import ElementalRatios
 from siftem.energy_axis import EnergyAxis
@@ -46,8 +48,8 @@ from siftem.xray.lines import Line, LineFamily
 _KINDS: dict[str, type] = {
     kind.__name__: kind
     for kind in (
-        AbsorbingFilm, Acquisition, Calibration, Composition, Decomposed, Detector, Edge,
-        EdgeSignal, ElementalRatios, EnergyAxis, Factors, Film, Indeterminacy, KValues, Lies,
+        AbsorbingFilm, Acquisition, Below, Calibration, Composition, Decomposed, Detector, Edge,
+        EdgeSignal, ElementalRatios, EnergyAxis, Factors, Film, Indeterminacy, Kinds, KValues, Lies,
         Line, LineFamily, LineFit, LineGain, LineRatios, Misfit, OpenScale, PartitionCoefficient,
         PhaseLayout, PureSpectrum, Quantity, RankChoice, Region, Regions, RunResult, ScaleRange,
         Segmentation, Spectrum, SpectrumImage, SpectrumModel, Subtracted, Truth, Unmixed,

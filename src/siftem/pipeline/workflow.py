@@ -322,7 +322,8 @@ def _result_of(
             fit = FitCheckpoint(checkpoints / "fit.npz")
         return components.decomposed(recipe, si, checkpoint=fit, progress=progress)
     if step == "match":
-        return components.matched_phases(recipe, si, done["decompose"].factors)
+        found = done["decompose"]
+        return components.matched_phases(recipe, si, found.factors, found.kinds)
     matched = done["match"]
     if step == "features":
         return segmentation.feature_images(si, matched, recipe.segment)

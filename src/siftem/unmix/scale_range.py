@@ -39,6 +39,8 @@ class ScaleRange:
         At which something of the grain vanishes.
     vanishes : str
         What that is, such as "Si K".
+    assumed : float, optional
+        The scale that is taken, where it is not the lower end: a film as thick as beside.
     """
 
     low: float
@@ -46,6 +48,12 @@ class ScaleRange:
     high: float
     high_sigma: float
     vanishes: str
+    assumed: float | None = None
+
+    @property
+    def value(self) -> float:
+        """The scale that is taken off."""
+        return self.low if self.assumed is None else self.assumed
 
     @property
     def ends(self) -> tuple[float, float]:
