@@ -149,19 +149,21 @@ def other_machine():
         subprocess.run(["ip", *arguments], check=True, capture_output=True)
 
     name = f"siftem{os.getpid()}"
+    # Others may run the tests on this machine, too.
+    net = f"10.{200 + os.getpid() // 250 % 50}.{os.getpid() % 250}"
     try:
         ip("netns", "add", name)
     except (OSError, subprocess.CalledProcessError):
         pytest.skip("no network of its own: it takes iproute2 and root")
     try:
         ip("link", "add", f"a{os.getpid()}", "type", "veth", "peer", "name", "there", "netns", name)
-        ip("addr", "add", "10.213.7.1/24", "dev", f"a{os.getpid()}")
+        ip("addr", "add", f"{net}.1/24", "dev", f"a{os.getpid()}")
         ip("link", "set", f"a{os.getpid()}", "up")
-        ip("-n", name, "addr", "add", "10.213.7.2/24", "dev", "there")
+        ip("-n", name, "addr", "add", f"{net}.2/24", "dev", "there")
         ip("-n", name, "link", "set", "there", "up")
 
         def ask_from_there(port, path, cookie=""):
-            python = [sys.executable, "-c", ASK_FROM_THERE, "10.213.7.1", str(port), path, cookie]
+            python = [sys.executable, "-c", ASK_FROM_THERE, f"{net}.1", str(port), path, cookie]
             done = subprocess.run(
                 ["ip", "netns", "exec", name, *python], capture_output=True, text=True, check=True
             )

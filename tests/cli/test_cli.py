@@ -176,7 +176,7 @@ def test_the_demo_twice_on_one_thread_or_two_gives_the_same_bytes():
         "from siftem.pipeline.demo import demo_recipe; from siftem.pipeline.workflow import *; "
         "from siftem.pipeline.summary import summary_text; "
         "work = Workflow(demo_recipe(shape=(40, 40), dose=200)); "
-        "work.change(segment={'trees': 20}); "
+        "work.change(segment={'trees': 20}, elements=['O', 'Mg', 'Al', 'Si', 'Ca', 'Fe']); "
         "print(summary_text(work.result()))"
     )
     texts = []

@@ -91,6 +91,13 @@ def test_another_seed_is_another_start(small):
         return PoissonNMF(3, random_state=seed, max_iter=1, **parameters).fit(small)
 
     assert not np.allclose(start(7, init="random").components_, start(8, init="random").components_)
+    # Also of counts that come in parts.
+    parts = [
+        PoissonNMF(3, init="random", random_state=seed).partial_fit(small).components_
+        for seed in (7, 7, 8)
+    ]
+    assert np.array_equal(parts[0], parts[1])
+    assert not np.allclose(parts[0], parts[2])
     # The first start takes the farthest corners, the others draw them.
     drawn = [start(seed, n_init=3).components_of_starts_ for seed in (7, 8)]
     assert not np.allclose(drawn[0][1:], drawn[1][1:])

@@ -8,11 +8,17 @@ import sys
 import time
 import warnings
 
+import dask
+import h5py
 import pytest
 
 from siftem.errors import InputError, SiftemError, SiftemWarning
 from siftem.io.atomic import left_beside, name_beside, replacing
+from siftem.pipeline.changes import merged_recipe
+from siftem.pipeline.demo import demo_recipe
 from siftem.pipeline.store import check_destination, tidy_up, whole_folder
+from siftem.pipeline.workflow import Workflow
+from siftem.report.folder import write_results
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 #: What changes something on disk, by the names of Python's audit events.
@@ -168,6 +174,50 @@ def test_killed_at_random_moments(writing):
         assert found["summary.json"] in (b"earlier ", b"new ")
         assert len({value[:3] for value in found.values()}) == 1
         assert [p.name for p in out.parent.iterdir()] == ["out"]
+
+
+@pytest.fixture(scope="module")
+def result():
+    """A small run with few elements: what it finds is not looked at here."""
+    changes = {"elements": ["O", "Mg", "Si", "Ca", "Fe"], "segment": {"trees": 10}}
+    return Workflow(merged_recipe(demo_recipe(shape=(32, 32), dose=400), changes)).result()
+
+
+def numbers(folder):
+    """The contents, of HDF5 files the data alone: these note when they were written."""
+    found = contents(folder)
+    for name in found:
+        if name.endswith(".hspy"):
+            with h5py.File(folder / name) as file:
+                signals = file["Experiments"].items()
+                found[name] = {title: signal["data"][()].tobytes() for title, signal in signals}
+    return found
+
+
+@pytest.mark.usefixtures("no_pictures")
+@pytest.mark.parametrize("every", [15, pytest.param(1, marks=pytest.mark.slow)])
+def test_all_that_a_run_writes_is_whole_or_not_there(result, tmp_path, every):
+    out = tmp_path / "out"
+
+    def write():
+        # Threads are left behind by a fork.
+        with dask.config.set(scheduler="synchronous"):
+            write_results(result, out)
+
+    write()
+    whole = numbers(out)
+    killed, number = in_child(write)
+    assert not killed
+    assert number > len(whole)
+    assert numbers(out) == whole
+    for place in range(1, number + 1, every):
+        killed, _ = in_child(write, kill_at=place)
+        assert killed
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tidy_up(out)
+        assert numbers(out) == whole, f"killed at write {place} of {number}"
+        assert [p.name for p in tmp_path.iterdir()] == ["out"]
 
 
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, OSError])
