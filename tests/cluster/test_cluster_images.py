@@ -96,9 +96,9 @@ def phantom():
 
 
 def workflow_of(si):
-    """The recipe of the demo with few trees, which are alike in memory and from the disk."""
+    """The recipe of the demo with few trees and elements, which are alike from the disk."""
     workflow = Workflow(demo_recipe(), spectrum_image=si)
-    workflow.change(segment={"trees": 30})
+    workflow.change(segment={"trees": 30}, elements=["O", "Mg", "Al", "Si", "Ca", "Fe"])
     return workflow
 
 
