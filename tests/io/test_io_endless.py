@@ -121,7 +121,7 @@ def hurried(monkeypatch):
 
 
 #: Seconds of processor time after which a test fails that would hang.
-FAR_TOO_LONG = 20
+FAR_TOO_LONG = 5
 
 
 def endless(filename, **options):
