@@ -67,7 +67,7 @@ class TestAttempted:
 @pytest.fixture(autouse=True)
 def _quick_pictures(monkeypatch):
     """Figures are made, but not drawn in print quality."""
-    monkeypatch.setattr("siftem.report.pictures.drawn_once", lambda figure: b"PNG")
+    monkeypatch.setattr("siftem.report.pictures.drawn_once", lambda figure, kind: b"PNG")
 
 
 @pytest.fixture(scope="module")

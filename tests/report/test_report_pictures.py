@@ -5,7 +5,17 @@ from dataclasses import replace
 import pytest
 from made_up_run import build_run
 
-from siftem.report.pictures import draw_figures, fit_names, line_labels, trace_lines
+from siftem.errors import InputError
+from siftem.pipeline.changes import merged_recipe
+from siftem.report.folder import write_results
+from siftem.report.pictures import (
+    draw_figure1,
+    draw_figure2,
+    draw_figures,
+    fit_names,
+    line_labels,
+    trace_lines,
+)
 
 
 @pytest.fixture(scope="module")
@@ -93,3 +103,38 @@ def test_the_real_map(map_71gpa, tmp_path):
     html = render_report(result, figures=figures)
     assert all(name in html for name in ("Brg", "Fp", "Ca-Pv"))
     assert all(size(png)[1] < 3508 for png in figures.values())
+
+
+def test_figures_are_written_in_the_formats_of_the_recipe(made_run, monkeypatch, tmp_path):
+    drawn = []
+
+    def draw(result, kind="png"):
+        drawn.append(kind)
+        return {"figure1": kind.encode()}
+
+    monkeypatch.setattr("siftem.report.folder.draw_figures", draw)
+    recipe = merged_recipe(made_run.recipe, {"figures": {"formats": ["svg", "pdf"]}})
+    folder = write_results(replace(made_run, recipe=recipe), tmp_path / "out")
+    assert drawn == ["png", "svg", "pdf"]
+    for kind in drawn:
+        assert (folder / f"figure1.{kind}").read_bytes() == kind.encode()
+    # As the recipe has them by default.
+    write_results(made_run, folder)
+    assert drawn[3:] == ["png"]
+    assert sorted(p.name for p in folder.glob("figure1.*")) == ["figure1.png"]
+
+
+def test_what_the_recipe_says_of_figures_reaches_them(made_run, monkeypatch):
+    seen = {}
+
+    def figure(*arguments, look, **options):
+        seen["look"] = look
+        raise InputError("seen")
+
+    chosen = {"energy_range": [1, 5], "colour_map": "gray"}
+    run = replace(made_run, recipe=merged_recipe(made_run.recipe, {"figures": chosen}))
+    for name, draw in (("figure1", draw_figure1), ("figure2", draw_figure2)):
+        monkeypatch.setattr(f"siftem.report.pictures.{name}", figure)
+        with pytest.raises(InputError):
+            draw(run)
+        assert (seen["look"].energy_range, seen["look"].colour_map) == ((1.0, 5.0), "gray")

@@ -12,11 +12,10 @@ from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 
 from siftem.figures.page import Page, frame_size
-from siftem.figures.style import MARK_COLOUR, SMALL_FONT_SIZE, text_width
+from siftem.figures.style import COUNTS_COLOURS, MARK_COLOUR, SMALL_FONT_SIZE, text_width
 from siftem.segment.regions import Region
 
-#: Perceptually uniform, dark where there is nothing.
-COUNTS_COLOURS = "inferno"
+#: Of images that are no counts.
 SURVEY_COLOURS = "gray"
 #: mm below an image for a colour bar with its numbers.
 COLOUR_BAR_ROOM = 6.4

@@ -26,6 +26,7 @@ from siftem.figures.regions import draw_mask
 from siftem.figures.spectra import Curve, Strip, draw_stack, energy_scale, stack_height
 from siftem.figures.style import (
     PAGE_WIDTH,
+    Look,
     drawing_style,
     phase_colours,
     text_width,
@@ -38,6 +39,7 @@ from siftem.spectrum import Spectrum
 from siftem.spectrum_image import SpectrumImage
 
 _BOTTOM_HEIGHT = 52.0
+LOOK = Look()
 
 
 def figure1(
@@ -53,6 +55,7 @@ def figure1(
     line_labels: Sequence[LineLabel] = (),
     colours: Mapping[str, str] | None = None,
     phases: Labels | None = None,
+    look: Look = LOOK,
 ) -> Figure:
     """Draw how maps lead to the pure matrix, and what its many pixels gain.
 
@@ -82,6 +85,7 @@ def figure1(
         Colour of each phase; by default in the order of the components.
     phases : Labels, optional
         Of phases that lie in any other way than in a matrix.
+    look : Look
 
     Returns
     -------
@@ -104,7 +108,9 @@ def figure1(
             left, image_top = grid.place(i + 1, top)
             page.title(left, image_top, name, width=grid.title_width, colour=colours[name])
             ax = page.axes(left, image_top, grid.image_width, grid.image_height)
-            drawn = draw_image(ax, factors.maps[i], pixel_size=si.pixel_size)
+            drawn = draw_image(
+                ax, factors.maps[i], pixel_size=si.pixel_size, colours=look.colour_map
+            )
             add_colour_bar(
                 page,
                 drawn,
@@ -129,6 +135,7 @@ def figure1(
             labels=line_labels,
             scale=energy_scale(factors.axis, si.signal_type),
             strip_height=strip,
+            energy_range=look.energy_range,
         )
         if phases is not None:
             right = _phases(page, last_top, si, phases, colours, legend=not trace_lines)
@@ -147,6 +154,7 @@ def figure1(
             fit,
             line_labels,
             colours[regions.matrix],
+            look.energy_range,
         )
     return page.figure
 
@@ -163,6 +171,7 @@ def figure2(
     phases: Labels | None = None,
     hosts: Mapping[str, Spectrum] | None = None,
     ends: Mapping[str, Spectrum] = MappingProxyType({}),
+    look: Look = LOOK,
 ) -> Figure:
     """Draw how mixtures lead to the pure spectra of the grains.
 
@@ -190,6 +199,7 @@ def figure2(
         What was taken off each spectrum, drawn behind it; by default the matrix.
     ends : mapping of str to Spectrum
         Grains of which nobody knows how much to take off: with as much taken off as may be.
+    look : Look
 
     Returns
     -------
@@ -251,6 +261,7 @@ def figure2(
             labels=line_labels,
             scale=energy_scale(matrix.axis, si.signal_type),
             strip_height=strip,
+            energy_range=look.energy_range,
         )
     return page.figure
 
@@ -331,6 +342,7 @@ def _gain(
     fit: LineFit | None,
     line_labels: Sequence[LineLabel],
     colour: str,
+    energy_range: tuple[float | None, float | None],
 ) -> None:
     """Draw the faint lines, or without any the whole spectrum."""
     width = page.width - MARGIN - left
@@ -365,4 +377,5 @@ def _gain(
             strip_height=strip,
             left=left,
             width=width,
+            energy_range=energy_range,
         )

@@ -225,6 +225,18 @@ def shown_range(
     return kev.first, min(kev.last, end + max(room, 10 * kev.scale))
 
 
+def chosen_range(
+    shown: tuple[float, float],
+    axis: EnergyAxis,
+    wanted: tuple[float | None, float | None],
+) -> tuple[float, float]:
+    """Return the energies (keV) that somebody wants to see, as far as the axis has them."""
+    kev = axis.to_kev()
+    low = shown[0] if wanted[0] is None else max(wanted[0], kev.first)
+    high = shown[1] if wanted[1] is None else min(wanted[1], kev.last)
+    return (low, high) if high > low + 2 * kev.scale else shown
+
+
 def stack_height(strips: int, labels: Sequence[LineLabel], *, strip_height: float) -> float:
     """Height in mm that `draw_stack` takes, labels and energy axis included."""
     return band_height(labels) + strips * strip_height + BOTTOM_ROOM
@@ -242,6 +254,7 @@ def draw_stack(
     strip_height: float = 17.0,
     left: float = MARGIN,
     width: float = PAGE_WIDTH - 2 * MARGIN,
+    energy_range: tuple[float | None, float | None] = (None, None),
 ) -> list[Axes]:
     """Draw spectra above each other on one energy axis, lines labelled once for all.
 
@@ -262,6 +275,8 @@ def draw_stack(
         mm.
     left, width : float
         mm, with numbers and labels.
+    energy_range : tuple of float or None
+        keV that are shown; by default those of `shown_range`.
 
     Returns
     -------
@@ -269,7 +284,9 @@ def draw_stack(
         One for each strip.
     """
     scale = scale or energy_scale(axis)
-    low, high = shown_range(axis, labels, [s.curves[0].values for s in strips])
+    low, high = chosen_range(
+        shown_range(axis, labels, [s.curves[0].values for s in strips]), axis, energy_range
+    )
     frame_left, frame_width = left + LEFT_ROOM, width - LEFT_ROOM - RIGHT_ROOM
     band_room = band_height(labels)
     panels: list[Axes] = []

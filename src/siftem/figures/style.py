@@ -7,9 +7,11 @@ import io
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any
 
+import matplotlib
 import matplotlib.style
 import numpy as np
 from matplotlib.backend_bases import FigureCanvasBase
@@ -22,6 +24,8 @@ from matplotlib.image import AxesImage
 PAGE_WIDTH = 180.0
 #: Pixels per inch of saved figures.
 DPI = 300
+#: Of maps of counts: perceptually uniform, dark where there is nothing.
+COUNTS_COLOURS = "inferno"
 #: Points; nothing is written smaller than the second.
 FONT_SIZE = 7.0
 SMALL_FONT_SIZE = 6.0
@@ -129,6 +133,22 @@ def new_figure(width: float, height: float) -> Figure:
     return figure
 
 
+@dataclass(frozen=True)
+class Look:
+    """What a recipe may choose of the figures.
+
+    Parameters
+    ----------
+    energy_range : tuple of float or None
+        keV; the part of the spectra that is shown. None: as far as there are lines.
+    colour_map : str
+        Of maps of counts, by matplotlib's name.
+    """
+
+    energy_range: tuple[float | None, float | None] = (None, None)
+    colour_map: str = COUNTS_COLOURS
+
+
 def png_bytes(figure: Figure, *, dpi: int = DPI) -> bytes:
     """Return a figure as a PNG; the same figure gives the same bytes.
 
@@ -144,9 +164,26 @@ def png_bytes(figure: Figure, *, dpi: int = DPI) -> bytes:
     return buffer.getvalue()
 
 
-def drawn_once(figure: Figure) -> bytes:
-    """Return a figure as a PNG, and let go of its images; it can't be drawn again."""
-    picture = png_bytes(figure)
+def vector_bytes(figure: Figure, kind: str) -> bytes:
+    """Return a figure as "svg" or "pdf", its texts as text; the same figure gives the same bytes.
+
+    Parameters
+    ----------
+    figure : Figure
+    kind : {"svg", "pdf"}
+    """
+    buffer = io.BytesIO()
+    when = {"svg": "Date", "pdf": "CreationDate"}[kind]
+    # Letters as letters, so that other programs can change them; no random names.
+    texts = {"svg.fonttype": "none", "pdf.fonttype": 42, "svg.hashsalt": "siftem"}
+    with drawing_style(), matplotlib.rc_context(texts):
+        figure.savefig(buffer, format=kind, metadata={when: None})
+    return buffer.getvalue()
+
+
+def drawn_once(figure: Figure, kind: str = "png") -> bytes:
+    """Return a figure as a PNG, SVG or PDF, and let go of its images; it can't be drawn again."""
+    picture = png_bytes(figure) if kind == "png" else vector_bytes(figure, kind)
     # The parts of a figure refer to each other and stay until Python looks for such; whoever
     # draws many figures has it look. Images may be large, and other code keeps no figure.
     for image in figure.findobj(AxesImage):

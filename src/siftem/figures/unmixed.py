@@ -13,13 +13,14 @@ from siftem.figures.line_labels import LineLabel
 from siftem.figures.maps import COLOUR_BAR_ROOM, add_colour_bar, draw_image
 from siftem.figures.page import MARGIN, ROW_GAP, TITLE_HEIGHT, ImageGrid, Page, image_grid
 from siftem.figures.spectra import Curve, Strip, draw_stack, energy_scale, stack_height
-from siftem.figures.style import BEHIND_COLOUR, PAGE_WIDTH, drawing_style, phase_colours
+from siftem.figures.style import BEHIND_COLOUR, PAGE_WIDTH, Look, drawing_style, phase_colours
 from siftem.spectrum import Spectrum
 from siftem.spectrum_image import SpectrumImage
 from siftem.unmix.unmixed import Unmixed
 
 #: Pixels that took no part, such as the rims of grains.
 _LEFT_OUT = "#8a8a8a"
+LOOK = Look()
 
 
 def figure3(
@@ -29,6 +30,7 @@ def figure3(
     subtracted: Mapping[str, Spectrum],
     line_labels: Sequence[LineLabel] = (),
     colours: Mapping[str, str] | None = None,
+    look: Look = LOOK,
 ) -> Figure:
     """Draw what unmixing gives.
 
@@ -44,6 +46,7 @@ def figure3(
     line_labels : sequence of LineLabel
     colours : mapping of str to str, optional
         Colour of each phase.
+    look : Look
 
     Returns
     -------
@@ -61,7 +64,8 @@ def figure3(
         page = Page(spectra_top + TITLE_HEIGHT + stack + MARGIN)
         for row, (what, maps) in enumerate((("", unmixed.maps), ("± ", unmixed.maps_sigma))):
             for i, name in enumerate(unmixed.names):
-                _panel(page, grid, i, row, f"{what}{name}", maps[i], si, colours[name])
+                title, colour = f"{what}{name}", colours[name]
+                _panel(page, grid, i, row, title, maps[i], si, colour, look.colour_map)
         top = spectra_top + TITLE_HEIGHT
         end = page.title(MARGIN, top, "Spectra by unmixing", width=PAGE_WIDTH / 2)
         entries = (
@@ -80,6 +84,7 @@ def figure3(
             labels=line_labels,
             scale=energy_scale(axis, si.signal_type),
             strip_height=strip,
+            energy_range=look.energy_range,
         )
     return page.figure
 
@@ -93,12 +98,13 @@ def _panel(
     image: np.ndarray,
     si: SpectrumImage,
     colour: str,
+    colour_map: str,
 ) -> None:
     left, top = grid.place(index, MARGIN + row * grid.height)
     page.title(left, top, title, width=grid.title_width, colour=colour)
     ax = page.axes(left, top, grid.image_width, grid.image_height)
     ax.set_facecolor(_LEFT_OUT)
-    drawn = draw_image(ax, image, pixel_size=si.pixel_size)
+    drawn = draw_image(ax, image, pixel_size=si.pixel_size, colours=colour_map)
     add_colour_bar(
         page,
         drawn,

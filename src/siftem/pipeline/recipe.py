@@ -113,6 +113,13 @@ class Figures(Section):
         None, description="confined matrix rectangle: y, x, height, width in pixels"
     )
     rectangle_share: Annotated[float, Field(gt=0, le=0.5)] = 0.03
+    formats: tuple[Literal["png", "svg", "pdf"], ...] = Field(
+        ("png",), description="files of each figure; texts of svg and pdf can be edited"
+    )
+    energy_range: Window | None = Field(None, description="keV of the spectra that are shown")
+    colour_map: Literal["inferno", "magma", "plasma", "viridis", "cividis", "gray"] = Field(
+        "inferno", description="of maps of counts"
+    )
 
 
 class Recipe(Section):

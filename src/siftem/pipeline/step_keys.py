@@ -51,6 +51,8 @@ PARENTS: dict[str, tuple[str, ...]] = {
     "composition": ("prepare", "regions", "spectra", "unmix"),
 }
 
+#: Fields of the figures that change no number.
+_LOOKS = ("formats", "energy_range", "colour_map")
 #: Formats whose counts are in other files: of the same name, or in folders below (JEOL).
 _INDEX_FILES = {".rpl", ".emi", ".spd", ".hdr"}
 _JEOL_FILES = {".pts", ".img", ".map", ".eds"}
@@ -99,6 +101,7 @@ def step_keys(recipe: Recipe, given: SpectrumImage | None = None) -> dict[str, s
         "ratios": recipe.quantify.ratios,
         "wanted_limits": recipe.quantify.wanted_limits,
         "oxygens": {n: p.oxygens for n, p in recipe.phases.items()},
+        "figures": {k: v for k, v in _plain(recipe.figures).items() if k in _LOOKS},
     }
     data = {"shown": shown, "parents": list(keys.values())}
     keys["export"] = hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
@@ -307,7 +310,8 @@ def _spectra(recipe: Recipe) -> dict[str, Any]:
 
 def _composition(recipe: Recipe) -> dict[str, Any]:
     q = recipe.quantify
-    return {"partition": q.partition, "figures": _plain(recipe.figures)}
+    drawn = {k: v for k, v in _plain(recipe.figures).items() if k not in _LOOKS}
+    return {"partition": q.partition, "figures": drawn}
 
 
 #: What the classifier looks at.

@@ -66,6 +66,10 @@ def write_results(
             figures = draw_figures(result)
             for name, picture in figures.items():
                 (draft / f"{name}.png").write_bytes(picture)
+            for kind in result.recipe.figures.formats:
+                if kind != "png":  # those are in the report as well
+                    for name, picture in draw_figures(result, kind).items():
+                        (draft / f"{name}.{kind}").write_bytes(picture)
             progress("report", 0.5)
             tables = report_tables(result)
             progress("report", 0.7)

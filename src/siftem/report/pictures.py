@@ -9,7 +9,7 @@ from siftem.figures.fit import fit_figure
 from siftem.figures.line_labels import LineLabel, seen_lines, spelled_line
 from siftem.figures.phase_map import Labels, phase_map_figure
 from siftem.figures.protocol import figure1, figure2
-from siftem.figures.style import drawn_once, phase_colours
+from siftem.figures.style import Look, drawn_once, phase_colours
 from siftem.figures.trace_windows import TraceLine
 from siftem.figures.unmixed import figure3
 from siftem.fit.line_fit import LineFit
@@ -24,18 +24,20 @@ from siftem.xray.detector import Detector
 from siftem.xray.lines import parse_line
 
 
-def draw_figures(result: RunResult) -> dict[str, bytes]:
+def draw_figures(result: RunResult, kind: str = "png") -> dict[str, bytes]:
     """Draw all figures of a run.
 
     Parameters
     ----------
     result : RunResult
+    kind : {"png", "svg", "pdf"}
 
     Returns
     -------
     dict of str to bytes
-        PNG at 300 dots per inch: "figure1", "figure2", "figure_phases", with unmixing "figure3",
-        and one for the line fit of each quantified phase, under the names of `fit_names`.
+        PNG at 300 dots per inch, or vectors: "figure1", "figure2", "figure_phases", with
+        unmixing "figure3", and one for the line fit of each quantified phase, under the names of
+        `fit_names`.
 
     Warns
     -----
@@ -43,20 +45,20 @@ def draw_figures(result: RunResult) -> dict[str, bytes]:
         Of each figure that can't be drawn; it is left out.
     """
     draw: dict[str, Callable[[], bytes]] = {
-        "figure1": partial(draw_figure1, result),
-        "figure2": partial(draw_figure2, result),
-        "figure_phases": partial(draw_phase_map, result),
+        "figure1": partial(draw_figure1, result, kind),
+        "figure2": partial(draw_figure2, result, kind),
+        "figure_phases": partial(draw_phase_map, result, kind),
     }
     if result.unmixed is not None:
-        draw["figure3"] = partial(draw_figure3, result, result.unmixed)
+        draw["figure3"] = partial(draw_figure3, result, result.unmixed, kind)
     for name, key in fit_names(result).items():
-        draw[key] = partial(draw_fit, result, name)
-    drawn = {key: attempted(f"{key}.png", make, None) for key, make in draw.items()}
+        draw[key] = partial(draw_fit, result, name, kind)
+    drawn = {key: attempted(f"{key}.{kind}", make, None) for key, make in draw.items()}
     return {key: picture for key, picture in drawn.items() if picture is not None}
 
 
-def draw_figure1(result: RunResult) -> bytes:
-    """Draw the figure from maps to pure matrix as a PNG; see `siftem.figures.protocol.figure1`."""
+def draw_figure1(result: RunResult, kind: str = "png") -> bytes:
+    """Draw the figure from maps to pure matrix; see `siftem.figures.protocol.figure1`."""
     composition = result.compositions.get(result.matrix)
     figure = figure1(
         result.spectrum_image,
@@ -70,12 +72,13 @@ def draw_figure1(result: RunResult) -> bytes:
         line_labels=line_labels(result),
         colours=phase_colours(result.factors.names),
         phases=_labels(result) if by_labels(result.layout) else None,
+        look=_look(result),
     )
-    return drawn_once(figure)
+    return drawn_once(figure, kind)
 
 
-def draw_figure2(result: RunResult) -> bytes:
-    """Draw the figure from mixtures to grains as a PNG; see `siftem.figures.protocol.figure2`.
+def draw_figure2(result: RunResult, kind: str = "png") -> bytes:
+    """Draw the figure from mixtures to grains as a picture; see `siftem.figures.protocol.figure2`.
 
     Without elements nothing could be subtracted: the mixtures stand for the grains.
     """
@@ -108,18 +111,19 @@ def draw_figure2(result: RunResult) -> bytes:
         phases=_labels(result) if others else None,
         hosts=hosts if others else None,
         ends=ends,
+        look=_look(result),
     )
-    return drawn_once(figure)
+    return drawn_once(figure, kind)
 
 
-def draw_phase_map(result: RunResult) -> bytes:
-    """Draw one label a pixel as a PNG; see `siftem.figures.phase_map.phase_map_figure`."""
+def draw_phase_map(result: RunResult, kind: str = "png") -> bytes:
+    """Draw one label a pixel as a picture; see `siftem.figures.phase_map.phase_map_figure`."""
     figure = phase_map_figure(
         _labels(result),
         colours=phase_colours(result.factors.names),
         pixel_size=result.spectrum_image.pixel_size,
     )
-    return drawn_once(figure)
+    return drawn_once(figure, kind)
 
 
 def _labels(result: RunResult) -> Labels:
@@ -127,27 +131,33 @@ def _labels(result: RunResult) -> Labels:
     return Labels(found.names, found.labels, found.area_percent, found.area_sigma)
 
 
-def draw_figure3(result: RunResult, unmixed: Unmixed) -> bytes:
-    """Draw the figure of unmixing as a PNG; see `siftem.figures.unmixed.figure3`."""
+def draw_figure3(result: RunResult, unmixed: Unmixed, kind: str = "png") -> bytes:
+    """Draw the figure of unmixing as a picture; see `siftem.figures.unmixed.figure3`."""
     figure = figure3(
         result.spectrum_image,
         unmixed,
         subtracted=result.pure,
         line_labels=line_labels(result),
         colours=phase_colours(result.factors.names),
+        look=_look(result),
     )
-    return drawn_once(figure)
+    return drawn_once(figure, kind)
 
 
-def draw_fit(result: RunResult, phase: str) -> bytes:
-    """Draw the line fit behind the composition of a phase as a PNG."""
+def _look(result: RunResult) -> Look:
+    chosen = result.recipe.figures
+    return Look(chosen.energy_range or (None, None), chosen.colour_map)
+
+
+def draw_fit(result: RunResult, phase: str, kind: str = "png") -> bytes:
+    """Draw the line fit behind the composition of a phase as a picture."""
     figure = fit_figure(
         result.compositions[phase].fit,
         name=phase,
         colour=phase_colours(result.factors.names).get(phase, "black"),
         signal_type=result.spectrum_image.signal_type,
     )
-    return drawn_once(figure)
+    return drawn_once(figure, kind)
 
 
 def fit_names(result: RunResult) -> dict[str, str]:
