@@ -77,11 +77,42 @@ class Left:
 
     def of(self, columns: np.ndarray) -> np.ndarray:
         """Columns over the root of the variance, less what the design could take over."""
-        root = 1 / np.sqrt(self.variance)
-        seen = columns * root[:, None]
-        fitted, gram = self._fitted
-        inner = cho_solve(gram, fitted.T @ seen)
-        return np.asarray(seen - fitted @ inner)
+        seen = columns / np.sqrt(self.variance)[:, None]
+        fitted, gram, _ = self._fitted
+        return np.asarray(seen - fitted @ cho_solve(gram, fitted.T @ seen))
+
+    def tested(
+        self, columns: np.ndarray, mixed: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Products of what `of` returns, which is large, without it.
+
+        Parameters
+        ----------
+        columns : ndarray of shape (channels, n)
+        mixed : ndarray of shape (n, mixtures)
+            Sums of columns that are asked for, too.
+
+        Returns
+        -------
+        pull : ndarray of shape (n,)
+            Product of each with the `pull`.
+        length, mixed_length : ndarray of shape (n,) and (mixtures,)
+            Sums of squares.
+        """
+        seen = columns / np.sqrt(self.variance)[:, None]
+        fitted, gram, held = self._fitted
+        cross = fitted.T @ seen
+        inner = cho_solve(gram, cross)
+
+        def length(s: np.ndarray, c: np.ndarray, i: np.ndarray) -> np.ndarray:
+            # |s - F i|^2 with (F'F + held) i = c = F's
+            return np.asarray((s**2).sum(axis=0) - (c * i + held[:, None] * i**2).sum(axis=0))
+
+        return (
+            seen.T @ self.pull - inner.T @ (fitted.T @ self.pull),
+            length(seen, cross, inner),
+            length(seen @ mixed, cross @ mixed, inner @ mixed),
+        )
 
     @property
     def pull(self) -> np.ndarray:
@@ -89,13 +120,14 @@ class Left:
         return np.asarray(self.residual / np.sqrt(self.variance))
 
     @cached_property
-    def _fitted(self) -> tuple[np.ndarray, tuple[np.ndarray, bool]]:
+    def _fitted(self) -> tuple[np.ndarray, tuple[np.ndarray, bool], np.ndarray]:
         fitted = self.design / np.sqrt(self.variance)[:, None]
         length = np.sqrt((fitted**2).sum(axis=0))
         fitted = fitted / length
         gram = fitted.T @ fitted
-        gram[np.diag_indices_from(gram)] += 1e-9 + self.prior / length**2
-        return fitted, cho_factor(gram)
+        held = 1e-9 + self.prior / length**2
+        gram[np.diag_indices_from(gram)] += held
+        return fitted, cho_factor(gram), held
 
 
 class LineLibrary:
@@ -153,12 +185,10 @@ class LineLibrary:
         """
         share = np.zeros((len(self.families), len(self.elements)))
         share[np.arange(len(self.families)), self.owner] = self.emission
-        columns = left.of(self.profiles)
-        pull = columns.T @ left.pull
-        gram = columns.T @ columns
+        pull, length, together_length = left.tested(self.profiles, share)
         alone_length = (self.profiles**2 / left.variance[:, None]).sum(axis=0)
-        own = np.maximum(np.diag(gram), 1e-3 * alone_length + 1e-30)
-        of_element = np.maximum(np.einsum("fe,fg,ge->e", share, gram, share), 1e-30)
+        own = np.maximum(length, 1e-3 * alone_length + 1e-30)
+        of_element = np.maximum(together_length, 1e-30)
         together = (share.T @ pull) / np.sqrt(of_element)
         alone = np.full(len(self.elements), -np.inf)
         np.maximum.at(alone, self.owner, pull / np.sqrt(own))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import cho_factor, cho_solve, cholesky, solve_triangular
-from scipy.linalg.lapack import dpocon, dpotrf, dpotri
+from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg.lapack import dpocon, dpotrf, dpotri, dtrtrs
 from scipy.optimize import nnls
 
 from siftem.errors import InputError
@@ -193,8 +193,10 @@ def nonnegative_quadratic(
         inner = cho_solve(own, gram[np.ix_(free, ~free)])
         bound_gram = bound_gram - gram[np.ix_(~free, free)] @ inner
         bound_pull = bound_pull - inner.T @ pull[free]
-    lower = cholesky(bound_gram, lower=True)
-    target = solve_triangular(lower, bound_pull, lower=True)
+    lower, failed = dpotrf(bound_gram, lower=1)
+    if failed:
+        raise np.linalg.LinAlgError("the curvature of what is fitted is not positive")
+    target, _ = dtrtrs(lower, bound_pull, lower=1)
     x[~free] = nnls(lower.T, target, maxiter=30 * target.size)[0]
     if free.any():
         x[free] = cho_solve(own, pull[free] - gram[np.ix_(free, ~free)] @ x[~free])
