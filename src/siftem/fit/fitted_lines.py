@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from siftem.errors import InputError
 from siftem.fit.misfit import Misfit
-from siftem.fit.propagation import propagated
+from siftem.fit.propagation import propagated_to
 from siftem.fit.spectrum_model import Calibration, SpectrumModel, quantified_family
 from siftem.outline import outline
 from siftem.spectrum import Spectrum
@@ -132,6 +132,5 @@ class LineFit:
         """
         mean = np.maximum(self.mean - self.amplitudes[index] * self.design[:, index], 1e-9)
         columns = np.hstack([self.design, self.slopes])
-        without = replace(self.spectrum, pinned=np.zeros((0, self.spectrum.axis.size)))
-        found = propagated(columns, self.precision, mean, self.misfit, without)
-        return float(np.sqrt(found.covariance[index, index]))
+        variance = propagated_to(index, columns, self.precision, mean, self.misfit, self.spectrum)
+        return float(np.sqrt(variance))

@@ -85,6 +85,33 @@ def propagated(
     return Propagated(covariance, by_last, bread, operator)
 
 
+def propagated_to(
+    index: int,
+    columns: np.ndarray,
+    precision: np.ndarray,
+    mean: np.ndarray,
+    misfit: Misfit,
+    spectrum: Spectrum,
+) -> float:
+    """Variance of one parameter of a counted spectrum, as `propagated` has it, pinned modes apart.
+
+    Parameters
+    ----------
+    index : int
+        Of the parameter.
+    columns, precision, mean, misfit, spectrum
+        See `propagated`.
+    """
+    weighted, information = misfit.eliminated(columns, 1.0 / mean)
+    row = covariance_of(information + precision)[index]
+    operator = weighted @ row
+    total = float(((spectrum.modes @ operator) ** 2).sum())
+    if spectrum.variance.any():
+        total += float(operator**2 @ variance_of(spectrum, mean) + row @ precision @ row)
+        total += float(((misfit.basis.T @ operator * misfit.sigma) ** 2).sum())
+    return total
+
+
 def variance_of(spectrum: Spectrum, mean: np.ndarray) -> np.ndarray:
     """Variance of each channel, with the mean in place of the counts; (channels,).
 
