@@ -52,7 +52,8 @@ class Workflow:
         return SimpleNamespace(recipe=self.recipe, number=float(text))
 
 
-def write_results(result, folder, *, resources, progress):
+def write_results(result, folder, *, resources, reopen, progress):
+    assert not reopen
     with whole_folder(folder) as draft:
         (draft / "report.html").write_text("<p>report</p>")
         time.sleep(Workflow.pause)

@@ -118,8 +118,10 @@ def test_figures_are_written_in_the_formats_of_the_recipe(made_run, monkeypatch,
     assert drawn == ["png", "svg", "pdf"]
     for kind in drawn:
         assert (folder / f"figure1.{kind}").read_bytes() == kind.encode()
-    # As the recipe has them by default.
-    write_results(made_run, folder)
+    assert (folder / "results.npz").is_file()
+    # As the recipe has them by default; without what it takes to open the run again.
+    write_results(made_run, folder, reopen=False)
+    assert not (folder / "results.npz").exists()
     assert drawn[3:] == ["png"]
     assert sorted(p.name for p in folder.glob("figure1.*")) == ["figure1.png"]
 

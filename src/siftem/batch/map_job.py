@@ -174,7 +174,8 @@ def _run(
             "the map, or a file that the recipe names, changed during the work on it: "
             "run the batch again once it is complete"
         )
-    write_results(result, folder.results(name), resources=seconds, progress=progress)
+    # A thousand maps would take 30 GB to be opened again; their recipes give the same numbers.
+    write_results(result, folder.results(name), resources=seconds, reopen=False, progress=progress)
 
 
 def one_sentence(error: Exception) -> str:

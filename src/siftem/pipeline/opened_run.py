@@ -111,8 +111,8 @@ def open_run(folder: str | os.PathLike[str]) -> RunResult:
     path = folder / RESULTS
     if not path.is_file():
         raise ReadError(
-            f"{folder} holds no {RESULTS}: the run was made by an earlier siftem, or of a map that "
-            f"stayed on disk; run its recipe.yaml again, or read its spectra, maps and {MARK}"
+            f"{folder} holds no {RESULTS}, as those of a batch, of maps that stayed on disk and of "
+            f"earlier versions: run its recipe.yaml again, or read its spectra, maps and {MARK}"
         )
     try:
         with np.load(path, allow_pickle=False) as file:

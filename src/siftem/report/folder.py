@@ -27,6 +27,7 @@ def write_results(
     *,
     resources: Mapping[str, float] | None = None,
     keys: Mapping[str, str] | None = None,
+    reopen: bool = True,
     progress: Progress = silent,
 ) -> Path:
     """Write report, figures, summary, recipe, spectra, maps and regions of a run.
@@ -43,6 +44,8 @@ def write_results(
         into the report.
     keys : mapping of str to str, optional
         What the run depends on; written to ``keys.json``, see `is_exported`.
+    reopen : bool
+        Write ``results.npz``, all results for `siftem.open_run`: some 30 MB.
     progress : Progress
         Called with "report".
 
@@ -78,7 +81,8 @@ def write_results(
         notes = tuple(dict.fromkeys((*result.warnings, *told)))
         result = replace(result, warnings=notes)
         progress("report", 0.8)
-        write_run(result, draft)
+        if reopen:
+            write_run(result, draft)
         (draft / MARK).write_text(summary_text(result), encoding="utf-8")
         html = render_report(result, figures=figures, resources=resources, tables=tables)
         (draft / "report.html").write_text(html, encoding="utf-8")
