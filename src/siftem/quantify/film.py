@@ -108,7 +108,10 @@ def escaping_shares(
     if absorption is None:
         return np.ones(len(index))
     families = [fit.model.families[i] for i in index]
-    return np.array([float(f.weights @ absorption(f.energies)) for f in families])
+    first = np.cumsum([0, *(f.energies.size for f in families)])[:-1]
+    seen = absorption(np.concatenate([f.energies for f in families]))
+    seen = seen * np.concatenate([f.weights for f in families])
+    return np.asarray(np.add.reduceat(seen, first))
 
 
 def absorption_feedback(
