@@ -14,6 +14,7 @@ from made_up_run import ELEMENTS, RATIOS, build_run
 from siftem import __version__
 from siftem.pipeline.recipe import make_recipe
 from siftem.printed_numbers import MISSING, with_error
+from siftem.report.captions import figure1_caption
 from siftem.report.html import render_report
 from siftem.report.table import ASSUMED, BELOW_LIMIT
 
@@ -260,6 +261,15 @@ def test_pictures_are_inside_the_page_with_captions(page):
     assert [base64.b64decode(s.removeprefix(prefix)) for s in sources] == list(FIGURES.values())
     assert "(b–d) Counts that each component gave" in page.text
     assert "Nd Lα over the whole pure region" in page.text
+
+
+def test_the_caption_says_why_there_is_no_dark_field(made_run):
+    missing = "The file holds no image (HAADF, BF, SE) of the same scan."
+    assert missing in figure1_caption(made_run)
+    si = replace(made_run.spectrum_image, survey=np.ones(made_run.spectrum_image.shape))
+    caption = figure1_caption(replace(made_run, spectrum_image=si))
+    assert caption.startswith("(a) HAADF")
+    assert missing not in caption
 
 
 def test_nothing_is_fetched_or_run(html, page):

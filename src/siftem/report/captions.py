@@ -17,6 +17,8 @@ def figure1_caption(result: RunResult) -> str:
     pure = result.segmentation.regions.pure
     survey = si.survey_name if si.survey is not None else "All counts of each pixel"
     parts = [f"(a) {survey}{_rectangles(result)}."]
+    if si.survey is None:
+        parts.append("The file holds no image (HAADF, BF, SE) of the same scan.")
     parts.append(f"{_span(1, k)} Counts that each component gave in each pixel.")
     parts.append(
         f"({panel_letter(k + 1)}) Spectra of the components, summed over the map; each on its own "
