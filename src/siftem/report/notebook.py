@@ -211,7 +211,7 @@ def run_text(result: RunResult) -> str:
             *lines,
             *([_run_note(result)] if len(rows) > 2 else []),
             *(f"{part} is missing: {_cut(why)}" for part, why in result.missing.items()),
-            f"{len(result.warnings)} notes and warnings in .warnings",
+            f"notes and warnings: {len(result.warnings)}, in .warnings",
         ]
     )
 
