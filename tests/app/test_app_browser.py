@@ -121,10 +121,11 @@ def test_the_whole_road_with_a_mouse_and_the_same_numbers_again(page, start_app,
     }
     for name, lines in strokes.items():
         press(page, name, exact=False)
-        for points in lines:
+        for points in lines:  # in quick succession: none may be lost
             drag(page, frame, 64, points)
-            page.wait_for_timeout(250)
-    status(page, "Painted pixels: Brg")
+    status(page, "Ca-Pv")
+    steady = []
+    wait_until(page, lambda: steady.append(painted(page)) or steady[-6:-1] == steady[-1:] * 5)
     assert map_frame(page) == frame  # the map has not moved under the mouse
     before = painted(page)
     page.keyboard.press("e")
@@ -184,7 +185,8 @@ def test_the_whole_road_with_a_mouse_and_the_same_numbers_again(page, start_app,
 
     data = yaml.safe_load(recipe.read_text())
     assert data["segment"]["smoothness"] == 0.4
-    assert set(data["segment"]["traces"]) == {"Brg", "Fp", "Ca-Pv"}
+    kept = {name: len(shapes) for name, shapes in data["segment"]["traces"].items()}
+    assert kept == {name[2:]: len(lines) for name, lines in strokes.items()}
     assert main(["run", str(recipe), "--out", str(tmp_path / "again"), "--quiet"]) == 0
     by_app = json.loads((tmp_path / "siftem-app" / "summary.json").read_text())
     by_command = json.loads((tmp_path / "again" / "summary.json").read_text())

@@ -65,6 +65,13 @@ def test_the_layout_is_told_with_a_phase_map_and_its_areas(page):
         assert f"{areas[name]:.1f}"[:2] in table
 
 
+def test_regions_that_no_classifier_made_are_not_said_to_be_trained(page):
+    page.go(2)
+    page.attempt(page.views[2].train)
+    page.jobs.wait(60)
+    assert "no classifier was needed" in page._status.object
+
+
 def test_names_and_what_single_phases_are_count_as_soon_as_they_are_typed(page):
     view, session = page.views[1], page.session
     view.names[0].value = "calcite"
@@ -166,6 +173,9 @@ def test_each_pixel_that_is_left_out_has_its_reason():
     assert rgba[3, 3].tolist() != rgba[1, 3].tolist()
     table = region_counts_html(regions, {"m": "#111111", "a": "#222222", "b": "#333333"}, {}, left)
     assert "faint rim of b" in table and "vacuum" in table
+    colours = {"m": "#111111", "a": "#222222", "b": "#333333"}
+    first = region_counts_html(regions, colours, {}, left, left_first=True)
+    assert first.index("faint rim of b") < first.index("pure m") < table.index("faint rim of b")
 
 
 def test_overlays_of_phases_and_masks():

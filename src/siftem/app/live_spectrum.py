@@ -64,7 +64,7 @@ class LiveSpectrum:
         plot = self.figure = figure(
             width=size[0],
             height=size[1],
-            title="Move over the map; drag here for the map of an energy window",
+            title="Move over the map (dashed: its mean); drag here for a window's map",
             x_axis_label=f"Energy ({axis.unit})",
             y_axis_label="Counts",
             x_range=Range1d(low, high, bounds=(low, high)),
@@ -125,9 +125,7 @@ class LiveSpectrum:
             "mean": self._mean * rows.size,
         }
         pixels = "1 pixel" if rows.size == 1 else f"{rows.size} pixels"
-        self.figure.title.text = (
-            f"y {y}, x {x}; {pixels}: {counts.sum():,.0f} counts{about} (dashed: mean of the map)"
-        )
+        self.figure.title.text = f"y {y}, x {x}; {pixels}: {counts.sum():,.0f} counts{about}"
 
     @property
     def shown(self) -> np.ndarray:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from bokeh.events import MouseMove
+from bokeh.events import MouseMove, PanStart
 from bokeh.models import (
     BasicTicker,
     ColorBar,
@@ -31,6 +31,9 @@ GREY_PALETTE = tuple(f"#{g:02x}{g:02x}{g:02x}" for g in range(58, 251))
 _BAR_ROOM, _TITLE_ROOM, _TOOL_ROOM = 60, 26, 34
 #: Titles of small maps have no room for a range behind so many letters.
 _LONG_TITLE = 15
+
+#: Of a stroke while it is drawn.
+_STROKE_ALPHA = 0.75
 
 Painted = Callable[[list[tuple[float, float]]], None]
 
@@ -218,12 +221,21 @@ class MapFigure:
 
     def _add_brush(self) -> None:
         lines = self.figure.multi_line(
-            "xs", "ys", source=self._strokes, line_width=4, line_alpha=0.75, line_cap="round"
+            "xs",
+            "ys",
+            source=self._strokes,
+            line_width=4,
+            line_alpha=_STROKE_ALPHA,
+            line_cap="round",
         )
         self._line = lines.glyph
         lines.nonselection_glyph = lines.selection_glyph = None
         self._brush_width = ColumnDataSource({"width": [1.0]})
-        tool = FreehandDrawTool(renderers=[lines])
+        # The tool itself takes the last stroke away when the next one begins. Were that done from
+        # here, it would come late, in the middle of that stroke, and lose it.
+        tool = FreehandDrawTool(renderers=[lines], num_objects=1)
+        seen = CustomJS(args={"line": self._line}, code=f"line.line_alpha = {_STROKE_ALPHA}")
+        self.figure.js_on_event(PanStart, seen)
         self.figure.add_tools(tool)
         self.figure.toolbar.active_drag = tool
         # Under zoom the brush covers the same pixels of the map.
@@ -245,10 +257,10 @@ class MapFigure:
         strokes = list(zip(new["xs"], new["ys"], strict=False))
         if not strokes or self._painted is None:
             return
-        # The stroke is now the app's: it comes back as pixels.
-        self._strokes.data = {"xs": [], "ys": []}
         for xs, ys in strokes:
             self._painted([(float(y), float(x)) for x, y in zip(xs, ys, strict=False)])
+        # The stroke is now the app's: it came back as pixels.
+        self._line.line_alpha = 0.0
 
     def _add_scale_bar(self, pixel_size: tuple[float, float] | None) -> None:
         ny, nx = self.shape

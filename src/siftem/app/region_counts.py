@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from siftem.app.overlays import reason_colour
 from siftem.app.style import swatch
@@ -20,6 +20,8 @@ def region_counts_html(
     colours: Mapping[str, str],
     painted: Mapping[str, int],
     left: LeftOut | None = None,
+    *,
+    left_first: bool = False,
 ) -> str:
     """Return the tables of painted pixels, of regions and of what is left out, as HTML.
 
@@ -33,9 +35,11 @@ def region_counts_html(
         Painted pixels of each phase.
     left : LeftOut, optional
         Why the others are left out.
+    left_first : bool
+        That table before the others, as the legend of its overlay.
     """
     masks = {} if regions is None else {g: m.sum() for g, m in regions.masks.items()}
-    rows = "".join(
+    rows = [
         _row(
             colour,
             name,
@@ -43,36 +47,40 @@ def region_counts_html(
             *([f"{masks[name]:,}" if name in masks else ""] if masks else []),
         )
         for name, colour in colours.items()
-    )
-    in_mask = "<th>in its mask</th>" if masks else ""
-    head = f"<thead><tr><th class='name'>phase</th><th>painted</th>{in_mask}</tr></thead>"
-    out = f"<div class='tables'><table><caption>Phases</caption>{head}<tbody>{rows}</tbody></table>"
+    ]
+    tables = [_table("Phases", ["phase", "painted", *(["in its mask"] if masks else [])], rows)]
     if regions is None:
-        return out + (
-            "</div><p class='hint'>Train to see regions. Without traces, the most certain pixels "
-            "of each component train the classifier.</p>"
+        return tables[0] + (
+            "<p class='hint'>Train to see regions. Without traces, the most certain pixels of "
+            "each component train the classifier.</p>"
         )
-    total = regions.shape[0] * regions.shape[1]
     # In the order of pixel_counts: pure, the mixtures, the intersection, the rest.
     kinds = [colours[regions.matrix], *(colours[g] for g in regions.names)]
     kinds += [OVERLAP_COLOUR, "#ffffff"]
-    rows = "".join(
-        _row(colour, name, f"{n:,}", f"{100 * n / total:.1f}%")
-        for colour, (name, n) in zip(kinds, regions.pixel_counts().items(), strict=True)
-    )
-    head = "<thead><tr><th class='name'></th><th>pixels</th><th>of map</th></tr></thead>"
-    out += f"<table><caption>Regions</caption>{head}<tbody>{rows}</tbody></table>"
+    counts = regions.pixel_counts()
+    total, head = sum(counts.values()), ["", "pixels", "of map"]
+
+    def shares(of: Iterable[tuple[str, str, int]]) -> list[str]:
+        return [_row(c, name, f"{n:,}", f"{100 * n / total:.1f}%") for c, name, n in of]
+
+    named = zip(kinds, counts, counts.values(), strict=True)
+    tables.append(_table("Regions", head, shares(named)))
     if left is not None and left.pixels:
-        rows = "".join(
-            _row(reason_colour(reason), reason, f"{n:,}", f"{100 * n / total:.1f}%")
-            for reason, n in left.pixels.items()
-        )
-        out += (
-            f"<table><caption>In no spectrum, and why</caption>{head}<tbody>{rows}</tbody></table>"
-        )
-    return out + (
-        "</div><p class='hint'>pure: matrix alone. mixture: one grain over matrix. intersection: "
-        "two grains or more.</p>"
+        reasons = ((reason_colour(reason), reason, n) for reason, n in left.pixels.items())
+        place = 0 if left_first else len(tables)
+        tables.insert(place, _table("In no spectrum, and why", head, shares(reasons)))
+    return f"<div class='tables'>{''.join(tables)}</div>" + (
+        "<p class='hint'>pure: matrix alone. mixture: one grain over matrix. intersection: two "
+        "grains or more.</p>"
+    )
+
+
+def _table(caption: str, head: Sequence[str], rows: Sequence[str]) -> str:
+    first, *others = head
+    cells = f"<th class='name'>{first}</th>" + "".join(f"<th>{name}</th>" for name in others)
+    return (
+        f"<table><caption>{caption}</caption><thead><tr>{cells}</tr></thead>"
+        f"<tbody>{''.join(rows)}</tbody></table>"
     )
 
 

@@ -18,6 +18,7 @@ from siftem.app.overlays import (
 from siftem.app.region_counts import areas_html, region_counts_html
 from siftem.app.session import Session
 from siftem.app.style import swatch
+from siftem.pipeline.results import Classified
 from siftem.segment.classifier import normalised_entropy
 
 _UNSURE = "#D55E00"
@@ -57,6 +58,18 @@ def overlay_pixels(
     return None
 
 
+def training_sentence(scores: Classified) -> str:
+    """Say what the regions come from, and how well the classifier repeats its traces."""
+    if not scores.out_of_bag:
+        return (
+            "The regions are the classes of the pixels, as the layout says: no classifier was "
+            "needed. Traces take their place."
+        )
+    said = ", ".join(f"{g} {100 * s:.1f}%" for g, s in scores.out_of_bag.items())
+    how = "painted traces" if scores.painted else "the most certain pixels"
+    return f"Trained on {how}; traces classified rightly when not seen: {said}."
+
+
 def tables_html(kind: str, session: Session, findings: MapFindings) -> str:
     """Return what stands beside the map under an overlay: areas of phases, or pixels of regions."""
     colours = session.colours()
@@ -67,7 +80,8 @@ def tables_html(kind: str, session: Session, findings: MapFindings) -> str:
         return areas_html(shown, colours) + hint
     cut, left = session.workflow.get("regions"), findings.left_out()
     regions = None if cut is None else cut.regions
-    tables = region_counts_html(regions, colours, session.traces.pixels(), left)
+    painted, first = session.traces.pixels(), kind == "Left out"
+    tables = region_counts_html(regions, colours, painted, left, left_first=first)
     return _advice(session, findings) + tables
 
 

@@ -11,7 +11,7 @@ from siftem.app.map_figure import GREY_PALETTE, MapFigure
 from siftem.app.map_findings import MapFindings
 from siftem.app.map_images import MapImage, line_marks, map_images, net_window_map
 from siftem.app.overlays import traces_overlay
-from siftem.app.segment_overlays import overlay_pixels, tables_html
+from siftem.app.segment_overlays import overlay_pixels, tables_html, training_sentence
 from siftem.app.spectrum_figure import LineMark
 from siftem.app.step_view import View, numbers
 from siftem.app.style import COLUMN_CSS, CONTROL_CSS, CONTROLS, RESIZED, phase_button_css
@@ -187,17 +187,9 @@ class SegmentView(View):
             self.refresh()
             scores = workflow.get("segment")
             if scores is not None:
-                said = ", ".join(f"{g} {100 * s:.1f}%" for g, s in scores.out_of_bag.items())
-                how = "painted traces" if scores.painted else "the most certain pixels"
-                against = self.findings.contradictions()
-                self.jobs.tell(
-                    f"Trained on {how}; traces classified rightly when not seen: {said}."
-                    + (
-                        " But traces contradict their components: see beside the map."
-                        * bool(against)
-                    ),
-                    failed=bool(against),
-                )
+                said = training_sentence(scores)
+                against = bool(self.findings.contradictions())
+                self.jobs.tell(said + (_AGAINST if against else ""), failed=against)
 
         self.jobs.start("Train", lambda progress: workflow.run("regions", progress=progress), show)
 

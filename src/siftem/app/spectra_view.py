@@ -198,7 +198,10 @@ class SpectraView(View):
         texts = []
         if isinstance(pure, PureSpectrum):
             texts.append(f"Anchor: {pure.anchor}.")
-            texts.append(f"Scale {with_error(pure.scale, pure.scale_sigma)}.")
+            scale = with_error(pure.scale, pure.scale_sigma)
+            if known is not None and known.ranges:  # no anchor: a range, and no value in it
+                scale = "{:.3g} to {:.3g}".format(*known.ranges[0].ends)
+            texts.append(f"Scale {scale}.")
             if pure.conflict > CONFLICT:
                 texts.append(f"Its conditions disagree by {pure.conflict:.1f} sigma.")
         if known is not None and known.describe():
