@@ -9,6 +9,10 @@ from pathlib import Path
 
 import pytest
 
+# Files are tested as many at a time as there are cores: further threads would wait for each other.
+# What several threads do is asked of them by name. Read when NumPy is loaded, hence so early.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 SHARED_DATA = Path(__file__).resolve().parents[1].parent / "shared" / "data"
 
 
