@@ -22,6 +22,7 @@ from siftem import open_run
 from siftem.errors import InputError, ReadError, SiftemWarning
 from siftem.pipeline.file_names import file_names
 from siftem.pipeline.opened_run import RESULTS, write_run
+from siftem.pipeline.stored_results import write_stored
 from siftem.pipeline.summary import summary_text
 from siftem.quantify.minerals import Quantity
 from siftem.segment.classifier import PixelClassifier
@@ -306,6 +307,16 @@ def changed(written, tmp_path, change):
                 np.save(file, np.array(json.dumps(about)))
                 data = file.getvalue()
             new.writestr(name, data)
+
+
+def test_nothing_but_results_is_written_to_a_file(made_run):
+    @dataclasses.dataclass
+    class Spectrum:  # not siftem's
+        values: int
+
+    for other in (Spectrum(3), made_run.recipe.quantify, {1, 2}, object()):
+        with pytest.raises(TypeError, match="a stored result can't hold"):
+            write_stored(io.BytesIO(), {}, {"it": other})
 
 
 def test_nothing_but_results_is_made_of_a_file(written, tmp_path):
