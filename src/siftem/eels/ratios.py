@@ -41,6 +41,9 @@ class ElementalRatios:
     signals: tuple[EdgeSignal, ...]
     cross_sections: np.ndarray
 
+    def __repr__(self) -> str:
+        return f"<ElementalRatios, by atoms>\n{self.table()}"
+
     @property
     def sigma(self) -> np.ndarray:
         """Standard deviation from counting; (elements,)."""

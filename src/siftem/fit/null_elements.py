@@ -39,6 +39,9 @@ class NullElements:
 
     z: Mapping[str, float]
 
+    def __repr__(self) -> str:
+        return f"<NullElements: {self.describe()}>"
+
     @property
     def rms(self) -> float:
         """Root mean square of z: 1 if the errors are true, more if they are too small."""

@@ -10,6 +10,7 @@ from scipy.optimize import brentq
 
 from siftem.errors import InputError
 from siftem.fit.spectrum_model import Calibration
+from siftem.outline import outline
 from siftem.quantify.composition import quantify
 from siftem.quantify.fractions import Composition
 from siftem.quantify.k_values import GivenKFactors
@@ -40,6 +41,8 @@ class NeutralFilm:
     slope : float
         Relative change of O with the thickness, per nm.
     """
+
+    __repr__ = outline
 
     thickness: Quantity
     systematic: float

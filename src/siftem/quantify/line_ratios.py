@@ -10,6 +10,7 @@ import numpy as np
 from siftem.errors import InputError
 from siftem.fit.line_fit import fit_lines
 from siftem.fit.spectrum_model import Calibration
+from siftem.printed_numbers import measured
 from siftem.quantify.detection_limit import family_limits
 from siftem.quantify.range_of_lines import measurable
 from siftem.quantify.residual_lines import warn_of_unexplained
@@ -50,6 +51,19 @@ class LineRatios:
     values: np.ndarray
     covariance: np.ndarray
     found: np.ndarray
+
+    def __repr__(self) -> str:
+        base = self.families[self.elements.index(self.reference)]
+        lines = [
+            f"{family}/{base} = {measured(value, sigma).value} +- {measured(value, sigma).sigma}"
+            if seen
+            else f"{family}/{base}: {family} not found"
+            for family, value, sigma, seen in zip(
+                self.families, self.values, self.sigma, self.found, strict=True
+            )
+            if family != base
+        ]
+        return "\n".join([f"<LineRatios of {self.name or 'a spectrum'}, net counts>", *lines])
 
     @property
     def sigma(self) -> np.ndarray:

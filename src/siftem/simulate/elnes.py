@@ -10,6 +10,7 @@ import scipy.sparse as sp
 from siftem.acquisition import Acquisition
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError
+from siftem.outline import outline
 from siftem.spectrum_image import SpectrumImage
 
 #: eV: onset, strength of the continuum part relative to the background below it.
@@ -38,6 +39,8 @@ class ElnesPhantom:
     edges : ndarray of shape (2, channels)
         The part of ``spectra`` above the background.
     """
+
+    __repr__ = outline
 
     spectrum_image: SpectrumImage
     data: np.ndarray

@@ -10,6 +10,7 @@ from scipy.ndimage import gaussian_filter, gaussian_filter1d
 
 from siftem.blas_threads import one_blas_thread
 from siftem.errors import InputError
+from siftem.outline import outline
 from siftem.spectrum import Spectrum
 from siftem.spectrum_image import SpectrumImage
 from siftem.unmix.anchors import GivenScale
@@ -41,6 +42,8 @@ class WeightedMixture:
     weights : ndarray of shape (ny, nx)
         Between 0 and 1; 0 outside the grain.
     """
+
+    __repr__ = outline
 
     spectrum: Spectrum
     others: tuple[Spectrum, ...]
