@@ -11,7 +11,7 @@ processes) hardly depend on what else the machine does, wall times do. Peak memo
 process. A first turn, which compiles the kernels if they are not there yet, is told apart.
 
 The compositions in each ``summary.json`` are compared with those in ``road_answers.json``, in
-units of their standard errors; beyond a tenth the command ends with 1.
+units of their standard errors; beyond a fifth the command ends with 1.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ IMPORTS = (
 )
 #: What the ratio to the imports should stay below.
 WANTED = {"siftem run 71gpa.yaml": 2.6, "siftem demo": 2.0, "siftem inspect": 0.8}
-#: Standard errors by which an answer may move.
-MOST_MOVED = 0.1
+#: Standard errors by which an answer may move: unmixing ends within a tenth of its optimum.
+MOST_MOVED = 0.2
 
 
 @dataclass(frozen=True)

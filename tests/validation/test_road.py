@@ -16,5 +16,5 @@ def test_answers_are_compared_in_units_of_their_errors(tmp_path):
     assert answers == {"A Mg": (12.0, 0.5), "unmixed A Mg": (11.0, 0.5)}
     stored = {"A Mg": [12.04, 0.5], "unmixed A Mg": [11.0, 0.5]}
     assert farthest(answers, stored) is None
-    assert "A Mg is 12 and not 12.1 at%" in farthest(answers, {**stored, "A Mg": [12.1, 0.5]})
+    assert "A Mg is 12 and not 12.2 at%" in farthest(answers, {**stored, "A Mg": [12.2, 0.5]})
     assert "unmixed A Mg" in farthest(answers, {"A Mg": [12.0, 0.5]})
