@@ -21,7 +21,7 @@ from siftem.pipeline.step_keys import PARENTS, STEPS, file_content, step_keys
 from siftem.pipeline.summary import summary_text
 from siftem.pipeline.warning_record import recorded_warnings
 from siftem.pipeline.workflow import Workflow
-from siftem.report.folder import export, is_exported
+from siftem.report.folder import export, exported_result, is_exported
 
 SHAPE = (48, 48)
 
@@ -340,9 +340,20 @@ def test_an_exported_folder_knows_what_it_holds(done, tmp_path):
     changed = copy_of(done)
     folder = export(changed, tmp_path / "out")
     assert is_exported(changed, folder)
+    assert summary_text(exported_result(changed, folder)) == (folder / "summary.json").read_text()
+    # What is not whole, or damaged, is made again.
+    (folder / "report.html").rename(tmp_path / "report.html")
+    assert exported_result(changed, folder) is None
+    (tmp_path / "report.html").rename(folder / "report.html")
+    whole = (folder / "results.npz").read_bytes()
+    (folder / "results.npz").write_bytes(whole[:1000])
+    assert exported_result(changed, folder) is None
+    (folder / "results.npz").write_bytes(whole)
+    assert exported_result(changed, folder) is not None
     assert (folder / "classifier" / "Fp.npz").is_file()
     changed.change(title="another")
     assert not is_exported(changed, folder)
+    assert exported_result(changed, folder) is None
     assert not is_exported(changed, tmp_path / "nowhere")
     (folder / "keys.json").write_text("{")
     changed.set_recipe(done.recipe)

@@ -19,6 +19,9 @@ from siftem.progress import Progress, silent
 from siftem.report.html import render_report, report_tables
 from siftem.report.pictures import draw_figures
 
+#: The page that a reader opens.
+REPORT = "report.html"
+
 
 @shows_progress
 def write_results(
@@ -85,7 +88,7 @@ def write_results(
             write_run(result, draft)
         (draft / MARK).write_text(summary_text(result), encoding="utf-8")
         html = render_report(result, figures=figures, resources=resources, tables=tables)
-        (draft / "report.html").write_text(html, encoding="utf-8")
+        (draft / REPORT).write_text(html, encoding="utf-8")
         if resources is not None:
             text = json.dumps(dict(resources), indent=1) + "\n"
             (draft / "resources.json").write_text(text, encoding="utf-8")
@@ -126,7 +129,8 @@ def export(
 
 def exported_result(workflow: Workflow, folder: str | Path) -> RunResult | None:
     """Return the results in a folder if they are those of this very workflow, else None."""
-    if not is_exported(workflow, folder) or not (Path(folder) / RESULTS).is_file():
+    there = all((Path(folder) / name).is_file() for name in (RESULTS, MARK, REPORT))
+    if not there or not is_exported(workflow, folder):
         return None
     try:
         return open_run(folder)
