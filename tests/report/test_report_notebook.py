@@ -105,6 +105,14 @@ def test_numbers_print_with_their_errors(made_run):
     ratio = c.ratio("Mg/(Mg+Fe)")
     assert ratio.systematic == c.ratio_systematic("Mg/(Mg+Fe)")
     assert str(ratio).startswith(f"{ratio.value:.3f}")
+    assert str(c.with_error("Si")) == "assumed absent"
+    assert str(c.oxides()["SiO2"]) == str(c.formula_units(1)["Si"]) == "assumed absent"
+    assert "+-" in str(c.with_error("Mg"))
+    assert "+-" in str(c.oxides()["MgO"])
+    assert str(made_run.compositions["Brg"].oxides()["SiO2"]) != "assumed absent"
+    spectrum = replace(c.fit.spectrum, absent=("O", "Au"))  # neither is a cation
+    other = replace(c, fit=replace(c.fit, spectrum=spectrum))
+    assert not any(q.assumed_absent for q in other.oxides().values())
     # Nothing fixes how much of the matrix is in it: no value with an error, but a range.
     wide = 0.5 * (c.weight_fractions + made_run.compositions["Brg"].weight_fractions)
     free = c.with_range(wide / wide.sum()).ratio("Mg/(Mg+Fe)")

@@ -16,11 +16,14 @@ from siftem.quantify.film import Film
 from siftem.quantify.intervals import fraction_intervals, reach_of
 from siftem.quantify.k_values import KValues
 from siftem.quantify.minerals import (
+    VALENCES,
     Quantity,
     formula_units,
+    oxide_name,
     oxides,
     parse_ratio,
     ratio,
+    with_assumed,
 )
 from siftem.views import view
 from siftem.xray.elements import atomic_weight
@@ -300,7 +303,8 @@ class Composition:
 
         Empty for what is no oxide: no O among the elements, or a metal without a usual charge.
         """
-        return oxides(self.elements, self.weight_fractions, self.covariance)
+        found = oxides(self.elements, self.weight_fractions, self.covariance)
+        return with_assumed(found, {oxide_name(e) for e in self.assumed_absent if e in VALENCES})
 
     def formula_units(
         self, oxygens: float, *, by: str = "stoichiometry", systematic: bool = False
@@ -323,7 +327,8 @@ class Composition:
             By stoichiometry without the anions.
         """
         covariance = self.atomic_systematic if systematic else self.atomic_covariance
-        return formula_units(self.elements, self.atomic_fractions, covariance, oxygens, by=by)
+        found = formula_units(self.elements, self.atomic_fractions, covariance, oxygens, by=by)
+        return with_assumed(found, self.assumed_absent)
 
     def with_error(self, element: str) -> Quantity:
         """Return the weight fraction of an element with its errors."""
@@ -332,6 +337,7 @@ class Composition:
             float(self.weight_fractions[i]),
             float(self.sigma[i]),
             float(self.systematic_sigma[i]),
+            assumed_absent=element in self.assumed_absent,
         )
 
     def interval(self, element: str, level: float = 0.95) -> tuple[float, float]:

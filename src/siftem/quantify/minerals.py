@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -24,6 +24,7 @@ __all__ = [
     "oxygen_map",
     "parse_ratio",
     "ratio",
+    "with_assumed",
 ]
 
 #: Usual charge of each cation in minerals; iron is taken as Fe2+ and uranium as U4+.
@@ -52,14 +53,19 @@ class Quantity:
         Standard deviation from k-factors, attenuation and film, where it was asked for.
     range_95 : tuple of float, optional
         Where nothing fixes how much of another phase is in it: the value lies anywhere in here.
+    assumed_absent : bool
+        Whether an anchor took the element for absent: the number was not measured.
     """
 
     value: float
     sigma: float
     systematic: float | None = None
     range_95: tuple[float, float] | None = None
+    assumed_absent: bool = False
 
     def __str__(self) -> str:
+        if self.assumed_absent:
+            return "assumed absent"
         if self.range_95 is not None:
             return f"{range_text(*self.range_95)} (95%, nothing fixes it further)"
         shown = measured(self.value, self.sigma, self.systematic)
@@ -67,6 +73,13 @@ class Quantity:
         return f"{shown.value}{error}" + (
             f" (systematic {shown.systematic})" if shown.systematic else ""
         )
+
+
+def with_assumed(found: Mapping[str, Quantity], names: Collection[str]) -> dict[str, Quantity]:
+    """Return quantities, those of some names as assumed to be absent."""
+    return {
+        name: replace(q, assumed_absent=True) if name in names else q for name, q in found.items()
+    }
 
 
 def oxide_name(element: str) -> str:
