@@ -1,5 +1,7 @@
 """Ways in which spectra differ from place to place, on spectra drawn here."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -157,3 +159,14 @@ def test_absorption_of_a_wedge_is_told_of_its_only_component():
     assert len(made.factors.names) == 1
     assert any(one.startswith("A: spectra follow the thickness") for one in said)
     assert not any("may be a mean" in one for one in said)
+
+
+@pytest.mark.parametrize("film, flank", [(12.0, (1, 0, 2)), (80.0, None)])
+def test_thin_flanks_of_particles_are_no_phase(film, flank):
+    """A mixture of a grain and of a film is the grain where it is thin; of two grains, a phase."""
+    spectra = np.array([A, 0.7 * A + 0.3 * C, C])
+    phases = tuple(SimpleNamespace(counts_per_pixel=n) for n in (100.0, 90.0, film))
+    factors = SimpleNamespace(spectra=spectra, layout=SimpleNamespace(phases=phases))
+    assert components._flank(factors) == flank
+    factors.spectra = np.array([A, B, C])
+    assert components._flank(factors) is None

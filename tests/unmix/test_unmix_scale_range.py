@@ -1,11 +1,13 @@
 """The range of a host's scale without an anchor, and what its ends are."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from siftem.energy_axis import EnergyAxis
 from siftem.spectrum import Spectrum
-from siftem.unmix.scale_range import ScaleRange, matching_scale, most_scale
+from siftem.unmix.scale_range import ScaleRange, _lines, matching_scale, most_scale
 
 AXIS = EnergyAxis(0.2, 0.02, 300, "keV")
 ENERGY = AXIS.centers
@@ -72,3 +74,22 @@ def test_the_least_of_many_windows_holds_the_truth(counts):
 def test_ends_hold_two_standard_deviations_and_stay_above_zero():
     assert ScaleRange(0.1, 0.1, 0.5, 0.05, "Si K").ends == pytest.approx((0.0, 0.6))
     assert ScaleRange(0.4, 0.01, 0.3, 0.01, "").ends == pytest.approx((0.38, 0.38))
+
+
+def fitted(names, photons, sigmas):
+    """What bounds need of a fit of lines."""
+    return SimpleNamespace(
+        model=SimpleNamespace(names=names),
+        names=names,
+        unbounded=np.array(photons, float),
+        covariance=np.diag(np.square(sigmas)),
+    )
+
+
+def test_a_soft_family_beside_strong_neighbours_does_not_bound_what_a_clear_one_tells():
+    """Cu L may come out as nothing below the edge of Ni L, where a model is wrong there."""
+    names = ("Cu K", "Cu L", "Ni K", "continuum 0")
+    mixture = fitted(names, [5e4, -200.0, 3e3, 1e4], [300.0, 50.0, 100.0, 100.0])
+    host = fitted(names, [1e4, 6e3, 9e4, 1e4], [150.0, 300.0, 350.0, 100.0])
+    found = {name: ratio for ratio, _, name in _lines(mixture, host)}
+    assert found == {"Cu K": pytest.approx(5.0), "Ni K": pytest.approx(3e3 / 9e4)}

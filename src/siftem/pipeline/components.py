@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Sequence
+from itertools import permutations
 
 import numpy as np
+from scipy.optimize import nnls
 
 from siftem.decompose.factors import Factors, component_name, decompose
 from siftem.decompose.given_spectra import fit_maps
@@ -13,6 +15,7 @@ from siftem.decompose.initialise import COUNTS_IN_BLOCK
 from siftem.decompose.kinds import Kinds, count_kinds
 from siftem.decompose.matching import Markers, line_strengths, match_phases
 from siftem.decompose.rank import ENOUGH_BINS, RankChoice, choose_n_components
+from siftem.decompose.support import is_dim
 from siftem.errors import InputError, RecipeError, SiftemWarning
 from siftem.fit.element_search import find_elements
 from siftem.io.fit_checkpoint import FitCheckpoint
@@ -28,6 +31,9 @@ from siftem.spectrum_image import SpectrumImage
 #: Spectra with a larger cosine that pass into each other, and maps with a larger correlation,
 #: are one phase.
 _ALIKE, _TOGETHER = 0.98, 0.95
+#: A component is a film that shows through a thin grain when it holds as much of both, and no more
+#: else than this part of what they differ by.
+_SHOWS, _FLANK = 0.03, 0.1
 #: A component is named by elements whose lines reach this part of its strongest.
 _NAMED_FROM = 0.1
 #: Part of what all components explain, below which one more of energy losses is no phase.
@@ -182,6 +188,10 @@ def _repeated(factors: Factors, *, alike: float) -> str:
         held = pixels * lies.counts_per_pixel
         if pixels < _FEWEST_PIXELS or held < _FEWEST_COUNTS:
             return f"{factors.names[i]} would be {pixels:.0f} pixels with {held:.3g} counts"
+    flank = _flank(factors)
+    if flank is not None:
+        thin, thick, film = (factors.names[i] for i in flank)
+        return f"{thin} would be {thick} where it is thin and its film {film} shows through"
     unit = factors.spectra / np.linalg.norm(factors.spectra, axis=1, keepdims=True)
     maps = np.corrcoef(factors.maps.reshape(len(factors.maps), -1)) if len(unit) > 1 else np.eye(1)
     for i in range(len(unit)):
@@ -196,6 +206,26 @@ def _repeated(factors: Factors, *, alike: float) -> str:
                     f"{maps[i, j]:.2f})"
                 )
     return ""
+
+
+def _flank(factors: Factors) -> tuple[int, int, int] | None:
+    """A component that is a mixture of a brighter one and of a film: both, and the film."""
+    layout = factors.layout
+    assert layout is not None
+    level = [lies.counts_per_pixel for lies in layout.phases]
+    spectra = factors.spectra
+    for film, grain in permutations(range(len(spectra)), 2):
+        if not is_dim(level[film], level[grain]):
+            continue
+        pair = spectra[[grain, film]].T
+        apart = float(np.linalg.norm(pair[:, 0] - pair[:, 1]))
+        for c in range(len(spectra)):
+            if c in (film, grain) or not level[film] < level[c] < level[grain]:
+                continue
+            amounts, left = nnls(pair, spectra[c])
+            if (amounts > _SHOWS).all() and left < _FLANK * apart:
+                return c, grain, film
+    return None
 
 
 def _factors(

@@ -136,7 +136,12 @@ def most_scale(
 
 
 def _lines(mixture: LineFit, host: LineFit) -> list[tuple[float, float, str]]:
-    out = []
+    """Bounds by the family of each element that the host shows best.
+
+    Another family of it vanishes with it; a soft one beside strong neighbours may seem to vanish
+    before, by what a model gets wrong there.
+    """
+    best: dict[str, tuple[float, tuple[float, float, str]]] = {}
     for name in host.model.names:
         if name.startswith("continuum") or name not in mixture.names:
             continue
@@ -147,8 +152,10 @@ def _lines(mixture: LineFit, host: LineFit) -> list[tuple[float, float, str]]:
             continue
         ratio = max(own, 0.0) / theirs
         sigma = np.hypot(float(np.sqrt(mixture.covariance[i, i])), ratio * error) / theirs
-        out.append((ratio, float(sigma), name))
-    return out
+        element, clear = name.split()[0], theirs / error
+        if element not in best or clear > best[element][0]:
+            best[element] = (clear, (ratio, float(sigma), name))
+    return [bound for _, bound in best.values()]
 
 
 def _windows(mixture: Spectrum, host: Spectrum, width: float) -> list[tuple[float, float, str]]:
