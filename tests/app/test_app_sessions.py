@@ -179,6 +179,9 @@ def test_the_page_offers_earlier_work_and_opens_it_at_its_step(tmp_path, monkeyp
     go_on, _forget, about = rows[0]
     assert go_on.name == "Go on with the demo, 32 × 32 pixels, a moment ago"
     assert "regions cut" in about.object
+    # The size of the window comes a moment later: the button under the mouse stays.
+    page.resized(1500, 900)
+    assert data.earlier[1][0][0] is go_on
     go_on.clicks += 1
     page.jobs.wait(60)
     assert page.active == 2

@@ -148,6 +148,21 @@ def test_a_window_dragged_in_the_spectrum_gives_its_map_without_the_ground():
     np.testing.assert_allclose(whole, image().total_map())
 
 
+def test_the_contrast_of_a_map_is_a_part_of_its_range_and_stays():
+    figure = MapFigure((20, 30), None, box=(300, 300))
+    pixels = np.arange(600.0).reshape(20, 30)
+    figure.show(3 * pixels, title="a", unit="counts")
+    low, high = figure._colours.low, figure._colours.high
+    assert high > 1500
+    figure.show(pixels, title="b", unit="counts")
+    figure.contrast(0.25, 0.5)
+    figure.show(3 * pixels, title="a", unit="counts")
+    assert figure._colours.low == pytest.approx(low + 0.25 * (high - low))
+    assert figure._colours.high == pytest.approx(low + 0.5 * (high - low))
+    figure.contrast(0.5, 0.5)
+    assert figure._colours.high > figure._colours.low
+
+
 def test_lines_that_are_quantified_lie_in_view_and_the_axis_follows():
     axis = EnergyAxis(0.0, 0.01, 2000)
     values = np.exp(-np.arange(2000) / 100.0) * 1e4

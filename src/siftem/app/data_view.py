@@ -30,6 +30,12 @@ _ENDINGS = (
 _EARLIER = 6
 _UP = "↑ folder above"
 _NONE = "(choose)"
+_WELCOME = (
+    "<h2>From a spectrum image to the composition of each phase</h2>"
+    "<p>Open a map on the left, or the demo: a simulated doped glass in which three minerals "
+    "overlap.</p><p class='hint'>Alt with the arrow keys goes from step to step; all buttons and "
+    "fields can be reached with the tab key.</p>"
+)
 
 
 class DataView(View):
@@ -153,19 +159,9 @@ class DataView(View):
     def refresh(self) -> None:
         """Show the map that is open."""
         if not self.session.is_open:
-            self.content[:] = [
-                self.text(
-                    "<h2>From a spectrum image to the composition of each phase</h2>"
-                    "<p>Open a map on the left, or the demo: a simulated doped glass in which "
-                    "three minerals overlap.</p>"
-                    "<p class='hint'>Alt with the arrow keys goes from step to step; all buttons "
-                    "and fields can be reached with the tab key.</p>",
-                    width=self.room.content - 40,
-                    margin=(30, 20, 10, 20),
-                ),
-                self.earlier,
-            ]
-            self._list_earlier()
+            if not len(self.content):  # a button that is just being clicked must stay
+                self.content[:] = [self.text(_WELCOME, margin=(30, 20, 10, 20)), self.earlier]
+                self._list_earlier()
             return
         si = self.session.spectrum_image
         state = (si, self.session.elements())

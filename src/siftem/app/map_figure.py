@@ -112,6 +112,7 @@ class MapFigure:
             nan_color="#ffffff",
         )
         self.figure.image("image", source=self._image, color_mapper=self._colours, **place)
+        self._limits, self._contrast = (0.0, 1.0), (0.0, 1.0)
         self._bar: ColorBar | None = None
         if bar:
             self._bar = ColorBar(
@@ -179,8 +180,8 @@ class MapFigure:
 
     def show(self, image: np.ndarray, *, title: str, unit: str) -> None:
         """Show an image with its own colour scale."""
-        low, high = image_limits(np.asarray(image))
-        self._colours.update(low=low, high=high)
+        low, high = self._limits = image_limits(np.asarray(image))
+        self.contrast(*self._contrast)
         self._image.data = {"image": [np.ascontiguousarray(image, dtype=np.float32)]}
         if self._bar is not None:
             self.figure.title.text = f"{title} ({unit})"
@@ -188,6 +189,14 @@ class MapFigure:
             self.figure.title.text = f"{title}, {low:.3g}–{high:.3g}"
         else:
             self.figure.title.text = title
+
+    def contrast(self, low: float, high: float) -> None:
+        """Spread the colours over a part of the range of the image, each end from 0 to 1."""
+        self._contrast = low, high
+        first, last = self._limits
+        reach = last - first
+        top = max(first + high * reach, first + low * reach + 1e-6 * (reach or 1.0))
+        self._colours.update(low=first + low * reach, high=top)
 
     def overlay(self, rgba: np.ndarray | None, opacity: float = 1.0) -> None:
         """Lay colours over the image: uint8 (ny, nx, 4); None takes them away."""

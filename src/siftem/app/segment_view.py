@@ -10,6 +10,7 @@ from siftem.app.live_spectrum import LiveSpectrum
 from siftem.app.map_figure import GREY_PALETTE, MapFigure
 from siftem.app.map_findings import MapFindings
 from siftem.app.map_images import MapImage, line_marks, map_images, net_window_map
+from siftem.app.map_toolbar import OF_PHASE, MapToolbar
 from siftem.app.overlays import traces_overlay
 from siftem.app.segment_overlays import overlay_pixels, tables_html, training_sentence
 from siftem.app.spectrum_figure import LineMark
@@ -23,19 +24,7 @@ if TYPE_CHECKING:
 
 _FIELD = {"width": CONTROLS - 30, "stylesheets": [CONTROL_CSS], "margin": (2, 8)}
 _INNER = {**_FIELD, "width": CONTROLS - 54}
-_OVERLAYS = [
-    "None",
-    "Regions",
-    "Phase map",
-    "Left out",
-    "Mask",
-    "Probability",
-    "Uncertainty",
-    "Unlike painted",
-]
 _AGAINST = " But traces contradict their components: see beside the map."
-#: Overlays of one phase.
-_OF_PHASE = ("Mask", "Probability", "Uncertainty")
 _ERASER = "#ffffff"
 #: Width of the column with the pixel counts.
 _SIDE = 330
@@ -68,27 +57,13 @@ class SegmentView(View):
         self.margin_slider = pn.widgets.IntSlider(
             name="Margin at borders, pixels", start=0, end=8, value=1, **_FIELD
         )
-        self.background = pn.widgets.Select(
-            name="Map", options=["Total counts"], width=170, stylesheets=[CONTROL_CSS]
+        tools = self._toolbar = MapToolbar()
+        self.background, self.overlay, self.of_phase = (
+            tools.background,
+            tools.overlay,
+            tools.of_phase,
         )
-        self.overlay = pn.widgets.Select(
-            name="Overlay", options=_OVERLAYS, value="None", width=150, stylesheets=[CONTROL_CSS]
-        )
-        self.of_phase = pn.widgets.Select(
-            name="Of phase", options=[], width=110, stylesheets=[CONTROL_CSS]
-        )
-        self.opacity = pn.widgets.FloatSlider(
-            name="Opacity",
-            start=0.1,
-            end=1.0,
-            step=0.05,
-            value=0.6,
-            width=130,
-            stylesheets=[CONTROL_CSS],
-        )
-        self.traces = pn.widgets.Checkbox(
-            name="Traces", value=True, stylesheets=[CONTROL_CSS], margin=(22, 8, 0, 8)
-        )
+        self.opacity, self.contrast, self.traces = tools.opacity, tools.contrast, tools.traces
         self.counts = self.text("", width=300, sizing_mode=RESIZED)
         self.live = LiveSpectrum(self._window)
         self._tables = pn.Column(
@@ -128,21 +103,7 @@ class SegmentView(View):
                 margin=(4, 8),
             ),
         ]
-        self._toolbar = pn.Row(
-            self.background,
-            self.overlay,
-            self.of_phase,
-            self.opacity,
-            self.traces,
-        )
-        for widget, parameter in (
-            (self.background, "value"),
-            (self.overlay, "value"),
-            (self.of_phase, "value"),
-            (self.opacity, "value"),
-            (self.traces, "value"),
-        ):
-            widget.param.watch(lambda _e: page.attempt(self._draw), parameter)
+        self._toolbar.watch(lambda: page.attempt(self._draw))
         for widget in (self.mode, self.brush):
             widget.param.watch(lambda _e: page.attempt(self._set_brush), "value")
         for slider in (self.smoothness, self.margin_slider):
@@ -259,7 +220,7 @@ class SegmentView(View):
         self._draw()
         assert self.figure is not None
         self.content[:] = [
-            self._toolbar,
+            self._toolbar.row,
             pn.Row(
                 pn.pane.Bokeh(self.figure.figure, margin=(0, 4)),
                 pn.Column(self._tables, self.live.pane),
@@ -382,11 +343,12 @@ class SegmentView(View):
             self._background = self.background.value
             image = self._images[self._background]
             self.figure.show(image.pixels(), title=image.name, unit=image.unit)
+        self.figure.contrast(*(part / 100 for part in self.contrast.value))
         masks = self.session.traces.masks() if self.traces.value else {}
         shape = self.session.spectrum_image.shape
         self.figure.traces(traces_overlay(masks, colours, shape) if masks else None)
         kind = self.overlay.value
-        self.of_phase.visible = kind in _OF_PHASE
+        self.of_phase.visible = kind in OF_PHASE
         over = overlay_pixels(kind, self.of_phase.value, self.session, self.findings)
         self.figure.overlay(over, float(self.opacity.value))
         self.counts.object = tables_html(kind, self.session, self.findings)
