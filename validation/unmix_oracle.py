@@ -50,7 +50,7 @@ def oracle(counts: sp.csr_array, abundances: np.ndarray, start: np.ndarray) -> n
     group = np.unique(shares, axis=0, return_inverse=True)[1].ravel()
     gather = sp.csr_array((np.ones(group.size), (group, np.arange(group.size))))
     summed = (gather @ counts).toarray().astype(float)
-    return free_spectra(summed, gather @ abundances.T, start, rounds=500)[0].T
+    return free_spectra(summed, gather @ abundances.T, start)[0].T
 
 
 def spectra(phantom: Phantom, regions: Regions) -> dict[str, dict[str, np.ndarray]]:
