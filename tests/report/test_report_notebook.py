@@ -19,6 +19,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
 from siftem import open_run
+from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError, ReadError, SiftemWarning
 from siftem.pipeline.file_names import file_names
 from siftem.pipeline.opened_run import RESULTS, write_run
@@ -177,6 +178,17 @@ def test_a_plotted_spectrum_holds_its_values(made_run):
     labels = [t.get_text() for band in ax.child_axes for t in band.texts]
     assert "Fe Kα" in labels
     plt.close(ax.figure)
+
+
+def test_what_no_detector_counts_gets_no_label_and_bars_have_two_numbers(made_run):
+    si = replace(made_run.spectrum_image, axis=EnergyAxis(-0.2, 0.02, 480))
+    drawn = si.plot(elements=["Si"])
+    labels = [t.get_text() for band in drawn[1].child_axes for t in band.texts]
+    assert "Si Kα" in labels
+    assert not any("Lℓ" in text or "Lη" in text for text in labels)  # at 0.1 keV
+    bar = drawn[0].images[0].colorbar
+    assert len(bar.get_ticks()) == 2
+    plt.close(drawn[0].figure)
 
 
 def test_a_plotted_composition_holds_its_intervals(made_run):

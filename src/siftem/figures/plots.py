@@ -13,10 +13,10 @@ from siftem.decompose.factors import Factors
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError
 from siftem.figures.line_labels import LineLabel, band_height, draw_line_labels, line_text
-from siftem.figures.maps import draw_image
+from siftem.figures.maps import bar_ticks, draw_image
 from siftem.figures.new_axes import new_axes, one_panel, settle
 from siftem.figures.page import frame_size
-from siftem.figures.phase_map import Labels, area_swatches, draw_phase_map
+from siftem.figures.phase_map import area_swatches, draw_phase_map
 from siftem.figures.regions import draw_regions
 from siftem.figures.signed_axis import linear_end, signed_axis
 from siftem.figures.spectra import (
@@ -32,7 +32,7 @@ from siftem.figures.style import BEHIND_COLOUR, FONT_SIZE, drawing_style, phase_
 from siftem.quantify.fractions import Composition
 from siftem.segment.regions import Regions
 from siftem.spectrum import Spectrum
-from siftem.spectrum_image import SpectrumImage
+from siftem.spectrum_image import ZERO_PEAK_END, SpectrumImage
 from siftem.unmix.unmixed import Unmixed
 from siftem.xray.lines import visible_lines
 
@@ -166,7 +166,7 @@ def _labels(axis: EnergyAxis, elements: Sequence[str]) -> tuple[LineLabel, ...]:
         for line in visible_lines(
             element,
             beam_energy=max(2 * kev.last, 1.0),
-            low=kev.first,
+            low=max(kev.first, ZERO_PEAK_END),
             high=kev.last,
             min_weight=_LEAST_WEIGHT,
         )
@@ -187,13 +187,15 @@ def plot_image(
     bar = ax.figure.colorbar(drawn, ax=ax, location="bottom", shrink=0.8, aspect=25, pad=0.02)
     settle(bar.ax)
     bar.outline.set_linewidth(0.4)
+    ticks = bar_ticks(*drawn.get_clim())
+    bar.set_ticks(ticks, labels=[f"{tick:.6g}" for tick in ticks])
+    bar.ax.minorticks_off()
     ax.set_title(title, color=colour, weight="bold", parse_math=False)
     return ax
 
 
 def _in_proportion(ax: Axes, pixel_size: tuple[float, float] | None) -> None:
-    dy, dx = pixel_size or (1.0, 1.0)
-    ax.set_aspect(dy / dx, anchor="W")
+    ax.set_aspect(pixel_size[0] / pixel_size[1] if pixel_size else 1.0, anchor="W")
 
 
 def plot_spectrum_image(si: SpectrumImage, *, elements: Sequence[str] = ()) -> np.ndarray:
@@ -289,19 +291,18 @@ def plot_phase_map(
     Parameters
     ----------
     shown : PhaseMap
-        Of a layer above this one; it has all that `Labels` has.
+        It has all that `siftem.figures.phase_map.Labels` has.
     ax : Axes, optional
     colours : mapping of str to str, optional
         Of each phase; by default in their order.
     pixel_size : tuple of float, optional
         nm.
     """
-    found = Labels(shown.names, shown.labels, shown.area_percent, shown.area_sigma)
-    colours = colours or phase_colours(found.names)
+    colours = colours or phase_colours(shown.names)
     with one_panel(ax, _MAP_WIDTH, 56.0) as panel:
-        draw_phase_map(panel, found, colours, pixel_size=pixel_size)
+        draw_phase_map(panel, shown, colours, pixel_size=pixel_size)
         _in_proportion(panel, pixel_size)
-        swatches = area_swatches(found, colours)
+        swatches = area_swatches(shown, colours)
         _legend(panel, {f"{s.text}  {s.share}": s.colour for s in swatches})
     assert isinstance(panel, Axes)
     return panel
