@@ -10,6 +10,7 @@ pytest.importorskip("panel")
 
 import siftem.app
 from siftem.app.anchor_form import AnchorForm, anchor_elements
+from siftem.app.data_view import length_text
 from siftem.app.map_figure import MapFigure
 from siftem.app.map_images import map_images, mapped_line
 from siftem.app.overlays import probability_overlay, regions_overlay, traces_overlay
@@ -320,6 +321,19 @@ def test_typed_lists_and_points():
     for text in ("", "1", "1,2,3", "a,b"):
         with pytest.raises(InputError, match="the stroke must be like"):
             numbers(text, "the stroke")
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [
+        ((8740.0, 8740.0), "8.74 × 8.74 µm"),
+        ((1.72, 1.72), "1.72 × 1.72 nm"),
+        ((0.05, 0.04), "50 × 40 pm"),
+        ((2e6, 1e6), "2 × 1 mm"),
+    ],
+)
+def test_pixels_have_units_that_can_be_read(size, text):
+    assert length_text(size) == text
 
 
 def test_a_file_is_found_by_its_folder(tmp_path):

@@ -30,6 +30,8 @@ _ENDINGS = (
 _EARLIER = 6
 _UP = "↑ folder above"
 _NONE = "(choose)"
+#: Units of length, and how many nm each is.
+_UNITS = (("mm", 1e6), ("µm", 1e3), ("nm", 1.0), ("pm", 1e-3))
 _WELCOME = (
     "<h2>From a spectrum image to the composition of each phase</h2>"
     "<p>Open a map on the left, or the demo: a simulated doped glass in which three minerals "
@@ -213,7 +215,7 @@ class DataView(View):
 
     def _pixel_text(self) -> str:
         size = self.session.spectrum_image.pixel_size
-        return "" if size is None else f" of {size[0]:.3g} × {size[1]:.3g} nm"
+        return "" if size is None else f" of {length_text(size)}"
 
     def _draw_spectrum(self) -> None:
         if not self.session.is_open:
@@ -258,3 +260,9 @@ class DataView(View):
 def _spectrum_height(height: int) -> int:
     """Height of the spectrum under the maps."""
     return max(190, int(0.36 * height))
+
+
+def length_text(size: tuple[float, float]) -> str:
+    """Return the height and width of a pixel, in nm, as text with a unit that can be read."""
+    unit, factor = next((u, f) for u, f in _UNITS if max(size) >= f or f < 1)
+    return f"{size[0] / factor:.3g} × {size[1] / factor:.3g} {unit}"
