@@ -90,6 +90,13 @@ def count_kinds(si: SpectrumImage, *, random_state: int = 0) -> Kinds:
     Returns
     -------
     Kinds
+
+    Examples
+    --------
+    >>> phantom = siftem.simulate_demo((48, 48), dose=300)
+    >>> kinds = siftem.count_kinds(phantom.spectrum_image.without_zero_peak())
+    >>> kinds.n_components == 1 + len(kinds.differences)
+    True
     """
     si = checked_counts(si)
     counts, shape = si.counts, si.shape
