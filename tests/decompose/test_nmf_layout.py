@@ -206,3 +206,43 @@ def test_large_maps_are_labelled_by_the_spectra_of_pooled_ones(monkeypatch):
     assert pooled.labels.shape == (N, N)
     order = [int(np.bincount(whole.labels[pooled.labels == c]).argmax()) for c in range(3)]
     assert (np.array(order)[pooled.labels] == whole.labels).mean() > 0.98
+
+
+@pytest.mark.parametrize("dose", [20, 3000])
+def test_classes_tell_when_they_miss_a_phase(dose):
+    counts = image(layers(), dose).counts
+    missed = pixel_classes(counts, (N, N), 2, n_phases=3)
+    whole = pixel_classes(counts, (N, N), 3)
+    assert missed.explained < 0.4
+    assert 0.8 < whole.explained < 1.2
+
+
+def test_a_border_that_runs_along_two_phases_is_no_phase():
+    """A grain of C lies half in A, half in B: its blurred ring is a mixture of all three."""
+    grain = (Y - 24.0) ** 2 + (X - 24.0) ** 2 < 10**2
+    shares = blurred([(X < 24) & ~grain, (X >= 24) & ~grain, grain], 1.0)
+    labels = shares.argmax(axis=0)
+    ring = (shares[2] > 0.1) & (shares[2] < 0.9)
+    labels[ring] = 3
+    si = image(shares, 3000)
+    layout = find_layout(si.counts, (N, N), PixelClasses(labels, 4))
+    assert len(layout.phases) == 3
+    assert (layout.labels[ring] == MIXED).all()
+
+
+def test_a_rare_phase_comes_before_a_border(monkeypatch):
+    """At thousands of counts a border of many pixels may be likelier than a grain of few."""
+    rare = (Y > 34) & (Y < 43) & (X > 34) & (X < 43)
+    grain = (Y - 16.0) ** 2 + (X - 24.0) ** 2 < 10**2
+    shares = blurred([~rare & ~grain, grain, rare], 1.0)
+    ring = (shares[1] > 0.1) & (shares[1] < 0.9)
+    whole = np.where(ring, 3, shares.argmax(axis=0))
+    missed = np.where(ring, 2, np.minimum(whole, 1) * (whole != 2))
+    made = {
+        3: PixelClasses(missed, 3, explained=0.1),
+        4: PixelClasses(whole, 4, explained=0.95),
+    }
+    monkeypatch.setattr("siftem.decompose.layout.pixel_classes", lambda c, s, n, **k: made[n])
+    layout = phase_layout(image(shares, 3000), 3)
+    assert (layout.labels[ring] == MIXED).all()
+    assert len({layout.labels[38, 38], layout.labels[16, 24], layout.labels[45, 4]}) == 3

@@ -46,8 +46,13 @@ _HOLE, _BRIGHT = 0.2, 0.95
 #: A class is the blurred border of two others when hardly any of its pixels lies inside, and its
 #: spectrum between theirs: off the line by no more than this part of their distance.
 _RIM_INSIDE, _RIM_MISFIT = 0.35, 0.1
+#: A border between two classes has this part of its own border with the lesser one; classes that
+#: make up less than the second number of what surrounds it have no part in it.
+_BETWEEN, _BESIDE = 0.15, 0.05
 #: Labels of pixels that belong to no phase.
 VACUUM, MIXED = -1, -2
+#: Classes that show less of a way in which spectra differ have missed a phase.
+_EXPLAINED = 0.7
 #: More classes than phases that are tried, since a blurred border may take one for itself.
 _MORE_CLASSES = 3
 #: Pixels beyond which neighbours are pooled, whether counts stay on disk or not.
@@ -202,14 +207,19 @@ def phase_layout(si: SpectrumImage, n_phases: int, *, random_state: int = 0) -> 
         counts = sp.csr_array(pooling_matrix(shape, side) @ counts)
     small = (-(-shape[0] // side), -(-shape[1] // side))
     bulk = si.acquisition.bulk or si.signal_type == "EDS_SEM"
+    best, explained = None, -np.inf
     for n_classes in range(n_phases, min(n_phases + _MORE_CLASSES, si.n_pixels) + 1):
         classes = pixel_classes(
             counts, small, n_classes, n_phases=n_phases, random_state=random_state
         )
         found = find_layout(counts, small, classes, bulk=bulk)
-        if len(found.phases) == n_phases:
-            return found if side == 1 else _in_full(found, counts, si, side)
-    return None
+        if len(found.phases) == n_phases and classes.explained > explained:
+            best, explained = found, classes.explained
+        if explained > _EXPLAINED:
+            break
+    if best is None:
+        return None
+    return best if side == 1 else _in_full(best, counts, si, side)
 
 
 def _in_full(
@@ -298,21 +308,30 @@ def find_layout(
 
 
 def _parents(spectra: np.ndarray, labels: np.ndarray, c: int) -> tuple[int, ...]:
-    """The two classes of which a class is the blurred border; empty for any other class."""
+    """The two classes of which a class is the blurred border; empty for any other class.
+
+    A border that runs along several classes is a mixture of all of them: its parents are those of
+    which it holds most.
+    """
     own = labels == c
     if (distance_inside(own) > 1.5)[own].mean() > _RIM_INSIDE:
         return ()
     around = np.bincount(labels[binary_dilation(own, _EIGHT) & ~own], minlength=len(spectra))
-    first, second = np.argsort(-around, kind="stable")[:2]
-    if around[second] < 0.15 * around.sum():
+    beside = np.flatnonzero(around > _BESIDE * around.sum())
+    if beside.size < 2:
         return ()
-    pair = spectra[[first, second]].T
-    amounts, _ = nnls(pair, spectra[c])
-    if (amounts < 0.05).any():
-        return ()
-    left = np.linalg.norm(spectra[c] - pair @ amounts) / np.linalg.norm(spectra[c])
-    apart = np.linalg.norm(pair[:, 0] - pair[:, 1]) / np.linalg.norm(spectra[c])
-    return (int(first), int(second)) if left < _RIM_MISFIT * apart else ()
+    order = beside[np.argsort(-around[beside], kind="stable")]
+    pair = order[:2] if around[order[1]] > _BETWEEN * around.sum() else order
+    for some in (pair, order):
+        amounts, _ = nnls(spectra[some].T, spectra[c])
+        first, second = np.argsort(-amounts, kind="stable")[:2]
+        if amounts[second] < 0.05:
+            continue
+        left = np.linalg.norm(spectra[c] - spectra[some].T @ amounts)
+        apart = np.linalg.norm(spectra[some[first]] - spectra[some[second]])
+        if left < _RIM_MISFIT * apart:
+            return (int(some[first]), int(some[second]))
+    return ()
 
 
 def _with_support(

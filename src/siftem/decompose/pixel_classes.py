@@ -50,10 +50,15 @@ class PixelClasses:
         Class of each pixel, numbered by falling area; empty pixels have that of their neighbours.
     n_classes : int
         Classes that hold any pixel: as many as asked for, or fewer.
+    explained : float
+        How much of the way that they explain least, of those in which neighbours tell that spectra
+        differ, the means of the classes show: about 1, or next to nothing where a border took the
+        class of a phase.
     """
 
     labels: np.ndarray
     n_classes: int
+    explained: float = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +85,18 @@ class _Directions:
         out = self.mean + (along @ self.vectors.T) * self.noise
         out = np.maximum(out, _FLOOR * self.mean + 1e-9)
         return np.asarray(out / out.sum(axis=1, keepdims=True))
+
+    def explained(self, x: np.ndarray, shape: tuple[int, int], labels: np.ndarray) -> float:
+        """Least part, over the directions, of what neighbours share that class means show."""
+        total = x.sum(axis=1, dtype=np.float64)
+        along = ((x - np.outer(total, self.mean)) / self.noise) @ self.vectors
+        shared = np.diag(in_common(along, shape, _NEAR[0])) / max(
+            float(in_common(total[:, None], shape, _NEAR[0])[0, 0]), 1e-300
+        )
+        held = np.bincount(labels, total)
+        means = np.array([np.bincount(labels, a) for a in along.T]) / np.maximum(held, 1e-9)
+        shown = (means**2 * held).sum(axis=1) / max(float(held.sum()), 1e-9)
+        return float((shown / np.maximum(shared, 1e-300))[shared > 0].min(initial=1.0))
 
     def points(self, x: np.ndarray, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
         """Smoothed amounts along the directions (pixels, n), and which pixels these are."""
@@ -131,7 +148,7 @@ def pixel_classes(
     directions = _Directions.of(x, shape, (n_phases or n_classes) - 1)
     start = _best_start(x, shape, n_classes, directions, random_state)
     labels, number = _by_area(_fitted(x, shape, start, directions)[0].argmax(axis=1))
-    return PixelClasses(labels.reshape(shape), number)
+    return PixelClasses(labels.reshape(shape), number, directions.explained(x, shape, labels))
 
 
 def labels_by(counts: sp.csr_array, shape: tuple[int, int], spectra: np.ndarray) -> np.ndarray:
