@@ -184,7 +184,7 @@ def test_the_number_of_components_may_be_too_large():
 
 def test_sweeps_and_convergence_are_those_of_the_fit_that_the_spectra_come_from():
     si = simulate(shape=(48, 48), dose=100, seed=3).spectrum_image
-    factors = decompose(si, 3)
+    factors = decompose(si, 3, layout="matrix")
     assert factors.matrix is not None
     pooled, shape = pooled_counts(si.without_zero_peak().counts, si.shape, 3)
     fit = PoissonNMF(3, map_shape=shape, tol=1e-7).fit(pooled)
@@ -204,7 +204,7 @@ def test_sweeps_are_those_of_the_chosen_start():
     """The likeliest start before the choice need not be the one that is taken."""
     si = simulate(shape=(48, 48), dose=100, seed=3).spectrum_image.without_zero_peak()
     model = PoissonNMF(3, n_init=4, tol=1e-7)
-    found = choose_spectra(si, model)
+    found = choose_spectra(si, model, layout="matrix")
     numbers = list(zip(model.n_iter_of_starts_, model.converged_of_starts_, strict=True))
     assert len(set(model.n_iter_of_starts_)) > 1
     assert (found.n_iter, found.converged) in numbers
@@ -219,7 +219,7 @@ def _distance(found, spectra):
 def test_a_stopped_fit_is_said_to_be_stopped():
     si = simulate(shape=(48, 48), dose=100, seed=3).spectrum_image
     with pytest.warns(siftem.errors.SiftemWarning, match="stopped at max_iter=2"):
-        factors = decompose(si, 3, max_iter=2)
+        factors = decompose(si, 3, max_iter=2, layout="matrix")
     assert (factors.n_iter, factors.converged) == (2, False)
 
 

@@ -271,7 +271,7 @@ def test_quadratic_problem_equals_nnls(k, seed, rank_one):
     out, work = np.empty(k), np.empty((k + 1, k + 1))
     free = np.ones(k, np.uint8)
     nonnegative_quadratic.minimise_quadratic(
-        gradient, curvature, start_point, free, 5000, 1e-12, out, work
+        gradient, curvature, start_point, free, 50_000, 1e-12, out, work
     )
     best = nnls(root, target)[0]
     kept = np.empty(k)

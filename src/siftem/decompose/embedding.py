@@ -14,7 +14,7 @@ from scipy.ndimage import (
 )
 
 #: A host surrounds a class where it has this part of its border; at first sight, this.
-_SURROUNDS, _MOSTLY = 0.75, 0.6
+_SURROUNDS, _MOSTLY = 0.75, 0.55
 #: A class that is at least three pixels wide in this part of its pixels has no thin parts itself.
 _THICK = 0.6
 #: Patches of fewer pixels say nothing of how a class lies.
