@@ -59,7 +59,7 @@ def grains(radius):
 @pytest.mark.parametrize("level", [1.0, 0.2 + X / N], ids=["even", "wedge"])
 def test_one_spectrum_has_no_kinds_whatever_its_brightness(dose, level):
     mean = np.broadcast_to(level, (N, N))[..., None] * A
-    assert [kinds.count_kinds(image(mean, dose, s)).n_components for s in range(5)] == [1] * 5
+    assert [kinds.count_kinds(image(mean, dose, s)).n_components for s in range(3)] == [1] * 3
 
 
 @pytest.mark.parametrize("dose", [3, 30, 3000])
