@@ -199,3 +199,23 @@ def test_who_is_done_in_time_is_left_alone(tmp_path, monkeypatch):
         sum(range(100_000))
     with pytest.raises(ValueError, match="own"), watched.watched(tmp_path, 10):
         raise ValueError("own")
+
+
+def test_a_broken_tree_is_refused_before_anything_in_it_is_asked_for(tmp_path):
+    path = tmp_path / "broken.hspy"
+    with h5py.File(path, "w") as file:
+        file.attrs["file_format"] = "HyperSpy"
+        file["Experiments/map/data"] = np.ones(3)
+    stored = path.read_bytes()
+    path.write_bytes(stored.replace(b"TREE", b"TRXX"))
+    with pytest.raises(ReadError, match=r"what it lists cannot be read .*so it is damaged"):
+        hdf5_probe.refuse_endless_hdf5(path)
+
+
+def test_what_h5py_has_no_type_for_does_not_make_a_file_damaged(tmp_path):
+    path = tmp_path / "dated.h5"
+    with h5py.File(path, "w") as file:
+        file["data"] = np.ones(3)
+        space = h5py.h5s.create(h5py.h5s.SCALAR)
+        h5py.h5a.create(file["data"].id, b"day", h5py.h5t.UNIX_D32LE, space)
+    hdf5_probe.refuse_endless_hdf5(path)

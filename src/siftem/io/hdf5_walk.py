@@ -8,6 +8,7 @@ no answer.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import signal
@@ -30,30 +31,41 @@ def walk(path: str) -> str:
     Returns
     -------
     str
-        What no reader should try; empty when nothing is wrong, or what is wrong is met as an
-        error in any process.
+        What no reader should try; empty when nothing is wrong, or nothing but what a data set
+        holds. Where the tree is broken a reader that asks by name may loop though a list of the
+        names ends with an error.
     """
     import h5py
 
     try:
-        with h5py.File(path, "r", locking=False) as content:
-            seen: set[int] = set()
-            waiting = [content]
-            while waiting:
-                item = waiting.pop()
-                address = h5py.h5o.get_info(item.id).addr
-                if address in seen:
-                    continue
-                seen.add(address)
-                wrong = _attributes(item)
-                if wrong:
-                    return wrong
-                if isinstance(item, h5py.Group):
-                    waiting += [item[key] for key in item if _is_inside(item, key)]
-                elif isinstance(item, h5py.Dataset):
-                    _data(item)
+        content = h5py.File(path, "r", locking=False)
     except Exception:  # in any process h5py says so, too
         return ""
+    with content:
+        try:
+            return _visit(content)
+        except Exception as error:
+            return f"what it lists cannot be read ({error})"
+
+
+def _visit(content: Any) -> str:
+    import h5py
+
+    seen: set[int] = set()
+    waiting = [content]
+    while waiting:
+        item = waiting.pop()
+        address = h5py.h5o.get_info(item.id).addr
+        if address in seen:
+            continue
+        seen.add(address)
+        wrong = _attributes(item)
+        if wrong:
+            return wrong
+        if isinstance(item, h5py.Group):
+            waiting += [item[key] for key in item if _is_inside(item, key)]
+        elif isinstance(item, h5py.Dataset):
+            _data(item)
     return ""
 
 
@@ -66,9 +78,10 @@ def _is_inside(group: Any, key: str) -> bool:
 def _attributes(item: Any) -> str:
     for name in item.attrs:
         stored = item.attrs.get_id(name)
-        if math.prod(stored.shape or ()) * stored.dtype.itemsize > _LONGEST:
-            return f"its attribute {name!r} claims {stored.shape} values"
-        item.attrs[name]
+        with contextlib.suppress(TypeError):  # of a kind that NumPy lacks: sound, and not read
+            if math.prod(stored.shape or ()) * stored.dtype.itemsize > _LONGEST:
+                return f"its attribute {name!r} claims {stored.shape} values"
+            item.attrs[name]
     return ""
 
 
@@ -78,8 +91,9 @@ def _data(item: Any) -> None:
     item.id.get_storage_size()
     if item.chunks is not None:
         item.id.get_num_chunks()
-    if math.prod(item.shape) * item.dtype.itemsize <= _SHORT:
-        item[()]
+    with contextlib.suppress(Exception):  # a filter or type that h5py lacks, or a broken chunk
+        if math.prod(item.shape) * item.dtype.itemsize <= _SHORT:
+            item[()]
 
 
 def _limit_memory() -> None:
