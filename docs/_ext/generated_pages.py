@@ -45,7 +45,7 @@ GROUPS = {
     ),
     "Simulation": ("simulate_demo", "simulate_elnes"),
     "Whole runs": ("run", "Workflow", "Recipe", "run_batch"),
-    "Errors": ("SiftemError", "InputError", "SiftemWarning", "Cancelled"),
+    "Errors": ("SiftemError", "InputError", "SiftemWarning", "DoubtWarning", "Cancelled"),
 }  # fmt: skip
 
 

@@ -18,6 +18,7 @@ _HOME = {
     "Acquisition": "siftem.acquisition",
     "Cancelled": "siftem.errors",
     "Composition": "siftem.quantify.composition",
+    "DoubtWarning": "siftem.errors",
     "Edge": "siftem.eels.edges",
     "EdgeRatio": "siftem.eels.subtract",
     "EnergyAxis": "siftem.energy_axis",

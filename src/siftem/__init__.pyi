@@ -21,6 +21,7 @@ from siftem.eels.subtract import EdgeRatio as EdgeRatio
 from siftem.eels.subtract import subtract_by_edges as subtract_by_edges
 from siftem.energy_axis import EnergyAxis as EnergyAxis
 from siftem.errors import Cancelled as Cancelled
+from siftem.errors import DoubtWarning as DoubtWarning
 from siftem.errors import InputError as InputError
 from siftem.errors import SiftemError as SiftemError
 from siftem.errors import SiftemWarning as SiftemWarning

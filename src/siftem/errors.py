@@ -36,3 +36,7 @@ class Cancelled(SiftemError):
 
 class SiftemWarning(UserWarning):
     """Something the user should know; it also goes into the report."""
+
+
+class DoubtWarning(SiftemWarning):
+    """A number may be wrong, by more than its error tells: stands on top of the report."""

@@ -56,6 +56,10 @@ def result(spectrum):
             "Brg: absorption is not known",
             "cropped below 0.2 keV",
         ),
+        doubts=(
+            "Fp: the model does not describe this spectrum",
+            "Fp + Brg: the anchors disagree by 5.2 sigma",
+        ),
     )
 
 

@@ -13,7 +13,7 @@ ROOT = Path(siftem.__file__).parent
 #: Each layer may import from the ones before it; those in one set are siblings.
 LAYERS = [
     {"errors", "progress", "robust", "thinning", "energy_axis", "acquisition", "spectrum"}
-    | {"processors", "memory_budget", "disk_images", "line_strips", "blocked_counts"}
+    | {"processors", "memory_budget", "disk_images", "line_strips", "blocked_counts", "left_counts"}
     | {"spectrum_image", "sparse_rows", "blas_threads", "printed_numbers", "views", "outline"}
     | {"hyperspy_input", "notebook_progress"},
     {"counting"},

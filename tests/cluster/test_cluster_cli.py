@@ -10,6 +10,8 @@ from siftem.cli.main import main
 from siftem.cluster.addresses import checked_address
 from siftem.errors import InputError
 from siftem.io.sparse_writer import write_sparse_file
+from siftem.pipeline.summary import summary_text
+from siftem.report.folder import write_results
 
 RECIPE = """
 siftem: 1
@@ -99,6 +101,24 @@ def test_a_run_from_disk_gives_the_same_summary(tmp_path, phantom, capsys):
     )
     assert found == expected
     assert "Fp" in found["phases"]
+    in_memory, opened = (siftem.open_run(tmp_path / name) for name in ("memory", "disk"))
+    assert summary_text(opened).encode() == (tmp_path / "disk/summary.json").read_bytes()
+    images = [run.spectrum_image for run in (opened, in_memory)]
+    np.testing.assert_array_equal(*(si.total_map() for si in images))
+    np.testing.assert_array_equal(*(si.sum_spectrum() for si in images))
+    np.testing.assert_allclose(opened.factors.maps, in_memory.factors.maps, rtol=1e-8)
+    write_results(opened, tmp_path / "again")
+    assert siftem.open_run(tmp_path / "again").spectrum_image.total == images[1].total
+    for refused in (
+        lambda: siftem.integrate(images[0], images[0].total_map() > 3),
+        lambda: images[0].window_map(1.0, 2.0),
+        lambda: siftem.decompose(images[0], 2),
+    ):
+        with pytest.raises(InputError, match=r"open the map itself .* siftem.open_map"):
+            refused()
+    capsys.readouterr()
+    assert main([*[a for a in whole if a != "-q"], *disk[:3]]) == 0
+    assert "nothing has changed" in capsys.readouterr().out
 
 
 def test_inspect_knows_sparse_files(tmp_path, phantom, capsys, monkeypatch):

@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from pydantic import BaseModel
 
 import siftem
-from siftem.errors import Cancelled, InputError, ReadError, RecipeError, SiftemWarning
+from siftem.errors import Cancelled, DoubtWarning, InputError, ReadError, RecipeError, SiftemWarning
 from siftem.pipeline import components
 from siftem.pipeline import workflow as workflow_module
 from siftem.pipeline.changes import merged_recipe
@@ -380,6 +380,23 @@ def test_warnings_go_to_the_thread_that_gave_cause():
         thread.join()
     assert found == {name: [f"{name} {i}" for i in range(3)] for name in "ab"}
     assert warnings.filters == before
+
+
+def test_doubts_are_told_apart_where_they_arise_and_stay_so(done, tmp_path, monkeypatch):
+    decomposed = components.decomposed
+
+    def in_doubt(*given, **how):
+        warnings.warn("any words at all", DoubtWarning, stacklevel=1)
+        warnings.warn("the two disagree", SiftemWarning, stacklevel=1)
+        return decomposed(*given, **how)
+
+    monkeypatch.setattr(components, "decomposed", in_doubt)
+    for _ in range(2):  # the second takes the decomposition from the disk
+        result = Workflow(done.recipe, checkpoints=tmp_path).result()
+        assert {"any words at all", "the two disagree"} <= set(result.warnings)
+        assert "any words at all" in result.doubts
+        assert "the two disagree" not in result.doubts
+        assert set(result.doubts) <= set(result.warnings)
 
 
 def test_the_choice_of_components_is_kept(done):

@@ -248,7 +248,7 @@ def test_a_run_without_warnings_says_so(made_run):
     assert "No warnings" in html
     assert "No warnings" in render_report(made_run, figures={})  # notes put no number in doubt
     grave = "Fp: the model does not describe this spectrum at 1 keV"
-    html = render_report(replace(made_run, warnings=("a note", grave)), figures={})
+    html = render_report(replace(made_run, warnings=("a note", grave), doubts=(grave,)), figures={})
     assert "No warnings" not in html
     assert "1 warning, below" in html
     assert html.index(grave) < html.index("1 more note") < html.index("a note")

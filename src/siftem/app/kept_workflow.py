@@ -9,6 +9,7 @@ from typing import Any
 
 from siftem.errors import SiftemError
 from siftem.pipeline.recipe import Recipe
+from siftem.pipeline.warning_record import WarningRecord
 from siftem.pipeline.workflow import Workflow
 
 
@@ -55,7 +56,7 @@ class KeptWorkflow(Workflow):
         self._changed()
         return steps
 
-    def _keep(self, step: str, key: str, result: Any, notes: tuple[str, ...]) -> None:
+    def _keep(self, step: str, key: str, result: Any, notes: WarningRecord) -> None:
         try:
             super()._keep(step, key, result, notes)
         except SiftemError as error:

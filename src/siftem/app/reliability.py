@@ -121,9 +121,9 @@ def marked(table: Table, result: RunResult) -> Table:
 
 
 def grave_notes(result: RunResult, phases: Sequence[str]) -> list[str]:
-    """Return what the run warned of the fits and anchors of these phases."""
+    """Return what puts the numbers of these phases in doubt."""
     about = _about(result, phases)
-    return [w for w in about if "does not describe" in w or "disagree" in w]
+    return [w for w in about if w in result.doubts]
 
 
 def other_notes(result: RunResult, phases: Sequence[str]) -> list[str]:

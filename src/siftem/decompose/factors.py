@@ -24,7 +24,7 @@ from siftem.decompose.solver import even_weights, poisson_objective, solve_weigh
 from siftem.decompose.sweep_state import Checkpoint
 from siftem.disk_images import copied_beside, is_large, let_go, new_image
 from siftem.energy_axis import EnergyAxis
-from siftem.errors import InputError, SiftemWarning
+from siftem.errors import DoubtWarning, InputError, SiftemWarning
 from siftem.hyperspy_input import as_map
 from siftem.notebook_progress import shows_progress
 from siftem.progress import Progress, silent
@@ -321,7 +321,7 @@ def _decomposed(
                     f"the basis fits the spectra poorly (deviance {lost:.1f} a channel above "
                     f"that without it): check its elements, the energy calibration and the "
                     f"detector, or leave basis out",
-                    SiftemWarning,
+                    DoubtWarning,
                     stacklevel=2,
                 )
         deviance = 2 * (poisson_objective(rows, weights, spectra) - rows.saturated)

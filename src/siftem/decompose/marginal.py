@@ -12,7 +12,7 @@ from scipy.special import digamma, gammaln, polygamma
 from siftem.blas_threads import one_blas_thread
 from siftem.decompose.channel_kernels import step_channels
 from siftem.decompose.row_blocks import CountRows
-from siftem.errors import InputError, SiftemWarning
+from siftem.errors import DoubtWarning, InputError
 from siftem.progress import Progress, silent
 
 #: Shapes of the prior stay between these: a shape near zero would switch pixels off for good.
@@ -141,7 +141,7 @@ def fit_marginal(
     if not converged:
         warnings.warn(
             f"fit_marginal stopped at max_sweeps={max_sweeps} before it converged: raise it or tol",
-            SiftemWarning,
+            DoubtWarning,
             stacklevel=2,
         )
     return Marginal(h, weights, shape, mean, history[-1], np.array(history), converged)

@@ -11,7 +11,7 @@ from scipy.optimize import linear_sum_assignment
 
 from siftem.decompose.factors import Factors
 from siftem.energy_axis import EnergyAxis
-from siftem.errors import InputError, SiftemWarning
+from siftem.errors import DoubtWarning, InputError
 from siftem.xray.detector import Detector
 from siftem.xray.lines import line_families
 
@@ -169,7 +169,7 @@ def match_phases(
             warnings.warn(
                 f"the markers barely tell which component is {names[p]}: "
                 f"give it more marker elements",
-                SiftemWarning,
+                DoubtWarning,
                 stacklevel=2,
             )
             break

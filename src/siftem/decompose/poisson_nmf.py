@@ -21,7 +21,7 @@ from siftem.decompose.known_parts import KnownParts
 from siftem.decompose.online import OnlineSpectra
 from siftem.decompose.row_blocks import CountRows, n_threads
 from siftem.decompose.sweep_state import Checkpoint
-from siftem.errors import InputError, SiftemWarning
+from siftem.errors import DoubtWarning, InputError
 from siftem.progress import Progress, silent
 from siftem.sparse_rows import checked_rows
 
@@ -326,7 +326,7 @@ class PoissonNMF(TransformerMixin, BaseEstimator):
                 f"PoissonNMF stopped at max_iter={self.max_iter} before it converged (last "
                 f"relative decrease {best.last_gain:.1e}, tol {self.tol:.1e}; stationarity "
                 f"{best.kkt:.1e}): raise max_iter or tol",
-                SiftemWarning,
+                DoubtWarning,
                 stacklevel=4,
             )
         components, scale = _scaled(best.spectra)

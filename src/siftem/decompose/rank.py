@@ -17,7 +17,7 @@ from siftem.decompose.initialise import pooled_counts
 from siftem.decompose.poisson_nmf import PoissonNMF
 from siftem.decompose.pooled_blocks import pooled_in_memory
 from siftem.decompose.row_blocks import CountRows
-from siftem.errors import InputError, SiftemWarning
+from siftem.errors import DoubtWarning, InputError, SiftemWarning
 from siftem.hyperspy_input import as_map
 from siftem.notebook_progress import shows_progress
 from siftem.outline import outline
@@ -229,7 +229,7 @@ def _chosen(ranks: tuple[int, ...], deviances: np.ndarray, richness: float) -> R
     if not sure:
         warnings.warn(
             f"the counts hardly tell how many components there are: {message}",
-            SiftemWarning,
+            DoubtWarning,
             stacklevel=3,
         )
     return RankChoice(ranks, deviances, ranks[chosen], ranks[best], sure, message)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from siftem.errors import SiftemWarning
+from siftem.errors import DoubtWarning
 from siftem.fit.element_search import unexplained_lines
 from siftem.fit.line_fit import LineFit
 
@@ -121,7 +121,7 @@ def warn_of_structure(fit: LineFit, name: str = "", *, stacklevel: int = 3) -> b
         f"spectrum {span}: reduced deviance {found.reduced_deviance:.3g}, worst at "
         f"{found.worst:.2f} keV ({100 * found.excess:+.0f}%), {looks}: what lies there has large "
         f"errors; check the elements and the support",
-        SiftemWarning,
+        DoubtWarning,
         stacklevel=stacklevel,
     )
     return True

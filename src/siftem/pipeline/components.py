@@ -16,7 +16,7 @@ from siftem.decompose.kinds import Kinds, count_kinds
 from siftem.decompose.matching import Markers, line_strengths, match_phases
 from siftem.decompose.rank import ENOUGH_BINS, RankChoice, choose_n_components
 from siftem.decompose.support import is_dim
-from siftem.errors import InputError, RecipeError, SiftemWarning
+from siftem.errors import DoubtWarning, InputError, RecipeError, SiftemWarning
 from siftem.fit.element_search import find_elements
 from siftem.io.fit_checkpoint import FitCheckpoint
 from siftem.io.spectra_sets import read_spectra
@@ -162,7 +162,7 @@ def _tell_means(names: Sequence[str], kinds: Kinds) -> None:
             f"do, more than there are components: any of these spectra may be a mean of several "
             f"phases; more components, or where the pixels can't be parted a map with more counts "
             f"or larger pixels, would part them",
-            SiftemWarning,
+            DoubtWarning,
             stacklevel=3,
         )
     if kinds.by_thickness:
@@ -170,7 +170,7 @@ def _tell_means(names: Sequence[str], kinds: Kinds) -> None:
             f"{phases}: spectra follow the thickness, by {100 * max(kinds.by_thickness):.2g}% "
             f"(root mean square), as absorption in a film of uneven thickness makes them, or a "
             f"phase that is only where it is thick: compositions are means over all thicknesses",
-            SiftemWarning,
+            DoubtWarning,
             stacklevel=3,
         )
 

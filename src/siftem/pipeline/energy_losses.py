@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from siftem.eels.ratios import ElementalRatios, elemental_ratios
 from siftem.eels.subtract import AbsentEdge, EdgeAnchor, EdgeRatio, subtract_by_edges
-from siftem.errors import InputError, SiftemWarning
+from siftem.errors import DoubtWarning, InputError, SiftemWarning
 from siftem.pipeline.recipe import Recipe
 from siftem.pipeline.recipe_phases import AnchorChoice, Phase
 from siftem.segment.regions import Regions
@@ -47,7 +47,7 @@ def pure_losses(
             warnings.warn(
                 f"{grain} has no anchor on an edge (absent_edge, edge_ratio, or a scale): the "
                 f"spectrum of its mixture with {regions.matrix} stands as it is",
-                SiftemWarning,
+                DoubtWarning,
                 stacklevel=3,
             )
             continue
@@ -61,7 +61,7 @@ def pure_losses(
             warnings.warn(
                 f"{' and '.join(phase.contaminants)} cannot be taken out of the energy losses of "
                 f"{grain}: only the matrix is",
-                SiftemWarning,
+                DoubtWarning,
                 stacklevel=3,
             )
         pure[grain] = subtract_by_edges(mixture, matrix, anchor=made[0], name=grain)

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 
 from siftem import __version__
-from siftem.blocked_counts import BlockedCounts
 from siftem.errors import InputError, ReadError, SiftemWarning
 from siftem.pipeline.file_names import file_names
 from siftem.pipeline.results import RunResult
@@ -56,7 +55,7 @@ class StoredClassifiers(Mapping[str, PixelClassifier]):
 def write_run(result: RunResult, folder: Path) -> None:
     """Write all results of a run to ``results.npz``, for `open_run`.
 
-    Those of a map that stayed on disk are not written: its counts are elsewhere.
+    Of a map that stayed on disk the counts are not written, but their sums.
 
     Parameters
     ----------
@@ -64,8 +63,6 @@ def write_run(result: RunResult, folder: Path) -> None:
     folder : Path
         Of the run, with its classifiers.
     """
-    if isinstance(result.spectrum_image.counts, BlockedCounts):
-        return
     about = {
         "format": _FORMAT,
         "version": _VERSION,
@@ -88,7 +85,8 @@ def open_run(folder: str | os.PathLike[str]) -> RunResult:
     -------
     RunResult
         The same numbers, bit for bit: `siftem.write_results` writes the same
-        ``summary.json`` again.
+        ``summary.json`` again. Of a map that stayed on disk (``siftem run --memory``) it holds
+        the sums of the counts over pixels and over channels; what needs more is refused.
 
     Raises
     ------
@@ -111,8 +109,8 @@ def open_run(folder: str | os.PathLike[str]) -> RunResult:
     path = folder / RESULTS
     if not path.is_file():
         raise ReadError(
-            f"{folder} holds no {RESULTS}, as those of a batch, of maps that stayed on disk and of "
-            f"earlier versions: run its recipe.yaml again, or read its spectra, maps and {MARK}"
+            f"{folder} holds no {RESULTS}, as those of a batch and of earlier versions: "
+            f"run its recipe.yaml again, or read its spectra, maps and {MARK}"
         )
     try:
         with np.load(path, allow_pickle=False) as file:

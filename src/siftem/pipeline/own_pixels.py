@@ -13,7 +13,7 @@ from scipy.ndimage import distance_transform_edt
 from siftem.decompose.layout import Lies
 from siftem.decompose.purest import FEWEST_COUNTS, FEWEST_PIXELS, MOST_PIXELS, purest
 from siftem.decompose.support import AS_BESIDE, Below
-from siftem.errors import SiftemWarning
+from siftem.errors import DoubtWarning, SiftemWarning
 from siftem.pipeline.fit_settings import FitSettings
 from siftem.pipeline.layout import by_labels
 from siftem.pipeline.open_scales import Host, OpenScale, border_scale, open_scale
@@ -121,7 +121,7 @@ def _of_purest(
         warnings.warn(
             f"the pixels of {name} are not alike, beyond what lies around them explains: its "
             f"spectrum is a mean, perhaps of several phases; try more components",
-            SiftemWarning,
+            DoubtWarning,
             stacklevel=3,
         )
         return whole, 0.0
@@ -265,7 +265,7 @@ class OwnPixels:
                 # As it is, the mixture would pass for the grain.
                 reason = f"there is no spectrum of {' and '.join(lost)}, which its pixels may hold"
                 what = f"the pure spectrum of {grain}"
-                warnings.warn(f"{what} is missing: {reason}", SiftemWarning, stacklevel=3)
+                warnings.warn(f"{what} is missing: {reason}", DoubtWarning, stacklevel=3)
                 if missing is not None:
                     missing[what] = reason
                 continue

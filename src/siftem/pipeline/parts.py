@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from siftem.errors import Cancelled, RecipeError, SiftemError, SiftemWarning
+from siftem.errors import Cancelled, DoubtWarning, RecipeError, SiftemError
 
 Made = TypeVar("Made")
 Instead = TypeVar("Instead")
@@ -67,7 +67,7 @@ def attempted(
         reason = " ".join(str(error).split()) or type(error).__name__
         if not isinstance(error, SiftemError):
             reason = f"unexpected {type(error).__name__}, please report it: {reason}"
-        warnings.warn(f"{part} is missing: {reason}", SiftemWarning, stacklevel=2)
+        warnings.warn(f"{part} is missing: {reason}", DoubtWarning, stacklevel=2)
         if missing is not None:
             missing[part] = reason
         return instead

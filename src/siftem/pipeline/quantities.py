@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
-from siftem.errors import InputError, SiftemWarning
+from siftem.errors import DoubtWarning, InputError, SiftemWarning
 from siftem.fit.null_elements import WIDE
 from siftem.pipeline.agreement import assumed_absent
 from siftem.pipeline.fit_settings import FitSettings
@@ -111,7 +111,7 @@ def _warn_of_wide_scatter(name: str, composition: Composition) -> None:
         warnings.warn(
             f"{name}: {absent.describe()}: errors of trace elements are too small by about that, "
             f"or one of these elements is there and missing from the list",
-            SiftemWarning,
+            DoubtWarning,
             stacklevel=3,
         )
 

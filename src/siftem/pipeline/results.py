@@ -296,6 +296,8 @@ class RunResult:
         Of grains without anchors: what is not known of them.
     missing : mapping of str to str
         Parts that could not be had, and why; it is among the warnings, too.
+    doubts : tuple of str
+        Those of the warnings that put numbers in doubt: each `siftem.DoubtWarning`.
     """
 
     recipe: Recipe
@@ -320,6 +322,7 @@ class RunResult:
     layout: PhaseLayout | None = None
     open_scales: Mapping[str, OpenScale] = field(default_factory=dict)
     missing: Mapping[str, str] = field(default_factory=dict)
+    doubts: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return str(view("run_text")(self))

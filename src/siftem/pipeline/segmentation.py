@@ -13,7 +13,7 @@ from scipy.ndimage import binary_dilation, distance_transform_edt, gaussian_filt
 from siftem.blocked_counts import BlockedCounts
 from siftem.decompose.layout import VACUUM
 from siftem.disk_images import image_beside, let_go
-from siftem.errors import InputError, SiftemWarning
+from siftem.errors import DoubtWarning, InputError, SiftemWarning
 from siftem.line_strips import converted, reach, strips
 from siftem.pipeline.file_names import file_names
 from siftem.pipeline.layout import by_labels
@@ -201,7 +201,7 @@ def _tell_contradictions(matched: Matched, painted: Mapping[str, np.ndarray]) ->
         return
     shares = dict(zip(matched.factors.names, component_shares(maps)[0], strict=True))
     for said in contradictions(shares, painted):
-        warnings.warn(said, SiftemWarning, stacklevel=3)
+        warnings.warn(said, DoubtWarning, stacklevel=3)
 
 
 def _from_labels(recipe: Recipe, matched: Matched) -> bool:

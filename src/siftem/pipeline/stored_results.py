@@ -13,18 +13,21 @@ import scipy.sparse as sp
 import yaml
 
 from siftem.acquisition import Acquisition
+from siftem.blocked_counts import BlockedCounts
 from siftem.decompose.factors import Factors
 from siftem.decompose.indeterminacy import Indeterminacy
 from siftem.decompose.kinds import Kinds
 from siftem.decompose.layout import Lies, PhaseLayout
 from siftem.decompose.rank import RankChoice
 from siftem.decompose.support import Below
+from siftem.disk_images import let_go
 from siftem.eels.edges import Edge, EdgeSignal
 from siftem.eels.ratios import ElementalRatios
 from siftem.energy_axis import EnergyAxis
 from siftem.fit.line_fit import LineFit
 from siftem.fit.misfit import Misfit
 from siftem.fit.spectrum_model import Calibration, SpectrumModel
+from siftem.left_counts import CountSums, LeftCounts
 from siftem.pipeline.line_gain import LineGain
 from siftem.pipeline.open_scales import OpenScale
 from siftem.pipeline.recipe import Recipe, make_recipe
@@ -48,11 +51,12 @@ from siftem.xray.lines import Line, LineFamily
 _KINDS: dict[str, type] = {
     kind.__name__: kind
     for kind in (
-        AbsorbingFilm, Acquisition, Below, Calibration, Composition, Decomposed, Detector, Edge,
-        EdgeSignal, ElementalRatios, EnergyAxis, Factors, Film, Indeterminacy, Kinds, KValues, Lies,
-        Line, LineFamily, LineFit, LineGain, LineRatios, Misfit, OpenScale, PartitionCoefficient,
-        PhaseLayout, PureSpectrum, Quantity, RankChoice, Region, Regions, RunResult, ScaleRange,
-        Segmentation, Spectrum, SpectrumImage, SpectrumModel, Subtracted, Truth, Unmixed,
+        AbsorbingFilm, Acquisition, Below, Calibration, Composition, CountSums, Decomposed,
+        Detector, Edge, EdgeSignal, ElementalRatios, EnergyAxis, Factors, Film, Indeterminacy,
+        Kinds, KValues, Lies, Line, LineFamily, LineFit, LineGain, LineRatios, Misfit, OpenScale,
+        PartitionCoefficient, PhaseLayout, PureSpectrum, Quantity, RankChoice, Region, Regions,
+        RunResult, ScaleRange, Segmentation, Spectrum, SpectrumImage, SpectrumModel, Subtracted,
+        Truth, Unmixed,
     )
 }  # fmt: skip
 
@@ -95,6 +99,7 @@ def write_stored(file: BinaryIO, about: Mapping[str, Any], result: Any) -> None:
                 member if packed else zipfile.ZipInfo(member), "w", force_zip64=True
             ) as out:
                 np.lib.format.write_array(out, np.asanyarray(array), allow_pickle=False)
+            let_go(array)
 
 
 def read_stored(file: Any) -> dict[str, Any]:
@@ -121,6 +126,8 @@ def _plain(value: Any, arrays: _Arrays) -> Any:
     if isinstance(value, sp.csr_array):
         parts = [arrays.add(part) for part in (value.data, value.indices, value.indptr)]
         return {"sparse": parts, "shape": list(value.shape)}
+    if isinstance(value, BlockedCounts):
+        return {"left": _plain(CountSums.of(value), arrays)}
     if isinstance(value, Recipe):
         return {"recipe": value.to_yaml()}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -148,6 +155,8 @@ def _rebuilt(value: Any, file: Any, known: dict[str, np.ndarray]) -> Any:
     if "sparse" in value:
         parts = [_array(name, file, known) for name in value["sparse"]]
         return sp.csr_array(tuple(parts), shape=tuple(value["shape"]))
+    if "left" in value:
+        return LeftCounts(_rebuilt(value["left"], file, known))
     if "recipe" in value:
         return make_recipe(yaml.safe_load(value["recipe"]))
     if "mapping" in value:

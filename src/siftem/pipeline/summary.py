@@ -106,6 +106,7 @@ def summarize(result: RunResult) -> dict[str, Any]:
         "truth": _truth(result),
         "missing": dict(result.missing),
         "warnings": list(result.warnings),
+        "doubts": list(result.doubts),
     }
     return rounded(data)
 

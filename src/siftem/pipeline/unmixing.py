@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 
 from siftem.blocked_counts import BlockedCounts
-from siftem.errors import InputError, SiftemWarning
+from siftem.errors import DoubtWarning, InputError, SiftemWarning
 from siftem.pipeline.recipe import Recipe
 from siftem.pipeline.recipe_phases import Phase
 from siftem.pipeline.spectra import RegionSpectra, phase_anchors
@@ -96,7 +96,7 @@ def unmixed_phases(
         warnings.warn(
             f"unmixing stopped after {found.n_iter} steps before it converged: "
             f"allow more with unmix.max_steps",
-            SiftemWarning,
+            DoubtWarning,
             stacklevel=2,
         )
     return found

@@ -8,16 +8,31 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
-from siftem.errors import SiftemWarning
+from siftem.errors import DoubtWarning, SiftemWarning
+
+
+class WarningRecord(list[str]):
+    """Messages in their order, each once.
+
+    Attributes
+    ----------
+    doubts : list of str
+        Those of them that put a number in doubt.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.doubts: list[str] = []
+
 
 _lock = threading.Lock()
 _own = threading.local()
-_open: list[list[str]] = []
+_open: list[WarningRecord] = []
 _state: list[warnings.catch_warnings[Any]] = []
 
 
 @contextlib.contextmanager
-def recorded_warnings() -> Iterator[list[str]]:
+def recorded_warnings() -> Iterator[WarningRecord]:
     """Collect the messages of every SiftemWarning of this thread; other warnings are dropped.
 
     ``warnings.catch_warnings`` changes the whole process and is undone in the wrong order
@@ -27,11 +42,11 @@ def recorded_warnings() -> Iterator[list[str]]:
 
     Yields
     ------
-    list of str
-        Filled as they come, each message once.
+    WarningRecord
+        Filled as they come.
     """
-    found: list[str] = []
-    outer: list[str] | None = getattr(_own, "record", None)
+    found = WarningRecord()
+    outer: WarningRecord | None = getattr(_own, "record", None)
     _own.record = found
     _enter(found)
     try:
@@ -41,7 +56,7 @@ def recorded_warnings() -> Iterator[list[str]]:
         _own.record = outer
 
 
-def _enter(found: list[str]) -> None:
+def _enter(found: WarningRecord) -> None:
     with _lock:
         if not _open:
             state = warnings.catch_warnings()
@@ -53,7 +68,7 @@ def _enter(found: list[str]) -> None:
         _open.append(found)
 
 
-def _leave(found: list[str]) -> None:
+def _leave(found: WarningRecord) -> None:
     with _lock:
         # By identity: two empty records are equal.
         _open[:] = [record for record in _open if record is not found]
@@ -62,7 +77,7 @@ def _leave(found: list[str]) -> None:
 
 
 def _sort(message: Any, category: type[Warning], *where: Any, **more: Any) -> None:
-    record: list[str] | None = getattr(_own, "record", None)
+    record: WarningRecord | None = getattr(_own, "record", None)
     if record is None and len(_open) == 1:
         record = _open[0]
     if record is None or not issubclass(category, SiftemWarning):
@@ -70,3 +85,5 @@ def _sort(message: Any, category: type[Warning], *where: Any, **more: Any) -> No
     text = str(message)
     if text not in record:
         record.append(text)
+    if issubclass(category, DoubtWarning) and text not in record.doubts:
+        record.doubts.append(text)

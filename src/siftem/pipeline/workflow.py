@@ -25,7 +25,7 @@ from siftem.pipeline.recipe import Recipe
 from siftem.pipeline.results import Loaded, RunResult
 from siftem.pipeline.smoothness import smoothness_choice
 from siftem.pipeline.step_keys import STEPS, present_keys, step_key, step_keys
-from siftem.pipeline.warning_record import recorded_warnings
+from siftem.pipeline.warning_record import WarningRecord, recorded_warnings
 from siftem.progress import Progress, silent
 from siftem.segment.smoothness import SmoothnessChoice
 from siftem.spectrum_image import SpectrumImage
@@ -43,6 +43,7 @@ class _Done:
     key: str
     result: Any
     warnings: tuple[str, ...]
+    doubts: tuple[str, ...] = ()
     missing: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -194,7 +195,8 @@ class Workflow:
         notes = [*results["prepare"].spectrum_image.notes, *notes]
         found = run_result(recipe, results, tuple(dict.fromkeys(notes)))
         steps = {part: why for step in STEPS for part, why in done[step].missing.items()}
-        found = replace(found, missing={**steps, **found.missing})
+        doubts = dict.fromkeys(t for step in STEPS for t in done[step].doubts)
+        found = replace(found, missing={**steps, **found.missing}, doubts=tuple(doubts))
         return found, step_keys(recipe, self._given)
 
     def keys(self) -> dict[str, str]:
@@ -287,12 +289,12 @@ class Workflow:
             else:
                 result = _result_of(step, recipe, results, progress, kept)
         if kept is not None and not missing:
-            self._keep(step, key, result, tuple(notes))
-        return _Done(key, result, tuple(notes), missing)
+            self._keep(step, key, result, notes)
+        return _Done(key, result, tuple(notes), tuple(notes.doubts), missing)
 
-    def _keep(self, step: str, key: str, result: Any, notes: tuple[str, ...]) -> None:
+    def _keep(self, step: str, key: str, result: Any, notes: WarningRecord) -> None:
         assert self._checkpoints is not None
-        write_checkpoint(self._checkpoints, step, key, result, notes)
+        write_checkpoint(self._checkpoints, step, key, result, tuple(notes), tuple(notes.doubts))
 
     def _up_to_date(self, step: str) -> _Done | None:
         found = self._results.get(_checked(step))

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from siftem.energy_axis import EnergyAxis
-from siftem.errors import InputError, SiftemWarning
+from siftem.errors import DoubtWarning, InputError, SiftemWarning
 from siftem.fit.line_fit import LineFit
 from siftem.fit.spectrum_model import quantified_family
 from siftem.quantify.k_values import GivenKFactors, given_k, reference_family
@@ -146,7 +146,7 @@ def warn_of_factors(
         warnings.warn(
             f"given k-factors are far from the computed ones ({listed}): check which line each "
             f"one is for, and write it as '{next(iter(far))}a' if it is for another one",
-            SiftemWarning,
+            DoubtWarning,
             stacklevel=3,
         )
 

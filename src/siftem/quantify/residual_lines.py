@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 
-from siftem.errors import SiftemWarning
+from siftem.errors import DoubtWarning
 from siftem.fit.element_search import unexplained_lines
 from siftem.fit.line_fit import LineFit
 from siftem.fit.structure import warn_of_structure
@@ -39,6 +39,6 @@ def warn_of_unexplained(fit: LineFit, name: str, significance: float) -> None:
     warnings.warn(
         f"{name or 'the spectrum'}: the fit leaves lines unexplained, likely {lines}: add "
         f"{', '.join(f.element for f in found)} to the elements or to the support",
-        SiftemWarning,
+        DoubtWarning,
         stacklevel=4,
     )

@@ -82,7 +82,8 @@ def write_results(
             write_data(result, draft)
         # What is missing here is told with the rest.
         notes = tuple(dict.fromkeys((*result.warnings, *told)))
-        result = replace(result, warnings=notes)
+        doubts = tuple(dict.fromkeys((*result.doubts, *told.doubts)))
+        result = replace(result, warnings=notes, doubts=doubts)
         progress("report", 0.8)
         if reopen:
             write_run(result, draft)

@@ -43,7 +43,7 @@ from siftem.report.run_tables import (
     subtraction_table,
     truth_tables,
 )
-from siftem.report.summary_table import grave, summary_table, what_to_heed
+from siftem.report.summary_table import summary_table, what_to_heed
 from siftem.report.table import Table
 
 
@@ -182,11 +182,9 @@ def render_report(
             contents=_contents(parts, pictures, fits),
             title=result.recipe.title or result.spectrum_image.title or "Spectrum image",
             layout=layout_sentence(result),
-            grave=(*parts["heed"], *grave(result.warnings)[0]),
-            notes=grave(result.warnings)[1],
-            phase_map=None
-            if "figure_phases" not in figures
-            else Picture("Phase map", phase_map_caption(result), encoded(figures["figure_phases"])),
+            doubts=(*parts["heed"], *result.doubts),
+            notes=[w for w in result.warnings if w not in result.doubts],
+            phase_map=_phase_map(result, figures),
             pictures=pictures,
             fits=fits,
             recipe=result.recipe.to_yaml(),

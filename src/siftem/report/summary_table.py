@@ -20,20 +20,6 @@ from siftem.report.table import Cell, Table, assumed_cells, heading, name, range
 #: A model's error of this share of the whole is as large as that of counting.
 _AS_LARGE = np.sqrt(0.5)
 
-#: What is said where numbers are in doubt.
-_GRAVE = (
-    "does not describe",
-    "disagree",
-    "absent elements scatter",
-    "is missing",
-    "do not hold",
-    "does not hold",
-    "an upper limit",
-    "hardly tell",
-    "not converge",
-    "a mean of",
-)
-
 
 def summary_table(result: RunResult) -> Table:
     """Tabulate area, role and contents with 95% intervals, one phase beside the other."""
@@ -88,12 +74,6 @@ def _content(c: Composition, element: str, assumed: tuple[str, ...]) -> tuple[Ce
         Cell(value.text, value.kind),
         Cell(range_text(float(low), float(high)), "error"),
     )
-
-
-def grave(warnings: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the warnings that put numbers in doubt, and the other notes."""
-    of_weight = tuple(w for w in warnings if any(words in w for words in _GRAVE))
-    return of_weight, tuple(w for w in warnings if w not in of_weight)
 
 
 def what_to_heed(result: RunResult) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from siftem.blas_threads import one_blas_thread
-from siftem.errors import InputError, SiftemWarning
+from siftem.errors import DoubtWarning, InputError
 from siftem.notebook_progress import shows_progress
 from siftem.outline import outline
 from siftem.progress import Progress, silent
@@ -361,7 +361,7 @@ def _chosen(
         message += ": " + "; ".join(reasons)
         warn(
             f"the counts hardly tell how smooth the labels are: {message}",
-            SiftemWarning,
+            DoubtWarning,
             stacklevel=3,
         )
     return SmoothnessChoice(

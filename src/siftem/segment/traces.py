@@ -17,7 +17,7 @@ import numpy as np
 from scipy.ndimage import maximum_filter
 
 from siftem.disk_images import image_beside, let_go
-from siftem.errors import InputError, SiftemWarning
+from siftem.errors import DoubtWarning, InputError
 from siftem.line_strips import on_grid, sampled, smoothed, strips
 from siftem.outline import outline
 from siftem.robust import grid_step, lower_spread, most_common_ratio
@@ -267,7 +267,7 @@ def certain_pixels(
             warnings.warn(
                 f"grain phase {g + 1} exceeds the noise hardly anywhere (most: "
                 f"{best[-1]:.1f} sigma): its best pixels serve as traces",
-                SiftemWarning,
+                DoubtWarning,
                 stacklevel=2,
             )
             for lines, z, _ in _seen_of(grains, g, and_of=(yes, no)):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from siftem.errors import InputError, SiftemWarning
+from siftem.errors import DoubtWarning, InputError
 from siftem.fit.line_fit import LineFit
 from siftem.xray.absorption import thin_film_absorption
 from siftem.xray.k_factors import k_factor_uncertainty
@@ -130,7 +130,7 @@ def warn_of_unknown_film(name: str, conditions: Sequence[Condition], fit: LineFi
                 f"which a film of {_FILM['thickness']:g} nm and {_FILM['density']:g} g/cm3 absorbs "
                 f"{100 * (1 - seen[less]):.0f} and {100 * (1 - seen[more]):.0f}%: without its "
                 f"absorption the scale may be off by as much",
-                SiftemWarning,
+                DoubtWarning,
                 stacklevel=4,
             )
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from siftem.blas_threads import one_blas_thread
-from siftem.errors import InputError, SiftemWarning
+from siftem.errors import DoubtWarning, InputError
 from siftem.fit.line_fit import LineFit, fit_lines
 from siftem.fit.spectrum_model import Absorption, Calibration
 from siftem.fit.structure import warn_of_structure
@@ -211,7 +211,7 @@ def subtract(
         warnings.warn(
             f"{mixture.name}: the anchors disagree by {found.conflict:.1f} sigma{what}: "
             f"at least one of them does not hold for the grain",
-            SiftemWarning,
+            DoubtWarning,
             stacklevel=2,
         )
     notes = [
@@ -306,7 +306,7 @@ def _scales(
                 f"{contaminants[lowest].name or 'matrix'} "
                 f"({found.values[lowest]:.3g}): they do not hold for the grain; nothing of it "
                 f"was subtracted",
-                SiftemWarning,
+                DoubtWarning,
                 stacklevel=3,
             )
         kept.remove(lowest)
@@ -332,7 +332,7 @@ def _bounded(scale: Scale, mixture: Spectrum, matrix: Spectrum, fits: list[LineF
     warnings.warn(
         f"{mixture.name}: the elements of the anchor would allow {scale.value:.3g} times the "
         f"matrix, but {what} allows no more than {most:.3g}, which was subtracted: an upper limit",
-        SiftemWarning,
+        DoubtWarning,
         stacklevel=4,
     )
     return Scale(most, sigma)
