@@ -20,7 +20,7 @@ LAYERS = [
     {"xray"},
     {"fit"},
     {"simulate", "decompose", "segment", "unmix", "quantify"},
-    {"eels"},
+    {"eels", "minerals"},
     {"io", "figures"},
     {"cluster"},
     {"pipeline"},

@@ -1,0 +1,1 @@
+"""From compositions to minerals: structural formulas, names of phases, calibration by both."""

@@ -1,0 +1,231 @@
+"""The structural formula of a phase, with the errors of its composition."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from siftem.errors import InputError
+from siftem.minerals.analysis import Analysis
+from siftem.minerals.end_members import numbers_of
+from siftem.minerals.groups import Group, group_of
+from siftem.minerals.recalculation import Recalculated, recalculate
+from siftem.outline import outline
+from siftem.printed_numbers import measured
+from siftem.quantify.composition import Composition
+
+#: Ions below this amount are not written into the formula.
+_WRITTEN = 0.005
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number that follows from a composition.
+
+    Parameters
+    ----------
+    value : float
+    sigma : float
+        Standard deviation from counting and model.
+    systematic : float
+        Standard deviation from k-factors, attenuation and film.
+    interval_95 : tuple of float
+        With all errors and what is not known.
+    assumed_absent : bool
+        Whether it follows from an element that was assumed to be absent.
+    """
+
+    value: float
+    sigma: float
+    systematic: float
+    interval_95: tuple[float, float]
+    assumed_absent: bool = False
+
+    def __str__(self) -> str:
+        if self.assumed_absent:
+            return "assumed absent"
+        shown = measured(self.value, self.sigma, self.systematic)
+        error = f" +- {shown.sigma}" if shown.sigma else ""
+        return f"{shown.value}{error}" + (
+            f" (systematic {shown.systematic})" if shown.systematic else ""
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class StructuralFormula:
+    """Ions of a formula unit, on their sites, and what follows from them.
+
+    Parameters
+    ----------
+    name : str
+        Of the phase.
+    group : Group
+    ions : dict of str to Estimate
+        Elements, iron as "Fe2+" and "Fe3+".
+    sites : dict of str to dict of str to Estimate
+        The same ions on their sites; "sum" is what a site holds.
+    numbers : dict of str to Estimate
+        "cations", "Mg/(Mg+Fe)", "Fe3+/Fe" and the like, and end members (fractions).
+    """
+
+    __repr__ = outline
+
+    name: str
+    group: Group
+    ions: dict[str, Estimate]
+    sites: dict[str, dict[str, Estimate]]
+    numbers: dict[str, Estimate]
+
+    def __str__(self) -> str:
+        """Return the formula in writing, such as "(Mg0.90 Fe2+0.10) (Si1.00) O3"."""
+        parts = []
+        for site in self.sites.values():
+            held = [
+                f"{ion}{e.value:.2f}"
+                for ion, e in site.items()
+                if ion != "sum" and e.value >= _WRITTEN and not e.assumed_absent
+            ]
+            if held:
+                parts.append(f"({' '.join(held)})")
+        oxygens = self.group.oxygens
+        return " ".join([*parts, *([f"O{oxygens:g}"] if oxygens else [])])
+
+
+def structural_formula(
+    composition: Composition | Analysis,
+    group: str,
+    *,
+    oxygens: float | None = None,
+    cations: float | None = None,
+    iron: str | None = None,
+    atoms: float | None = None,
+    draws: int = 4000,
+    seed: int = 0,
+) -> StructuralFormula:
+    """Return the structural formula of a phase of a mineral group.
+
+    Oxygen is what the charges of the cations need, not what was measured. Errors are those of
+    random compositions around the measured one, with its covariances from counting and from
+    k-factors, attenuation and film: sites that are full and iron that is all of one charge
+    make them asymmetric, so read ``interval_95``.
+
+    Parameters
+    ----------
+    composition : Composition or Analysis
+    group : str
+        perovskite, periclase, olivine, pyroxene, garnet, feldspar, spinel, mica, amphibole,
+        carbonate, apatite, ilmenite; "oxide" with ``oxygens``, "compound" with ``atoms``.
+        Each cites its source: ``siftem.minerals.groups.GROUPS[group].source``.
+    oxygens, cations : float, optional
+        Of a formula unit, in place of the group's own.
+    iron : {"2+", "3+", "balance"}, optional
+        All iron of one charge, or parted by charge balance (Droop 1987); by default as is
+        usual for the group. The balance holds without vacancies only, and its error is wide.
+    atoms : float, optional
+        Of a formula unit of a compound.
+    draws : int
+        Random compositions for each kind of error.
+    seed : int
+
+    Returns
+    -------
+    StructuralFormula
+
+    Raises
+    ------
+    InputError
+        When there is no such group, or the composition has no cations or one without a usual
+        charge.
+
+    References
+    ----------
+    Droop 1987, Mineral. Mag. 51, 431.
+
+    Examples
+    --------
+    >>> analysis = siftem.Analysis.from_oxides(
+    ...     {"SiO2": 40.9, "FeO": 9.8, "MgO": 49.1}, sigma=0.2, name="olivine"
+    ... )
+    >>> olivine = siftem.structural_formula(analysis, "olivine")
+    >>> print(olivine)
+    (Si1.00) (Fe2+0.20 Mg1.79) O4
+    >>> print(olivine.numbers["forsterite"])
+    0.8993 +- 0.00...
+    """
+    analysis = Analysis.of(composition)
+    recipe = group_of(group, oxygens=oxygens, cations=cations, iron=iron, atoms=atoms)
+    if not 100 <= draws <= 1_000_000:
+        raise InputError(f"draws must be from 100 to a million, got {draws}")
+    rng = np.random.default_rng(seed)
+    n = len(analysis.elements)
+    unit = rng.standard_normal((3, draws, n))
+    now = analysis.weight_fractions
+    counting, systematic = (_root(m) for m in (analysis.covariance, analysis.systematic))
+    both = _root(analysis.covariance + analysis.systematic)
+    ends = [now, *([] if analysis.ends is None else analysis.ends)]
+    clouds = [
+        now[None],
+        now + unit[0] @ counting.T,
+        now + unit[1] @ systematic.T,
+        *(end + unit[2] @ both.T for end in ends),
+    ]
+    # One call, so that all have the same ions on the same sites.
+    whole = recalculate(analysis.elements, analysis.as_atoms(np.vstack(clouds)), recipe)
+    cuts = np.cumsum([len(cloud) for cloud in clouds])[:-1]
+    absent = set(analysis.absent)
+
+    def estimate(values: np.ndarray, assumed: bool = False) -> Estimate:
+        return _estimate(np.split(values, cuts), assumed)
+
+    def of_ion(ion: str) -> bool:
+        return (ion[:-2] if ion.endswith("+") else ion) in absent
+
+    return StructuralFormula(
+        name=analysis.name,
+        group=recipe,
+        ions={ion: estimate(v, of_ion(ion)) for ion, v in whole.ions.items()},
+        sites=_sites(whole, estimate, of_ion),
+        numbers={key: estimate(v) for key, v in numbers_of(recipe.name, whole).items()},
+    )
+
+
+def _sites(
+    whole: Recalculated,
+    estimate: Callable[..., Estimate],
+    absent: Callable[[str], bool],
+) -> dict[str, dict[str, Estimate]]:
+    out: dict[str, dict[str, Estimate]] = {}
+    for site, held in whole.sites.items():
+        out[site] = {ion: estimate(values, absent(ion)) for ion, values in held.items()}
+        out[site]["sum"] = estimate(np.sum(list(held.values()), axis=0))
+    return out
+
+
+def _estimate(clouds: list[np.ndarray], assumed: bool) -> Estimate:
+    """Value, both standard deviations and the interval that holds those of all ends."""
+    value, counting, systematic, *ends = clouds
+    finite = [c[np.isfinite(c)] for c in (counting, systematic, *ends)]
+    if not np.isfinite(value[0]) or any(c.size < 2 for c in finite):
+        return Estimate(float("nan"), float("nan"), float("nan"), (float("nan"),) * 2, assumed)
+    quantiles = np.array([np.quantile(c, [0.025, 0.975]) for c in finite[2:]])
+    return Estimate(
+        float(value[0]),
+        _spread(finite[0]),
+        _spread(finite[1]),
+        (float(quantiles[:, 0].min()), float(quantiles[:, 1].max())),
+        assumed,
+    )
+
+
+def _spread(values: np.ndarray) -> float:
+    """Standard deviation; 0 where there is nothing but rounding."""
+    sigma = float(values.std())
+    return sigma if sigma > 1e-12 * max(1.0, float(np.abs(values).max())) else 0.0
+
+
+def _root(covariance: np.ndarray) -> np.ndarray:
+    """Return a matrix whose product with its transpose is the covariance; (n, n)."""
+    values, vectors = np.linalg.eigh((covariance + covariance.T) / 2)
+    return np.asarray(vectors * np.sqrt(np.maximum(values, 0.0)))
