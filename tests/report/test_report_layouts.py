@@ -136,6 +136,12 @@ def test_the_range_of_a_scale_stands_in_its_place(made_run):
     assert rows["Ca-Pv"][2] == "no Mg in the grain"
     assert "at the upper end nothing of Si K would be left" in table.note
     assert summarize(run)["phases"]["Fp"]["scale_ranges"] == {
-        "Brg": {"low": 0.18, "high": 0.64, "vanishes_at_high": "Si K"}
+        "Brg": {
+            "low": 0.18,
+            "high": 0.64,
+            "taken": 0.2,
+            "vanishes_at_high": "Si K",
+            "vanish_together": [],
+        }
     }
     assert "Dashed" in figure2_caption(run)

@@ -7,7 +7,13 @@ import pytest
 
 from siftem.energy_axis import EnergyAxis
 from siftem.spectrum import Spectrum
-from siftem.unmix.scale_range import ScaleRange, _lines, matching_scale, most_scale
+from siftem.unmix.scale_range import (
+    ScaleRange,
+    _lines,
+    matching_scale,
+    most_scale,
+    vanishing_together,
+)
 
 AXIS = EnergyAxis(0.2, 0.02, 300, "keV")
 ENERGY = AXIS.centers
@@ -93,3 +99,52 @@ def test_a_soft_family_beside_strong_neighbours_does_not_bound_what_a_clear_one_
     host = fitted(names, [1e4, 6e3, 9e4, 1e4], [150.0, 300.0, 350.0, 100.0])
     found = {name: ratio for ratio, _, name in _lines(mixture, host)}
     assert found == {"Cu K": pytest.approx(5.0), "Ni K": pytest.approx(3e3 / 9e4)}
+
+
+def test_a_soft_family_of_an_element_that_the_host_lacks_does_not_bound():
+    """What a model gets wrong may look like Cu L though no Cu K is there."""
+    names = ("Cu K", "Cu L", "Ni K")
+    mixture = fitted(names, [6e4, -200.0, 3e3], [300.0, 50.0, 100.0])
+    host = fitted(names, [40.0, 900.0, 9e4], [50.0, 60.0, 350.0])
+    assert [name for _, _, name in _lines(mixture, host)] == ["Ni K"]
+
+
+NAMES = ("Al K", "Ca K", "Si K", "Fe K")
+HOSTS = fitted(NAMES, [1e4, 2e4, 3e4, 0.0], [100.0, 140.0, 170.0, 20.0])
+
+
+def mixed(photons, sigmas=(30.0, 40.0, 60.0, 200.0)):
+    return fitted(NAMES, photons, sigmas)
+
+
+def test_elements_that_vanish_at_one_scale_are_taken_for_absent():
+    scale, sigma, elements = vanishing_together((mixed([3000, 6050, 15000, 4e4]), HOSTS), 1.0)
+    assert set(elements) == {"Al", "Ca"}
+    assert scale == pytest.approx(0.301, abs=2e-3)
+    assert 0.001 < sigma < 0.003
+
+
+@pytest.mark.parametrize(
+    ("photons", "sigmas", "most"),
+    [
+        ([3000, 7000, 15000, 4e4], (30.0, 40.0, 60.0, 200.0), 1.0),  # Al goes first, alone
+        ([3000, 6050, 15000, 4e4], (900.0, 1200.0, 60.0, 200.0), 1.0),  # any two would agree
+        ([3000, 6050, 15000, 4e4], (30.0, 40.0, 60.0, 200.0), 0.2),  # something goes before
+        ([0, 0, 15000, 4e4], (30.0, 40.0, 60.0, 200.0), 1.0),  # they are not in the mixture
+    ],
+)
+def test_one_that_vanishes_alone_tells_nothing(photons, sigmas, most):
+    assert vanishing_together((mixed(photons, sigmas), HOSTS), most)[2] == ()
+
+
+def test_two_scales_that_are_equal_within_their_errors_are_found_as_often_as_they_should_be():
+    rng = np.random.default_rng(3)
+    errors = np.array([30.0, 40.0, 60.0, 200.0])
+
+    def share(means):
+        drawn = (mixed(means + errors * rng.standard_normal(4), errors) for _ in range(300))
+        return np.mean([bool(vanishing_together((m, HOSTS), 2.0)[2]) for m in drawn])
+
+    assert share(np.array([3000, 6000, 15000, 4e4])) > 0.9
+    anywhere = [share(np.array([3000, 6000 * k, 2e4, 4e4])) for k in np.linspace(1.1, 2, 5)]
+    assert np.mean(anywhere) < 0.05

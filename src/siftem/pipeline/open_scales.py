@@ -24,7 +24,7 @@ from siftem.segment.regions import Region
 from siftem.spectrum import Spectrum
 from siftem.spectrum_image import SpectrumImage
 from siftem.unmix.anchors import GivenScale
-from siftem.unmix.scale_range import ScaleRange, matching_scale, most_scale
+from siftem.unmix.scale_range import ScaleRange, matching_scale, most_scale, vanishing_together
 from siftem.unmix.subtract import PureSpectrum, subtract
 
 #: Side of the blocks by which the evenness of a support is measured, in pixels.
@@ -101,7 +101,10 @@ class OpenScale:
             if high - low <= 0.02 * max(high, 1e-9):
                 continue
             text = f"{low:.3g} to {high:.3g} times the spectrum of {host}"
-            if one.assumed:
+            if one.together:
+                gone = " and ".join(one.together)
+                text += f" (taken: {one.assumed:.3g}, at which {gone} vanish together)"
+            elif one.assumed:
                 text += f" (taken as it is beside: {one.assumed:.3g})"
             if one.vanishes:
                 text += f" (at the upper end nothing of {one.vanishes} would be left)"
@@ -143,7 +146,8 @@ def open_scale(
     Returns
     -------
     pure : PureSpectrum
-        At the lower ends, and with a film as thick as beside.
+        At the lower ends, or where several elements of a host vanish at once, and with a film as
+        thick as beside.
     known : OpenScale
     """
     left: Spectrum = mixture
@@ -161,16 +165,26 @@ def open_scale(
             if low > high:  # the two agree within their errors, or the bound is the better one
                 low = high
             found = ScaleRange(low, low_sigma, high, high_sigma, what)
-            anchor = GivenScale(low, low_sigma, of=host.spectrum.name)
+            if fits is not None:
+                found = _at_the_common_end(found, fits)
+            anchor = GivenScale(found.value, found.sigma, of=host.spectrum.name)
         taken.append((host.spectrum, found))
         left = subtract(left, host.spectrum, anchor=anchor, name=grain)
     ranges = tuple(one for _, one in taken)
     values = [one.value for one in ranges]
-    pure = replace(_at(mixture, taken, values, grain), anchor=_WITHOUT)
+    pure = replace(_at(mixture, taken, values, grain), anchor=_named(ranges))
     # The corners of what is not known, one of which is the pure spectrum itself.
     corners = sorted(set(product(*({one.value, *one.ends} for one in ranges))))
     ends = [_at(mixture, taken, list(c), grain) for c in corners if list(c) != values]
     return pure, OpenScale(grain, tuple(hosts), ranges, tuple(ends))
+
+
+def _at_the_common_end(found: ScaleRange, fits: tuple[LineFit, LineFit]) -> ScaleRange:
+    """Take the scale at which several elements vanish at once, where there is one."""
+    scale, sigma, elements = vanishing_together(fits, found.ends[1])
+    if not elements or scale < found.low:
+        return found
+    return replace(found, assumed=scale, assumed_sigma=sigma, together=elements)
 
 
 def _film_scale(
@@ -238,7 +252,12 @@ def border_scale(
     return OpenScale(grain, (), (), (end,), shares)
 
 
-_WITHOUT = "none: as the purest pixels are"
+def _named(ranges: tuple[ScaleRange, ...]) -> str:
+    """What stands where an anchor would."""
+    gone = [e for one in ranges for e in one.together]
+    if not gone:
+        return "none: as the purest pixels are"
+    return f"none: {' and '.join(dict.fromkeys(gone))} vanish together"
 
 
 def with_open_ends(
@@ -265,7 +284,7 @@ def _at(
     grain: str,
 ) -> PureSpectrum:
     anchors = [
-        GivenScale(scale, one.low_sigma, of=host.name)
+        GivenScale(scale, one.sigma, of=host.name)
         for scale, (host, one) in zip(scales, taken, strict=True)
     ]
     return subtract(mixture, [host for host, _ in taken], anchor=anchors, name=grain)

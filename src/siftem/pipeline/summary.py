@@ -182,7 +182,9 @@ def _phase(result: RunResult, name: str) -> dict[str, Any]:
             host: {
                 "low": one.ends[0],
                 "high": one.ends[1],
+                "taken": one.value,
                 "vanishes_at_high": one.vanishes or None,
+                "vanish_together": list(one.together),
             }
             for host, one in zip(known.hosts, known.ranges, strict=True)
         }

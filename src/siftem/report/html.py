@@ -259,7 +259,7 @@ def _phase(result: RunResult, name: str) -> PhaseSection:
     known = result.open_scales.get(name)
     if scaled is not None and known is not None and known.hosts:
         taken = " and ".join(known.hosts)
-        counts += f" with {taken} taken off as the purest pixels tell; no anchor"
+        counts += f" with {taken} taken off; anchor: {scaled.anchor}"
     elif scaled is not None:
         counts += f" after subtraction, anchored by: {plus_minus(scaled.anchor)}"
     parts.append(counts)

@@ -2,11 +2,14 @@
 
 No measured line, no continuum and no window of the grain may be negative: that bounds the host's
 scale from above. No pixel may hold a negative amount of the host: the mixture cannot hold less of
-it than would make its purest pixels pure. In between the counts tell nothing.
+it than would make its purest pixels pure. In between the counts tell nothing, unless two of the
+host's elements or more would vanish at one and the same scale: that they do so by chance is
+unlikely, that the grain lacks all of them is not.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -25,6 +28,8 @@ _MISSED = 0.025
 _BINS = 100
 #: Counts that a window of the host needs to bound its scale.
 _FEWEST = 100.0
+#: Elements vanish together when scales that agree so well are rarer by chance, in this ratio.
+_BY_CHANCE = 0.3
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,12 @@ class ScaleRange:
     vanishes : str
         What that is, such as "Si K".
     assumed : float, optional
-        The scale that is taken, where it is not the lower end: a film as thick as beside.
+        The scale that is taken, where it is not the lower end: a film as thick as beside, or that
+        at which several elements vanish.
+    assumed_sigma : float, optional
+        Its standard deviation; that of the lower end by default.
+    together : tuple of str
+        The elements that vanish at ``assumed``.
     """
 
     low: float
@@ -49,11 +59,18 @@ class ScaleRange:
     high_sigma: float
     vanishes: str
     assumed: float | None = None
+    assumed_sigma: float | None = None
+    together: tuple[str, ...] = ()
 
     @property
     def value(self) -> float:
         """The scale that is taken off."""
         return self.low if self.assumed is None else self.assumed
+
+    @property
+    def sigma(self) -> float:
+        """Standard deviation of the scale that is taken off."""
+        return self.low_sigma if self.assumed_sigma is None else self.assumed_sigma
 
     @property
     def ends(self) -> tuple[float, float]:
@@ -135,27 +152,77 @@ def most_scale(
     return max(scale, 0.0), sigma, what
 
 
+def vanishing_together(
+    fits: tuple[LineFit, LineFit], most: float
+) -> tuple[float, float, tuple[str, ...]]:
+    """Scale of the host at which several of its elements vanish from the grain at once.
+
+    Parameters
+    ----------
+    fits : tuple of LineFit
+        Lines of the mixture and of the host.
+    most : float
+        No scale above this is possible.
+
+    Returns
+    -------
+    scale, sigma : float
+        The weighted mean of their scales.
+    elements : tuple of str
+        None of them unless there are two whose scales agree within errors so small that they
+        would hardly do so by chance.
+    """
+    bounds = sorted(_lines(*fits))
+    if not bounds:
+        return 0.0, 0.0, ()
+    first, first_sigma, _ = bounds[0]
+    near = [
+        (scale, sigma, what)
+        for scale, sigma, what in bounds
+        if scale - first <= _GUARD * np.hypot(sigma, first_sigma)
+    ]
+    # How dense the differences seen are if there is none, over those of scales that are anywhere up
+    # to twice the first.
+    chance = 1.0
+    for scale, sigma, _ in near[1:]:
+        error = np.hypot(sigma, first_sigma)
+        seen = NormalDist().pdf((scale - first) / error) / error
+        chance *= min(1.0 / (first * seen), 1.0) if first > 0 else 1.0
+    scale, sigma = _mean_of(near)
+    if chance > _BY_CHANCE:
+        return 0.0, 0.0, ()
+    if not 0.0 < scale <= most:
+        return 0.0, 0.0, ()
+    return scale, sigma, tuple(what.split()[0] for _, _, what in near)
+
+
+def _mean_of(bounds: Iterable[tuple[float, float, str]]) -> tuple[float, float]:
+    scales, sigmas = np.array([b[:2] for b in bounds]).T
+    weights = 1.0 / np.maximum(sigmas, 1e-300) ** 2
+    return float(weights @ scales / weights.sum()), float(weights.sum() ** -0.5)
+
+
 def _lines(mixture: LineFit, host: LineFit) -> list[tuple[float, float, str]]:
-    """Bounds by the family of each element that the host shows best.
+    """Bounds by the family of each element that host or mixture show best, if the host has it.
 
     Another family of it vanishes with it; a soft one beside strong neighbours may seem to vanish
-    before, by what a model gets wrong there.
+    before, or to be there though it is not, by what a model gets wrong there.
     """
-    best: dict[str, tuple[float, tuple[float, float, str]]] = {}
+    best: dict[str, tuple[float, float, tuple[float, float, str]]] = {}
     for name in host.model.names:
         if name.startswith("continuum") or name not in mixture.names:
             continue
         i, j = mixture.names.index(name), host.names.index(name)
         theirs, own = float(host.unbounded[j]), float(mixture.unbounded[i])
         error = float(np.sqrt(host.covariance[j, j]))
-        if not theirs > _CLEAR * error:
-            continue
-        ratio = max(own, 0.0) / theirs
-        sigma = np.hypot(float(np.sqrt(mixture.covariance[i, i])), ratio * error) / theirs
-        element, clear = name.split()[0], theirs / error
-        if element not in best or clear > best[element][0]:
-            best[element] = (clear, (ratio, float(sigma), name))
-    return [bound for _, bound in best.values()]
+        noise = float(np.sqrt(mixture.covariance[i, i]))
+        element, clear = name.split()[0], theirs / max(error, 1e-300)
+        clearest = max(clear, own / max(noise, 1e-300))
+        if element not in best or clearest > best[element][0]:
+            ratio = max(own, 0.0) / max(theirs, 1e-300)
+            sigma = float(np.hypot(noise, ratio * error)) / max(theirs, 1e-300)
+            best[element] = (clearest, clear, (ratio, sigma, name))
+    return [bound for _, clear, bound in best.values() if clear > _CLEAR]
 
 
 def _windows(mixture: Spectrum, host: Spectrum, width: float) -> list[tuple[float, float, str]]:
