@@ -181,6 +181,18 @@ def test_a_zip_that_unpacks_to_much_more(small_limits, store):
     refused(path, r"its Experiments/EDS/.zattrs claims 1 MB")
 
 
+@pytest.mark.parametrize("part", [slice(0, -30), slice(None, None, -1)])
+def test_a_zip_without_an_end_is_damaged_and_no_folder(store, part):
+    path = packed(store)
+    path.write_bytes(path.read_bytes()[part])
+    refused(path, "damaged or incomplete, its ZIP archive")
+
+
+def test_a_damaged_store_is_not_laid_on_the_libraries(store):
+    (store / "Experiments/EDS/data/.zarray").write_text("{}")
+    refused(store, "damaged")
+
+
 def test_a_deflated_map_full_of_ones(small_limits, tmp_path, make_signal):
     """Every value is a count: as sparse counts they take a hundred times the file."""
     path = tmp_path / "ones.hspy"

@@ -236,7 +236,8 @@ def _load(path: Path, standing_for: Path | None) -> list[StoredSignal]:
         raise ReadError(
             f"cannot read {file}: this format needs the package {failure.name!r}, install it first"
         ) from failure
-    if file.suffix.lower() == ".zspy" and "zarr" in str(failure):
+    unfit = isinstance(failure, (AttributeError, ImportError, TypeError))
+    if file.suffix.lower() == ".zspy" and unfit and "zarr" in str(failure):
         raise ReadError(
             f"cannot read {file}: the installed RosettaSciIO and zarr do not fit each other, "
             "install 'rosettasciio[zspy]'"

@@ -58,6 +58,11 @@ def refuse_bad_store(path: Path) -> None:
         elif zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as packed:
                 _check(path, _packed(path, packed))
+        elif path.is_file():
+            raise ReadError(
+                f"cannot read {path}: it is damaged or incomplete, its ZIP archive has no end or "
+                "no beginning"
+            )
     except ReadError:
         raise
     except Exception as error:  # zipfile and zlib raise several kinds on damage

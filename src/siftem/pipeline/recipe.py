@@ -293,6 +293,8 @@ def read_recipe(path: str | Path, *, for_many: bool = False) -> Recipe:
         if path.stat().st_size > _LONGEST:
             raise RecipeError(f"{path} is no recipe: it has {path.stat().st_size / 1e6:.3g} MB")
         text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise RecipeError(f"cannot read the recipe {path}: there is no such file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise RecipeError(f"cannot read the recipe {path}: {error}") from None
     try:
