@@ -39,7 +39,7 @@ GROUPS = {
         "subtract", "unmix", "Absent", "KnownRatio", "Stoichiometry", "GivenScale", "MostMatrix",
     ),
     "Quantification": ("quantify", "Composition", "find_elements", "line_ratios", "null_elements"),
-    "Minerals": ("structural_formula", "Analysis"),
+    "Minerals": ("structural_formula", "identify", "Analysis"),
     "Energy losses": (
         "estimate_noise", "as_counts", "NoiseModel", "Edge", "remove_background",
         "subtract_by_edges", "AbsentEdge", "EdgeRatio", "elemental_ratios",

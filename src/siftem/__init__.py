@@ -52,6 +52,7 @@ _HOME = {
     "find_elements": "siftem.fit.element_search",
     "from_hyperspy": "siftem.io.hyperspy_bridge",
     "graph_cut": "siftem.segment.graph_cut",
+    "identify": "siftem.minerals.identification",
     "integrate": "siftem.unmix.integrate",
     "line_ratios": "siftem.quantify.line_ratios",
     "list_signals": "siftem.io.contents",

@@ -1,0 +1,334 @@
+"""Names for compositions: which phases of a table explain them, and whether any does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from scipy.linalg import cho_factor, solve_triangular
+from scipy.optimize import least_squares
+
+from siftem.errors import InputError
+from siftem.minerals.analysis import Analysis
+from siftem.minerals.phase_library import (
+    SAMPLES,
+    SETTINGS,
+    Phase,
+    read_phases,
+    shipped_phases,
+)
+from siftem.outline import outline
+from siftem.quantify.composition import Composition
+
+#: Elements that a measurement says nothing of unless they were quantified: no line, or one that
+#: comes from the support as well.
+UNSEEN = ("H", "He", "Li", "Be", "B", "C", "N")
+#: Natural scatter about a formula: traces, and ranges that are not sharp (atomic fraction, and
+#: relative to the content).
+_TRACE, _SCATTER = 0.003, 0.01
+#: What elements that were not looked for may amount to, as atomic fraction.
+_OUTSIDE = 0.007
+#: How far from the phases of the table those lie that are not in it: the same two numbers.
+_ELSEWHERE, _OTHERWISE = 0.02, 0.25
+#: Share of the probability, before anything was measured, that no phase of the table is it.
+NONE_PRIOR = 0.1
+#: Compositions between the ends of what is not known, each as likely.
+_BETWEEN = 5
+#: Price of a share beyond its range, in standard deviations for each unit.
+_BOUND = 1e3
+#: Candidates from this probability on are listed, the first one always.
+_LISTED = 0.005
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A phase that may be it.
+
+    Parameters
+    ----------
+    name, setting, source : str
+        As in the table.
+    probability : float
+        Posterior.
+    distance : float
+        From the measured composition to the nearest one of the phase, in standard deviations
+        of all errors and the natural scatter together (Mahalanobis).
+    members : dict of str to float
+        Shares of the end members at the nearest composition.
+    """
+
+    name: str
+    setting: str
+    source: str
+    probability: float
+    distance: float
+    members: dict[str, float]
+
+
+@dataclass(frozen=True, eq=False)
+class Identification:
+    """What a composition may be. A proposal: nothing is renamed by it.
+
+    Parameters
+    ----------
+    name : str
+        Of the phase as it is called in the run.
+    candidates : tuple of Candidate
+        The most probable first; the first one also when it is improbable.
+    none : float
+        Probability that no phase of the table explains the composition.
+    """
+
+    __repr__ = outline
+
+    name: str
+    candidates: tuple[Candidate, ...]
+    none: float
+
+    @property
+    def best(self) -> str | None:
+        """The most probable phase; None when "none of these" is more probable than all."""
+        named = sum(c.probability for c in self.candidates)
+        return None if self.none > named or not self.candidates else self.candidates[0].name
+
+    def __str__(self) -> str:
+        """Return candidates with probabilities and distances in one line."""
+        shown = [
+            f"{c.name} {100 * c.probability:.0f}% ({c.distance:.1f} sigma)" for c in self.candidates
+        ]
+        none = f"none of these {100 * self.none:.0f}%"
+        return "; ".join([none, *shown] if self.best is None else [*shown, none])
+
+
+def identify(
+    composition: Composition | Analysis,
+    *,
+    table: str | Path | Sequence[Phase] | None = None,
+    settings: Sequence[str] = (),
+    none_prior: float = NONE_PRIOR,
+) -> Identification:
+    """Propose what a composition may be, from a table of phases.
+
+    The likelihood of a phase is the mean over compositions within its ranges of a normal
+    density with the full covariance of the atomic fractions: counting, model, k-factors,
+    attenuation and film, and the natural scatter about formulas. "None of these" is a phase
+    that differs from those of the table by some 25% of its contents and lies within the ranges
+    of none of them; it wins where all lie several sigma away. Phases of one composition
+    share their probability: only ``settings`` can part them. Elements without a line (H to N,
+    unless quantified) are left out of the formulas.
+
+    Parameters
+    ----------
+    composition : Composition or Analysis
+        With O measured, unless it is free of O.
+    table : path or sequence of Phase, optional
+        A CSV of your own whose phases come besides those of the package, and in place of those of
+        the same name; or all phases that are to be compared.
+    settings : sequence of str
+        Only phases of these: rock, mantle, deep, meteorite, ore, technical. All by default.
+    none_prior : float
+        Probability of "none of these" before the measurement.
+
+    Returns
+    -------
+    Identification
+
+    Raises
+    ------
+    InputError
+        When a setting is unknown or leaves no phase, or the prior is no probability.
+
+    Examples
+    --------
+    >>> analysis = siftem.Analysis.from_oxides(
+    ...     {"SiO2": 40.9, "FeO": 9.8, "MgO": 49.1}, sigma=0.5, name="grain"
+    ... )
+    >>> found = siftem.identify(analysis, settings=["rock"])
+    >>> found.best
+    'olivine'
+    >>> found.none < 0.05
+    True
+    """
+    analysis = Analysis.of(composition)
+    if not 0 < none_prior < 1:
+        raise InputError(f"none_prior must lie between 0 and 1, got {none_prior}")
+    phases = _chosen(table, settings)
+    points = _points(analysis)
+    frame = _Frame(analysis)
+    named = np.full(len(phases), -np.inf)
+    broad = np.full(len(phases), -np.inf)
+    drawn: dict[int, np.ndarray] = {}
+    for i, phase in enumerate(phases):
+        shares = _samples(phase)
+        x = frame.projected(phase, shares)
+        if x is None:
+            continue
+        drawn[i] = shares
+        spread = np.cov(x.T, bias=True) if len(x) > 1 else np.zeros((x.shape[1],) * 2)
+        # Scott's rule for a kernel that fills the gaps between the samples.
+        dimensions = len(phase.members) - 1
+        spread = spread * len(x) ** (-2 / (dimensions + 4)) if dimensions else spread
+        named[i] = frame.log_density(points, x, frame.narrow + spread)
+        broad[i] = frame.log_density(points, x, frame.wide + spread)
+    elsewhere = np.logaddexp.reduce(broad)
+    if not np.isfinite(elsewhere):
+        return Identification(analysis.name, (), 1.0)
+    among = np.exp(named - np.logaddexp.reduce(named))
+    order = [int(i) for i in np.argsort(-among, kind="stable")]
+    kept = [i for i in order if among[i] >= _LISTED] or order[:1]
+    nearest = {i: frame.nearest(phases[i], drawn[i]) for i in kept if i in drawn}
+    inside = max(frame.inside(phases[i], *found) for i, found in nearest.items())
+    by_named = np.log(1 - none_prior) + np.logaddexp.reduce(named)
+    by_none = np.log(none_prior) + elsewhere + np.log1p(-min(inside, 1 - 1e-12))
+    none = float(np.exp(by_none - np.logaddexp(by_named, by_none)))
+    candidates = tuple(
+        Candidate(
+            phases[i].name, phases[i].setting, phases[i].source,
+            float(among[i]) * (1 - none), distance,
+            {m.formula: float(s) for m, s in zip(phases[i].members, shares, strict=True)},
+        )
+        for i, (shares, distance) in nearest.items()
+    )  # fmt: skip
+    return Identification(analysis.name, candidates, none)
+
+
+@lru_cache(maxsize=4096)
+def _samples(phase: Phase) -> np.ndarray:
+    """Shares of the members, always the same; (samples, members)."""
+    return phase.shares(SAMPLES, np.random.default_rng(0))
+
+
+def _chosen(
+    table: str | Path | Sequence[Phase] | None, settings: Sequence[str]
+) -> tuple[Phase, ...]:
+    unknown = [s for s in settings if s not in SETTINGS]
+    if unknown:
+        raise InputError(f"no setting {unknown[0]!r}: choose among {', '.join(SETTINGS)}")
+    if table is None:
+        phases = shipped_phases()
+    elif isinstance(table, str | Path):
+        own = {p.name: p for p in read_phases(table)}
+        phases = (*own.values(), *(p for p in shipped_phases() if p.name not in own))
+    else:
+        phases = tuple(table)
+    chosen = tuple(p for p in phases if not settings or p.setting in settings)
+    if not chosen:
+        raise InputError(f"no phase of the table has the setting {' or '.join(settings)}")
+    return chosen
+
+
+def _points(analysis: Analysis) -> np.ndarray:
+    """Atomic fractions that are equally likely estimates: one, or some between open ends."""
+    now = analysis.weight_fractions
+    steps = np.linspace(0, 1, _BETWEEN)[1:, None]
+    ends = () if analysis.ends is None else analysis.ends
+    atoms = analysis.as_atoms(np.vstack([now[None], *(now + steps * (e - now) for e in ends)]))
+    return np.asarray(atoms / atoms.sum(axis=1, keepdims=True))
+
+
+class _Frame:
+    """Atomic fractions of the measured elements and of all others together, as coordinates.
+
+    The largest fraction is left out, since all sum to one.
+    """
+
+    def __init__(self, analysis: Analysis) -> None:
+        self.elements = analysis.elements
+        atoms = analysis.atoms
+        y = np.append(atoms / atoms.sum(), 0.0)
+        self.kept = np.delete(np.arange(len(y)), int(np.argmax(y)))
+        per_weight = analysis.as_atoms(np.eye(len(atoms))) / atoms.sum()
+        jacobian = per_weight - np.outer(y[:-1], per_weight.sum(axis=0))
+        measured = jacobian @ (analysis.covariance + analysis.systematic) @ jacobian.T
+        size = np.maximum(y, 0.0)
+
+        def scattered(trace: float, relative: float) -> np.ndarray:
+            sigma = trace + relative * size
+            sigma[-1] += _OUTSIDE
+            closed = (np.eye(len(y)) - y[:, None]) * sigma
+            return np.asarray(closed @ closed.T)
+
+        whole = np.zeros((len(y), len(y)))
+        whole[:-1, :-1] = measured
+        cut = np.ix_(self.kept, self.kept)
+        self.natural = scattered(_TRACE, _SCATTER)[cut]
+        self.narrow = whole[cut] + self.natural
+        self.wide = (whole + scattered(_ELSEWHERE, _OTHERWISE))[cut]
+        self.y = y[self.kept]
+        self.root = np.linalg.cholesky(self.narrow)
+
+    def projected(self, phase: Phase, shares: np.ndarray) -> np.ndarray | None:
+        """Coordinates of compositions of a phase; None when it shares no element."""
+        others = [e for e in phase.elements if e not in self.elements and e not in UNSEEN]
+        inside = phase.atoms(shares, self.elements)
+        if not inside.sum() > 0:
+            return None
+        outside = phase.atoms(shares, others).sum(axis=1, keepdims=True)
+        whole = np.hstack([inside, outside])
+        return np.asarray((whole / whole.sum(axis=1, keepdims=True))[:, self.kept])
+
+    def log_density(self, points: np.ndarray, x: np.ndarray, covariance: np.ndarray) -> float:
+        """Log of the mean normal density of the points about compositions (samples, n)."""
+        root, _ = cho_factor(covariance, lower=True)
+        root = np.tril(root)
+        y = np.hstack([points, np.zeros((len(points), 1))])[:, self.kept]
+        far = solve_triangular(root, np.vstack([y, x]).T, lower=True)
+        steps = far[:, : len(y), None] - far[:, None, len(y) :]
+        log = -0.5 * (steps**2).sum(axis=0) - np.log(np.diag(root)).sum()
+        return float(np.logaddexp.reduce(log, axis=None) - np.log(log.size))
+
+    def nearest(self, phase: Phase, shares: np.ndarray) -> tuple[np.ndarray, float]:
+        """Shares of the members at the nearest composition of a phase, and its distance."""
+
+        def away(x: np.ndarray) -> np.ndarray:
+            return np.asarray(solve_triangular(self.root, (x - self.y).T, lower=True))
+
+        best = shares[int((away(self._of(phase, shares)) ** 2).sum(axis=0).argmin())]
+        low, high = (np.array([getattr(m, k) for m in phase.members]) for k in ("least", "most"))
+        wide = high[1:] > low[1:]
+        if wide.any():
+            low_free, high_free = low[1:][wide], high[1:][wide]
+
+            def whole(free: np.ndarray) -> np.ndarray:
+                part = low.copy()
+                part[1:][wide] = free
+                part[0] = 1 - part[1:].sum()
+                return part
+
+            def residual(free: np.ndarray) -> np.ndarray:
+                part = whole(free)
+                beyond = part[0] - np.clip(part[0], low[0], high[0])
+                part[0] = max(part[0], 1e-9)
+                return np.append(away(self._of(phase, part[None])[0]), _BOUND * beyond)
+
+            start = np.clip(best[1:][wide], low_free + 1e-9, high_free - 1e-9)
+            best = whole(least_squares(residual, start, bounds=(low_free, high_free)).x)
+        distance = float(np.sqrt((away(self._of(phase, best[None])[0]) ** 2).sum()))
+        return best, distance
+
+    def inside(self, phase: Phase, shares: np.ndarray, distance: float) -> float:
+        """Probability that the true composition lies within the natural scatter of a phase.
+
+        Of compositions that the errors allow, the share under ``exp(-d^2/2)``, d being the
+        distance from the phase in natural scatter: ``sqrt(det F / det (F + S))`` at no
+        distance, over the directions in which the phase does not extend.
+        """
+        root = np.linalg.cholesky(self.natural)
+        step = 1e-4 * np.eye(len(phase.members))
+        along = self._of(phase, np.abs(shares) + step) - self._of(phase, np.abs(shares)[None])
+        tangents = solve_triangular(root, along.T, lower=True)
+        left, singular, _ = np.linalg.svd(tangents)
+        rank = int((singular > 1e-6 * max(float(singular.max()), 1e-300)).sum())
+        across = left[:, rank if singular.max() > 1e-12 else 0 :]
+        errors = solve_triangular(root, self.narrow - self.natural, lower=True)
+        errors = across.T @ solve_triangular(root, errors.T, lower=True) @ across
+        shrunk = np.linalg.slogdet(np.eye(across.shape[1]) + errors)[1]
+        return float(np.exp(-0.5 * (distance**2 + shrunk)))
+
+    def _of(self, phase: Phase, shares: np.ndarray) -> np.ndarray:
+        x = self.projected(phase, shares)
+        assert x is not None  # only phases that share an element come here
+        return x

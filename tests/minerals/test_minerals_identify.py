@@ -1,0 +1,265 @@
+import numpy as np
+import pytest
+
+import siftem
+from siftem.errors import InputError, ReadError
+from siftem.minerals.analysis import Analysis
+from siftem.minerals.chemical_formula import formula_atoms
+from siftem.minerals.phase_library import SETTINGS, read_phases, shipped_phases
+from siftem.xray.elements import atomic_weight
+
+#: Charges that each element may have in the table's oxides, hydroxides and salts.
+CHARGES = {
+    "H": (1,), "Li": (1,), "Be": (2,), "B": (3,), "C": (4,), "N": (-3, 5), "O": (-2,), "F": (-1,),
+    "Na": (1,), "Mg": (2,), "Al": (3,), "Si": (4,), "P": (5,), "S": (6,), "Cl": (-1,), "K": (1,),
+    "Ca": (2,), "Ti": (4,), "V": (3, 4, 5), "Cr": (3,), "Mn": (2, 3, 4), "Fe": (2, 3, 4),
+    "Co": (2, 3, 4), "Ni": (2, 3, 4), "Cu": (1, 2, 3), "Zn": (2,), "Ga": (3,), "Sr": (2,),
+    "Y": (3,),
+    "Zr": (4,), "Nb": (5,), "Mo": (6,), "Ru": (4,), "In": (3,), "Sn": (4,), "Ba": (2,), "La": (3,),
+    "Ce": (3, 4), "Nd": (3,), "Sm": (3,), "Gd": (3,), "Dy": (3,), "Er": (3,), "Yb": (3,),
+    "Hf": (4,), "Ta": (5,), "W": (6,), "Ir": (4,), "Pb": (2, 4), "Bi": (3,), "Th": (4,), "U": (4,),
+}  # fmt: skip
+
+
+def analysis(atoms, *, relative=0.01, systematic=0.0, name="grain", **more):
+    elements = tuple(atoms)
+    weights = np.array([n * atomic_weight(e) for e, n in atoms.items()])
+    weights = weights / weights.sum()
+    closed = np.eye(len(weights)) - weights[:, None]
+    noise = closed * (relative * weights + 1e-4)
+    shared = closed * (systematic * weights)
+    return Analysis(name, elements, weights, noise @ noise.T, shared @ shared.T, **more)
+
+
+@pytest.mark.parametrize(
+    ("atoms", "name"),
+    [
+        ({"O": 4, "Mg": 1.8, "Fe": 0.2, "Si": 1}, "olivine"),
+        ({"O": 8, "Na": 0.4, "Ca": 0.6, "Al": 1.6, "Si": 2.4}, "plagioclase"),
+        ({"O": 12, "Fe": 2.1, "Mg": 0.6, "Ca": 0.3, "Al": 2, "Si": 3}, "almandine"),
+        ({"O": 6, "Ca": 1, "Mg": 0.95, "Fe": 0.05, "Si": 2}, "diopside"),
+        # Hydrogen is not seen: the formula without it.
+        ({"O": 12, "K": 1, "Mg": 2.7, "Fe": 0.3, "Al": 1, "Si": 3}, "phlogopite"),
+        ({"O": 3, "Ca": 1.0, "Si": 0.0}, "calcite or aragonite"),
+        ({"Fe": 1, "S": 2, "O": 0.0}, "pyrite = marcasite"),
+        ({"O": 4, "Zr": 0.98, "Hf": 0.02, "Si": 1}, "zircon"),
+        ({"O": 13, "Ca": 5, "P": 3}, "hydroxylapatite"),
+    ],
+)
+def test_minerals_are_named(atoms, name):
+    found = siftem.identify(analysis(atoms), settings=["rock", "ore"])
+    assert found.best in name.split(" = ")
+    assert found.candidates[0].distance < 2.5
+    assert found.none < 0.1
+    assert sum(c.probability for c in found.candidates) + found.none == pytest.approx(1, abs=0.02)
+
+
+def test_the_phases_of_the_lower_mantle_are_in_the_table():
+    deep = {"settings": ["deep"]}
+    bridgmanite = {"O": 3, "Mg": 0.86, "Fe": 0.13, "Al": 0.1, "Si": 0.91}
+    assert siftem.identify(analysis(bridgmanite), **deep).best == "bridgmanite"
+    assert (
+        siftem.identify(analysis({"O": 1, "Mg": 0.8, "Fe": 0.2}), **deep).best == "ferropericlase"
+    )
+    davemaoite = {"O": 3, "Ca": 0.9, "Mg": 0.03, "Al": 0.04, "Si": 0.96, "Nd": 0.04, "Sm": 0.03}
+    assert siftem.identify(analysis(davemaoite), **deep).best == "davemaoite"
+    post_spinel = {"O": 4, "Na": 0.35, "Mg": 0.6, "Al": 1.6, "Si": 0.4, "Fe": 0.05}
+    assert siftem.identify(analysis(post_spinel), **deep).best == "calcium ferrite phase"
+    assert siftem.identify(analysis({"Fe": 0.93, "Ni": 0.05, "Si": 0.02}), **deep).best == (
+        "Fe-Ni metal"
+    )
+    melt = {"O": 1.5, "Mg": 0.42, "Si": 0.42, "Fe": 0.12, "Ca": 0.07, "Al": 0.04}
+    assert siftem.identify(analysis(melt), **deep).best == "silicate melt ultramafic"
+
+
+def test_phases_of_one_composition_share_the_probability():
+    atoms = {"O": 4, "Mg": 1.8, "Fe": 0.2, "Si": 1}
+    found = siftem.identify(analysis(atoms))
+    assert {"olivine", "ringwoodite", "wadsleyite"} <= {c.name for c in found.candidates}
+    assert found.candidates[0].probability < 0.9
+
+
+def test_what_the_table_lacks_is_none_of_these():
+    for atoms in ({"O": 3, "Mg": 1, "Si": 2.0}, {"Fe": 1, "Sb": 1}, {"O": 3, "Ca": 1, "Zr": 1.4}):
+        found = siftem.identify(analysis(atoms))
+        assert found.best is None
+        assert found.none > 0.9
+        assert str(found).startswith("none of these")
+        # The nearest phase is told nevertheless, with its distance.
+        assert len(found.candidates) >= 1
+
+
+def test_errors_decide_what_can_be_told_apart():
+    """One composition, half way between two phases: none with small errors, both with large."""
+    atoms = {"O": 1.55, "Mg": 0.9, "Si": 0.33, "Fe": 0.0}
+    sharp = siftem.identify(analysis(atoms, relative=0.003), settings=["rock"])
+    assert sharp.best is None
+    wide = siftem.identify(analysis(atoms, systematic=0.25), settings=["rock"])
+    assert wide.best is not None
+    assert wide.candidates[0].distance < sharp.candidates[0].distance
+    # Both kinds of errors count.
+    counted = siftem.identify(analysis(atoms, relative=0.25), settings=["rock"])
+    assert counted.candidates[0].distance == pytest.approx(wide.candidates[0].distance, rel=0.2)
+
+
+def test_correlations_of_the_errors_count():
+    """An error of O alone explains too little O, one of Si alone does not."""
+    atoms = {"O": 3.3, "Mg": 2, "Si": 1.0}
+    weights = np.array([n * atomic_weight(e) for e, n in atoms.items()])
+    weights /= weights.sum()
+    closed = np.eye(3) - weights[:, None]
+
+    def along(sigmas):
+        shared = closed * (np.array(sigmas) * weights)
+        return Analysis("x", tuple(atoms), weights, 1e-6 * np.eye(3), shared @ shared.T)
+
+    olivine = [p for p in shipped_phases() if p.name == "olivine"]
+    by_oxygen = siftem.identify(along([0.15, 0, 0]), table=olivine).candidates[0].distance
+    by_silicon = siftem.identify(along([0, 0, 0.15]), table=olivine).candidates[0].distance
+    assert by_oxygen < 2 < 4 < by_silicon
+
+
+def test_probabilities_are_what_they_say():
+    """Names of 300 compositions that were drawn from the table: how often they are right."""
+    rng = np.random.default_rng(3)
+    table = [p for p in shipped_phases() if p.setting == "rock"]
+    said = []
+    for _ in range(150):
+        phase = table[int(rng.integers(len(table)))]
+        elements = tuple(e for e in phase.elements if e not in "HLiBeBCN") or phase.elements
+        atoms = phase.atoms(phase.shares(1, rng), elements)[0]
+        weights = atoms * [atomic_weight(e) for e in elements]
+        weights = weights / weights.sum()
+        seen = weights * np.exp(0.06 * rng.standard_normal(len(weights)))
+        seen /= seen.sum()
+        closed = (np.eye(len(seen)) - seen[:, None]) * (0.06 * seen)
+        found = siftem.identify(
+            Analysis("x", elements, seen, closed @ closed.T), table=table, none_prior=0.01
+        )
+        said += [(c.probability, c.name == phase.name) for c in found.candidates]
+    p, right = np.array(said, dtype=float).T
+    sure, torn = p > 0.8, (p > 0.2) & (p < 0.8)
+    assert sure.sum() > 60
+    assert right[sure].mean() == pytest.approx(p[sure].mean(), abs=0.06)
+    assert torn.sum() > 10
+    assert right[torn].mean() == pytest.approx(p[torn].mean(), abs=0.2)
+    assert right.sum() > 130
+
+
+def test_open_ends_widen_what_it_may_be():
+    olivine, quartz = {"O": 4, "Mg": 2.0, "Si": 1}, {"O": 2, "Mg": 0.0, "Si": 1}
+    end = analysis(quartz).weight_fractions
+    found = siftem.identify(analysis(olivine, ends=end[None]), settings=["rock"])
+    assert {"olivine", "quartz"} <= {c.name for c in found.candidates}
+
+
+def test_the_nearest_composition_is_told():
+    atoms = {"O": 8, "Na": 0.4, "Ca": 0.6, "Al": 1.6, "Si": 2.4}
+    best = siftem.identify(analysis(atoms), settings=["rock"]).candidates[0]
+    assert best.members["CaAl2Si2O8"] == pytest.approx(0.6, abs=0.03)
+    assert sum(best.members.values()) == pytest.approx(1)
+
+
+def test_a_table_of_ones_own_comes_first(tmp_path):
+    path = tmp_path / "mine.csv"
+    path.write_text("name,members\nzirconia glass,ZrO2 .4:.6; SiO2 .4:.6\nolivine,CaO\n")
+    own = siftem.identify(analysis({"O": 2, "Zr": 0.42, "Si": 0.58}), table=path)
+    assert own.best == "zirconia glass"
+    replaced = siftem.identify(
+        analysis({"O": 4, "Mg": 1.8, "Fe": 0.2, "Si": 1}), table=path, settings=["rock"]
+    )
+    assert "olivine" not in [c.name for c in replaced.candidates]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("name,formula\nx,MgO\n", "'members' is missing"),
+        ("name,members\nx,MgXx\n", "'x' can't be used.*Xx"),
+        ("name,members\nx,MgO .5:\n", "'x' can't be used.*range"),
+        ("name,members\nx,MgO 1:2\n", "within 0 and 1"),
+        ("name,members\nx,MgO .9:1; FeO .5:.6\n", "sum to one"),
+        ("name,members\nx,MgO a b\n", "is no member"),
+        ("name,setting,members\nx,moon,MgO\n", "setting must be one of"),
+        ("name,members\nx,MgO\nx,FeO\n", "twice"),
+        ("name,members\n,FeO\n", "no name"),
+        ("# nothing\nname,members\n", "holds no phase"),
+    ],
+)
+def test_bad_tables_name_the_line(tmp_path, text, words):
+    path = tmp_path / "bad.csv"
+    path.write_text(text)
+    with pytest.raises(InputError, match=words):
+        read_phases(path)
+    with pytest.raises(ReadError, match="can't be read"):
+        read_phases(tmp_path / "none.csv")
+
+
+def test_bad_wishes():
+    given = analysis({"O": 1, "Mg": 1})
+    with pytest.raises(InputError, match="choose among"):
+        siftem.identify(given, settings=["moon"])
+    with pytest.raises(InputError, match="none_prior"):
+        siftem.identify(given, none_prior=1.0)
+    with pytest.raises(InputError, match="no phase of the table"):
+        siftem.identify(given, table=shipped_phases()[:1], settings=["ore"])
+
+
+@pytest.mark.parametrize(
+    ("text", "atoms"),
+    [
+        ("MgO", {"Mg": 1, "O": 1}),
+        ("Ca5(PO4)3F", {"Ca": 5, "P": 3, "O": 12, "F": 1}),
+        ("Ca6Al2(SO4)3(OH)12(H2O)26", {"Ca": 6, "Al": 2, "S": 3, "O": 50, "H": 64}),
+        ("Fe.95O", {"Fe": 0.95, "O": 1}),
+        ("((CO3)2)2", {"C": 4, "O": 12}),
+    ],
+)
+def test_formulas_in_writing(text, atoms):
+    assert formula_atoms(text) == atoms
+
+
+@pytest.mark.parametrize(
+    "text", ["", "mgo", "Mg(O", "MgO)", "()2", "Mg-O", "3Mg", "(3O)", "Xx2", "O0"]
+)
+def test_bad_formulas(text):
+    with pytest.raises(InputError):
+        formula_atoms(text)
+
+
+def balanced(formula):
+    """Whether some choice of usual charges makes it neutral; elements may be of mixed charge."""
+    atoms = formula_atoms(formula)
+    low = sum(n * min(CHARGES[e]) for e, n in atoms.items())
+    high = sum(n * max(CHARGES[e]) for e, n in atoms.items())
+    return low - 1e-9 <= 0 <= high + 1e-9
+
+
+def test_the_table_is_sound():
+    table = shipped_phases()
+    assert len(table) >= 300
+    assert {p.setting for p in table} == set(SETTINGS)
+    sources = {"DHZ", "IMA", "PH", "IF", "T14", "T21", "LM", "MC", "RU"}
+    for phase in table:
+        assert set(phase.source.split()) <= sources, phase.name
+        assert phase.source, phase.name
+        for member in phase.members:
+            atoms = formula_atoms(member.formula)
+            salt = "O" in atoms or "F" in atoms or "Cl" in atoms
+            # Oxide nitrides and metals with dissolved oxygen have no charges of salts.
+            if salt and set(atoms) <= set(CHARGES) and set(atoms) != {"O"}:
+                assert balanced(member.formula), (phase.name, member.formula)
+    drawn = table[0].shares(50, np.random.default_rng(0))
+    assert drawn.sum(axis=1) == pytest.approx(1)
+    for share, member in zip(drawn.T, table[0].members, strict=True):
+        assert member.least - 1e-9 <= share.min() <= share.max() <= member.most + 1e-9
+
+
+def test_members_of_a_solid_solution_are_of_one_size():
+    """Shares are of formula units: members with other numbers of atoms would distort them."""
+    odd = []
+    for phase in shipped_phases():
+        oxygens = [formula_atoms(m.formula).get("O", 0) for m in phase.members]
+        if min(oxygens) > 0 and max(oxygens) / min(oxygens) > 4:
+            odd.append(phase.name)
+    assert not odd
