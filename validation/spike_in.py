@@ -5,8 +5,9 @@
 Nd L, Sm L and Ni K are added to sums of the real maps in FOLDER that hold none of them. Each draw
 takes every count of a map with a chance of one half, so that its noise differs, and adds Poisson
 counts of the lines at 1, 2, 5 and 10 times the detection limit. Their peaks are no model's: each
-has the shape of the strongest peak beside it in the map, what was fitted below that taken off,
-moved and widened as the resolution asks. Energies, ratios of lines and efficiency are siftem's.
+has the shape and the counts per photon of the strongest peak beside it in the map, what was fitted
+below that taken off, moved and widened as the resolution asks. Energies, ratios of lines and
+efficiency are siftem's.
 
 Printed is how often 68 and 95% intervals hold the number of photons that was added, the mean
 pull, and the root mean square of the pulls.
@@ -83,6 +84,10 @@ def measured_shape(source: Source, family: LineFamily, peaks: tuple[str, ...]) -
     width = _width(fit, at)
     window = np.abs(axis.centers - at) < _REACH * width
     peak = np.where(window, clean, 0.0)
+    # Photons of the peak as they were fitted: what lies in its tails is theirs, too.
+    beside = detected_lines([fit.model.families[i]], fit.model.detector)
+    own_lines = np.abs(beside.energies - fit.model.families[i].alpha_energy) < 0.5 * width
+    peak /= fit.amplitudes[i] * beside.counts[own_lines].sum()
     lines = detected_lines([family], fit.model.detector)
     shape = np.zeros(axis.size)
     for energy, share in zip(lines.energies, lines.counts, strict=True):
@@ -91,7 +96,7 @@ def measured_shape(source: Source, family: LineFamily, peaks: tuple[str, ...]) -
             continue
         stretch = _width(fit, place) / width
         moved = np.interp(at + (axis.centers - place) / stretch, axis.centers, peak)
-        shape += share * moved / (peak.sum() * stretch)
+        shape += share * moved / stretch
     return np.maximum(shape, 0.0)
 
 

@@ -31,9 +31,9 @@ _FREE = (
 )
 NAMES = tuple(row[0] for row in _FREE)
 _EXPECTED, PRIOR, _LOWEST, _HIGHEST = np.array([row[1:] for row in _FREE]).T
-#: Shifts tried before the fine fit, keV.
-_SCAN = np.linspace(-0.06, 0.06, 7)
-_SHIFT_PRIOR = 0.03
+#: Shifts tried before the fine fit, keV; then gains, with soft or hard lines (keV) kept in place.
+_SHIFTS = np.linspace(-0.06, 0.06, 7)
+_GAINS, _KEPT = (-0.008, -0.004, 0.004, 0.008), (1.0, 7.0)
 _ROUNDS = 25
 #: The fit has settled when twice the log likelihood gains less; a tenth of a sigma is 0.01.
 _SETTLED = 1e-3
@@ -66,31 +66,55 @@ def design_of(
     return np.hstack([lines, continuum, valence, shapes])
 
 
-def scan_shift(
+def scan_scale(
     model: SpectrumModel,
     spectrum: Spectrum,
     shapes: np.ndarray,
     start: Calibration,
     penalty: np.ndarray | None = None,
 ) -> Calibration:
-    """Search the shift coarsely, so that the fine fit starts within a peak's width."""
-    best = (np.inf, start)
-    for shift in sorted(_SCAN, key=abs):
-        trial = replace(start, shift=float(shift))
+    """Search shift and gain coarsely, so that the fine fit starts within a peak's width.
+
+    Parameters
+    ----------
+    model : SpectrumModel
+    spectrum : Spectrum
+    shapes, penalty
+        As for `fit_calibration`.
+    start : Calibration
+        Everything but its shift and gain is kept.
+
+    Returns
+    -------
+    Calibration
+    """
+
+    def cost(trial: Calibration) -> float:
         design = design_of(model, spectrum.axis, shapes, trial)
         used = design.any(axis=0)
-        known = None if penalty is None else penalty[np.ix_(used, used)]
         found = fit_poisson(
             design[:, used],
             spectrum.counts,
             offset=spectrum.background,
-            penalty=known,
+            penalty=None if penalty is None else penalty[np.ix_(used, used)],
             max_iter=8,
         )
-        penalized = found.deviance + (shift / _SHIFT_PRIOR) ** 2
-        if penalized < best[0]:
-            best = (penalized, trial)
-    return best[1]
+        away = (
+            np.array([trial.shift, trial.gain]) / PRIOR[[NAMES.index("shift"), NAMES.index("gain")]]
+        )
+        return found.deviance + float(away @ away)
+
+    shifted = [replace(start, shift=float(shift)) for shift in sorted(_SHIFTS, key=abs)]
+    costs = [cost(trial) for trial in shifted]
+    least = int(np.argmin(costs))
+    best = shifted[least]
+    turned = [
+        replace(best, gain=gain, shift=best.shift - gain * kept)
+        for gain in _GAINS
+        for kept in _KEPT
+    ]
+    trials = [best, *turned]
+    return trials[int(np.argmin([costs[least], *map(cost, turned)]))]
 
 
 def fit_calibration(

@@ -13,7 +13,7 @@ from siftem.fit.calibrate import (
     design_of,
     fit_calibration,
     precision_of,
-    scan_shift,
+    scan_scale,
     slopes_of,
 )
 from siftem.fit.fitted_lines import LineFit
@@ -26,7 +26,7 @@ from siftem.fit.stiffness import Stiffness
 from siftem.spectrum import Spectrum
 from siftem.xray.pile_up import pile_up
 
-#: Times that response and stiffness of the continuum are fitted in turn.
+#: Times that amplitudes and stiffness of the continuum are fitted in turn.
 _TURNS = 2
 #: Times that ratios of lines are fitted around the last ones at the most.
 _WEIGHED = 2
@@ -59,8 +59,10 @@ class FitSteps:
         calibration = given or Calibration(resolution=self.model.detector.resolution)
         if given is None:
             penalty = self._penalty()
-            calibration = scan_shift(self.model, self.spectrum, self.shapes, calibration, penalty)
-            for _ in range(_TURNS):
+            calibration = scan_scale(self.model, self.spectrum, self.shapes, calibration, penalty)
+            # Free ratios of lines would make up for an energy scale that is off: not at first.
+            for weights in (LineWeights.tabulated(()), self.weights):
+                self.weights = weights
                 calibration = self._calibrated(calibration)
                 self._fold(calibration)
         else:

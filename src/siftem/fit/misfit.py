@@ -23,6 +23,8 @@ _PER_WIDTH = 2.0
 _LOCAL, _GLOBAL = 16.0, 0.02
 #: A peak this many times above what lies under it has the error of all strong peaks.
 _STRONG = 4.0
+#: What a wrong tail leaves falls off from its peak over this many bumps.
+_TAIL = 4.0
 #: Relative errors that a model may have before the spectrum is asked: this keeps the size at
 #: zero where counts can't tell.
 _EXPECTED = 0.1
@@ -110,10 +112,11 @@ def estimated_misfit(
 ) -> tuple[Misfit, Stiffness]:
     """Estimate the size of a model's errors, and the stiffness of its continuum beside them.
 
-    The errors are relative: ``sigma_k^2 = s^2 P_k^2 + t_k^2 C_k^2`` with the strong peaks P
-    (over their flanks, too, so that a wrong width or place counts), and C, what lies under
-    them and weak peaks. All strong peaks have one share s, since one detector shapes them; the
-    share t, of lines that are missing or in wrong ratios, changes over some peaks' widths.
+    The errors are relative: ``sigma_k^2 = s^2 P_k^2 + w^2 T_k^2 + t_k^2 C_k^2`` with the strong
+    peaks P (over their flanks, too, so that a wrong width or place counts), T, their counts
+    spread over some widths as tails are, and C, what lies under them and weak peaks. All strong
+    peaks have one share s and one w, since one detector shapes them; the share t, of lines that
+    are missing or in wrong ratios, changes over some peaks' widths.
     They maximise the restricted likelihood of what is left by the fit, with a penalty that
     leaves them at zero where counts can't tell: ``s^2 <- s^2 sqrt(sum(P^2 q^2) / sum(P^2 e))``
     with the scores q of the bumps and their expected squares e.
@@ -153,12 +156,13 @@ def estimated_misfit(
     basis = _bumps(axis, detector)
     n, p = basis.shape[1], columns.shape[1]
     reach = np.asarray(basis.sum(axis=0)).ravel()
-    heights = np.sqrt(basis.T @ np.maximum(peaks, 0.0) ** 2 / reach)
-    heights = gaussian_filter1d(heights, 0.6 * _PER_WIDTH)
+    lines = np.sqrt(basis.T @ np.maximum(peaks, 0.0) ** 2 / reach)
+    heights = gaussian_filter1d(lines, 0.6 * _PER_WIDTH)
     floor = basis.T @ np.maximum(rest, 0.0) / reach
     strong = np.where(heights > _STRONG * floor, heights, 0.0)
     weak = floor + np.minimum(heights, _STRONG * floor)
-    sizes = np.maximum(np.stack([strong, weak]), 1e-9) ** 2
+    tails = _spread(np.where(lines > _STRONG * floor, lines, 0.0))
+    sizes = np.maximum(np.stack([strong, tails, weak]), 1e-9) ** 2
     weight = 1.0 / variance
     weighted = columns * weight[:, None]
     cross, among = basis.T @ weighted, _gram(basis, weight)
@@ -166,7 +170,7 @@ def estimated_misfit(
     at = stiffness.place
     target = residual + columns @ amplitudes
     pull, pull_of_bumps = weighted.T @ target, basis.T @ (weight * target)
-    shares = np.full((2, n), _START)
+    shares = np.full((3, n), _START)
     smallest = 1.0 / (_EXPECTED**2 * np.sqrt(2 * np.pi) * _LOCAL)
     for _ in range(_ROUNDS):
         sigma2 = (shares * sizes).sum(axis=0)
@@ -176,7 +180,8 @@ def estimated_misfit(
         found, covariance, errors, left = _solved(held, cross, bumps, pull, pull_of_bumps)
         score2 = (errors / sigma2) ** 2
         expected = np.maximum(1.0 - left / sigma2, 0.0) / sigma2
-        for share, size, pooled in zip(shares, sizes, (_everywhere, _locally), strict=True):
+        pools = (_everywhere, _everywhere, _locally)
+        for share, size, pooled in zip(shares, sizes, pools, strict=True):
             above, below = pooled(score2 * size), pooled(expected * size) + smallest
             share *= np.sqrt(above / below)
             np.maximum(share, _SMALLEST, out=share)
@@ -242,6 +247,13 @@ def _bumps(axis: EnergyAxis, detector: Detector) -> csr_array:
     n = max(int(np.ceil(place[-1])), 1)
     place = np.minimum(place * (n / max(place[-1], 1e-9)), n - 1e-9)
     return csr_array(BSpline.design_matrix(place, np.arange(-3, n + 4), 3))
+
+
+def _spread(values: np.ndarray) -> np.ndarray:
+    """Spread evenly to both sides, with exponentials of a mean reach of `_TAIL` bumps."""
+    away = np.arange(-int(10 * _TAIL), int(10 * _TAIL) + 1)
+    kernel = np.exp(-np.abs(away) / _TAIL)
+    return np.convolve(values, kernel / kernel.sum())[away[-1] : away[-1] + values.size]
 
 
 def _everywhere(values: np.ndarray) -> np.ndarray:
