@@ -31,6 +31,8 @@ extensions = [
     "run_blocks",
     "generated_pages",
 ]
+# `names` in docstrings lead to their pages where there are any.
+default_role = "py:obj"
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 exclude_patterns = ["_build", "_ext", "*_scripts", "**/README.txt", "**/GALLERY_HEADER.rst"]
 language = "en"
@@ -58,6 +60,8 @@ autodoc_typehints = "none"
 autodoc_preserve_defaults = True
 autodoc_member_order = "bysource"
 napoleon_google_docstring = False
+# Parameters that share a text are told once.
+napoleon_use_param = False
 napoleon_use_rtype = False
 napoleon_use_ivar = True
 
@@ -68,6 +72,7 @@ sphinx_gallery_conf = {
     "within_subsection_order": "FileNameSortKey",
     "download_all_examples": False,
     "remove_config_comments": True,
+    "capture_repr": (),
     "show_memory": False,
     "show_signature": False,
     "min_reported_time": 1e9,
@@ -75,7 +80,8 @@ sphinx_gallery_conf = {
     "abort_on_example_error": True,
     "image_scrapers": ("matplotlib",),
     "matplotlib_animations": False,
-    "reset_modules": ("matplotlib",),
+    "reset_modules": ("matplotlib", "gallery_style.drawn_as_siftem"),
+    "thumbnail_size": (600, 400),
 }
 
 # Addresses of other projects are checked where there is a network.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import os
 import re
@@ -14,41 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
+from python_pages import escaped, written_pages
 
 # The tests read these pages without Sphinx.
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
-
-#: Heading -> public names of siftem, in the order of the road.
-GROUPS = {
-    "Reading and writing": (
-        "load", "from_hyperspy", "to_hyperspy", "list_signals", "fetch_71gpa", "write_results",
-        "convert", "open_map",
-    ),
-    "What flows through everything": (
-        "SpectrumImage", "Spectrum", "EnergyAxis", "Acquisition",
-    ),
-    "Decomposition": (
-        "decompose", "decompose_together", "PoissonNMF", "Factors", "count_kinds",
-        "choose_n_components", "match_phases",
-    ),
-    "Segmentation and regions": (
-        "PixelClassifier", "graph_cut", "suggest_smoothness", "Regions", "integrate", "sum_spectra",
-    ),
-    "Subtraction and unmixing": (
-        "subtract", "unmix", "Absent", "KnownRatio", "Stoichiometry", "GivenScale", "MostMatrix",
-    ),
-    "Quantification": ("quantify", "Composition", "find_elements", "line_ratios", "null_elements"),
-    "Minerals": ("structural_formula", "identify", "Analysis"),
-    "Energy losses": (
-        "estimate_noise", "as_counts", "NoiseModel", "Edge", "remove_background",
-        "subtract_by_edges", "AbsentEdge", "EdgeRatio", "elemental_ratios",
-    ),
-    "Simulation": ("simulate_demo", "simulate_elnes"),
-    "Whole runs": ("run", "Workflow", "Recipe", "run_batch"),
-    "Errors": ("SiftemError", "InputError", "SiftemWarning", "DoubtWarning", "Cancelled"),
-}  # fmt: skip
-
 
 #: What keys mean whose models say nothing about them.
 MEANINGS = {
@@ -97,7 +66,12 @@ MEANINGS = {
 def write_pages(app: Sphinx) -> None:
     """Write the pages into ``reference/`` of the sources."""
     folder = Path(app.srcdir) / "reference"
-    _write(folder / "python.rst", python_page())
+    pages = written_pages()
+    for name, text in pages.items():
+        _write(folder / name, text)
+    for old in (folder / "api").glob("*.rst"):
+        if f"api/{old.name}" not in pages:
+            old.unlink()
     _write(folder / "recipe.md", recipe_page())
     _write(folder / "command-line.md", command_page())
     _write(Path(app.srcdir) / "topics" / "index.md", topics_page(Path(app.srcdir)))
@@ -120,53 +94,7 @@ def escape_names(
     _app: Sphinx, _what: str, _name: str, _obj: Any, _options: Any, lines: list[str]
 ) -> None:
     """Keep names such as ``n_iter_`` in shapes from being read as links."""
-    for i, line in enumerate(lines):
-        if " shape (" in line:
-            lines[i] = re.sub(r"(?<=[\w])_(?=[,)\s])", r"\\_", line)
-
-
-def python_page() -> str:
-    """All public names, by topic; what no topic names comes last."""
-    import siftem
-
-    public = [n for n in siftem.__all__ if n != "__version__"]
-    grouped = {n for names in GROUPS.values() for n in names}
-    groups = {**GROUPS, "More": tuple(n for n in public if n not in grouped)}
-    lines = [
-        "Python", "======", "",
-        "Everything here is imported from ``siftem`` itself, on first use. Energies are in the",
-        "unit of the axis unless a name says otherwise; masks are True = included.", "",
-    ]  # fmt: skip
-    for heading, names in groups.items():
-        known = [n for n in names if n in public]
-        if not known:
-            continue
-        lines += [heading, "-" * len(heading), "", ".. currentmodule:: siftem", ""]
-        for name in known:
-            lines += _directive(name, getattr(siftem, name))
-    lines += [
-        "On HyperSpy signals", "-------------------", "",
-        ".. automodule:: siftem.signals", "   :no-members:", "",
-    ]  # fmt: skip
-    signals = importlib.import_module("siftem.signals")
-    for name in signals.__all__:
-        target = getattr(signals, name)
-        lines += _directive(name, target, module="siftem.signals")
-    return "\n".join(lines)
-
-
-def _directive(name: str, target: Any, module: str = "siftem") -> list[str]:
-    import siftem
-
-    # siftem.unmix and others are packages that can be called.
-    if isinstance(target, types.ModuleType):
-        return [f".. autofunction:: {siftem._HOME[name]}.{name}", ""]
-    if inspect.isclass(target):
-        options = ["   :members:", "   :exclude-members: model_config"]
-        if issubclass(target, BaseModel):
-            options = []
-        return [f".. autoclass:: {module}.{name}", *options, ""]
-    return [f".. autofunction:: {module}.{name}", ""]
+    lines[:] = escaped(lines)
 
 
 def recipe_page() -> str:
@@ -258,14 +186,6 @@ def command_page() -> str:
     return "\n".join(lines)
 
 
-def skip_requests(
-    _app: Sphinx, _what: str, name: str, _obj: Any, _skip: bool, _options: Any
-) -> bool | None:
-    """Leave out the methods that scikit-learn adds, whose texts lead to its own manual."""
-    added = re.fullmatch(r"set_\w+_request|get_metadata_routing", name)
-    return True if added else None
-
-
 def _help(*command: str) -> str:
     environment = {**os.environ, "COLUMNS": "90", "NO_COLOR": "1", "TERM": "dumb"}
     done = subprocess.run(
@@ -285,6 +205,5 @@ def _write(path: Path, text: str) -> None:
 def setup(app: Sphinx) -> dict[str, Any]:
     """Write the pages before Sphinx looks for sources."""
     app.connect("builder-inited", write_pages, priority=100)
-    app.connect("autodoc-skip-member", skip_requests)
     app.connect("autodoc-process-docstring", escape_names, priority=100)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -4,8 +4,13 @@
     siftem demo --out demo    import siftem
     ```                       ```
 
+    ```{run} file recipe.yaml
+    elements: [O, Mg]          # written into the working folder, and shown
+    ```
+
 Blocks of one page share a working folder, and Python blocks share their names. Output follows
-the block; open matplotlib figures follow Python. A command that fails stops the build.
+the block; open matplotlib figures follow Python. A command that fails stops the build, and so does
+one that only Unix shells know: readers type it in PowerShell, too.
 """
 
 from __future__ import annotations
@@ -29,6 +34,8 @@ from sphinx.util.docutils import SphinxDirective
 
 #: Folder of pictures that blocks made, inside the sources, where Sphinx looks for them.
 PICTURES = "_run"
+#: What PowerShell takes for something else; lists with commas go in quotes.
+_ONLY_UNIX = re.compile(r"<<|&&|\|\||[|>]|\\$|\$\(|^export |(?<![\w\"'.,])\w+,\w+", re.MULTILINE)
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
@@ -41,6 +48,7 @@ class Run(SphinxDirective):
 
     has_content = True
     required_arguments = 1
+    optional_arguments = 1
     option_spec: ClassVar[dict[str, Any]] = {
         "hide-output": directives.flag,
         "last": directives.positive_int,
@@ -58,8 +66,14 @@ class Run(SphinxDirective):
             output, pictures = self._shell(code, folder), []
         elif language == "python":
             output, pictures = self._python(code, folder)
+        elif language == "file" and len(self.arguments) == 2:
+            name = Path(self.arguments[1]).name
+            (folder / name).write_text(code + "\n", encoding="utf-8")
+            caption = nodes.paragraph("", "", nodes.strong(name, name), classes=["file-name"])
+            kind = Path(name).suffix.removeprefix(".") or "text"
+            return [caption, nodes.literal_block(code, code, language=kind)]
         else:
-            raise self.error(f"a run block is shell or python, not {language!r}")
+            raise self.error(f"a run block is shell, python or a file, not {language!r}")
         block = nodes.literal_block(
             code, code, language="bash" if language == "shell" else language
         )
@@ -87,6 +101,9 @@ class Run(SphinxDirective):
         return folders[page]
 
     def _shell(self, code: str, folder: Path) -> str:
+        found = _ONLY_UNIX.search(code)
+        if found:
+            raise self.error(f"PowerShell does not know {found.group()!r}:\n{code}")
         environment = {
             **os.environ,
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",

@@ -3,18 +3,29 @@ Bulk specimens: scanning microscopes and X-ray fluorescence
 ===========================================================
 
 The road up to pure spectra is the same. k-factors of thin films do not hold for a thick
-specimen, so a composition is refused, and ratios of net lines are offered instead.
+specimen, so a composition is refused, and ratios of net lines are offered instead. A real spectrum
+first, of a coating for tests of detectors (BAM EDS-TM002, it comes with eXSpy):
 """
 
 from dataclasses import replace
 
+import exspy
 import matplotlib.pyplot as plt
 
 import siftem
+from siftem.hyperspy_input import as_spectrum
+
+measured = exspy.data.EDS_SEM_TM002()
+real = siftem.line_ratios(measured, ["C", "Al", "Mn", "Cu", "Zr"], support=["O"], reference="Al")
+print(real.describe())
+ax = as_spectrum(measured).plot(elements=["C", "Al", "Mn", "Cu", "Zr"])
+
+# %%
+# A map of phases that overlap, simulated, as a scanning microscope's file would be read:
+# ``siftem.load`` sets this by the file's signal type.
 
 phantom = siftem.simulate_demo((48, 48), dose=500)
 si = phantom.spectrum_image
-# As a scanning microscope's file would be read: siftem.load sets this by the file's signal type.
 si = replace(si, signal_type="EDS_SEM", acquisition=replace(si.acquisition, bulk=True))
 regions = siftem.Regions(
     si.shape, matrix="Brg", masks={n: phantom.mask(n) for n in ("Fp", "Ca-Pv")}, margin=1
@@ -34,15 +45,9 @@ grain = siftem.subtract(
     siftem.integrate(si, regions.mixture("Fp")), spectrum, anchor=siftem.Absent("Si"),
     elements=elements, support=["Cu"],
 )  # fmt: skip
-fig, ax = plt.subplots(figsize=(8, 3.2))
-energy = si.axis.centers
-for s, name in ((spectrum, "matrix"), (grain, "grain, matrix subtracted")):
-    ax.step(energy, s.values / s.values.sum(), where="mid", lw=0.9, label=name)
-ax.set(
-    xlim=(0.3, 7), yscale="log", ylim=(1e-6, None), xlabel="energy (keV)", ylabel="share of counts"
-)
-ax.legend()
-fig.tight_layout()
+fig, axes = plt.subplots(2, 1, figsize=(7, 4), layout="constrained")
+replace(spectrum, name="matrix").plot(axes[0], elements=elements)
+replace(grain, name="grain, matrix subtracted (grey: before)").plot(axes[1], elements=elements)
 
 # %%
 # For a composition, export the pure spectrum (``spectra/*.msa`` of a run) to a program with

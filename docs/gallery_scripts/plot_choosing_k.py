@@ -11,7 +11,7 @@ import matplotlib.pyplot as plt
 
 import siftem
 
-fig, ax = plt.subplots(figsize=(7, 3.6))
+fig, ax = plt.subplots(figsize=(4, 2.4), layout="constrained")
 for dose in (20, 200):
     phantom = siftem.simulate_demo((64, 64), dose=dose)
     choice = siftem.choose_n_components(phantom.spectrum_image, range(1, 7))
@@ -30,4 +30,3 @@ ax.set(
     title="The truth has three phases",
 )
 ax.legend()
-fig.tight_layout()

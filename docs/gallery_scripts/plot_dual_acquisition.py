@@ -7,6 +7,8 @@ maps, one segmentation common regions, and each signal its own spectra over them
 counts a pixel the X-ray map alone shows little.
 """
 
+from dataclasses import replace
+
 import matplotlib.pyplot as plt
 import numpy as np
 
@@ -37,7 +39,7 @@ of_eds, of_eels = siftem.decompose_together([eds, eels], n_components=2)
 alone = siftem.decompose(eds, n_components=2)
 regions = find_regions(eels, of_eels, names={"A": "titanate", "B": "Mn oxide"})
 
-fig, axes = plt.subplots(1, 3, figsize=(9, 3))
+fig, axes = plt.subplots(1, 3, figsize=(6.5, 2.4), layout="constrained")
 for ax, image, title in zip(
     axes,
     (phantom.abundances[1], alone.shares[1], of_eds.shares[1]),
@@ -47,10 +49,10 @@ for ax, image, title in zip(
     ax.imshow(image)
     ax.set_title(title)
     ax.axis("off")
-fig.tight_layout()
 
 # %%
-# The same region, both spectra; and both signals are asked how much matrix the mixture holds.
+# Spectra of Mn oxide over the same region. Both signals are asked how much matrix the mixture
+# holds.
 mixture = regions.mixture("Mn oxide")
 pure_xray = siftem.subtract(
     siftem.integrate(eds, mixture),
@@ -66,13 +68,6 @@ pure_loss = siftem.subtract_by_edges(
 for name, pure in (("X-rays", pure_xray), ("energy losses", pure_loss)):
     print(f"{name}: {pure.scale:.4f} +- {pure.scale_sigma:.4f} matrix spectra in the mixture")
 
-fig, axes = plt.subplots(1, 2, figsize=(10, 3.2))
-for ax, pure, unit in (
-    (axes[0], pure_xray, "energy (keV)"),
-    (axes[1], pure_loss, "energy loss (eV)"),
-):
-    ax.step(pure.axis.centers, pure.values, where="mid", lw=0.8)
-    ax.set(xlabel=unit, ylabel="counts")
-axes[0].set_title("Mn oxide, pure: X-rays")
-axes[1].set_title("Mn oxide, pure: energy losses")
-fig.tight_layout()
+fig, axes = plt.subplots(2, 1, figsize=(7, 4.4), layout="constrained")
+replace(pure_xray, name="X-rays (grey: mixture)").plot(axes[0], elements=["O", "Ti", "Mn"])
+replace(pure_loss, name="energy losses (grey: mixture)").plot(axes[1], log=False)

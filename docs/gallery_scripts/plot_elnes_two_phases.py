@@ -22,7 +22,7 @@ factors = siftem.decompose(si, n_components=2)
 regions = sft.find_regions(si, factors, names={"A": "titanate", "B": "Mn oxide"})
 print(regions)
 
-fig, axes = plt.subplots(1, 3, figsize=(9, 3))
+fig, axes = plt.subplots(1, 3, figsize=(6.5, 2.4), layout="constrained")
 for ax, image, title in zip(
     axes,
     (phantom.abundances[1], factors.maps[1], regions.mixture("Mn oxide").mask),
@@ -32,7 +32,6 @@ for ax, image, title in zip(
     ax.imshow(image)
     ax.set_title(title)
     ax.axis("off")
-fig.tight_layout()
 
 # %%
 # The oxide has no Ti: all of the Ti edge in the mixture is the matrix'. The windows are chosen
@@ -54,7 +53,7 @@ before = siftem.remove_background(mixture, 480, 528)
 true = phantom.edges[1][-edge.axis.size :]
 print(f"O K and Mn L: {before.angle_to(true):.1f} degrees before, {edge.angle_to(true):.2f} after")
 
-fig, ax = plt.subplots(figsize=(8, 3.6))
+fig, ax = plt.subplots(figsize=(4.6, 2.6), layout="constrained")
 energy = edge.axis.centers
 scale = edge.values.sum() / true.sum()
 ax.plot(
@@ -70,7 +69,6 @@ ax.plot(energy, edge.values, label="pure, with two standard deviations")
 ax.plot(energy, scale * true, "k--", lw=1, label="truth")
 ax.set(xlabel="energy loss (eV)", ylabel="counts")
 ax.legend()
-fig.tight_layout()
 
 # %%
 # Ratios of elements by eXSpy's cross-sections; beam energy and angles come from the metadata. (The
@@ -83,3 +81,5 @@ ratios = siftem.elemental_ratios(
     ],
 )
 print(ratios.table())
+
+# sphinx_gallery_thumbnail_number = 2

@@ -33,7 +33,7 @@ def by_bins(values):
 
 
 shift = noise.pedestal / noise.electron
-fig, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6))
+fig, (left, right) = plt.subplots(1, 2, figsize=(5, 2.4), layout="constrained")
 mean = by_bins(expected)
 left.plot(4 * mean, by_bins((phantom.data - 4 * expected) ** 2), "o", label="data")
 left.plot(4 * mean, noise.gain * 4 * mean + noise.floor, label="estimated line")
@@ -43,7 +43,6 @@ left.legend()
 right.plot(mean + shift, by_bins((counts - shift - expected) ** 2), "o")
 right.axline((0, 0), slope=1, color="0.6", ls="--")
 right.set(xlabel="mean", ylabel="variance", title="Equivalent counts")
-fig.tight_layout()
 
 # %%
 # ``siftem run`` does this by itself for energy-loss maps whose scatter says that they are no

@@ -35,6 +35,16 @@ def test_it_tells_what_was_done_and_where(capsys, recipe_file, maps, tmp_path, m
     assert "a1: up to date" in told
 
 
+def test_patterns_are_resolved_where_no_shell_has_done_it(capsys, recipe_file, maps, tmp_path):
+    (pattern,) = {m.parent / f"a*{m.suffix}" for m in maps}
+    code, shown, _ = call(capsys, recipe_file, pattern, "--out", tmp_path / "out")
+    assert code == 0
+    assert shown.startswith("3 done")
+    odd = maps[0].rename(maps[0].with_stem("a[1]"))  # a name that looks like a pattern
+    code, shown, _ = call(capsys, recipe_file, odd, "--out", tmp_path / "other")
+    assert (code, shown.split(",")[0]) == (0, "1 done")
+
+
 def test_a_failed_map_is_told_in_one_line_and_by_the_exit_code(capsys, recipe_file, maps, tmp_path):
     maps[1].write_text("bad [news]")
     code, shown, told = call(capsys, recipe_file, *maps, "--out", tmp_path / "out")

@@ -130,13 +130,17 @@ def test_yaml_of_the_manual_makes_recipes():
 
 
 def test_reference_pages_name_everything():
-    from generated_pages import python_page, recipe_page
+    from generated_pages import recipe_page
+    from python_pages import written_pages
 
-    page = python_page()
-    homes = importlib.import_module("siftem")._HOME
+    pages = written_pages()
     for name in siftem.__all__:
         if name != "__version__":
-            assert f"siftem.{name}\n" in page or f"{homes[name]}.{name}\n" in page, name
+            assert f"/reference/api/siftem.{name}>`" in pages["python.rst"], name
+            assert f":: siftem.{name}" in pages[f"api/siftem.{name}.rst"], name
+    assert "\nMore\n" not in pages["python.rst"]  # each has its task
+    assert ":: siftem.Composition.ratio\n" in pages["api/siftem.Composition.ratio.rst"]
+    assert ":param" not in "".join(pages.values())
     recipe = recipe_page()
     for key in siftem.Recipe.model_fields:
         assert f"| `{key}` |" in recipe, key

@@ -81,6 +81,42 @@ def test_images_of_signals_are_classified_as_arrays(eds):
     np.testing.assert_array_equal(a, c)
 
 
+def test_every_function_of_a_map_or_a_spectrum_takes_signals(eds):
+    phantom, si, signal = eds
+    masks = {"Fp": phantom.mask("Fp")}
+    regions = siftem.Regions(si.shape, matrix="Brg", masks=masks)
+    assert siftem.count_kinds(signal) == siftem.count_kinds(si)
+    ours, theirs = (siftem.sum_spectra(s, regions) for s in (si, signal))
+    np.testing.assert_array_equal(ours["pure Brg"].values, theirs["pure Brg"].values)
+    first = {"Brg": ours["pure Brg"], "Fp": ours["mixture Fp"]}
+    ours, theirs = (siftem.weighted_mixtures(s, regions, first) for s in (si, signal))
+    np.testing.assert_array_equal(ours["Fp"].spectrum.values, theirs["Fp"].spectrum.values)
+    ours, theirs = (siftem.decompose_together([s, s], 2) for s in (si, signal))
+    np.testing.assert_array_equal(ours[1].spectra, theirs[1].spectra)
+    elements = ["O", "Mg", "Al", "Si", "Ca", "Fe"]
+    spectrum = siftem.integrate(si, regions.pure)
+    of_signal = sft.integrate(signal, regions.pure)
+    for door in (siftem.line_ratios, siftem.null_elements):
+        known = [door(s, elements, support=["Cu"]) for s in (spectrum, of_signal)]
+        assert known[0].describe() == known[1].describe()
+
+
+def test_every_function_of_energy_losses_takes_signals():
+    si = siftem.simulate_elnes((16, 16), counts=200).spectrum_image
+    mask = np.ones(si.shape, bool)
+    spectrum, signal = siftem.integrate(si, mask), sft.integrate(siftem.to_hyperspy(si), mask)
+    ours, theirs = (siftem.remove_background(s, 402, 452) for s in (spectrum, signal))
+    np.testing.assert_allclose(ours.values, theirs.values, rtol=1e-12)
+    half = siftem.GivenScale(0.5)
+    assert siftem.subtract_by_edges(signal, signal, anchor=half).scale == 0.5
+    edges = [
+        siftem.Edge("Mn_L3", background=(600, 634), signal=(636, 700)),
+        siftem.Edge("O_K", background=(480, 528), signal=(530, 600)),
+    ]
+    ours, theirs = (siftem.elemental_ratios(s, edges).table() for s in (spectrum, signal))
+    assert ours == theirs
+
+
 def test_what_is_neither_is_refused_in_one_line(eds):
     _, si, signal = eds
     with pytest.raises(InputError, match=r"got ndarray of shape \(3, 4, 5\): siftem\.load"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -26,7 +27,7 @@ _output = Console(highlight=False, soft_wrap=True)
 
 def batch(
     recipe: Annotated[Path, typer.Argument(help="A recipe (.yaml); its input may be left out.")],
-    files: Annotated[list[Path], typer.Argument(help="Spectrum images.")],
+    files: Annotated[list[Path], typer.Argument(help="Spectrum images, or patterns: maps/*.emd.")],
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for the results.")] = None,
     workers: Annotated[
         int | None, typer.Option("--workers", help="Processes on this machine.")
@@ -57,7 +58,7 @@ def batch(
         with BatchBars(_errors, quiet) as watcher:
             result = run_batch(
                 chosen,
-                files,
+                list(_matching(files)),
                 out or Path(f"siftem-{recipe.stem}"),
                 joint=joint,
                 spectra=spectra,
@@ -81,6 +82,14 @@ def batch(
             for outcome in result.failed:
                 _errors.print(f"siftem: {outcome.name}: {outcome.error}", markup=False)
         raise typer.Exit(1)
+
+
+def _matching(files: Sequence[Path]) -> Iterator[Path]:
+    """Files by their names or by patterns, which PowerShell leaves as they are."""
+    for file in files:
+        pattern = str(file.relative_to(file.anchor))
+        found = [] if file.exists() else sorted(Path(file.anchor).glob(pattern))
+        yield from found or [file]
 
 
 class BatchBars(Watcher):

@@ -61,13 +61,13 @@ def _describe_map(si: SpectrumImage) -> list[str]:
         )
         if value is not None
     ]
-    size = "not calibrated"
+    size = ", their size not calibrated"
     if si.pixel_size is not None:
-        size = f"{si.pixel_size[0]:.4g} x {si.pixel_size[1]:.4g} nm"
+        size = f" of {si.pixel_size[0]:.4g} x {si.pixel_size[1]:.4g} nm"
     empty = int((si.total_map() == 0).sum())
     lines = [
         "",
-        f"spectrum image: {ny} x {nx} pixels of {size}, {si.n_channels} channels of "
+        f"spectrum image: {ny} x {nx} pixels{size}, {si.n_channels} channels of "
         f"{si.axis.scale:.4g} {si.axis.unit} from {si.axis.offset:.4g} {si.axis.unit}",
         f"counts: {si.total:.4g} in all, {si.total / si.n_pixels:.4g} a pixel, "
         f"{100 * si.density:.3g}% of the cube is not zero"

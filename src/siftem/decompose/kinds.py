@@ -20,6 +20,7 @@ from siftem.blocked_counts import BlockedCounts
 from siftem.counting.checked import checked_counts
 from siftem.decompose.initialise import pooling_matrix
 from siftem.decompose.pooled_blocks import pooled_in_memory
+from siftem.hyperspy_input import as_map
 from siftem.spectrum_image import SpectrumImage
 
 #: Windows of the spectrum, half of them of one width, the others where there are more counts, and
@@ -98,7 +99,7 @@ def count_kinds(si: SpectrumImage, *, random_state: int = 0) -> Kinds:
     >>> kinds.n_components == 1 + len(kinds.differences)
     True
     """
-    si = checked_counts(si)
+    si = checked_counts(as_map(si))
     counts, shape = si.counts, si.shape
     side = int(np.ceil(np.sqrt(si.n_pixels / _MOST_PIXELS)))
     if isinstance(counts, BlockedCounts):

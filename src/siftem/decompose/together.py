@@ -12,6 +12,7 @@ from siftem.blas_threads import one_blas_thread
 from siftem.decompose.factors import Factors, decompose
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError
+from siftem.hyperspy_input import as_map
 from siftem.notebook_progress import shows_progress
 from siftem.progress import Progress, silent
 from siftem.spectrum_image import SpectrumImage
@@ -68,7 +69,7 @@ def decompose_together(
         raise InputError(
             f"decompose_together takes two signals or more of one scan, got {len(images)}"
         )
-    images = [si.without_zero_peak() for si in images]
+    images = [as_map(si).without_zero_peak() for si in images]
     shapes = [si.shape for si in images]
     if len(set(shapes)) > 1:
         sizes = ", ".join(f"{ny} x {nx}" for ny, nx in shapes)

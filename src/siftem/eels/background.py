@@ -8,6 +8,7 @@ import numpy as np
 
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError
+from siftem.hyperspy_input import as_spectrum
 from siftem.outline import outline
 from siftem.spectrum import Spectrum
 
@@ -163,6 +164,7 @@ def remove_background(spectrum: Spectrum, low: float, high: float) -> Spectrum:
     >>> bool(net.values.sum() < spectrum.values.sum())
     True
     """
+    spectrum = as_spectrum(spectrum)
     law = fit_power_law(spectrum, low, high)
     axis = spectrum.axis
     taken = law.values(axis)

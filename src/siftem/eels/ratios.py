@@ -9,6 +9,7 @@ import numpy as np
 
 from siftem.eels.edges import Edge, EdgeSignal, as_edge, cross_section, edge_signal
 from siftem.errors import InputError
+from siftem.hyperspy_input import as_spectrum
 from siftem.spectrum import Spectrum
 
 
@@ -132,6 +133,7 @@ def elemental_ratios(
     if wanted not in elements:
         raise InputError(f"the reference {wanted} is not among {', '.join(elements)}")
     base = elements.index(wanted)
+    spectrum = as_spectrum(spectrum)
     signals = tuple(edge_signal(spectrum, e) for e in named)
     sections, relative = np.array(
         [

@@ -10,6 +10,7 @@ import numpy as np
 from siftem.blas_threads import one_blas_thread
 from siftem.eels.edges import Edge, EdgeSignal, as_edge, cross_section, edge_signal
 from siftem.errors import InputError
+from siftem.hyperspy_input import as_spectrum
 from siftem.spectrum import Spectrum
 from siftem.unmix.anchors import GivenScale
 from siftem.unmix.subtract import PureSpectrum, Subtracted, subtract
@@ -138,6 +139,7 @@ def subtract_by_edges(
     >>> pure.scale
     0.5
     """
+    mixture, matrix = as_spectrum(mixture), as_spectrum(matrix)
     if isinstance(anchor, GivenScale):
         return subtract(mixture, matrix, anchor=anchor, name=name)
     if mixture.axis != matrix.axis:

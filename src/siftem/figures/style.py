@@ -33,7 +33,7 @@ MM_PER_INCH = 25.4
 
 #: Okabe & Ito 2008 without yellow and black, then three of Tol's muted colours: told apart
 #: with any kind of colour vision, and dark enough for lines on white.
-_PALETTE = (
+PALETTE = (
     "#0072B2",  # blue
     "#D55E00",  # vermillion
     "#009E73",  # bluish green
@@ -53,7 +53,7 @@ GUIDE_COLOUR = "#BBBBBB"
 MARK_COLOUR = "#F0E442"
 
 # DejaVu Sans comes with matplotlib, so that text is as wide everywhere as it was measured.
-_STYLE: dict[str, Any] = {
+STYLE: dict[str, Any] = {
     "font.family": ["DejaVu Sans"],
     "font.size": FONT_SIZE,
     "axes.labelsize": FONT_SIZE,
@@ -89,7 +89,7 @@ _lock = threading.RLock()
 @contextmanager
 def drawing_style() -> Iterator[None]:
     """Draw in the project's style, whatever the user's settings; they come back at the end."""
-    with _lock, matplotlib.style.context(["default", _STYLE]):
+    with _lock, matplotlib.style.context(["default", STYLE]):
         yield
 
 
@@ -109,7 +109,7 @@ def phase_colours(names: Sequence[str]) -> dict[str, str]:
     """
     colours = {}
     for i, name in enumerate(dict.fromkeys(names)):
-        colours[name] = _PALETTE[i] if i < len(_PALETTE) else _extra_colour(i - len(_PALETTE))
+        colours[name] = PALETTE[i] if i < len(PALETTE) else _extra_colour(i - len(PALETTE))
     return colours
 
 

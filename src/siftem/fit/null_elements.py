@@ -12,6 +12,7 @@ from siftem.fit.line_fit import LineFit, fit_lines
 from siftem.fit.line_search import CANDIDATES
 from siftem.fit.poisson import covariance_of
 from siftem.fit.spectrum_model import Absorption, Calibration, SpectrumModel, quantified_family
+from siftem.hyperspy_input import as_spectrum
 from siftem.spectrum import Spectrum
 from siftem.xray.detector import Detector
 from siftem.xray.elements import atomic_number
@@ -122,6 +123,7 @@ def null_elements(
     >>> "Au" in absent.z, "Mg" in absent.z
     (True, False)
     """
+    spectrum = as_spectrum(spectrum)
     energy = beam_energy or spectrum.acquisition.beam_energy
     if energy is None:
         raise InputError("the beam energy is not known: give beam_energy in keV")

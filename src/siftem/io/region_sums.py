@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from siftem.errors import InputError
+from siftem.hyperspy_input import as_map
 from siftem.io.imagej_rois import read_rois
 from siftem.io.images import read_label_image, read_probabilities, read_regions
 from siftem.segment.regions import Region, Regions
@@ -49,6 +50,7 @@ def sum_spectra(si: SpectrumImage, regions: RegionSource) -> dict[str, Spectrum]
     >>> list(siftem.sum_spectra(si, regions))
     ['pure Brg', 'mixture Fp', 'mixture Ca-Pv', 'intersection']
     """
+    si = as_map(si)
     masks = region_masks(regions, si.shape)
     if not any(mask.any() for mask in masks.values()):
         raise InputError("there is nothing to sum: no region holds any pixel")

@@ -10,6 +10,7 @@ import numpy as np
 from siftem.errors import InputError
 from siftem.fit.line_fit import fit_lines
 from siftem.fit.spectrum_model import Calibration
+from siftem.hyperspy_input import as_spectrum
 from siftem.printed_numbers import measured
 from siftem.quantify.detection_limit import family_limits
 from siftem.quantify.range_of_lines import measurable
@@ -151,6 +152,7 @@ def line_ratios(
     >>> found["Si"]
     1.0
     """
+    spectrum = as_spectrum(spectrum)
     asked, support = element_symbols(elements), element_symbols(support)
     if len(asked) < 2:
         raise InputError("line_ratios compares two elements or more, e.g. elements=['Fe', 'Si']")

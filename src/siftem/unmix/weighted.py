@@ -10,6 +10,7 @@ from scipy.ndimage import gaussian_filter, gaussian_filter1d
 
 from siftem.blas_threads import one_blas_thread
 from siftem.errors import InputError
+from siftem.hyperspy_input import as_map
 from siftem.outline import outline
 from siftem.spectrum import Spectrum
 from siftem.spectrum_image import SpectrumImage
@@ -105,6 +106,7 @@ def weighted_mixtures(
     >>> list(siftem.weighted_mixtures(si, regions, first))
     ['Fp', 'Ca-Pv']
     """
+    si = as_map(si)
     names = (regions.matrix, *regions.names)
     shapes, window = _shapes(si, names, pure)
     filters = _filters(shapes, _BLUR / si.axis.to_kev().scale)
