@@ -41,6 +41,7 @@ _HOME = {
     "Stoichiometry": "siftem.unmix.anchors",
     "Workflow": "siftem.pipeline.workflow",
     "as_counts": "siftem.eels.noise",
+    "calibrate_jointly": "siftem.minerals.joint_calibration",
     "choose_n_components": "siftem.decompose.rank",
     "convert": "siftem.io.convert",
     "count_kinds": "siftem.decompose.kinds",
