@@ -32,6 +32,7 @@ from typing import Any
 
 import numpy as np
 from validation.foreign_k_factors import k_factors
+from validation.drawn_layouts import DRAWN
 from validation.foreign_phantoms import MIXED, Phantom, as_signal, names, phantom
 
 from siftem.errors import SiftemError
@@ -190,7 +191,8 @@ def table(rows: list[dict[str, Any]]) -> str:
         " > 6 untold | absent but found | few untold |",
         "|---" * 14 + "|",
     ]
-    order = sorted(rows, key=lambda r: (names().index(r["layout"]), r["dose"], r["seed"]))
+    places = (*names(), *DRAWN)
+    order = sorted(rows, key=lambda r: (places.index(r["layout"]), r["dose"], r["seed"]))
     for (layout, dose), group in groupby(order, key=lambda r: (r["layout"], r["dose"])):
         lines.append(_line(layout, dose, list(group)))
     every = element_rows(rows)
@@ -266,9 +268,12 @@ def describe(row: Mapping[str, Any]) -> str:
 def jobs(args: argparse.Namespace) -> list[dict[str, Any]]:
     """Every map that is to be run."""
     chosen = args.layouts.split(",") if args.layouts else names()
-    unknown = set(chosen) - set(names())
+    if args.layouts == "drawn":
+        chosen = list(DRAWN)
+    unknown = set(chosen) - {*names(), *DRAWN}
     if unknown:
-        raise SystemExit(f"no layout {', '.join(sorted(unknown))}: there are {', '.join(names())}")
+        there = (*names(), *DRAWN, "drawn (all that each seed draws anew)")
+        raise SystemExit(f"no layout {', '.join(sorted(unknown))}: there are {', '.join(there)}")
     k = args.components if args.components in ("auto", "true") else int(args.components)
     return [
         {
@@ -300,7 +305,9 @@ def plain(value: Any) -> Any:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--layouts", help="names, separated by commas; all by default")
+    parser.add_argument(
+        "--layouts", help="names, separated by commas, or drawn; all others by default"
+    )
     parser.add_argument("--doses", default="5,30,300,3000", help="mean counts per pixel")
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--first-seed", type=int, default=0)

@@ -79,7 +79,7 @@ def _three_layers(n: int, rng: np.random.Generator) -> Drawing:
         Material("SiO2", {"Si": 1, "O": 2}, 2.2),
         Material("Si", {"Si": 1}, 2.33),
     ]
-    return Drawing(phases, _one_hot(labels, 3))
+    return Drawing(phases, one_hot(labels, 3))
 
 
 @_layout("side by side")
@@ -96,7 +96,7 @@ def _quantum_well(n: int, rng: np.random.Generator) -> Drawing:
         Material("AlGaAs", {"Al": 0.35, "Ga": 0.65, "As": 1}, 4.8),
         Material("InGaAs", {"In": 0.2, "Ga": 0.8, "As": 1}, 5.4),
     ]
-    return Drawing(phases, _one_hot(labels, 3))
+    return Drawing(phases, one_hot(labels, 3))
 
 
 @_layout("nested")
@@ -237,7 +237,7 @@ def _equal_spectra(n: int, rng: np.random.Generator) -> Drawing:
 @_layout("side by side")
 def _many_phases(n: int, rng: np.random.Generator) -> Drawing:
     """Seven minerals side by side."""
-    return Drawing(_OXIDES, _one_hot(_voronoi(n, rng, 28, 7), 7))
+    return Drawing(_OXIDES, one_hot(voronoi(n, rng, 28, 7), 7))
 
 
 @_layout("particles on a support", support="carbon film")
@@ -332,7 +332,7 @@ def _scattered(
     return [shape(n, at, r) for at, r in zip(_centres(n, rng, radii), radii, strict=True)]
 
 
-def _voronoi(n: int, rng: np.random.Generator, grains: int, phases: int) -> np.ndarray:
+def voronoi(n: int, rng: np.random.Generator, grains: int, phases: int) -> np.ndarray:
     """Labels of polygonal grains; every phase has at least two."""
     at = rng.uniform(0, n, (grains, 2))
     phase = np.concatenate([np.arange(phases), np.arange(phases), rng.integers(0, phases, grains)])
@@ -341,5 +341,15 @@ def _voronoi(n: int, rng: np.random.Generator, grains: int, phases: int) -> np.n
     return phase[:grains][near]
 
 
-def _one_hot(labels: np.ndarray, k: int) -> np.ndarray:
+def one_hot(labels: np.ndarray, k: int) -> np.ndarray:
     return np.stack([(labels == i).astype(float) for i in range(k)])
+
+
+def discs(n: int, rng: np.random.Generator, sizes: list[float]) -> list[np.ndarray]:
+    """Discs as thick as the film, apart as far as there is room; radii in sides of the map."""
+    return _scattered(n, rng, sizes, _disc)
+
+
+def spheres(n: int, rng: np.random.Generator, sizes: list[float]) -> list[np.ndarray]:
+    """The same of spheres whose diameters are as thick as the film."""
+    return _scattered(n, rng, sizes, _chord)

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 from scipy.ndimage import gaussian_filter
+from validation.drawn_layouts import DRAWN
 from validation.foreign_layouts import LAYOUTS
 from validation.foreign_physics import Material, film_spectrum
 
@@ -150,7 +151,7 @@ class Phantom:
 
 
 def names() -> tuple[str, ...]:
-    """Every layout that can be asked for."""
+    """Every layout that can be asked for, but for those that are `DRAWN` anew by each seed."""
     others = tuple(f"other_{c}" for c in "abdf") if os.environ.get("SIFTEM_OTHER_PHANTOMS") else ()
     return (*LAYOUTS, *others)
 
@@ -161,7 +162,7 @@ def phantom(name: str, *, size: int = 64, seed: int = 0) -> Phantom:
     Parameters
     ----------
     name : str
-        One of `names`.
+        One of `names`, or of `DRAWN`.
     size : int
         Pixels on each side.
     seed : int
@@ -169,7 +170,7 @@ def phantom(name: str, *, size: int = 64, seed: int = 0) -> Phantom:
     """
     if name.startswith("other_"):
         return _foreign_case(name, size, seed)
-    kinds, support, draw = LAYOUTS[name]
+    kinds, support, draw = {**LAYOUTS, **DRAWN}[name]
     drawn = draw(size, np.random.default_rng([seed, 104729]))
     maps = np.stack([gaussian_filter(m, PROBE, mode="nearest") for m in drawn.maps])
     nm = drawn.thicknesses or [THICKNESS] * len(maps)
@@ -283,7 +284,7 @@ def as_signal(phantom: Phantom, counts: sp.csr_array) -> Any:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("layout", nargs="?", choices=names())
+    parser.add_argument("layout", nargs="?", choices=(*names(), *DRAWN))
     parser.add_argument("file", nargs="?", type=Path)
     parser.add_argument("--dose", type=float, default=300.0, help="mean counts per pixel")
     parser.add_argument("--size", type=int, default=64)

@@ -1,21 +1,26 @@
 """The road on maps whose phases lie otherwise than grains in a matrix."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
 from scipy.ndimage import gaussian_filter
 
 from siftem.acquisition import Acquisition
+from siftem.decompose.layout import Lies
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import RecipeError
-from siftem.pipeline.own_pixels import _of_one_kind
+from siftem.pipeline.own_pixels import _of_one_kind, region_spectra
 from siftem.pipeline.recipe import make_recipe
 from siftem.pipeline.summary import summarize
 from siftem.pipeline.workflow import Workflow
+from siftem.segment.regions import Region
 from siftem.spectrum_image import SpectrumImage
 
 N, CHANNELS = 40, 450
 ENERGY = 0.2 + 0.02 * np.arange(CHANNELS)
+AXIS = EnergyAxis(0.2, 0.02, CHANNELS, "keV")
 Y, X = np.mgrid[:N, :N]
 RECIPE = {"input": {"file": "given"}, "unmix": False, "segment": {"trees": 10}}
 
@@ -33,7 +38,7 @@ def run(mean, elements, support=(), seed=0, **recipe):
     si = SpectrumImage(
         sp.csr_array(counts),
         (N, N),
-        EnergyAxis(0.2, 0.02, CHANNELS, "keV"),
+        AXIS,
         acquisition=Acquisition(beam_energy=200.0, take_off_angle=22.0),
         signal_type="EDS_TEM",
     )
@@ -135,6 +140,31 @@ def test_a_support_goes_on_below_what_lies_on_it(particles):
     )  # fmt: skip
     # 5 to 1 in photons seen; k-factors of neighbours differ by some percent.
     assert fractions["Fe"] == pytest.approx(1 / 6, abs=0.03)
+
+
+@pytest.mark.parametrize(("role", "purest"), [("support", False), ("pure", True)])
+def test_a_support_is_the_film_as_it_is_on_the_whole(role, purest):
+    """Where it is thinnest it looks least like a thick bar of the same, and is not typical."""
+    film, column = spectrum((0.277, 6), counts=60), spectrum((8.047, 5), (8.904, 0.6), counts=20)
+    thick = np.where(X < N / 2, 1.0, np.where(X < 0.9 * N, 0.3, 3.0))
+    counts = np.random.default_rng(0).poisson(thick[..., None] * film + column)
+    si = SpectrumImage(sp.csr_array(counts.reshape(N * N, -1)), (N, N), AXIS)
+    bar = X >= 0.9 * N
+    own = {"film": Region("film", ~bar, ""), "bar": Region("bar", bar, "")}
+    regions = SimpleNamespace(
+        matrix="film", names=("bar",), masks={"bar": bar}, pure=own["film"], own=own.__getitem__
+    )
+    phases = (Lies(role, (), 0.0, 0.9, 60.0), Lies("pure", (), 0.0, 0.1, 200.0))
+    layout = SimpleNamespace(phases=phases, kind="mixed", labels=bar.astype(int), overlapping=False)
+    matched = SimpleNamespace(
+        layout=layout, factors=SimpleNamespace(names=("film", "bar")), matrix="film"
+    )
+    found = region_spectra(si, regions, matched)["film"]
+    carbon = found.axis.window(0.2, 0.4)
+    mean = counts[~bar][:, carbon].sum() / (~bar).sum()
+    assert (found.counts[carbon].sum() / found.n_pixels < 0.6 * mean) == purest
+    if not purest:
+        assert found.n_pixels == (X < 0.9 * N - 4).sum()
 
 
 def test_what_the_recipe_says_of_the_layout_counts(layers):

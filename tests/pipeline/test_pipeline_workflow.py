@@ -15,6 +15,7 @@ from siftem.errors import Cancelled, DoubtWarning, InputError, ReadError, Recipe
 from siftem.pipeline import components
 from siftem.pipeline import workflow as workflow_module
 from siftem.pipeline.changes import merged_recipe
+from siftem.pipeline.components import run_elements
 from siftem.pipeline.demo import demo_recipe
 from siftem.pipeline.recipe import Phase, Recipe, make_recipe
 from siftem.pipeline.step_keys import PARENTS, STEPS, file_content, step_keys
@@ -255,6 +256,21 @@ def test_without_a_list_the_elements_that_show_are_quantified(done):
     told = [w for w in result.warnings if w.startswith("no elements are named")]
     assert "Si K (" in told[0]
     assert "sigma)" in told[0]
+
+
+def test_a_list_of_a_file_that_lacks_strong_lines_is_made_whole(done):
+    si = done.get("load").spectrum_image
+    si = replace(si, acquisition=replace(si.acquisition, elements=("Fe", "Nd")))
+    plain = make_recipe({"input": {"file": "given"}, "support": ["Cu"]})
+    result = Workflow(plain, spectrum_image=si).result()
+    assert result.recipe.elements[:2] == ("Fe", "Nd")
+    assert {"O", "Mg", "Si"} <= set(result.recipe.elements)
+    assert "Cu" not in result.recipe.elements
+    told = [w for w in result.warnings if w.startswith("the file lists Fe, Nd only")]
+    assert "Si K (" in told[0]
+    assert run_elements(make_recipe({"input": {"file": "given"}, "elements": ["Fe"]}), si) == (
+        "Fe",
+    )
 
 
 def test_where_no_element_shows_there_are_spectra_without_compositions():

@@ -36,6 +36,9 @@ _ALIKE, _TOGETHER = 0.98, 0.95
 _SHOWS, _FLANK = 0.03, 0.1
 #: A component is named by elements whose lines reach this part of its strongest.
 _NAMED_FROM = 0.1
+#: Lines that a file does not list are quantified from this part of all line counts on: without them
+#: a composition would be of something else. Columns and holders add less, as a rule.
+_STRONG = 0.003
 #: Part of what all components explain, below which one more of energy losses is no phase.
 _SCATTERING = 0.0025
 #: Differences below this part need no word.
@@ -302,12 +305,14 @@ def matched_phases(
 
 
 def run_elements(recipe: Recipe, si: SpectrumImage) -> tuple[str, ...]:
-    """Return the elements to quantify: the recipe's, the file's, else those that show.
+    """Return the elements to quantify: the recipe's, else the file's and those that show.
+
+    A file lists what somebody clicked on, and may lack what makes up most of the specimen.
 
     Warns
     -----
     SiftemWarning
-        Which elements were found, by which lines, when none are listed.
+        Which elements were found, by which lines, when the recipe lists none.
     """
     if not si.signal_type.startswith("EDS"):
         if recipe.elements:
@@ -319,19 +324,32 @@ def run_elements(recipe: Recipe, si: SpectrumImage) -> tuple[str, ...]:
     if recipe.elements:
         return recipe.elements
     listed = tuple(e for e in si.acquisition.elements if e not in recipe.support)
-    return listed or attempted("a list of elements", lambda: _elements_seen(recipe, si), ())
+    found = attempted("a list of elements", lambda: _elements_seen(recipe, si), ())
+    return (*listed, *found)
 
 
 def _elements_seen(recipe: Recipe, si: SpectrumImage) -> tuple[str, ...]:
-    """Find the elements whose lines the sum of all pixels shows."""
+    """Find the elements whose lines the sum of all pixels shows, beside those of the file."""
     whole = Spectrum(si.sum_spectrum(), si.axis, name="all pixels", acquisition=si.acquisition)
     found = [f for f in find_elements(whole) if f.element not in recipe.support]
-    if not found:
+    listed = si.acquisition.elements
+    if not found and not listed:
         raise InputError("none is named, and no line stands out: name them (--elements)")
+    if listed:
+        least = _STRONG * sum(f.counts for f in found)
+        found = [f for f in found if f.element not in listed and f.counts > least]
+        if not found:
+            return ()
     lines = ", ".join(f"{f.line} ({f.significance:.0f} sigma)" for f in found)
+    told = (
+        f"the file lists {', '.join(listed)} only, but strong lines of others stand out in the sum "
+        "of all pixels and are quantified as well"
+        if listed
+        else "no elements are named: those whose lines stand out in the sum of all pixels are "
+        "quantified"
+    )
     warnings.warn(
-        f"no elements are named: those whose lines stand out in the sum of all pixels are "
-        f"quantified, {lines}; name them (--elements), and those of grid and film (--support)",
+        f"{told}, {lines}; name them (--elements), and those of grid and film (--support)",
         SiftemWarning,
         stacklevel=3,
     )

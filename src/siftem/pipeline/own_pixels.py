@@ -89,14 +89,42 @@ def region_spectra(
         if found is not None:
             out[label] = found
     for name in sorted(alone & out.keys()):
+        chosen = (
+            partial(_of_far, si, regions, name, out[name])
+            if _is_support(name, matched)
+            else partial(_of_purest, si, regions.own(name), name, out, seed)
+        )
         out[name], left = attempted(
-            f"the choice of the purest pixels of {name}",
-            partial(_of_purest, si, regions.own(name), name, out, seed),
-            (out[name], 0.0),
+            f"the choice of the purest pixels of {name}", chosen, (out[name], 0.0)
         )
         if impure is not None:
             impure[name] = left
     return out
+
+
+def _is_support(name: str, matched: Matched) -> bool:
+    layout, names = matched.layout, matched.factors.names
+    return (
+        layout is not None and name in names and layout.phases[names.index(name)].role == "support"
+    )
+
+
+def _of_far(
+    si: SpectrumImage, regions: Regions, name: str, whole: Spectrum
+) -> tuple[Spectrum, float]:
+    """Sum those pixels of a support that no probe's tail from what lies on it reaches.
+
+    Its purest pixels would be those where it is thinnest, or has a hole: what lies below a
+    particle is the film as it is on the whole.
+    """
+    own = regions.own(name)
+    others = np.any([regions.masks[n] for n in regions.names if n != name], axis=0)
+    far = own.mask & (distance_transform_edt(~others) > _BLUR)
+    kept = Region(own.name, far, own.advice)
+    if kept.n_pixels < FEWEST_PIXELS:
+        return whole, 0.0
+    found = integrate(si, kept, name=name)
+    return (found, 0.0) if float(found.counts.sum()) >= FEWEST_COUNTS else (whole, 0.0)
 
 
 def _of_purest(
