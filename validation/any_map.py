@@ -31,8 +31,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from validation.foreign_k_factors import k_factors
 from validation.drawn_layouts import DRAWN
+from validation.foreign_k_factors import k_factors
 from validation.foreign_phantoms import MIXED, Phantom, as_signal, names, phantom
 
 from siftem.errors import SiftemError
