@@ -15,8 +15,8 @@ from siftem.errors import Cancelled, DoubtWarning, InputError, ReadError, Recipe
 from siftem.pipeline import components
 from siftem.pipeline import workflow as workflow_module
 from siftem.pipeline.changes import merged_recipe
-from siftem.pipeline.components import run_elements
 from siftem.pipeline.demo import demo_recipe
+from siftem.pipeline.element_list import run_elements
 from siftem.pipeline.recipe import Phase, Recipe, make_recipe
 from siftem.pipeline.step_keys import PARENTS, STEPS, file_content, step_keys
 from siftem.pipeline.summary import summary_text

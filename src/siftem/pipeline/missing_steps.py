@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from siftem.pipeline.components import run_elements
+from siftem.pipeline.element_list import run_elements
 from siftem.pipeline.recipe import Recipe
 from siftem.pipeline.results import Classified, Matched, Quantified, Segmentation
 from siftem.pipeline.segmentation import labelled
