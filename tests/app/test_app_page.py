@@ -77,6 +77,8 @@ def test_the_road_by_buttons(page):
     assert "95% intervals" in composition.tables.object and " to " in composition.tables.object
     composition.shown.value = "Fp"
     assert "wt%" in composition.tables.object
+    composition.shown.value = "Minerals"
+    assert "What the phases may be" in composition.tables.object
     page.go(5)
     page.attempt(export.write)
     page.jobs.wait(60)

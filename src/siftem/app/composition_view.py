@@ -25,12 +25,14 @@ from siftem.report.composition_tables import (
     ratio_table,
 )
 from siftem.report.html import table_html
+from siftem.report.phase_names import calibration_tables, names_table, structure_table
 
 if TYPE_CHECKING:
     from siftem.app.page import Page
 
 _FIELD = {"width": CONTROLS - 30, "stylesheets": [CONTROL_CSS], "margin": (2, 8)}
 _OVERVIEW = "All phases"
+_MINERALS = "Minerals"
 _COUNTING, _INTERVALS = "± counting", "95% intervals, all errors"
 
 
@@ -119,7 +121,7 @@ class CompositionView(View):
             ]
             return
         phases = quantified_phases(result)
-        self.shown.options = [_OVERVIEW, *phases]
+        self.shown.options = [_OVERVIEW, *phases, _MINERALS]
         self.errors.visible = self.shown.value == _OVERVIEW
         width, height = self.room.content, self.room.height
         self.tables.param.update(object=self._tables(result, phases), width=width - 30)
@@ -142,6 +144,9 @@ class CompositionView(View):
         if chosen in phases:
             parts.append(table_html(composition_table(result, chosen)))
             parts.append(table_html(interval_table(result, of)))
+        elif chosen == _MINERALS:
+            tables = [names_table(result), structure_table(result), *calibration_tables(result)]
+            parts += [table_html(table) for table in tables if table is not None]
         else:
             overview = overview_table(result, phases, "Composition of the phases")
             if self.errors.value == _INTERVALS:

@@ -12,11 +12,13 @@ from rich.table import Table
 from siftem.errors import InputError
 from siftem.figures.line_labels import spelled_line
 from siftem.pipeline.agreement import assumed_absent, flagged
+from siftem.pipeline.minerals import formulas_of, names_of
 from siftem.pipeline.results import RunResult
 from siftem.printed_numbers import range_text, with_error
 from siftem.quantify.open_ranges import atomic_ratio, interval_of, is_open
 from siftem.report.contents import content_cells, open_phases, plain_text
 from siftem.report.layout_tables import layout_sentence
+from siftem.report.phase_names import mineral_notes
 
 
 def print_result(
@@ -55,6 +57,12 @@ def print_result(
                 values.append(f"{name} {shown_value} (systematic {systematic:.2g})")
         if values:
             console.print(f"{ratio}: {'; '.join(values)}", markup=False)
+    for name, formula in formulas_of(result).items():
+        console.print(f"{name}: {formula}", markup=False)
+    for name, found in names_of(result).items():
+        console.print(f"{name} may be: {found}", markup=False)
+    for note in mineral_notes(result):
+        console.print(f"note: {note}", markup=False)
     for pair, text in _partition(result).items():
         console.print(f"D({pair}): {text}", markup=False)
     for phase, far in flagged(result).items():

@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from siftem.errors import RecipeError
 from siftem.pipeline.recipe_errors import one_sentence
+from siftem.pipeline.recipe_minerals import Calibrate, Identify, named_phases, switched
 from siftem.pipeline.recipe_parts import Positive, Section, Window, checked_elements
 from siftem.pipeline.recipe_paths import found_from
 from siftem.pipeline.recipe_phases import AnchorChoice, Phase, order_of_subtraction
@@ -141,6 +142,8 @@ class Recipe(Section):
     segment: Segment = Segment()
     unmix: Unmix = Unmix()
     quantify: Quantify = Quantify()
+    calibrate: Calibrate = Calibrate()
+    identify: Identify = Identify()
     figures: Figures = Figures()
 
     @field_validator("elements", "support")
@@ -156,6 +159,11 @@ class Recipe(Section):
                 raise ValueError(f"must be true, false, auto or its options, got {value!r}")
             return {"run": value}
         return value
+
+    @field_validator("identify", mode="before")
+    @classmethod
+    def _names(cls, value: Any) -> Any:
+        return switched(value)
 
     @model_validator(mode="after")
     def _consistent(self) -> Recipe:
@@ -199,6 +207,9 @@ class Recipe(Section):
             for name in self.segment.traces:
                 if name not in self.phases:
                     raise ValueError(f"traces are painted for {name!r}, but {known}")
+        for name in named_phases(self.calibrate):
+            if name not in self.phases:
+                raise ValueError(f"calibrate names {name!r}, but {known}")
         for pair in self.quantify.partition or ():
             for name in pair:
                 if name not in self.phases:

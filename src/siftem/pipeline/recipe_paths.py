@@ -19,6 +19,7 @@ PATHS = (
     ("quantify", "zeta_factors", "file"),
     ("quantify", "standard", "file"),
     ("quantify", "cross_sections"),
+    ("identify", "table"),
 )
 #: A file that was moved together with the recipe is looked for in so many folders above it.
 _FOLDERS_ABOVE = 3

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from siftem.errors import InputError
+from siftem.minerals.groups import GROUPS
 from siftem.pipeline.recipe_edges import EdgeChoice
 from siftem.pipeline.recipe_parts import (
     NotNegative,
@@ -129,6 +130,17 @@ class Phase(Section):
     )
     density: Positive | None = Field(None, description="g/cm3, for absorption")
     oxygens: Positive | None = Field(None, description="of its formula unit, such as 3 for ABO3")
+    group: str | None = Field(
+        None, description="mineral group of its structural formula, such as perovskite"
+    )
+
+    @field_validator("group")
+    @classmethod
+    def _known_group(cls, value: str | None) -> str | None:
+        known = [name for name in GROUPS if name != "compound"]
+        if value is not None and value not in known:
+            raise ValueError(f"must be one of {', '.join(known)}, got {value!r}")
+        return value
 
     @field_validator("anchor", mode="before")
     @classmethod
@@ -151,6 +163,8 @@ class Phase(Section):
 
     @model_validator(mode="after")
     def _marked_in_one_way(self) -> Phase:
+        if self.group == "oxide" and self.oxygens is None:
+            raise ValueError("the group 'oxide' needs the oxygens of a formula unit: give oxygens")
         if self.component is not None and (self.high or self.absent):
             raise ValueError("a phase is known by its component or by high and absent, not both")
         return self

@@ -101,6 +101,9 @@ def step_keys(recipe: Recipe, given: SpectrumImage | None = None) -> dict[str, s
         "ratios": recipe.quantify.ratios,
         "wanted_limits": recipe.quantify.wanted_limits,
         "oxygens": {n: p.oxygens for n, p in recipe.phases.items()},
+        "groups": {n: p.group for n, p in recipe.phases.items()},
+        "calibrate": _plain(recipe.calibrate),
+        "identify": with_contents({"identify": _plain(recipe.identify)}, recipe),
         "figures": {k: v for k, v in _plain(recipe.figures).items() if k in _LOOKS},
     }
     data = {"shown": shown, "parents": list(keys.values())}

@@ -16,6 +16,7 @@ from siftem import __version__
 from siftem.pipeline.agreement import run_differences
 from siftem.pipeline.composition_summary import composition_data, ratio_data
 from siftem.pipeline.file_names import file_names
+from siftem.pipeline.minerals import calibration_data, mineral_data
 from siftem.pipeline.own_pixels import mixture_name
 from siftem.pipeline.quantities import counts_for_wanted_limits
 from siftem.pipeline.results import LineGain, RunResult
@@ -92,6 +93,7 @@ def summarize(result: RunResult) -> dict[str, Any]:
             "subtract": [_partition(d) for d in result.partition],
             "unmix": [_partition(d) for d in result.unmixed_partition],
         },
+        "joint_calibration": calibration_data(result),
         "unmixing": _unmixing(result),
         "line_gains": {gain.line: _gain(gain) for gain in result.gains},
         "confined_rectangles": [_box(r.mask) for r in result.rectangles],
@@ -191,6 +193,7 @@ def _phase(result: RunResult, name: str) -> dict[str, Any]:
     if name in result.compositions:
         c = result.compositions[name]
         data.update(composition_data(c, result, name))
+        data.update(mineral_data(result, name))
         data["counts_for_wanted_limits"] = counts_for_wanted_limits(
             c, result.recipe.quantify.wanted_limits, data["counts"]
         )

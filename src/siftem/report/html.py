@@ -33,6 +33,7 @@ from siftem.report.composition_tables import (
 from siftem.report.environment import encoded, environment
 from siftem.report.layout_tables import layout_sentence, phase_table, role_words
 from siftem.report.mineral_tables import formula_table, limit_table, wanted_table
+from siftem.report.phase_names import calibration_tables, names_table, structure_table
 from siftem.report.pictures import fit_names
 from siftem.report.provenance import facts, resource_facts, versions
 from siftem.report.ratio_tables import measured_ratios
@@ -119,6 +120,9 @@ def report_tables(result: RunResult) -> dict[str, Any]:
         "ratios": (lambda: ratio_table(result), None),
         "measured_ratios": (lambda: measured_ratios(result), None),
         "formulas": (lambda: formula_table(result), None),
+        "names": (lambda: names_table(result), None),
+        "structures": (lambda: structure_table(result), None),
+        "joint": (lambda: calibration_tables(result), ()),
         "limits": (lambda: limit_table(result), None),
         "wanted": (lambda: wanted_table(result), None),
         "partition": (lambda: partition_tables(result), []),
@@ -204,6 +208,7 @@ def _contents(
         "run": ("What was run", True),
         "figures": ("Figures", pictures),
         "compositions": ("Compositions", parts["overview"]),
+        "minerals": ("Minerals", parts["names"] or parts["structures"] or parts["joint"]),
         "ratios": ("Ratios", parts["measured_ratios"]),
         "two-ways": ("Subtraction and unmixing, side by side", parts["comparison"]),
         "partition": ("Partition coefficients", parts["partition"]),

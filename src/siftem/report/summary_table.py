@@ -15,6 +15,7 @@ from siftem.quantify.open_ranges import is_open
 from siftem.report.composition_tables import quantified_phases
 from siftem.report.contents import content_cells
 from siftem.report.layout_tables import role_words
+from siftem.report.phase_names import mineral_notes
 from siftem.report.table import Cell, Table, assumed_cells, heading, name, range_cells
 
 #: A model's error of this share of the whole is as large as that of counting.
@@ -109,4 +110,4 @@ def what_to_heed(result: RunResult) -> tuple[str, ...]:
             f"what the model of the spectrum cannot describe is a larger error than counting in "
             f"{', '.join(large)}: more counts would not help these"
         )
-    return tuple(out)
+    return (*out, *mineral_notes(result))

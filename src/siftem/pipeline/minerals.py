@@ -1,0 +1,234 @@
+"""Names, structural formulas and the joint calibration of a run, from its compositions."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from siftem.errors import InputError, ReadError, SiftemError, SiftemWarning
+from siftem.minerals.identification import Identification, identify
+from siftem.minerals.joint_calibration import JointCalibration, calibrate_jointly
+from siftem.minerals.structural_formula import Estimate, StructuralFormula, structural_formula
+from siftem.pipeline.recipe import Recipe
+from siftem.pipeline.recipe_minerals import Identify
+from siftem.pipeline.results import RunResult
+from siftem.pipeline.spectra import matrix_in
+from siftem.quantify.composition import Composition
+
+#: Joint calibrations that were made, by the compositions they are of: a report, a summary and the
+#: app's tables ask for the same one.
+_CALIBRATED: WeakKeyDictionary[Composition, tuple[Any, JointCalibration | str | None]] = (
+    WeakKeyDictionary()
+)
+
+
+def joint_calibration(result: RunResult) -> JointCalibration | str | None:
+    """Return the joint calibration that the recipe asks for.
+
+    Returns
+    -------
+    JointCalibration, or str or None
+        A sentence when it can't be had; None when the recipe asks for none.
+    """
+    calibrate = result.recipe.calibrate
+    shown = {n: result.compositions[n] for n in result.pure if n in result.compositions}
+    if not calibrate.constraints or not shown:
+        return None
+    first = next(iter(shown.values()))
+    own = (calibrate, tuple(shown), tuple(map(id, shown.values())))
+    known = _CALIBRATED.get(first)
+    if known is not None and known[0] == own:
+        return known[1]
+    made: JointCalibration | str
+    try:
+        # What disagrees stands in the table of the constraints.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SiftemWarning)
+            made = calibrate_jointly(
+                shown,
+                [c.made() for c in calibrate.constraints],
+                held_out=[n for n in calibrate.hold_out if n in shown],
+                densities=_densities(result.recipe),
+                thickness_sigma=calibrate.thickness_sigma,
+                evenness=calibrate.evenness,
+                subtracted={
+                    (n, result.matrix): matrix_in(n, result.pure, result.matrix)
+                    for n in shown
+                    if n != result.matrix
+                },
+            )
+    except SiftemError as error:
+        made = f"the joint calibration is missing: {error}"
+    _CALIBRATED[first] = (own, made)
+    return made
+
+
+def mineral_compositions(result: RunResult) -> dict[str, Composition]:
+    """Return the compositions of the pure phases, calibrated jointly if the recipe asks for it."""
+    joint = joint_calibration(result)
+    if isinstance(joint, JointCalibration):
+        return joint.compositions
+    return {n: result.compositions[n] for n in result.pure if n in result.compositions}
+
+
+def names_of(result: RunResult) -> dict[str, Identification]:
+    """Return what each phase may be; empty where the recipe asks for no names.
+
+    A table that can't be read leaves them out, see `names_problem`.
+    """
+    wanted = result.recipe.identify
+    if not wanted.run or names_problem(result):
+        return {}
+    return {n: _named(c, wanted) for n, c in mineral_compositions(result).items()}
+
+
+def names_problem(result: RunResult) -> str:
+    """Say why there are no names; empty where there are, or none are wanted."""
+    wanted = result.recipe.identify
+    found = mineral_compositions(result)
+    if not wanted.run or not found:
+        return ""
+    try:
+        _named(next(iter(found.values())), wanted)
+    except (InputError, ReadError) as error:
+        return f"no names for the phases: {error}"
+    return ""
+
+
+@lru_cache(maxsize=32)
+def _named(composition: Composition, wanted: Identify) -> Identification:
+    return identify(
+        composition,
+        table=wanted.table,
+        settings=wanted.settings,
+        none_prior=wanted.none_prior,
+    )
+
+
+def formulas_of(result: RunResult) -> dict[str, StructuralFormula]:
+    """Return the structural formulas of the phases whose mineral group the recipe names."""
+    out = {}
+    for name, c in mineral_compositions(result).items():
+        phase = result.recipe.phases.get(name)
+        if phase is None or phase.group is None:
+            continue
+        try:
+            out[name] = _formula(c, phase.group, phase.oxygens if phase.group == "oxide" else None)
+        except InputError:  # no cations, or one without a usual charge
+            continue
+    return out
+
+
+@lru_cache(maxsize=32)
+def _formula(composition: Composition, group: str, oxygens: float | None) -> StructuralFormula:
+    return structural_formula(composition, group, oxygens=oxygens)
+
+
+def _densities(recipe: Recipe) -> dict[str, float]:
+    return {n: p.density for n, p in recipe.phases.items() if p.density is not None}
+
+
+def mineral_data(result: RunResult, phase: str) -> dict[str, Any]:
+    """Return what the summary tells of a phase as a mineral; see ``docs/summary.md``."""
+    named, formula = names_of(result).get(phase), formulas_of(result).get(phase)
+    return {
+        "identified": None if named is None else _identified(named),
+        "structural_formula": None if formula is None else _formula_data(formula),
+    }
+
+
+def _identified(found: Identification) -> dict[str, Any]:
+    return {
+        "best": found.best,
+        "none_probability": found.none,
+        "candidates": [
+            {
+                "name": c.name, "setting": c.setting, "probability": c.probability,
+                "distance_sigma": c.distance, "members": c.members, "source": c.source,
+            }
+            for c in found.candidates
+        ],
+    }  # fmt: skip
+
+
+def _formula_data(found: StructuralFormula) -> dict[str, Any]:
+    def plain(values: Mapping[str, Estimate]) -> dict[str, Any]:
+        return {
+            key: {
+                "value": e.value, "sigma": e.sigma, "systematic": e.systematic,
+                "interval_95": e.interval_95, "assumed_absent": e.assumed_absent,
+            }
+            for key, e in values.items()
+        }  # fmt: skip
+
+    return {
+        "group": found.group.name,
+        "source": found.group.source,
+        "formula": str(found),
+        "ions": plain(found.ions),
+        "sites": {site: plain(held) for site, held in found.sites.items()},
+        "numbers": plain(found.numbers),
+    }
+
+
+def calibration_data(result: RunResult) -> dict[str, Any] | None:
+    """Return what the summary tells of the joint calibration; None without one."""
+    joint = joint_calibration(result)
+    if joint is None:
+        return None
+    if isinstance(joint, str):
+        return {"missing": joint}
+    ratios = result.recipe.quantify.ratios
+
+    def calibrated(found: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            key: {
+                "value": c.value, "sigma": c.sigma, "before": c.before,
+                "sigma_before": c.sigma_before,
+            }
+            for key, c in found.items()
+        }  # fmt: skip
+
+    return {
+        "constraints": [
+            {
+                "text": c.text, "phase": c.phase, "target": c.target, "sigma": c.sigma,
+                "before": c.before, "after": c.after, "pull_sigma": c.pull, "bits": c.bits,
+                "held_out": c.held_out,
+            }
+            for c in joint.constraints
+        ],
+        "k_factor_changes": calibrated(joint.k_factors),
+        "mass_thickness_kg_m2": calibrated(joint.film),
+        "ferric_share_of_iron": calibrated(joint.ferric),
+        "phases": {
+            name: {
+                "held_out": name in result.recipe.calibrate.hold_out,
+                "elements": {
+                    e: {
+                        "at_percent": 100 * c.atomic_fractions[i],
+                        "at_sigma": 100 * c.atomic_covariance[i, i] ** 0.5,
+                        "at_systematic": 100 * c.atomic_systematic[i, i] ** 0.5,
+                        "at_interval_95": (100 * c.atomic_interval_95[i]).tolist(),
+                    }
+                    for i, e in enumerate(c.elements)
+                },
+                "atomic_ratios": _ratios(c, ratios),
+            }
+            for name, c in joint.compositions.items()
+        },
+    }  # fmt: skip
+
+
+def _ratios(c: Composition, ratios: tuple[str, ...]) -> dict[str, Any]:
+    out = {}
+    for text in ratios:
+        try:
+            q = c.ratio(text)
+        except InputError:  # an element of it was not quantified
+            continue
+        out[text] = {"value": q.value, "sigma": q.sigma, "systematic": q.systematic}
+    return out

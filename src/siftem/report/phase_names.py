@@ -1,0 +1,200 @@
+"""Tables of proposed names, structural formulas and the joint calibration."""
+
+from __future__ import annotations
+
+from siftem.minerals.joint_calibration import DISAGREES, Calibrated, JointCalibration
+from siftem.minerals.structural_formula import Estimate
+from siftem.pipeline.minerals import formulas_of, joint_calibration, names_of, names_problem
+from siftem.pipeline.results import RunResult
+from siftem.printed_numbers import range_text, signed, significant
+from siftem.report.table import Cell, Table, assumed_cells, error_cells, heading, name
+
+#: Shares below this are not written among the end members.
+_WRITTEN = 0.005
+
+
+def names_table(result: RunResult) -> Table | None:
+    """Tabulate what each phase may be, the most probable first; None without names."""
+    rows = []
+    for phase, found in names_of(result).items():
+        none = (
+            name(phase),
+            name("none of these"),
+            Cell(_percent(found.none)),
+            Cell(""),
+            name(""),
+        )
+        own = [
+            (
+                name(phase),
+                name(c.name),
+                Cell(_percent(c.probability)),
+                Cell(f"{c.distance:.1f} σ"),
+                name(
+                    ", ".join(
+                        f"{formula} {share:.2f}"
+                        for formula, share in c.members.items()
+                        if share >= _WRITTEN and len(c.members) > 1
+                    )
+                ),
+            )
+            for c in found.candidates
+        ]
+        rows += [none, *own] if found.best is None else [*own, none]
+    if not rows:
+        return None
+    return Table(
+        "What the phases may be",
+        (
+            name("phase"),
+            name("proposal"),
+            heading("probability"),
+            heading("distance"),
+            name("end members at the nearest composition"),
+        ),
+        tuple(rows),
+        "Proposed by the composition with all its errors, from a table of phases; nothing is "
+        "renamed. Phases of one composition share the probability. Distance: to the nearest "
+        "composition of the phase, in standard deviations of all errors together.",
+    )
+
+
+def structure_table(result: RunResult) -> Table | None:
+    """Tabulate ions on their sites and end members; None when no group is named."""
+    formulas = formulas_of(result)
+    if not formulas:
+        return None
+    rows: list[tuple[Cell, ...]] = []
+    for phase, found in formulas.items():
+        rows.append((name(phase), name(f"{found.group.name}: {_written(str(found))}"), _blank(4)))
+        for site, held in found.sites.items():
+            rows += [_estimate_row(site, _written(ion), e) for ion, e in held.items()]
+        rows += [_estimate_row("", _written(key), e) for key, e in found.numbers.items()]
+    return Table(
+        "Structural formulas",
+        (name("site"), name("ion or number"), heading("in a formula unit", 3), heading("95%")),
+        tuple(rows),
+        "Oxygens as the charges of the cations need. ± statistical, (± systematic), and the "
+        "interval of all errors. Fe³⁺ by charge balance (Droop 1987) where the group has no "
+        "vacancies. Sources: "
+        + "; ".join(dict.fromkeys(f.group.source for f in formulas.values())),
+    )
+
+
+def calibration_tables(result: RunResult) -> tuple[Table, ...]:
+    """Tabulate constraints, what was calibrated, and the calibrated phases; empty without."""
+    joint = joint_calibration(result)
+    if not isinstance(joint, JointCalibration):
+        return ()
+    held = result.recipe.calibrate.hold_out
+    constraints = tuple(
+        (
+            name(c.text + (" (held out)" if c.held_out else "")),
+            Cell(significant(c.before, 4)),
+            Cell(significant(c.after, 4)),
+            Cell(f"{signed(c.pull)} σ", "flag" if abs(c.pull) > DISAGREES else "value"),
+            Cell("" if c.held_out else f"{c.bits:.1f}"),
+        )
+        for c in joint.constraints
+    )
+    factors = tuple(
+        _calibrated_row(label, found)
+        for label, found in (
+            *((f"k of {f}, factor", k) for f, k in joint.k_factors.items()),
+            *((f"film of {n}, kg/m²", m) for n, m in joint.film.items()),
+            *((f"Fe³⁺/Fe of {n}", f) for n, f in joint.ferric.items()),
+        )
+    )
+    shown = joint.compositions
+    rows = []
+    for element in dict.fromkeys(e for c in shown.values() for e in c.elements):
+        cells: list[Cell] = [name(element)]
+        for phase, c in shown.items():
+            if element not in c.elements:
+                cells.append(_blank(3))
+            elif element in result.compositions[phase].assumed_absent:
+                cells.extend(assumed_cells(3))
+            else:
+                i = c.index(element)
+                cells.extend(
+                    error_cells(
+                        100 * float(c.atomic_fractions[i]),
+                        100 * float(c.atomic_covariance[i, i]) ** 0.5,
+                        100 * float(c.atomic_systematic[i, i]) ** 0.5,
+                    )
+                )
+        rows.append(tuple(cells))
+    return (
+        Table(
+            "What is known of the phases",
+            (
+                name("constraint"), heading("before"), heading("after"),
+                heading("from all else"), heading("bits"),
+            ),
+            constraints,
+            f"How far each lies from what all else says, in standard deviations of both; beyond "
+            f"{DISAGREES:g} one of them does not hold. Bits: what would be lost without it.",
+        ),
+        Table(
+            "What was calibrated",
+            (name(""), heading("after", 2), heading("before", 2)),
+            factors,
+            "k-factors: only their ratios matter.",
+        ),
+        Table(
+            "Calibrated compositions",
+            (
+                name("at%"),
+                *(heading(f"{n} (predicted)" if n in held else n, 3) for n in shown),
+            ),
+            tuple(rows),
+            "± counting and model, (± all else). Predicted: held out of the calibration.",
+        ),
+    )  # fmt: skip
+
+
+def mineral_notes(result: RunResult) -> tuple[str, ...]:
+    """Return what is to be heeded of names and calibration, in one sentence each."""
+    joint = joint_calibration(result)
+    out = [names_problem(result)]
+    if isinstance(joint, str):
+        out.append(joint)
+    elif joint is not None:
+        out += [
+            f"{c.text}: disagrees with {'what was predicted' if c.held_out else 'all else'} by "
+            f"{signed(c.pull)} sigma: it may not hold, or another constraint does not"
+            for c in joint.constraints
+            if abs(c.pull) > DISAGREES
+        ]
+    return tuple(text for text in out if text)
+
+
+def _estimate_row(site: str, label: str, e: Estimate) -> tuple[Cell, ...]:
+    if e.assumed_absent:
+        return (name(site), name(label), *assumed_cells(3), Cell(""))
+    return (
+        name(site),
+        name(label),
+        *error_cells(e.value, e.sigma, e.systematic),
+        Cell(range_text(*e.interval_95), "error"),
+    )
+
+
+def _calibrated_row(label: str, c: Calibrated) -> tuple[Cell, ...]:
+    return (
+        name(label),
+        *error_cells(c.value, c.sigma),
+        *error_cells(c.before, c.sigma_before),
+    )
+
+
+def _percent(probability: float) -> str:
+    return "< 0.1%" if probability < 1e-3 else f"{100 * probability:.3g}%"
+
+
+def _written(text: str) -> str:
+    return text.replace("Fe2+", "Fe²⁺").replace("Fe3+", "Fe³⁺")
+
+
+def _blank(span: int) -> Cell:
+    return Cell("", "value", span)

@@ -1,0 +1,205 @@
+"""Names, structural formulas and the joint calibration, from the recipe to summary and report."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import yaml
+
+from siftem.errors import RecipeError
+from siftem.minerals.joint_calibration import JointCalibration
+from siftem.pipeline.minerals import formulas_of, joint_calibration, mineral_compositions, names_of
+from siftem.pipeline.recipe import make_recipe
+from siftem.pipeline.step_keys import step_keys
+from siftem.pipeline.summary import summary_text
+from siftem.report.html import render_report, report_tables
+from siftem.report.phase_names import (
+    calibration_tables,
+    mineral_notes,
+    names_table,
+    structure_table,
+)
+
+CALIBRATE = {
+    "constraints": [
+        {"phase": "Brg", "sites": "perovskite", "sigma": 0.02},
+        {"phase": "Brg", "charge_balance": True, "sigma": 0.02, "iron": "free"},
+        {"phase": "Fp", "ratio": "(Mg+Fe)/O", "sigma": 0.02},
+        {"phase": "Ca-Pv", "ratio": "(Ca+Mg+Fe)/Si", "sigma": 0.05},
+        {"phase": "Fp", "element": "Ca", "value": 0.0, "sigma": 0.5},
+    ],
+    "hold_out": ["Ca-Pv"],
+    "thickness_sigma": 0.2,
+}
+
+
+def with_minerals(run, **more):
+    """The run as if its recipe asked for minerals."""
+    data = run.recipe.model_dump(mode="json", exclude_none=True)
+    data["phases"]["Brg"]["group"] = "perovskite"
+    data["phases"]["Fp"]["group"] = "periclase"
+    data |= {"identify": {"settings": ["deep"]}, "calibrate": CALIBRATE} | more
+    return replace(run, recipe=make_recipe(data))
+
+
+@pytest.fixture(scope="module")
+def minerals(made_run):
+    return with_minerals(made_run)
+
+
+def texts(table):
+    return [[cell.text for cell in row] for row in table.rows]
+
+
+def test_phases_are_named_in_table_and_summary(minerals):
+    names = names_of(minerals)
+    assert names["Fp"].best == "ferropericlase"
+    assert "bridgmanite" in [c.name for c in names["Brg"].candidates]
+    rows = texts(names_table(minerals))
+    assert rows[0][:2] == ["Brg", names["Brg"].candidates[0].name]
+    assert [r[1] for r in rows if r[0] == "Fp"][-1] == "none of these"
+    told = json.loads(summary_text(minerals))["phases"]["Fp"]["identified"]
+    assert told["best"] == "ferropericlase"
+    assert told["candidates"][0]["probability"] == pytest.approx(
+        names["Fp"].candidates[0].probability, rel=1e-4
+    )
+    assert sum(c["probability"] for c in told["candidates"]) + told["none_probability"] <= 1.001
+
+
+def test_formulas_stand_in_table_and_summary(minerals):
+    formula = formulas_of(minerals)["Brg"]
+    assert formula.group.name == "perovskite"
+    rows = texts(structure_table(minerals))
+    assert rows[0][:2] == ["Brg", f"perovskite: {formula}".replace("Fe2+", "Fe²⁺").replace(
+        "Fe3+", "Fe³⁺")]  # fmt: skip
+    told = json.loads(summary_text(minerals))["phases"]["Brg"]["structural_formula"]
+    assert told["ions"]["Mg"]["value"] == pytest.approx(formula.ions["Mg"].value, rel=1e-5)
+    assert told["sites"]["B"]["sum"]["value"] == pytest.approx(1.0, abs=0.02)
+    assert told["numbers"]["Fe3+/Fe"]["interval_95"][0] >= 0
+    # Silicon of ferropericlase was assumed to be absent, not measured.
+    fp = json.loads(summary_text(minerals))["phases"]["Fp"]["structural_formula"]
+    assert fp["ions"]["Si"]["assumed_absent"]
+    assert not told["ions"]["Si"]["assumed_absent"]
+
+
+def test_the_calibration_stands_in_tables_and_summary(minerals):
+    joint = joint_calibration(minerals)
+    assert isinstance(joint, JointCalibration)
+    assert joint_calibration(minerals) is joint  # made once
+    known, factors, phases = calibration_tables(minerals)
+    assert len(known.rows) == 5
+    assert "held out" in texts(known)[-1][0]
+    assert any(row[0] == "k of O K, factor" for row in texts(factors))
+    assert any("Fe³⁺/Fe of Brg" in row[0] for row in texts(factors))
+    assert "Ca-Pv (predicted)" in [cell.text for cell in phases.head]
+    told = json.loads(summary_text(minerals))["joint_calibration"]
+    assert told["phases"]["Ca-Pv"]["held_out"]
+    assert (
+        told["k_factor_changes"]["O K"]["sigma"] < told["k_factor_changes"]["O K"]["sigma_before"]
+    )
+    ratio = told["phases"]["Fp"]["atomic_ratios"]["(Mg+Fe)/O"]
+    assert ratio["value"] == pytest.approx(1.0, abs=0.04)
+    before = json.loads(summary_text(minerals))["phases"]["Fp"]["atomic_ratios"]["(Mg+Fe)/O"]
+    assert ratio["systematic"] < before["systematic"] / 2
+    # Names and formulas are those of the calibrated compositions; measured ones stay as they are.
+    assert mineral_compositions(minerals)["Fp"] is joint.compositions["Fp"]
+    assert minerals.compositions["Fp"] is not joint.compositions["Fp"]
+
+
+def test_the_report_has_a_section_of_minerals(minerals, made_run):
+    page = render_report(minerals, figures={})
+    assert 'id="minerals"' in page
+    for text in ("What the phases may be", "Structural formulas", "Calibrated compositions"):
+        assert text in page
+    bare = with_minerals(made_run, identify=False, calibrate={})
+    bare = replace(
+        bare,
+        recipe=bare.recipe.model_copy(
+            update={"phases": {n: p.model_copy(update={"group": None}) for n, p in
+                               bare.recipe.phases.items()}}
+        ),
+    )  # fmt: skip
+    parts = report_tables(bare)
+    assert (parts["names"], parts["structures"], parts["joint"]) == (None, None, ())
+    assert 'id="minerals"' not in render_report(bare, figures={}, tables=parts)
+    assert json.loads(summary_text(bare))["joint_calibration"] is None
+    assert json.loads(summary_text(bare))["phases"]["Fp"]["identified"] is None
+
+
+def test_a_table_that_is_not_there_loses_nothing_else(made_run):
+    run = with_minerals(made_run, identify={"table": "no such.csv"})
+    assert names_of(run) == {}
+    assert any("no such.csv" in note for note in mineral_notes(run))
+    assert formulas_of(run)
+    assert json.loads(summary_text(run))["phases"]["Fp"]["identified"] is None
+
+
+def test_a_calibration_that_cannot_be_had_is_told(made_run):
+    bad = {"constraints": [{"phase": "Fp", "ratio": "Ti/O", "sigma": 0.1}]}
+    run = with_minerals(made_run, calibrate=bad)
+    assert "Ti" in joint_calibration(run)
+    assert any("Ti" in note for note in mineral_notes(run))
+    assert "Ti" in json.loads(summary_text(run))["joint_calibration"]["missing"]
+    assert mineral_compositions(run)["Fp"] is run.compositions["Fp"]
+
+
+def test_what_disagrees_is_to_be_heeded(made_run):
+    false = {"phase": "Fp", "ratio": "Mg/Fe", "value": 40.0, "sigma": 0.1}
+    run = with_minerals(made_run, calibrate={"constraints": [*CALIBRATE["constraints"], false]})
+    assert any("Mg/Fe = 40" in note and "disagrees" in note for note in mineral_notes(run))
+    assert any(cell.kind == "flag" for row in calibration_tables(run)[0].rows for cell in row)
+
+
+def test_the_recipe_says_it_again(minerals):
+    again = make_recipe(yaml.safe_load(minerals.recipe.to_yaml()))
+    assert again.calibrate == minerals.recipe.calibrate
+    assert again.identify == minerals.recipe.identify
+    assert [c.made() for c in again.calibrate.constraints] == [
+        c.made() for c in minerals.recipe.calibrate.constraints
+    ]
+
+
+def test_what_is_shown_depends_on_it(tmp_path):
+    path = tmp_path / "map.hspy"
+    path.write_bytes(b"counts")
+    table = tmp_path / "mine.csv"
+    table.write_text("name,members\nx,MgO\n")
+    base = {"input": {"file": str(path)}, "matrix": "A", "phases": {"A": {"high": ["Si"]}}}
+    keys = [
+        step_keys(make_recipe(base | more))["export"]
+        for more in ({}, {"identify": False}, {"identify": {"table": str(table)}})
+    ]
+    table.write_text("name,members\nx,CaO\n")
+    keys.append(step_keys(make_recipe(base | {"identify": {"table": str(table)}}))["export"])
+    assert len(set(keys)) == 4
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"calibrate": {"constraints": [{"phase": "Ol", "charge_balance": True, "sigma": 1}]}},
+         "Ol"),
+        ({"calibrate": {"constraints": [{"phase": "Fp", "sigma": 1}]}}, "exactly one of"),
+        ({"calibrate": {"constraints": [
+            {"phase": "Fp", "sigma": 1, "charge_balance": True, "element": "Si"}]}},
+         "exactly one of"),
+        ({"calibrate": {"constraints": [{"phase": "Fp", "sigma": 1, "sites": "mica"}]}}, "empty"),
+        ({"calibrate": {"constraints": [{"phase": "Fp", "sigma": 0, "ratio": "Mg/O"}]}}, "sigma"),
+        ({"calibrate": {"constraints": [{"phase": "Fp", "sigma": 1, "ratio": "Mg/O"}],
+                        "hold_out": ["Fp"]}}, "held out"),
+        ({"calibrate": {"hold_out": ["Ol"]}}, "Ol"),
+        ({"identify": {"settings": ["moon"]}}, "moon|rock"),
+        ({"identify": {"none_prior": 1.5}}, "none_prior"),
+    ],
+)  # fmt: skip
+def test_bad_recipes_name_the_key(made_run, more, words):
+    with pytest.raises(RecipeError, match=words):
+        with_minerals(made_run, **more)
+
+
+@pytest.mark.parametrize(("phase", "words"), [
+    ({"group": "felspar"}, "feldspar"), ({"group": "oxide"}, "oxygens"),
+])  # fmt: skip
+def test_bad_groups_name_the_key(phase, words):
+    with pytest.raises(RecipeError, match=words):
+        make_recipe({"input": {"file": "x"}, "matrix": "A", "phases": {"A": phase}})
