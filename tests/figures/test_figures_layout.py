@@ -11,7 +11,7 @@ from siftem.energy_axis import EnergyAxis
 from siftem.figures.fit import fit_figure
 from siftem.figures.protocol import figure1, figure2
 from siftem.figures.regions import regions_figure
-from siftem.figures.style import drawing_style, phase_colours, png_bytes
+from siftem.figures.style import Look, drawing_style, phase_colours, png_bytes
 from siftem.figures.trace_windows import TraceLine
 from siftem.fit.line_fit import fit_lines
 
@@ -140,6 +140,31 @@ def test_figure2_is_tidy_and_complete(any_case):
     assert len(images(figure)) == 2 * n
 
 
+@pytest.mark.parametrize("width", [80.0, 85.0, 175.0, 260.0])
+@pytest.mark.parametrize(
+    "which", ["one phase", "three phases", "seven phases, tall", "strip", "hostile names"]
+)
+def test_figures_are_as_wide_as_they_are_wanted_and_tidy(which, width):
+    case = build_case(**CASES[which])
+    look = Look(width=width)
+    first = figure1(
+        case.si, case.factors, case.regions, trace_lines=TRACES, look=look,
+        **case.figure1_arguments(),
+    )  # fmt: skip
+    second = figure2(
+        case.si, case.regions, matrix=case.whole, grains=case.grains,
+        line_labels=case.labels, look=look, ends=case.grains,
+    )  # fmt: skip
+    for figure in (first, second):
+        assert_tidy(figure)
+        assert figure.get_size_inches()[0] * 25.4 == pytest.approx(width)
+        for ax in figure.axes:  # no frame is squeezed away
+            box = ax.get_window_extent()
+            assert min(box.width, box.height) > 1.0 / 25.4 * figure.dpi
+    assert len(letters(first)) == len(case.factors.names) + 4
+    assert first.get_size_inches()[1] * 25.4 < 297 or len(case.factors.names) > 3
+
+
 def test_regions_figure_is_tidy(any_case):
     figure = regions_figure(
         any_case.regions,
@@ -241,6 +266,10 @@ def fit(case):
 
 
 def test_fit_figure_shows_counts_fit_continuum_and_residuals(fit):
+    for width in (85.0, 175.0):
+        narrow = fit_figure(fit, name="Brg" if width < 100 else LONG[0], width=width)
+        assert_tidy(narrow)
+        assert narrow.get_size_inches()[0] * 25.4 == pytest.approx(width)
     figure = fit_figure(fit, name="Brg")
     assert_tidy(figure)
     main, residuals = figure.axes[:2]

@@ -34,6 +34,9 @@ def any_case(request):
 
 def test_a_phase_map_shows_each_pixel_in_its_colour(any_case):
     shown = labels_of(any_case)
+    narrow = phase_map_figure(shown, pixel_size=any_case.si.pixel_size, width=85.0)
+    assert_tidy(narrow)
+    assert narrow.get_size_inches()[0] * 25.4 <= 85.0 + 1e-6
     figure = phase_map_figure(shown, pixel_size=any_case.si.pixel_size)
     assert_tidy(figure)
     (image,) = images(figure)

@@ -5,7 +5,7 @@ import pytest
 from made_up_map import build_case
 from test_figures_layout import CASES, assert_tidy, images, letters
 
-from siftem.figures.style import BEHIND_COLOUR, phase_colours
+from siftem.figures.style import BEHIND_COLOUR, Look, phase_colours
 from siftem.figures.unmixed import figure3
 from siftem.fit.spectrum_model import Calibration
 from siftem.spectrum import Spectrum
@@ -55,6 +55,16 @@ def test_it_is_tidy_and_complete(which):
     shown = images(figure)[: 2 * k]
     for image, expected in zip(shown, [*unmixed.maps, *unmixed.maps_sigma], strict=True):
         np.testing.assert_array_equal(np.ma.filled(image.get_array(), np.nan), expected)
+
+
+@pytest.mark.parametrize("width", [85.0, 175.0])
+def test_it_is_as_wide_as_it_is_wanted(width):
+    case = build_case(**CASES["three phases"])
+    figure = figure3(
+        case.si, unmixed_of(case), subtracted={}, line_labels=case.labels, look=Look(width=width)
+    )
+    assert_tidy(figure)
+    assert figure.get_size_inches()[0] * 25.4 == pytest.approx(width)
 
 
 def test_the_subtracted_spectrum_lies_behind_at_the_same_counts():

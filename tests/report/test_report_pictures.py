@@ -40,6 +40,14 @@ def test_all_pictures_of_a_run(figures):
         assert 600 < height < 3508
 
 
+def test_pictures_are_as_wide_as_the_recipe_says(made_run):
+    chosen = made_run.recipe.figures.model_copy(update={"width_mm": 85.0})
+    run = replace(made_run, recipe=made_run.recipe.model_copy(update={"figures": chosen}))
+    for name, png in draw_figures(run).items():
+        width, _ = size(png)
+        assert width <= 1004 if name == "figure_phases" else abs(width - 1004) <= 1, name
+
+
 def test_lines_of_the_elements_are_labelled(made_run):
     texts = {label.text for label in line_labels(made_run)}
     assert {"O Kα", "Mg Kα", "Si Kα", "Ca Kα", "Fe Kα", "Nd Lα"} <= texts

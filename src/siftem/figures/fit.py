@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator
 
-from siftem.figures.legend import Entry, draw_legend, legend_width
+from siftem.figures.legend import LEGEND_ROW, Entry, draw_legend, legend_rows, legend_width
 from siftem.figures.line_labels import LineLabel, band_height, draw_line_labels, seen_lines
 from siftem.figures.page import MARGIN, TITLE_HEIGHT, Page
 from siftem.figures.spectra import (
@@ -24,6 +24,7 @@ from siftem.figures.style import (
     PAGE_WIDTH,
     drawing_style,
     fitted_text,
+    text_width,
 )
 from siftem.fit.line_fit import LineFit
 
@@ -40,6 +41,7 @@ def fit_figure(
     labels: tuple[LineLabel, ...] | None = None,
     colour: str = _COUNTS_COLOUR,
     signal_type: str = "EDS_TEM",
+    width: float = PAGE_WIDTH,
 ) -> Figure:
     """Draw counts, fit and continuum on a logarithmic axis, and the residuals below.
 
@@ -54,22 +56,35 @@ def fit_figure(
     colour : str
         Of the counts and the name.
     signal_type : str
+    width : float
+        Of the page, mm.
 
     Returns
     -------
     Figure
-        180 mm wide. Residuals are ``(counts - fit) / sqrt(fit)``, those beyond 6 at the edge.
+        Residuals are ``(counts - fit) / sqrt(fit)``, those beyond 6 at the edge.
     """
     labels = seen_lines([fit]) if labels is None else labels
     spectrum = fit.spectrum
     scale = energy_scale(spectrum.axis, signal_type)
     band, main, below = band_height(labels), 42.0, 16.0
-    height = TITLE_HEIGHT + band + main + below + BOTTOM_ROOM + 2 * MARGIN
-    frame_width = PAGE_WIDTH - 2 * MARGIN - LEFT_ROOM - RIGHT_ROOM
+    frame_width = width - 2 * MARGIN - LEFT_ROOM - RIGHT_ROOM
+    shown = name if name is not None else spectrum.name
+    entries = (
+        Entry("counts", colour),
+        Entry("fit", _MODEL_COLOUR),
+        Entry("continuum", _MODEL_COLOUR, "dashed"),
+        Entry(f"deviance per degree of freedom {fit.reduced_deviance:.2f}", NEUTRAL_COLOUR, ""),
+    )
+    # Beside the name, or where that is too narrow in rows below it.
+    beside = text_width(shown, bold=True) + 4.0 + legend_width(entries) <= frame_width
+    rows = 0 if beside else len(legend_rows(entries, frame_width))
+    header = MARGIN + TITLE_HEIGHT + rows * LEGEND_ROW
+    height = header + band + main + below + BOTTOM_ROOM + MARGIN
     left = MARGIN + LEFT_ROOM
-    top = MARGIN + TITLE_HEIGHT + band
+    top = header + band
     with drawing_style():
-        page = Page(height)
+        page = Page(height, width)
         kev = spectrum.axis.to_kev()
         low, high = kev.first, kev.last
         limits = (low * scale.per_kev, high * scale.per_kev)
@@ -107,7 +122,7 @@ def fit_figure(
             va="center",
         )
         if labels:
-            strip = page.axes(left, MARGIN + TITLE_HEIGHT, frame_width, band)
+            strip = page.axes(left, header, frame_width, band)
             strip.set_xlim(*limits)
             draw_line_labels(
                 strip,
@@ -117,20 +132,12 @@ def fit_figure(
                 per_kev=scale.per_kev,
                 spectra=[ax, residuals],
             )
-        _header(page, fit, name if name is not None else spectrum.name, left, frame_width, colour)
+        name_width = frame_width - (legend_width(entries) + 4.0 if beside else 0.0)
+        shown = fitted_text(shown, name_width, bold=True)
+        page.text(left, MARGIN + 2.6, shown, weight="bold", color=colour)
+        room = legend_width(entries) + 0.1 if beside else frame_width
+        draw_legend(
+            page, entries, left=left + frame_width - room,
+            top=MARGIN + 2.6 + (0.0 if beside else LEGEND_ROW), width=room,
+        )  # fmt: skip
     return page.figure
-
-
-def _header(page: Page, fit: LineFit, name: str, left: float, width: float, colour: str) -> None:
-    """Write name, legend and quality on one line above the labels."""
-    entries = (
-        Entry("counts", colour),
-        Entry("fit", _MODEL_COLOUR),
-        Entry("continuum", _MODEL_COLOUR, "dashed"),
-        Entry(f"deviance per degree of freedom {fit.reduced_deviance:.2f}", NEUTRAL_COLOUR, ""),
-    )
-    room = legend_width(entries)
-    baseline = MARGIN + 2.6
-    shown = fitted_text(name, width - room - 4.0, bold=True)
-    page.text(left, baseline, shown, weight="bold", color=colour)
-    draw_legend(page, entries, left=left + width - room, top=baseline, width=room + 1.0)

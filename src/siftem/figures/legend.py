@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
-from siftem.figures.page import TITLE_HEIGHT, Page
+from siftem.figures.page import MARGIN, TITLE_HEIGHT, Page
 from siftem.figures.style import NEUTRAL_COLOUR, SMALL_FONT_SIZE, fitted_text, text_width
 
 _SAMPLE = 4.2  # mm
 _SPACE = 4.0
+#: Height of a row of names, mm.
+LEGEND_ROW = 3.2
 
 
 @dataclass(frozen=True)
@@ -39,20 +41,59 @@ def legend_width(entries: Sequence[Entry]) -> float:
     return texts + samples + _SPACE * max(len(entries) - 1, 0)
 
 
+def legend_rows(entries: Sequence[Entry], width: float) -> list[list[Entry]]:
+    """Part entries into as few rows as a width in mm allows, in their order."""
+    rows: list[list[Entry]] = []
+    for entry in entries:
+        if rows and legend_width([*rows[-1], entry]) <= width:
+            rows[-1].append(entry)
+        else:
+            rows.append([entry])
+    return rows
+
+
+def height_below(title: str, entries: Sequence[Entry], page_width: float) -> float:
+    """Return the mm that a legend takes below its title: none where it fits beside it."""
+    title_width = text_width("(m)", bold=True) + 1.3 + text_width(title)
+    if legend_width(entries) <= page_width - 2 * MARGIN - title_width - 6.0:
+        return 0.0
+    return LEGEND_ROW * len(legend_rows(entries, page_width - 2 * MARGIN))
+
+
+def draw_titled_legend(page: Page, top: float, title: str, entries: Sequence[Entry]) -> float:
+    """Write a title over the whole page and its legend, beside it or below.
+
+    Returns
+    -------
+    float
+        mm from the top of the page to what follows.
+    """
+    end = page.title(MARGIN, top, title, width=page.width - 2 * MARGIN)
+    below = height_below(title, entries, page.width)
+    left, baseline = (MARGIN, top + 1.6) if below else (end + 6.0, top - 1.5)
+    draw_legend(page, entries, left=left, top=baseline, width=page.width - MARGIN - left)
+    return top + below
+
+
 def draw_legend(
     page: Page, entries: Sequence[Entry], *, left: float, top: float, width: float
 ) -> None:
-    """Draw entries side by side.
+    """Draw entries side by side, in as many rows as they take.
 
     Parameters
     ----------
     page : Page
     entries : sequence of Entry
     left, top : float
-        mm; ``top`` is the baseline of the text.
+        mm; ``top`` is the baseline of the first row.
     width : float
         mm; text that does not fit is cut with an ellipsis.
     """
+    for i, row in enumerate(legend_rows(entries, width)):
+        _draw_row(page, row, left, top + i * LEGEND_ROW, width)
+
+
+def _draw_row(page: Page, entries: Sequence[Entry], left: float, top: float, width: float) -> None:
     x = left
     middle = 1 - (top - 0.75) / page.height
     for entry in entries:

@@ -174,7 +174,7 @@ def image_grid(
 ) -> ImageGrid:
     """Plan equal panels for images of one shape over the width of a page.
 
-    Up to five stand in one row; more are spread evenly over rows.
+    Up to five stand in one row of 180 mm, fewer in narrower ones; more are spread evenly over rows.
 
     Parameters
     ----------
@@ -199,12 +199,12 @@ def image_grid(
         Strips of extreme aspect are shown with at least 6 mm on the short side, stretched.
     """
     if columns is None:
-        rows = math.ceil(n / 5)
+        rows = math.ceil(n / max(1, int((width - 2 * MARGIN + GAP) // (_LEAST_CELL + GAP))))
         columns = math.ceil(n / rows)
     rows = math.ceil(n / columns)
     usable = width - 2 * MARGIN
     # One or two lone panels would be too large: no cell is wider than a third of the page.
-    cell = min((usable + GAP) / columns, (usable + GAP) / 3)
+    cell = min((usable + GAP) / columns, max((usable + GAP) / 3, _LEAST_CELL + GAP))
     aspect = image_aspect(shape, pixel_size)
     image_width = cell - GAP
     image_height = image_width * aspect

@@ -14,7 +14,7 @@ from siftem.decompose.layout import MIXED, VACUUM
 from siftem.figures.legend import Swatch, draw_swatches, swatches_height, swatches_width
 from siftem.figures.maps import draw_image, shown_step
 from siftem.figures.page import MARGIN, Page, image_grid
-from siftem.figures.style import drawing_style, phase_colours
+from siftem.figures.style import PAGE_WIDTH, drawing_style, phase_colours
 
 #: Pixels of several phases; no phase is grey.
 MIXED_COLOUR = "#B4B4B4"
@@ -92,6 +92,7 @@ def phase_map_figure(
     *,
     colours: Mapping[str, str] | None = None,
     pixel_size: tuple[float, float] | None = None,
+    width: float = PAGE_WIDTH,
 ) -> Figure:
     """Return the phase map with its legend.
 
@@ -102,6 +103,8 @@ def phase_map_figure(
         Of each phase; by default in their order.
     pixel_size : tuple of float, optional
         nm.
+    width : float
+        mm at the most.
 
     Returns
     -------
@@ -109,9 +112,10 @@ def phase_map_figure(
     """
     colours = colours or phase_colours(shown.names)
     shape = (shown.labels.shape[0], shown.labels.shape[1])
-    grid = image_grid(1, shape, pixel_size, width=3 * 90.0, columns=1, max_height=90.0)
     swatches = area_swatches(shown, colours)
-    legend = min(max(swatches_width(swatches), 20.0), _LEGEND_WIDTH)
+    legend = min(max(swatches_width(swatches), 20.0), _LEGEND_WIDTH, width / 2)
+    cell = min(90.0, width - legend - 2 * MARGIN - 1.0)
+    grid = image_grid(1, shape, pixel_size, width=3 * cell, columns=1, max_height=90.0)
     width = 2 * MARGIN + grid.image_width + 4.0 + legend
     height = max(grid.image_height, swatches_height(swatches)) + 2 * MARGIN
     with drawing_style():

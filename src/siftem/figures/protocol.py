@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from siftem.decompose.factors import Factors
-from siftem.figures.legend import draw_swatches
+from siftem.figures.legend import draw_swatches, draw_titled_legend, height_below
 from siftem.figures.line_labels import LineLabel
 from siftem.figures.maps import (
     COLOUR_BAR_ROOM,
@@ -21,11 +21,10 @@ from siftem.figures.maps import (
 )
 from siftem.figures.page import GAP, MARGIN, ROW_GAP, TITLE_HEIGHT, ImageGrid, Page, image_grid
 from siftem.figures.phase_map import Labels, area_swatches, draw_phase_map
-from siftem.figures.pure_strips import mask_plans, pure_strips, pure_title, strip_height_of
+from siftem.figures.pure_strips import mask_plans, pure_entries, pure_strips, strip_height_of
 from siftem.figures.regions import draw_mask
 from siftem.figures.spectra import Curve, Strip, draw_stack, energy_scale, stack_height
 from siftem.figures.style import (
-    PAGE_WIDTH,
     Look,
     drawing_style,
     phase_colours,
@@ -39,6 +38,10 @@ from siftem.spectrum import Spectrum
 from siftem.spectrum_image import SpectrumImage
 
 _BOTTOM_HEIGHT = 52.0
+#: Pages narrower than this, mm, have the region above the faint lines, wider ones beside them.
+_NARROW = 130.0
+#: Height of that region there, mm.
+_REGION_HEIGHT = 40.0
 LOOK = Look()
 
 
@@ -90,19 +93,21 @@ def figure1(
     Returns
     -------
     Figure
-        180 mm wide.
+        As wide as ``look`` says.
     """
     colours = colours or phase_colours(factors.names)
     k = len(factors.names)
-    grid = image_grid(k + 1, si.shape, si.pixel_size, below=COLOUR_BAR_ROOM)
-    strip = strip_height_of(k)
+    grid = image_grid(k + 1, si.shape, si.pixel_size, below=COLOUR_BAR_ROOM, width=look.width)
+    lines_shown, narrow = phases is None or bool(trace_lines), look.width < _NARROW
+    strip = strip_height_of(k) * (0.8 if narrow else 1.0)
     below = stack_height(k, line_labels, strip_height=strip)
     top = MARGIN
     spectra_top = top + grid.height + ROW_GAP
     last_top = spectra_top + TITLE_HEIGHT + below + ROW_GAP
-    height = last_top + TITLE_HEIGHT + _BOTTOM_HEIGHT + MARGIN
+    above = TITLE_HEIGHT + _REGION_HEIGHT if narrow and lines_shown else 0.0
+    height = last_top + above + TITLE_HEIGHT + _BOTTOM_HEIGHT + MARGIN
     with drawing_style():
-        page = Page(height)
+        page = Page(height, look.width)
         _survey(page, grid, top, si, rectangles)
         for i, name in enumerate(factors.names):
             left, image_top = grid.place(i + 1, top)
@@ -120,7 +125,7 @@ def figure1(
                 label="counts",
             )
         page.title(
-            MARGIN, spectra_top + TITLE_HEIGHT, "Spectra of the components", width=PAGE_WIDTH / 2
+            MARGIN, spectra_top + TITLE_HEIGHT, "Spectra of the components", width=look.width / 2
         )
         draw_stack(
             page,
@@ -141,12 +146,12 @@ def figure1(
             right = _phases(page, last_top, si, phases, colours, legend=not trace_lines)
         else:
             right = _pure_region(page, last_top, si, regions, colours[regions.matrix])
-        if phases is not None and not trace_lines:
+        if not lines_shown:
             return page.figure
         _gain(
             page,
-            last_top,
-            right,
+            last_top + above,
+            MARGIN if narrow else right,
             si,
             whole,
             confined,
@@ -204,12 +209,12 @@ def figure2(
     Returns
     -------
     Figure
-        180 mm wide.
+        As wide as ``look`` says.
     """
     colours = colours or phase_colours((regions.matrix, *regions.names))
     if hosts is None:
         hosts = dict.fromkeys(grains, matrix)
-    plans = mask_plans(regions, si, phases)
+    plans = mask_plans(regions, si, phases, look.width)
     strips = pure_strips(
         matrix,
         grains,
@@ -222,18 +227,24 @@ def figure2(
     strip = strip_height_of(len(strips))
     spectra_top = MARGIN + sum(grid.height for grid, _ in plans) + (ROW_GAP if plans else 0.0)
     stack = stack_height(len(strips), line_labels, strip_height=strip)
-    height = spectra_top + TITLE_HEIGHT + stack + MARGIN
+    title = "Spectrum"
+    if grains:
+        title = "Pure spectra of the grains" if subtracted else "Mixtures, nothing subtracted"
+    if grains and phases is not None:
+        title = "Pure spectra of the phases"
+    entries = pure_entries(hosts, bool(ends))
+    stack += height_below(title, entries, look.width)
     with drawing_style():
-        page = Page(height)
+        page = Page(spectra_top + TITLE_HEIGHT + stack + MARGIN, look.width)
         background = si.survey if si.survey is not None else si.total_map()
         top = MARGIN
         for grid, content in plans:
-            for i, (title, name, mask) in enumerate(content):
+            for i, (shown, name, mask) in enumerate(content):
                 left, image_top = grid.place(i, top)
                 page.title(
                     left,
                     image_top,
-                    title,
+                    shown,
                     width=grid.title_width,
                     colour=colours[name],
                     ending=f", {100 * mask.mean():.1f}%",
@@ -247,17 +258,11 @@ def figure2(
                     pixel_size=si.pixel_size,
                 )
             top += grid.height
-        title = "Spectrum"
-        if grains:
-            title = "Pure spectra of the grains" if subtracted else "Mixtures, nothing subtracted"
-        if grains and phases is not None:
-            title = "Pure spectra of the phases"
-        pure_title(page, spectra_top + TITLE_HEIGHT, title, hosts, bool(ends))
         draw_stack(
             page,
             matrix.axis,
             strips,
-            top=spectra_top + TITLE_HEIGHT,
+            top=draw_titled_legend(page, spectra_top + TITLE_HEIGHT, title, entries),
             labels=line_labels,
             scale=energy_scale(matrix.axis, si.signal_type),
             strip_height=strip,
@@ -293,16 +298,23 @@ def _survey(
         )
 
 
+def _lone_image(page: Page, si: SpectrumImage) -> ImageGrid:
+    """Plan an image at the left, a third of the page wide, or two of a narrow one."""
+    narrow = page.width < _NARROW
+    share, height = (2 / 3, _REGION_HEIGHT) if narrow else (1 / 3, _BOTTOM_HEIGHT)
+    width = 3 * share * page.width
+    return image_grid(1, si.shape, si.pixel_size, columns=1, max_height=height - 2, width=width)
+
+
 def _pure_region(page: Page, top: float, si: SpectrumImage, regions: Regions, colour: str) -> float:
     """Draw the region of pure matrix; return where the panel beside it may start."""
-    grid = image_grid(1, si.shape, si.pixel_size, columns=3, max_height=_BOTTOM_HEIGHT - 2)
+    grid = _lone_image(page, si)
     pure = regions.pure
     title, ending = f"pure {regions.matrix}", f", {100 * pure.fraction:.1f}%"
     # A tall map is narrow, but its title needs room.
     room = max(grid.image_width, min(text_width(title + ending, bold=True) + 8.0, 45.0))
     page.title(MARGIN, top + TITLE_HEIGHT, title, width=room, colour=colour, ending=ending)
-    height = min(grid.image_height, _BOTTOM_HEIGHT - 2)
-    ax = page.axes(MARGIN, top + TITLE_HEIGHT, grid.image_width, height)
+    ax = page.axes(MARGIN, top + TITLE_HEIGHT, grid.image_width, grid.image_height)
     background = si.survey if si.survey is not None else si.total_map()
     draw_mask(ax, pure.mask, colour, background=background, pixel_size=si.pixel_size)
     return MARGIN + room + GAP
@@ -318,16 +330,16 @@ def _phases(
     legend: bool,
 ) -> float:
     """Draw the phase map, with its legend beside it; return where a panel may start."""
-    grid = image_grid(1, si.shape, si.pixel_size, columns=3, max_height=_BOTTOM_HEIGHT - 2)
+    grid = _lone_image(page, si)
     room = max(grid.image_width, 30.0)
     page.title(MARGIN, top + TITLE_HEIGHT, "phase map", width=room)
-    height = min(grid.image_height, _BOTTOM_HEIGHT - 2)
-    ax = page.axes(MARGIN, top + TITLE_HEIGHT, grid.image_width, height)
+    ax = page.axes(MARGIN, top + TITLE_HEIGHT, grid.image_width, grid.image_height)
     draw_phase_map(ax, phases, colours, pixel_size=si.pixel_size)
     left = MARGIN + room + GAP
     if legend:
         swatches = area_swatches(phases, colours)
-        draw_swatches(page, swatches, left=left, top=top + TITLE_HEIGHT, width=70.0)
+        width = min(70.0, page.width - MARGIN - left)
+        draw_swatches(page, swatches, left=left, top=top + TITLE_HEIGHT, width=width)
     return left
 
 

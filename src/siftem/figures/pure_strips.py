@@ -7,11 +7,11 @@ from collections.abc import Mapping
 import numpy as np
 from scipy.ndimage import uniform_filter1d
 
-from siftem.figures.legend import Entry, draw_legend
-from siftem.figures.page import MARGIN, ImageGrid, Page, image_grid
+from siftem.figures.legend import Entry
+from siftem.figures.page import ImageGrid, image_grid
 from siftem.figures.phase_map import Labels
 from siftem.figures.spectra import Curve, Strip
-from siftem.figures.style import BEHIND_COLOUR, PAGE_WIDTH
+from siftem.figures.style import BEHIND_COLOUR
 from siftem.segment.regions import Regions
 from siftem.spectrum import Spectrum
 from siftem.spectrum_image import SpectrumImage
@@ -21,12 +21,12 @@ _END_SMOOTHING = 5
 
 
 def mask_plans(
-    regions: Regions, si: SpectrumImage, phases: Labels | None
+    regions: Regions, si: SpectrumImage, phases: Labels | None, width: float
 ) -> list[tuple[ImageGrid, list[tuple[str, str, np.ndarray]]]]:
     """Grids of titles, phases and masks, side by side where they fit into one row."""
     if phases is not None:
         own = [(n, n, phases.labels == i) for i, n in enumerate(phases.names)]
-        return [(image_grid(len(own), si.shape, si.pixel_size, max_height=50.0), own)]
+        return [(image_grid(len(own), si.shape, si.pixel_size, max_height=50.0, width=width), own)]
     names = regions.names
     masks = [(name, name, regions.mask(name).mask) for name in names]
     mixtures = [(f"{n} + {regions.matrix}", n, regions.mixture(n).mask) for n in names]
@@ -34,8 +34,8 @@ def mask_plans(
         return []
     if len(names) <= 2:
         content = masks + mixtures
-        return [(image_grid(len(content), si.shape, si.pixel_size), content)]
-    grid = image_grid(len(names), si.shape, si.pixel_size, max_height=50.0)
+        return [(image_grid(len(content), si.shape, si.pixel_size, width=width), content)]
+    grid = image_grid(len(names), si.shape, si.pixel_size, max_height=50.0, width=width)
     return [(grid, masks), (grid, mixtures)]
 
 
@@ -69,11 +69,8 @@ def pure_strips(
     return strips
 
 
-def pure_title(
-    page: Page, top: float, title: str, hosts: Mapping[str, Spectrum], open_ends: bool
-) -> None:
-    """Write the title of the pure spectra, and what their lines stand for."""
-    end = page.title(MARGIN, top, title, width=PAGE_WIDTH / 2)
+def pure_entries(hosts: Mapping[str, Spectrum], open_ends: bool) -> list[Entry]:
+    """Return what the lines of the pure spectra stand for."""
     entries = [Entry("value ± 1σ", "black", "band")]
     if open_ends:
         entries.append(Entry("with as much taken off as may be", "black", "dashed"))
@@ -81,7 +78,7 @@ def pure_title(
     if names:
         what = next(iter(names)) if len(names) == 1 else "what it lies in or on"
         entries.append(Entry(f"{what}, scaled to the same counts", BEHIND_COLOUR))
-    draw_legend(page, entries, left=end + 6.0, top=top - 1.5, width=page.width - MARGIN - end - 6.0)
+    return entries
 
 
 def strip_height_of(strips: int) -> float:

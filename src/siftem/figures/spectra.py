@@ -16,7 +16,7 @@ from siftem.figures.line_labels import LineLabel, band_height, draw_line_labels
 from siftem.figures.numbers_on_axes import short_number
 from siftem.figures.page import MARGIN, Page, frame_size
 from siftem.figures.signed_axis import linear_end, signed_axis
-from siftem.figures.style import PAGE_WIDTH, fitted_text, text_height, text_width
+from siftem.figures.style import fitted_text, text_height, text_width
 
 #: mm left of a frame for numbers and the label of the axis, and below for the energies.
 LEFT_ROOM = 11.0
@@ -253,7 +253,7 @@ def draw_stack(
     ylabel: str | None = None,
     strip_height: float = 17.0,
     left: float = MARGIN,
-    width: float = PAGE_WIDTH - 2 * MARGIN,
+    width: float | None = None,
     energy_range: tuple[float | None, float | None] = (None, None),
 ) -> list[Axes]:
     """Draw spectra above each other on one energy axis, lines labelled once for all.
@@ -274,7 +274,7 @@ def draw_stack(
     strip_height : float
         mm.
     left, width : float
-        mm, with numbers and labels.
+        mm, with numbers and labels; by default as wide as the page.
     energy_range : tuple of float or None
         keV that are shown; by default those of `shown_range`.
 
@@ -287,6 +287,7 @@ def draw_stack(
     low, high = chosen_range(
         shown_range(axis, labels, [s.curves[0].values for s in strips]), axis, energy_range
     )
+    width = page.width - MARGIN - left if width is None else width
     frame_left, frame_width = left + LEFT_ROOM, width - LEFT_ROOM - RIGHT_ROOM
     band_room = band_height(labels)
     panels: list[Axes] = []

@@ -143,10 +143,13 @@ class Look:
         keV; the part of the spectra that is shown. None: as far as there are lines.
     colour_map : str
         Of maps of counts, by matplotlib's name.
+    width : float
+        Of the page, mm.
     """
 
     energy_range: tuple[float | None, float | None] = (None, None)
     colour_map: str = COUNTS_COLOURS
+    width: float = PAGE_WIDTH
 
 
 def png_bytes(figure: Figure, *, dpi: int = DPI) -> bytes:

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from siftem.figures.legend import Entry, draw_legend
+from siftem.figures.legend import LEGEND_ROW, Entry, draw_legend, legend_rows
 from siftem.figures.line_labels import LineLabel, place_labels
 from siftem.figures.page import Page
 from siftem.figures.spectra import BOTTOM_ROOM, LEFT_ROOM, RIGHT_ROOM, EnergyScale, energy_scale
@@ -82,7 +82,9 @@ def draw_trace_lines(
     if not windows:
         return []
     scale = energy_scale(whole.axis, signal_type)
-    legend = 1.3 * text_height(SMALL_FONT_SIZE)
+    entries = _entries(whole, rectangle, fit, colour)
+    rows = legend_rows(entries, width - LEFT_ROOM)
+    legend = 1.3 * text_height(SMALL_FONT_SIZE) + (len(rows) - 1) * LEGEND_ROW
     header = 3 * text_height(SMALL_FONT_SIZE) + 4.0
     each = width / len(windows)
     panels = []
@@ -114,7 +116,7 @@ def draw_trace_lines(
             ax.set_ylabel("counts per pixel and keV", fontsize=SMALL_FONT_SIZE, loc="top")
         _head(page, ax, window, others, scale, colour, frame_left, frame_top, frame_width)
         panels.append(ax)
-    _legend(page, left + LEFT_ROOM, top, width - LEFT_ROOM, whole, rectangle, fit, colour)
+    draw_legend(page, entries, left=left + LEFT_ROOM, top=top + 2.0, width=width - LEFT_ROOM)
     return panels
 
 
@@ -288,16 +290,9 @@ def _leader(page: Page, x: list[float], top: float, colour: str) -> None:
     )
 
 
-def _legend(
-    page: Page,
-    left: float,
-    top: float,
-    width: float,
-    whole: Spectrum,
-    rectangle: Spectrum | None,
-    fit: LineFit | None,
-    colour: str,
-) -> None:
+def _entries(
+    whole: Spectrum, rectangle: Spectrum | None, fit: LineFit | None, colour: str
+) -> list[Entry]:
     entries = [Entry(f"region, {_pixels(whole)}", colour, "band")]
     if rectangle is not None:
         text = f"rectangle, {_pixels(rectangle)}"
@@ -307,7 +302,7 @@ def _legend(
             Entry("fit, model's error", "black"),
             Entry("continuum", "black", "dashed"),
         ]
-    draw_legend(page, entries, left=left, top=top + 2.0, width=width)
+    return entries
 
 
 def _pixels(spectrum: Spectrum) -> str:

@@ -8,12 +8,12 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from siftem.energy_axis import EnergyAxis
-from siftem.figures.legend import Entry, draw_legend, legend_width
+from siftem.figures.legend import Entry, draw_titled_legend, height_below
 from siftem.figures.line_labels import LineLabel
 from siftem.figures.maps import COLOUR_BAR_ROOM, add_colour_bar, draw_image
 from siftem.figures.page import MARGIN, ROW_GAP, TITLE_HEIGHT, ImageGrid, Page, image_grid
 from siftem.figures.spectra import Curve, Strip, draw_stack, energy_scale, stack_height
-from siftem.figures.style import BEHIND_COLOUR, PAGE_WIDTH, Look, drawing_style, phase_colours
+from siftem.figures.style import BEHIND_COLOUR, Look, drawing_style, phase_colours
 from siftem.spectrum import Spectrum
 from siftem.spectrum_image import SpectrumImage
 from siftem.unmix.unmixed import Unmixed
@@ -51,31 +51,30 @@ def figure3(
     Returns
     -------
     Figure
-        180 mm wide.
+        As wide as ``look`` says.
     """
     colours = colours or phase_colours(unmixed.names)
     k = len(unmixed.names)
-    grid = image_grid(k, si.shape, si.pixel_size, below=COLOUR_BAR_ROOM, max_height=50.0)
+    grid = image_grid(
+        k, si.shape, si.pixel_size, below=COLOUR_BAR_ROOM, max_height=50.0, width=look.width
+    )
     axis = unmixed.spectra[unmixed.names[0]].axis
     strip = float(np.clip(72.0 / k, 13.0, 28.0))
     spectra_top = MARGIN + 2 * grid.height + ROW_GAP
     stack = stack_height(k, line_labels, strip_height=strip)
+    title = "Spectra by unmixing"
+    entries = (
+        Entry("unmix ± 1σ", "black", "band"),
+        Entry("subtract, scaled to the same counts", BEHIND_COLOUR),
+    )
+    stack += height_below(title, entries, look.width)
     with drawing_style():
-        page = Page(spectra_top + TITLE_HEIGHT + stack + MARGIN)
+        page = Page(spectra_top + TITLE_HEIGHT + stack + MARGIN, look.width)
         for row, (what, maps) in enumerate((("", unmixed.maps), ("± ", unmixed.maps_sigma))):
             for i, name in enumerate(unmixed.names):
-                title, colour = f"{what}{name}", colours[name]
-                _panel(page, grid, i, row, title, maps[i], si, colour, look.colour_map)
-        top = spectra_top + TITLE_HEIGHT
-        end = page.title(MARGIN, top, "Spectra by unmixing", width=PAGE_WIDTH / 2)
-        entries = (
-            Entry("unmix ± 1σ", "black", "band"),
-            Entry("subtract, scaled to the same counts", BEHIND_COLOUR),
-        )
-        draw_legend(
-            page, entries, left=end + 6.0, top=top - 1.5,
-            width=min(legend_width(entries), PAGE_WIDTH - end - 6.0 - MARGIN),
-        )  # fmt: skip
+                shown, colour = f"{what}{name}", colours[name]
+                _panel(page, grid, i, row, shown, maps[i], si, colour, look.colour_map)
+        top = draw_titled_legend(page, spectra_top + TITLE_HEIGHT, title, entries)
         draw_stack(
             page,
             axis,

@@ -117,6 +117,9 @@ class Figures(Section):
     formats: tuple[Literal["png", "svg", "pdf"], ...] = Field(
         ("png",), description="files of each figure; texts of svg and pdf can be edited"
     )
+    width_mm: Annotated[float, Field(ge=80, le=400)] = Field(
+        180.0, description="of the figures; 85 for a journal's column, 175 for two"
+    )
     energy_range: Window | None = Field(None, description="keV of the spectra that are shown")
     colour_map: Literal["inferno", "magma", "plasma", "viridis", "cividis", "gray"] = Field(
         "inferno", description="of maps of counts"

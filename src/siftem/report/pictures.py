@@ -122,6 +122,7 @@ def draw_phase_map(result: RunResult, kind: str = "png") -> bytes:
         _labels(result),
         colours=phase_colours(result.factors.names),
         pixel_size=result.spectrum_image.pixel_size,
+        width=result.recipe.figures.width_mm,
     )
     return drawn_once(figure, kind)
 
@@ -146,7 +147,7 @@ def draw_figure3(result: RunResult, unmixed: Unmixed, kind: str = "png") -> byte
 
 def _look(result: RunResult) -> Look:
     chosen = result.recipe.figures
-    return Look(chosen.energy_range or (None, None), chosen.colour_map)
+    return Look(chosen.energy_range or (None, None), chosen.colour_map, chosen.width_mm)
 
 
 def draw_fit(result: RunResult, phase: str, kind: str = "png") -> bytes:
@@ -156,6 +157,7 @@ def draw_fit(result: RunResult, phase: str, kind: str = "png") -> bytes:
         name=phase,
         colour=phase_colours(result.factors.names).get(phase, "black"),
         signal_type=result.spectrum_image.signal_type,
+        width=result.recipe.figures.width_mm,
     )
     return drawn_once(figure, kind)
 
