@@ -35,7 +35,9 @@ GROUPS = {
         "quantify", "Composition", "find_elements", "line_ratios", "null_elements",
         "thickness_from_charge_balance",
     ),
-    "Minerals": ("structural_formula", "identify", "calibrate_jointly", "Analysis"),
+    "Minerals": (
+        "structural_formula", "identify", "calibrate_jointly", "lattice_strain", "Analysis",
+    ),
     "Energy losses": (
         "estimate_noise", "as_counts", "NoiseModel", "Edge", "remove_background",
         "subtract_by_edges", "AbsentEdge", "EdgeRatio", "elemental_ratios",

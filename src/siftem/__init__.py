@@ -55,6 +55,7 @@ _HOME = {
     "graph_cut": "siftem.segment.graph_cut",
     "identify": "siftem.minerals.identification",
     "integrate": "siftem.unmix.integrate",
+    "lattice_strain": "siftem.minerals.lattice_strain",
     "line_ratios": "siftem.quantify.line_ratios",
     "list_signals": "siftem.io.contents",
     "load": "siftem.io.hyperspy_bridge",

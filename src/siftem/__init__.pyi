@@ -38,6 +38,7 @@ from siftem.io.region_sums import sum_spectra as sum_spectra
 from siftem.minerals.analysis import Analysis as Analysis
 from siftem.minerals.identification import identify as identify
 from siftem.minerals.joint_calibration import calibrate_jointly as calibrate_jointly
+from siftem.minerals.lattice_strain import lattice_strain as lattice_strain
 from siftem.minerals.structural_formula import structural_formula as structural_formula
 from siftem.pipeline.opened_run import open_run as open_run
 from siftem.pipeline.recipe import Recipe as Recipe

@@ -1,5 +1,6 @@
 """Names, structural formulas and the joint calibration, from the recipe to summary and report."""
 
+import csv
 import json
 from dataclasses import replace
 
@@ -12,7 +13,10 @@ from siftem.pipeline.minerals import formulas_of, joint_calibration, mineral_com
 from siftem.pipeline.recipe import make_recipe
 from siftem.pipeline.step_keys import step_keys
 from siftem.pipeline.summary import summary_text
+from siftem.quantify.partition import PartitionCoefficient
+from siftem.report.folder import write_results
 from siftem.report.html import render_report, report_tables
+from siftem.report.mineral_exports import strain_table
 from siftem.report.phase_names import (
     calibration_tables,
     mineral_notes,
@@ -203,3 +207,44 @@ def test_bad_recipes_name_the_key(made_run, more, words):
 def test_bad_groups_name_the_key(phase, words):
     with pytest.raises(RecipeError, match=words):
         make_recipe({"input": {"file": "x"}, "matrix": "A", "phases": {"A": phase}})
+
+
+def test_partition_coefficients_and_oxides_as_tables_for_others(minerals, tmp_path):
+    folder = write_results(minerals, tmp_path / "out", reopen=False)
+    rows = list(csv.DictReader((folder / "oxides.csv").read_text("utf-8").splitlines()))
+    assert [row["Sample"] for row in rows] == list(mineral_compositions(minerals))
+    fp = rows[1]
+    assert fp["Mineral"] == "ferropericlase"
+    oxides = mineral_compositions(minerals)["Fp"].oxides()
+    assert float(fp["FeOt"]) == pytest.approx(oxides["FeO"].value, rel=1e-4)
+    assert float(fp["FeOt_sigma"]) > oxides["FeO"].sigma
+    assert fp["SiO2"] == ""  # assumed absent, not measured
+    assert list(rows[0])[:4] == ["Sample", "Mineral", "SiO2", "SiO2_sigma"]
+    rows = list(csv.DictReader((folder / "partition.csv").read_text("utf-8").splitlines()))
+    assert len(rows) == len(minerals.partition)
+    by_key = {(r["element"], r["numerator"]): r for r in rows}
+    for d in minerals.partition:
+        row = by_key[d.element, d.phases[0]]
+        assert row["D"] == (f"{d.value:.6g}" if d.value == d.value else "")
+        assert row["limit"] == d.limit
+    assert by_key["Ca", "Ca-Pv"]["radius_A"] == "1.12"
+    told = json.loads((folder / "summary.json").read_text("utf-8"))
+    assert told["lattice_strain"] == []  # fewer than three cations of a charge in both
+
+
+def test_lattice_strain_of_a_run_stands_in_figure_table_and_summary(made_run):
+    elements = {"Nd": 80.0, "Sm": 56.0, "Gd": 35.0, "Lu": 7.0}
+    made = tuple(
+        PartitionCoefficient(e, ("Ca-Pv", "Brg"), d, 0.1 * d, 0.05 * d, "", (0.8 * d, 1.2 * d))
+        for e, d in elements.items()
+    )
+    data = made_run.recipe.model_dump(mode="json", exclude_none=True)
+    data["quantify"]["onuma"] = {"temperature": 2400}
+    run = replace(made_run, partition=made, recipe=make_recipe(data))
+    table = texts(strain_table(run))
+    assert table[0][:2] == ["Ca-Pv / Brg", "3+: Nd, Sm, Gd, Lu"]
+    (told,) = json.loads(summary_text(run))["lattice_strain"]
+    assert told["elements"] == list(elements)
+    assert told["young_modulus_GPa"] == pytest.approx(2400 * told["stiffness_GPa_K"], rel=1e-4)
+    assert "Lattice strain" in render_report(run, figures={})
+    assert strain_table(made_run) is None

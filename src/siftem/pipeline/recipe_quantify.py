@@ -85,6 +85,13 @@ class Standard(Section):
         return self
 
 
+class Onuma(Section):
+    """Partition coefficients against ionic radii, with lattice strain."""
+
+    coordination: Literal[6, 8, 12] = Field(8, description="of the site")
+    temperature: Positive | None = Field(None, description="K, for Young's modulus")
+
+
 class Quantify(Section):
     """From spectra to compositions."""
 
@@ -113,6 +120,7 @@ class Quantify(Section):
     partition: tuple[tuple[str, str], ...] | None = Field(
         None, description="pairs of phases; each grain over the matrix when nothing is said"
     )
+    onuma: Onuma = Onuma()
     edges: tuple[EdgeChoice, ...] = Field(
         (), description="energy losses: one for each element, compared with the first"
     )

@@ -99,6 +99,7 @@ def step_keys(recipe: Recipe, given: SpectrumImage | None = None) -> dict[str, s
     shown = {
         "title": recipe.title,
         "ratios": recipe.quantify.ratios,
+        "onuma": _plain(recipe.quantify.onuma),
         "wanted_limits": recipe.quantify.wanted_limits,
         "oxygens": {n: p.oxygens for n, p in recipe.phases.items()},
         "groups": {n: p.group for n, p in recipe.phases.items()},
@@ -293,7 +294,7 @@ def _segment(recipe: Recipe) -> dict[str, Any]:
 
 def _quantify(recipe: Recipe) -> dict[str, Any]:
     q = recipe.quantify
-    own = _plain(q, "ratios", "partition", "wanted_limits")
+    own = _plain(q, "ratios", "partition", "wanted_limits", "onuma")
     if q.cross_sections is not None:
         own["cross_sections"] = file_content(q.cross_sections)
     for name in ("k_factors", "zeta_factors", "standard"):

@@ -17,6 +17,7 @@ from siftem.pipeline.agreement import run_differences
 from siftem.pipeline.composition_summary import composition_data, ratio_data
 from siftem.pipeline.file_names import file_names
 from siftem.pipeline.minerals import calibration_data, mineral_data
+from siftem.pipeline.onuma import strain_data
 from siftem.pipeline.own_pixels import mixture_name
 from siftem.pipeline.quantities import counts_for_wanted_limits
 from siftem.pipeline.results import LineGain, RunResult
@@ -93,6 +94,7 @@ def summarize(result: RunResult) -> dict[str, Any]:
             "subtract": [_partition(d) for d in result.partition],
             "unmix": [_partition(d) for d in result.unmixed_partition],
         },
+        "lattice_strain": strain_data(result),
         "joint_calibration": calibration_data(result),
         "unmixing": _unmixing(result),
         "line_gains": {gain.line: _gain(gain) for gain in result.gains},

@@ -122,3 +122,14 @@ def _span(first: int, n: int) -> str:
     if n == 1:
         return f"({panel_letter(first)})"
     return f"({panel_letter(first)}–{panel_letter(first + n - 1)})"
+
+
+def onuma_caption(result: RunResult) -> str:
+    """Say what the partition coefficients are drawn against."""
+    number = result.recipe.quantify.onuma.coordination
+    return (
+        f"Partition coefficients by weight against ionic radii (Shannon 1976, coordination "
+        f"{number}), with 95% intervals of all errors; triangles are limits. Curves: lattice "
+        f"strain (Blundy & Wood 1994) for charges with three or more measured cations, filled "
+        f"symbols; bands hold 68%."
+    )

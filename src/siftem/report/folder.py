@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from siftem.errors import SiftemError
 from siftem.notebook_progress import shows_progress
 from siftem.pipeline.opened_run import RESULTS, open_run, write_run
+from siftem.pipeline.parts import attempted
 from siftem.pipeline.results import RunResult
 from siftem.pipeline.store import KEYS, MARK, whole_folder, write_data
 from siftem.pipeline.summary import summary_text
@@ -17,6 +19,7 @@ from siftem.pipeline.warning_record import recorded_warnings
 from siftem.pipeline.workflow import Workflow
 from siftem.progress import Progress, silent
 from siftem.report.html import render_report, report_tables
+from siftem.report.mineral_exports import oxide_csv, partition_csv
 from siftem.report.pictures import draw_figures
 
 #: The page that a reader opens.
@@ -80,6 +83,10 @@ def write_results(
             tables = report_tables(result)
             progress("report", 0.7)
             write_data(result, draft)
+            for file, table in (("oxides", oxide_csv), ("partition", partition_csv)):
+                text = attempted(f"{file}.csv", partial(table, result), "")
+                if text:
+                    (draft / f"{file}.csv").write_text(text, encoding="utf-8")
         # What is missing here is told with the rest.
         notes = tuple(dict.fromkeys((*result.warnings, *told)))
         doubts = tuple(dict.fromkeys((*result.doubts, *told.doubts)))

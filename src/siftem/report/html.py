@@ -14,6 +14,7 @@ from siftem.report.captions import (
     figure1_caption,
     figure2_caption,
     figure3_caption,
+    onuma_caption,
     phase_map_caption,
 )
 from siftem.report.comparison_tables import (
@@ -32,6 +33,7 @@ from siftem.report.composition_tables import (
 )
 from siftem.report.environment import encoded, environment
 from siftem.report.layout_tables import layout_sentence, phase_table, role_words
+from siftem.report.mineral_exports import strain_table
 from siftem.report.mineral_tables import formula_table, limit_table, wanted_table
 from siftem.report.phase_names import calibration_tables, names_table, structure_table
 from siftem.report.pictures import fit_names
@@ -126,6 +128,7 @@ def report_tables(result: RunResult) -> dict[str, Any]:
         "limits": (lambda: limit_table(result), None),
         "wanted": (lambda: wanted_table(result), None),
         "partition": (lambda: partition_tables(result), []),
+        "strain": (lambda: strain_table(result), None),
         "comparison": (lambda: comparison_tables(result), []),
         "comparison_text": (lambda: comparison_text(result), ""),
         "unmixed_ratios": (lambda: ratio_table(result, unmixed=True), None),
@@ -226,6 +229,7 @@ def _pictures(result: RunResult, figures: Mapping[str, bytes]) -> list[Picture]:
         "figure1": ("Figure 1", figure1_caption),
         "figure2": ("Figure 2", figure2_caption),
         "figure3": ("Figure 3", figure3_caption),
+        "figure_onuma": ("Partitioning", onuma_caption),
     }
     return [
         Picture(label, caption(result), encoded(figures[key]))

@@ -7,6 +7,7 @@ from functools import partial
 
 from siftem.figures.fit import fit_figure
 from siftem.figures.line_labels import LineLabel, seen_lines, spelled_line
+from siftem.figures.onuma import onuma_figure
 from siftem.figures.phase_map import Labels, phase_map_figure
 from siftem.figures.protocol import figure1, figure2
 from siftem.figures.style import Look, drawn_once, phase_colours
@@ -16,6 +17,7 @@ from siftem.fit.line_fit import LineFit
 from siftem.pipeline.file_names import file_names
 from siftem.pipeline.fit_settings import FitSettings
 from siftem.pipeline.layout import by_labels
+from siftem.pipeline.onuma import onuma_diagrams
 from siftem.pipeline.own_pixels import mixture_name
 from siftem.pipeline.parts import attempted
 from siftem.pipeline.results import RunResult
@@ -36,7 +38,8 @@ def draw_figures(result: RunResult, kind: str = "png") -> dict[str, bytes]:
     -------
     dict of str to bytes
         PNG at 300 dots per inch, or vectors: "figure1", "figure2", "figure_phases", with
-        unmixing "figure3", and one for the line fit of each quantified phase, under the names of
+        unmixing "figure3", with three partition coefficients of a pair "figure_onuma", and one for
+        the line fit of each quantified phase, under the names of
         `fit_names`.
 
     Warns
@@ -51,6 +54,9 @@ def draw_figures(result: RunResult, kind: str = "png") -> dict[str, bytes]:
     }
     if result.unmixed is not None:
         draw["figure3"] = partial(draw_figure3, result, result.unmixed, kind)
+    diagrams = onuma_diagrams(result)
+    if diagrams:
+        draw["figure_onuma"] = lambda: drawn_once(onuma_figure(diagrams), kind)
     for name, key in fit_names(result).items():
         draw[key] = partial(draw_fit, result, name, kind)
     drawn = {key: attempted(f"{key}.{kind}", make, None) for key, make in draw.items()}

@@ -1,0 +1,119 @@
+"""Tables that programs for thermobarometry and mineral maps read, and that of lattice strain."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import replace
+
+from siftem.pipeline.minerals import mineral_compositions, names_of
+from siftem.pipeline.onuma import onuma_diagrams
+from siftem.pipeline.results import RunResult
+from siftem.printed_numbers import range_text, significant
+from siftem.quantify.composition import Composition
+from siftem.report.table import Cell, Table, heading, name
+
+#: Oxides in the order in which such programs list them; iron as FeOt there.
+_USUAL = (
+    "SiO2", "TiO2", "Al2O3", "FeO", "MnO", "MgO", "CaO", "Na2O", "K2O", "Cr2O3", "P2O5", "NiO"
+)  # fmt: skip
+_TOTAL_IRON = {"FeO": "FeOt"}
+
+
+def oxide_csv(result: RunResult) -> str:
+    """Return oxides of each phase in weight percent, one row a phase; empty without oxides.
+
+    Columns are named as Thermobar, mineralML and XMapTools read them (iron as FeOt), each with its
+    total standard deviation beside it ("SiO2_sigma"): all errors but what is not known at all.
+    """
+    rows: dict[str, dict[str, str]] = {}
+    found = names_of(result)
+    for phase, c in mineral_compositions(result).items():
+        values = c.oxides()
+        if not values:
+            continue
+        errors = _total(c).oxides()
+        best = found[phase].best if phase in found else None
+        row = {"Sample": phase, "Mineral": best or ""}
+        for oxide, q in values.items():
+            column = _TOTAL_IRON.get(oxide, oxide)
+            absent = q.assumed_absent
+            row[column] = "" if absent else f"{q.value:.6g}"
+            row[f"{column}_sigma"] = "" if absent else f"{errors[oxide].sigma:.3g}"
+        rows[phase] = row
+    if not rows:
+        return ""
+    listed = {oxide for row in rows.values() for oxide in row} - {"Sample", "Mineral"}
+    order = [_TOTAL_IRON.get(o, o) for o in _USUAL]
+    plain = sorted(o for o in listed if not o.endswith("_sigma"))
+    oxides = [o for o in order if o in plain] + [o for o in plain if o not in order]
+    columns = ["Sample", "Mineral", *(c for o in oxides for c in (o, f"{o}_sigma"))]
+    return _csv(columns, list(rows.values()))
+
+
+def partition_csv(result: RunResult) -> str:
+    """Return all partition coefficients with their errors; empty without any."""
+    columns = [
+        "element", "numerator", "denominator", "D", "sigma", "systematic", "low_95", "high_95",
+        "limit", "charge", "radius_A",
+    ]  # fmt: skip
+    radii = {(d.phases, p.element): p for d in onuma_diagrams(result, fewest=1) for p in d.points}
+    rows = []
+    for d in result.partition:
+        point = radii.get((d.phases, d.element))
+        low, high = d.interval_95
+        numbers = (d.value, d.sigma, d.systematic, low, high)
+        texts = [f"{v:.6g}" if v == v and abs(v) != float("inf") else "" for v in numbers]
+        rows.append(
+            dict(zip(columns, (d.element, *d.phases, *texts, d.limit), strict=False))
+            | ({} if point is None else {"charge": str(point.charge),
+                                         "radius_A": f"{point.radius:g}"})
+        )  # fmt: skip
+    return _csv(columns, rows) if rows else ""
+
+
+def strain_table(result: RunResult) -> Table | None:
+    """Tabulate the curves of lattice strain; None where none could be fitted."""
+    rows = []
+    for diagram in onuma_diagrams(result):
+        for curve in diagram.curves:
+            ends = curve.intervals_95
+            modulus = ends.get("young_modulus")
+            bound = " (not enclosed)" if curve.at_bound else ""
+            rows.append(
+                (
+                    name(" / ".join(diagram.phases)),
+                    name(f"{curve.charge}+: {', '.join(curve.elements)}"),
+                    Cell(significant(curve.strain_free, 3)),
+                    Cell(range_text(*ends["strain_free"]), "error"),
+                    Cell(f"{curve.best_radius:.3f}{bound}", "flag" if bound else "value"),
+                    Cell(range_text(*ends["best_radius"]), "error"),
+                    Cell("" if modulus is None else significant(curve.young_modulus or 0.0, 3)),
+                    Cell("" if modulus is None else range_text(*modulus), "error"),
+                )
+            )
+    if not rows:
+        return None
+    return Table(
+        "Lattice strain",
+        (
+            name("pair"), name("cations"), heading("D0"), heading("95%"), heading("r0, Å"),
+            heading("95%"), heading("E, GPa"), heading("95%"),
+        ),
+        tuple(rows),
+        "Blundy & Wood (1994), with the ionic radii of Shannon (1976). E needs a temperature in "
+        "the recipe. Not enclosed: the best radius may lie beyond the cations, as far as it "
+        "is allowed to, and D0 and r0 mean little.",
+    )  # fmt: skip
+
+
+def _total(c: Composition) -> Composition:
+    return replace(c, covariance=c.covariance + c.systematic)
+
+
+def _csv(columns: list[str], rows: list[dict[str, str]]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
