@@ -187,6 +187,21 @@ def test_an_axis_that_is_off(shift):
     assert of["Fe"].energy == pytest.approx(6.4, abs=0.01)
 
 
+@pytest.mark.parametrize(
+    "weights",
+    [
+        {"Ce": 0.7, "O": 0.14, "Sr": 0.05, "Ti": 0.03, "Fe": 0.05},
+        {"Ce": 0.4, "La": 0.2, "Nd": 0.15, "P": 0.1, "O": 0.15},
+        {"Hf": 0.6, "O": 0.1, "Lu": 0.3},
+    ],
+)
+@pytest.mark.parametrize("shift", [0.0, 0.08])
+def test_what_is_not_common_is_no_shift_of_the_axis(weights, shift):
+    """Common elements may explain rare ones, badly, if the axis is moved."""
+    found = find_elements(spectrum(counts(weights, 1e6, Calibration(shift=shift))))
+    assert names(found) == set(weights)
+
+
 def tail(values, share, length, axis=AXIS):
     """Counts with a share of each channel's spread to lower energies."""
     kernel = np.exp(-axis.scale * np.arange(200) / length)

@@ -39,8 +39,8 @@ def find_elements(
 ) -> tuple[FoundElement, ...]:
     """Suggest the elements of a spectrum.
 
-    The energy scale may be 150 eV off: it is found first, by the shift at which common
-    elements explain the spectrum best. Then elements are added to a smooth continuum, one
+    The energy scale may be 150 eV off: it is found first, by the shift at which lines of
+    all candidates explain the spectrum best. Then elements are added to a smooth continuum, one
     after the other: the one whose lines stand out most from what is left (score test),
     provided that all its lines that should show do show; an element that is rarely met must
     show two resolved peaks. The continuum may bend, sum peaks are allowed for, and so are

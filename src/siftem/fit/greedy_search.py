@@ -75,13 +75,13 @@ class GreedySearch:
         self.smooth = columns[:, columns.any(axis=0)]
 
     def _likely_shift(self) -> float:
-        """Shift (keV) of the axis at which common elements explain the spectrum best.
+        """Shift (keV) of the axis at which lines explain the spectrum best.
 
-        All at once, with the continuum; none unless it explains clearly more than no shift.
+        Of all candidates at once, with the continuum: common elements alone may explain rare ones,
+        badly, at another shift. None unless it explains clearly more than no shift.
         """
-        usual = [e for e in self.candidates if e in COMMON]
         families = line_families(
-            usual, beam_energy=self.energy, low=self.spectrum.axis.to_kev().first,
+            self.candidates, beam_energy=self.energy, low=self.spectrum.axis.to_kev().first,
             high=self.spectrum.axis.to_kev().last,
         )  # fmt: skip
         if not families:
