@@ -20,7 +20,7 @@ FILM, DENSITY = 100.0, 5.0
 _ON_SILICON = frozenset({"Rb", "Sr", "Y", "Zr", "Nb", "Ta", "W", "Re", "Hf", "Os"})
 
 
-def k_factors(phantom: Phantom, counts: float = 1e6) -> dict[str, Any]:
+def k_factors(phantom: Phantom, counts: float = 1e6, seed: int = 0) -> dict[str, Any]:
     """Section ``quantify.k_factors`` of a recipe for the elements of a phantom.
 
     Each element is measured in a film of its own with silicon in equal parts by weight, or with
@@ -31,18 +31,20 @@ def k_factors(phantom: Phantom, counts: float = 1e6) -> dict[str, Any]:
     phantom : Phantom
     counts : float
         Of the spectrum of each standard.
+    seed : int
+        Of the standards' noise.
     """
     other = phantom.name.startswith("other_")
     spectrum = other_standard if other else standard
     told = (phantom.energies, phantom.beam_energy, phantom.take_off_angle, phantom.resolution)
     key = (tuple(told[0][[0, 1]]), len(told[0]), *told[1:])
     values, sigmas = {"Si": 1.0}, {"Si": 0.0}
-    ti, ti_sigma, _ = _measured(spectrum, "Ti", "Si", key, counts)
+    ti, ti_sigma, _ = _measured(spectrum, "Ti", "Si", key, counts, seed)
     for element in phantom.elements:
         if element == "Si":
             continue
         beside = "Ti" if element in _ON_SILICON else "Si"
-        k, sigma, shell = _measured(spectrum, element, beside, key, counts)
+        k, sigma, shell = _measured(spectrum, element, beside, key, counts, seed)
         if beside == "Ti":
             k, sigma = k * ti, float(np.hypot(sigma, ti_sigma))
         values[f"{element} {shell}"], sigmas[f"{element} {shell}"] = k, sigma
@@ -62,12 +64,13 @@ def _measured(
     beside: str,
     key: Any,
     total: float,
+    seed: int,
 ) -> tuple[float, float, str]:
     """Factor by weight of an element to another one, its relative sigma, and its shell."""
     (first, second), n, beam_energy, take_off_angle, resolution = key
     half = {element: 0.5, beside: 0.5}
     expected = spectrum(half)
-    rng = np.random.default_rng(sum(map(ord, element + beside)))
+    rng = np.random.default_rng([sum(map(ord, element + beside)), seed])
     counts = rng.poisson(expected * total / expected.sum())
     measured = Spectrum(
         counts.astype(float),

@@ -263,6 +263,26 @@ def test_measured_shapes_are_fitted_beside_the_lines():
     assert fit.index("Cu") == fit.names.index("Cu K")
 
 
+def test_pulses_below_the_fitted_range_pile_up_too():
+    # Two photons of C K (0.277 keV) lie under O K; a sixth of them lies below 0.25 keV.
+    axis = EnergyAxis(0.0, 0.01, 1000)
+    m = model(["C", "Fe"], axis=axis, n_continuum=3)
+    photons = {"C K": 3e6, "Fe K": 3e4, "Fe L": 1e4}
+    arriving = m.line_columns(axis, ON) @ [photons[f.name] for f in m.families]
+    arriving += m.continuum_columns(axis, ON) @ [300.0, 30.0, 1.0]
+    sums = np.convolve(arriving, arriving)[: axis.size] / arriving.sum()
+    oxygen = []
+    for seed in range(4):
+        counts = np.random.default_rng(seed).poisson(0.98 * arriving + 0.01 * sums).astype(float)
+        fit = fit_lines(
+            Spectrum(counts, axis), ["Fe", "O"], support=["C"], beam_energy=200.0,
+            energy_range=(0.25, None),
+        )  # fmt: skip
+        i = fit.index("O")
+        oxygen.append(fit.amplitudes[i] / fit.sigma_at_zero(i))
+    assert np.mean(oxygen) < 1.0
+
+
 def test_elements_out_of_range_are_dropped_and_named():
     fit = fit_lines(
         Spectrum(expected(), AXIS), [*ELEMENTS, "H", "Zr"], beam_energy=200.0,

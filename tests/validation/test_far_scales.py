@@ -11,8 +11,8 @@ from validation import foreign_physics as physics
 
 @pytest.mark.parametrize(("gain", "shift", "seed"), [(0.992, 0.02, 1), (0.9975, 0.003, 0)])
 def test_an_alloy_of_many_counts_on_an_axis_that_is_off(monkeypatch, gain, shift, seed):
-    # Ratios of lines that are free from the start make up for the scale and never come back:
-    # both spectra had a reduced deviance above 15, and a soft shift of 0.1 keV.
+    # From a scale that is off, free ratios of lines make up for it and never come back: both
+    # spectra had a reduced deviance above 14, and a soft shift of 0.1 keV.
     monkeypatch.setattr(physics, "GAIN", gain)
     monkeypatch.setattr(physics, "SHIFT", shift)
     alloy = physics.Material("alloy", {"Ni": 60, "Cr": 20, "Fe": 12, "Mo": 4, "Cu": 1}, 8.3)

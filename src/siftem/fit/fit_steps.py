@@ -26,7 +26,7 @@ from siftem.fit.stiffness import Stiffness
 from siftem.spectrum import Spectrum
 from siftem.xray.pile_up import pile_up
 
-#: Times that amplitudes and stiffness of the continuum are fitted in turn.
+#: Times that response and stiffness of the continuum are fitted in turn.
 _TURNS = 2
 #: Times that ratios of lines are fitted around the last ones at the most.
 _WEIGHED = 2
@@ -39,6 +39,7 @@ class FitSteps:
         self,
         model: SpectrumModel,
         spectrum: Spectrum,
+        pulses: Spectrum,
         templates: Mapping[str, np.ndarray],
         dropped: tuple[str, ...],
         model_error: bool,
@@ -46,7 +47,7 @@ class FitSteps:
     ) -> None:
         self.model_error = model_error
         self.model, self.spectrum, self.dropped = model, spectrum, dropped
-        self.templates = templates
+        self.pulses, self.templates = pulses, templates
         # Who takes the model for true takes its ratios of lines for true.
         self.weights = LineWeights.tabulated(model.families if model_error and free_ratios else ())
         lines = len(model.families)
@@ -60,9 +61,7 @@ class FitSteps:
         if given is None:
             penalty = self._penalty()
             calibration = scan_scale(self.model, self.spectrum, self.shapes, calibration, penalty)
-            # Free ratios of lines would make up for an energy scale that is off: not at first.
-            for weights in (LineWeights.tabulated(()), self.weights):
-                self.weights = weights
+            for _ in range(_TURNS):
                 calibration = self._calibrated(calibration)
                 self._fold(calibration)
         else:
@@ -72,7 +71,10 @@ class FitSteps:
 
     def _fold(self, calibration: Calibration) -> None:
         """Set the columns that depend on the data: sum peaks, for this zero of the scale."""
-        sums = pile_up(self.spectrum.counts, self.spectrum.axis, zero=calibration.shift)
+        zero = calibration.shift + calibration.soft
+        sums = pile_up(self.pulses.counts, self.pulses.axis, zero=zero)
+        # Both end at the same energy.
+        sums = sums[-self.spectrum.axis.size :]
         shapes = {f"pile-up {i}": sums[:, i] for i in range(2)} | dict(self.templates)
         empty = [n for n, v in shapes.items() if not v.any()]
         if any(n in self.templates for n in empty):

@@ -19,6 +19,9 @@ from siftem.xray.lines import line_families, valence_lines
 
 __all__ = ["LineFit", "fit_lines"]
 
+#: Softer pulses, keV, are those of the zero peak.
+_SOFTEST_PULSE = 0.2
+
 
 def fit_lines(
     spectrum: Spectrum,
@@ -84,6 +87,13 @@ def fit_lines(
         None if low is None else low * unit, None if high is None else high * unit
     )
     cut = _cropped(spectrum, window)
+    # Pulses below the fitted range pile up, too; those of no energy do not.
+    pulses = _cropped(
+        spectrum,
+        slice(
+            min(window.start, spectrum.axis.window(_SOFTEST_PULSE * unit, None).start), window.stop
+        ),
+    )
     if not cut.counts.sum() > 0:
         raise InputError(
             f"spectrum {spectrum.name!r} holds no counts in the fitted range: nothing to fit"
@@ -105,7 +115,9 @@ def fit_lines(
     )
     extra = {k: np.asarray(v, float)[window] for k, v in (templates or {}).items()}
     with one_blas_thread():
-        return FitSteps(model, cut, extra, dropped, model_error, free_ratios).fitted(calibration)
+        return FitSteps(model, cut, pulses, extra, dropped, model_error, free_ratios).fitted(
+            calibration
+        )
 
 
 def _cropped(spectrum: Spectrum, window: slice) -> Spectrum:

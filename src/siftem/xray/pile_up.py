@@ -34,7 +34,8 @@ def pile_up(counts: np.ndarray, axis: EnergyAxis, *, zero: float = 0.0) -> np.nd
     soft = counts / (1.0 + (np.maximum(kev.centers, 0.0) / _UNSEEN) ** _STEEP)
     hard = counts - soft
     out = np.empty((kev.size, 2))
-    for i, (one, other) in enumerate(((soft, counts), (hard, hard))):
+    # A soft pulse before a hard one and after it make the same sum.
+    for i, (one, other) in enumerate(((soft, counts + hard), (hard, hard))):
         folded = np.convolve(one, other)
         energies = 2 * kev.centers[0] - zero + kev.scale * np.arange(folded.size)
         shape = np.interp(kev.centers, energies, folded, left=0.0, right=0.0)

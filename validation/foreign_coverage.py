@@ -1,0 +1,149 @@
+"""Intervals of 68 and 95% must hold the truth so often on maps by a program that is not siftem's.
+
+    SIFTEM_OTHER_PHANTOMS=FILE.py python -m validation.foreign_coverage [--cases a,b,d]
+        [--doses 30,300,3000] [--seeds 6] [--size 48] [--found]
+
+k-factors come from standards of the same instrument, drawn anew for each seed, with their errors.
+Without ``--found`` regions are given: the pixels in which a phase makes at least 98% of the film
+as one region, its thickness and density known. With it the whole road runs as a user runs it, with
+nothing told but the elements, and its intervals hold what regions, anchors and an unknown film
+leave open. The truth of given regions is what their pixels hold, a last percent of neighbours
+as well. Every element of every phase counts, those that are not in a phase, too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import warnings
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import scipy.sparse as sp
+from validation.foreign_k_factors import k_factors
+from validation.foreign_phantoms import THICKNESS, Phantom, as_signal, phantom
+from validation.foreign_physics import atomic_weight
+
+import siftem
+from siftem.errors import SiftemError
+from siftem.quantify.composition import Composition
+from siftem.quantify.k_values import GivenKFactors
+from validation import any_map_scores as scores
+
+#: Share of a pixel's film from which on it is of one phase.
+_PURE = 0.98
+#: An interval that misses by a rounding error holds.
+_ROUNDING = 1e-9
+
+
+Found = tuple[str, Composition, Mapping[str, float]]
+
+
+def given(made: Phantom, counts: sp.csr_array, k: dict) -> Iterator[Found]:
+    """Yield name, composition and truth (atomic percent) of phases in their true pixels."""
+    axis = siftem.EnergyAxis(
+        float(made.energies[0]), float(np.diff(made.energies[:2])[0]), made.energies.size, "keV"
+    )
+    told = siftem.Acquisition(
+        beam_energy=made.beam_energy, take_off_angle=made.take_off_angle, resolution=made.resolution
+    )
+    share = made.maps / np.maximum(made.maps.sum(axis=0), 1e-9)
+    factors = GivenKFactors(
+        values={n.split()[0]: v for n, v in k["values"].items()},
+        relative_sigma={n.split()[0]: v for n, v in k["relative_sigma"].items()},
+        shells={n.split()[0]: n.split()[1] for n in k["values"] if " " in n},
+        reference=k["reference"],
+        line=k["line"],
+        detector=k["detector"],
+    )
+    for i, material in enumerate(made.materials):
+        pixels = np.flatnonzero((share[i] > _PURE).ravel())
+        if not pixels.size:
+            continue
+        values = np.asarray(counts[pixels].sum(axis=0)).ravel().astype(float)
+        spectrum = siftem.Spectrum(values, axis, acquisition=told, name=material.name)
+        thick = THICKNESS * float(made.maps[i].ravel()[pixels].mean())
+        composition = siftem.quantify(
+            spectrum,
+            list(made.elements),
+            thickness=thick,
+            density=material.density,
+            k_factors=factors,
+            warn_above=None,
+        )
+        volumes = made.maps.reshape(len(made.maps), -1)[:, pixels].sum(axis=1)
+        yield material.name, composition, _mixed(made, volumes)
+
+
+def _mixed(made: Phantom, volumes: np.ndarray) -> dict[str, float]:
+    """Atoms (any unit) in a mixture of volumes of the phases."""
+    atoms: dict[str, float] = defaultdict(float)
+    for volume, material in zip(volumes, made.materials, strict=True):
+        for element, weight in material.weight_fractions.items():
+            atoms[element] += volume * material.density * weight / atomic_weight(element)
+    return dict(atoms)
+
+
+def found(made: Phantom, counts: sp.csr_array, k: dict) -> Iterator[Found]:
+    """Yield name, composition and truth of phases that a run finds."""
+    from siftem import signals
+
+    result = signals.run(
+        as_signal(made, counts),
+        elements=list(made.elements),
+        support=list(made.support_elements),
+        decompose={"components": "auto"},
+        quantify={"k_factors": k},
+    )
+    axis = next(iter(result.pure.values())).axis
+    seen = np.isin(np.round(made.energies, 6), np.round(axis.to_kev().centers, 6))
+    names = list(result.pure)
+    by_true = scores.matched([result.pure[n].values for n in names], made.spectra[:, seen])
+    for true, at in by_true.items():
+        if names[at] in result.compositions:
+            material = made.materials[true]
+            yield material.name, result.compositions[names[at]], material.at_percent
+
+
+def held(composition: Composition, truth: Mapping[str, float]) -> list[tuple[bool, bool]]:
+    """Whether the 68 and 95% intervals hold the truth, for each element."""
+    at = scores.true_percent(truth, composition.elements)
+    inside = [composition.intervals(level) for level in (0.68, 0.95)]
+    return [
+        tuple(
+            bool(ends[i, 0] - _ROUNDING <= at[e] / 100 <= ends[i, 1] + _ROUNDING) for ends in inside
+        )
+        for i, e in enumerate(composition.elements)
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--cases", default="a,b,d")
+    parser.add_argument("--doses", default="30,300,3000")
+    parser.add_argument("--seeds", type=int, default=6)
+    parser.add_argument("--size", type=int, default=48)
+    parser.add_argument("--found", action="store_true", help="regions as a run finds them")
+    args = parser.parse_args()
+    warnings.simplefilter("ignore")
+    print("| case | phase | counts | elements | in 68% | in 95% |\n" + "|---" * 6 + "|", flush=True)
+    for case in args.cases.split(","):
+        for dose in map(float, args.doses.split(",")):
+            of_phase: dict[str, list] = defaultdict(list)
+            for seed in range(args.seeds):
+                made = phantom(f"other_{case}", size=args.size, seed=seed)
+                k = k_factors(made, seed=seed)
+                counts = made.counts(dose, seed)
+                try:
+                    for name, *rest in (found if args.found else given)(made, counts, k):
+                        of_phase[name] += held(*rest)
+                except SiftemError as error:
+                    print(f"{case} {dose:g} seed {seed}: {error}")
+            for name, rows in of_phase.items():
+                share = 100 * np.mean(rows, axis=0)
+                print(f"| {case} | {name} | {dose:g} | {len(rows)} | {share[0]:.0f} | "
+                      f"{share[1]:.0f} |", flush=True)  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
