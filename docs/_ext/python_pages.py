@@ -36,7 +36,8 @@ GROUPS = {
         "thickness_from_charge_balance",
     ),
     "Minerals": (
-        "structural_formula", "identify", "calibrate_jointly", "lattice_strain", "Analysis",
+        "structural_formula", "identify", "calibrate_jointly", "lattice_strain", "thickness_map",
+        "Analysis",
     ),
     "Energy losses": (
         "estimate_noise", "as_counts", "NoiseModel", "Edge", "remove_background",

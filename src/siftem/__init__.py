@@ -74,6 +74,7 @@ _HOME = {
     "subtract_by_edges": "siftem.eels.subtract",
     "suggest_smoothness": "siftem.segment.smoothness",
     "sum_spectra": "siftem.io.region_sums",
+    "thickness_map": "siftem.minerals.thickness",
     "to_hyperspy": "siftem.io.hyperspy_export",
     "thickness_from_charge_balance": "siftem.quantify.charge_balance",
     "unmix": "siftem.unmix.constrained",

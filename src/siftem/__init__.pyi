@@ -40,6 +40,7 @@ from siftem.minerals.identification import identify as identify
 from siftem.minerals.joint_calibration import calibrate_jointly as calibrate_jointly
 from siftem.minerals.lattice_strain import lattice_strain as lattice_strain
 from siftem.minerals.structural_formula import structural_formula as structural_formula
+from siftem.minerals.thickness import thickness_map as thickness_map
 from siftem.pipeline.opened_run import open_run as open_run
 from siftem.pipeline.recipe import Recipe as Recipe
 from siftem.pipeline.run import run as run
