@@ -114,8 +114,9 @@ def phase_map_figure(
     shape = (shown.labels.shape[0], shown.labels.shape[1])
     swatches = area_swatches(shown, colours)
     legend = min(max(swatches_width(swatches), 20.0), _LEGEND_WIDTH, width / 2)
-    cell = min(90.0, width - legend - 2 * MARGIN - 1.0)
-    grid = image_grid(1, shape, pixel_size, width=3 * cell, columns=1, max_height=90.0)
+    # As small as a column, so that its names can be read on top of the report, too.
+    cell = min(62.0, width - legend - 2 * MARGIN - 1.0)
+    grid = image_grid(1, shape, pixel_size, width=3 * cell, columns=1, max_height=62.0)
     width = 2 * MARGIN + grid.image_width + 4.0 + legend
     height = max(grid.image_height, swatches_height(swatches)) + 2 * MARGIN
     with drawing_style():
