@@ -18,8 +18,8 @@ from siftem.xray.elements import atomic_weight
 _ROUNDS = 60
 #: Take-off angle where none is known, as for the intervals of an unknown film; degrees.
 _FLAT = 20.0
-#: cm2/g times kg/m2.
-_PER_PATH = 0.1
+#: chi for one cm2/g and one kg/m2 along the beam.
+PER_PATH = 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +104,7 @@ class MeasuredPhase:
 
     def shares(self, fractions: np.ndarray, mass: np.ndarray) -> np.ndarray:
         """Share of the photons that leave films; (states, n) for fractions (states, n)."""
-        path = _PER_PATH * mass / np.sin(np.radians(self.take_off_angle))
+        path = PER_PATH * mass / np.sin(np.radians(self.take_off_angle))
         out = np.empty_like(fractions)
         mixed = np.maximum(fractions, 0.0)
         mixed = mixed / mixed.sum(axis=1, keepdims=True)

@@ -9,10 +9,11 @@ import numpy as np
 from scipy.stats import gamma
 
 from siftem.errors import InputError
-from siftem.minerals.joint_model import MeasuredPhase
+from siftem.minerals.joint_model import PER_PATH, MeasuredPhase, attenuation_of
 from siftem.outline import outline
 from siftem.quantify.composition import Composition
 from siftem.quantify.film import MASS_THICKNESS
+from siftem.xray.absorption import SOFTEST, escaping_share
 
 #: A pixel belongs to the reference where it holds less than this share of other phases.
 _PURE = 0.05
@@ -229,6 +230,13 @@ def thickness_map(
     parts = {n: np.where(known, scale * p, np.nan) for n, p in parts.items()}
     mass = np.sum(list(parts.values()), axis=0)
     sigma = _counting_sigma(seen, parts, per_count, scale, counts_sigma or {}, reference)
+    # A pixel that seems thicker absorbs more, and so is taken for thicker still.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        slopes = {n: np.gradient(np.log(escape[n]), _GRID) for n in names}
+        damped = np.sum(
+            [parts[n] * np.interp(mass / mass_thickness, _GRID, slopes[n]) for n in names], axis=0
+        )
+        sigma = sigma / (1 + damped / mass_thickness)
     return ThicknessMap(mass, sigma, parts, mass_sigma / mass_thickness, tuple(phases.values()))
 
 
@@ -243,14 +251,28 @@ def _mass_per_count(c: Composition) -> float:
 
 
 def _escape(p: MeasuredPhase, c: Composition, mass: float) -> np.ndarray:
-    """Share of a phase's line photons that leave films, over that of the film it was told."""
-    fractions = np.broadcast_to(c.weight_fractions, (len(_GRID), len(c.elements)))
-    shares = p.shares(fractions, _GRID * mass)
-    born = np.maximum(c.fit.amplitudes[list(c.columns)], 0.0)
-    efficiency = c.fit.design[:, list(c.columns)].sum(axis=0) / np.maximum(c.absorption, 1e-12)
-    seen = shares @ (born * efficiency)
-    own = c.absorption @ (born * efficiency)
-    return np.asarray(seen / own)
+    """Counts of a phase for its mass in films on the grid, over those in the film it was told.
+
+    All of its spectrum counts: lines of all shells at their own energies, since the detector
+    smears them across absorption edges, and the continuum.
+    """
+    fit = c.fit
+    fractions = np.maximum(c.weight_fractions, 0.0)
+    path = PER_PATH / np.sin(np.radians(p.take_off_angle))
+    films = np.append(_GRID * mass, p.mass_thickness or 0.0)
+
+    def leaving(energies: np.ndarray) -> np.ndarray:
+        """Share of photons that leave each film; (films, energies)."""
+        mu = attenuation_of(c.elements, np.maximum(energies, SOFTEST)) @ fractions
+        return escaping_share(np.outer(films, mu * path / fractions.sum()))
+
+    seen = np.zeros(len(_GRID))
+    for i, family in enumerate(fit.model.families):
+        shares = leaving(family.energies) @ family.weights
+        seen += fit.amplitudes[i] * fit.design[:, i].sum() * shares[:-1] / shares[-1]
+    shares = leaving(fit.spectrum.axis.to_kev().centers)
+    seen += (shares[:-1] / shares[-1]) @ np.maximum(fit.continuum, 0.0)
+    return np.asarray(seen / np.interp(films[-1], _GRID * mass, seen))
 
 
 def _counting_sigma(
