@@ -27,6 +27,7 @@ axes = hs.plot.plot_images(
     fig=plt.figure(figsize=(6.5, 2.2), layout="constrained"),
     label=list(factors.names),
     axes_decor=None,
+    colorbar=None,
     scalebar=[0],
     cmap="inferno",
 )
