@@ -50,7 +50,11 @@ def test_no_permission(tmp_path):
 
 
 def test_unknown_endings(tmp_path):
-    for name, match in (("a.txt", r"ending in '\.txt'"), ("noending", "without an ending")):
+    for name, match in (
+        ("a.txt", r"ending in '\.txt'.*save it from its program"),
+        ("noending", "without an ending"),
+        ("a.h5oina", r"ending in '\.h5oina'.*AZtec as raw data"),
+    ):
         (tmp_path / name).write_text("hello")
         refused(tmp_path / name, match)
 

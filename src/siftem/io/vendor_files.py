@@ -289,6 +289,11 @@ def _hyperspy_load(file: Path, reader: types.ModuleType, **options: Any) -> Any:
     return hs.load(file, signal_type="", file_format=reader, **options)
 
 
+_AZTEC = "export the map from AZtec as raw data (.raw) with its .rpl, and name the .rpl"
+#: What to do with files of vendors that nobody reads.
+_INSTEAD = {"h5oina": _AZTEC, "oip": _AZTEC, "oipx": _AZTEC}
+
+
 def _plugins_for(file: Path) -> list[dict[str, Any]]:
     """Readers for a file name; the one that its content names, where several match."""
     from rsciio import IO_PLUGINS
@@ -299,7 +304,8 @@ def _plugins_for(file: Path) -> list[dict[str, Any]]:
         raise ReadError(f"cannot read {file}: it is damaged, incomplete or no sparse map file")
     if not plugins:
         ending = f"names ending in {file.suffix!r}" if suffix else "names without an ending"
-        raise ReadError(f"cannot read {file}: HyperSpy has no reader for {ending}")
+        instead = _INSTEAD.get(suffix, "save it from its program in a format that HyperSpy reads")
+        raise ReadError(f"cannot read {file}: HyperSpy has no reader for {ending}; {instead}")
     by_name = {p["name"]: p for p in plugins}
     if len(plugins) > 1 and "HSPY" in by_name and written_by_hyperspy(file):
         return [by_name["HSPY"]]
