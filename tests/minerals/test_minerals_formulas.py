@@ -156,6 +156,9 @@ def test_an_element_that_was_assumed_absent_is_told():
     assert str(found.ions["Si"]) == "assumed absent"
     assert "Si" not in str(found)
     assert str(found) == "(Mg0.80 Fe2+0.20) O1"
+    without = siftem.structural_formula(analysis(atoms, absent=("Mg",)), "periclase").numbers
+    assert without["Mg/(Mg+Fe)"].assumed_absent
+    assert not found.numbers["Mg/(Mg+Fe)"].assumed_absent
 
 
 def test_the_same_seed_gives_the_same_numbers():

@@ -4,11 +4,15 @@ import csv
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
+import tifffile
 import yaml
 
-from siftem.errors import RecipeError
+from siftem.errors import InputError, RecipeError
+from siftem.io.images import write_values
 from siftem.minerals.joint_calibration import JointCalibration
+from siftem.pipeline.film_map import film_map
 from siftem.pipeline.minerals import formulas_of, joint_calibration, mineral_compositions, names_of
 from siftem.pipeline.recipe import make_recipe
 from siftem.pipeline.step_keys import step_keys
@@ -16,7 +20,7 @@ from siftem.pipeline.summary import summary_text
 from siftem.quantify.partition import PartitionCoefficient
 from siftem.report.folder import write_results
 from siftem.report.html import render_report, report_tables
-from siftem.report.mineral_exports import strain_table
+from siftem.report.mineral_exports import film_table, strain_table
 from siftem.report.phase_names import (
     calibration_tables,
     mineral_notes,
@@ -76,6 +80,7 @@ def test_formulas_stand_in_table_and_summary(minerals):
     rows = texts(structure_table(minerals))
     assert rows[0][:2] == ["Brg", f"perovskite: {formula}".replace("Fe2+", "Fe²⁺").replace(
         "Fe3+", "Fe³⁺")]  # fmt: skip
+    assert not any(row[:3] == ["A", "Si", "0"] for row in rows)
     told = json.loads(summary_text(minerals))["phases"]["Brg"]["structural_formula"]
     assert told["ions"]["Mg"]["value"] == pytest.approx(formula.ions["Mg"].value, rel=1e-5)
     assert told["sites"]["B"]["sum"]["value"] == pytest.approx(1.0, abs=0.02)
@@ -248,3 +253,50 @@ def test_lattice_strain_of_a_run_stands_in_figure_table_and_summary(made_run):
     assert told["young_modulus_GPa"] == pytest.approx(2400 * told["stiffness_GPa_K"], rel=1e-4)
     assert "Lattice strain" in render_report(run, figures={})
     assert strain_table(made_run) is None
+
+
+def test_the_film_stands_in_file_table_and_summary(minerals, made_run, tmp_path):
+    found = film_map(made_run)
+    assert found is film_map(made_run)  # made once
+    pure = np.asarray(made_run.segmentation.regions.pure.mask)
+    told = json.loads(summary_text(made_run))["film"]
+    assert told["reference"] == "Brg"
+    assert told["scale_relative_sigma"] == 0
+    brg = told["regions"]["Brg"]
+    assert brg["mean"] == pytest.approx(100 * 4.2e-6, rel=0.02)
+    assert brg["mean"] == pytest.approx(np.nanmean(found.mass[pure]), rel=1e-4)
+    assert [r[0] for r in texts(film_table(made_run))] == list(told["regions"])
+    folder = write_results(made_run, tmp_path / "out", reopen=False)
+    stack = tifffile.imread(folder / "mass_thickness.tif")
+    assert stack.shape == (2, *found.mass.shape)
+    np.testing.assert_allclose(stack[0], found.mass, rtol=1e-5)
+    np.testing.assert_allclose(stack[1], found.sigma, rtol=1e-5)
+    # A calibrated film sets the scale, with its error.
+    joint = joint_calibration(minerals)
+    scaled = json.loads(summary_text(minerals))["film"]
+    assert scaled["scale_relative_sigma"] == pytest.approx(
+        joint.film["Brg"].sigma / joint.film["Brg"].value, rel=1e-4
+    )
+    # Without a film, or without unmixing, nothing is said of it.
+    bare = replace(made_run, unmixed=None)
+    assert film_map(bare) is None
+    assert film_table(bare) is None
+    assert json.loads(summary_text(bare))["film"] is None
+    unknown = {n: replace(c, film=None) for n, c in made_run.compositions.items()}
+    assert film_map(replace(made_run, compositions=unknown)) is None
+
+
+def test_a_range_of_thicknesses_is_an_error_of_the_scale(made_run):
+    data = made_run.recipe.model_dump(mode="json", exclude_none=True)
+    data["quantify"]["thickness"] = [80, 120]
+    run = replace(made_run, recipe=make_recipe(data))
+    assert film_map(run).scale_sigma == pytest.approx(0.4 / 12**0.5, rel=1e-3)
+
+
+def test_images_of_numbers_are_checked(tmp_path):
+    with pytest.raises(InputError, match="one shape"):
+        write_values(tmp_path / "x.tif", {"a": np.ones((2, 2)), "b": np.ones((2, 3))})
+    with pytest.raises(InputError, match="at least one"):
+        write_values(tmp_path / "x.tif", {})
+    with pytest.raises(InputError, match="tif"):
+        write_values(tmp_path / "x.png", {"a": np.ones((2, 2))})

@@ -100,6 +100,36 @@ def write_label_image(
     _write_imagej(path, labels.astype(kind), {"axes": "YX"}, pixel_size)
 
 
+def write_values(
+    path: str | os.PathLike[str],
+    images: Mapping[str, np.ndarray],
+    pixel_size: tuple[float, float] | None = None,
+) -> None:
+    """Write images of numbers as one ImageJ stack of 32 bits, a slice for each.
+
+    Parameters
+    ----------
+    path : str or path-like
+        Must end in .tif or .tiff; an existing file is replaced.
+    images : mapping of str to ndarray of shape (ny, nx)
+        By the label of the slice; NaN where nothing is known.
+    pixel_size : tuple of float, optional
+        Height and width of a pixel in nm.
+
+    Raises
+    ------
+    InputError
+        When there is none, or they have different sizes.
+    """
+    _check_tiff_name(path)
+    values = {str(name): np.asarray(image, dtype=np.float32) for name, image in images.items()}
+    sizes = {image.shape for image in values.values()}
+    if len(sizes) != 1 or len(next(iter(sizes))) != 2:
+        raise InputError(f"images must be at least one, all of one shape, got {sorted(sizes)}")
+    metadata = {"axes": "ZYX", "Labels": list(values)}
+    _write_imagej(path, np.stack(list(values.values())), metadata, pixel_size)
+
+
 def write_regions(
     path: str | os.PathLike[str],
     regions: Mapping[str, np.ndarray],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -34,7 +35,8 @@ class Estimate:
     interval_95 : tuple of float
         With all errors and what is not known.
     assumed_absent : bool
-        Whether it follows from an element that was assumed to be absent.
+        Whether it is of an element that was assumed to be absent, or a ratio or end member with
+        one: nothing was measured.
     """
 
     value: float
@@ -187,7 +189,10 @@ def structural_formula(
         group=recipe,
         ions={ion: estimate(v, of_ion(ion)) for ion, v in whole.ions.items()},
         sites=_sites(whole, estimate, of_ion),
-        numbers={key: estimate(v) for key, v in numbers_of(recipe.name, whole).items()},
+        numbers={
+            key: estimate(v, bool(absent & set(re.findall(r"[A-Z][a-z]?", key))))
+            for key, v in numbers_of(recipe.name, whole).items()
+        },
     )
 
 

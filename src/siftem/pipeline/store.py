@@ -18,8 +18,9 @@ from siftem.io.atomic import left_beside, name_beside, refusals_told
 from siftem.io.exchange import write_emsa
 from siftem.io.hyperspy_export import write_maps
 from siftem.io.imagej_outlines import write_rois
-from siftem.io.images import write_label_image, write_regions
+from siftem.io.images import write_label_image, write_regions, write_values
 from siftem.pipeline.file_names import file_name, file_names
+from siftem.pipeline.film_map import film_map
 from siftem.pipeline.layout import PhaseMap
 from siftem.pipeline.parts import attempted
 from siftem.pipeline.results import RunResult
@@ -174,6 +175,11 @@ def write_data(result: RunResult, folder: Path) -> None:
     every.update({name: region.mask for name, region in regions.as_dict().items()})
     _written("regions.tif", write_regions, folder / "regions.tif", every, si.pixel_size)
     _written("regions.zip", write_rois, folder / "regions.zip", every)
+    film = film_map(result)
+    if film is not None:
+        images = {"mass thickness, kg/m2": film.mass, "standard deviation": film.sigma}
+        path = folder / "mass_thickness.tif"
+        _written(path.name, write_values, path, images, si.pixel_size)
     labels = _saved_labels(result.phase_map)
     _written("phase_map.tif", write_label_image, folder / "phase_map.tif", labels, si.pixel_size)
 

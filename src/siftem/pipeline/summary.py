@@ -16,6 +16,7 @@ from siftem import __version__
 from siftem.pipeline.agreement import run_differences
 from siftem.pipeline.composition_summary import composition_data, ratio_data
 from siftem.pipeline.file_names import file_names
+from siftem.pipeline.film_map import film_data
 from siftem.pipeline.minerals import calibration_data, mineral_data
 from siftem.pipeline.onuma import strain_data
 from siftem.pipeline.own_pixels import mixture_name
@@ -94,6 +95,7 @@ def summarize(result: RunResult) -> dict[str, Any]:
             "subtract": [_partition(d) for d in result.partition],
             "unmix": [_partition(d) for d in result.unmixed_partition],
         },
+        "film": film_data(result),
         "lattice_strain": strain_data(result),
         "joint_calibration": calibration_data(result),
         "unmixing": _unmixing(result),

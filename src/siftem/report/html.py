@@ -33,7 +33,7 @@ from siftem.report.composition_tables import (
 )
 from siftem.report.environment import encoded, environment
 from siftem.report.layout_tables import layout_sentence, phase_table, role_words
-from siftem.report.mineral_exports import strain_table
+from siftem.report.mineral_exports import film_table, strain_table
 from siftem.report.mineral_tables import formula_table, limit_table, wanted_table
 from siftem.report.phase_names import calibration_tables, names_table, structure_table
 from siftem.report.pictures import fit_names
@@ -128,6 +128,7 @@ def report_tables(result: RunResult) -> dict[str, Any]:
         "limits": (lambda: limit_table(result), None),
         "wanted": (lambda: wanted_table(result), None),
         "partition": (lambda: partition_tables(result), []),
+        "film": (lambda: film_table(result), None),
         "strain": (lambda: strain_table(result), None),
         "comparison": (lambda: comparison_tables(result), []),
         "comparison_text": (lambda: comparison_text(result), ""),

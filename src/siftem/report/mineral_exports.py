@@ -6,12 +6,13 @@ import csv
 import io
 from dataclasses import replace
 
+from siftem.pipeline.film_map import film_regions
 from siftem.pipeline.minerals import mineral_compositions, names_of
 from siftem.pipeline.onuma import onuma_diagrams
 from siftem.pipeline.results import RunResult
 from siftem.printed_numbers import range_text, significant
 from siftem.quantify.composition import Composition
-from siftem.report.table import Cell, Table, heading, name
+from siftem.report.table import Cell, Table, error_cells, heading, name
 
 #: Oxides in the order in which such programs list them; iron as FeOt there.
 _USUAL = (
@@ -70,6 +71,35 @@ def partition_csv(result: RunResult) -> str:
                                          "radius_A": f"{point.radius:g}"})
         )  # fmt: skip
     return _csv(columns, rows) if rows else ""
+
+
+def film_table(result: RunResult) -> Table | None:
+    """Tabulate the mass thickness of each phase's region; None where it is not known."""
+    rows = []
+    for phase, region in film_regions(result).items():
+        density = result.recipe.phases[phase].density if phase in result.recipe.phases else None
+        rows.append(
+            (
+                name(phase),
+                *error_cells(1e3 * region.mean, 1e3 * region.sigma, 1e3 * region.systematic),
+                Cell(significant(100 * region.scatter / region.mean, 2)),
+                Cell(significant(1e3 * region.effective, 4)),
+                Cell("" if density is None else significant(region.in_nm(density), 3)),
+            )
+        )
+    if not rows:
+        return None
+    return Table(
+        "Thickness of the film",
+        (
+            name("region of"), heading("g/m²", 3), heading("scatter, %"),
+            heading("effective, g/m²"), heading("effective, nm"),
+        ),
+        tuple(rows),
+        f"Mean mass thickness ± counting (± the film of {result.matrix}, which sets the scale); "
+        f"scatter from pixel to pixel without counting. Effective: the even film that absorbs the "
+        f"softest line alike.",
+    )  # fmt: skip
 
 
 def strain_table(result: RunResult) -> Table | None:

@@ -68,7 +68,11 @@ def structure_table(result: RunResult) -> Table | None:
     for phase, found in formulas.items():
         rows.append((name(phase), name(f"{found.group.name}: {_written(str(found))}"), _blank(4)))
         for site, held in found.sites.items():
-            rows += [_estimate_row(site, _written(ion), e) for ion, e in held.items()]
+            rows += [
+                _estimate_row(site, _written(ion), e)
+                for ion, e in held.items()
+                if e.value or any(e.interval_95)  # ions that never get onto the site
+            ]
         rows += [_estimate_row("", _written(key), e) for key, e in found.numbers.items()]
     return Table(
         "Structural formulas",
