@@ -71,6 +71,47 @@ def test_ratios_of_edges_and_of_lines_have_their_rows():
     assert (lines.phase, lines.of, lines.value, lines.found) == ("clay", "Fe K/Si K", 0.01, False)
 
 
+def test_minerals_and_partition_coefficients_have_their_rows():
+    number = {"value": 0.9, "sigma": 0.01, "systematic": 0.02, "assumed_absent": False}
+    gone = {**number, "assumed_absent": True}
+    fp = {
+        "role": "grain", "pixels": 3, "counts": 9.0,
+        "identified": {
+            "best": "ferropericlase", "none_probability": 0.1,
+            "candidates": [{"name": "ferropericlase", "probability": 0.9}],
+        },
+        "structural_formula": {"numbers": {"Mg/(Mg+Fe)": number, "CaSiO3": gone}},
+    }  # fmt: skip
+    odd = {
+        "role": "matrix", "pixels": 4, "counts": 8.0, "structural_formula": None,
+        "identified": {"best": None, "none_probability": 0.95, "candidates": []},
+    }  # fmt: skip
+    at = {"at_percent": 50.0, "at_sigma": 0.1, "at_systematic": 0.2}
+    pair = {
+        "numerator": "Fp", "denominator": "Brg", "element": "Mg", "value_by_weight": 2.5,
+        "sigma": 0.1, "systematic": 0.2, "limit": None, "is_range": False,
+    }  # fmt: skip
+    summary = {
+        "phases": {"Fp": fp, "Brg": odd},
+        "joint_calibration": {"phases": {"Fp": {"elements": {"O": at}}}},
+        "partition": {"subtract": [pair, {**pair, "element": "Nd", "limit": "below"}]},
+    }
+    rows = rows_of(Record("a", "a.hspy", "batch", "key", "done"), summary)
+    found = {(r.phase, r.quantity, r.of): r for r in rows}
+    assert found["Fp", "name", "ferropericlase"].value == 0.9
+    assert found["Brg", "name", "none of these"].value == 0.95
+    magnesium = found["Fp", "formula", "Mg/(Mg+Fe)"]
+    assert (magnesium.value, magnesium.sigma, magnesium.systematic) == (0.9, 0.01, 0.02)
+    assert found["Fp", "formula", "CaSiO3"].value is None
+    calibrated = found["Fp", "calibrated atoms", "O"]
+    assert (calibrated.value, calibrated.unit, calibrated.role) == (50.0, "at%", "grain")
+    assert found["Fp / Brg", "partition", "Mg"].systematic == 0.2
+    assert found["Fp / Brg", "partition", "Nd"].value is None
+    missing = {"phases": {"Fp": fp}, "joint_calibration": {"missing": "why"}}
+    assert not [r for r in rows_of(Record("a", "a", "b", "k", "done"), missing)
+                if r.quantity == "calibrated atoms"]  # fmt: skip
+
+
 def test_what_was_assumed_absent_has_no_numbers():
     elements = {"Si": {**element(0.1, 0.02), "assumed_absent": True}, "Mg": element(12.0, 0.5)}
     phases = {"Fp": {"role": "grain", "pixels": 3, "counts": 9.0, "elements": elements}}

@@ -203,6 +203,12 @@ def test_wrong_k_factors_and_an_unknown_film_are_found(unknown_film):
         assert c.weight_fractions.sum() == pytest.approx(1.0)
         factors = [found.k_factors[f"{e} K"].value for e in ELEMENTS]
         assert c.k.values == pytest.approx(unknown_film[name].k.values * factors)
+        # Limits follow k-factors and film, whatever the noise did to the value.
+        change = c.critical_levels / unknown_film[name].critical_levels
+        large = true > 0.05
+        moved = c.weight_fractions[large] / unknown_film[name].weight_fractions[large]
+        assert change[large] == pytest.approx(moved, rel=0.05)
+        assert (change > 0).all()
         assert c.film.mass_thickness == pytest.approx(found.film[name].value)
     assert np.median(after) < np.median(before) / 3
     assert inside >= n - 2

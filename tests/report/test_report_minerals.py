@@ -150,6 +150,8 @@ def test_a_calibration_that_cannot_be_had_is_told(made_run):
     assert any("Ti" in note for note in mineral_notes(run))
     assert "Ti" in json.loads(summary_text(run))["joint_calibration"]["missing"]
     assert mineral_compositions(run)["Fp"] is run.compositions["Fp"]
+    bare = replace(with_minerals(made_run), compositions={})
+    assert "no phase has a composition" in joint_calibration(bare)
 
 
 def test_what_disagrees_is_to_be_heeded(made_run):

@@ -23,9 +23,10 @@ class Row:
     phase, role : str
         ``role`` is "matrix" or "grain".
     quantity : str
-        "pixels", "counts", "weight", "atoms", "oxide" or "ratio".
+        "pixels", "counts", "weight", "atoms", "oxide", "ratio", "name" (of its probability),
+        "formula", "calibrated atoms" or "partition" (``phase`` is then a pair).
     of : str
-        The element, oxide or ratio.
+        The element, oxide, ratio, proposed name or number of the structural formula.
     unit : str
     value, sigma, systematic : float, optional
         Value, its statistical and its systematic error (standard deviations).
@@ -102,7 +103,44 @@ def rows_of(record: Record, summary: Mapping[str, Any] | None) -> list[Row]:
                 found = r.get("found")
                 value = _value(r)
                 rows.append(Row(**own, quantity="ratio", of=ratio, unit="1", found=found, **value))
+        rows += [Row(**own, **fields) for fields in _mineral_fields(data)]
+    joint = summary.get("joint_calibration") or {}
+    for phase, data in joint.get("phases", {}).items():
+        own = {**head, "phase": phase, "role": summary["phases"][phase]["role"]}
+        for element, e in data["elements"].items():
+            value = {"value": e["at_percent"], "sigma": e["at_sigma"]}
+            systematic = e["at_systematic"]
+            rows.append(
+                Row(
+                    **own, quantity="calibrated atoms", of=element, unit="at%", **value,
+                    systematic=systematic,
+                )
+            )  # fmt: skip
+    for d in summary.get("partition", {}).get("subtract", ()):
+        pair = {**head, "phase": f"{d['numerator']} / {d['denominator']}"}
+        # A limit, or what is known as a range only, is no value.
+        value = {} if d["limit"] or d["is_range"] else {
+            "value": d["value_by_weight"], "sigma": d["sigma"], "systematic": d["systematic"]
+        }  # fmt: skip
+        rows.append(Row(**pair, quantity="partition", of=d["element"], unit="1", **value))
     return rows
+
+
+def _mineral_fields(data: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What a phase may be, and the numbers of its structural formula."""
+    out: list[dict[str, Any]] = []
+    named = data.get("identified")
+    if named is not None:
+        best = named["best"]
+        value = named["none_probability"]
+        if best is not None:
+            value = named["candidates"][0]["probability"]
+        out.append({"quantity": "name", "of": best or "none of these", "unit": "1", "value": value})
+    formula = data.get("structural_formula") or {"numbers": {}}
+    for key, number in formula["numbers"].items():
+        value = {} if number["assumed_absent"] else _value(number)
+        out.append({"quantity": "formula", "of": key, "unit": "1", **value})
+    return out
 
 
 def _value(data: Mapping[str, Any]) -> dict[str, Any]:

@@ -331,7 +331,7 @@ def _calibrated(c: Composition, i: int, posterior: Posterior, widths: np.ndarray
     absorbed = [layout.index(f"absorption of {f}") for f in p.families]
     of_k = np.sqrt(np.diag(posterior.covariance)[factors])
     of_absorption = np.sqrt(np.diag(posterior.covariance)[absorbed])
-    moved = np.where(c.weight_fractions > 0, values / np.maximum(c.weight_fractions, 1e-300), 1.0)
+    moved = _by_factors(c, posterior.state[factors], posterior.state[absorbed], shares)
     unbounded = c.weight_fractions if c.unbounded is None else c.unbounded
     mass = film_of(posterior, i).value
     density = c.film.density if c.film is not None else 1.0
@@ -361,6 +361,18 @@ def _calibrated(c: Composition, i: int, posterior: Posterior, widths: np.ndarray
         by_ratios=None,
         film_ends=None,
         identification_ends=ends,
+    )
+
+
+def _by_factors(
+    c: Composition, k: np.ndarray, attenuation: np.ndarray, shares: np.ndarray
+) -> np.ndarray:
+    """How k-factors and film alone change each fraction, as a factor: limits change likewise."""
+    by_element = np.exp(k + attenuation * (1 - shares)) * c.absorption / shares
+    amount_map = np.eye(len(by_element)) if c.amount_map is None else c.amount_map
+    seen = c.k.values * np.maximum(c.fit.amplitudes[list(c.columns)], 0.0)
+    return np.asarray(
+        by_element * (amount_map @ seen).sum() / (amount_map @ (seen * by_element)).sum()
     )
 
 

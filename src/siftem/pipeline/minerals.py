@@ -35,8 +35,10 @@ def joint_calibration(result: RunResult) -> JointCalibration | str | None:
     """
     calibrate = result.recipe.calibrate
     shown = {n: result.compositions[n] for n in result.pure if n in result.compositions}
-    if not calibrate.constraints or not shown:
+    if not calibrate.constraints:
         return None
+    if not shown:
+        return "the joint calibration is missing: no phase has a composition"
     first = next(iter(shown.values()))
     own = (calibrate, tuple(shown), tuple(map(id, shown.values())))
     known = _CALIBRATED.get(first)
