@@ -30,9 +30,10 @@ def size(png):
 
 def test_all_pictures_of_a_run(figures):
     fits = ["fit_Brg", "fit_Fp", "fit_Ca-Pv"]
-    assert list(figures) == ["figure1", "figure2", "figure_phases", "figure3", *fits]
+    whole = ["figure1", "figure2", "figure_phases", "figure3", "figure_onuma"]
+    assert list(figures) == [*whole, *fits]
     for name, png in figures.items():
-        if name == "figure_phases":
+        if name in ("figure_phases", "figure_onuma"):
             continue
         width, height = size(png)
         # 180 mm at 300 dots per inch, and not taller than a page.
@@ -45,7 +46,8 @@ def test_pictures_are_as_wide_as_the_recipe_says(made_run):
     run = replace(made_run, recipe=made_run.recipe.model_copy(update={"figures": chosen}))
     for name, png in draw_figures(run).items():
         width, _ = size(png)
-        assert width <= 1004 if name == "figure_phases" else abs(width - 1004) <= 1, name
+        small = name in ("figure_phases", "figure_onuma")
+        assert width <= 1004 if small else abs(width - 1004) <= 1, name
 
 
 def test_lines_of_the_elements_are_labelled(made_run):
@@ -73,6 +75,7 @@ def test_without_elements_there_are_two_pictures(made_run):
         rectangles=(),
         rectangle_spectrum=None,
         unmixed=None,
+        partition=(),
     )
     assert list(draw_figures(bare)) == ["figure1", "figure2", "figure_phases"]
     assert line_labels(bare) == ()

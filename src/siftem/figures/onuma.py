@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from siftem.errors import InputError
-from siftem.figures.style import SMALL_FONT_SIZE, drawing_style, new_figure
+from siftem.figures.style import PAGE_WIDTH, SMALL_FONT_SIZE, drawing_style, new_figure
 from siftem.minerals.lattice_strain import OnumaDiagram
 
 #: By charge: distinct also for colour-blind readers.
@@ -18,13 +18,15 @@ _MARKERS = {1: "v", 2: "s", 3: "o", 4: "D", 5: "^", 6: "P"}
 _WIDTH, _HEIGHT = 86.0, 66.0
 
 
-def onuma_figure(diagrams: Sequence[OnumaDiagram]) -> Figure:
+def onuma_figure(diagrams: Sequence[OnumaDiagram], *, width: float = PAGE_WIDTH) -> Figure:
     """Draw D on a logarithmic axis against ionic radii, with the curves of lattice strain.
 
     Parameters
     ----------
     diagrams : sequence of OnumaDiagram
         One panel each.
+    width : float
+        mm at the most: two panels beside each other on a page of two columns, else one.
 
     Returns
     -------
@@ -36,10 +38,10 @@ def onuma_figure(diagrams: Sequence[OnumaDiagram]) -> Figure:
         raise InputError(
             "no partition coefficient of an ion whose radius is known: nothing to draw"
         )
-    columns = min(len(shown), 2)
+    columns = min(len(shown), 2 if width >= 1.6 * _WIDTH else 1)
     rows = -(-len(shown) // columns)
     with drawing_style():
-        figure = new_figure(_WIDTH * columns, _HEIGHT * rows)
+        figure = new_figure(min(_WIDTH * columns, width), _HEIGHT * rows)
         figure.set_layout_engine("constrained")
         panels = figure.subplots(rows, columns, squeeze=False).ravel()
         for ax, diagram in zip(panels, shown, strict=False):

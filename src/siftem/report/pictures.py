@@ -56,7 +56,8 @@ def draw_figures(result: RunResult, kind: str = "png") -> dict[str, bytes]:
         draw["figure3"] = partial(draw_figure3, result, result.unmixed, kind)
     diagrams = onuma_diagrams(result)
     if diagrams:
-        draw["figure_onuma"] = lambda: drawn_once(onuma_figure(diagrams), kind)
+        width = result.recipe.figures.width_mm
+        draw["figure_onuma"] = lambda: drawn_once(onuma_figure(diagrams, width=width), kind)
     for name, key in fit_names(result).items():
         draw[key] = partial(draw_fit, result, name, kind)
     drawn = {key: attempted(f"{key}.{kind}", make, None) for key, make in draw.items()}
