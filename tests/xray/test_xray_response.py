@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from siftem.energy_axis import EnergyAxis
+from siftem.fit.spectrum_model import Calibration
 from siftem.xray.pile_up import pile_up
 from siftem.xray.response import PeakTails, spread_exponentially, with_tails
 
@@ -55,12 +56,26 @@ def test_shapes_of_the_sum_peaks():
     assert not pile_up(np.zeros(800), axis).any()
 
 
-def test_sum_peaks_lie_at_the_sum_of_the_pulses_whatever_the_zero():
+@pytest.mark.parametrize(
+    "scale", [Calibration(shift=0.03), Calibration(shift=0.02, gain=-0.005, bend=2e-4, soft=-0.04)]
+)
+def test_sum_peaks_lie_at_the_sum_of_the_pulses_whatever_the_scale(scale):
     axis = EnergyAxis(0.0, 0.01, 400)
-    lines = np.zeros(400)
-    lines[157] = 1.0  # a pulse of 1.54 keV on a scale that is 30 eV high
-    hard = pile_up(lines, axis, zero=0.03)[:, 1]
-    assert int(hard.argmax()) == 2 * 157 - 3
+
+    def seen_at(energy):
+        return (
+            energy * (1 + scale.gain)
+            + scale.shift
+            + scale.bend * energy**2
+            + (scale.soft * np.exp(-energy / 1.5))
+        )
+
+    true = scale.true_energies(axis)
+    # Bend and offset of soft lines are on the stretched scale: 0.2 eV here.
+    assert seen_at(true[20:]) == pytest.approx(axis.centers[20:], abs=3e-4)
+    lines = np.exp(-0.5 * ((axis.centers - seen_at(1.54)) / 0.04) ** 2)
+    hard = pile_up(lines, axis, energies=true)[:, 1]
+    assert hard @ axis.centers == pytest.approx(seen_at(3.08), abs=5e-4)
 
 
 @pytest.mark.parametrize("length", [0.06, -0.15])

@@ -70,9 +70,9 @@ class FitSteps:
         return self._beside_misfit(calibration, given is None, design, found, ratios)
 
     def _fold(self, calibration: Calibration) -> None:
-        """Set the columns that depend on the data: sum peaks, for this zero of the scale."""
-        zero = calibration.shift + calibration.soft
-        sums = pile_up(self.pulses.counts, self.pulses.axis, zero=zero)
+        """Set the columns that depend on the data: sum peaks, for this scale."""
+        axis = self.pulses.axis
+        sums = pile_up(self.pulses.counts, axis, energies=calibration.true_energies(axis))
         # Both end at the same energy.
         sums = sums[-self.spectrum.axis.size :]
         shapes = {f"pile-up {i}": sums[:, i] for i in range(2)} | dict(self.templates)

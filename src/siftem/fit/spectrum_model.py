@@ -14,7 +14,7 @@ from siftem.xray.continuum import ContinuumSplines, continuum_basis
 from siftem.xray.detector import Detector
 from siftem.xray.lines import LineFamily
 from siftem.xray.profile_slopes import RESPONSE, profile_slopes
-from siftem.xray.profiles import DetectedLines, detected_lines, line_profiles
+from siftem.xray.profiles import SOFT, DetectedLines, detected_lines, line_profiles
 from siftem.xray.response import PeakTails, tail_slopes, with_tails
 
 #: Lines up to this energy (keV) are measured with before harder ones.
@@ -76,6 +76,15 @@ class Calibration:
         kev = nominal.to_kev()
         stretch = 1.0 + self.gain
         return EnergyAxis((kev.offset - self.shift) / stretch, kev.scale / stretch, kev.size)
+
+    def true_energies(self, nominal: EnergyAxis) -> np.ndarray:
+        """Return the true energies (keV) of the channels, bend and soft lines' shift included."""
+        straight = self.true_axis(nominal).centers
+        energies = straight
+        for _ in range(4):  # the shifts change slowly: each round is a hundred times nearer
+            moved = self.bend * energies**2 + self.soft * np.exp(-energies / SOFT)
+            energies = straight - moved
+        return np.maximum.accumulate(energies)
 
 
 @dataclass(frozen=True)
