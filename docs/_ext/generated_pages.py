@@ -57,6 +57,7 @@ MEANINGS = {
     "weight_percent": "known composition",
     "oxygen": "from its line, or as much as the cations need",
     "continuum_terms": "of the fitted continuum",
+    "window": "in front of the detector",
     "free_l_groups": "fit the L1, L2 and L3 groups freely",
     "pixels": "`[y, x]` of each",
     "ratio": "such as (Ca+Mg+Fe)/(Si+Al), by atoms",

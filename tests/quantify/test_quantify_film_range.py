@@ -7,7 +7,9 @@ from siftem.errors import InputError, SiftemWarning
 from siftem.quantify.composition import quantify
 from siftem.quantify.film import Film
 from siftem.quantify.film_range import film_range
+from siftem.quantify.k_values import GivenKFactors
 from siftem.quantify.partition import partition_coefficient
+from siftem.xray.detector import BARE, POLYMER, Detector
 from siftem.xray.elements import atomic_weight
 
 OXIDES = {
@@ -28,10 +30,10 @@ def seen(maker, atoms, film, counts=3e6):
     return maker.spectrum(maker.expected(by_weight(atoms), counts, film), "oxide")
 
 
-def told(maker, spectrum, elements, **film):
+def told(maker, spectrum, elements, window=BARE, **film):
     return quantify(
         spectrum, elements, calibration=maker.calibration, warn_above=None,
-        energy_range=(None, None), **film,
+        energy_range=(None, None), detector=Detector(window=window), **film,
     )  # fmt: skip
 
 
@@ -148,3 +150,30 @@ def test_partition_coefficients_share_the_film(maker):
 def test_impossible_films(thickness, density, message):
     with pytest.raises(InputError, match=message):
         film_range(thickness, density, 22.0)
+
+
+def test_the_interval_of_an_unknown_window_holds_what_a_polymer_one_would_tell(maker):
+    atoms, density = OXIDES["Fe2O3"]
+    spectrum = seen(maker, atoms, Film(60.0, density, 22.0))
+    c = told(maker, spectrum, list(atoms), window=None)
+    bare, polymer = (told(maker, spectrum, list(atoms), window=w) for w in (BARE, POLYMER))
+    o = c.index("O")
+    assert c.weight_fractions == pytest.approx(bare.weight_fractions, rel=1e-6)
+    assert c.film_ends[0] == pytest.approx(polymer.film_ends[0], rel=0.03)
+    assert c.atomic_interval_95[o][0] == pytest.approx(bare.atomic_interval_95[o][0], abs=0.05)
+    assert c.atomic_interval_95[o][1] > bare.atomic_interval_95[o][1] + 0.03
+    assert np.diag(c.systematic)[o] > np.diag(bare.systematic)[o]
+    # A given factor was measured behind the window, whatever it is.
+    factors = GivenKFactors({"O": 1.5, "Fe": 1.0}, reference="Fe")
+    for window in (None, BARE):
+        given = told(maker, spectrum, list(atoms), window=window, k_factors=factors)
+        assert given.film_ends[0][o] == pytest.approx(
+            told(maker, spectrum, list(atoms), k_factors=factors).film_ends[0][o]
+        )
+
+
+def test_what_an_unknown_window_may_do_is_told(maker):
+    atoms, density = OXIDES["Fe2O3"]
+    spectrum = seen(maker, atoms, Film(60.0, density, 22.0))
+    with pytest.warns(SiftemWarning, match="behind a detector's polymer window, and the intervals"):
+        quantify(spectrum, list(atoms), calibration=maker.calibration)

@@ -14,7 +14,10 @@ from siftem.quantify.factor_lines import resolved_factors
 from siftem.quantify.k_values import k_values
 from siftem.spectrum import Spectrum
 from siftem.spectrum_image import SpectrumImage
-from siftem.xray.detector import Detector
+from siftem.xray.detector import BARE, POLYMER, Detector
+
+#: What a recipe says of the detector's window.
+_WINDOWS = {None: None, "none": BARE, "polymer": POLYMER}
 
 
 @dataclass(frozen=True)
@@ -153,7 +156,9 @@ def fit_settings(recipe: Recipe, si: SpectrumImage, elements: tuple[str, ...]) -
             "the file does not say the beam energy: "
             "give acquisition.beam_energy (keV) in the recipe"
         )
-    detector = Detector(resolution=acquisition.resolution or 130.0)
+    detector = Detector(
+        resolution=acquisition.resolution or 130.0, window=_WINDOWS[recipe.quantify.window]
+    )
     settings = FitSettings(
         elements=elements,
         support=tuple(e for e in recipe.support if e not in elements),

@@ -102,6 +102,9 @@ class Quantify(Section):
         "plain", description="weighted: a grain's pixels count by its share, with less noise"
     )
     oxygen: Literal["measured", "stoichiometry"] = "measured"
+    window: Literal["none", "polymer"] | None = Field(
+        None, description="of the detector; not known, computed k-factors of soft lines may be off"
+    )
     k_factors: KFactors | None = None
     standard: Standard | None = None
     zeta_factors: ZetaFactors | None = None

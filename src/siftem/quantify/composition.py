@@ -26,6 +26,7 @@ from siftem.quantify.film_range import (
     compositions_in,
     film_range,
     warn_of_unknown_film,
+    window_losses,
 )
 from siftem.quantify.fractions import Composition
 from siftem.quantify.k_values import GivenKFactors, k_values
@@ -259,9 +260,13 @@ def quantify(
     if oxygen == "stoichiometry":
         measured_by[wanted.index("O")] = "O by stoichiometry"
     film_ends = None
+    behind_window = known.unknown and detector.window is None and "given" not in k.source
     if known.ends:
         seen = k.values * fit.amplitudes[index] * shares
         film_ends = compositions_in(known.ends, fit, index, wanted, seen, amount_map)
+        if behind_window:
+            seen = seen * window_losses(families, detector, k.source)
+            film_ends[-1:] = compositions_in(known.ends[-1:], fit, index, wanted, seen, amount_map)
     found = Composition(
         name=spectrum.name,
         elements=wanted,
@@ -292,7 +297,7 @@ def quantify(
             dict(zip(wanted, c.atomic_fractions.tolist(), strict=True))
             for c in (found, replace(found, weight_fractions=film_ends[-1]))
         )
-        warn_of_unknown_film(spectrum.name, now, then, known.ends[-1])
+        warn_of_unknown_film(spectrum.name, now, then, known.ends[-1], window=behind_window)
     return found
 
 

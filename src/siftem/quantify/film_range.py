@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -18,6 +18,8 @@ from siftem.quantify.film import (
     checked_film,
     escaping_shares,
 )
+from siftem.xray.detector import POLYMER, Detector
+from siftem.xray.lines import LineFamily
 
 #: A number, or the least and the most that it may be.
 Range = float | tuple[float, float]
@@ -143,10 +145,38 @@ def compositions_in(
     return np.array(out)
 
 
+def window_losses(
+    families: Sequence[LineFamily], detector: Detector, source: Sequence[str]
+) -> np.ndarray:
+    """Return by how much more of each family was made if the detector has a polymer window.
+
+    Parameters
+    ----------
+    families : sequence of LineFamily
+    detector : Detector
+        As it was reckoned with.
+    source : sequence of str
+        Of each k-factor; a given one was measured with the window, whatever it is.
+
+    Returns
+    -------
+    ndarray of shape (families,)
+        At least 1; 1 where the k-factor is given.
+    """
+    at = np.array([f.alpha_energy for f in families])
+    lost = detector.efficiency(at) / replace(detector, window=POLYMER).efficiency(at)
+    return np.where(np.array(source) == "given", 1.0, np.maximum(lost, 1.0))
+
+
 def warn_of_unknown_film(
-    name: str, now: Mapping[str, float], then: Mapping[str, float], film: Film
+    name: str,
+    now: Mapping[str, float],
+    then: Mapping[str, float],
+    film: Film,
+    *,
+    window: bool = False,
 ) -> None:
-    """Warn when an unknown film may change a composition.
+    """Warn when an unknown film, or an unknown window with it, may change a composition.
 
     Parameters
     ----------
@@ -156,6 +186,8 @@ def warn_of_unknown_film(
         Atomic fractions without absorption and in the thickest film.
     film : Film
         That one.
+    window : bool
+        Whether it was reckoned with a polymer window there.
 
     Warns
     -----
@@ -164,12 +196,14 @@ def warn_of_unknown_film(
     element = max(now, key=lambda e: abs(then[e] - now[e]))
     if 100 * abs(then[element] - now[element]) < _TOLD:
         return
+    seen_through = " behind a detector's polymer window" if window else ""
+    tell = ", and the detector's window (none or polymer) or measured k-factors" if window else ""
     warnings.warn(
         f"{name or 'the spectrum'}: absorption in the film is not known: {element} is "
         f"{100 * now[element]:.3g} at% without any and {100 * then[element]:.3g} at% in a film of "
-        f"{film.mass_thickness:g} kg/m2 (200 nm of 5 g/cm3), and the intervals hold both; give "
-        f"thickness (nm) and density (g/cm3), or their ranges, to narrow them (thickness 0: "
-        f"nothing is absorbed)",
+        f"{film.mass_thickness:g} kg/m2 (200 nm of 5 g/cm3){seen_through}, and the intervals hold "
+        f"both; give thickness (nm) and density (g/cm3), or their ranges, to narrow them "
+        f"(thickness 0: nothing is absorbed){tell}",
         SiftemWarning,
         stacklevel=4,
     )

@@ -31,6 +31,12 @@ _SHARPEST_AT_ZERO = 10.0
 
 Layer = tuple[str, float] | tuple[str, float, float]
 
+#: In front of a crystal without a window: its contact.
+BARE: tuple[Layer, ...] = (("Al", 10.0),)
+#: A polymer window that holds the air: 300 nm of C8H8 with Al against light (as Moxtek's AP3, whose
+#: data sheet has 42% at N K, 60% at O K, 70% at F K between the ribs of its grid).
+POLYMER: tuple[Layer, ...] = (("C", 300.0, 1.1), ("Al", 40.0))
+
 
 @dataclass(frozen=True)
 class Detector:
@@ -40,9 +46,10 @@ class Detector:
     ----------
     resolution : float
         Full width at half maximum at Mn Ka in eV.
-    window : tuple of (material, nm) or (material, nm, g/cm3)
+    window : tuple of (material, nm) or (material, nm, g/cm3), optional
         Layers in front of the crystal: an element, or a formula such as "Si3N4". The
-        density is needed for a formula and for a gas.
+        density is needed for a formula and for a gas. None: not known; `BARE` is reckoned with,
+        and what is measured by soft lines is the less certain.
     dead_layer : float
         Silicon that absorbs without detecting, in nm.
     thickness : float
@@ -59,7 +66,7 @@ class Detector:
     """
 
     resolution: float = 130.0
-    window: tuple[Layer, ...] = (("Al", 10.0),)
+    window: tuple[Layer, ...] | None = None
     dead_layer: float = 30.0
     thickness: float = 0.45
     collection_depth: float = 0.0
@@ -87,7 +94,9 @@ class Detector:
             )
         if isinstance(self.window, str):
             raise InputError(f"detector window must be layers like ('Al', 10), got {self.window!r}")
-        object.__setattr__(self, "window", tuple(_checked_layer(layer) for layer in self.window))
+        if self.window is not None:
+            checked = tuple(_checked_layer(layer) for layer in self.window)
+            object.__setattr__(self, "window", checked)
 
     def efficiency(self, energy: float | np.ndarray) -> np.ndarray:
         """Return the share of the arriving photons that are detected.
@@ -109,7 +118,7 @@ class Detector:
         energies = np.asarray(energy, dtype=np.float64)
         silicon = element_attenuation("Si", energies) * _SILICON_DENSITY
         depth = silicon * self.dead_layer * _CM_PER_NM
-        for layer in self.window:
+        for layer in BARE if self.window is None else self.window:
             depth = depth + _layer_depth(layer, energies)
         return np.exp(-depth) * -np.expm1(-silicon * self.thickness * _CM_PER_MM)
 
