@@ -70,6 +70,7 @@ def test_parents_come_before_their_children():
         ({"unmix": {"max_steps": 3}}, "unmix"),
         ({"unmix": False}, "unmix"),
         ({"quantify": {"thickness": 90}}, "spectra"),
+        ({"quantify": {"window": "polymer"}}, "spectra"),
         ({"quantify": {"k_factors": {"values": {"Mg": 1.0}}}}, "spectra"),
         ({"phases": {"Fp": {"anchor": {"scale": {"value": 0.1}}}}}, "spectra"),
         ({"phases": {"Fp": {"density": 4.0}}}, "spectra"),
