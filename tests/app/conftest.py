@@ -55,12 +55,15 @@ def _servers(folder):
     """A function that starts ``siftem app`` in a folder and returns its address."""
     running = []
 
-    def start(*arguments):
+    def start(*arguments, waits=None):
+        """Milliseconds that a closed page is kept are the app's own, unless given."""
+        patience = f"import siftem.app.server as s; s._WAITS = {waits}; " if waits else ""
+        code = f"{patience}from siftem.cli.main import entry; entry()"
         kept = {"SIFTEM_SESSIONS": str(folder / "sessions")}
         environment = {**os.environ, "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1", **kept}
         log = (folder / f"app{len(running)}.log").open("w")
         process = subprocess.Popen(
-            [sys.executable, "-m", "siftem", "app", "--no-show", "--port", "0", *arguments],
+            [sys.executable, "-c", code, "app", "--no-show", "--port", "0", *arguments],
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,

@@ -282,7 +282,7 @@ class TestVisitors:
 
 @pytest.mark.browser
 def test_a_page_too_many_and_room_again_when_one_is_closed(start_app, chromium):
-    address = start_app("--pages", "1")
+    address = start_app("--pages", "1", waits=1500)
     first, second = chromium.new_context(), chromium.new_context()
     page, other = first.new_page(), second.new_page()
     page.goto(address)
@@ -290,8 +290,8 @@ def test_a_page_too_many_and_room_again_when_one_is_closed(start_app, chromium):
     other.goto(address)
     other.get_by_role("alert").filter(has_text="1 pages of siftem are open").wait_for()
     first.close()
-    for _ in range(15):
-        other.wait_for_timeout(4000)
+    for _ in range(60):
+        other.wait_for_timeout(1000)
         other.goto(address)
         other.get_by_text("siftem").first.wait_for()
         if other.get_by_label("Pixels on each side").count():
