@@ -47,7 +47,7 @@ def test_a_disagreement_is_set_off_and_said(made_run):
     # The larger of both errors counts, whichever way it is.
     step = 5 * max(made_run.compositions["Fp"].sigma[i], c.sigma[i])
     moved = c.weight_fractions.copy()
-    moved[i] += step
+    moved[i] = made_run.compositions["Fp"].weight_fractions[i] + step
     moved[c.index("O")] -= step
     far = replace(
         made_run,
