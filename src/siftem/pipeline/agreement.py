@@ -44,7 +44,9 @@ def differences(
         j = second.index(element)
         if not (first.found[i] or second.found[j]):
             continue
-        at_zero = first.critical_levels[i] / QUANTILE
+        # Of weight fractions that add up to one, a large one moves by less.
+        rest = 1.0 - float(first.weight_fractions[i])
+        at_zero = rest * first.critical_levels[i] / QUANTILE
         sigma = max(float(first.sigma[i]), float(second.sigma[j]), float(at_zero))
         away = float(second.weight_fractions[j] - first.weight_fractions[i])
         out[element] = away / sigma if sigma > 0 else 0.0
