@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from siftem.blas_threads import one_blas_thread
 from siftem.errors import InputError, ReadError, SiftemError, SiftemWarning
 from siftem.minerals.identification import Identification, identify
 from siftem.minerals.joint_calibration import JointCalibration, calibrate_jointly
@@ -101,6 +102,7 @@ def names_problem(result: RunResult) -> str:
 
 
 @lru_cache(maxsize=32)
+@one_blas_thread()
 def _named(composition: Composition, wanted: Identify) -> Identification:
     return identify(
         composition,
