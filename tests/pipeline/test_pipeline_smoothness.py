@@ -35,6 +35,7 @@ def test_the_suggestion_for_the_demo_is_nearly_the_best_by_truth():
     assert choice.loss[-1] > 5 * choice.standard_error[-1]
 
 
+@pytest.mark.slow
 @pytest.mark.real_data
 def test_labels_from_independent_halves_of_the_real_counts_agree(map_71gpa):
     recipe = merged_recipe(read_recipe(EXAMPLE), {"segment": {"trees": 30}})
