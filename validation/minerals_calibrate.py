@@ -1,12 +1,12 @@
 """Joint calibration of simulated maps with wrong k-factors and an unknown film.
 
-    python validation/minerals_calibrate.py [MAPS]
+    python validation/minerals_calibrate.py [MAPS [SCATTER]]
 
 Each map has three phases (bridgmanite, ferropericlase, Ca-perovskite of O, Mg, Si, Ca, Fe) in
 one film of 20 to 220 nm whose thickness is not told. Their spectra are simulated with counting
 noise, and quantified with k-factors that are wrong by factors of a normal density of 15%, the
-width that is told. Phases are off their stoichiometry by 0.5% of each element, the width of the
-constraints being 1%. Told are, over all elements above 1 at%:
+width that is told. Phases are off their stoichiometry by 0.5% of each element (SCATTER), the
+width of the constraints being 1%. Told are, over all elements above 1 at%:
 
 - the median error of at% before, and with all three phases calibrated;
 - how many 95% intervals hold the truth;
@@ -97,6 +97,7 @@ def simulated(
 
 def main() -> None:
     n = int(sys.argv[1]) if len(sys.argv) > 1 else 200
+    scatter = float(sys.argv[2]) if len(sys.argv) > 2 else SCATTER
     warnings.simplefilter("ignore", SiftemWarning)
     errors: dict[str, list[float]] = {}
     held: dict[str, list[bool]] = {}
@@ -111,7 +112,7 @@ def main() -> None:
     told: dict[str, list[float]] = {n: [] for n in ATOMS}
     said: list[float] = []
     for seed in range(n):
-        found, truth = simulated(seed)
+        found, truth = simulated(seed, scatter=scatter)
         whole = calibrate_jointly(found, constraints(), densities=DENSITIES)
         apart = calibrate_jointly(found, constraints(), densities=DENSITIES, held_out=["Ca-Pv"])
         for name, c in found.items():
@@ -120,6 +121,8 @@ def main() -> None:
         judged("Ca-Pv before", found["Ca-Pv"], truth["Ca-Pv"])
         judged("Ca-Pv held out", apart.compositions["Ca-Pv"], truth["Ca-Pv"])
         said += [r.pull for r in whole.constraints]
+        if scatter != SCATTER:
+            continue
         lacking = list(ATOMS)[seed % 3]
         false, _ = simulated(seed, lacking=lacking)
         pulls = calibrate_jointly(false, constraints(0.005), densities=DENSITIES).constraints

@@ -89,6 +89,18 @@ def test_what_the_table_lacks_is_none_of_these():
         assert len(found.candidates) >= 1
 
 
+def test_beyond_its_ranges_a_phase_ends_as_sharply_as_the_errors_allow():
+    """Ni3Nb holds up to 15% of Ni3Ti: twice as much Nb missing is many standard deviations."""
+    delta = [p for p in shipped_phases() if p.name == "Ni3Nb delta"]
+    atoms = {"Ni": 3.0, "Nb": 0.6, "Fe": 0.01}
+    found = siftem.identify(analysis(atoms, relative=0.003), table=delta)
+    assert found.candidates[0].distance > 5
+    assert found.best is None
+    assert found.none > 0.99
+    within = {"Ni": 2.9, "Nb": 1.0, "Fe": 0.1}
+    assert siftem.identify(analysis(within, relative=0.003), table=delta).best == "Ni3Nb delta"
+
+
 def test_errors_decide_what_can_be_told_apart():
     """One composition, half way between two phases: none with small errors, both with large."""
     atoms = {"O": 1.55, "Mg": 0.9, "Si": 0.33, "Fe": 0.0}

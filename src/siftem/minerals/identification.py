@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from scipy.linalg import cho_factor, solve_triangular
+from scipy.linalg import solve_triangular
 from scipy.optimize import least_squares
 
 from siftem.errors import InputError
@@ -37,6 +37,8 @@ _ELSEWHERE, _OTHERWISE = 0.02, 0.25
 NONE_PRIOR = 0.1
 #: Compositions between the ends of what is not known, each as likely.
 _BETWEEN = 5
+#: So many of the likeliest phases are looked at closely.
+_LOOKED_AT = 12
 #: Price of a share beyond its range, in standard deviations for each unit.
 _BOUND = 1e3
 #: Candidates from this probability on are listed, the first one always.
@@ -55,7 +57,8 @@ class Candidate:
         Posterior.
     distance : float
         From the measured composition to the nearest one of the phase, in standard deviations
-        of all errors and the natural scatter together (Mahalanobis).
+        of all errors and the natural scatter together (Mahalanobis); from the nearest of those that
+        are possible, where nothing fixes how much of another phase is in it.
     members : dict of str to float
         Shares of the end members at the nearest composition.
     """
@@ -156,30 +159,41 @@ def identify(
     if not 0 < none_prior < 1:
         raise InputError(f"none_prior must lie between 0 and 1, got {none_prior}")
     phases = _chosen(table, settings)
-    points = _points(analysis)
     frame = _Frame(analysis)
+    points = frame.coordinates(_points(analysis))
     named = np.full(len(phases), -np.inf)
     broad = np.full(len(phases), -np.inf)
-    drawn: dict[int, np.ndarray] = {}
+    drawn: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
     for i, phase in enumerate(phases):
         shares = _samples(phase)
         x = frame.projected(phase, shares)
         if x is None:
             continue
-        drawn[i] = shares
         spread = np.cov(x.T, bias=True) if len(x) > 1 else np.zeros((x.shape[1],) * 2)
         # Scott's rule for a kernel that fills the gaps between the samples.
         dimensions = len(phase.members) - 1
         spread = spread * len(x) ** (-2 / (dimensions + 4)) if dimensions else spread
-        named[i] = frame.log_density(points, x, frame.narrow + spread)
-        broad[i] = frame.log_density(points, x, frame.wide + spread)
+        drawn[i] = shares, x, frame.narrow + spread
+        named[i] = log_density(points, x, frame.narrow + spread)
+        broad[i] = log_density(points, x, frame.wide + spread)
     elsewhere = np.logaddexp.reduce(broad)
     if not np.isfinite(elsewhere):
         return Identification(analysis.name, (), 1.0)
+    nearest: dict[int, tuple[np.ndarray, float]] = {}
+    while ahead := [i for i in np.argsort(-named, kind="stable")[:_LOOKED_AT].tolist()
+                    if i in drawn and i not in nearest]:  # fmt: skip
+        for i in ahead:
+            shares, x, covariance = drawn[i]
+            nearest[i] = frame.nearest(phases[i], shares, points)
+            # Beyond its ranges a phase ends as sharply as the errors allow, and not as softly as
+            # the kernel that joins its samples.
+            edge = frame.of_phase(phases[i], nearest[i][0][None])
+            most = log_density(edge, x, covariance) - nearest[i][1] ** 2 / 2
+            named[i] = min(named[i], most)
     among = np.exp(named - np.logaddexp.reduce(named))
-    order = [int(i) for i in np.argsort(-among, kind="stable")]
+    order = [i for i in np.argsort(-among, kind="stable").tolist() if i in nearest]
     kept = [i for i in order if among[i] >= _LISTED] or order[:1]
-    nearest = {i: frame.nearest(phases[i], drawn[i]) for i in kept if i in drawn}
+    nearest = {i: nearest[i] for i in kept}
     inside = max(frame.inside(phases[i], *found) for i, found in nearest.items())
     by_named = np.log(1 - none_prior) + np.logaddexp.reduce(named)
     by_none = np.log(none_prior) + elsewhere + np.log1p(-min(inside, 1 - 1e-12))
@@ -257,7 +271,6 @@ class _Frame:
         self.natural = scattered(_TRACE, _SCATTER)[cut]
         self.narrow = whole[cut] + self.natural
         self.wide = (whole + scattered(_ELSEWHERE, _OTHERWISE))[cut]
-        self.y = y[self.kept]
         self.root = np.linalg.cholesky(self.narrow)
 
     def projected(self, phase: Phase, shares: np.ndarray) -> np.ndarray | None:
@@ -270,23 +283,27 @@ class _Frame:
         whole = np.hstack([inside, outside])
         return np.asarray((whole / whole.sum(axis=1, keepdims=True))[:, self.kept])
 
-    def log_density(self, points: np.ndarray, x: np.ndarray, covariance: np.ndarray) -> float:
-        """Log of the mean normal density of the points about compositions (samples, n)."""
-        root, _ = cho_factor(covariance, lower=True)
-        root = np.tril(root)
-        y = np.hstack([points, np.zeros((len(points), 1))])[:, self.kept]
-        far = solve_triangular(root, np.vstack([y, x]).T, lower=True)
-        steps = far[:, : len(y), None] - far[:, None, len(y) :]
-        log = -0.5 * (steps**2).sum(axis=0) - np.log(np.diag(root)).sum()
-        return float(np.logaddexp.reduce(log, axis=None) - np.log(log.size))
+    def coordinates(self, fractions: np.ndarray) -> np.ndarray:
+        """Coordinates of atomic fractions of the measured elements; (points, n)."""
+        return np.hstack([fractions, np.zeros((len(fractions), 1))])[:, self.kept]
 
-    def nearest(self, phase: Phase, shares: np.ndarray) -> tuple[np.ndarray, float]:
-        """Shares of the members at the nearest composition of a phase, and its distance."""
+    def nearest(
+        self, phase: Phase, shares: np.ndarray, points: np.ndarray
+    ) -> tuple[np.ndarray, float]:
+        """Shares of the members at the nearest composition of a phase, and its distance.
+
+        From the nearest of the points that are equally likely estimates.
+        """
+        x = self.of_phase(phase, shares)
+        apart = [
+            (solve_triangular(self.root, (x - y).T, lower=True) ** 2).sum(axis=0) for y in points
+        ]
+        at, sample = np.unravel_index(int(np.argmin(apart)), (len(points), len(x)))
+        y, best = points[at], shares[sample]
 
         def away(x: np.ndarray) -> np.ndarray:
-            return np.asarray(solve_triangular(self.root, (x - self.y).T, lower=True))
+            return np.asarray(solve_triangular(self.root, (x - y).T, lower=True))
 
-        best = shares[int((away(self._of(phase, shares)) ** 2).sum(axis=0).argmin())]
         low, high = (np.array([getattr(m, k) for m in phase.members]) for k in ("least", "most"))
         wide = high[1:] > low[1:]
         if wide.any():
@@ -302,11 +319,11 @@ class _Frame:
                 part = whole(free)
                 beyond = part[0] - np.clip(part[0], low[0], high[0])
                 part[0] = max(part[0], 1e-9)
-                return np.append(away(self._of(phase, part[None])[0]), _BOUND * beyond)
+                return np.append(away(self.of_phase(phase, part[None])[0]), _BOUND * beyond)
 
             start = np.clip(best[1:][wide], low_free + 1e-9, high_free - 1e-9)
             best = whole(least_squares(residual, start, bounds=(low_free, high_free)).x)
-        distance = float(np.sqrt((away(self._of(phase, best[None])[0]) ** 2).sum()))
+        distance = float(np.sqrt((away(self.of_phase(phase, best[None])[0]) ** 2).sum()))
         return best, distance
 
     def inside(self, phase: Phase, shares: np.ndarray, distance: float) -> float:
@@ -318,7 +335,9 @@ class _Frame:
         """
         root = np.linalg.cholesky(self.natural)
         step = 1e-4 * np.eye(len(phase.members))
-        along = self._of(phase, np.abs(shares) + step) - self._of(phase, np.abs(shares)[None])
+        along = self.of_phase(phase, np.abs(shares) + step) - self.of_phase(
+            phase, np.abs(shares)[None]
+        )
         tangents = solve_triangular(root, along.T, lower=True)
         left, singular, _ = np.linalg.svd(tangents)
         rank = int((singular > 1e-6 * max(float(singular.max()), 1e-300)).sum())
@@ -328,7 +347,17 @@ class _Frame:
         shrunk = np.linalg.slogdet(np.eye(across.shape[1]) + errors)[1]
         return float(np.exp(-0.5 * (distance**2 + shrunk)))
 
-    def _of(self, phase: Phase, shares: np.ndarray) -> np.ndarray:
+    def of_phase(self, phase: Phase, shares: np.ndarray) -> np.ndarray:
+        """Coordinates of compositions of a phase that shares an element; (compositions, n)."""
         x = self.projected(phase, shares)
-        assert x is not None  # only phases that share an element come here
+        assert x is not None
         return x
+
+
+def log_density(points: np.ndarray, x: np.ndarray, covariance: np.ndarray) -> float:
+    """Log of the mean normal density of points (m, n) about compositions (samples, n)."""
+    root = np.linalg.cholesky(covariance)
+    far = solve_triangular(root, np.vstack([points, x]).T, lower=True)
+    steps = far[:, : len(points), None] - far[:, None, len(points) :]
+    log = -0.5 * (steps**2).sum(axis=0) - np.log(np.diag(root)).sum()
+    return float(np.logaddexp.reduce(log, axis=None) - np.log(log.size))
