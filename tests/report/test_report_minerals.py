@@ -1,7 +1,9 @@
 """Names, structural formulas and the joint calibration, from the recipe to summary and report."""
 
 import csv
+import gc
 import json
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -302,3 +304,14 @@ def test_images_of_numbers_are_checked(tmp_path):
         write_values(tmp_path / "x.tif", {})
     with pytest.raises(InputError, match="tif"):
         write_values(tmp_path / "x.png", {"a": np.ones((2, 2))})
+
+
+def test_names_and_formulas_are_made_once_and_go_with_their_compositions(minerals):
+    assert names_of(minerals)["Fp"] is names_of(minerals)["Fp"]
+    assert formulas_of(minerals)["Brg"] is formulas_of(minerals)["Brg"]
+    copy = replace(mineral_compositions(minerals)["Fp"])
+    names_of(replace(with_minerals(minerals, calibrate={}), compositions={"Fp": copy}))
+    gone = weakref.ref(copy)
+    del copy
+    gc.collect()
+    assert gone() is None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -19,6 +18,9 @@ from siftem.pipeline.results import RunResult
 from siftem.pipeline.spectra import matrix_in
 from siftem.quantify.composition import Composition
 
+#: Names and formulas that were made: they go with their compositions.
+_NAMED: WeakKeyDictionary[Composition, tuple[Identify, Identification]] = WeakKeyDictionary()
+_FORMULAS: WeakKeyDictionary[Composition, tuple[Any, StructuralFormula]] = WeakKeyDictionary()
 #: Joint calibrations that were made, by the compositions they are of: a report, a summary and the
 #: app's tables ask for the same one.
 _CALIBRATED: WeakKeyDictionary[Composition, tuple[Any, JointCalibration | str | None]] = (
@@ -101,15 +103,16 @@ def names_problem(result: RunResult) -> str:
     return ""
 
 
-@lru_cache(maxsize=32)
 @one_blas_thread()
 def _named(composition: Composition, wanted: Identify) -> Identification:
-    return identify(
-        composition,
-        table=wanted.table,
-        settings=wanted.settings,
-        none_prior=wanted.none_prior,
+    known = _NAMED.get(composition)
+    if known is not None and known[0] == wanted:
+        return known[1]
+    found = identify(
+        composition, table=wanted.table, settings=wanted.settings, none_prior=wanted.none_prior
     )
+    _NAMED[composition] = (wanted, found)
+    return found
 
 
 def formulas_of(result: RunResult) -> dict[str, StructuralFormula]:
@@ -126,9 +129,13 @@ def formulas_of(result: RunResult) -> dict[str, StructuralFormula]:
     return out
 
 
-@lru_cache(maxsize=32)
 def _formula(composition: Composition, group: str, oxygens: float | None) -> StructuralFormula:
-    return structural_formula(composition, group, oxygens=oxygens)
+    known = _FORMULAS.get(composition)
+    if known is not None and known[0] == (group, oxygens):
+        return known[1]
+    found = structural_formula(composition, group, oxygens=oxygens)
+    _FORMULAS[composition] = ((group, oxygens), found)
+    return found
 
 
 def _densities(recipe: Recipe) -> dict[str, float]:
