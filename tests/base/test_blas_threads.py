@@ -64,7 +64,7 @@ def test_threads_that_overlap_leave_no_limit_behind():
 
 def factors():
     # With four components several starts run at a time, each of which needs linear algebra.
-    return decompose(simulate(shape=(32, 32), dose=100, seed=3).spectrum_image, 4, n_jobs=2)
+    return decompose(simulate(shape=(24, 24), dose=100, seed=3).spectrum_image, 4, n_jobs=2)
 
 
 def digest(found):
@@ -72,7 +72,7 @@ def digest(found):
 
 
 def test_a_decomposition_gives_the_same_bits_again():
-    assert len({digest(factors()) for _ in range(3)}) == 1
+    assert len({digest(factors()) for _ in range(2)}) == 1
     assert set(numbers().values()) == {2}
 
 

@@ -131,12 +131,13 @@ def test_correlations_of_the_errors_count():
     assert by_oxygen < 2 < 4 < by_silicon
 
 
-def test_probabilities_are_what_they_say():
-    """Names of 300 compositions that were drawn from the table: how often they are right."""
+@pytest.mark.parametrize("draws", [40, pytest.param(150, marks=pytest.mark.slow)])
+def test_probabilities_are_what_they_say(draws):
+    """Names of compositions that were drawn from the table: how often they are right."""
     rng = np.random.default_rng(3)
     table = [p for p in shipped_phases() if p.setting == "rock"]
     said = []
-    for _ in range(150):
+    for _ in range(draws):
         phase = table[int(rng.integers(len(table)))]
         elements = tuple(e for e in phase.elements if e not in "HLiBeBCN") or phase.elements
         atoms = phase.atoms(phase.shares(1, rng), elements)[0]
@@ -151,11 +152,12 @@ def test_probabilities_are_what_they_say():
         said += [(c.probability, c.name == phase.name) for c in found.candidates]
     p, right = np.array(said, dtype=float).T
     sure, torn = p > 0.8, (p > 0.2) & (p < 0.8)
-    assert sure.sum() > 60
-    assert right[sure].mean() == pytest.approx(p[sure].mean(), abs=0.06)
-    assert torn.sum() > 10
-    assert right[torn].mean() == pytest.approx(p[torn].mean(), abs=0.2)
-    assert right.sum() > 130
+    assert sure.sum() > 0.4 * draws
+    assert right[sure].mean() == pytest.approx(p[sure].mean(), abs=0.06 if draws > 100 else 0.12)
+    assert right.sum() > 0.87 * draws
+    if draws > 100:  # of fewer, no share can be told
+        assert torn.sum() > 10
+        assert right[torn].mean() == pytest.approx(p[torn].mean(), abs=0.2)
 
 
 def test_open_ends_widen_what_it_may_be():

@@ -273,7 +273,8 @@ def test_differences_are_in_the_larger_error(work):
     away = differences(first, second)
     i = first.index("Mg")
     j = second.index("Mg")
-    at_zero = first.critical_levels[i] / QUANTILE
+    # Fractions add up to one: what an error of Mg adds to the sum is shared by all.
+    at_zero = (1 - first.weight_fractions[i]) * first.critical_levels[i] / QUANTILE
     larger = max(first.sigma[i], second.sigma[j], at_zero)
     expected = (second.weight_fractions[j] - first.weight_fractions[i]) / larger
     assert away["Mg"] == pytest.approx(expected)

@@ -15,6 +15,7 @@ from siftem.thinning import thin
 EXAMPLE = Path(__file__).parents[2] / "examples" / "71gpa.yaml"
 
 
+@pytest.mark.slow
 def test_the_suggestion_for_the_demo_is_nearly_the_best_by_truth():
     recipe = demo_recipe(shape=(64, 64))
     workflow = Workflow(recipe)
