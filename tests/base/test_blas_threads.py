@@ -76,6 +76,7 @@ def test_a_decomposition_gives_the_same_bits_again():
     assert set(numbers().values()) == {2}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="one processor has one number of threads")
 def test_the_threads_of_linear_algebra_change_no_bit():
     script = f"""

@@ -130,6 +130,7 @@ def test_a_truly_full_disk(small_disk, real_maps):
     assert not list((out / "maps").iterdir())  # nothing half-written
 
 
+@pytest.mark.slow
 def test_a_limit_on_file_size_is_told_in_one_line(real_maps, tmp_path):
     """The same without root: no file may grow beyond 100 kB."""
     recipe_file, files = real_maps

@@ -44,6 +44,7 @@ def test_a_job_whose_worker_is_killed_is_done_by_another(tmp_path):
     assert addresses[0].startswith("http://127.0.0.1:")
 
 
+@pytest.mark.slow
 def test_workers_of_this_machine_get_a_job_when_they_are_free(tmp_path, monkeypatch):
     from distributed import Client
 

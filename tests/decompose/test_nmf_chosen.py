@@ -169,6 +169,7 @@ def test_no_phase_twice_and_none_missed(monkeypatch):
     np.testing.assert_allclose(angles(factors.spectra, true), angles(chosen.spectra, true))
 
 
+@pytest.mark.slow
 def test_the_number_of_components_may_be_too_large():
     """Three asked of two phases: the third is a copy or noise, and the two are still found."""
     phases = (

@@ -49,6 +49,7 @@ def test_the_parameters_of_blundy_and_wood_come_back():
     assert low < 12.0 < high
 
 
+@pytest.mark.slow
 def test_intervals_hold_the_truth():
     rng = np.random.default_rng(1)
     true = strained(RARE_EARTHS)

@@ -77,7 +77,12 @@ def recipe():
     figures = {"trace_lines": ["Fe Ka"]}
     return merged_recipe(
         demo_recipe(shape=(40, 40), dose=400),
-        {"elements": elements, "unmix": False, "figures": figures},
+        {
+            "elements": elements,
+            "unmix": False,
+            "figures": figures,
+            "segment": {"trees": 10},
+        },
     )
 
 

@@ -112,6 +112,7 @@ def test_rounding():
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_low_doses_still_find_the_grains():
     work = Workflow(demo_recipe(dose=30, seed=2))
     phantom = work.run("load").phantom

@@ -151,6 +151,7 @@ def test_step_by_step_gives_the_same_as_all_at_once(done):
     assert walked.keys() == done.keys()
 
 
+@pytest.mark.slow
 def test_a_detour_leads_back_to_the_same_numbers(done):
     changed = copy_of(done)
     before = summary_text(changed.result())
@@ -250,13 +251,10 @@ def test_without_a_list_the_elements_that_show_are_quantified(done):
     si = done.get("load").spectrum_image
     si = replace(si, acquisition=replace(si.acquisition, elements=()))
     plain = make_recipe({"input": {"file": "given"}, "support": ["Cu"]})
-    result = Workflow(plain, spectrum_image=si).result()
-    assert {"O", "Mg", "Si", "Fe"} <= set(result.recipe.elements)
-    assert not {"Cu", "Ba", "Pt", "P"} & set(result.recipe.elements)
-    assert result.compositions
-    told = [w for w in result.warnings if w.startswith("no elements are named")]
-    assert "Si K (" in told[0]
-    assert "sigma)" in told[0]
+    with pytest.warns(SiftemWarning, match=r"no elements are named: .* Si K \(\d+ sigma\)"):
+        elements = set(run_elements(plain, si))
+    assert {"O", "Mg", "Si", "Fe"} <= elements
+    assert not {"Cu", "Ba", "Pt", "P"} & elements
 
 
 def test_a_list_of_a_file_that_lacks_strong_lines_is_made_whole(done):

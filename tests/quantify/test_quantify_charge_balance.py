@@ -33,6 +33,7 @@ def test_thickness_of_a_neutral_film(maker, film):
     assert found.systematic > 20 * found.thickness.sigma
 
 
+@pytest.mark.slow
 def test_counting_error_by_simulation(maker, film):
     rng = np.random.default_rng(1)
     found = [

@@ -120,6 +120,7 @@ def test_systematic_errors_by_numerical_derivatives(maker, glass):
     assert film.relative_systematic == pytest.approx(added)
 
 
+@pytest.mark.slow
 def test_errors_with_absorption_are_their_scatter(maker):
     """The correction follows the composition, which damps errors of O."""
     mean = maker.expected(maker.glass, 3e4, Film(400.0, 4.25, 22.0))

@@ -16,6 +16,7 @@ def script():
     return module
 
 
+@pytest.mark.slow
 def test_a_trace_in_the_matrix(script):
     phantom = script.trace_map(4e7, 300.0, seed=0)
     assert phantom.weight_fractions[0]["Nd"] == pytest.approx(300e-6)

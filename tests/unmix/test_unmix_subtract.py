@@ -125,7 +125,10 @@ def test_two_contaminants(book):
 
 @pytest.mark.parametrize(
     ("name", "anchor", "fixed"),
-    [("Fp", Absent("Si"), "Si"), ("Ca-Pv", KnownRatio("Mg", "Ca", 0.0), "Mg")],
+    [
+        pytest.param("Fp", Absent("Si"), "Si", marks=pytest.mark.slow),
+        ("Ca-Pv", KnownRatio("Mg", "Ca", 0.0), "Mg"),
+    ],
 )
 def test_errors_of_lines_are_their_scatter(book, name, anchor, fixed):
     """Scale and mixture come from the same counts, so their noises are correlated."""
