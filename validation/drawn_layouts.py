@@ -102,14 +102,20 @@ def _embedded(n: int, rng: np.random.Generator) -> Drawing:
     return Drawing(_materials(k, rng), np.stack([1 - np.sum(grains, axis=0), *grains]))
 
 
-def _particles(n: int, rng: np.random.Generator) -> Drawing:
-    """Particles of one to three kinds on a carbon film."""
-    k = int(rng.integers(1, 4))
-    found = spheres(n, rng, list(rng.uniform(0.08, 0.16, 3 * k)))
+def _balls(n: int, rng: np.random.Generator, k: int, largest: float) -> list[np.ndarray]:
+    """Three spheres of each kind, none where another kind is already."""
+    found = spheres(n, rng, list(rng.uniform(0.08, largest, 3 * k)))
     maps: list[np.ndarray] = []
     for i in range(k):
         part = np.max(found[i::k], axis=0)
         maps.append(part * (np.sum(maps, axis=0) == 0) if maps else part)
+    return maps
+
+
+def _particles(n: int, rng: np.random.Generator) -> Drawing:
+    """Particles of one to three kinds on a carbon film."""
+    k = int(rng.integers(1, 4))
+    maps = _balls(n, rng, k, 0.16)
     materials = [m for m in _materials(k + 4, rng) if "C" not in m.atoms][:k]
     nm = [*rng.uniform(40, 120, k), rng.uniform(8, 30)]
     return Drawing([*materials, CARBON], np.stack([*maps, np.ones((n, n))]), [float(t) for t in nm])
@@ -118,11 +124,7 @@ def _particles(n: int, rng: np.random.Generator) -> Drawing:
 def _loose(n: int, rng: np.random.Generator) -> Drawing:
     """Particles of two or three kinds over nothing."""
     k = int(rng.integers(2, 4))
-    found = spheres(n, rng, list(rng.uniform(0.08, 0.17, 3 * k)))
-    maps: list[np.ndarray] = []
-    for i in range(k):
-        part = np.max(found[i::k], axis=0)
-        maps.append(part * (np.sum(maps, axis=0) == 0) if maps else part)
+    maps = _balls(n, rng, k, 0.17)
     return Drawing(_materials(k, rng), np.stack(maps))
 
 

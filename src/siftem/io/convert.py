@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -359,9 +359,9 @@ def _in_scan_order(
             held, number, first = [], 0, last + 1
 
 
-def _guarded(bands: Iterator[sp.csr_array]) -> Iterator[sp.csr_array]:
+def _guarded(bands: Generator[sp.csr_array, None, None]) -> Iterator[sp.csr_array]:
     """Turn what a damaged stream raises into one sentence, but not what the writer raises."""
-    with contextlib.closing(bands) as source:  # type: ignore[type-var]
+    with contextlib.closing(bands) as source:
         while True:
             with damage_as_read_error():
                 band = next(source, None)

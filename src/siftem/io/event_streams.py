@@ -7,7 +7,7 @@ drift of each frame, and nothing larger than a band is ever in memory.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -140,7 +140,7 @@ def event_bands(
     *,
     window: slice = slice(None),
     budget: int,
-) -> Iterator[sp.csr_array]:
+) -> Generator[sp.csr_array, None, None]:
     """Yield the map, some lines at a time, as sparse counts summed over frames and detectors.
 
     Parameters
