@@ -270,6 +270,38 @@ def test_a_list_of_a_file_that_lacks_strong_lines_is_made_whole(done):
     assert run_elements(named, si) == ("Fe",)
 
 
+def test_components_are_named_by_what_marks_them_on_an_axis_that_is_off(done):
+    """Grains hold their host's lines as well, and lines lie where the axis does not say."""
+    si, factors = done.get("load").spectrum_image, done.get("decompose").factors
+    fields = {"input": {"file": "given"}, "elements": ["O", "Mg", "Si", "Fe", "Ca"]}
+    plain = make_recipe({**fields, "support": ["Cu"]})
+    marks = {
+        "Brg": {"absent": ["Ca"], "high": ["Si"]},
+        "Fp": {"high": ["Fe"]},
+        "Ca-Pv": {"high": ["Ca"]},
+    }
+    marked = make_recipe({**fields, "matrix": "Brg", "phases": marks})
+    order = components.matched_phases(marked, si, factors).factors.maps
+    for shift in (0.0, 0.1, -0.1):
+        off = replace(si, axis=replace(si.axis, offset=si.axis.offset + shift))
+        moved = replace(
+            factors,
+            axis=replace(factors.axis, offset=factors.axis.offset + shift),
+            names=tuple("ABC"),
+        )
+        again = components.matched_phases(marked, off, moved).factors
+        np.testing.assert_array_equal(again.maps, order)
+        assert again.axis == moved.axis
+        named = components.matched_phases(
+            plain, off, again.reordered((0, 1, 2), tuple("ABC"))
+        ).factors.names
+        assert [set(n[3:-1].split()) for n in named] == [
+            {"O", "Mg", "Si"},
+            {"O", "Mg", "Fe"},
+            {"O", "Ca", "Si"},
+        ]
+
+
 def test_where_no_element_shows_there_are_spectra_without_compositions():
     """A continuum without lines."""
     counts = np.random.default_rng(0).poisson(0.2, (400, 300))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from itertools import permutations
 
 import numpy as np
@@ -16,7 +17,9 @@ from siftem.decompose.kinds import Kinds, count_kinds
 from siftem.decompose.matching import Markers, line_strengths, match_phases
 from siftem.decompose.rank import ENOUGH_BINS, RankChoice, choose_n_components
 from siftem.decompose.support import is_dim
+from siftem.energy_axis import EnergyAxis
 from siftem.errors import DoubtWarning, InputError, RecipeError, SiftemWarning
+from siftem.fit.greedy_search import GreedySearch
 from siftem.io.fit_checkpoint import FitCheckpoint
 from siftem.io.spectra_sets import read_spectra
 from siftem.pipeline.element_list import run_elements
@@ -24,7 +27,9 @@ from siftem.pipeline.layout import background, corrected_layout
 from siftem.pipeline.recipe import Recipe
 from siftem.pipeline.results import Decomposed, Matched
 from siftem.progress import Progress
+from siftem.spectrum import Spectrum
 from siftem.spectrum_image import SpectrumImage
+from siftem.xray.detector import Detector
 
 #: Spectra with a larger cosine that pass into each other, and maps with a larger correlation,
 #: are one phase.
@@ -309,7 +314,9 @@ def _named(
         return _by_number(recipe, factors)
     if any(p.marked for p in phases.values()):
         marked = {n: Markers(p.high, p.absent) for n, p in phases.items()}
-        return match_phases(factors, marked, beam_energy=beam, resolution=width)
+        seen = replace(factors, axis=_true_axis(si, factors, elements, beam, width))
+        named = match_phases(seen, marked, beam_energy=beam, resolution=width)
+        return replace(named, axis=factors.axis)
     if phases:
         raise RecipeError(
             "the phases of the recipe have no markers: say what marks each, e.g. high: [Mg, Fe], "
@@ -320,15 +327,42 @@ def _named(
     visible = [e for e in elements if _has_line(e, si, beam)]
     if not visible:
         return factors
-    strengths = line_strengths(
-        factors.spectra, factors.axis, visible, beam_energy=beam, resolution=width
-    )
+    axis = _true_axis(si, factors, visible, beam, width)
+    strengths = line_strengths(factors.spectra, axis, visible, beam_energy=beam, resolution=width)
     names = []
-    for letter, row in zip(factors.names, strengths, strict=True):
+    for letter, row in zip(factors.names, _own_lines(strengths, factors), strict=True):
         order = np.argsort(-row, kind="stable")[:3]
         top = [visible[i] for i in order if row[i] > _NAMED_FROM * max(row.max(), 0)]
         names.append(f"{letter} ({' '.join(top)})" if top else letter)
     return factors.reordered(tuple(range(len(names))), tuple(names))
+
+
+def _own_lines(strengths: np.ndarray, factors: Factors) -> np.ndarray:
+    """Return lines of components less what their hosts may hold of them.
+
+    As much of each host as leaves no line negative: a grain is named by what marks it, not by the
+    host above and below it.
+    """
+    own = strengths.copy()
+    for phase, lies in zip(own, factors.layout.phases if factors.layout else (), strict=False):
+        for host in strengths[list(lies.hosts)]:
+            clear = host > _NAMED_FROM * host.max()
+            if clear.any():
+                phase -= (phase[clear] / host[clear]).min() * host
+        np.maximum(phase, 0.0, out=phase)
+    return own
+
+
+def _true_axis(
+    si: SpectrumImage, factors: Factors, elements: Sequence[str], beam: float, width: float
+) -> EnergyAxis:
+    """Return the factors' axis with the shift at which lines explain the sum of all pixels."""
+    whole = Spectrum(si.sum_spectrum(), si.axis, acquisition=si.acquisition)
+    seen = [e for e in elements if _has_line(e, si, beam)]
+    if not seen or not whole.counts.any():
+        return factors.axis
+    search = GreedySearch(whole, seen, beam, Detector(resolution=width))
+    return search.calibration.true_axis(factors.axis)
 
 
 def _by_number(recipe: Recipe, factors: Factors) -> Factors:
