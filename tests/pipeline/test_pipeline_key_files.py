@@ -8,7 +8,7 @@ import scipy.sparse as sp
 
 import siftem
 from siftem.pipeline.recipe import make_recipe
-from siftem.pipeline.step_keys import STEPS, step_key
+from siftem.pipeline.step_keys import STEPS, code_state, step_key
 
 DATA = {"input": {"demo": {"shape": [16, 16]}}}
 
@@ -74,3 +74,17 @@ def test_counts_in_a_file_beside_the_named_one_count(tmp_path, index, counts, ot
     assert step_key("load", recipe) == first
     (tmp_path / counts).write_text("other counts")
     assert step_key("load", recipe) != first
+
+
+def test_results_of_other_code_are_others(tmp_path):
+    states = []
+    for number, (name, text) in enumerate(
+        [("a.py", "x = 1"), ("a.py", "x = 2"), ("b.py", "x = 1"), ("a.py", "x = 1")]
+    ):
+        package = tmp_path / str(number)
+        (package / "part").mkdir(parents=True)
+        (package / "part" / name).write_text(text)
+        (package / "part" / "compiled.nbi").write_text(str(number))
+        states.append(code_state(package))
+    assert len(set(states)) == 3
+    assert states[0] == states[3]

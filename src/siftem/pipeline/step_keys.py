@@ -8,13 +8,13 @@ import json
 import threading
 from collections.abc import Callable
 from dataclasses import fields
+from functools import cache
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from siftem import __version__
 from siftem.blocked_counts import BlockedCounts
 from siftem.errors import ReadError, SiftemError
 from siftem.io.vendor_files import checked_path
@@ -57,9 +57,29 @@ _LOOKS = ("formats", "energy_range", "colour_map")
 _INDEX_FILES = {".rpl", ".emi", ".spd", ".hdr"}
 _JEOL_FILES = {".pts", ".img", ".map", ".eds"}
 _BLOCK = 1 << 20
+_PACKAGE = Path(__file__).parents[1]
 _lock = threading.Lock()
 _known_files: dict[str, tuple[tuple[int, int], str]] = {}
 _known_images: WeakKeyDictionary[SpectrumImage, str] = WeakKeyDictionary()
+
+
+@cache
+def code_state(package: Path) -> str:
+    """SHA-256 of a package's modules: results of other code are not taken for those of this one.
+
+    A version is not enough: between two releases, and in a working copy, code changes under it.
+
+    Parameters
+    ----------
+    package : Path
+        Its folder.
+    """
+    digest = hashlib.sha256()
+    for module in sorted(package.rglob("*.py")):
+        content = module.read_bytes()
+        digest.update(f"{module.relative_to(package).as_posix()} {len(content)} ".encode())
+        digest.update(content)
+    return digest.hexdigest()
 
 
 def step_key(step: str, recipe: Recipe, given: SpectrumImage | None = None) -> str:
@@ -138,7 +158,7 @@ def _keys(
                 return keys
             raise
         data = {
-            "siftem": __version__,
+            "siftem": code_state(_PACKAGE),
             "step": step,
             "own": own,
             "parents": [keys[parent] for parent in PARENTS[step]],
