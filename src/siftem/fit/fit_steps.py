@@ -16,6 +16,7 @@ from siftem.fit.calibrate import (
     scan_scale,
     slopes_of,
 )
+from siftem.fit.dead_layer import dead_layer_step
 from siftem.fit.fitted_lines import LineFit
 from siftem.fit.line_weights import LineWeights, Ratios
 from siftem.fit.misfit import estimated_misfit, fit_beside, no_misfit
@@ -113,20 +114,23 @@ class FitSteps:
         """Fit amplitudes, then also the ratios of lines, until those stand where they belong."""
         design, found = self._stiffened(calibration)
         p = design.shape[1]
-        ratios = self._ratios(calibration, found)
+        ratios = self._ratios(calibration, design, found)
         for left in reversed(range(_WEIGHED)):
             found = ratios.fitted(design, self.spectrum, found.amplitudes[:p], self._penalty())
+            if ratios.beyond_reason(found.amplitudes[p:]):
+                ratios = ratios.without_steps()
+                found = ratios.fitted(design, self.spectrum, found.amplitudes[:p], self._penalty())
             if ratios.near(found.amplitudes[p:]) or not left:
                 break
             self._move(ratios, found)
             design = design_of(self.model, self.spectrum.axis, self.shapes, calibration)
-            ratios = self._ratios(calibration, found)
+            ratios = self._ratios(calibration, design, found)
         return design, found, ratios
 
     def _calibrated(self, calibration: Calibration) -> Calibration:
         """Fit the response jointly with the ratios of lines, and take those over."""
         design, found = self._stiffened(calibration)
-        ratios = self._ratios(calibration, found)
+        ratios = self._ratios(calibration, design, found)
         spectrum, p, held = self.spectrum, design.shape[1], ratios.held
         found = ratios.fitted(design, spectrum, found.amplitudes, self._penalty())
         best = fit_calibration(
@@ -147,9 +151,14 @@ class FitSteps:
         emitted = self.weights.emitted(self.model.families)
         self.model = replace(self.model, emitted=emitted)
 
-    def _ratios(self, calibration: Calibration, found: PoissonFit) -> Ratios:
-        photons = found.amplitudes[: len(self.model.families)]
-        return self.weights.ratios(self.model, self.spectrum.axis, calibration, photons, found.mean)
+    def _ratios(self, calibration: Calibration, design: np.ndarray, found: PoissonFit) -> Ratios:
+        model, axis, at = self.model, self.spectrum.axis, self.stiffness.place
+        photons = found.amplitudes[: len(model.families)]
+        steps = np.zeros((axis.size, 0))
+        if self.weights.groups and model.n_continuum is None:
+            continuum = design[:, at] @ found.amplitudes[at]
+            steps = dead_layer_step(model, axis, calibration, continuum)
+        return self.weights.ratios(model, axis, calibration, photons, found.mean, steps)
 
     def _beside_misfit(
         self,
@@ -204,7 +213,7 @@ class FitSteps:
             start=found,
             free_sign=np.arange(whole.shape[1]) >= p,
         )
-        design = ratios.folded(design, amplitudes)
+        design = ratios.folded(design, amplitudes, at)
         amplitudes = amplitudes[:p]
         mean = np.maximum(design @ amplitudes + spectrum.background, 1e-9)
         columns = np.hstack([design, slopes])

@@ -34,12 +34,12 @@ class LineFit:
         describe.
     ratio_covariance : ndarray of shape (p, p)
         The part of ``covariance`` that comes from ratios of lines that are not known well
-        (`siftem.xray.line_groups`), as far as the spectrum does not tell them: a systematic
-        error.
+        (`siftem.xray.line_groups`) and from the step of the continuum at silicon's edge
+        (`siftem.fit.dead_layer`), as far as the spectrum does not tell them: a systematic error.
     counting_covariance : ndarray of shape (p, p)
         What ``covariance`` would be if the model and its ratios of lines were true.
     design : ndarray of shape (channels, p)
-        Columns, with the ratios of lines that were found.
+        Columns, with the ratios of lines and the step of the continuum that were found.
     mean : ndarray of shape (channels,)
         Expected counts by the model, background included. Where the model errs it need not
         follow the counts: see ``misfit``.
@@ -48,8 +48,8 @@ class LineFit:
     misfit : Misfit
         Covariance of what the model can't describe.
     slopes : ndarray of shape (channels, parameters)
-        Change of the expected counts with the parameters of the response, then with ratios of
-        lines in units of their prior's width.
+        Change of the expected counts with the parameters of the response, then with the step of the
+        continuum and ratios of lines in units of their prior's width.
     precision : ndarray of shape (p + parameters, p + parameters)
         What is known beforehand of the continuum's curvature, of the response and of ratios.
     deviance : float

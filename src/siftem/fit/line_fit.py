@@ -73,8 +73,8 @@ def fit_lines(
         False takes the model for true, ratios of lines included: for spectra that were simulated
         by it.
     free_ratios : bool
-        False keeps the tabulated ratios of lines, without an error: in a search for elements
-        they would stand for those that are not listed yet.
+        False keeps the tabulated ratios of lines, without an error, and the continuum without
+        a step: in a search for elements they would stand for those that are not listed yet.
 
     Returns
     -------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from scipy.linalg import block_diag
@@ -74,6 +75,7 @@ class LineWeights:
         calibration: Calibration,
         photons: np.ndarray,
         mean: np.ndarray,
+        steps: np.ndarray,
     ) -> Ratios:
         """Return the ratios that matter beside the noise of a spectrum.
 
@@ -85,6 +87,8 @@ class LineWeights:
         photons : ndarray of shape (families,)
         mean : ndarray of shape (channels,)
             Expected counts.
+        steps : ndarray of shape (channels, m)
+            See `Ratios`.
         """
         size = photons[self.owner] * self.widths * self._factors
         there = np.flatnonzero(size > 0)
@@ -95,7 +99,7 @@ class LineWeights:
             columns = whole.line_columns(axis, calibration) * size[there]
             seen = (columns**2 / mean[:, None]).sum(axis=0) > _SEEN
             columns, there = columns[:, seen], there[seen]
-        return Ratios(self, there, columns)
+        return Ratios(self, there, columns, steps)
 
     @property
     def widths(self) -> np.ndarray:
@@ -109,30 +113,38 @@ class LineWeights:
 
 @dataclass(frozen=True, eq=False)
 class Ratios:
-    """Ratios of lines that a spectrum feels.
+    """Ratios of lines that a spectrum feels, and steps of its continuum.
 
     Parameters
     ----------
     weights : LineWeights
     which : ndarray of int, shape (n,)
         Positions of these ratios among the groups.
-    columns : ndarray of shape (channels, n)
+    lines : ndarray of shape (channels, n)
         Change of the expected counts with ``away``.
+    steps : ndarray of shape (channels, m)
+        Counts in steps of the continuum, for one standard deviation (`siftem.fit.dead_layer`).
     """
 
     weights: LineWeights
     which: np.ndarray
-    columns: np.ndarray
+    lines: np.ndarray
+    steps: np.ndarray
+
+    @cached_property
+    def columns(self) -> np.ndarray:
+        """Steps, then ratios; (channels, m + n)."""
+        return np.hstack([self.steps, self.lines])
 
     @property
     def size(self) -> int:
-        """Number of ratios."""
-        return self.which.size
+        """Number of steps and ratios."""
+        return self.steps.shape[1] + self.which.size
 
     @property
     def away(self) -> np.ndarray:
-        """Where they stand, in standard deviations from the tables; (n,)."""
-        return self.weights.away[self.which]
+        """Where they stand, in standard deviations from nothing and from the tables; (m + n,)."""
+        return np.concatenate([np.zeros(self.steps.shape[1]), self.weights.away[self.which]])
 
     @property
     def held(self) -> np.ndarray:
@@ -175,31 +187,45 @@ class Ratios:
             block_diag(np.zeros((p, p)) if penalty is None else penalty, np.eye(self.size))
         )
 
+    def beyond_reason(self, away: np.ndarray) -> bool:
+        """Whether steps among these (m + n,) must stand for something else, as lines not listed."""
+        return bool((np.abs(away[: self.steps.shape[1]]) > _FARTHEST).any())
+
+    def without_steps(self) -> Ratios:
+        """Return the ratios alone."""
+        return replace(self, steps=self.steps[:, :0])
+
     def near(self, away: np.ndarray) -> bool:
-        """Whether ratios (n,) are so near that the step to them can be taken for a straight one."""
-        step = self.weights.widths[self.which] * (away - self.away)
+        """Whether the way to these (m + n,) can be taken for a straight one."""
+        step = self.weights.widths[self.which] * self._of_lines(away - self.away)
         return bool((np.abs(step) < _STRAIGHT).all())
 
     def moved(self, away: np.ndarray) -> LineWeights:
-        """Return the weights with these ratios elsewhere (n,), or on the way there."""
-        step = np.clip(away - self.away, -_STEP, _STEP)
+        """Return the weights with the ratios of these (m + n,), or on the way there."""
+        step = np.clip(self._of_lines(away - self.away), -_STEP, _STEP)
         new = self.weights.away.copy()
-        new[self.which] = np.clip(self.away + step, -_FARTHEST, _FARTHEST)
+        new[self.which] = np.clip(new[self.which] + step, -_FARTHEST, _FARTHEST)
         return replace(self.weights, away=new)
 
-    def folded(self, design: np.ndarray, amplitudes: np.ndarray) -> np.ndarray:
-        """Return the columns of the families with the ratios that were found.
+    def folded(self, design: np.ndarray, amplitudes: np.ndarray, continuum: slice) -> np.ndarray:
+        """Return the columns with the ratios and steps that were found.
 
         Parameters
         ----------
         design : ndarray of shape (channels, p)
-        amplitudes : ndarray of shape (p + n,)
+        amplitudes : ndarray of shape (p + m + n,)
+        continuum : slice
+            Its columns; the largest of them takes the steps.
         """
+        p, m = design.shape[1], self.steps.shape[1]
         out = design.copy()
-        step = amplitudes[design.shape[1] :] - self.away
-        for column, by, owner in zip(
-            self.columns.T, step, self.weights.owner[self.which], strict=True
-        ):
+        step = amplitudes[p:] - self.away
+        largest = continuum.start + int(np.argmax(amplitudes[continuum]))
+        owners = [*[largest] * m, *self.weights.owner[self.which]]
+        for column, by, owner in zip(self.columns.T, step, owners, strict=True):
             if amplitudes[owner] > 0:
                 out[:, owner] += column * (by / amplitudes[owner])
         return out
+
+    def _of_lines(self, values: np.ndarray) -> np.ndarray:
+        return values[self.steps.shape[1] :]
