@@ -19,8 +19,8 @@ import siftem
 from siftem.figures.agreement import agreement_figure
 from siftem.figures.smoothness import smoothness_figure
 from siftem.figures.style import png_bytes
-from siftem.pipeline.preparation import input_file
 from siftem.pipeline.recipe import Recipe, read_recipe
+from siftem.pipeline.steps.load import input_file
 from siftem.pipeline.workflow import Workflow
 from siftem.thinning import thin
 

@@ -34,7 +34,7 @@ from siftem.minerals.structural_formula import structural_formula
 from siftem.pipeline.opened_run import open_run
 from siftem.pipeline.recipe import read_recipe
 from siftem.pipeline.run import run
-from siftem.pipeline.spectra import matrix_in
+from siftem.pipeline.subtraction import matrix_in
 from siftem.quantify.composition import Composition
 
 RECIPE = Path(__file__).resolve().parents[1] / "examples" / "71gpa.yaml"

@@ -48,7 +48,7 @@ def test_a_session_is_gone_on_with_where_it_was_left(sessions, monkeypatch):
     def fitted_again(*_args, **_options):
         raise AssertionError("the decomposition was made again")
 
-    monkeypatch.setattr("siftem.pipeline.components.decomposed", fitted_again)
+    monkeypatch.setattr("siftem.pipeline.steps.decompose.decomposed", fitted_again)
     after = Session(sessions)
     after.go_on(saved)
     assert after.recipe == before.recipe

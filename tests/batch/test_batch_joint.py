@@ -17,8 +17,8 @@ from siftem.decompose.given_spectra import fit_maps
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError, SiftemError
 from siftem.io.spectra_sets import SpectraSet, read_spectra, write_spectra_table
-from siftem.pipeline.components import decomposed
 from siftem.pipeline.recipe import make_recipe, read_recipe
+from siftem.pipeline.steps.decompose import decomposed
 from siftem.progress import silent
 from siftem.simulate.phantom import simulate_demo
 

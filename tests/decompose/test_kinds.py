@@ -11,8 +11,8 @@ from siftem.acquisition import Acquisition
 from siftem.decompose import kinds
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import SiftemWarning
-from siftem.pipeline import components
 from siftem.pipeline.recipe import make_recipe
+from siftem.pipeline.steps import decompose, match
 from siftem.spectrum_image import SpectrumImage
 
 N, CHANNELS = 48, 300
@@ -128,8 +128,8 @@ def told(si):
         {"input": {"file": "map.hspy"}, "decompose": {"components": "auto", "starts": 1}}
     )
     with pytest.warns(SiftemWarning) as record:
-        made = components.decomposed(recipe, si, progress=lambda *a: None)
-        components.matched_phases(recipe, si, made.factors, made.kinds)
+        made = decompose.decomposed(recipe, si, progress=lambda *a: None)
+        match.matched_phases(recipe, si, made.factors, made.kinds)
     return made, [str(w.message) for w in record]
 
 
@@ -167,6 +167,6 @@ def test_thin_flanks_of_particles_are_no_phase(film, flank):
     spectra = np.array([A, 0.7 * A + 0.3 * C, C])
     phases = tuple(SimpleNamespace(counts_per_pixel=n) for n in (100.0, 90.0, film))
     factors = SimpleNamespace(spectra=spectra, layout=SimpleNamespace(phases=phases))
-    assert components._flank(factors) == flank
+    assert decompose._flank(factors) == flank
     factors.spectra = np.array([A, B, C])
-    assert components._flank(factors) is None
+    assert decompose._flank(factors) is None

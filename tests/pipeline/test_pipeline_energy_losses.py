@@ -7,8 +7,9 @@ import pytest
 import scipy.sparse as sp
 
 import siftem
-from siftem.errors import RecipeError
+from siftem.errors import DoubtWarning, RecipeError
 from siftem.pipeline.recipe import make_recipe, read_recipe
+from siftem.pipeline.subtraction import pure_losses
 from siftem.pipeline.summary import summarize
 from siftem.pipeline.workflow import Workflow
 from siftem.simulate.elnes import simulate_elnes
@@ -111,6 +112,17 @@ def test_a_ratio_of_edges_anchors_a_grain(phantom, result):
     )
     # What was put in comes out, but for the background, which is fitted to the difference anew.
     assert spectra.ratios["Mn oxide"]["O"] == pytest.approx(true_ratio(phantom), rel=0.01)
+
+
+def test_a_grain_whose_subtraction_fails_leaves_the_rest(result):
+    mn = RECIPE["quantify"]["edges"][0]  # of which the matrix holds none, either
+    grain = {"component": 2, "anchor": {"absent_edge": mn}}
+    recipe = make_recipe({**RECIPE, "phases": {"titanate": {"component": 1}, "Mn oxide": grain}})
+    mixture, missing = result.spectra["Mn oxide + titanate"], {}
+    with pytest.warns(DoubtWarning, match="the pure spectrum of Mn oxide is missing"):
+        pure = pure_losses(recipe, {"Mn oxide": mixture}, result.pure["titanate"], missing)
+    assert tuple(pure) == ("titanate",)
+    assert "the matrix itself fulfils" in missing["the pure spectrum of Mn oxide"]
 
 
 def test_the_error_of_a_ratio_of_edges_is_carried(phantom):

@@ -1,16 +1,18 @@
 """Factors from files, standards and tables; oxygen, formula units, contaminants, unmixing."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from siftem.errors import InputError
+from siftem.errors import DoubtWarning, InputError
 from siftem.io.exchange import write_emsa
-from siftem.pipeline import spectra
 from siftem.pipeline.agreement import differences, flagged
 from siftem.pipeline.demo import demo_recipe
 from siftem.pipeline.factor_sources import read_factors
-from siftem.pipeline.quantities import partition_coefficients
 from siftem.pipeline.recipe import make_recipe
+from siftem.pipeline.steps.composition import partition_coefficients
+from siftem.pipeline.subtraction import phase_anchors, pure_spectra
 from siftem.pipeline.summary import summarize
 from siftem.pipeline.workflow import Workflow
 from siftem.quantify.detection_limit import QUANTILE
@@ -87,8 +89,18 @@ def test_anchors_use_the_k_factors_of_the_composition(work):
     for element, value in k.items():
         i = composition.index(element)
         assert value == pytest.approx(composition.k.values[i], rel=1e-12)
-    anchor = spectra.make_anchor(work.recipe.phases["Ca-Pv"].anchor[0], settings, fit)
+    (anchor,) = phase_anchors(work.recipe.phases["Ca-Pv"], settings, fit)
     assert anchor.k_factors == k
+
+
+def test_an_anchor_on_an_edge_is_none_on_x_ray_lines(work):
+    found, regions, missing = work.run("spectra"), work.get("regions").regions, {}
+    work.change(phases={"Fp": {"anchor": {"absent_edge": "Ti_L3"}}, "Ca-Pv": {"anchor": []}})
+    settings = replace(found.settings, recipe=work.recipe)
+    with pytest.warns(DoubtWarning, match="the pure spectrum of Fp is missing"):
+        pure = pure_spectra(found.integrated, regions, settings, missing)
+    assert tuple(pure) == ("Brg",)
+    assert "give one on X-ray lines" in missing["the pure spectrum of Fp"]
 
 
 @pytest.mark.parametrize(
@@ -259,7 +271,7 @@ class TestUnmixing:
         assert "unmixing of all pixels is missing" in work.warnings("unmix")[0]
 
     def test_large_maps_are_left_out_unless_asked_for(self, work, monkeypatch):
-        monkeypatch.setattr("siftem.pipeline.unmixing.MOST_NONZERO", 10)
+        monkeypatch.setattr("siftem.pipeline.steps.unmix.MOST_NONZERO", 10)
         work.change(unmix={"max_steps": 59})
         assert work.run("unmix") is None
         assert "would take minutes" in work.warnings("unmix")[0]

@@ -7,8 +7,10 @@ import pytest
 import scipy.sparse as sp
 
 import siftem
+from siftem.pipeline.file_contents import code_state
 from siftem.pipeline.recipe import make_recipe
-from siftem.pipeline.step_keys import STEPS, code_state, step_key
+from siftem.pipeline.road import STEPS
+from siftem.pipeline.step_keys import step_key
 
 DATA = {"input": {"demo": {"shape": [16, 16]}}}
 

@@ -106,15 +106,15 @@ def written(recipe, checkpoints, folder):
 @pytest.mark.parametrize(
     ("place", "part", "compositions"),
     [
-        ("siftem.pipeline.components.matched_phases", "the names of the phases", True),
-        ("siftem.pipeline.segmentation.classify", "the classification of the pixels", True),
-        ("siftem.pipeline.segmentation.cut", "the masks of the grains", True),
-        ("siftem.pipeline.spectra.pure_phases", "every spectrum of a region", False),
-        ("siftem.pipeline.spectra.fit_settings", "every composition", False),
-        ("siftem.pipeline.spectra.subtract", "the pure spectrum of Fp", True),
-        ("siftem.pipeline.unmixing.unmix", "the unmixing of all pixels", True),
-        ("siftem.pipeline.quantities.quantities", "every derived quantity", False),
-        ("siftem.pipeline.quantities.line_gains", "the comparison of lines", True),
+        ("siftem.pipeline.steps.match.matched_phases", "the names of the phases", True),
+        ("siftem.pipeline.steps.segment.classify", "the classification of the pixels", True),
+        ("siftem.pipeline.steps.regions.cut", "the masks of the grains", True),
+        ("siftem.pipeline.steps.spectra.pure_phases", "every spectrum of a region", False),
+        ("siftem.pipeline.steps.spectra.fit_settings", "every composition", False),
+        ("siftem.pipeline.subtraction.subtract", "the pure spectrum of Fp", True),
+        ("siftem.pipeline.steps.unmix.unmix", "the unmixing of all pixels", True),
+        ("siftem.pipeline.steps.composition.quantities", "every derived quantity", False),
+        ("siftem.pipeline.steps.composition.line_gains", "the comparison of lines", True),
     ],
 )
 def test_whatever_fails_the_rest_is_written(
@@ -172,9 +172,9 @@ def test_a_matrix_without_pure_pixels_leaves_mixtures_and_masks(
     recipe, checkpoints, tmp_path, monkeypatch
 ):
     """Grains all over, as with a matrix that is none."""
-    from siftem.pipeline import segmentation
+    from siftem.pipeline.steps import regions
 
-    cut = segmentation.cut
+    cut = regions.cut
 
     def covered(*arguments, **options):
         found = cut(*arguments, **options)
@@ -184,7 +184,7 @@ def test_a_matrix_without_pure_pixels_leaves_mixtures_and_masks(
         full = type(r)(r.shape, matrix=r.matrix, masks=masks, margin=0)
         return replace(found, regions=full)
 
-    monkeypatch.setattr(segmentation, "cut", covered)
+    monkeypatch.setattr(regions, "cut", covered)
     result, names, summary, _ = written(recipe, checkpoints, tmp_path / "out")
     assert names >= ALWAYS
     assert "the spectrum of Brg" in summary["missing"]

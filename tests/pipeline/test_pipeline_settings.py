@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from siftem.energy_axis import EnergyAxis
-from siftem.pipeline import components, segmentation, smoothness
 from siftem.pipeline.demo import demo_recipe
-from siftem.pipeline.preparation import Loaded, prepare
-from siftem.pipeline.spectra import matrix_in, pure_spectra
+from siftem.pipeline.steps import decompose, regions, segment
+from siftem.pipeline.steps.prepare import Loaded, prepare
+from siftem.pipeline.subtraction import matrix_in, pure_spectra
 from siftem.pipeline.workflow import Workflow
 from siftem.progress import silent
 from siftem.spectrum import Spectrum
@@ -41,17 +41,17 @@ def recorder(*positional, **named):
 def test_the_seed_of_the_decomposition_is_the_recipe_s(work, monkeypatch):
     si = work.get("prepare").spectrum_image
     recipe = said(work.recipe, "decompose", seed=77, components=3)
-    monkeypatch.setattr(components, "decompose", recorder)
+    monkeypatch.setattr(decompose, "decompose", recorder)
     with pytest.raises(Recorded) as told:
-        components.decomposed(recipe, si, progress=silent)
+        decompose.decomposed(recipe, si, progress=silent)
     assert told.value.args[0]["random_state"] == 77
 
 
 def test_the_seed_of_the_decomposition_splits_the_counts(work, monkeypatch):
     si = work.get("prepare").spectrum_image
-    monkeypatch.setattr(components, "choose_n_components", recorder)
+    monkeypatch.setattr(decompose, "choose_n_components", recorder)
     with pytest.raises(Recorded) as told:
-        components.component_choice(
+        decompose.component_choice(
             said(work.recipe, "decompose", seed=76), si, [1, 2], progress=silent
         )
     assert told.value.args[0]["random_state"] == 76
@@ -60,7 +60,7 @@ def test_the_seed_of_the_decomposition_splits_the_counts(work, monkeypatch):
 def test_the_seed_of_the_segmentation_grows_the_trees(work):
     matched, images = work.get("match"), work.get("features")
     first, again, other = (
-        segmentation.classify(
+        segment.classify(
             said(work.recipe, "segment", seed=seed), matched, images, progress=silent
         ).probabilities["Fp"]
         for seed in (5, 5, 6)
@@ -70,17 +70,17 @@ def test_the_seed_of_the_segmentation_grows_the_trees(work):
 
 
 def test_the_seed_of_the_segmentation_picks_the_traces(work, monkeypatch):
-    monkeypatch.setattr(segmentation, "certain_pixels", recorder)
+    monkeypatch.setattr(segment, "certain_pixels", recorder)
     recipe = said(work.recipe, "segment", seed=79)
     with pytest.raises(Recorded) as told:
-        segmentation.classify(recipe, work.get("match"), work.get("features"), progress=silent)
+        segment.classify(recipe, work.get("match"), work.get("features"), progress=silent)
     assert told.value.args[0]["seed"] == 79
 
 
 def test_the_seed_of_the_segmentation_halves_the_counts(work, monkeypatch):
-    monkeypatch.setattr(smoothness, "suggest_smoothness", recorder)
+    monkeypatch.setattr(regions, "suggest_smoothness", recorder)
     with pytest.raises(Recorded) as told:
-        smoothness.smoothness_choice(
+        regions.smoothness_choice(
             said(work.recipe, "segment", seed=78), work.get("prepare").spectrum_image, 3,
             progress=silent,
         )  # fmt: skip

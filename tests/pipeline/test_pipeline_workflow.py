@@ -12,13 +12,14 @@ from pydantic import BaseModel
 
 import siftem
 from siftem.errors import Cancelled, DoubtWarning, InputError, ReadError, RecipeError, SiftemWarning
-from siftem.pipeline import components
-from siftem.pipeline import workflow as workflow_module
 from siftem.pipeline.changes import merged_recipe
 from siftem.pipeline.demo import demo_recipe
 from siftem.pipeline.element_list import run_elements
+from siftem.pipeline.file_contents import file_content
 from siftem.pipeline.recipe import Phase, Recipe, make_recipe
-from siftem.pipeline.step_keys import PARENTS, STEPS, file_content, step_keys
+from siftem.pipeline.road import ROAD, STEPS
+from siftem.pipeline.step_keys import step_keys
+from siftem.pipeline.steps import decompose, match, unmix
 from siftem.pipeline.summary import summary_text
 from siftem.pipeline.warning_record import recorded_warnings
 from siftem.pipeline.workflow import Workflow
@@ -50,9 +51,9 @@ def copy_of(done):
 
 
 def test_parents_come_before_their_children():
-    assert tuple(PARENTS) == STEPS
-    for step, parents in PARENTS.items():
-        assert all(STEPS.index(p) < STEPS.index(step) for p in parents)
+    for place, step in enumerate(ROAD):
+        assert set(step.parents) <= set(STEPS[:place])
+        assert set(step.needs) <= set(step.parents)
 
 
 @pytest.mark.parametrize(
@@ -281,7 +282,7 @@ def test_components_are_named_by_what_marks_them_on_an_axis_that_is_off(done):
         "Ca-Pv": {"high": ["Ca"]},
     }
     marked = make_recipe({**fields, "matrix": "Brg", "phases": marks})
-    order = components.matched_phases(marked, si, factors).factors.maps
+    order = match.matched_phases(marked, si, factors).factors.maps
     for shift in (0.0, 0.1, -0.1):
         off = replace(si, axis=replace(si.axis, offset=si.axis.offset + shift))
         moved = replace(
@@ -289,10 +290,10 @@ def test_components_are_named_by_what_marks_them_on_an_axis_that_is_off(done):
             axis=replace(factors.axis, offset=factors.axis.offset + shift),
             names=tuple("ABC"),
         )
-        again = components.matched_phases(marked, off, moved).factors
+        again = match.matched_phases(marked, off, moved).factors
         np.testing.assert_array_equal(again.maps, order)
         assert again.axis == moved.axis
-        named = components.matched_phases(
+        named = match.matched_phases(
             plain, off, again.reordered((0, 1, 2), tuple("ABC"))
         ).factors.names
         assert [set(n[3:-1].split()) for n in named] == [
@@ -350,8 +351,8 @@ class TestCheckpoints:
         def never(*args, **kwargs):
             raise AssertionError("done again")
 
-        monkeypatch.setattr(components, "decomposed", never)
-        monkeypatch.setattr(workflow_module.unmixing, "unmixed_phases", never)
+        monkeypatch.setattr(decompose, "decomposed", never)
+        monkeypatch.setattr(unmix, "unmixed_phases", never)
         again = Workflow(done.recipe, checkpoints=tmp_path)
         assert summary_text(again.result()) == summary_text(done.result())
 
@@ -428,14 +429,14 @@ def test_warnings_go_to_the_thread_that_gave_cause():
 
 
 def test_doubts_are_told_apart_where_they_arise_and_stay_so(done, tmp_path, monkeypatch):
-    decomposed = components.decomposed
+    decomposed = decompose.decomposed
 
     def in_doubt(*given, **how):
         warnings.warn("any words at all", DoubtWarning, stacklevel=1)
         warnings.warn("the two disagree", SiftemWarning, stacklevel=1)
         return decomposed(*given, **how)
 
-    monkeypatch.setattr(components, "decomposed", in_doubt)
+    monkeypatch.setattr(decompose, "decomposed", in_doubt)
     for _ in range(2):  # the second takes the decomposition from the disk
         result = Workflow(done.recipe, checkpoints=tmp_path).result()
         assert {"any words at all", "the two disagree"} <= set(result.warnings)

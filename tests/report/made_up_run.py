@@ -11,11 +11,13 @@ from siftem.energy_axis import EnergyAxis
 from siftem.fit.spectrum_model import Calibration, SpectrumModel
 from siftem.pipeline.agreement import assumed_absent
 from siftem.pipeline.fit_settings import fit_settings
-from siftem.pipeline.quantities import line_gains, partition_coefficients
+from siftem.pipeline.own_pixels import region_spectra
 from siftem.pipeline.recipe import make_recipe
 from siftem.pipeline.results import Matched, RunResult, Segmentation, Truth
-from siftem.pipeline.spectra import RegionSpectra, pure_spectra, region_spectra
-from siftem.pipeline.unmixing import unmixed_phases
+from siftem.pipeline.steps.composition import line_gains, partition_coefficients
+from siftem.pipeline.steps.spectra import RegionSpectra
+from siftem.pipeline.steps.unmix import unmixed_phases
+from siftem.pipeline.subtraction import pure_spectra
 from siftem.progress import silent
 from siftem.segment.regions import Region, Regions
 from siftem.spectrum_image import SpectrumImage

@@ -7,7 +7,7 @@ from made_up_run import build_run
 from test_report_html import FIGURES, Page
 
 from siftem.pipeline.agreement import run_differences
-from siftem.pipeline.quantities import counts_for_wanted_limits
+from siftem.pipeline.steps.composition import counts_for_wanted_limits
 from siftem.printed_numbers import plus_minus, signed, with_error
 from siftem.report.comparison_tables import comparison_tables, comparison_text, partition_tables
 from siftem.report.html import render_report

@@ -8,7 +8,7 @@ from rich.console import Console
 from test_report_html import Page, phase_tables
 
 from siftem.cli.tables import print_result
-from siftem.pipeline.quantities import partition_coefficients
+from siftem.pipeline.steps.composition import partition_coefficients
 from siftem.pipeline.summary import summarize
 from siftem.printed_numbers import range_text
 from siftem.report.html import render_report

@@ -22,7 +22,7 @@ from siftem.errors import SiftemError
 from siftem.io.atomic import replacing
 from siftem.io.example import cache_folder
 from siftem.pipeline.recipe import Recipe, make_recipe
-from siftem.pipeline.step_keys import STEPS
+from siftem.pipeline.road import STEPS
 from siftem.pipeline.workflow import Workflow
 
 #: What a step of the pipeline means to the user.

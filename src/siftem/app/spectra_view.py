@@ -18,7 +18,7 @@ from siftem.fit.line_fit import LineFit
 from siftem.pipeline.open_scales import OpenScale
 from siftem.pipeline.own_pixels import mixture_name
 from siftem.pipeline.recipe import Phase
-from siftem.pipeline.spectra import RegionSpectra
+from siftem.pipeline.steps.spectra import RegionSpectra
 from siftem.printed_numbers import with_error
 from siftem.unmix.subtract import PureSpectrum
 from siftem.xray.detector import Detector

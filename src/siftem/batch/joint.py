@@ -20,9 +20,10 @@ from siftem.batch.stack_layout import StackLayout, channel_shift, widened
 from siftem.errors import Cancelled, InputError, SiftemError
 from siftem.io.fit_checkpoint import FitCheckpoint
 from siftem.io.spectra_sets import SpectraSet, write_spectra_table
-from siftem.pipeline.components import decomposed
+from siftem.pipeline.file_contents import file_content
 from siftem.pipeline.recipe import make_recipe
-from siftem.pipeline.step_keys import file_content, step_key
+from siftem.pipeline.step_keys import step_key
+from siftem.pipeline.steps.decompose import decomposed
 from siftem.pipeline.warning_record import recorded_warnings
 from siftem.pipeline.workflow import Workflow
 from siftem.progress import Progress

@@ -16,8 +16,9 @@ from siftem.batch.full_disk import disk_full_message, is_disk_full, told_in_one_
 from siftem.batch.locks import held
 from siftem.batch.watch import Outcome
 from siftem.errors import Cancelled, SiftemError
+from siftem.pipeline.file_contents import with_contents
 from siftem.pipeline.recipe import Recipe, make_recipe
-from siftem.pipeline.step_keys import step_key, with_contents
+from siftem.pipeline.step_keys import step_key
 from siftem.pipeline.workflow import Workflow
 from siftem.progress import Progress
 from siftem.report.folder import write_results

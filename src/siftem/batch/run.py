@@ -21,8 +21,8 @@ from siftem.batch.outputs import write_outputs
 from siftem.batch.watch import Outcome, Watcher
 from siftem.errors import InputError, SiftemError
 from siftem.memory_budget import parse_memory
+from siftem.pipeline.file_contents import file_content
 from siftem.pipeline.recipe import Recipe, make_recipe
-from siftem.pipeline.step_keys import file_content
 
 #: Name under which the joint decomposition shows its progress.
 JOINT = "joint decomposition"

@@ -55,7 +55,7 @@ def map_on_disk(
     from siftem.io.atomic import refusals_told
     from siftem.io.convert import convert
     from siftem.io.sparse_file import is_sparse_file
-    from siftem.pipeline.preparation import input_file
+    from siftem.pipeline.steps.load import input_file
 
     path = Path(input_file(recipe))
     parent = beside.absolute().parent

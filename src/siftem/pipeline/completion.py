@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from siftem.pipeline.quantities import trace_lines
 from siftem.pipeline.recipe import Recipe
 from siftem.pipeline.recipe_paths import with_absolute_paths
 from siftem.pipeline.results import Matched, RunResult, Truth
+from siftem.pipeline.steps.composition import trace_lines
 from siftem.segment.regions import Regions
 from siftem.simulate.phantom import Phantom
 from siftem.spectrum import Spectrum, spectral_angle

@@ -15,7 +15,7 @@ from siftem.minerals.structural_formula import Estimate, StructuralFormula, stru
 from siftem.pipeline.recipe import Recipe
 from siftem.pipeline.recipe_minerals import Identify
 from siftem.pipeline.results import RunResult
-from siftem.pipeline.spectra import matrix_in
+from siftem.pipeline.subtraction import matrix_in
 from siftem.quantify.composition import Composition
 
 #: Names and formulas that were made: they go with their compositions.

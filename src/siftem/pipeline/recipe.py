@@ -10,11 +10,12 @@ import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from siftem.errors import RecipeError
+from siftem.pipeline.recipe_anchors import AnchorChoice
 from siftem.pipeline.recipe_errors import one_sentence
 from siftem.pipeline.recipe_minerals import Calibrate, Identify, named_phases, switched
 from siftem.pipeline.recipe_parts import Positive, Section, Window, checked_elements
 from siftem.pipeline.recipe_paths import found_from
-from siftem.pipeline.recipe_phases import AnchorChoice, Phase, order_of_subtraction
+from siftem.pipeline.recipe_phases import Phase, order_of_subtraction
 from siftem.pipeline.recipe_quantify import Quantify
 from siftem.pipeline.recipe_segment import Segment
 from siftem.spectrum_image import ZERO_PEAK_END

@@ -14,8 +14,8 @@ from siftem.minerals.constraints import (
     KnownStoichiometry,
     SiteOccupancy,
 )
+from siftem.pipeline.recipe_anchors import checked_ratio
 from siftem.pipeline.recipe_parts import NotNegative, Positive, Section, checked_elements
-from siftem.pipeline.recipe_phases import checked_ratio
 
 Setting = Literal["rock", "mantle", "deep", "meteorite", "ore", "technical"]
 

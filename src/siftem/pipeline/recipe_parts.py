@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from siftem.eels.edges import Edge
 from siftem.errors import InputError
 from siftem.xray.elements import atomic_number
 
@@ -20,6 +21,31 @@ class Section(BaseModel):
     """A part of a recipe: unknown keys are errors, values don't change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class EdgeChoice(Section):
+    """An edge and its windows; a name alone stands for the default windows."""
+
+    edge: str = Field(description="element and subshell, such as Ti_L3")
+    background: tuple[Positive, Positive] | None = Field(None, description="eV, before the edge")
+    signal: tuple[Positive, Positive] | None = Field(None, description="eV, from the edge on")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_alone(cls, value: Any) -> Any:
+        return {"edge": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _known(self) -> EdgeChoice:
+        try:
+            self.made()
+        except InputError as error:
+            raise ValueError(str(error)) from None
+        return self
+
+    def made(self) -> Edge:
+        """Return the edge."""
+        return Edge(self.edge, background=self.background, signal=self.signal)
 
 
 def checked_elements(elements: Iterable[str]) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""The phases of a recipe: what marks each, and what fixes how much matrix its mixture holds."""
+"""The phases of a recipe: what marks each, and what is known of it."""
 
 from __future__ import annotations
 
@@ -6,109 +6,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from siftem.errors import InputError
 from siftem.minerals.groups import GROUPS
-from siftem.pipeline.recipe_edges import EdgeChoice
+from siftem.pipeline.recipe_anchors import AnchorChoice
 from siftem.pipeline.recipe_parts import (
-    NotNegative,
     Positive,
     Section,
     checked_elements,
     listed,
 )
-from siftem.xray.element_ratio import ratio_elements
-
-
-class RatioAnchor(Section):
-    """A known ratio of two elements in the grain."""
-
-    numerator: str
-    denominator: str
-    value: NotNegative
-    sigma: NotNegative = 0.0
-    by: Literal["atoms", "weight"] = "atoms"
-
-    @field_validator("numerator", "denominator")
-    @classmethod
-    def _known(cls, value: str) -> str:
-        return checked_elements((value,))[0]
-
-
-class StoichiometryAnchor(Section):
-    """A known ratio of sums of atoms in the grain, such as (Ca+Mg+Fe)/(Si+Al) = 1."""
-
-    ratio: str
-    value: NotNegative = 1.0
-    sigma: NotNegative = 0.0
-
-    @field_validator("ratio")
-    @classmethod
-    def _readable(cls, value: str) -> str:
-        return checked_ratio(value)
-
-
-class ScaleAnchor(Section):
-    """A given factor on the spectrum of the matrix, or of another contaminant."""
-
-    value: NotNegative
-    sigma: NotNegative = 0.0
-    of: str = Field("", description="whose spectrum; the matrix' when nothing is said")
-
-
-class EdgeRatioAnchor(Section):
-    """Energy losses: a known ratio of two elements in the grain, by atoms, from their edges."""
-
-    numerator: EdgeChoice
-    denominator: EdgeChoice
-    value: NotNegative
-    sigma: NotNegative = 0.0
-
-    @model_validator(mode="after")
-    def _of_two_elements(self) -> EdgeRatioAnchor:
-        elements = self.numerator.made().element, self.denominator.made().element
-        if elements[0] == elements[1]:
-            raise ValueError(f"a ratio is of two elements, not of {elements[0]} to itself")
-        return self
-
-
-class AnchorChoice(Section):
-    """One thing known of a grain: exactly one of these keys, or none.
-
-    With none, nothing is assumed: what the counts leave open is an interval.
-    """
-
-    absent: tuple[str, ...] | None = None
-    ratio: RatioAnchor | None = None
-    stoichiometry: StoichiometryAnchor | None = None
-    scale: ScaleAnchor | None = None
-    absent_edge: EdgeChoice | None = Field(
-        None, description="energy losses: an edge that the grain lacks, such as Ti_L3"
-    )
-    edge_ratio: EdgeRatioAnchor | None = None
-    most_matrix: tuple[str, ...] | None = Field(
-        None, description="elements of which no line may become negative"
-    )
-
-    @field_validator("absent", "most_matrix")
-    @classmethod
-    def _known(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        if value is not None and not value:
-            raise ValueError("name at least one element")
-        return None if value is None else checked_elements(value)
-
-    @model_validator(mode="after")
-    def _at_most_one(self) -> AnchorChoice:
-        if len(self.model_dump(exclude_none=True)) > 1:
-            raise ValueError(
-                "one anchor is one of absent, ratio, stoichiometry, scale, absent_edge, "
-                "edge_ratio and most_matrix, not several: give several as a list"
-            )
-        return self
-
-    @property
-    def on_lines(self) -> bool:
-        """Whether it is a condition on the grain's lines, as unmixing needs."""
-        return not (self.absent is None and self.ratio is None and self.stoichiometry is None)
 
 
 class Phase(Section):
@@ -173,15 +78,6 @@ class Phase(Section):
     def marked(self) -> bool:
         """Whether anything tells which component it is."""
         return bool(self.high or self.absent or self.component is not None)
-
-
-def checked_ratio(text: str) -> str:
-    """Return an atomic ratio such as "(Mg+Fe)/O", or raise a ValueError that says what is wrong."""
-    try:
-        ratio_elements(text)
-    except InputError as error:
-        raise ValueError(str(error)) from None
-    return text
 
 
 def order_of_subtraction(matrix: str, phases: dict[str, Phase]) -> tuple[str, ...]:

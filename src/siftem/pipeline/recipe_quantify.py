@@ -6,9 +6,15 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from siftem.pipeline.recipe_edges import EdgeChoice
-from siftem.pipeline.recipe_parts import NotNegative, Positive, Section, Window, checked_elements
-from siftem.pipeline.recipe_phases import checked_ratio
+from siftem.pipeline.recipe_anchors import checked_ratio
+from siftem.pipeline.recipe_parts import (
+    EdgeChoice,
+    NotNegative,
+    Positive,
+    Section,
+    Window,
+    checked_elements,
+)
 from siftem.quantify.k_values import factor_line
 
 

@@ -20,8 +20,8 @@ from siftem.pipeline.film_map import film_data
 from siftem.pipeline.minerals import calibration_data, mineral_data
 from siftem.pipeline.onuma import strain_data
 from siftem.pipeline.own_pixels import mixture_name
-from siftem.pipeline.quantities import counts_for_wanted_limits
 from siftem.pipeline.results import LineGain, RunResult
+from siftem.pipeline.steps.composition import counts_for_wanted_limits
 from siftem.quantify.partition import PartitionCoefficient
 
 #: Version of the keys below.

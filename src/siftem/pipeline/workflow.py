@@ -11,29 +11,24 @@ from typing import Any
 from siftem.blas_threads import one_blas_thread
 from siftem.decompose.rank import RankChoice
 from siftem.errors import InputError
-from siftem.io.atomic import refusals_told
-from siftem.io.fit_checkpoint import FitCheckpoint
 from siftem.notebook_progress import shows_progress
-from siftem.pipeline import components, preparation, quantities, segmentation, spectra, unmixing
 from siftem.pipeline.changes import merged_recipe
 from siftem.pipeline.checkpoints import read_checkpoint, write_checkpoint
 from siftem.pipeline.completion import run_result
-from siftem.pipeline.layout import by_labels
-from siftem.pipeline.missing_steps import INSTEAD, NAMES
 from siftem.pipeline.parts import attempted
 from siftem.pipeline.recipe import Recipe
-from siftem.pipeline.results import Loaded, RunResult
-from siftem.pipeline.smoothness import smoothness_choice
-from siftem.pipeline.step_keys import STEPS, present_keys, step_key, step_keys
+from siftem.pipeline.results import RunResult
+from siftem.pipeline.road import ROAD, STEPS
+from siftem.pipeline.step_keys import present_keys, step_key, step_keys
+from siftem.pipeline.steps.decompose import component_choice
+from siftem.pipeline.steps.regions import smoothness_choice
+from siftem.pipeline.steps.step import Circumstances, Step
 from siftem.pipeline.warning_record import WarningRecord, recorded_warnings
 from siftem.progress import Progress, silent
 from siftem.segment.smoothness import SmoothnessChoice
 from siftem.spectrum_image import SpectrumImage
 
 __all__ = ["STEPS", "Workflow"]
-
-#: Steps that take long enough to be worth a file.
-_KEPT_ON_DISK = ("decompose", "unmix")
 
 
 @dataclass(frozen=True, eq=False)
@@ -222,7 +217,7 @@ class Workflow:
         if known not in self._choices:
             si = done.result.spectrum_image
             with recorded_warnings():  # the choice says itself how sure it is
-                found = components.component_choice(recipe, si, wanted, progress=progress)
+                found = component_choice(recipe, si, wanted, progress=progress)
             self._choices = {known: found}
         return self._choices[known]
 
@@ -250,46 +245,43 @@ class Workflow:
             done: dict[str, _Done] = {}
             # What is there is hashed at once; a file that is missing is told at its step.
             keys = present_keys(recipe, self._given)
-            for step in STEPS[: last + 1]:
-                key = keys.get(step) or step_key(step, recipe, self._given)
-                found = self._results.get(step)
+            for step in ROAD[: last + 1]:
+                name = step.name
+                key = keys.get(name) or step_key(name, recipe, self._given)
+                found = self._results.get(name)
                 if found is None or found.key != key:
-                    progress(step, 0.0)
-                    results = {name: d.result for name, d in done.items()}
+                    progress(name, 0.0)
+                    results = {parent: done[parent].result for parent in step.parents}
                     found = self._made(step, key, recipe, results, progress)
-                    self._results[step] = found
-                    progress(step, 1.0)
-                done[step] = found
+                    self._results[name] = found
+                    progress(name, 1.0)
+                done[name] = found
             return recipe, done
 
     @one_blas_thread()
     def _made(
-        self, step: str, key: str, recipe: Recipe, results: dict[str, Any], progress: Progress
+        self, step: Step, key: str, recipe: Recipe, results: dict[str, Any], progress: Progress
     ) -> _Done:
-        kept = self._checkpoints if step in _KEPT_ON_DISK else None
+        kept = self._checkpoints if step.kept else None
         if kept is not None:
-            known = read_checkpoint(kept, step, key)
+            known = read_checkpoint(kept, step.name, key)
             if known is not None:
                 return _Done(key, *known)
+        by = Circumstances(progress, kept, self._given)
         missing: dict[str, str] = {}
         with recorded_warnings() as notes:
-            if step == "load" and self._given is not None:
-                result: Any = Loaded(self._given, None)
-            elif step in ("segment", "regions") and results["features"] is None:
-                result = INSTEAD[step](recipe, results)  # why was told with the features
-            elif step in INSTEAD:
+            if step.instead is None:
+                result = step.run(recipe, results, by)
+            elif any(results[name] is None for name in step.needs):
+                result = step.instead(recipe, results)
+            else:
                 result = attempted(
-                    NAMES[step],
-                    lambda: _result_of(step, recipe, results, progress, kept),
-                    None,
-                    missing=missing,
+                    step.gives, lambda: step.run(recipe, results, by), None, missing=missing
                 )
                 if missing:
-                    result = INSTEAD[step](recipe, results)
-            else:
-                result = _result_of(step, recipe, results, progress, kept)
+                    result = step.instead(recipe, results)
         if kept is not None and not missing:
-            self._keep(step, key, result, notes)
+            self._keep(step.name, key, result, notes)
         return _Done(key, result, tuple(notes), tuple(notes.doubts), missing)
 
     def _keep(self, step: str, key: str, result: Any, notes: WarningRecord) -> None:
@@ -300,56 +292,6 @@ class Workflow:
         found = self._results.get(_checked(step))
         key = present_keys(self._recipe, self._given).get(step)
         return found if found is not None and found.key == key else None
-
-
-def _result_of(
-    step: str,
-    recipe: Recipe,
-    done: dict[str, Any],
-    progress: Progress,
-    checkpoints: Path | None = None,
-) -> Any:
-    """Do one step from the results of those before it."""
-    if step == "load":
-        return preparation.read_input(recipe, progress=progress)
-    if step == "prepare":
-        return preparation.prepare(recipe, done["load"])
-    si = done["prepare"].spectrum_image
-    if step == "decompose":
-        # A fit that was killed half way goes on from there.
-        fit = None
-        if checkpoints is not None:
-            with refusals_told(f"in {checkpoints}"):
-                checkpoints.mkdir(parents=True, exist_ok=True)
-            fit = FitCheckpoint(checkpoints / "fit.npz")
-        return components.decomposed(recipe, si, checkpoint=fit, progress=progress)
-    if step == "match":
-        found = done["decompose"]
-        return components.matched_phases(recipe, si, found.factors, found.kinds)
-    matched = done["match"]
-    if step == "features":
-        return segmentation.feature_images(si, matched, recipe.segment)
-    if step == "segment":
-        return segmentation.classify(recipe, matched, done["features"], progress=progress)
-    if step == "regions":
-        smoothness = recipe.segment.smoothness
-        if smoothness == "auto" and matched.grains and not by_labels(matched.layout):
-            k = matched.factors.spectra.shape[0]
-            choice = smoothness_choice(recipe, si, k, progress=progress)
-            smoothness = choice.smoothness
-        elif smoothness == "auto":
-            smoothness = 0.0  # nothing to cut
-        return segmentation.cut(
-            recipe, matched, done["features"], done["segment"], smoothness, progress=progress
-        )
-    regions = done["regions"].regions
-    if step == "spectra":
-        return spectra.pure_phases(recipe, si, regions, matched, progress=progress)
-    if step == "unmix":
-        return unmixing.unmixed_phases(recipe, si, regions, done["spectra"], progress=progress)
-    return quantities.quantities(
-        recipe, si, regions, done["spectra"], done["unmix"], progress=progress
-    )
 
 
 def _checked(step: str) -> str:

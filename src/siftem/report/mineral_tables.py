@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from siftem.pipeline.agreement import assumed_absent
 from siftem.pipeline.composition_summary import formula
-from siftem.pipeline.quantities import counts_for_wanted_limits
 from siftem.pipeline.results import RunResult
+from siftem.pipeline.steps.composition import counts_for_wanted_limits
 from siftem.printed_numbers import significant, whole_number
 from siftem.quantify.minerals import Quantity
 from siftem.quantify.open_ranges import formula_atoms, is_open

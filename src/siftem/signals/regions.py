@@ -11,7 +11,9 @@ from siftem.decompose.factors import Factors
 from siftem.errors import InputError
 from siftem.pipeline.recipe import make_recipe
 from siftem.pipeline.results import Matched
-from siftem.pipeline.segmentation import classify, cut, feature_images
+from siftem.pipeline.steps.features import feature_images
+from siftem.pipeline.steps.regions import cut
+from siftem.pipeline.steps.segment import classify
 from siftem.progress import Progress, silent
 from siftem.segment.regions import Regions
 from siftem.signals.learning_results import spectrum_image_of

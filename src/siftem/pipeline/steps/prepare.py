@@ -1,39 +1,19 @@
-"""From a recipe to a spectrum image that is ready to be decomposed."""
+"""Make a spectrum image ready to be decomposed: its acquisition, its counts, its energies."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
+from typing import Any
 
 from siftem.counting.door import as_counted
 from siftem.counting.outliers import without_outliers
 from siftem.eels.noise import counted
-from siftem.errors import InputError, ReadError
-from siftem.io.example import example_path
-from siftem.io.hyperspy_bridge import load
+from siftem.errors import InputError
 from siftem.pipeline.recipe import Recipe
 from siftem.pipeline.results import Loaded, Prepared
-from siftem.progress import Progress
-from siftem.simulate.phantom import simulate_demo
+from siftem.pipeline.steps.step import Circumstances, Step, plain
 from siftem.spectrum_image import ZERO_PEAK_END
-
-
-def read_input(recipe: Recipe, *, progress: Progress) -> Loaded:
-    """Read or simulate the counts.
-
-    Raises
-    ------
-    SiftemError
-        When the file can't be read.
-    """
-    if recipe.input.demo is None:
-        si = load(input_file(recipe), signal=recipe.input.signal, progress=progress)
-        return Loaded(si, None)
-    demo = recipe.input.demo
-    progress("simulate", 0.0)
-    phantom = simulate_demo(demo.shape, channels=demo.channels, dose=demo.dose, seed=demo.seed)
-    progress("simulate", 1.0)
-    return Loaded(phantom.spectrum_image, phantom)
 
 
 def prepare(recipe: Recipe, loaded: Loaded) -> Prepared:
@@ -70,21 +50,12 @@ def prepare(recipe: Recipe, loaded: Loaded) -> Prepared:
     return Prepared(si, loaded.phantom)
 
 
-def input_file(recipe: Recipe) -> Path:
-    """Return the file that the recipe names, or the example if it has been fetched.
+def _owns(recipe: Recipe) -> dict[str, Any]:
+    return {"energy_range": recipe.energy_range, "acquisition": plain(recipe.acquisition)}
 
-    Raises
-    ------
-    ReadError
-        When the example has not been fetched.
-    """
-    if recipe.input.example is None:
-        assert recipe.input.file is not None
-        return Path(recipe.input.file)
-    found = example_path()
-    if found is None:
-        raise ReadError(
-            f"the example {recipe.input.example} is not on this machine: "
-            f"run 'siftem example {recipe.input.example}' first"
-        )
-    return found
+
+def _run(recipe: Recipe, done: Mapping[str, Any], by: Circumstances) -> Prepared:
+    return prepare(recipe, done["load"])
+
+
+STEP: Step = Step("prepare", "counts that can be decomposed", ("load",), _owns, _run)

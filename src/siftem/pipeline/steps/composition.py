@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from siftem.errors import DoubtWarning, InputError, SiftemWarning
 from siftem.fit.null_elements import WIDE
@@ -15,7 +16,9 @@ from siftem.pipeline.parts import attempted
 from siftem.pipeline.recipe import Recipe
 from siftem.pipeline.rectangle import confined_rectangles
 from siftem.pipeline.results import LineGain, Quantified
-from siftem.pipeline.spectra import RegionSpectra, compositions_of, matrix_in
+from siftem.pipeline.steps.spectra import RegionSpectra, compositions_of
+from siftem.pipeline.steps.step import Circumstances, Step, plain
+from siftem.pipeline.subtraction import matrix_in
 from siftem.progress import Progress
 from siftem.quantify.composition import Composition
 from siftem.quantify.detection_limit import counts_for_limit
@@ -29,6 +32,8 @@ from siftem.xray.lines import parse_line
 
 #: Lines that are compared over the matrix and over rectangles when the recipe names none.
 _TRACES = ("Nd", "Sm")
+#: Fields of the figures that change no number.
+LOOKS = ("formats", "energy_range", "colour_map")
 
 
 def quantities(
@@ -241,3 +246,24 @@ def line_gains(
             )
         )
     return tuple(out)
+
+
+def _owns(recipe: Recipe) -> dict[str, Any]:
+    q = recipe.quantify
+    drawn = {k: v for k, v in plain(recipe.figures).items() if k not in LOOKS}
+    return {"partition": q.partition, "figures": drawn}
+
+
+def _run(recipe: Recipe, done: Mapping[str, Any], by: Circumstances) -> Quantified:
+    si, regions = done["prepare"].spectrum_image, done["regions"].regions
+    return quantities(recipe, si, regions, done["spectra"], done["unmix"], progress=by.progress)
+
+
+STEP: Step = Step(
+    "composition",
+    "every derived quantity",
+    ("prepare", "regions", "spectra", "unmix"),
+    _owns,
+    _run,
+    instead=lambda recipe, done: Quantified({}, {}, (), (), (), (), None),
+)

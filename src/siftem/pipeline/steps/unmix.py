@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -10,7 +12,9 @@ from siftem.blocked_counts import BlockedCounts
 from siftem.errors import DoubtWarning, InputError, SiftemWarning
 from siftem.pipeline.recipe import Recipe
 from siftem.pipeline.recipe_phases import Phase
-from siftem.pipeline.spectra import RegionSpectra, phase_anchors
+from siftem.pipeline.steps.spectra import RegionSpectra
+from siftem.pipeline.steps.step import Circumstances, Step, plain
+from siftem.pipeline.subtraction import phase_anchors
 from siftem.progress import Progress
 from siftem.segment.regions import Regions
 from siftem.spectrum_image import SpectrumImage
@@ -132,3 +136,23 @@ def _too_long(si: SpectrumImage, regions: Regions) -> str:
         f"{filled:.2g} non-zero channels in the mixtures would take minutes; "
         f"'unmix: true' in the recipe does it nevertheless"
     )
+
+
+def _owns(recipe: Recipe) -> dict[str, Any]:
+    return plain(recipe.unmix)
+
+
+def _run(recipe: Recipe, done: Mapping[str, Any], by: Circumstances) -> Unmixed | None:
+    si, regions = done["prepare"].spectrum_image, done["regions"].regions
+    return unmixed_phases(recipe, si, regions, done["spectra"], progress=by.progress)
+
+
+STEP: Step = Step(
+    "unmix",
+    "the unmixing of all pixels",
+    ("prepare", "regions", "spectra"),
+    _owns,
+    _run,
+    instead=lambda recipe, done: None,
+    kept=True,
+)

@@ -6,21 +6,22 @@ import warnings
 from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from types import MappingProxyType
+from typing import Any
 
 from siftem.blocked_counts import BlockedCounts
-from siftem.eels.ratios import ElementalRatios
+from siftem.eels.ratios import ElementalRatios, elemental_ratios
 from siftem.errors import InputError, SiftemWarning
-from siftem.fit.line_fit import LineFit
 from siftem.fit.spectrum_model import Absorption
-from siftem.pipeline.energy_losses import loss_ratios, pure_losses
+from siftem.pipeline.file_contents import file_content
 from siftem.pipeline.fit_settings import FitSettings, fit_settings, with_film_calibration
 from siftem.pipeline.open_scales import OpenScale, with_open_ends
 from siftem.pipeline.own_pixels import OwnPixels, mixture_name, region_spectra
 from siftem.pipeline.parts import attempted
-from siftem.pipeline.recipe import AnchorChoice, Recipe
-from siftem.pipeline.recipe_phases import Phase, order_of_subtraction
+from siftem.pipeline.recipe import Recipe
+from siftem.pipeline.recipe_phases import Phase
 from siftem.pipeline.results import Matched
+from siftem.pipeline.steps.step import Circumstances, Step, plain
+from siftem.pipeline.subtraction import pure_losses, pure_spectra
 from siftem.progress import Progress
 from siftem.quantify.composition import Composition
 from siftem.quantify.line_ratios import LineRatios
@@ -28,15 +29,6 @@ from siftem.quantify.line_ratios import line_ratios as compared_lines
 from siftem.segment.regions import Regions
 from siftem.spectrum import Spectrum
 from siftem.spectrum_image import SpectrumImage
-from siftem.unmix.anchors import (
-    Absent,
-    Anchor,
-    GivenScale,
-    KnownRatio,
-    MostMatrix,
-    Stoichiometry,
-)
-from siftem.unmix.subtract import PureSpectrum, subtract
 from siftem.unmix.weighted import WeightedMixture, weighted_mixtures
 
 
@@ -106,7 +98,7 @@ def pure_phases(
             if recipe.phases.get(grain, Phase()).anchor
             and mixture_name(grain, regions.matrix) in integrated
         }
-        losses = {} if matrix is None else pure_losses(recipe, anchored, matrix, regions)
+        losses = {} if matrix is None else pure_losses(recipe, anchored, matrix, missing)
         free, scales = own.spectra(integrated, losses, None, missing)
         losses = {n: s for n in own.names if (s := losses.get(n, free.get(n))) is not None}
         ratios = loss_ratios(recipe, losses, integrated)
@@ -226,6 +218,29 @@ def _weighted_sums(
     return {}
 
 
+def loss_ratios(
+    recipe: Recipe, pure: Mapping[str, Spectrum], integrated: Mapping[str, Spectrum]
+) -> dict[str, ElementalRatios]:
+    """Ratios of elements of each phase and mixture, where the recipe names edges.
+
+    Warns
+    -----
+    SiftemWarning
+        The ratios of each pure phase in one line, or why there are none.
+    """
+    edges = [edge.made() for edge in recipe.quantify.edges]
+    out: dict[str, ElementalRatios] = {}
+    for name, spectrum in {**pure, **integrated}.items() if edges else ():
+        try:
+            out[name] = elemental_ratios(spectrum, edges)
+            text = out[name].table().replace("\n", ", ")
+        except InputError as error:
+            text = f"no ratios of elements, {error}"
+        if name in pure:
+            warnings.warn(f"{name}: {text}", SiftemWarning, stacklevel=3)
+    return out
+
+
 def bulk_ratios(
     pure: Mapping[str, Spectrum], integrated: Mapping[str, Spectrum], settings: FitSettings
 ) -> dict[str, LineRatios]:
@@ -257,143 +272,36 @@ def bulk_ratios(
     return out
 
 
-def pure_spectra(
-    spectra: Mapping[str, Spectrum],
-    regions: Regions,
-    settings: FitSettings,
-    missing: MutableMapping[str, str] | None = None,
-    *,
-    absorption: Absorption | None = None,
-    weighted: Mapping[str, WeightedMixture] = MappingProxyType({}),
-) -> dict[str, Spectrum]:
-    """Subtract the matrix, and other contaminants, from each mixture that has anchors.
-
-    Parameters
-    ----------
-    spectra : mapping of str to Spectrum
-        Of the regions.
-    regions : Regions
-    settings : FitSettings
-    missing : mutable mapping of str to str, optional
-        Gets the reason for each grain whose pure spectrum can't be had.
-    absorption : callable, optional
-        Share of the photons that leave the film, of energies in keV; that of the matrix serves
-        for all phases, since anchors that compare elements need it to a few percent only.
-    weighted : mapping of str to WeightedMixture, optional
-        What overlaps the grains of these sums is taken out with its own weighted sum.
-
-    Returns
-    -------
-    dict of str to Spectrum
-        The matrix first, the grains in the order of the regions.
-    """
-    matrix = spectra.get(regions.matrix)
-    if matrix is None:
-        return {}
-    phases = settings.recipe.phases
-    named = order_of_subtraction(regions.matrix, phases) if phases else ()
-    order = [*(n for n in named if n in regions.names)]
-    order += [n for n in regions.names if n not in order]
-    made: dict[str, Spectrum] = {}
-    matrix_fit = settings.fit(matrix) if settings.sources.any else None
-
-    def pure_grain(grain: str, mixture: Spectrum) -> Spectrum:
-        phase = phases[grain]
-        contaminants: list[Spectrum] = []
-        for other in phase.contaminants:
-            if other not in made:
-                raise InputError(f"{grain} holds {other}, of which no pure spectrum was found")
-            contaminants.append(made[other])
-        anchors = phase_anchors(phase, settings, matrix_fit)
-        if grain in weighted:
-            # Sums of pixels, not pure phases: named apart.
-            for part, scale in zip(weighted[grain].others, weighted[grain].anchors, strict=True):
-                contaminants.append(replace(part, name=f"weighted sum of {part.name}"))
-                anchors.append(replace(scale, of=contaminants[-1].name))
-        return subtract(
-            mixture,
-            [matrix, *contaminants],
-            anchor=anchors,
-            elements=settings.elements,
-            support=settings.support,
-            beam_energy=settings.beam_energy,
-            detector=settings.detector,
-            calibration=settings.calibration,
-            absorption=absorption,
-            energy_range=settings.recipe.quantify.energy_range,
-            n_continuum=settings.recipe.quantify.continuum_terms,
-            name=grain,
-        )
-
-    for grain in order:
-        mixture = spectra.get(mixture_name(grain, regions.matrix))
-        if mixture is None or not phases.get(grain, Phase()).anchor:
-            continue
-        found = attempted(
-            f"the pure spectrum of {grain}",
-            partial(pure_grain, grain, mixture),
-            None,
-            missing=missing,
-        )
-        if found is not None:
-            made[grain] = found
-    return {regions.matrix: matrix, **{n: made[n] for n in regions.names if n in made}}
+def _quantify(recipe: Recipe) -> dict[str, Any]:
+    q = recipe.quantify
+    own = plain(q, "ratios", "partition", "wanted_limits", "onuma")
+    if q.cross_sections is not None:
+        own["cross_sections"] = file_content(q.cross_sections)
+    for name in ("k_factors", "zeta_factors", "standard"):
+        section = getattr(q, name)
+        if section is not None and section.file is not None:
+            own[name]["file"] = file_content(section.file)
+    return own
 
 
-def phase_anchors(
-    phase: Phase, settings: FitSettings, matrix_fit: LineFit | None = None
-) -> list[Anchor]:
-    """Build the anchors that a recipe gives for a phase.
-
-    Parameters
-    ----------
-    phase : Phase
-    settings : FitSettings
-    matrix_fit : LineFit, optional
-        It tells the families by which given k-factors hold; needed when some are given.
-    """
-    return [make_anchor(choice, settings, matrix_fit) for choice in phase.anchor]
+def _owns(recipe: Recipe) -> dict[str, Any]:
+    known = {
+        n: p.model_dump(mode="json", include={"anchor", "contaminants", "density"})
+        for n, p in recipe.phases.items()
+    }
+    return {"support": recipe.support, "phases": known, "quantify": _quantify(recipe)}
 
 
-def make_anchor(
-    choice: AnchorChoice, settings: FitSettings, matrix_fit: LineFit | None = None
-) -> Anchor:
-    """Build the anchor that a recipe asks for, with the k-factors of the run."""
-
-    def of(elements: tuple[str, ...]) -> dict[str, float]:
-        return {} if matrix_fit is None else settings.k_of(elements, matrix_fit)
-
-    if choice.absent is not None:
-        return Absent(*choice.absent)
-    if choice.ratio is not None:
-        r = choice.ratio
-        given = of((r.numerator, r.denominator))
-        if given and r.by == "atoms":
-            text = f"{r.numerator}/{r.denominator}"
-            return Stoichiometry(text, r.value, sigma=r.sigma, k_factors=given)
-        return KnownRatio(r.numerator, r.denominator, r.value, sigma=r.sigma, by=r.by)
-    if choice.stoichiometry is not None:
-        s = choice.stoichiometry
-        plain = Stoichiometry(s.ratio, s.value, sigma=s.sigma)
-        return Stoichiometry(s.ratio, s.value, sigma=s.sigma, k_factors=of(plain.elements))
-    if choice.scale is not None:
-        return GivenScale(choice.scale.value, choice.scale.sigma, of=choice.scale.of)
-    return MostMatrix(choice.most_matrix or settings.elements)
+def _run(recipe: Recipe, done: Mapping[str, Any], by: Circumstances) -> RegionSpectra:
+    si, regions = done["prepare"].spectrum_image, done["regions"].regions
+    return pure_phases(recipe, si, regions, done["match"], progress=by.progress)
 
 
-def matrix_in(grain: str, pure: Mapping[str, Spectrum], matrix: str) -> float:
-    """Factor by which the pure matrix' own counts are in a grain's pure spectrum, negated.
-
-    A contaminant that was subtracted had matrix subtracted itself, which is thereby given
-    back: ``mixture - a M - b (other - c M)`` holds M with the factor ``-(a - b c)``.
-    """
-    spectrum = pure.get(grain)
-    if not isinstance(spectrum, PureSpectrum):
-        return 0.0
-    total = 0.0
-    for part in spectrum.subtracted:
-        if part.name == matrix:
-            total += part.scale
-        else:
-            total -= part.scale * matrix_in(part.name, pure, matrix)
-    return total
+STEP: Step = Step(
+    "spectra",
+    "every spectrum of a region",
+    ("prepare", "match", "regions"),
+    _owns,
+    _run,
+    instead=lambda recipe, done: RegionSpectra(None, {}, {}, {}),
+)

@@ -1,0 +1,96 @@
+"""Read or simulate the counts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from siftem.errors import ReadError
+from siftem.io.example import example_path
+from siftem.io.hyperspy_bridge import load
+from siftem.io.vendor_files import checked_path
+from siftem.pipeline.file_contents import file_content
+from siftem.pipeline.recipe import Recipe
+from siftem.pipeline.results import Loaded
+from siftem.pipeline.steps.step import Circumstances, Step
+from siftem.progress import Progress
+from siftem.simulate.phantom import simulate_demo
+
+#: Formats whose counts are in other files: of the same name, or in folders below (JEOL).
+_INDEX_FILES = {".rpl", ".emi", ".spd", ".hdr"}
+_JEOL_FILES = {".pts", ".img", ".map", ".eds"}
+
+
+def read_input(recipe: Recipe, *, progress: Progress) -> Loaded:
+    """Read or simulate the counts.
+
+    Raises
+    ------
+    SiftemError
+        When the file can't be read.
+    """
+    if recipe.input.demo is None:
+        si = load(input_file(recipe), signal=recipe.input.signal, progress=progress)
+        return Loaded(si, None)
+    demo = recipe.input.demo
+    progress("simulate", 0.0)
+    phantom = simulate_demo(demo.shape, channels=demo.channels, dose=demo.dose, seed=demo.seed)
+    progress("simulate", 1.0)
+    return Loaded(phantom.spectrum_image, phantom)
+
+
+def input_file(recipe: Recipe) -> Path:
+    """Return the file that the recipe names, or the example if it has been fetched.
+
+    Raises
+    ------
+    ReadError
+        When the example has not been fetched.
+    """
+    if recipe.input.example is None:
+        assert recipe.input.file is not None
+        return Path(recipe.input.file)
+    found = example_path()
+    if found is None:
+        raise ReadError(
+            f"the example {recipe.input.example} is not on this machine: "
+            f"run 'siftem example {recipe.input.example}' first"
+        )
+    return found
+
+
+def _owns(recipe: Recipe) -> dict[str, Any]:
+    if recipe.input.demo is not None:
+        return {"demo": recipe.input.demo.model_dump(mode="json")}
+    path = checked_path(input_file(recipe))
+    content: dict[str, Any] = {"file": file_content(path), "signal": recipe.input.signal}
+    beside = _files_beside(path)
+    if beside:
+        content["beside"] = [(p.name, file_content(p)) for p in beside]
+    return content
+
+
+def _files_beside(path: Path) -> list[Path]:
+    """Files that hold the counts, where the input is only an index to them."""
+    kind = path.suffix.lower()
+    if kind == ".asw":
+        found = [p for p in path.parent.rglob("*") if p.suffix.lower() in _JEOL_FILES]
+    elif kind in _INDEX_FILES:
+        found = [
+            p
+            for p in path.parent.glob("*")
+            if p != path and (p.stem == path.stem or p.stem.startswith(f"{path.stem}_"))
+        ]
+    else:
+        return []
+    return sorted(p for p in found if p.is_file())
+
+
+def _run(recipe: Recipe, done: Mapping[str, Any], by: Circumstances) -> Loaded:
+    if by.given is not None:
+        return Loaded(by.given, None)
+    return read_input(recipe, progress=by.progress)
+
+
+STEP: Step = Step("load", "the counts", (), _owns, _run)

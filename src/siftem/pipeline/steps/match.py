@@ -1,0 +1,187 @@
+"""Components as phases: named by marks, by numbers, or by their strongest lines."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from siftem.decompose.factors import Factors, component_name
+from siftem.decompose.kinds import Kinds
+from siftem.decompose.matching import Markers, line_strengths, match_phases
+from siftem.energy_axis import EnergyAxis
+from siftem.errors import DoubtWarning, InputError, RecipeError
+from siftem.fit.greedy_search import GreedySearch
+from siftem.pipeline.element_list import run_elements
+from siftem.pipeline.layout import background, corrected_layout
+from siftem.pipeline.recipe import Recipe
+from siftem.pipeline.results import Matched
+from siftem.pipeline.steps.step import Circumstances, Step
+from siftem.spectrum import Spectrum
+from siftem.spectrum_image import SpectrumImage
+from siftem.xray.detector import Detector
+
+#: A component is named by elements whose lines reach this part of its strongest.
+_NAMED_FROM = 0.1
+
+
+def matched_phases(
+    recipe: Recipe, si: SpectrumImage, factors: Factors, kinds: Kinds | None = None
+) -> Matched:
+    """Give the components the names of the recipe's phases, or of their strongest lines.
+
+    Warns
+    -----
+    SiftemWarning
+        When spectra differ in more ways than these components can.
+    """
+    elements = run_elements(recipe, si)
+    named = _named(recipe, si, factors, elements)
+    matrix = background(recipe, named)
+    layout = corrected_layout(named.layout, recipe, named.names, matrix)
+    if kinds is not None:
+        _tell_means(named.names, kinds)
+    return Matched(named, matrix, elements, layout)
+
+
+def _tell_means(names: Sequence[str], kinds: Kinds) -> None:
+    """Tell of which spectra are means of what differs from place to place.
+
+    Warns
+    -----
+    SiftemWarning
+    """
+    phases = " and ".join(names)
+    if len(names) < kinds.n_components:
+        warnings.warn(
+            f"{phases}: spectra differ from place to place as those of {kinds.n_components} phases "
+            f"do, more than there are components: any of these spectra may be a mean of several "
+            f"phases; more components, or where the pixels can't be parted a map with more counts "
+            f"or larger pixels, would part them",
+            DoubtWarning,
+            stacklevel=3,
+        )
+    if kinds.by_thickness:
+        warnings.warn(
+            f"{phases}: spectra follow the thickness, by {100 * max(kinds.by_thickness):.2g}% "
+            f"(root mean square), as absorption in a film of uneven thickness makes them, or a "
+            f"phase that is only where it is thick: compositions are means over all thicknesses",
+            DoubtWarning,
+            stacklevel=3,
+        )
+
+
+def _named(
+    recipe: Recipe, si: SpectrumImage, factors: Factors, elements: tuple[str, ...]
+) -> Factors:
+    beam = si.acquisition.beam_energy or 200.0
+    width = si.acquisition.resolution or 130.0
+    phases = recipe.phases
+    if phases and all(p.component is not None for p in phases.values()):
+        return _by_number(recipe, factors)
+    if any(p.marked for p in phases.values()):
+        marked = {n: Markers(p.high, p.absent) for n, p in phases.items()}
+        seen = replace(factors, axis=_true_axis(si, factors, elements, beam, width))
+        named = match_phases(seen, marked, beam_energy=beam, resolution=width)
+        return replace(named, axis=factors.axis)
+    if phases:
+        raise RecipeError(
+            "the phases of the recipe have no markers: say what marks each, e.g. high: [Mg, Fe], "
+            "or the number of its component"
+        )
+    if len(factors.names) == 1 or not elements:
+        return factors
+    visible = [e for e in elements if _has_line(e, si, beam)]
+    if not visible:
+        return factors
+    axis = _true_axis(si, factors, visible, beam, width)
+    strengths = line_strengths(factors.spectra, axis, visible, beam_energy=beam, resolution=width)
+    names = []
+    for letter, row in zip(factors.names, _own_lines(strengths, factors), strict=True):
+        order = np.argsort(-row, kind="stable")[:3]
+        top = [visible[i] for i in order if row[i] > _NAMED_FROM * max(row.max(), 0)]
+        names.append(f"{letter} ({' '.join(top)})" if top else letter)
+    return factors.reordered(tuple(range(len(names))), tuple(names))
+
+
+def _own_lines(strengths: np.ndarray, factors: Factors) -> np.ndarray:
+    """Return lines of components less what their hosts may hold of them.
+
+    As much of each host as leaves no line negative: a grain is named by what marks it, not by the
+    host above and below it.
+    """
+    own = strengths.copy()
+    for phase, lies in zip(own, factors.layout.phases if factors.layout else (), strict=False):
+        for host in strengths[list(lies.hosts)]:
+            clear = host > _NAMED_FROM * host.max()
+            if clear.any():
+                phase -= (phase[clear] / host[clear]).min() * host
+        np.maximum(phase, 0.0, out=phase)
+    return own
+
+
+def _true_axis(
+    si: SpectrumImage, factors: Factors, elements: Sequence[str], beam: float, width: float
+) -> EnergyAxis:
+    """Return the factors' axis with the shift at which lines explain the sum of all pixels."""
+    whole = Spectrum(si.sum_spectrum(), si.axis, acquisition=si.acquisition)
+    seen = [e for e in elements if _has_line(e, si, beam)]
+    if not seen or not whole.counts.any():
+        return factors.axis
+    search = GreedySearch(whole, seen, beam, Detector(resolution=width))
+    return search.calibration.true_axis(factors.axis)
+
+
+def _by_number(recipe: Recipe, factors: Factors) -> Factors:
+    """Name components by their numbers; what is left over keeps a letter."""
+    k = factors.spectra.shape[0]
+    chosen = [p.component - 1 for p in recipe.phases.values() if p.component is not None]
+    if max(chosen) >= k:
+        name = list(recipe.phases)[int(np.argmax(chosen))]
+        raise InputError(f"{name} is component {max(chosen) + 1}, but there are only {k}")
+    rest = [c for c in range(k) if c not in chosen]
+    letters = (n for n in map(component_name, range(2 * k)) if n not in recipe.phases)
+    names = (*recipe.phases, *(next(letters) for _ in rest))
+    return factors.reordered((*chosen, *rest), names)
+
+
+def _has_line(element: str, si: SpectrumImage, beam_energy: float) -> bool:
+    try:
+        line_strengths(np.ones((1, si.n_channels)), si.axis, [element], beam_energy=beam_energy)
+    except InputError:
+        return False
+    return True
+
+
+def _instead(recipe: Recipe, done: Mapping[str, Any]) -> Matched:
+    factors = done["decompose"].factors
+    elements = run_elements(recipe, done["prepare"].spectrum_image)
+    return Matched(factors, factors.names[factors.matrix or 0], elements, None)
+
+
+def _owns(recipe: Recipe) -> dict[str, Any]:
+    marks = {
+        n: p.model_dump(mode="json", include={"high", "absent", "component", "lies"})
+        for n, p in recipe.phases.items()
+    }
+    return {
+        "elements": recipe.elements,
+        "support": [] if recipe.elements else recipe.support,
+        "layout": recipe.known_layout,
+        "matrix": recipe.matrix,
+        # A list: their order matters.
+        "phases": list(marks.items()),
+    }
+
+
+def _run(recipe: Recipe, done: Mapping[str, Any], by: Circumstances) -> Matched:
+    found = done["decompose"]
+    return matched_phases(recipe, done["prepare"].spectrum_image, found.factors, found.kinds)
+
+
+STEP: Step = Step(
+    "match", "the names of the phases", ("prepare", "decompose"), _owns, _run, instead=_instead
+)
