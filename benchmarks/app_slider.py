@@ -17,9 +17,7 @@ import sys
 from playwright.sync_api import sync_playwright
 
 WATCH = """() => {
-  const paints = (view) => view.model.type === "Figure" &&
-    view.model.toolbar.tools.some(t => t.type === "FreehandDrawTool")
-  const figure = Bokeh.index.query_one(paints).model
+  const figure = Bokeh.index.query_one(view => view.model.name === "map").model
   const overlay = figure.renderers.find(r => r.glyph.type === "ImageRGBA").data_source
   window.delays = []
   document.addEventListener("keydown", () => { window.pressed = performance.now() }, true)

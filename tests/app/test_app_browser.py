@@ -22,9 +22,7 @@ def map_frame(page):
     """Left, top, width and height of the painted map's frame on the screen."""
     return page.evaluate(
         """() => {
-          const paints = (view) => view.model.type === "Figure" &&
-            view.model.toolbar.tools.some(t => t.type === "FreehandDrawTool")
-          const view = Bokeh.index.query_one(paints)
+          const view = Bokeh.index.query_one(view => view.model.name === "map")
           const canvas = (view.canvas_view ?? view.canvas).el.getBoundingClientRect()
           const {left, top, width, height} = view.frame.bbox
           return {x: canvas.x + left, y: canvas.y + top, width, height}
@@ -82,7 +80,8 @@ def open_demo(page, address):
 def test_the_whole_road_with_a_mouse_and_the_same_numbers_again(page, start_app, picture, tmp_path):
     open_demo(page, start_app())
     page.get_by_text("64 × 64 pixels").wait_for()
-    page.locator(".bk-Figure").nth(14).wait_for()
+    page.get_by_role("button", name="Fe Kα").click()
+    page.get_by_label("Map", exact=True).get_by_text("Fe Kα").wait_for(state="attached")
     picture(page, "1-data")
 
     press(page, "2 Decompose", exact=False)

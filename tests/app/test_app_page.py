@@ -214,18 +214,6 @@ def test_in_a_notebook_the_page_is_a_panel_object():
 # Pieces -----------------------------------------------------------------------------------
 
 
-def test_strokes_of_the_browser_come_as_points_and_their_lines_give_way_to_pixels():
-    strokes = []
-    figure = MapFigure((10, 20), None, box=(300, 300), painted=strokes.append)
-    figure.strokes.data = {"xs": [[1.0, 2.5]], "ys": [[3.0, 4.0]]}
-    assert strokes == [[(3.0, 1.0), (4.0, 2.5)]]
-    # Nothing is sent back that would fall into the middle of the next stroke.
-    assert figure.strokes.data == {"xs": [[1.0, 2.5]], "ys": [[3.0, 4.0]]}
-    assert figure._line.line_alpha == 0
-    figure.strokes.data = {"xs": [[7.0]], "ys": [[8.0]]}
-    assert strokes[1:] == [[(8.0, 7.0)]]
-
-
 def test_a_map_keeps_the_shape_of_its_pixels_within_its_box():
     figure = MapFigure((50, 100), (2.0, 1.0), box=(400, 300))
     width, height = figure.frame_size

@@ -70,6 +70,21 @@ def _grown(mask):
     return out
 
 
+def test_what_a_line_encloses_is_filled_and_undone_strokes_can_be_done_again():
+    traces = PaintedTraces((20, 20))
+    traces.fill("a", [(2, 2), (2, 8), (8, 8), (8, 2)])
+    assert traces.masks()["a"][3:8, 3:8].all() and traces.pixels()["a"] <= 49
+    traces.paint("b", [(15, 15)], 3)
+    assert traces.undo() and traces.undo() and not traces.shapes
+    assert traces.redo() and list(traces.shapes) == ["a"]
+    assert traces.redo() and list(traces.shapes) == ["a", "b"] and not traces.redo()
+    traces.undo()
+    traces.paint("c", [(1, 1)], 1)  # another way: what was undone is gone
+    assert not traces.redo()
+    with pytest.raises(InputError, match="three points"):
+        traces.fill("a", [(1, 1), (2, 2)])
+
+
 def test_erasing_takes_pixels_from_all_phases_and_undo_gives_them_back():
     traces = PaintedTraces((20, 20))
     traces.paint("A", [(5, 2), (5, 17)], 1)

@@ -1,5 +1,6 @@
 """The page in its window: every size, light and dark; maps that are linked; the live spectrum."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,10 +9,14 @@ import scipy.sparse as sp
 
 pytest.importorskip("panel")
 
+from bokeh.events import Tap
+
 from siftem.app.gallery import Gallery, tile
 from siftem.app.live_spectrum import LiveSpectrum, pixels_about
+from siftem.app.map_and_spectrum import MapAndSpectrum
 from siftem.app.map_figure import MapFigure
-from siftem.app.map_images import MapImage, net_window_map
+from siftem.app.map_images import MapImage, clicked_window, limits_of, map_images, window_maps
+from siftem.app.map_mouse import PROFILE
 from siftem.app.page import Page
 from siftem.app.spectrum_figure import Curve, LineMark, spectrum_figure
 from siftem.app.style import INK, PAPER, Room
@@ -21,14 +26,14 @@ from siftem.spectrum_image import SpectrumImage
 WINDOWS = [(1280, 600), (1366, 650), (1920, 970), (2560, 1300), (3840, 2050)]
 
 
-def image(ny=20, nx=30, channels=200):
+def image(ny=20, nx=30, channels=200, spacing=0.05):
     """A peak at channel 100 in the right half, on a ground that falls linearly."""
     ground = 40.0 - 20.0 * np.arange(channels) / channels
     peak = 30.0 * np.exp(-(((np.arange(channels) - 100) / 4) ** 2))
     counts = np.tile(ground, (ny, nx, 1))
     counts[:, nx // 2 :] += peak
     rows = sp.csr_array(np.rint(counts).reshape(ny * nx, channels).astype(np.float32))
-    return SpectrumImage(rows, (ny, nx), axis=EnergyAxis(0.0, 0.05, channels))
+    return SpectrumImage(rows, (ny, nx), axis=EnergyAxis(0.0, spacing, channels))
 
 
 @pytest.fixture(scope="module")
@@ -47,11 +52,16 @@ def test_a_step_fills_the_window_and_never_more(page, window):
     beside = data.controls.width + data.content.width
     assert window[0] - 60 <= beside <= window[0]
     assert window[1] - 120 <= data.content.min_height <= window[1]
-    spectrum = data.spectrum.object
-    assert data.content.width - 40 <= spectrum.width <= data.content.width
+    one, spectrum = data.look.figure.figure, data.look.spectrum.figure
+    assert data.content.width - 40 <= one.width + spectrum.width <= data.content.width
+    assert one.height <= window[1] - 190
+    beside = spectrum.height + data.look.histogram.pane.object.height + data.look.side[-1].height
+    assert beside <= data.content.min_height
+    data.shown.value = "All maps"
     columns, maps = data.maps.grid.ncols, data.maps.maps
     assert columns * max(m.figure.width for m in maps) <= data.content.width
-    assert data.scrolled.height + spectrum.height <= window[1] - 100
+    maps[0].figure._trigger_event(Tap(maps[0].figure))
+    assert data.shown.value == "Map and spectrum"  # a click enlarges
 
 
 def test_maps_are_as_large_as_they_fit():
@@ -66,11 +76,12 @@ def test_light_and_dark(page):
     page.go(0)
     page.set_dark(True)
     assert page._window.dark
-    for plot in (page.views[0].spectrum.object, page.views[0].maps.maps[0].figure):
+    look = page.views[0].look
+    for plot in (look.spectrum.figure, look.figure.figure):
         assert plot.background_fill_color == PAPER[True]
         assert plot.title is None or plot.title.text_color == INK[True]
     page.set_dark(False)
-    assert page.views[0].spectrum.object.background_fill_color == PAPER[False]
+    assert look.spectrum.figure.background_fill_color == PAPER[False]
 
 
 def test_what_the_system_prefers_counts_until_the_user_chooses():
@@ -102,7 +113,7 @@ def test_another_size_keeps_the_map_its_shape_and_its_zoom():
 
 def test_the_spectrum_under_the_cursor_is_that_of_the_pixels_under_the_brush():
     si = image()
-    live = LiveSpectrum(lambda low, high: None)
+    live = LiveSpectrum(lambda low, high: None, lambda energy: None)
     live.open(si, [], size=(500, 200), dark=False)
     live.show(4, 20, 3.0)
     near = np.hypot(*(np.indices((20, 30)) - np.array([4, 20])[:, None, None])) <= 1.5
@@ -116,51 +127,108 @@ def test_the_spectrum_under_the_cursor_is_that_of_the_pixels_under_the_brush():
 
 def test_channels_are_summed_for_the_screen_and_none_is_lost():
     si = image(channels=1999)
-    live = LiveSpectrum(lambda low, high: None)
+    live = LiveSpectrum(lambda low, high: None, lambda energy: None)
     live.open(si, [], size=(500, 200), dark=True)
     live.show(4, 20, 1.0)
     assert live.shown.size <= 700
     assert live.shown.sum() == pytest.approx(si.sum_spectrum(np.array([4 * 30 + 20])).sum())
 
 
-def test_the_cursor_moves_the_spectrum():
-    seen = []
-    figure = MapFigure((20, 30), None, box=(300, 300))
-    figure.follow(lambda y, x: seen.append((y, x)))
-    figure.cursor.data = {"y": [7], "x": [12]}
-    assert seen == [(7, 12)]
+@pytest.fixture
+def look():
+    """A map and a spectrum with Fe, whose line lies at the peak of the right half."""
+    si = image(spacing=0.064)
+    shown = MapAndSpectrum(lambda action: action(), palette="Grey", reach=lambda: 3.0)
+    shown.open(si, map_images(si, None, ("Fe",)), ("Fe",), room=Room())
+    return shown
 
 
-def test_a_window_dragged_in_the_spectrum_gives_its_map_without_the_ground():
-    windows = []
-    live = LiveSpectrum(lambda low, high: windows.append((low, high)))
-    rect = {"type": "rect", "x0": 5.6, "x1": 4.4}
-    live._dragged(SimpleNamespace(final=False, geometry=rect))
-    live._dragged(SimpleNamespace(final=True, geometry=rect))
-    assert windows == [(4.4, 5.6)]
-    net = net_window_map(image(), 4.4, 5.6)
+def test_the_cursor_moves_the_spectrum(look):
+    look.figure.mouse.cursor.data = {"y": [7], "x": [22]}
+    assert look.spectrum.figure.title.text.startswith("y 7, x 22 (9 pixels)")
+    assert look.spectrum.shown.sum() > 0
+
+
+def test_a_window_dragged_in_the_spectrum_gives_its_map_without_the_ground(look):
+    rect = {"type": "rect", "x0": 6.9, "x1": 5.9}
+    look.spectrum._dragged(SimpleNamespace(final=False, geometry=rect))
+    assert look.name.value == "Total counts"
+    look.spectrum._dragged(SimpleNamespace(final=True, geometry=rect))
+    assert look.name.value == "5.9–6.9 keV"
+    assert (look.spectrum._band.left, look.spectrum._band.right) == (5.9, 6.9)
     peak = 30 * 4 * np.sqrt(np.pi)
-    assert np.abs(net[:, :15]).max() < 0.05 * peak
-    assert net[:, 15:].mean() == pytest.approx(peak, rel=0.1)
-    # At an end of the axis one side does, and without any nothing is taken off.
-    assert abs(net_window_map(image(), 0.0, 1.0)[0, 0]) < 60
-    whole = net_window_map(image(), 0.0, 10.0)
-    np.testing.assert_allclose(whole, image().total_map())
+    assert np.abs(look.figure.image[:, :15]).max() < 0.05 * peak
+    assert look.figure.image[:, 15:].mean() == pytest.approx(peak, rel=0.1)
 
 
-def test_the_contrast_of_a_map_is_a_part_of_its_range_and_stays():
-    figure = MapFigure((20, 30), None, box=(300, 300))
-    pixels = np.arange(600.0).reshape(20, 30)
-    figure.show(3 * pixels, title="a", unit="counts")
-    low, high = figure._colours.low, figure._colours.high
-    assert high > 1500
-    figure.show(pixels, title="b", unit="counts")
-    figure.contrast(0.25, 0.5)
-    figure.show(3 * pixels, title="a", unit="counts")
-    assert figure._colours.low == pytest.approx(low + 0.25 * (high - low))
-    assert figure._colours.high == pytest.approx(low + 0.5 * (high - low))
-    figure.contrast(0.5, 0.5)
-    assert figure._colours.high > figure._colours.low
+def test_a_line_clicked_in_the_spectrum_gives_its_map(look):
+    look.spectrum.figure._trigger_event(Tap(look.spectrum.figure, x=6.45, y=3.0))
+    assert look.name.value == "Fe Kα"
+    assert look.figure.image[:, 15:].mean() > 20 * abs(look.figure.image[:, :15].mean())
+    # Where no line of the elements is, a window as wide as a line about the energy itself.
+    name, (low, high) = clicked_window(look._si, ("Fe",), 4.0)
+    assert name == "4.000 keV" and (low + high) / 2 == pytest.approx(4.0)
+    assert 0.09 < high - low < 0.13
+
+
+def test_a_background_is_taken_off_as_far_as_there_are_sides():
+    si = image()
+    assert abs(window_maps(si, [(0.0, 1.0)])[0, 0, 0]) < 60
+    whole, upper = window_maps(si, [(0.0, 10.0), (9.0, 10.0)])
+    np.testing.assert_allclose(whole, si.total_map())
+    assert abs(upper[0, 0]) < 60
+    # Before an edge losses fall by a power law: what the line through both sides were, is left.
+    losses = replace(si, signal_type="EELS", axis=EnergyAxis(700.0, 1.0, 200, "eV"))
+    window = (780.0, 820.0)
+    np.testing.assert_allclose(window_maps(losses, [window])[0], losses.window_map(*window))
+    assert map_images(losses, None, ("Fe",)).keys() == {"Total counts"}
+
+
+def test_limits_of_colours_are_dragged_typed_and_kept_for_each_map(look):
+    figure = look.figure
+    first = (look.low.value, look.high.value)
+    assert first[0] == 0.0 and first[1] == pytest.approx(figure.image.max(), rel=0.05)
+    figure.limits.start = 2900.0  # as the browser tells it
+    assert look.low.value == 2900.0
+    look.choose("Fe Kα")
+    assert look.low.value == 0.0  # what lies below zero is noise
+    assert limits_of(look.images["Fe Kα"])[0] == 0.0
+    look.choose("Total counts")
+    assert look.low.value == 2900.0
+    look.high.value = 3000.0
+    assert figure._linear.high == 3000.0
+    look.low.value = 4000.0  # above the upper one
+    assert figure._linear.high > figure._linear.low == 4000.0
+    look._auto()
+    assert (look.low.value, look.high.value) == first
+    look.log.value, look.palette.value = True, "Viridis"
+    assert figure._drawn.glyph.color_mapper is figure._log
+    assert figure._log.palette[0] == "#440154" and 0 < figure._log.low < figure._log.high
+
+
+def test_a_profile_is_the_mean_across_its_width_over_the_distance(look):
+    look.profile.value = True
+    assert look.figure.mouse.mode == PROFILE
+    look.figure.mouse.profile.data = {"x": [2.0, 27.0], "y": [10.0, 10.0]}
+    distance, values = look.line.shown
+    expected = look.figure.image[9:12, 2:28].mean(axis=0)
+    np.testing.assert_allclose(values, expected, rtol=1e-5)
+    assert distance[0] == 0 and distance[-1] == 25  # pixels: their size is not known
+    look.profile.value = False
+    assert not look.figure.mouse.profile.data["x"]
+
+
+def test_strokes_are_taken_once_however_often_they_are_sent():
+    seen = []
+    mouse = MapFigure((20, 30), None, box=(300, 300), tools=True).mouse
+    mouse.draws(seen.append)
+    first = {"xs": [[1, 2]], "ys": [[3, 3]], "serial": [1]}
+    mouse.strokes.data = first
+    # The next one followed before the browser knew that the first was taken.
+    both = {name: [*of, *of] for name, of in first.items()}
+    mouse.strokes.data = {**both, "serial": [1, 2]}
+    assert seen == 2 * [[(3, 1), (3, 2)]]
+    assert mouse._taken.data["serial"] == [2]
 
 
 def test_lines_that_are_quantified_lie_in_view_and_the_axis_follows():

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import html
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import panel as pn
 
 from siftem.app.gallery import Gallery
-from siftem.app.map_images import line_marks, map_images
+from siftem.app.map_and_spectrum import MapAndSpectrum
+from siftem.app.map_images import map_images
 from siftem.app.saved_sessions import SavedSession
-from siftem.app.spectrum_figure import Curve, LineMark, spectrum_figure
 from siftem.app.step_view import View, listed, put_text
-from siftem.app.style import COLUMN_CSS, CONTROL_CSS, CONTROLS, RESIZED, paragraph
+from siftem.app.style import COLUMN_CSS, CONTROL_CSS, CONTROLS, RESIZED, Room, paragraph
+from siftem.app.thumbnails import Thumbnails
 from siftem.errors import InputError
 
 if TYPE_CHECKING:
@@ -29,6 +31,9 @@ _ENDINGS = (
 #: Sessions that are offered.
 _EARLIER = 6
 _UP = "↑ folder above"
+_ONE, _ALL = "Map and spectrum", "All maps"
+#: Height of the line about the map, and of the small maps, screen pixels.
+_LINE, _SMALL = 42, 74
 _NONE = "(choose)"
 #: Units of length, and how many nm each is.
 _UNITS = (("mm", 1e6), ("µm", 1e3), ("nm", 1.0), ("pm", 1e-3))
@@ -47,7 +52,7 @@ class DataView(View):
 
     def __init__(self, page: Page) -> None:
         super().__init__(page)
-        self._shown: object = None
+        self._of: object = None
         self.size = pn.widgets.Select(
             name="Pixels on each side", options=[64, 128, 256], value=128, **_HALF
         )
@@ -63,16 +68,23 @@ class DataView(View):
             name="Elements to quantify", rows=2, resizable=False, **_FIELD
         )
         self.support = pn.widgets.TextInput(name="From grid and preparation", **_FIELD)
-        self.log = pn.widgets.Checkbox(
-            name="Logarithmic counts", value=True, stylesheets=[CONTROL_CSS]
-        )
         self.about = self.text("", width=800, sizing_mode=RESIZED)
         self.earlier = pn.Column()
+        self.shown = pn.widgets.RadioButtonGroup(
+            name="What is shown", options=[_ONE, _ALL], value=_ONE, stylesheets=[CONTROL_CSS]
+        )
+        self.look = MapAndSpectrum(page.attempt, palette="Cividis")
+        self.small = Thumbnails(self._enlarge, width=300, sizing_mode=RESIZED)
+        self.look.side.append(
+            pn.Column(
+                self.small, scroll="y", stylesheets=[COLUMN_CSS], sizing_mode=RESIZED, margin=0
+            )
+        )
+        self.look.name.param.watch(lambda _e: self._name_current(), "value")
         self.maps: Gallery | None = None
         self.scrolled = pn.Column(
             scroll="y", stylesheets=[COLUMN_CSS], sizing_mode=RESIZED, width=800, height=300
         )
-        self.spectrum = pn.pane.Bokeh(None)
         self.controls[:] = [
             self.text("<h2>Demo</h2>"),
             pn.Row(self.size, self.dose),
@@ -98,7 +110,7 @@ class DataView(View):
         ]
         self.folder.param.watch(lambda _e: page.attempt(self._list_folder), "value")
         self.listing.param.watch(lambda _e: page.attempt(self._picked), "value")
-        self.log.param.watch(lambda _e: page.attempt(self._draw_spectrum), "value")
+        self.shown.param.watch(lambda _e: page.attempt(self._arrange), "value")
         self._list_folder()
 
     def open_demo(self) -> None:
@@ -143,20 +155,50 @@ class DataView(View):
     def resized(self) -> None:
         """Draw maps and spectrum in the new room."""
         super().resized()
-        self._fit()
-        if self._shown is not None:
-            self._draw_spectrum()
+        if self._of is not None:
+            self.look.resized(self._look_room(), self._small_height())
+            self._fit()
 
-    def _maps_room(self) -> tuple[int, int]:
-        height = self.room.height
-        return self.room.content, height - _spectrum_height(height) - 44
+    def _look_room(self) -> Room:
+        """Leave room for the line about the map."""
+        room = self.room
+        return replace(room, window=(room.window[0], room.window[1] - _LINE))
 
     def _fit(self) -> None:
-        width, height = self._maps_room()
+        width, height = self.room.content, self.room.height - _LINE - 10
+        self.about.width = width - 240
+        column = self.look.side[-1]
+        column.param.update(width=self.look.room_beside, height=self._small_height())
+        self.small.width = self.look.room_beside - 20
         self.scrolled.param.update(height=height, width=width)
-        self.about.width = width - 200
         if self.maps is not None:
             self.maps.resize((width, height), self.room.dark)
+
+    def _small_height(self) -> int:
+        return max(120, int(0.3 * self.room.height))
+
+    def _enlarge(self, name: str) -> None:
+        """Show a map large."""
+        self.look.choose(name)
+        self.shown.value = _ONE
+
+    def _name_current(self) -> None:
+        self.small.current = str(self.look.name.value)
+
+    def _arrange(self) -> None:
+        """Show one map and the spectrum, or all maps."""
+        if self._of is None:
+            return
+        head = pn.Row(self.shown, self.about)
+        if self.shown.value == _ONE:
+            self.content[:] = [head, pn.Row(*self.look.fields), self.look.row]
+            return
+        if self.maps is None:
+            images, size = list(self.look.images.values()), self.session.spectrum_image.pixel_size
+            room = (self.room.content, self.room.height - _LINE - 10)
+            self.maps = Gallery(images, size, room=room, dark=self.room.dark, chosen=self._enlarge)
+            self.scrolled[:] = [self.maps.grid]
+        self.content[:] = [head, self.scrolled]
 
     def refresh(self) -> None:
         """Show the map that is open."""
@@ -167,13 +209,12 @@ class DataView(View):
             return
         si = self.session.spectrum_image
         state = (si, self.session.elements())
-        if state == self._shown:
+        if state == self._of:
             return
-        self._shown = state
+        self._of = state
         recipe = self.session.recipe
         self.elements.value = ", ".join(recipe.elements or si.acquisition.elements)
         self.support.value = ", ".join(recipe.support)
-        known = list(map_images(si, None, self.session.elements()).values())
         pixel = self._pixel_text()
         beam = si.acquisition.beam_energy
         title = html.escape(recipe.title or si.title or "Map")
@@ -183,11 +224,19 @@ class DataView(View):
             f" ({si.total / si.n_pixels:,.1f} a pixel)"
             f"{f', {beam:g} keV' if beam else ''}.</p>"
         )
-        self.maps = Gallery(known, si.pixel_size, room=self._maps_room(), dark=self.room.dark)
-        self.scrolled[:] = [self.maps.grid]
+        images = map_images(si, None, self.session.elements())
+        self.look.open(
+            si,
+            images,
+            self.session.elements(),
+            room=self._look_room(),
+            extra=self._small_height(),
+        )
+        self.small.show(list(images.values()), si.pixel_size, height=_SMALL)
+        self._name_current()
+        self.maps = None
         self._fit()
-        self._draw_spectrum()
-        self.content[:] = [pn.Row(self.about, self.log), self.scrolled, self.spectrum]
+        self._arrange()
 
     def _list_earlier(self) -> None:
         """Offer the sessions that were kept."""
@@ -217,21 +266,6 @@ class DataView(View):
         size = self.session.spectrum_image.pixel_size
         return "" if size is None else f" of {length_text(size)}"
 
-    def _draw_spectrum(self) -> None:
-        if not self.session.is_open:
-            return
-        si = self.session.spectrum_image
-        marks = [LineMark(*mark) for mark in line_marks(si, self.session.elements())]
-        self.spectrum.object = spectrum_figure(
-            si.axis,
-            [Curve("all pixels", si.sum_spectrum(), "#0072B2")],
-            marks=marks,
-            size=(self.room.content - 10, _spectrum_height(self.room.height)),
-            dark=self.room.dark,
-            log=self.log.value,
-            value_name="Counts, all pixels",
-        )
-
     def _list_folder(self) -> None:
         folder = Path(self.folder.value).expanduser()
         if not folder.is_dir():
@@ -255,11 +289,6 @@ class DataView(View):
             self.folder.value = str(folder / picked[:-1])
         else:
             put_text(self.path, str(folder / picked))
-
-
-def _spectrum_height(height: int) -> int:
-    """Height of the spectrum under the maps."""
-    return max(190, int(0.36 * height))
 
 
 def length_text(size: tuple[float, float]) -> str:

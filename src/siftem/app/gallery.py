@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import panel as pn
+from bokeh.events import Tap
 
 from siftem.app.map_figure import MapFigure
-from siftem.app.map_images import MapImage
+from siftem.app.map_images import MapImage, limits_of
 from siftem.figures.page import image_aspect
 
 #: Small maps are sent with at most about this many pixels on a side.
@@ -34,7 +35,7 @@ def thumbnail(
     small = MapFigure(
         pixels.shape, pixel_size, box=box, bar=bar, dark=dark, linked=linked, layers=False
     )
-    small.show(pixels[::step, ::step], title=image.name, unit=image.unit)
+    small.show(pixels[::step, ::step], title=image.name, unit=image.unit, limits=limits_of(image))
     return small
 
 
@@ -48,6 +49,8 @@ class Gallery:
     room : tuple of int
         Width and height on the screen.
     dark : bool
+    chosen : callable, optional
+        Called with the name of the map that was clicked.
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class Gallery:
         *,
         room: tuple[int, int],
         dark: bool = False,
+        chosen: Callable[[str], None] | None = None,
     ) -> None:
         shape = np.asarray(images[0].pixels()).shape if images else (1, 1)
         self._aspect = image_aspect((shape[0], shape[1]), pixel_size)
@@ -65,6 +69,8 @@ class Gallery:
         for image in images:
             first = self.maps[0] if self.maps else None
             one = thumbnail(image, pixel_size, box=box, bar=False, dark=dark, linked=first)
+            if chosen is not None:
+                one.figure.on_event(Tap, lambda _e, name=image.name: chosen(name))
             self.maps.append(one)
         self.grid = pn.GridBox(
             *(pn.pane.Bokeh(one.figure, margin=(2, 4)) for one in self.maps), ncols=columns

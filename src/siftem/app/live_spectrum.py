@@ -1,4 +1,4 @@
-"""The spectrum of what lies under the cursor, beside the map."""
+"""The spectrum of what lies under the cursor, beside the map, and the energies to be mapped."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import panel as pn
-from bokeh.events import SelectionGeometry
-from bokeh.models import BoxSelectTool, ColumnDataSource, DataRange1d, Range1d
+from bokeh.events import SelectionGeometry, Tap
+from bokeh.models import BoxAnnotation, BoxSelectTool, ColumnDataSource, DataRange1d, Range1d
 from bokeh.plotting import figure
 
-from siftem.app.spectrum_figure import LineMark, add_marks, plain_axes
+from siftem.app.spectrum_figure import LineMark, add_marks, first_view, plain_axes
 from siftem.app.style import INK, colour_figure
 from siftem.spectrum_image import SpectrumImage
 
@@ -19,23 +19,30 @@ from siftem.spectrum_image import SpectrumImage
 _MOST_BINS = 700
 _BESIDE, _BELOW = 96, 74
 _CURSOR, _MEAN = "#D55E00", "#858585"
+_BAND = {"fill_color": "#E69F00", "fill_alpha": 0.3, "line_color": "#E69F00"}
+_HELP = "All pixels. Move over the map; click a line or drag here for its map"
 
 
 class LiveSpectrum:
-    """A spectrum that follows the cursor, and gives the map of an energy window dragged in it.
+    """A spectrum that follows the cursor, and gives maps of energies.
 
     Parameters
     ----------
     window : callable
-        Called with the two energies (axis unit) between which the mouse was dragged.
+        Called with the two energies between which the mouse was dragged.
+    clicked : callable
+        Called with an energy that was clicked. Energies are in keV, those of losses in eV.
     """
 
-    def __init__(self, window: Callable[[float, float], None]) -> None:
+    def __init__(
+        self, window: Callable[[float, float], None], clicked: Callable[[float], None]
+    ) -> None:
         self.pane = pn.pane.Bokeh(None)
         self.figure: Any = None
-        self._window = window
+        self._window, self._clicked = window, clicked
+        self._band = BoxAnnotation(visible=False)
         self._si: SpectrumImage | None = None
-        self._mean = np.zeros(0)
+        self._sum = self._mean = np.zeros(0)
         self._source = ColumnDataSource({"x": [], "here": [], "mean": []})
 
     def open(
@@ -45,6 +52,7 @@ class LiveSpectrum:
         *,
         size: tuple[int, int],
         dark: bool,
+        log: bool = False,
     ) -> None:
         """Take a map, or another size.
 
@@ -55,20 +63,25 @@ class LiveSpectrum:
         size : tuple of int
             Width and height on the screen.
         dark : bool
+        log : bool
+            Logarithmic counts.
         """
         if si is not self._si:
             self._si = si
-            self._mean = self._binned(si.sum_spectrum()) / si.n_pixels
+            self._sum = si.sum_spectrum()
+            self._mean = self._binned(self._sum) / si.n_pixels
+            self._band = BoxAnnotation(visible=False)
         axis = si.axis if si.axis.unit == "eV" else si.axis.to_kev()
-        low, high = axis.first, axis.last
+        low, high = first_view(si.axis, self._sum, marks)
         plot = self.figure = figure(
             width=size[0],
             height=size[1],
-            title="Move over the map (dashed: its mean); drag here for a window's map",
+            title=_HELP,
             x_axis_label=f"Energy ({axis.unit})",
             y_axis_label="Counts",
-            x_range=Range1d(low, high, bounds=(low, high)),
-            y_range=DataRange1d(only_visible=True, start=0),
+            x_range=Range1d(low, high, bounds=(axis.first, axis.last)),
+            y_range=DataRange1d(only_visible=True, start=0.5 if log else 0),
+            y_axis_type="log" if log else "linear",
             tools="xwheel_zoom,xpan,reset",
             active_scroll="xwheel_zoom",
             toolbar_location="right",
@@ -77,8 +90,8 @@ class LiveSpectrum:
         plot.toolbar.logo = None
         plot.title.text_font_size = "12px"
         centers = self._centers(axis.centers)
-        blank = np.zeros_like(centers)
-        self._source = ColumnDataSource({"x": centers, "here": blank, "mean": blank})
+        whole = np.asarray(self._mean * si.n_pixels, np.float32)
+        self._source = ColumnDataSource({"x": centers, "here": whole, "mean": whole})
         for column, colour, dash in (("mean", _MEAN, "4 2"), ("here", _CURSOR, "solid")):
             plot.step(
                 "x",
@@ -96,6 +109,10 @@ class LiveSpectrum:
         plot.add_tools(drag)
         plot.toolbar.active_drag = drag
         plot.on_event(SelectionGeometry, self._dragged)
+        plot.on_event(Tap, lambda event: self._clicked(float(event.x)))
+        band = self._band.properties_with_values(include_defaults=False)
+        self._band = BoxAnnotation(**{**band, **_BAND})
+        plot.add_layout(self._band)
         inner = (size[0] - _BESIDE, size[1] - _BELOW)
         add_marks(plot, [m for m in marks if low <= m.energy <= high], (low, high), inner, dark)
         plain_axes(plot)
@@ -124,8 +141,13 @@ class LiveSpectrum:
             "here": counts,
             "mean": self._mean * rows.size,
         }
-        pixels = "1 pixel" if rows.size == 1 else f"{rows.size} pixels"
-        self.figure.title.text = f"y {y}, x {x}; {pixels}: {counts.sum():,.0f} counts{about}"
+        pixels = "" if rows.size == 1 else f" ({rows.size} pixels)"
+        said = f"y {y}, x {x}{pixels}: {counts.sum():,.0f} counts"
+        self.figure.title.text = f"{said}; {about}" if about else said
+
+    def mark(self, low: float, high: float) -> None:
+        """Mark the window (axis unit) whose map is shown."""
+        self._band.update(left=low, right=high, visible=True)
 
     @property
     def shown(self) -> np.ndarray:

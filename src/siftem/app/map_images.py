@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
 from siftem.decompose.factors import Factors
+from siftem.energy_axis import EnergyAxis
 from siftem.errors import SiftemError
 from siftem.figures.line_labels import line_text
+from siftem.figures.maps import image_limits
 from siftem.spectrum_image import SpectrumImage
 from siftem.xray.detector import Detector
 from siftem.xray.lines import Line, visible_lines
 
 #: Weakest line to map, as a share of the element's strongest one.
 _FAINTEST = 0.02
+#: Name of the map of all counts.
+TOTAL = "Total counts"
+#: Unit of maps without their background.
+NET = "net counts"
 
 
 @dataclass(frozen=True)
@@ -26,7 +33,7 @@ class MapImage:
     ----------
     name : str
     unit : str
-        Of its colour bar.
+        Of its colour bar; `NET` where a background is taken off.
     pixels : callable
         Returns the (ny, nx) array.
     """
@@ -67,28 +74,104 @@ def mapped_line(si: SpectrumImage, element: str) -> tuple[Line, tuple[float, flo
     return line, (line.energy - width / 2e3, line.energy + width / 2e3)
 
 
-def net_window_map(si: SpectrumImage, low: float, high: float) -> np.ndarray:
-    """Counts of each pixel between two energies, the line through both sides taken off.
+def clicked_window(
+    si: SpectrumImage, elements: Sequence[str], energy: float
+) -> tuple[str, tuple[float, float]]:
+    """Return name and window (axis unit) of the line at an energy that was clicked.
+
+    The nearest line of the elements within a width, else the energy itself with a window as wide
+    as a line; energy losses have windows of a hundredth of the axis.
 
     Parameters
     ----------
     si : SpectrumImage
+    elements : sequence of str
+    energy : float
+        Axis unit.
+    """
+    if not takes_background(si):
+        half = 0.005 * (si.axis.last - si.axis.first)
+        low, high = energy - half, energy + half
+        return f"{low:.5g}–{high:.5g} {si.axis.unit}", (low, high)
+    factor = 1e3 if si.axis.unit == "eV" else 1.0
+    energy = max(energy / factor, 1e-3)
+    detector = Detector(resolution=si.acquisition.resolution or 130.0)
+    lines = ((e, line) for e in elements for line in element_lines(si, e, min_weight=_FAINTEST))
+    near = [(abs(line.energy - energy), e, line) for e, line in lines]
+    width = float(detector.fwhm(energy)) / 1e3
+    name, middle = f"{energy:.3f} keV", energy
+    if near:
+        off, element, line = min(near, key=lambda n: n[0])
+        if off < width:
+            name, middle = line_text(element, line.name), line.energy
+    half = float(detector.fwhm(middle)) / 2e3
+    return name, ((middle - half) * factor, (middle + half) * factor)
+
+
+def window_weights(axis: EnergyAxis, low: float, high: float, *, net: bool) -> np.ndarray:
+    """Return the weight of each channel in the map of an energy window; float64 (channels,).
+
+    Parameters
+    ----------
+    axis : EnergyAxis
     low, high : float
-        Axis unit. The sides are half as wide each; beyond an end of the axis there is none.
+        Axis unit.
+    net : bool
+        Take the line through both sides off. They are half as wide each; one beyond an end of
+        the axis counts for nothing.
+    """
+    channels, half = axis.window(low, high), (high - low) / 2
+    weights, sides = np.zeros(axis.size), np.zeros(axis.size)
+    for first, last in ((low - half, low), (high, high + half)):
+        if net and first >= axis.first and last <= axis.last:
+            sides[axis.window(first, last)] = 1.0
+    weights[channels] = 1.0
+    sides[channels] = 0.0  # a channel on the border is counted once
+    if sides.any():
+        weights -= sides * ((channels.stop - channels.start) / sides.sum())
+    return weights
+
+
+def window_maps(si: SpectrumImage, windows: Sequence[tuple[float, float]]) -> np.ndarray:
+    """Counts of each pixel in energy windows, of X-ray maps without their background.
+
+    Energy losses keep theirs: before an edge it falls by a power law, not along a line.
+
+    Parameters
+    ----------
+    si : SpectrumImage
+    windows : sequence of tuple
+        Low and high, axis unit.
 
     Returns
     -------
-    ndarray of shape (ny, nx)
-        May be negative.
+    ndarray of shape (windows, ny, nx)
+        May be negative where a background is taken off.
     """
-    channels, half = si.axis.window(low, high), (high - low) / 2
-    inside = si.window_map(low, high)
-    sides, n = np.zeros(si.shape), 0
-    for first, last in ((low - half, low), (high, high + half)):
-        if first >= si.axis.first and last <= si.axis.last:
-            beside = si.axis.window(first, last)
-            sides, n = sides + si.window_map(first, last), n + beside.stop - beside.start
-    return inside - sides * ((channels.stop - channels.start) / n if n else 0.0)
+    net = takes_background(si)
+    weights = [window_weights(si.axis, low, high, net=net) for low, high in windows]
+    maps = np.asarray(si.counts @ np.array(weights).reshape(-1, si.n_channels).T)
+    return np.ascontiguousarray(maps.T).reshape(-1, *si.shape)
+
+
+def takes_background(si: SpectrumImage) -> bool:
+    """Whether maps of windows are without their background."""
+    return si.signal_type.startswith("EDS") or not si.signal_type
+
+
+def window_image(si: SpectrumImage, name: str, window: tuple[float, float]) -> MapImage:
+    """Return the image of one energy window (axis unit)."""
+    return MapImage(name, _unit(si), cache(lambda: window_maps(si, [window])[0]))
+
+
+def _unit(si: SpectrumImage) -> str:
+    return NET if takes_background(si) else "counts"
+
+
+def limits_of(image: MapImage) -> tuple[float, float]:
+    """Return the limits of the colours of an image; what lies below zero is noise about none."""
+    low, high = image_limits(np.asarray(image.pixels()))
+    return (0.0, high if high > 0 else 1.0) if image.unit == NET else (low, high)
 
 
 def line_marks(si: SpectrumImage, elements: tuple[str, ...]) -> list[tuple[str, float]]:
@@ -109,7 +192,7 @@ def map_images(
         Matched components.
     elements : tuple of str
     """
-    out = [MapImage("Total counts", "counts", si.total_map)]
+    out = [MapImage(TOTAL, "counts", si.total_map)]
     if factors is not None:
         out += [
             MapImage(f"Component {name}", "counts", lambda m=image: m)  # type: ignore[misc]
@@ -119,13 +202,10 @@ def map_images(
         survey = si.survey
         out.append(MapImage(si.survey_name, "intensity", lambda: survey))
     factor = 1e3 if si.axis.unit == "eV" else 1.0
-    for element in elements:
-        found = mapped_line(si, element)
-        if found is not None:
-            line, (low, high) = found
-            name = line_text(element, line.name)
-            window = (low * factor, high * factor)
-            out.append(
-                MapImage(name, "counts", lambda w=window: si.window_map(*w))  # type: ignore[misc]
-            )
+    found = [(e, f) for e in elements if (f := mapped_line(si, e)) is not None]
+    windows = [(low * factor, high * factor) for _e, (_line, (low, high)) in found]
+    every = cache(lambda: window_maps(si, windows))
+    for n, (element, (line, _window)) in enumerate(found):
+        name = line_text(element, line.name)
+        out.append(MapImage(name, _unit(si), lambda n=n: every()[n]))  # type: ignore[misc]
     return {image.name: image for image in out}

@@ -1,4 +1,4 @@
-"""What is seen of the map of the step Segment: which image, what lies over it, in which colours."""
+"""What lies over the map of the step Segment."""
 
 from __future__ import annotations
 
@@ -24,17 +24,19 @@ OF_PHASE = ("Mask", "Probability", "Uncertainty")
 
 
 class MapToolbar:
-    """The fields above the map."""
+    """The fields of overlays, above the map."""
 
     def __init__(self) -> None:
-        self.background = pn.widgets.Select(
-            name="Map", options=["Total counts"], width=170, stylesheets=[CONTROL_CSS]
-        )
         self.overlay = pn.widgets.Select(
-            name="Overlay", options=_OVERLAYS, value="None", width=150, stylesheets=[CONTROL_CSS]
+            name="Overlay",
+            options=_OVERLAYS,
+            value="None",
+            width=112,
+            stylesheets=[CONTROL_CSS],
+            margin=(2, 5),
         )
         self.of_phase = pn.widgets.Select(
-            name="Of phase", options=[], width=110, stylesheets=[CONTROL_CSS]
+            name="Of phase", options=[], width=84, stylesheets=[CONTROL_CSS], margin=(2, 5)
         )
         self.opacity = pn.widgets.FloatSlider(
             name="Opacity",
@@ -42,29 +44,24 @@ class MapToolbar:
             end=1.0,
             step=0.05,
             value=0.6,
-            width=130,
+            width=92,
             stylesheets=[CONTROL_CSS],
-        )
-        self.contrast = pn.widgets.RangeSlider(
-            name="Contrast, %",
-            start=0,
-            end=100,
-            value=(0, 100),
-            width=130,
-            stylesheets=[CONTROL_CSS],
+            margin=(2, 5),
         )
         self.traces = pn.widgets.Checkbox(
-            name="Traces", value=True, stylesheets=[CONTROL_CSS], margin=(22, 8, 0, 8)
+            name="Traces", value=True, stylesheets=[CONTROL_CSS], width=58, margin=(26, 4, 0, 4)
         )
         self._all: tuple[Any, ...] = (
-            self.background,
             self.overlay,
             self.of_phase,
             self.opacity,
-            self.contrast,
             self.traces,
         )
-        self.row = pn.Row(*self._all)
+
+    @property
+    def fields(self) -> tuple[Any, ...]:
+        """All fields, from left to right."""
+        return self._all
 
     def watch(self, changed: Callable[[], None]) -> None:
         """Call when any of the fields changes."""

@@ -42,6 +42,7 @@ class PaintedTraces:
         else:
             self.shapes = {n: tuple(s) for n, s in (traces or {}).items()}
         self._before: list[Shapes] = []
+        self._undone: list[Shapes] = []
 
     def paint(self, phase: str, points: Points, width: float) -> None:
         """Add a stroke of a phase.
@@ -62,6 +63,22 @@ class PaintedTraces:
         stroke = self._stroke(points, width)
         self._keep()
         self.shapes = {**self.shapes, phase: (*self.shapes.get(phase, ()), stroke)}
+
+    def fill(self, phase: str, points: Points) -> None:
+        """Paint all pixels whose centres lie inside a line that closes by itself.
+
+        Raises
+        ------
+        InputError
+            When it encloses no pixel of the map.
+        """
+        line = _rounded(points)
+        if len(line) < 3:
+            raise InputError("draw around some pixels: a line to fill needs three points")
+        shape = Shape(polygon=tuple(line))
+        shape_mask(shape, self.shape)
+        self._keep()
+        self.shapes = {**self.shapes, phase: (*self.shapes.get(phase, ()), shape)}
 
     def erase(self, points: Points, width: float) -> None:
         """Take the pixels under a stroke from all phases."""
@@ -85,7 +102,16 @@ class PaintedTraces:
         """Take back the last stroke; return whether there was one."""
         if not self._before:
             return False
+        self._undone.append(self.shapes)
         self.shapes = self._before.pop()
+        return True
+
+    def redo(self) -> bool:
+        """Do again what was taken back last; return whether there was something."""
+        if not self._undone:
+            return False
+        self._before.append(self.shapes)
+        self.shapes = self._undone.pop()
         return True
 
     def renamed(self, names: Mapping[str, str]) -> PaintedTraces:
@@ -107,18 +133,24 @@ class PaintedTraces:
         return dict(self.shapes) or None
 
     def _stroke(self, points: Points, width: float) -> Shape:
-        rounded = [(round(float(y), 2), round(float(x), 2)) for y, x in points]
-        line = [p for i, p in enumerate(rounded) if i == 0 or p != rounded[i - 1]]
-        if not line:
-            raise InputError("a stroke needs at least one point: drag over the map")
-        if not np.isfinite(line).all():
-            raise InputError("a stroke must consist of numbers")
-        stroke = Shape(line=tuple(line), width=width)
+        stroke = Shape(line=tuple(_rounded(points)), width=width)
         shape_mask(stroke, self.shape)
         return stroke
 
     def _keep(self) -> None:
         self._before = [*self._before[1 - _MOST_UNDO :], self.shapes]
+        self._undone.clear()
+
+
+def _rounded(points: Points) -> list[tuple[float, float]]:
+    """Return points to a hundredth of a pixel, none twice in a row."""
+    rounded = [(round(float(y), 2), round(float(x), 2)) for y, x in points]
+    line = [p for i, p in enumerate(rounded) if i == 0 or p != rounded[i - 1]]
+    if not line:
+        raise InputError("a stroke needs at least one point: drag over the map")
+    if not np.isfinite(line).all():
+        raise InputError("a stroke must consist of numbers")
+    return line
 
 
 def _runs(mask: np.ndarray) -> Shape:

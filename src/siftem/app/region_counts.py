@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from siftem.app.overlays import reason_colour
 from siftem.app.style import swatch
 from siftem.figures.phase_map import MIXED_COLOUR, VACUUM_COLOUR
-from siftem.figures.style import OVERLAP_COLOUR
 from siftem.pipeline.layout import PhaseMap
 from siftem.pipeline.left_out import LeftOut
 from siftem.printed_numbers import with_error
@@ -20,10 +19,8 @@ def region_counts_html(
     colours: Mapping[str, str],
     painted: Mapping[str, int],
     left: LeftOut | None = None,
-    *,
-    left_first: bool = False,
 ) -> str:
-    """Return the tables of painted pixels, of regions and of what is left out, as HTML.
+    """Return painted pixels, regions, and what is left out and why, as one HTML table.
 
     Parameters
     ----------
@@ -35,53 +32,37 @@ def region_counts_html(
         Painted pixels of each phase.
     left : LeftOut, optional
         Why the others are left out.
-    left_first : bool
-        That table before the others, as the legend of its overlay.
     """
-    masks = {} if regions is None else {g: m.sum() for g, m in regions.masks.items()}
-    rows = [
-        _row(
-            colour,
-            name,
-            f"{painted.get(name, 0):,}",
-            *([f"{masks[name]:,}" if name in masks else ""] if masks else []),
-        )
-        for name, colour in colours.items()
-    ]
-    tables = [_table("Phases", ["phase", "painted", *(["in its mask"] if masks else [])], rows)]
+    rows = []
     if regions is None:
-        return tables[0] + (
+        rows += [_row(c, name, f"{painted.get(name, 0):,}") for name, c in colours.items()]
+        return _table(["", "painted"], rows) + (
             "<p class='hint'>Train to see regions. Without traces, the most certain pixels of "
             "each component train the classifier.</p>"
         )
     # In the order of pixel_counts: pure, the mixtures, the intersection, the rest.
-    kinds = [colours[regions.matrix], *(colours[g] for g in regions.names)]
-    kinds += [OVERLAP_COLOUR, "#ffffff"]
     counts = regions.pixel_counts()
-    total, head = sum(counts.values()), ["", "pixels", "of map"]
+    total = sum(counts.values())
 
-    def shares(of: Iterable[tuple[str, str, int]]) -> list[str]:
-        return [_row(c, name, f"{n:,}", f"{100 * n / total:.1f}%") for c, name, n in of]
+    def share(n: int) -> tuple[str, str]:
+        return f"{n:,}", f"{100 * n / total:.1f}%"
 
-    named = zip(kinds, counts, counts.values(), strict=True)
-    tables.append(_table("Regions", head, shares(named)))
+    for phase, (name, n) in zip((regions.matrix, *regions.names), counts.items(), strict=False):
+        mask = regions.masks.get(phase)
+        inside = "" if mask is None else f"{mask.sum():,}"
+        rows.append(_row(colours[phase], name, f"{painted.get(phase, 0):,}", inside, *share(n)))
     if left is not None and left.pixels:
-        reasons = ((reason_colour(reason), reason, n) for reason, n in left.pixels.items())
-        place = 0 if left_first else len(tables)
-        tables.insert(place, _table("In no spectrum, and why", head, shares(reasons)))
-    return f"<div class='tables'>{''.join(tables)}</div>" + (
-        "<p class='hint'>pure: matrix alone. mixture: one grain over matrix. intersection: two "
-        "grains or more.</p>"
+        rows.append(_row("", "In no spectrum", "", "", *share(sum(left.pixels.values()))))
+        rows += [_row(reason_colour(r), r, "", "", *share(n)) for r, n in left.pixels.items()]
+    return _table(["", "painted", "in mask", "pixels", "of map"], rows) + (
+        "<p class='hint'>pure: matrix alone. mixture: one grain over matrix.</p>"
     )
 
 
-def _table(caption: str, head: Sequence[str], rows: Sequence[str]) -> str:
+def _table(head: Sequence[str], rows: Sequence[str]) -> str:
     first, *others = head
     cells = f"<th class='name'>{first}</th>" + "".join(f"<th>{name}</th>" for name in others)
-    return (
-        f"<table><caption>{caption}</caption><thead><tr>{cells}</tr></thead>"
-        f"<tbody>{''.join(rows)}</tbody></table>"
-    )
+    return f"<table><thead><tr>{cells}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
 
 
 def areas_html(shown: PhaseMap, colours: Mapping[str, str]) -> str:
@@ -98,4 +79,4 @@ def areas_html(shown: PhaseMap, colours: Mapping[str, str]) -> str:
 
 def _row(colour: str, name: str, *cells: str) -> str:
     rest = "".join(f"<td>{cell}</td>" for cell in cells)
-    return f"<tr><th>{swatch(colour)}{html.escape(name)}</th>{rest}</tr>"
+    return f"<tr><th>{swatch(colour) if colour else ''}{html.escape(name)}</th>{rest}</tr>"

@@ -80,8 +80,7 @@ def tables_html(kind: str, session: Session, findings: MapFindings) -> str:
         return areas_html(shown, colours) + hint
     cut, left = session.workflow.get("regions"), findings.left_out()
     regions = None if cut is None else cut.regions
-    painted, first = session.traces.pixels(), kind == "Left out"
-    tables = region_counts_html(regions, colours, painted, left, left_first=first)
+    tables = region_counts_html(regions, colours, session.traces.pixels(), left)
     return _advice(session, findings) + tables
 
 

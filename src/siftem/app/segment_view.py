@@ -6,17 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 import panel as pn
 
-from siftem.app.live_spectrum import LiveSpectrum
-from siftem.app.map_figure import GREY_PALETTE, MapFigure
+from siftem.app.map_and_spectrum import MapAndSpectrum
+from siftem.app.map_figure import MapFigure
 from siftem.app.map_findings import MapFindings
-from siftem.app.map_images import MapImage, line_marks, map_images, net_window_map
+from siftem.app.map_images import map_images
+from siftem.app.map_mouse import ERASE, FILL, PAINT
 from siftem.app.map_toolbar import OF_PHASE, MapToolbar
 from siftem.app.overlays import traces_overlay
 from siftem.app.segment_overlays import overlay_pixels, tables_html, training_sentence
-from siftem.app.spectrum_figure import LineMark
 from siftem.app.step_view import View, numbers
 from siftem.app.style import COLUMN_CSS, CONTROL_CSS, CONTROLS, RESIZED, phase_button_css
 from siftem.errors import InputError
+from siftem.pipeline.results import Matched
 from siftem.segment.smoothness import SmoothnessChoice
 
 if TYPE_CHECKING:
@@ -24,10 +25,16 @@ if TYPE_CHECKING:
 
 _FIELD = {"width": CONTROLS - 30, "stylesheets": [CONTROL_CSS], "margin": (2, 8)}
 _INNER = {**_FIELD, "width": CONTROLS - 54}
+_THIRD: dict[str, Any] = {"width": CONTROLS // 3 - 19, "margin": (5, 4, 5, 8)}
 _AGAINST = " But traces contradict their components: see beside the map."
 _ERASER = "#ffffff"
-#: Width of the column with the pixel counts.
-_SIDE = 330
+_MODES = {"Paint": PAINT, "Fill": FILL, "Erase": ERASE}
+_HINTS = {
+    PAINT: "Drag, or click for a dab. A pixel painted as two grains holds both.",
+    FILL: "Drag around it, or click corner by corner and double-click the last.",
+    ERASE: "Drag, or click: takes pixels from all phases.",
+}
+_MODE_KEYS = {"p": "Paint", "b": "Paint", "f": "Fill", "e": "Erase"}
 
 
 class SegmentView(View):
@@ -38,16 +45,15 @@ class SegmentView(View):
     def __init__(self, page: Page) -> None:
         super().__init__(page)
         self._of: object = None
-        self._images: dict[str, MapImage] = {}
         self._quiet = False
-        self.figure: MapFigure | None = None
         self.findings = MapFindings(self.session)
         self.phase = ""
         self.phases = pn.GridBox(ncols=2)
         self.mode = pn.widgets.RadioButtonGroup(
-            name="Mouse", options=["Paint", "Erase"], value="Paint", **_FIELD
+            name="Mouse", options=list(_MODES), value="Paint", **_FIELD
         )
         self.brush = pn.widgets.IntSlider(name="Brush, pixels", start=1, end=15, value=3, **_FIELD)
+        self.hint = self.text("", width=CONTROLS - 30)
         self.points = pn.widgets.TextInput(
             name="Stroke by numbers: y, x; y, x", placeholder="10, 12; 14, 30", **_INNER
         )
@@ -58,14 +64,12 @@ class SegmentView(View):
             name="Margin at borders, pixels", start=0, end=8, value=1, **_FIELD
         )
         tools = self._toolbar = MapToolbar()
-        self.background, self.overlay, self.of_phase = (
-            tools.background,
-            tools.overlay,
-            tools.of_phase,
+        self.overlay, self.of_phase, self.opacity = tools.overlay, tools.of_phase, tools.opacity
+        self.traces = tools.traces
+        self.look = MapAndSpectrum(
+            page.attempt, palette="Grey", reach=lambda: float(self.brush.value)
         )
-        self.opacity, self.contrast, self.traces = tools.opacity, tools.contrast, tools.traces
         self.counts = self.text("", width=300, sizing_mode=RESIZED)
-        self.live = LiveSpectrum(self._window)
         self._tables = pn.Column(
             self.counts,
             scroll="y",
@@ -74,14 +78,17 @@ class SegmentView(View):
             width=300,
             height=300,
         )
+        self.look.side.insert(0, self._tables)
         self.controls[:] = [
             self.text("<h2>1 Paint some pixels of each phase</h2>"),
             self.phases,
             self.mode,
             self.brush,
+            self.hint,
             pn.Row(
-                self.button("Undo", self.undo, width=CONTROLS // 2 - 30),
-                self.button("Clear all", self.clear, width=CONTROLS // 2 - 30),
+                self.button("Undo", self.undo, **_THIRD),
+                self.button("Redo", self.redo, **_THIRD),
+                self.button("Clear all", self.clear, **_THIRD),
             ),
             self.text("<h2>2 Train</h2>"),
             self.button("Train", self.train, kind="success", width=CONTROLS - 40),
@@ -93,8 +100,9 @@ class SegmentView(View):
                 self.points,
                 self.button("Add the stroke", self.add_stroke),
                 self.text(
-                    "<p class='hint'>Keys: 1 to 9 choose a phase, P paint, E erase, Ctrl+Z undo, "
-                    "T train. A pixel painted as two grains holds both.</p>",
+                    "<p class='hint'>Keys: 1 to 9 choose a phase, P paint, F fill, E erase, [ and ]"
+                    " (or Shift with the wheel) the brush, Ctrl+Z undo, Ctrl+Y redo, T train."
+                    "</p>",
                     width=CONTROLS - 50,
                 ),
                 title="From the keyboard",
@@ -112,20 +120,32 @@ class SegmentView(View):
     def choose_phase(self, name: str) -> None:
         """Paint this phase from now on."""
         self.phase = name
+        self.look.choose(f"Component {name}")
         self._quiet = True
         self.mode.value = "Paint"
         self._quiet = False
         self._phase_buttons()
         self._set_brush()
 
+    @property
+    def figure(self) -> MapFigure | None:
+        """The map; None before there is one."""
+        return self.look.figure
+
     def painted(self, points: list[tuple[float, float]]) -> None:
         """Take a stroke (y, x) of the mouse."""
-        self.page.attempt(lambda: self._paint(points))
+        self.page.attempt(lambda: self._paint(points, _MODES[self.mode.value]))
 
     def undo(self) -> None:
         """Take back the last stroke."""
         if not self.session.undo():
             raise InputError("there is no stroke to undo")
+        self._changed_traces()
+
+    def redo(self) -> None:
+        """Do again what was taken back."""
+        if not self.session.redo():
+            raise InputError("there is nothing to do again")
         self._changed_traces()
 
     def clear(self) -> None:
@@ -169,16 +189,19 @@ class SegmentView(View):
         )
 
     def key(self, key: str) -> None:
-        """Choose a phase, the brush or the eraser; undo; train."""
+        """Choose a phase, what the mouse does and the size of the brush; undo, redo; train."""
         grains = list(self.session.colours())
         if key.isdigit() and 0 < int(key) <= len(grains):
             self.choose_phase(grains[int(key) - 1])
-        elif key in ("b", "p"):
-            self.mode.value = "Paint"
-        elif key == "e":
-            self.mode.value = "Erase"
+        elif key in _MODE_KEYS:
+            self.mode.value = _MODE_KEYS[key]
+        elif key in ("[", "]"):
+            step = 1 if key == "]" else -1
+            self.brush.value = min(self.brush.end, max(self.brush.start, self.brush.value + step))
         elif key == "Control+z":
             self.undo()
+        elif key in ("Control+y", "Control+Z"):
+            self.redo()
         elif key == "t":
             self.train()
 
@@ -194,100 +217,65 @@ class SegmentView(View):
                 )
             ]
             return
-        si = self.session.spectrum_image
         if matched is not self._of:
-            self._of = matched
-            self._images = map_images(si, matched.factors, self.session.elements())
-            segment = self.session.recipe.segment
-            self._quiet = True
-            names = list(self._images)
-            self.background.options = names
-            grain = next((g for g in matched.grains), matched.matrix)
-            self.background.value = f"Component {grain}"
-            self.of_phase.options = list(matched.factors.names)
-            self.of_phase.value = grain
-            smoothness = 1.0 if segment.smoothness == "auto" else float(segment.smoothness)
-            self.smoothness.end = max(10.0, smoothness)
-            self.smoothness.value = smoothness
-            self.margin_slider.end = max(8, segment.margin)
-            self.margin_slider.value = segment.margin
-            self.phase = self.phase if self.phase in matched.factors.names else grain
-            self._make_figure()
-            self._quiet = False
-            self._phase_buttons()
-            self._set_brush()
+            self._take(matched)
         # Drawn before it is shown: a title that comes later would shift the map.
         self._draw()
-        assert self.figure is not None
-        self.content[:] = [
-            self._toolbar.row,
-            pn.Row(
-                pn.pane.Bokeh(self.figure.figure, margin=(0, 4)),
-                pn.Column(self._tables, self.live.pane),
-            ),
-        ]
+        self.content[:] = [pn.Row(*self.look.fields, *self._toolbar.fields), self.look.row]
 
-    def _make_figure(self) -> None:
-        si = self.session.spectrum_image
-        self.figure = MapFigure(
-            si.shape,
-            si.pixel_size,
-            box=self._box(),
-            palette=GREY_PALETTE,
-            painted=self.painted,
-            dark=self.room.dark,
+    def _take(self, matched: Matched) -> None:
+        """Take components that are new."""
+        self._of = matched
+        segment, names = self.session.recipe.segment, matched.factors.names
+        grain = next((g for g in matched.grains), matched.matrix)
+        self._quiet = True
+        self.of_phase.options = list(names)
+        self.of_phase.value = grain
+        smoothness = 1.0 if segment.smoothness == "auto" else float(segment.smoothness)
+        self.smoothness.end = max(10.0, smoothness)
+        self.smoothness.value = smoothness
+        self.margin_slider.end = max(8, segment.margin)
+        self.margin_slider.value = segment.margin
+        self._quiet = False
+        self.phase = self.phase if self.phase in names else grain
+        si, elements, before = self.session.spectrum_image, self.session.elements(), self.figure
+        self.look.open(
+            si,
+            map_images(si, matched.factors, elements),
+            elements,
+            room=self.room,
+            extra=self._tables_height(),
+            chosen=f"Component {self.phase}",
         )
-        self.figure.follow(self._moved)
-        self._background = ""
-        self._fit_side()
+        if self.figure is not before and self.figure is not None and self.figure.mouse is not None:
+            self.figure.mouse.draws(self.painted)
+        self._fit_tables()
+        self._phase_buttons()
+        self._set_brush()
 
     def resized(self) -> None:
         """Draw the map in the new room."""
         super().resized()
-        if self.figure is not None and self.session.is_open and self._of is not None:
-            self.figure.resize(self._box(), self.room.dark)
+        if self.session.is_open and self._of is not None:
+            self.look.resized(self.room, self._tables_height())
+            self._fit_tables()
             self._set_brush()
-            self._fit_side()
 
-    def _fit_side(self) -> None:
-        """Give tables and spectrum the room beside the map."""
-        assert self.figure is not None
-        width = self.room.content - self.figure.figure.width - 24
-        below = max(190, int(0.4 * (self.room.height - 66)))
-        self._tables.param.update(width=width, height=self.room.height - 66 - below)
+    def _tables_height(self) -> int:
+        return int(0.42 * (self.room.height - 62))
+
+    def _fit_tables(self) -> None:
+        width = self.look.room_beside
+        self._tables.param.update(width=width, height=self._tables_height())
         self.counts.width = width - 24
-        si = self.session.spectrum_image
-        marks = [LineMark(*mark) for mark in line_marks(si, self.session.elements())]
-        self.live.open(si, marks, size=(width, below), dark=self.room.dark)
 
-    def _moved(self, y: int, x: int) -> None:
-        """Show the spectrum of the pixels under the brush, and what the map holds there."""
-        image = self._images.get(self._background)
-        if image is None or self.figure is None or not self.session.is_open:
-            return
-        about = f"; {image.name}: {self.figure.image[y, x]:.4g}"
-        self.live.show(y, x, float(self.brush.value), about)
-
-    def _window(self, low: float, high: float) -> None:
-        """Show the map of an energy window that was dragged in the spectrum."""
-        self.page.attempt(lambda: self._show_window(low, high))
-
-    def _show_window(self, low: float, high: float) -> None:
-        si = self.session.spectrum_image
-        net = net_window_map(si, low, high)
-        name = f"Window {low:.4g} to {high:.4g} {si.axis.unit}"
-        self._images[name] = MapImage(name, "net counts", lambda: net)
-        self.background.options = list(self._images)
-        self.background.value = name
-
-    def _box(self) -> tuple[int, int]:
-        return self.room.content - _SIDE - 50, self.room.height - 66
-
-    def _paint(self, points: list[tuple[float, float]]) -> None:
+    def _paint(self, points: list[tuple[float, float]], mode: str = PAINT) -> None:
         if self.jobs.busy:
             raise InputError("wait until the work in progress is done, then paint on")
-        if self.mode.value == "Erase":
+        if mode == ERASE:
             self.session.erase(points, float(self.brush.value))
+        elif mode == FILL:
+            self.session.fill(self.phase, points)
         else:
             self.session.paint(self.phase, points, float(self.brush.value))
         self._changed_traces()
@@ -313,10 +301,15 @@ class SegmentView(View):
         self.phases[:] = made
 
     def _set_brush(self) -> None:
-        if self.figure is not None and not self._quiet:
-            erasing = self.mode.value == "Erase"
-            colour = _ERASER if erasing else self.session.colours().get(self.phase, "#000000")
-            self.figure.brush(colour, float(self.brush.value))
+        if not self._quiet:
+            colour = self.session.colours().get(self.phase, "#000000")
+            mode = _MODES[self.mode.value]
+            self.hint.object = f"<p class='hint'>{_HINTS[mode]}</p>"
+            self.look.drag(
+                mode,
+                width=float(self.brush.value),
+                colour=_ERASER if mode == ERASE else colour,
+            )
 
     def _put_smoothness(self) -> None:
         self.session.set_smoothness(float(self.smoothness.value), int(self.margin_slider.value))
@@ -339,11 +332,6 @@ class SegmentView(View):
         if self._quiet or self.figure is None or not self.session.is_open:
             return
         colours = self.session.colours()
-        if self._background != self.background.value:
-            self._background = self.background.value
-            image = self._images[self._background]
-            self.figure.show(image.pixels(), title=image.name, unit=image.unit)
-        self.figure.contrast(*(part / 100 for part in self.contrast.value))
         masks = self.session.traces.masks() if self.traces.value else {}
         shape = self.session.spectrum_image.shape
         self.figure.traces(traces_overlay(masks, colours, shape) if masks else None)

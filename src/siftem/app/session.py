@@ -346,6 +346,20 @@ class Session:
             self._traces_to_recipe()
         return undone
 
+    def fill(self, phase: str, points: Points) -> None:
+        """Paint what a closed line encloses; see `PaintedTraces.fill`."""
+        if phase not in self.recipe.phases:
+            raise InputError(f"there is no phase {phase!r} to paint: name the components first")
+        self.traces.fill(phase, points)
+        self._traces_to_recipe()
+
+    def redo(self) -> bool:
+        """Do again what was taken back; return whether there was something."""
+        done = self.traces.redo()
+        if done:
+            self._traces_to_recipe()
+        return done
+
     def clear_traces(self) -> None:
         """Remove all traces: the most certain pixels train the classifier then."""
         self.traces.clear()

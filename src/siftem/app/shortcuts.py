@@ -21,7 +21,7 @@ class Shortcuts(JSComponent):
 
     _esm = """
     export function render({ model }) {
-      const wanted = /^(\\d|[bept]|Control\\+z|Alt\\+Arrow(Left|Right))$/
+      const wanted = /^(\\d|[bepft[\\]]|Control\\+[zyZ]|Alt\\+Arrow(Left|Right))$/
       const listen = (event) => {
         const target = event.composedPath()[0]
         const name = (event.ctrlKey || event.metaKey ? "Control+" : "") +
@@ -33,8 +33,19 @@ class Shortcuts(JSComponent):
         event.preventDefault()
         model.send_msg(name)
       }
+      const turned = (event) => {     // the wheel alone zooms
+        if (!event.shiftKey) return
+        event.preventDefault()
+        event.stopPropagation()
+        model.send_msg(event.deltaX + event.deltaY < 0 ? "]" : "[")
+      }
+      const wheel = {capture: true, passive: false}
       document.addEventListener("keydown", listen)
-      model.on("remove", () => document.removeEventListener("keydown", listen))
+      document.addEventListener("wheel", turned, wheel)
+      model.on("remove", () => {
+        document.removeEventListener("keydown", listen)
+        document.removeEventListener("wheel", turned, wheel)
+      })
     }
     """
 

@@ -112,11 +112,7 @@ def spectrum_figure(
     """
     kev = axis if axis.unit == "eV" else axis.to_kev()
     centers = kev.centers
-    low, high = window or shown_range(axis, (), [c.values for c in curves])
-    if window is None and marks:  # what is quantified is seen
-        high = min(kev.last, max(high, max(m.energy for m in marks) + _BEYOND))
-    if axis.unit == "eV" and window is None:
-        low, high = kev.first, kev.last
+    low, high = window or first_view(axis, np.sum([c.values for c in curves], axis=0), marks)
     shown = (centers >= low) & (centers <= high)
     bottom, top = _limits([c.values[shown] for c in curves], log)
     plot = figure(
@@ -178,6 +174,17 @@ def spectrum_figure(
     plain_axes(plot)
     colour_figure(plot, dark)
     return plot
+
+
+def first_view(
+    axis: EnergyAxis, counts: np.ndarray, marks: Sequence[LineMark]
+) -> tuple[float, float]:
+    """Return the energies to show at first: where counts and marked lines are, all losses."""
+    if axis.unit == "eV":
+        return axis.first, axis.last
+    kev = axis.to_kev()
+    low, high = shown_range(axis, (), [counts])
+    return low, min(kev.last, max(high, max((m.energy for m in marks), default=0.0) + _BEYOND))
 
 
 def deviance_figure(choice: RankChoice, *, size: tuple[int, int], dark: bool = False) -> figure:
