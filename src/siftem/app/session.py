@@ -329,10 +329,18 @@ class Session:
 
     def paint(self, phase: str, points: Points, width: float) -> None:
         """Add a stroke and put it into the recipe; see `PaintedTraces.paint`."""
+        self.traces.paint(self._known(phase), points, width)
+        self._traces_to_recipe()
+
+    def fill(self, phase: str, points: Points) -> None:
+        """Paint what a closed line encloses; see `PaintedTraces.fill`."""
+        self.traces.fill(self._known(phase), points)
+        self._traces_to_recipe()
+
+    def _known(self, phase: str) -> str:
         if phase not in self.recipe.phases:
             raise InputError(f"there is no phase {phase!r} to paint: name the components first")
-        self.traces.paint(phase, points, width)
-        self._traces_to_recipe()
+        return phase
 
     def erase(self, points: Points, width: float) -> None:
         """Take pixels from all traces."""
@@ -342,22 +350,13 @@ class Session:
     def undo(self) -> bool:
         """Take back the last change of the traces; return whether there was one."""
         undone = self.traces.undo()
-        if undone:
-            self._traces_to_recipe()
-        return undone
-
-    def fill(self, phase: str, points: Points) -> None:
-        """Paint what a closed line encloses; see `PaintedTraces.fill`."""
-        if phase not in self.recipe.phases:
-            raise InputError(f"there is no phase {phase!r} to paint: name the components first")
-        self.traces.fill(phase, points)
         self._traces_to_recipe()
+        return undone
 
     def redo(self) -> bool:
         """Do again what was taken back; return whether there was something."""
         done = self.traces.redo()
-        if done:
-            self._traces_to_recipe()
+        self._traces_to_recipe()
         return done
 
     def clear_traces(self) -> None:
