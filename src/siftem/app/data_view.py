@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import panel as pn
 
+from siftem.app.found_elements import found_elements
 from siftem.app.gallery import Gallery
 from siftem.app.map_and_spectrum import MapAndSpectrum
 from siftem.app.map_images import map_images
@@ -17,6 +18,7 @@ from siftem.app.step_view import View, listed, put_text
 from siftem.app.style import COLUMN_CSS, CONTROL_CSS, CONTROLS, RESIZED, Room, paragraph
 from siftem.app.thumbnails import Thumbnails
 from siftem.errors import InputError
+from siftem.fit.element_search import FoundElement
 
 if TYPE_CHECKING:
     from siftem.app.page import Page
@@ -141,7 +143,8 @@ class DataView(View):
                 "elements are found by their X-ray lines, which this map does not have"
             )
 
-        def show(found: tuple[str, ...]) -> None:
+        def show(seen: tuple[FoundElement, ...]) -> None:
+            found = [one.element for one in seen]
             # What the file does not list comes from grid and preparation, as a rule.
             listed_in_file = self.session.spectrum_image.acquisition.elements
             apart = [e for e in found if listed_in_file and e not in listed_in_file]
@@ -150,7 +153,8 @@ class DataView(View):
             self.support.value = ", ".join(support)
             self.jobs.tell("Elements were found by their lines: check them, then use them.")
 
-        self.jobs.start("Find elements", lambda _progress: self.session.found_elements(), show)
+        si = self.session.spectrum_image
+        self.jobs.start("Find elements", lambda _progress: found_elements(si), show)
 
     def resized(self) -> None:
         """Draw maps and spectrum in the new room."""

@@ -6,8 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from siftem.app.component_names import (
     component_numbers,
     found_again,
@@ -20,7 +18,6 @@ from siftem.app.painting import PaintedTraces, Points
 from siftem.app.saved_sessions import Keeper, SavedSession, SavedSessions, session_state
 from siftem.errors import Cancelled, InputError
 from siftem.figures.style import phase_colours
-from siftem.fit.element_search import find_elements
 from siftem.pipeline.changes import recipe_for
 from siftem.pipeline.demo import demo_recipe
 from siftem.pipeline.layout import PhaseMap, by_labels, describe_layout, phase_map
@@ -29,7 +26,6 @@ from siftem.pipeline.results import Matched
 from siftem.pipeline.workflow import Workflow
 from siftem.progress import Progress, silent
 from siftem.spectrum_image import SpectrumImage
-from siftem.unmix.integrate import integrate
 
 #: Spectra of a phase before and after another decomposition have at least this cosine.
 _ALIKE = 0.95
@@ -206,12 +202,6 @@ class Session:
     def set_elements(self, elements: Sequence[str], support: Sequence[str]) -> None:
         """Say which elements to quantify, and which come from the grid or the preparation."""
         self.workflow.change(elements=list(elements), support=list(support))
-
-    def found_elements(self) -> tuple[str, ...]:
-        """Return the elements whose lines are seen in the sum of all pixels."""
-        si = self.spectrum_image
-        whole = integrate(si, np.ones(si.shape, bool), name="all pixels")
-        return tuple(found.element for found in find_elements(whole))
 
     def decompose(
         self, n_components: int, *, layout: str | None = None, progress: Progress = silent
