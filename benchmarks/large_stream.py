@@ -19,9 +19,9 @@ from large_run import peak_memory
 
 from siftem.energy_axis import EnergyAxis
 from siftem.io.event_streams import FrameChoice, event_bands
+from siftem.io.formats.velox import velox_streams
 from siftem.io.sparse_file import MapHeader, open_sparse_file
 from siftem.io.sparse_writer import SparseFileWriter
-from siftem.io.velox_stream import velox_streams
 
 CHANNELS = 4096
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from siftem.errors import ReadError
-from siftem.io import bruker_bands
-from siftem.io.bruker_bands import bruker_blocks
 from siftem.io.counts import CountsBuilder
+from siftem.io.formats import bruker
+from siftem.io.formats.bruker import bruker_blocks
 
 CHANNELS = 64
 
@@ -72,7 +72,7 @@ def fake(monkeypatch):
         header = struct.pack("<ii", *(shape or (len(rows), 3))) + bytes(0x1A0 - 8)
         content = header + b"".join(struct.pack("<I", len(r)) + b"".join(r) for r in rows)
         content = content[:cut]
-        monkeypatch.setattr(bruker_bands, "_container", lambda name: FakeFile(content, piece))
+        monkeypatch.setattr(bruker, "_container", lambda name: FakeFile(content, piece))
 
     return install
 

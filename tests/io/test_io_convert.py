@@ -11,8 +11,8 @@ import siftem
 from siftem.errors import InputError, ReadError
 from siftem.io.convert import convert
 from siftem.io.event_streams import FrameChoice, event_bands
-from siftem.io.jeol_stream import JeolStream
-from siftem.io.velox_stream import velox_streams
+from siftem.io.formats.jeol import JeolStream
+from siftem.io.formats.velox import velox_streams
 
 
 def same_map(a, b):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,21 +17,19 @@ from siftem.io.acquisition_metadata import (
     text_in,
     with_whole_live_time,
 )
-from siftem.io.bruker_bands import bruker_blocks
 from siftem.io.counts import CountsBuilder, refuse_bloated
-from siftem.io.cube_blocks import BLOCK_BYTES, PixelBlock, cube_blocks
+from siftem.io.cube_blocks import BLOCK_BYTES, PixelBlock
 from siftem.io.damaged_files import damage_as_read_error, guarded, most_entries, refuse_absurd
-from siftem.io.event_streams import EventStream, FrameChoice, event_bands
-from siftem.io.file_headers import refuse_bad_header
+from siftem.io.event_streams import FrameChoice, event_bands
+from siftem.io.formats.known import VENDORS, refuse_damaged
+from siftem.io.formats.vendor import EventFiles, Events
 from siftem.io.frame_blocks import frame_blocks
-from siftem.io.hyperspy_bridge import channel_window, header_of, load, no_counts
-from siftem.io.jeol_stream import JeolStream, first_frame_only, is_jeol_stream
+from siftem.io.hyperspy_bridge import channel_window, header_of, load, map_blocks, no_counts
 from siftem.io.library_messages import quiet
 from siftem.io.signal_axes import Layout, read_layout
 from siftem.io.signal_choice import choose_spectrum_images, find_survey, is_map
 from siftem.io.sparse_file import MapHeader, is_sparse_file, open_sparse_file
 from siftem.io.sparse_writer import SparseFileWriter, write_sparse_file
-from siftem.io.velox_stream import is_velox_stream, velox_streams, without_events
 from siftem.io.vendor_files import OpenedFile, StoredSignal, checked_path, opened
 from siftem.memory_budget import BASE_BYTES, parse_memory
 from siftem.notebook_progress import shows_progress
@@ -125,15 +123,13 @@ def convert(
             raise InputError(
                 f"{path.name} would be replaced by what is made of it: name another file"
             )
-    refuse_bad_header(path)
+    refuse_damaged(path)
     try:
         if is_sparse_file(path):
             _refuse_frames(frames, shifts, "a sparse map file")
             job.sparse_file(path)
-        elif is_velox_stream(path):
-            job.velox(path, signal)
-        elif is_jeol_stream(path):
-            job.jeol(path, signal)
+        elif (listing := _event_files(path)) is not None:
+            job.events(listing, path, signal)
         else:
             job.file(path, signal)
     except (InputError, ReadError) as error:
@@ -199,17 +195,8 @@ class _Job:
             blocks = frame_blocks(
                 data, layout.order, choice, window=window, budget=self.block_bytes
             )
-        elif file is not None and stored.reader == "Bruker" and layout.order == (0, 1, 2):
-            maps = [s.number for s in file.signals if is_map(s)]
-            bands = bruker_blocks(
-                str(file.path),
-                data.shape,
-                map_number=maps.index(stored.number),
-                budget=self.block_bytes,
-            )
-            blocks = ((pixels, block[:, window]) for pixels, block in bands)
         else:
-            blocks = cube_blocks(data, layout.order, window=window, budget=self.block_bytes)
+            blocks = map_blocks(stored, layout, file, window, self.block_bytes)
         header = self._header(stored, layout, shape, notes, file)
         survey, name = self._survey(file, shape if shape == layout.shape else None)
         with self._writer(replace(header, survey_name=name), survey) as writer:
@@ -225,32 +212,19 @@ class _Job:
             writer.header = replace(writer.header, notes=(*writer.header.notes, *said))
             self._complete(writer, stored)
 
-    def velox(self, path: Path, number: int | None) -> None:
-        """A Velox event stream."""
-        import h5py
-
-        with without_events(path) as small, opened(small, standing_for=path) as file:
+    def events(self, kind: EventFiles, path: Path, number: int | None) -> None:
+        """A file that lists events."""
+        with kind.few(path) as small, opened(small, standing_for=path) as file:
             chosen = choose_spectrum_images(file, number)
-            with h5py.File(path, "r") as content:
-                layout = read_layout(chosen[0].signal, chosen[0].signal_type)
+            layout = read_layout(chosen[0].signal, chosen[0].signal_type)
+            if kind.sized:
+                refuse_absurd(chosen[0], layout, path)
+            maps = [s.number for s in file.signals if is_map(s)]
+            with contextlib.ExitStack() as stack:
                 with damage_as_read_error():
-                    streams = velox_streams(content, layout.shape)
-                    maps = [s.number for s in file.signals if is_map(s)]
-                    used: Sequence[EventStream] = [streams[maps.index(s.number)] for s in chosen]
-                self._events(chosen[0], layout, file, used, path)
-
-    def jeol(self, path: Path, number: int | None) -> None:
-        """A JEOL event stream."""
-        with first_frame_only(path) as small, opened(small, standing_for=path) as file:
-            stored = choose_spectrum_images(file, number)[0]
-            layout = read_layout(stored.signal, stored.signal_type)
-            refuse_absurd(stored, layout, path)
-            with damage_as_read_error():
-                stream = JeolStream(path, layout.shape, layout.axis.size)
-            notes = ("the last frame was stopped half way: left out",) if stream.dropped else ()
-            self._events(
-                stored, replace(layout, notes=notes), file, [stream], path, image=stream.image
-            )
+                    places = [maps.index(s.number) for s in chosen]
+                    found = stack.enter_context(kind.opened(path, layout, places))
+                self._events(chosen[0], layout, file, found, path)
 
     def sparse_file(self, path: Path) -> None:
         """A sparse map file, to crop or compress it."""
@@ -268,23 +242,22 @@ class _Job:
         stored: StoredSignal,
         layout: Layout,
         file: OpenedFile,
-        streams: Sequence[EventStream],
+        found: Events,
         path: Path,
-        *,
-        image: Callable[[FrameChoice], np.ndarray | None] | None = None,
     ) -> None:
+        streams = found.streams
         frames = len(streams[0].line_starts)
         choice = FrameChoice.checked(frames, self.frames, self.shifts, layout.shape)
         window = channel_window(layout, self.energy_range)
         (y0, y1), (x0, x1) = choice.common_area(layout.shape)
         shape = (y1 - y0, x1 - x0)
-        notes = [*layout.notes, *choice.notes(frames, layout.shape)]
+        notes = [*found.notes, *choice.notes(frames, layout.shape)]
         if len(streams) > 1:
             notes.append(f"summed {len(streams)} detectors")
         header = self._header(stored, layout, shape, tuple(notes), file)
         survey, name = self._survey(file, layout.shape)
-        if survey is not None and image is not None:
-            survey = image(choice)
+        if survey is not None and found.image is not None:
+            survey = found.image(choice)
         elif shape != layout.shape:
             survey = None
         header = replace(header, survey_name=name, title=path.stem)
@@ -335,6 +308,11 @@ class _Job:
 
     def _writer(self, header: MapHeader, survey: np.ndarray | None) -> SparseFileWriter:
         return SparseFileWriter(self.out, header, survey=survey, compress=self.compress)
+
+
+def _event_files(path: Path) -> EventFiles | None:
+    kinds = (vendor.events for vendor in VENDORS)
+    return next((kind for kind in kinds if kind is not None and kind.holds(path)), None)
 
 
 def _in_scan_order(

@@ -10,6 +10,7 @@ from pathlib import Path
 from siftem.errors import ReadError, SiftemError
 from siftem.io.cube_blocks import PixelBlock
 from siftem.io.file_headers import BELIEVED_ENTRIES, ENTRIES_PER_BYTE, MOST_CHANNELS, is_absurd
+from siftem.io.formats.known import vendor_of
 from siftem.io.signal_axes import Layout
 from siftem.io.vendor_files import StoredSignal, stored_bytes
 
@@ -46,11 +47,9 @@ def refuse_absurd(stored: StoredSignal, layout: Layout, path: Path) -> None:
         raise ReadError(
             f"the header claims {shape} values in a file of {size / 1e6:.3g} MB: it is damaged"
         )
-    if stored.reader == "JEOL" and layout.shape[0] > layout.shape[1]:
-        raise ReadError(
-            f"this JEOL map is higher than wide ({layout.shape[0]} x {layout.shape[1]} pixels), "
-            "and RosettaSciIO loses its lower rows: export it in another format"
-        )
+    refusal = vendor_of(stored.reader).refusal
+    if refusal is not None and (why := refusal(layout)):
+        raise ReadError(why)
 
 
 def most_entries(path: Path) -> int:

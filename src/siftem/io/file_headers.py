@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,6 @@ from siftem.errors import ReadError
 from siftem.io.hdf5_probe import refuse_endless_hdf5
 
 _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
-_PTS_LENGTH_AT = 32
 #: A data set this small is always believed; a larger one must have some bytes in the file
 #: for its size. Deflate gains at most 1032 to 1; event streams keep 2 bytes a pixel.
 BELIEVED_VALUES, VALUES_PER_BYTE = 2**31, 20_000
@@ -197,8 +195,8 @@ def refuse_bad_header(file: Path) -> None:
     Raises
     ------
     ReadError
-        When an HDF5 data set claims an impossible shape or lies in another file, a .hspy file is
-        not HDF5, or a JEOL .pts file is shorter than it says.
+        When an HDF5 data set claims an impossible shape or lies in another file, or a .hspy file
+        is not HDF5.
     """
     suffix, size = file.suffix.lower(), file.stat().st_size
     if suffix == ".hspy" and not is_hdf5(file):
@@ -213,14 +211,6 @@ def refuse_bad_header(file: Path) -> None:
             raise ReadError(
                 f"cannot read {file}: it is a damaged or incomplete HDF5 file"
             ) from error
-    if suffix == ".pts":
-        head = _first_bytes(file, _PTS_LENGTH_AT + 4)
-        if len(head) == _PTS_LENGTH_AT + 4 and head[4:12] == b"PTTDFILE":
-            (length,) = struct.unpack_from("<I", head, _PTS_LENGTH_AT)
-            if size < length:
-                raise ReadError(
-                    f"cannot read {file}: it is cut short, {size} of {length} bytes are there"
-                )
 
 
 def _refuse_bad_hdf5(file: Path, size: int) -> None:

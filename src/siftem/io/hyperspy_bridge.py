@@ -19,10 +19,10 @@ from siftem.io.acquisition_metadata import (
     text_in,
     with_whole_live_time,
 )
-from siftem.io.bruker_bands import bruker_blocks
 from siftem.io.counts import CountsBuilder
-from siftem.io.cube_blocks import PixelBlock, cube_blocks
+from siftem.io.cube_blocks import BLOCK_BYTES, PixelBlock, cube_blocks
 from siftem.io.damaged_files import damage_as_read_error, guarded, most_entries, refuse_absurd
+from siftem.io.formats.known import vendor_of
 from siftem.io.library_messages import quiet
 from siftem.io.signal_axes import Layout, read_layout
 from siftem.io.signal_choice import choose_spectrum_images, find_survey, is_map
@@ -169,15 +169,39 @@ def _read(
         layout = read_layout(stored.signal, stored.signal_type)
         refuse_absurd(stored, layout, file.path)
         window = channel_window(layout, energy_range)
-    data = stored.signal.data
-    if stored.reader == "Bruker" and layout.order == (0, 1, 2):
-        maps = [s.number for s in file.signals if is_map(s)]
-        whole = bruker_blocks(str(file.path), data.shape, map_number=maps.index(stored.number))
-        blocks: Iterator[PixelBlock] = ((pixels, block[:, window]) for pixels, block in whole)
-    else:
-        blocks = cube_blocks(data, layout.order, window=window)
     most = most_entries(file.path)
-    return _assembled(stored, layout, guarded(blocks), energy_range, progress, most)
+    blocks = guarded(map_blocks(stored, layout, file, window))
+    return _assembled(stored, layout, blocks, energy_range, progress, most)
+
+
+def map_blocks(
+    stored: StoredSignal,
+    layout: Layout,
+    file: OpenedFile | None,
+    window: slice,
+    budget: int = BLOCK_BYTES,
+) -> Iterator[PixelBlock]:
+    """Yield the spectra of a map block by block, as `siftem.io.cube_blocks.cube_blocks` does.
+
+    Parameters
+    ----------
+    stored : StoredSignal
+    layout : Layout
+    file : OpenedFile or None
+        Where the signal comes from.
+    window : slice
+        Channels to take.
+    budget : int
+        Bytes that a dense block may take.
+    """
+    data = stored.signal.data
+    own = vendor_of(stored.reader).blocks
+    if own is None or file is None or layout.order != (0, 1, 2):
+        return cube_blocks(data, layout.order, window=window, budget=budget)
+    maps = [s.number for s in file.signals if is_map(s)]
+    place = maps.index(stored.number)
+    whole = own(str(file.path), data.shape, map_number=place, budget=budget)
+    return ((pixels, block[:, window]) for pixels, block in whole)
 
 
 def _assembled(
@@ -286,11 +310,9 @@ def _wide(dtype: np.dtype) -> np.dtype:
 def _explain_no_counts(
     stored: StoredSignal, energy_range: tuple[float | None, float | None] | None
 ) -> str:
-    if energy_range is None and stored.reader == "JEOL":
-        return (
-            "the map holds no counts at all: RosettaSciIO cannot decode this kind of .pts file "
-            "(DigiLine, for example), export the map in another format"
-        )
+    why = vendor_of(stored.reader).no_counts
+    if energy_range is None and why:
+        return f"the map holds no counts at all: {why}"
     return no_counts(energy_range)
 
 

@@ -19,9 +19,9 @@ from siftem.io.claimed_sizes import claims_checked
 from siftem.io.file_headers import (
     is_hdf5,
     largest_dataset,
-    refuse_bad_header,
     written_by_hyperspy,
 )
+from siftem.io.formats.known import refuse_damaged, vendor_of
 from siftem.io.library_messages import quiet
 from siftem.io.plain_content import plain_signals
 from siftem.io.tiff_files import refuse_bad_tiff
@@ -30,14 +30,11 @@ from siftem.io.zarr_store import refuse_bad_store
 
 #: Keeps readers that let dask choose their blocks well below a block of counts.
 _DASK_CHUNK = "32MiB"
-#: Options that keep X-ray counts sparse or apart until siftem itself sums them.
-_READER_OPTIONS: dict[str, dict[str, Any]] = {
-    "EMD": {"sum_EDS_detectors": False, "SI_dtype": "uint32"},
-    "JEOL": {"read_em_image": True},
-    "Bruker": {"index": "all"},
-}
-#: Readers that are compiled when they are first used, and seconds of a slow machine for it.
-_COMPILED, _COMPILE_SECONDS = {"EMD", "JEOL", "Bruker"}, 60.0
+#: Seconds that a slow machine takes to compile a reader.
+_COMPILE_SECONDS = 60.0
+#: Formats whose counts are in other files: of the same name, or in folders below (JEOL).
+_INDEX_FILES = {".rpl", ".emi", ".spd", ".hdr"}
+_JEOL_FILES = {".pts", ".img", ".map", ".eds"}
 #: A data set without chunks has to be read at once; beyond this it is refused.
 _LARGEST_UNCHUNKED = 2**30
 
@@ -184,6 +181,22 @@ def _belonging(file: Path) -> Iterable[Path]:
     return (f for f in file.parent.glob("*") if f.name.lower().startswith(stem))
 
 
+def files_beside(path: Path) -> list[Path]:
+    """Return the files that hold the counts, where a file is only an index to them."""
+    kind = path.suffix.lower()
+    if kind == ".asw":
+        found = [p for p in path.parent.rglob("*") if p.suffix.lower() in _JEOL_FILES]
+    elif kind in _INDEX_FILES:
+        found = [
+            p
+            for p in path.parent.glob("*")
+            if p != path and (p.stem == path.stem or p.stem.startswith(f"{path.stem}_"))
+        ]
+    else:
+        return []
+    return sorted(p for p in found if p.is_file())
+
+
 def _plain_reader(plugin: dict[str, Any]) -> tuple[types.ModuleType, list[str]]:
     """Wrap a RosettaSciIO reader so that it notes the signal types it finds.
 
@@ -213,7 +226,7 @@ def _load(path: Path, standing_for: Path | None) -> list[StoredSignal]:
     plugins = _plugins_for(path)
     file = standing_for or path  # for messages
     if standing_for is None:
-        refuse_bad_header(path)
+        refuse_damaged(path)
     if path.suffix.lower() == ".zspy":
         refuse_bad_store(path)
     if path.suffix.lower() in (".tif", ".tiff"):
@@ -222,7 +235,7 @@ def _load(path: Path, standing_for: Path | None) -> list[StoredSignal]:
     for plugin in plugins:
         try:
             importlib.import_module(plugin["api"])  # takes a while, which is no fault of the file
-            more = _COMPILE_SECONDS if plugin["name"] in _COMPILED else 0.0
+            more = _COMPILE_SECONDS if vendor_of(plugin["name"]).compiled else 0.0
             with watched(file, stored_bytes(path), more=more):
                 signals = _load_with(path, plugin)
         except ReadError:
@@ -259,7 +272,7 @@ def _load_with(file: Path, plugin: dict[str, Any]) -> list[StoredSignal]:
 
     name = str(plugin["name"])
     reader, signal_types = _plain_reader(plugin)
-    options = _READER_OPTIONS.get(name, {})
+    options = vendor_of(name).options
     with dask.config.set({"array.chunk-size": _DASK_CHUNK}):
         try:
             found = _hyperspy_load(file, reader, lazy=True, **options)

@@ -9,17 +9,13 @@ from typing import Any
 from siftem.errors import ReadError
 from siftem.io.example import example_path
 from siftem.io.hyperspy_bridge import load
-from siftem.io.vendor_files import checked_path
+from siftem.io.vendor_files import checked_path, files_beside
 from siftem.pipeline.file_contents import file_content
 from siftem.pipeline.recipe import Recipe
 from siftem.pipeline.results import Loaded
 from siftem.pipeline.steps.step import Circumstances, Step
 from siftem.progress import Progress
 from siftem.simulate.phantom import simulate_demo
-
-#: Formats whose counts are in other files: of the same name, or in folders below (JEOL).
-_INDEX_FILES = {".rpl", ".emi", ".spd", ".hdr"}
-_JEOL_FILES = {".pts", ".img", ".map", ".eds"}
 
 
 def read_input(recipe: Recipe, *, progress: Progress) -> Loaded:
@@ -65,26 +61,10 @@ def _owns(recipe: Recipe) -> dict[str, Any]:
         return {"demo": recipe.input.demo.model_dump(mode="json")}
     path = checked_path(input_file(recipe))
     content: dict[str, Any] = {"file": file_content(path), "signal": recipe.input.signal}
-    beside = _files_beside(path)
+    beside = files_beside(path)
     if beside:
         content["beside"] = [(p.name, file_content(p)) for p in beside]
     return content
-
-
-def _files_beside(path: Path) -> list[Path]:
-    """Files that hold the counts, where the input is only an index to them."""
-    kind = path.suffix.lower()
-    if kind == ".asw":
-        found = [p for p in path.parent.rglob("*") if p.suffix.lower() in _JEOL_FILES]
-    elif kind in _INDEX_FILES:
-        found = [
-            p
-            for p in path.parent.glob("*")
-            if p != path and (p.stem == path.stem or p.stem.startswith(f"{path.stem}_"))
-        ]
-    else:
-        return []
-    return sorted(p for p in found if p.is_file())
 
 
 def _run(recipe: Recipe, done: Mapping[str, Any], by: Circumstances) -> Loaded:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import struct
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,12 @@ import numpy as np
 
 from siftem.errors import ReadError
 from siftem.io.event_streams import FrameChoice
+from siftem.io.formats.vendor import EventFiles, Events, Vendor
+from siftem.io.signal_axes import Layout
 
 _COLUMN, _LINE, _IMAGE, _XRAY = 0x8000, 0x9000, 0xA000, 0xB000
 _FULL_SCALE = 4096
+_MAGIC = b"PTTDFILE"
 _PIECE = 1 << 22
 #: Position of the data, and length of the file, in the header.
 _DATA_AT, _LENGTH_AT = 28, 32
@@ -32,7 +35,26 @@ def is_jeol_stream(path: Path) -> bool:
         return False
     with path.open("rb") as stream:
         head = stream.read(12)
-    return len(head) == 12 and head[:4] == struct.pack("<I", 304) and head[4:] == b"PTTDFILE"
+    return len(head) == 12 and head[:4] == struct.pack("<I", 304) and head[4:] == _MAGIC
+
+
+def refuse_cut_short(path: Path) -> None:
+    """Stop at a .pts file that is shorter than it says.
+
+    Raises
+    ------
+    ReadError
+    """
+    if path.suffix.lower() != ".pts":
+        return
+    with path.open("rb") as stream:
+        head = stream.read(_LENGTH_AT + 4)
+    if len(head) == _LENGTH_AT + 4 and head[4:12] == _MAGIC:
+        size, (length,) = path.stat().st_size, struct.unpack_from("<I", head, _LENGTH_AT)
+        if size < length:
+            raise ReadError(
+                f"cannot read {path}: it is cut short, {size} of {length} bytes are there"
+            )
 
 
 @contextlib.contextmanager
@@ -207,3 +229,31 @@ def _words(path: Path) -> np.ndarray:
     at = _data_at(path)
     number = (path.stat().st_size - at) // 2
     return np.memmap(path, dtype="<u2", mode="r", offset=at, shape=(number,))
+
+
+@contextlib.contextmanager
+def _opened(path: Path, layout: Layout, places: Sequence[int]) -> Iterator[Events]:
+    stream = JeolStream(path, layout.shape, layout.axis.size)
+    notes = ("the last frame was stopped half way: left out",) if stream.dropped else ()
+    yield Events([stream], notes, stream.image)
+
+
+def _refusal(layout: Layout) -> str:
+    if layout.shape[0] <= layout.shape[1]:
+        return ""
+    return (
+        f"this JEOL map is higher than wide ({layout.shape[0]} x {layout.shape[1]} pixels), "
+        "and RosettaSciIO loses its lower rows: export it in another format"
+    )
+
+
+JEOL = Vendor(
+    "JEOL",
+    options={"read_em_image": True},
+    compiled=True,
+    header=refuse_cut_short,
+    refusal=_refusal,
+    no_counts="RosettaSciIO cannot decode this kind of .pts file (DigiLine, for example), "
+    "export the map in another format",
+    events=EventFiles(is_jeol_stream, first_frame_only, _opened),
+)

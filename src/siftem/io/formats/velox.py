@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ import numpy as np
 
 from siftem.errors import ReadError
 from siftem.io.file_headers import VELOX_STREAMS, is_hdf5
+from siftem.io.formats.vendor import EventFiles, Events, Vendor
+from siftem.io.signal_axes import Layout
 
 _NEXT_PIXEL = 65535
 #: Numbers that are looked through at a time.
@@ -158,3 +160,20 @@ def _last_frame(content: Any) -> int | None:
 
 def _as_text(value: Any) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+@contextlib.contextmanager
+def _opened(path: Path, layout: Layout, places: Sequence[int]) -> Iterator[Events]:
+    import h5py
+
+    with h5py.File(path, "r") as content:
+        streams = velox_streams(content, layout.shape)
+        yield Events([streams[place] for place in places], layout.notes)
+
+
+VELOX = Vendor(
+    "EMD",
+    options={"sum_EDS_detectors": False, "SI_dtype": "uint32"},
+    compiled=True,
+    events=EventFiles(is_velox_stream, without_events, _opened, sized=False),
+)

@@ -16,6 +16,7 @@ import numpy as np
 
 from siftem.errors import ReadError
 from siftem.io.cube_blocks import BLOCK_BYTES, PixelBlock
+from siftem.io.formats.vendor import Vendor
 
 #: Length of the header in front of the first row.
 _HEADER_BYTES = 0x1A0
@@ -152,3 +153,6 @@ def _container(filename: str) -> Any:
 def _map_index(container: Any, map_number: int) -> int:
     names = [name for name in container.vfs["EDSDatabase"] if "SpectrumData" in name]
     return int(names[map_number][-1])
+
+
+BRUKER = Vendor("Bruker", options={"index": "all"}, compiled=True, blocks=bruker_blocks)
