@@ -157,3 +157,13 @@ def test_citation_and_badges_are_true():
     assert f">{PROJECT['license']}<" in badges["badge-licence"]
     least = PROJECT["requires-python"].removeprefix(">=")
     assert f">{least} or later<" in badges["badge-python"]
+
+
+def test_the_page_on_the_house_shows_the_road_and_files_that_are_there():
+    from road_diagram import diagram
+
+    page = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    assert diagram() in page
+    inside = (PACKAGE, *(PACKAGE / part for part in ("pipeline", "io/formats")))
+    for name in re.findall(r"`([a-z_/]+\.(?:py|pyi|md))`", page):
+        assert any((folder / name).exists() for folder in (*inside, ROOT)), name

@@ -184,7 +184,7 @@ class Workflow:
 
         The keys are those of `siftem.pipeline.step_keys.step_keys`.
         """
-        recipe, done = self._done("composition", progress)
+        recipe, done = self._done(STEPS[-1], progress)
         notes = [t for step in STEPS for t in done[step].warnings]
         results = {step: done[step].result for step in STEPS}
         notes = [*results["prepare"].spectrum_image.notes, *notes]
