@@ -1,7 +1,6 @@
 """The page in its window: every size, light and dark; maps that are linked; the live spectrum."""
 
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,8 +8,7 @@ import scipy.sparse as sp
 
 pytest.importorskip("panel")
 
-from bokeh.events import Tap
-
+from siftem.app.found_elements import found_elements
 from siftem.app.gallery import Gallery, tile
 from siftem.app.live_spectrum import LiveSpectrum, pixels_about
 from siftem.app.map_and_spectrum import MapAndSpectrum
@@ -18,10 +16,13 @@ from siftem.app.map_figure import MapFigure
 from siftem.app.map_images import MapImage, clicked_window, limits_of, map_images, window_maps
 from siftem.app.map_mouse import PROFILE
 from siftem.app.page import Page
+from siftem.app.periodic_table import places
 from siftem.app.spectrum_figure import Curve, LineMark, spectrum_figure
 from siftem.app.style import INK, PAPER, Room
 from siftem.energy_axis import EnergyAxis
+from siftem.fit.line_evidence import FoundElement, SeenLine
 from siftem.spectrum_image import SpectrumImage
+from siftem.xray.elements import LAST_ATOMIC_NUMBER
 
 WINDOWS = [(1280, 600), (1366, 650), (1920, 970), (2560, 1300), (3840, 2050)]
 
@@ -60,7 +61,7 @@ def test_a_step_fills_the_window_and_never_more(page, window):
     data.shown.value = "All maps"
     columns, maps = data.maps.grid.ncols, data.maps.maps
     assert columns * max(m.figure.width for m in maps) <= data.content.width
-    maps[0].figure._trigger_event(Tap(maps[0].figure))
+    maps[0].tapped.data = {"n": [window[0]]}
     assert data.shown.value == "Map and spectrum"  # a click enlarges
 
 
@@ -150,10 +151,7 @@ def test_the_cursor_moves_the_spectrum(look):
 
 
 def test_a_window_dragged_in_the_spectrum_gives_its_map_without_the_ground(look):
-    rect = {"type": "rect", "x0": 6.9, "x1": 5.9}
-    look.spectrum._dragged(SimpleNamespace(final=False, geometry=rect))
-    assert look.name.value == "Total counts"
-    look.spectrum._dragged(SimpleNamespace(final=True, geometry=rect))
+    look.spectrum._asked.data = {"energies": [6.9, 5.9], "serial": [1, 1]}
     assert look.name.value == "5.9–6.9 keV"
     assert (look.spectrum._band.left, look.spectrum._band.right) == (5.9, 6.9)
     peak = 30 * 4 * np.sqrt(np.pi)
@@ -162,7 +160,7 @@ def test_a_window_dragged_in_the_spectrum_gives_its_map_without_the_ground(look)
 
 
 def test_a_line_clicked_in_the_spectrum_gives_its_map(look):
-    look.spectrum.figure._trigger_event(Tap(look.spectrum.figure, x=6.45, y=3.0))
+    look.spectrum._asked.data = {"energies": [6.45, 6.45], "serial": [1, 1]}
     assert look.name.value == "Fe Kα"
     assert look.figure.image[:, 15:].mean() > 20 * abs(look.figure.image[:, :15].mean())
     # Where no line of the elements is, a window as wide as a line about the energy itself.
@@ -240,3 +238,34 @@ def test_lines_that_are_quantified_lie_in_view_and_the_axis_follows():
     assert plot.x_range.end > 13.6
     callbacks = plot.x_range.js_property_callbacks
     assert callbacks["change:start"] and callbacks["change:end"]
+
+
+def test_elements_are_chosen_on_a_periodic_table_with_what_is_seen_of_them(page):
+    page.go(0)
+    data = page.views[0]
+    placed = {symbol: (row, column) for symbol, row, column in places()}
+    assert len(placed) == LAST_ATOMIC_NUMBER and len(set(placed.values())) == len(placed)
+    assert placed["Fe"][1] == placed["Os"][1] == placed["Ru"][1]
+    assert placed["Hf"][1] == placed["Ti"][1] and placed["Lu"][0] == placed["La"][0]
+    data.shown.value = "Elements"
+    for field, state in ((data.elements, "quantify"), (data.support, "support")):
+        data.table._chosen("Fe")
+        assert field.value == "Fe" and data.table.states == {"Fe": state}
+    data.table._chosen("Fe")
+    assert data.absent.value == "Fe" and not data.elements.value and not data.support.value
+    data.elements.value = "Si, Mg"  # by hand
+    assert data.table.states == {"Si": "quantify", "Mg": "quantify", "Fe": "absent"}
+    data.table._chosen("Fe")
+    assert data.table.states.keys() == {"Si", "Mg"}
+    seen = SeenLine("Ka", 6.4, 40.2)
+    data._found = (FoundElement("Fe", "Fe K", 6.4, 1234.0, 35.0, (seen,)),)
+    data._show_states()
+    assert data.table.seen == {"Fe": 35.0}
+    assert "Fe Kα 6.40 keV: 40 σ" in data.evidence.object and "1,234" in data.evidence.object
+    data.elements.value, data.shown.value = "", "Map and spectrum"
+
+
+def test_what_is_known_to_be_absent_is_not_found():
+    peak = image(spacing=0.064)
+    assert [one.element for one in found_elements(peak)] == ["Fe"]
+    assert "Fe" not in [one.element for one in found_elements(peak, ("Fe",))]

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import panel as pn
-from bokeh.models import ColumnDataSource, DataRange1d, Range1d, RangeTool
+from bokeh.models import ColumnDataSource, Range1d, RangeTool
 from bokeh.plotting import figure
 from skimage.measure import profile_line
 
@@ -28,7 +28,7 @@ class Histogram:
 
     def open(self, of: MapFigure, *, size: tuple[int, int], dark: bool) -> None:
         """Make it for a map, in a size."""
-        plot = _small_figure(size, x_range=self._range, x_axis_label="")
+        plot = _small_figure(size, x_range=self._range)
         plot.quad("left", "right", "top", bottom=0, source=self._source, color="#8a8f98")
         tool = RangeTool(x_range=of.limits)
         tool.overlay.update(
@@ -63,7 +63,9 @@ class LineProfile:
 
     def open(self, *, size: tuple[int, int], dark: bool) -> None:
         """Make it in a size."""
-        plot = self._figure = _small_figure(size, y_range=DataRange1d(), x_axis_label="Pixels")
+        plot = self._figure = _small_figure(
+            size, x_range=Range1d(0.0, 1.0), y_range=Range1d(0.0, 1.0)
+        )
         plot.line("x", "y", source=self._source, line_color="#D55E00", line_width=1.4)
         colour_figure(plot, dark)
         self.pane.object = plot
@@ -84,6 +86,11 @@ class LineProfile:
         scale = pixel_size or (1.0, 1.0)
         length = float(np.linalg.norm(np.subtract(last, first) * scale))
         self._figure.xaxis.axis_label = "nm" if pixel_size else "Pixels"
+        self._figure.x_range.end = max(length, 1e-9)
+        low, high = min(0.0, float(values.min())), float(values.max())
+        self._figure.y_range.update(
+            start=1.05 * low, end=1.05 * (high if high > low else low + 1.0)
+        )
         self._source.data = {"x": steps * length, "y": values}
 
     @property

@@ -13,6 +13,13 @@ from siftem.app.found_elements import found_elements
 from siftem.app.gallery import Gallery
 from siftem.app.map_and_spectrum import MapAndSpectrum
 from siftem.app.map_images import map_images
+from siftem.app.periodic_table import (
+    STATES,
+    PeriodicTable,
+    evidence_html,
+    next_lists,
+    states_of,
+)
 from siftem.app.saved_sessions import SavedSession
 from siftem.app.step_view import View, listed, put_text
 from siftem.app.style import COLUMN_CSS, CONTROL_CSS, CONTROLS, RESIZED, Room, paragraph
@@ -33,7 +40,7 @@ _ENDINGS = (
 #: Sessions that are offered.
 _EARLIER = 6
 _UP = "↑ folder above"
-_ONE, _ALL = "Map and spectrum", "All maps"
+_ONE, _ALL, _ELEMENTS = "Map and spectrum", "All maps", "Elements"
 #: Height of the line about the map, and of the small maps, screen pixels.
 _LINE, _SMALL = 42, 74
 _NONE = "(choose)"
@@ -70,10 +77,18 @@ class DataView(View):
             name="Elements to quantify", rows=2, resizable=False, **_FIELD
         )
         self.support = pn.widgets.TextInput(name="From grid and preparation", **_FIELD)
+        self.absent = pn.widgets.TextInput(name="Known to be absent (not suggested)", **_FIELD)
+        self.table = PeriodicTable(lambda symbol: page.attempt(lambda: self._step_on(symbol)))
+        self.evidence = self.text("")
+        self._found: tuple[FoundElement, ...] = ()
+        self._of_found: object = None
         self.about = self.text("", width=800, sizing_mode=RESIZED)
         self.earlier = pn.Column()
         self.shown = pn.widgets.RadioButtonGroup(
-            name="What is shown", options=[_ONE, _ALL], value=_ONE, stylesheets=[CONTROL_CSS]
+            name="What is shown",
+            options=[_ONE, _ALL, _ELEMENTS],
+            value=_ONE,
+            stylesheets=[CONTROL_CSS],
         )
         self.look = MapAndSpectrum(page.attempt, palette="Cividis")
         self.small = Thumbnails(self._enlarge, width=300, sizing_mode=RESIZED)
@@ -105,6 +120,7 @@ class DataView(View):
             self.text("<h2>Elements</h2>"),
             self.elements,
             self.support,
+            self.absent,
             pn.Row(
                 self.button("Use these", self.use_elements),
                 self.button("Find elements", self.find_elements),
@@ -112,6 +128,8 @@ class DataView(View):
         ]
         self.folder.param.watch(lambda _e: page.attempt(self._list_folder), "value")
         self.listing.param.watch(lambda _e: page.attempt(self._picked), "value")
+        for field in (self.elements, self.support, self.absent):
+            field.param.watch(lambda _e: page.attempt(self._show_states), "value")
         self.shown.param.watch(lambda _e: page.attempt(self._arrange), "value")
         self._list_folder()
 
@@ -144,6 +162,7 @@ class DataView(View):
             )
 
         def show(seen: tuple[FoundElement, ...]) -> None:
+            self._found = seen
             found = [one.element for one in seen]
             # What the file does not list comes from grid and preparation, as a rule.
             listed_in_file = self.session.spectrum_image.acquisition.elements
@@ -152,9 +171,12 @@ class DataView(View):
             self.elements.value = ", ".join(e for e in found if e not in support)
             self.support.value = ", ".join(support)
             self.jobs.tell("Elements were found by their lines: check them, then use them.")
+            self.shown.value = _ELEMENTS
+            self._show_states()
 
         si = self.session.spectrum_image
-        self.jobs.start("Find elements", lambda _progress: found_elements(si), show)
+        absent = listed(self.absent.value)
+        self.jobs.start("Find elements", lambda _progress: found_elements(si, absent), show)
 
     def resized(self) -> None:
         """Draw maps and spectrum in the new room."""
@@ -170,7 +192,7 @@ class DataView(View):
 
     def _fit(self) -> None:
         width, height = self.room.content, self.room.height - _LINE - 10
-        self.about.width = width - 240
+        self.about.width = width - 336
         column = self.look.side[-1]
         column.param.update(width=self.look.room_beside, height=self._small_height())
         self.small.width = self.look.room_beside - 20
@@ -180,6 +202,21 @@ class DataView(View):
 
     def _small_height(self) -> int:
         return max(120, int(0.3 * self.room.height))
+
+    def _lists(self) -> dict[str, tuple[str, ...]]:
+        fields = zip(STATES, (self.elements, self.support, self.absent), strict=False)
+        return {state: listed(field.value or "") for state, field in fields}
+
+    def _step_on(self, symbol: str) -> None:
+        """Take an element to its next state."""
+        after = next_lists(self._lists(), symbol)
+        for state, field in zip(STATES, (self.elements, self.support, self.absent), strict=False):
+            put_text(field, ", ".join(after[state]))
+
+    def _show_states(self) -> None:
+        self.table.states = states_of(self._lists())
+        self.table.seen = {one.element: one.significance for one in self._found}
+        self.evidence.object = evidence_html(self._found)
 
     def _enlarge(self, name: str) -> None:
         """Show a map large."""
@@ -196,6 +233,11 @@ class DataView(View):
         head = pn.Row(self.shown, self.about)
         if self.shown.value == _ONE:
             self.content[:] = [head, pn.Row(*self.look.fields), self.look.row]
+            return
+        if self.shown.value == _ELEMENTS:
+            self._show_states()
+            scrolled = pn.Column(self.evidence, scroll="y", height=max(120, self.room.height - 420))
+            self.content[:] = [head, self.table, scrolled]
             return
         if self.maps is None:
             images, size = list(self.look.images.values()), self.session.spectrum_image.pixel_size
@@ -224,10 +266,12 @@ class DataView(View):
         title = html.escape(recipe.title or si.title or "Map")
         self.about.object = (
             f"<p><b>{title}</b>: {si.shape[0]} × {si.shape[1]} pixels{pixel},"
-            f" {si.n_channels} channels, {si.total:,.0f} counts"
+            f" {si.total:,.0f} counts"
             f" ({si.total / si.n_pixels:,.1f} a pixel)"
             f"{f', {beam:g} keV' if beam else ''}.</p>"
         )
+        self._found = self._found if self._of_found is si else ()
+        self._of_found = si
         images = map_images(si, None, self.session.elements())
         self.look.open(
             si,

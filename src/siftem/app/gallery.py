@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import panel as pn
 from bokeh.events import Tap
+from bokeh.models import ColumnDataSource, CustomJS
 
 from siftem.app.map_figure import MapFigure
 from siftem.app.map_images import MapImage, limits_of
@@ -70,7 +71,11 @@ class Gallery:
             first = self.maps[0] if self.maps else None
             one = thumbnail(image, pixel_size, box=box, bar=False, dark=dark, linked=first)
             if chosen is not None:
-                one.figure.on_event(Tap, lambda _e, name=image.name: chosen(name))
+                tapped = ColumnDataSource({"n": [0]})  # outlives the figure's own callbacks
+                tapped.on_change("data", lambda _a, _o, _n, name=image.name: chosen(name))
+                count = CustomJS(args={"of": tapped}, code="of.data = {n: [of.data.n[0] + 1]}")
+                one.figure.js_on_event(Tap, count)
+                one.tapped = tapped
             self.maps.append(one)
         self.grid = pn.GridBox(
             *(pn.pane.Bokeh(one.figure, margin=(2, 4)) for one in self.maps), ncols=columns

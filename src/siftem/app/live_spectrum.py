@@ -8,10 +8,17 @@ from typing import Any
 import numpy as np
 import panel as pn
 from bokeh.events import SelectionGeometry, Tap
-from bokeh.models import BoxAnnotation, BoxSelectTool, ColumnDataSource, DataRange1d, Range1d
+from bokeh.models import (
+    BoxAnnotation,
+    BoxSelectTool,
+    ColumnDataSource,
+    CustomJS,
+    NumeralTickFormatter,
+    Range1d,
+)
 from bokeh.plotting import figure
 
-from siftem.app.spectrum_figure import LineMark, add_marks, first_view, plain_axes
+from siftem.app.spectrum_figure import LineMark, add_marks, first_view, follow_view, plain_axes
 from siftem.app.style import INK, colour_figure
 from siftem.spectrum_image import SpectrumImage
 
@@ -19,8 +26,16 @@ from siftem.spectrum_image import SpectrumImage
 _MOST_BINS = 700
 _BESIDE, _BELOW = 96, 74
 _CURSOR, _MEAN = "#D55E00", "#858585"
+#: The browser tells where it was clicked, or between which energies the mouse was dragged.
+_ASK = """
+    const tap = cb_obj.event_name === "tap"
+    if (!tap && !(cb_obj.final && cb_obj.geometry.type === "rect")) return
+    const ends = tap ? [cb_obj.x, cb_obj.x] : [cb_obj.geometry.x0, cb_obj.geometry.x1]
+    const serial = (asked.data.serial[0] ?? 0) + 1
+    asked.data = {energies: ends, serial: [serial, serial]}
+"""
 _BAND = {"fill_color": "#E69F00", "fill_alpha": 0.3, "line_color": "#E69F00"}
-_HELP = "All pixels. Move over the map; click a line or drag here for its map"
+_HELP = "All pixels; click a line for its map"
 
 
 class LiveSpectrum:
@@ -40,6 +55,9 @@ class LiveSpectrum:
         self.pane = pn.pane.Bokeh(None)
         self.figure: Any = None
         self._window, self._clicked = window, clicked
+        # Panel takes what was asked of a figure itself away when it shows something else.
+        self._asked = ColumnDataSource({"energies": [], "serial": []})
+        self._asked.on_change("data", self._was_asked)
         self._band = BoxAnnotation(visible=False)
         self._si: SpectrumImage | None = None
         self._sum = self._mean = np.zeros(0)
@@ -80,7 +98,7 @@ class LiveSpectrum:
             x_axis_label=f"Energy ({axis.unit})",
             y_axis_label="Counts",
             x_range=Range1d(low, high, bounds=(axis.first, axis.last)),
-            y_range=DataRange1d(only_visible=True, start=0.5 if log else 0),
+            y_range=Range1d(0.5 if log else 0.0, 1.1 * float(self._sum.max(initial=1.0))),
             y_axis_type="log" if log else "linear",
             tools="xwheel_zoom,xpan,reset",
             active_scroll="xwheel_zoom",
@@ -88,7 +106,7 @@ class LiveSpectrum:
             min_border_left=60,
         )
         plot.toolbar.logo = None
-        plot.title.text_font_size = "12px"
+        plot.title.text_font_size = "11px"
         centers = self._centers(axis.centers)
         whole = np.asarray(self._mean * si.n_pixels, np.float32)
         self._source = ColumnDataSource({"x": centers, "here": whole, "mean": whole})
@@ -108,14 +126,17 @@ class LiveSpectrum:
         drag.overlay.fill_alpha = 0.15
         plot.add_tools(drag)
         plot.toolbar.active_drag = drag
-        plot.on_event(SelectionGeometry, self._dragged)
-        plot.on_event(Tap, lambda event: self._clicked(float(event.x)))
+        asks = CustomJS(args={"asked": self._asked}, code=_ASK)
+        for event in (Tap, SelectionGeometry):
+            plot.js_on_event(event, asks)
+        follow_view(plot, [(self._source, "here"), (self._source, "mean")], log)
         band = self._band.properties_with_values(include_defaults=False)
         self._band = BoxAnnotation(**{**band, **_BAND})
         plot.add_layout(self._band)
         inner = (size[0] - _BESIDE, size[1] - _BELOW)
         add_marks(plot, [m for m in marks if low <= m.energy <= high], (low, high), inner, dark)
         plain_axes(plot)
+        plot.yaxis.formatter = NumeralTickFormatter(format="0,0.[0]")
         colour_figure(plot, dark)
         self.pane.object = plot
 
@@ -165,11 +186,12 @@ class LiveSpectrum:
         step = self._step(centers.size)
         return np.array([c.mean() for c in np.split(centers, range(step, centers.size, step))])
 
-    def _dragged(self, event: Any) -> None:
-        geometry = event.geometry
-        if event.final and geometry.get("type") == "rect":
-            ends = sorted((float(geometry["x0"]), float(geometry["x1"])))
-            self._window(ends[0], ends[1])
+    def _was_asked(self, _attribute: str, _old: Any, new: Any) -> None:
+        low, high = sorted(float(e) for e in new["energies"])
+        if low == high:
+            self._clicked(low)
+        else:
+            self._window(low, high)
 
 
 def pixels_about(y: int, x: int, width: float, shape: tuple[int, int]) -> np.ndarray:

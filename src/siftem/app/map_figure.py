@@ -157,6 +157,8 @@ class MapFigure:
             self.figure.image_rgba("image", source=self._traces, **place)
         self._add_scale_bar(pixel_size)
         self.mouse = MapMouse(self.figure, shape) if tools else None
+        #: Of a small map that can be clicked.
+        self.tapped: ColumnDataSource | None = None
 
     def resize(self, box: tuple[int, int], dark: bool) -> None:
         """Give the same map another size and other colours."""

@@ -35,8 +35,8 @@ _BEYOND = 0.6
 #: The vertical axis follows what is in view.
 _FOLLOW = """
     let top = -Infinity, bottom = Infinity
-    for (const source of sources) {
-      const {x, y} = source.data
+    for (const [source, column] of curves) {
+      const x = source.data.x, y = source.data[column]
       for (let i = 0; i < x.length; i++) {
         if (x[i] < shown.start || x[i] > shown.end || (log && !(y[i] > 0))) continue
         if (y[i] > top) top = y[i]
@@ -145,17 +145,7 @@ def spectrum_figure(
             line_dash=curve.dash,
         )
         lines.append((curve.name, [drawn]))
-    follow = CustomJS(
-        args={
-            "sources": [drawn.data_source for _name, (drawn,) in lines],
-            "shown": plot.x_range,
-            "range": plot.y_range,
-            "log": log,
-        },
-        code=_FOLLOW,
-    )
-    for end in ("start", "end"):
-        plot.x_range.js_on_change(end, follow)
+    follow_view(plot, [(drawn.data_source, "y") for _name, (drawn,) in lines], log)
     if len(curves) > 1:
         legend = Legend(
             items=lines,
@@ -174,6 +164,26 @@ def spectrum_figure(
     plain_axes(plot)
     colour_figure(plot, dark)
     return plot
+
+
+def follow_view(plot: figure, curves: Sequence[tuple[ColumnDataSource, str]], log: bool) -> None:
+    """Let the vertical axis follow what is in view, as it is moved and as the counts change.
+
+    Not by a `DataRange1d`: what that has found once is fixed when the figure is shown again.
+    """
+    follow = CustomJS(
+        args={
+            "curves": [list(curve) for curve in curves],
+            "shown": plot.x_range,
+            "range": plot.y_range,
+            "log": log,
+        },
+        code=_FOLLOW,
+    )
+    for end in ("start", "end"):
+        plot.x_range.js_on_change(end, follow)
+    for source, _column in curves:
+        source.js_on_change("data", follow)
 
 
 def first_view(
