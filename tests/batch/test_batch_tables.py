@@ -11,7 +11,7 @@ from made_up_batch import element, recipe
 from pyarrow import parquet
 
 from siftem.batch.folder import Record
-from siftem.batch.means import weighted_mean
+from siftem.batch.overview import weighted_mean
 from siftem.batch.results_table import COLUMNS, rows_of
 from siftem.batch.run import run_batch
 

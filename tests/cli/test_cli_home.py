@@ -10,7 +10,7 @@ import pytest
 import scipy.sparse as sp
 
 import siftem
-from siftem.cli import home as module
+from siftem.cli import main as module
 
 HOMES = ["/proc/nobody", "/nowhere/at/all"]
 

@@ -4,8 +4,7 @@ import pytest
 import siftem
 from siftem.errors import InputError, ReadError
 from siftem.minerals.analysis import Analysis
-from siftem.minerals.chemical_formula import formula_atoms
-from siftem.minerals.phase_library import SETTINGS, read_phases, shipped_phases
+from siftem.minerals.phase_library import SETTINGS, formula_atoms, read_phases, shipped_phases
 from siftem.xray.elements import atomic_weight
 
 #: Charges that each element may have in the table's oxides, hydroxides and salts.

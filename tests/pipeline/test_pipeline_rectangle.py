@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from siftem.errors import InputError
-from siftem.pipeline.rectangle import confined_rectangles
+from siftem.pipeline.steps.composition import confined_rectangles
 from siftem.segment.regions import Region
 
 

@@ -14,12 +14,12 @@ import siftem
 from siftem.errors import Cancelled, DoubtWarning, InputError, ReadError, RecipeError, SiftemWarning
 from siftem.pipeline.changes import merged_recipe
 from siftem.pipeline.demo import demo_recipe
-from siftem.pipeline.element_list import run_elements
 from siftem.pipeline.file_contents import file_content
 from siftem.pipeline.recipe import Phase, Recipe, make_recipe
 from siftem.pipeline.road import ROAD, STEPS
 from siftem.pipeline.step_keys import step_keys
 from siftem.pipeline.steps import decompose, match, unmix
+from siftem.pipeline.steps.match import run_elements
 from siftem.pipeline.summary import summary_text
 from siftem.pipeline.warning_record import recorded_warnings
 from siftem.pipeline.workflow import Workflow

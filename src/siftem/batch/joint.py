@@ -5,20 +5,25 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import scipy.sparse as sp
 
+from siftem import processors
 from siftem.batch.folder import BatchFolder, write_whole
 from siftem.batch.full_disk import is_disk_full, told_in_one_sentence
 from siftem.batch.locks import held
 from siftem.batch.map_job import keep_trace, one_sentence
 from siftem.batch.stack_layout import StackLayout, channel_shift, widened
+from siftem.cluster.open_map import open_map
 from siftem.errors import Cancelled, InputError, SiftemError
 from siftem.io.fit_checkpoint import FitCheckpoint
+from siftem.io.sparse_file import MapHeader
+from siftem.io.sparse_writer import SparseFileWriter
 from siftem.io.spectra_sets import SpectraSet, write_spectra_table
 from siftem.pipeline.file_contents import file_content
 from siftem.pipeline.recipe import make_recipe
@@ -28,6 +33,9 @@ from siftem.pipeline.warning_record import recorded_warnings
 from siftem.pipeline.workflow import Workflow
 from siftem.progress import Progress
 from siftem.spectrum_image import SpectrumImage
+
+#: Entries that are copied at a time.
+_ENTRIES = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -154,7 +162,7 @@ def _stack(
     """All maps as one, in memory or on disk."""
     if not job.memory:
         return stacked(images)[0]
-    from siftem.batch.joint_on_disk import stacked_on_disk
+    from siftem.batch.joint import stacked_on_disk
 
     return opened.enter_context(stacked_on_disk(images, job.memory, state / "stack", progress))
 
@@ -252,3 +260,47 @@ def stacked(
         notes=(),
     )
     return stack, layout.places
+
+
+@contextlib.contextmanager
+def stacked_on_disk(
+    images: Mapping[str, SpectrumImage], memory: str, scratch: Path, progress: Progress
+) -> Iterator[SpectrumImage]:
+    """Stack maps as `siftem.batch.joint.stacked` does, without loading them.
+
+    Parameters
+    ----------
+    images : mapping of str to SpectrumImage
+        From `siftem.open_map`; their channels coincide.
+    memory : str
+        Budget such as "2GB".
+    scratch : Path
+        Folder for the stack and for what is worked out of it. It is removed when all went well,
+        and kept after an error or a kill, to go on from.
+    progress : Progress
+
+    Yields
+    ------
+    SpectrumImage
+        Its ``counts`` are blocks on disk.
+    """
+    scratch.mkdir(parents=True, exist_ok=True)
+    layout = StackLayout.of(images)
+    first = next(iter(images.values()))
+    header = replace(MapHeader.of(first), shape=layout.shape, axis=layout.axis, notes=())
+    with SparseFileWriter(scratch / "stack.sift", header) as writer:
+        for done, (name, si) in enumerate(images.items()):
+            progress("stack", done / len(images))
+            counts = si.counts.columns(layout.channels[name])
+            ny, nx = si.shape
+            lines = max(1, int(_ENTRIES * ny / max(si.counts.nnz, 1)))
+            for y in range(0, ny, lines):
+                stop = min(y + lines, ny)
+                part = counts.reader.read(y * nx, stop * nx)
+                writer.append(widened(part, nx, layout.shape[1]))
+    progress("stack", 1.0)
+    with open_map(
+        scratch / "stack.sift", memory=memory, n_workers=processors.available(), scratch=scratch
+    ) as stack:
+        yield stack
+    shutil.rmtree(scratch, ignore_errors=True)

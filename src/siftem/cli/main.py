@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
+import os
+import shutil
 import signal
 import sys
+import tempfile
+from pathlib import Path
 
 #: Commands that end with what they have made; servers and batches keep Python's own habits.
 _SOON_DONE = {"demo", "inspect", "run"}
@@ -31,7 +36,6 @@ def main(arguments: list[str] | None = None) -> int:
 
         print(f"siftem {__version__}")
         return 0
-    from siftem.cli.home import provide_home
 
     provide_home()
     from siftem.cli.commands import run_commands
@@ -51,3 +55,39 @@ def entry() -> None:
 def _stop(number: int, frame: object) -> None:
     """Stop as for Ctrl-C, drafts and scratch folders removed: queues end their jobs this way."""
     raise KeyboardInterrupt
+
+
+def provide_home() -> Path | None:
+    """Make a temporary home folder if there is none to write in, as in containers and on clusters.
+
+    HyperSpy, numba and Matplotlib keep settings and caches there, and HyperSpy can't even be
+    imported without. Called before any of them is.
+
+    Returns
+    -------
+    Path or None
+        The folder, which goes when the process ends; None when the user's own will do.
+    """
+    try:
+        home = Path.home()
+        if home.is_dir() and os.access(home, os.W_OK) and _takes_folders(home):
+            return None
+    except (OSError, RuntimeError):  # no home is known at all
+        pass
+    made = Path(tempfile.mkdtemp(prefix="siftem-home-"))
+    atexit.register(shutil.rmtree, made, ignore_errors=True)
+    os.environ["HOME"] = os.environ["USERPROFILE"] = str(made)
+    for name in ("MPLCONFIGDIR", "NUMBA_CACHE_DIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"):
+        os.environ.setdefault(name, str(made / name.lower()))
+    return made
+
+
+def _takes_folders(home: Path) -> bool:
+    """Read-only file systems and those without room refuse only when asked."""
+    if (home / ".hyperspy").is_dir():
+        return True
+    try:
+        Path(tempfile.mkdtemp(prefix=".siftem-", dir=home)).rmdir()
+    except OSError:
+        return False
+    return True

@@ -18,12 +18,11 @@ from siftem.io.acquisition_metadata import (
     with_whole_live_time,
 )
 from siftem.io.counts import CountsBuilder, refuse_bloated
-from siftem.io.cube_blocks import BLOCK_BYTES, PixelBlock
+from siftem.io.cube_blocks import BLOCK_BYTES, PixelBlock, frame_blocks
 from siftem.io.damaged_files import damage_as_read_error, guarded, most_entries, refuse_absurd
 from siftem.io.event_streams import FrameChoice, event_bands
 from siftem.io.formats.known import VENDORS, refuse_damaged
 from siftem.io.formats.vendor import EventFiles, Events
-from siftem.io.frame_blocks import frame_blocks
 from siftem.io.hyperspy_bridge import channel_window, header_of, load, map_blocks, no_counts
 from siftem.io.library_messages import quiet
 from siftem.io.signal_axes import Layout, read_layout

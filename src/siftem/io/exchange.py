@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from pathlib import Path
+
+import numpy as np
 
 from siftem.acquisition import Acquisition
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import ReadError
 from siftem.io.acquisition_metadata import take_off_angle
 from siftem.io.atomic import replacing
-from siftem.io.emsa_values import counts_of_rates, number_of, numbers_of
 from siftem.spectrum import Spectrum
+
+_POINT = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
+_COMMA = re.compile(r"[-+]?(?:\d+,?\d*|,\d+)(?:[eE][-+]?\d+)?")
+_RATE = re.compile(r"^(cps|(counts?|c|cts?)(/|per)s(ec|econd)?s?)(?P<per>/?k?ev)?$")
+#: Rates are written with some digits: counts this near to whole numbers are whole numbers.
+_WHOLE = 0.1
 
 _FORMAT = "EMSA/MAS Spectral Data File"
 _LONGEST_TITLE = 64
@@ -236,3 +244,89 @@ def _text(value: float) -> str:
     """Write a number so that reading it gives the same float64; whole ones without a point."""
     number = float(value)
     return str(int(number)) if number.is_integer() and abs(number) < 2**53 else repr(number)
+
+
+def number_of(text: str) -> float:
+    """Return the first number of a text, with a decimal point or comma.
+
+    Raises
+    ------
+    ValueError
+        When there is none.
+    """
+    for pattern in (_COMMA,) if "," in text and "." not in text else (_POINT,):
+        found = pattern.match(text.strip())
+        if found:
+            return float(found.group().replace(",", "."))
+    raise ValueError(f"no number in {text!r}")
+
+
+def numbers_of(lines: list[str], expected: int) -> np.ndarray:
+    """Return all numbers of the data lines.
+
+    A comma between digits may part two numbers or be the decimal sign of one. It is the
+    latter where that gives as many numbers as are expected and the former does not.
+
+    Parameters
+    ----------
+    lines : list of str
+    expected : int
+        Numbers that the header promises.
+
+    Returns
+    -------
+    ndarray of float64
+    """
+    text = "\n".join(lines)
+    found = _POINT.findall(text)
+    if len(found) > expected and "." not in text:
+        by_comma = _COMMA.findall(text)
+        if len(by_comma) == expected:
+            found = [number.replace(",", ".") for number in by_comma]
+    return np.array([float(number) for number in found])
+
+
+def counts_of_rates(
+    values: np.ndarray, units: str, live_time: float | None, width_ev: float
+) -> tuple[np.ndarray, str]:
+    """Bring rates back to counts by the live time.
+
+    Parameters
+    ----------
+    values : ndarray of shape (channels,)
+    units : str
+        YUNITS of the header. Anything but a rate (CPS, counts/s, also per eV) leaves the
+        values as they are.
+    live_time : float or None
+        s.
+    width_ev : float
+        Width of a channel, for rates per eV or keV.
+
+    Returns
+    -------
+    values : ndarray of shape (channels,)
+    note : str
+        What was done; empty when nothing was.
+
+    Raises
+    ------
+    ValueError
+        When they are rates and the live time is not known.
+    """
+    plain = "".join(units.lower().split())
+    rate = _RATE.match(plain)
+    if rate is None:
+        return values, ""
+    if live_time is None:
+        raise ValueError(
+            f"its values are rates ({units}) without a live time, so that their errors cannot be "
+            "known: add a line #LIVETIME (seconds) to its header, or export counts"
+        )
+    factor = live_time
+    if rate.group("per"):
+        factor *= width_ev / (1e3 if "k" in rate.group("per") else 1.0)
+    counts = values * factor
+    whole = np.rint(counts)
+    if np.abs(counts - whole).max(initial=0.0) < _WHOLE:
+        counts = whole
+    return counts, f"rates ({units}) brought back to counts by the live time of {live_time:g} s"

@@ -25,8 +25,7 @@ from siftem.io.damaged_files import damage_as_read_error, guarded, most_entries,
 from siftem.io.formats.known import vendor_of
 from siftem.io.library_messages import quiet
 from siftem.io.signal_axes import Layout, read_layout
-from siftem.io.signal_choice import choose_spectrum_images, find_survey, is_map
-from siftem.io.signal_kind import signal_type_of
+from siftem.io.signal_choice import choose_spectrum_images, find_survey, is_map, signal_type_of
 from siftem.io.sparse_file import MapHeader, is_sparse_file, read_sparse_file, spectrum_image
 from siftem.io.vendor_files import OpenedFile, StoredSignal, checked_path, opened
 from siftem.notebook_progress import shows_progress

@@ -61,8 +61,9 @@ def write_rois(path: str | os.PathLike[str], masks: Mapping[str, np.ndarray]) ->
             roi.right, roi.bottom = (int(n) for n in corners.max(axis=0))
             roi.multi_coordinates = _composite(loops)
             roi.shape_roi_size = roi.multi_coordinates.size
-            # Names may repeat or hold what no file name can.
-            file.writestr(f"{number:04d}.roi", roi.tobytes())
+            # Names may repeat or hold what no file name can; without a time the bytes are the same.
+            member = zipfile.ZipInfo(f"{number:04d}.roi")
+            file.writestr(member, roi.tobytes(), zipfile.ZIP_DEFLATED)
 
 
 def mask_outlines(mask: np.ndarray) -> list[np.ndarray]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -185,11 +184,3 @@ def group_of(
         iron=group.iron if iron is None else iron,
         atoms=group.atoms if atoms is None else atoms,
     )
-
-
-def ions_of(elements: Sequence[str]) -> tuple[str, ...]:
-    """Return the ions of elements: iron in both charges, all others by their element."""
-    out: list[str] = []
-    for element in elements:
-        out += ["Fe2+", "Fe3+"] if element == "Fe" else [element]
-    return tuple(out)

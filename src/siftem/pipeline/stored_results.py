@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import zipfile
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -24,9 +26,11 @@ from siftem.disk_images import let_go
 from siftem.eels.edges import Edge, EdgeSignal
 from siftem.eels.ratios import ElementalRatios
 from siftem.energy_axis import EnergyAxis
+from siftem.errors import SiftemError
 from siftem.fit.line_fit import LineFit
 from siftem.fit.misfit import Misfit
 from siftem.fit.spectrum_model import Calibration, SpectrumModel
+from siftem.io.atomic import replacing
 from siftem.left_counts import CountSums, LeftCounts
 from siftem.pipeline.line_gain import LineGain
 from siftem.pipeline.open_scales import OpenScale
@@ -46,6 +50,8 @@ from siftem.unmix.subtract import PureSpectrum, Subtracted
 from siftem.unmix.unmixed import Unmixed
 from siftem.xray.detector import Detector
 from siftem.xray.lines import Line, LineFamily
+
+_FORMAT, _VERSION = "siftem checkpoint", 2
 
 #: What may be in such a file: nothing else is ever made from one.
 _KINDS: dict[str, type] = {
@@ -171,3 +177,61 @@ def _array(name: str, file: Any, known: dict[str, np.ndarray]) -> np.ndarray:
     if name not in known:
         known[name] = file[name]
     return known[name]
+
+
+def write_checkpoint(
+    folder: Path,
+    step: str,
+    key: str,
+    result: Any,
+    warnings: tuple[str, ...],
+    doubts: tuple[str, ...] = (),
+) -> None:
+    """Write the result of a step to ``<folder>/<step>.npz``.
+
+    Parameters
+    ----------
+    folder : Path
+        Made when it is not there.
+    step, key : str
+    result : dataclass of arrays, numbers, text and the like
+    warnings : tuple of str
+    doubts : tuple of str
+        Those of them that put a number in doubt.
+
+    Raises
+    ------
+    SiftemError
+        When it can't be written, such as on a full disk; what was there stays.
+    """
+    about = {
+        "format": _FORMAT,
+        "version": _VERSION,
+        "key": key,
+        "warnings": list(warnings),
+        "doubts": list(doubts),
+    }
+    path = folder / f"{step}.npz"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as draft, draft.open("wb") as file:
+            write_stored(file, about, result)
+    except OSError as error:
+        raise SiftemError(f"cannot write {path}: {error.strerror or error}") from None
+
+
+def read_checkpoint(
+    folder: Path, step: str, key: str
+) -> tuple[Any, tuple[str, ...], tuple[str, ...]] | None:
+    """Read the result of a step, its warnings and doubts; None when none has this key.
+
+    A file that is damaged or of another version counts as none: the step is done again.
+    """
+    path = folder / f"{step}.npz"
+    # zipfile, zlib, NumPy and JSON raise a dozen kinds on damage.
+    with contextlib.suppress(Exception), np.load(path, allow_pickle=False) as file:
+        about = read_stored(file)
+        known = (about["format"], about["version"], about["key"])
+        if known == (_FORMAT, _VERSION, key):
+            return rebuilt(about, file), tuple(about["warnings"]), tuple(about["doubts"])
+    return None

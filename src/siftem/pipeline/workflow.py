@@ -13,7 +13,6 @@ from siftem.decompose.rank import RankChoice
 from siftem.errors import InputError
 from siftem.notebook_progress import shows_progress
 from siftem.pipeline.changes import merged_recipe
-from siftem.pipeline.checkpoints import read_checkpoint, write_checkpoint
 from siftem.pipeline.completion import run_result
 from siftem.pipeline.parts import attempted
 from siftem.pipeline.recipe import Recipe
@@ -23,6 +22,7 @@ from siftem.pipeline.step_keys import present_keys, step_key, step_keys
 from siftem.pipeline.steps.decompose import component_choice
 from siftem.pipeline.steps.regions import smoothness_choice
 from siftem.pipeline.steps.step import Circumstances, Step
+from siftem.pipeline.stored_results import read_checkpoint, write_checkpoint
 from siftem.pipeline.warning_record import WarningRecord, recorded_warnings
 from siftem.progress import Progress, silent
 from siftem.segment.smoothness import SmoothnessChoice
