@@ -33,7 +33,7 @@ MEANINGS = {
     "channels": "of 10 eV",
     "dose": "mean counts a pixel",
     "seed": "of the random numbers",
-    "components": "how many; the number of phases, else 3, when nothing is said",
+    "components": "how many; when nothing is said the number of phases, else what the counts tell",
     "starts": "factorisations from different starts, of which the best is kept",
     "tolerance": "relative gain of a sweep at which it stops",
     "max_sweeps": "at the most",

@@ -61,10 +61,10 @@ class TestWhatCountsAsTheSame:
         assert named(out) == ["a1"]
         assert "another recipe: a2" in json.loads((out / "summary.json").read_text())["warnings"][0]
 
-    def test_nor_are_those_of_another_version(self, maps, tmp_path, monkeypatch):
+    def test_nor_are_those_of_other_code(self, maps, tmp_path, monkeypatch):
         out = tmp_path / "out"
         run_batch(recipe(), maps[:2], out)
-        monkeypatch.setattr(map_job, "__version__", "99")
+        monkeypatch.setattr(map_job, "code_state", lambda: "another")
         run_batch(recipe(), maps[:1], out)
         assert named(out) == ["a1"]
 

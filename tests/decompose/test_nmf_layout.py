@@ -8,7 +8,7 @@ from scipy.ndimage import gaussian_filter
 from siftem.acquisition import Acquisition
 from siftem.decompose.factors import decompose
 from siftem.decompose.layout import MIXED, VACUUM, find_layout, phase_layout
-from siftem.decompose.pixel_classes import PixelClasses, pixel_classes
+from siftem.decompose.pixel_classes import PixelClasses, pixel_classes, without_texture
 from siftem.decompose.purest import purest
 from siftem.energy_axis import EnergyAxis
 from siftem.spectrum import spectral_angle
@@ -228,6 +228,27 @@ def test_a_border_that_runs_along_two_phases_is_no_phase():
     layout = find_layout(si.counts, (N, N), PixelClasses(labels, 4))
     assert len(layout.phases) == 3
     assert (layout.labels[ring] == MIXED).all()
+
+
+@pytest.mark.parametrize("width", [0, 3])
+def test_what_differs_from_pixel_to_pixel_is_no_phase_and_a_thin_layer_is_one(width):
+    """A holds more of one line in every fifth pixel, or in a layer of three."""
+    other = spectrum((0.52, 5), (1.25, 4), (1.74, 6.5))
+    own = (Y < 30) & (np.random.default_rng(3).random((N, N)) < 0.2)
+    if width:
+        own = abs(Y - 11) <= width // 2
+    labels = np.where(Y >= 30, 1, np.where(own, 2, 0))
+    mean = np.array([A, B, other])[labels] * 3000.0
+    counts = sp.csr_array(np.random.default_rng(0).poisson(mean).reshape(N * N, CHANNELS))
+    kept = without_texture(counts, (N, N), PixelClasses(labels, 3))
+    assert kept.n_classes == (3 if width else 2)
+    np.testing.assert_array_equal(kept.labels == 1, labels == 1)
+    if not width:
+        axis = EnergyAxis(0.2, 0.02, CHANNELS, "keV")
+        acquisition = Acquisition(beam_energy=200.0, take_off_angle=22.0)
+        si = SpectrumImage(counts, (N, N), axis, acquisition=acquisition, signal_type="EDS_TEM")
+        assert phase_layout(si, 3) is None
+        assert len(phase_layout(si, 2).phases) == 2
 
 
 def test_a_rare_phase_comes_before_a_border(monkeypatch):

@@ -281,7 +281,7 @@ def test_a_missing_recipe():
 def test_options_change_the_recipe_and_nothing_else():
     recipe = recipe_for("map.hspy")
     assert recipe.input.file == "map.hspy"
-    assert recipe.n_components == 3
+    assert recipe.n_components == "auto"
     changed = changed_recipe(
         recipe, components="4", elements=("Mg", "Si"), support=("Cu",), signal=2
     )

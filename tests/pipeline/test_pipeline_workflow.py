@@ -15,6 +15,7 @@ from siftem.errors import Cancelled, DoubtWarning, InputError, ReadError, Recipe
 from siftem.pipeline.changes import merged_recipe
 from siftem.pipeline.demo import demo_recipe
 from siftem.pipeline.file_contents import file_content
+from siftem.pipeline.fit_settings import fit_settings
 from siftem.pipeline.recipe import Phase, Recipe, make_recipe
 from siftem.pipeline.road import ROAD, STEPS
 from siftem.pipeline.step_keys import step_keys
@@ -301,6 +302,25 @@ def test_components_are_named_by_what_marks_them_on_an_axis_that_is_off(done):
             {"O", "Mg", "Fe"},
             {"O", "Ca", "Si"},
         ]
+
+
+def test_strong_lines_that_nobody_listed_are_fitted_beside(done):
+    """Without them the energy scale and the continuum of all phases would be spoilt."""
+    si = done.get("load").spectrum_image
+    whole = siftem.Spectrum(si.sum_spectrum(), si.axis, acquisition=si.acquisition)
+    fields = {"input": {"file": "given"}, "support": ["Cu"]}
+    every = ("O", "Mg", "Al", "Si", "Ca", "Fe")
+    full = fit_settings(make_recipe(fields), si, every)
+    assert full.unlisted == ()
+    short = tuple(e for e in every if e not in ("Si", "Ca"))
+    with pytest.warns(DoubtWarning, match=r"not listed .* Si K \(\d+%\)"):
+        settings = fit_settings(make_recipe(fields), si, short)
+    assert set(settings.unlisted) >= {"Si", "Ca"}
+    assert settings.elements == short
+    assert set(settings.support) == {"Cu", *settings.unlisted}
+    expected = full.quantified(whole, look_for_others=False).ratio("Mg/Fe")
+    found = settings.quantified(whole, look_for_others=False).ratio("Mg/Fe")
+    assert abs(found.value - expected.value) < 0.5 * expected.sigma
 
 
 def test_where_no_element_shows_there_are_spectra_without_compositions():

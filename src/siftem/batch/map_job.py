@@ -10,13 +10,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from siftem import __version__
 from siftem.batch.folder import BatchFolder, Record, files_in
 from siftem.batch.full_disk import disk_full_message, is_disk_full, told_in_one_sentence
 from siftem.batch.locks import held
 from siftem.batch.watch import Outcome
 from siftem.errors import Cancelled, SiftemError
-from siftem.pipeline.file_contents import with_contents
+from siftem.pipeline.file_contents import code_state, with_contents
 from siftem.pipeline.recipe import Recipe, make_recipe
 from siftem.pipeline.step_keys import step_key
 from siftem.pipeline.workflow import Workflow
@@ -62,7 +61,7 @@ def job_key(recipe: Recipe) -> str:
     """Return the hash of all that a map's results depend on.
 
     The contents of the map and of all files that the recipe names, the recipe, and the
-    version of siftem; not the place of the map.
+    code of siftem; not the place of the map.
 
     Raises
     ------
@@ -84,8 +83,8 @@ def recipe_content(recipe: Recipe) -> dict[str, Any]:
 
 
 def batch_key(recipe: Recipe, shared: Any) -> str:
-    """Return the hash of what all maps of a batch share, the version of siftem included."""
-    return _hash([__version__, recipe.title, recipe_content(recipe), shared])
+    """Return the hash of what all maps of a batch share, siftem's code included."""
+    return _hash([code_state(), recipe.title, recipe_content(recipe), shared])
 
 
 def _hash(data: Any) -> str:

@@ -163,7 +163,7 @@ def inspect(
 def run(
     source: Annotated[Path, typer.Argument(help="A spectrum image, or a recipe (.yaml).")],
     phases: Annotated[
-        str | None, typer.Option("--phases", help="Number of phases, or 'auto'.")
+        str | None, typer.Option("--phases", help="Number of phases; by default the counts tell.")
     ] = None,
     elements: Annotated[
         str | None, typer.Option("--elements", help="Elements to quantify, e.g. O,Mg,Si.")

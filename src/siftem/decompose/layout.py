@@ -27,7 +27,7 @@ from siftem.decompose.class_spectra import class_spectra, purest_spectra
 from siftem.decompose.embedding import hosts_of, thin_parts, without
 from siftem.decompose.initialise import pooling_matrix
 from siftem.decompose.mixing import deep, deficit, distance_inside, unevenness
-from siftem.decompose.pixel_classes import PixelClasses, labels_by, pixel_classes
+from siftem.decompose.pixel_classes import PixelClasses, labels_by, pixel_classes, without_texture
 from siftem.decompose.pooled_blocks import pooled_in_memory
 from siftem.decompose.purest import FEWEST_PIXELS
 from siftem.decompose.share_weights import share_weights
@@ -212,6 +212,8 @@ def phase_layout(si: SpectrumImage, n_phases: int, *, random_state: int = 0) -> 
         classes = pixel_classes(
             counts, small, n_classes, n_phases=n_phases, random_state=random_state
         )
+        if si.signal_type.startswith("EDS"):
+            classes = without_texture(counts, small, classes)
         found = find_layout(counts, small, classes, bulk=bulk)
         if len(found.phases) == n_phases and classes.explained > explained:
             best, explained = found, classes.explained

@@ -10,15 +10,17 @@ noise would make classes of its own.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.sparse as sp
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import binary_dilation, gaussian_filter
 
 from siftem.blocked_counts import BlockedCounts
+from siftem.decompose.class_spectra import class_spectra
 from siftem.decompose.initialise import pooling_matrix
 from siftem.decompose.kinds import in_common
+from siftem.decompose.mixing import distance_inside
 from siftem.decompose.share_weights import binning
 
 #: Starts are compared on about this many pixels.
@@ -36,6 +38,9 @@ _PRIOR = 10.0
 _FEWEST_PIXELS = 3
 #: Distances of neighbours, in pixels, by which directions are found.
 _NEAR = (1.2, 3.0)
+#: No phase is a class with fewer of its pixels inside, and a cosine above this to a class that is
+#: at least this part of what surrounds it.
+_TEXTURE_INSIDE, _TEXTURE_ALIKE, _TEXTURE_BESIDE = 0.25, 0.98, 0.1
 #: Least counts of a channel in a class, as part of those of the mean spectrum.
 _FLOOR = 0.01
 
@@ -149,6 +154,40 @@ def pixel_classes(
     start = _best_start(x, shape, n_classes, directions, random_state)
     labels, number = _by_area(_fitted(x, shape, start, directions)[0].argmax(axis=1))
     return PixelClasses(labels.reshape(shape), number, directions.explained(x, shape, labels))
+
+
+def without_texture(
+    counts: sp.csr_array, shape: tuple[int, int], classes: PixelClasses
+) -> PixelClasses:
+    """Give classes that are a phase's unevenness from pixel to pixel back to that phase.
+
+    A fine-grained phase differs a little from pixel to pixel, and many counts part what is more of
+    one kind from what is more of another: a class of patches one or two pixels wide, whose spectrum
+    is nearly that of the class around it, is no phase. How many counts there are would else decide
+    on the phases.
+
+    Parameters
+    ----------
+    counts : scipy.sparse.csr_array of shape (ny * nx, m)
+        Of X-ray lines; energy losses of all phases are nearly alike.
+    shape : tuple of int
+        (ny, nx).
+    classes : PixelClasses
+    """
+    labels, k = classes.labels.copy(), classes.n_classes
+    spectra = class_spectra(counts, labels, k)
+    unit = spectra / np.maximum(np.linalg.norm(spectra, axis=1, keepdims=True), 1e-300)
+    for c in range(k - 1, 0, -1):  # the smallest class first
+        own = labels == c
+        if (distance_inside(own) > 1.5)[own].mean() > _TEXTURE_INSIDE:
+            continue
+        around = np.bincount(labels[binary_dilation(own, np.ones((3, 3))) & ~own], minlength=k)
+        cosines = np.where(around > _TEXTURE_BESIDE * around.sum(), unit @ unit[c], 0.0)
+        host = int(cosines[:c].argmax())  # the larger ones
+        if cosines[host] > _TEXTURE_ALIKE:
+            labels[own] = host
+    flat, number = _by_area(labels.ravel())
+    return replace(classes, labels=flat.reshape(shape), n_classes=number)
 
 
 def labels_by(counts: sp.csr_array, shape: tuple[int, int], spectra: np.ndarray) -> np.ndarray:

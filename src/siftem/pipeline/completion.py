@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from siftem.pipeline.fit_settings import FitSettings
 from siftem.pipeline.recipe import Recipe
 from siftem.pipeline.recipe_paths import with_absolute_paths
 from siftem.pipeline.results import Matched, RunResult, Truth
@@ -37,7 +38,7 @@ def run_result(recipe: Recipe, done: Mapping[str, Any], warnings: tuple[str, ...
     if phantom is not None:
         truth = _truth(phantom, segmentation.regions, pure, done["unmix"])
     return RunResult(
-        recipe=_complete(recipe, matched, segmentation.smoothness),
+        recipe=_complete(recipe, matched, segmentation.smoothness, spectra.settings),
         spectrum_image=done["prepare"].spectrum_image,
         factors=matched.factors,
         segmentation=segmentation,
@@ -62,11 +63,15 @@ def run_result(recipe: Recipe, done: Mapping[str, Any], warnings: tuple[str, ...
     )
 
 
-def _complete(recipe: Recipe, matched: Matched, smoothness: float) -> Recipe:
+def _complete(
+    recipe: Recipe, matched: Matched, smoothness: float, settings: FitSettings | None
+) -> Recipe:
     """Write into the recipe what was chosen on the way, so that it runs the same from anywhere."""
+    unlisted = settings.unlisted if settings else ()
     complete = recipe.model_copy(
         update={
             "elements": matched.elements,
+            "support": (*recipe.support, *unlisted),
             "decompose": recipe.decompose.model_copy(
                 update={"components": matched.factors.spectra.shape[0]}
             ),

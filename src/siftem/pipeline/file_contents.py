@@ -24,10 +24,11 @@ _BLOCK = 1 << 20
 _lock = threading.Lock()
 _known_files: dict[str, tuple[tuple[int, int], str]] = {}
 _known_images: WeakKeyDictionary[SpectrumImage, str] = WeakKeyDictionary()
+_PACKAGE = Path(__file__).parents[1]
 
 
 @cache
-def code_state(package: Path) -> str:
+def code_state(package: Path = _PACKAGE) -> str:
     """SHA-256 of a package's modules: results of other code are not taken for those of this one.
 
     A version is not enough: between two releases, and in a working copy, code changes under it.
@@ -35,7 +36,7 @@ def code_state(package: Path) -> str:
     Parameters
     ----------
     package : Path
-        Its folder.
+        Its folder; this one's by default.
     """
     digest = hashlib.sha256()
     for module in sorted(package.rglob("*.py")):

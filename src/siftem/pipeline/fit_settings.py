@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, field, replace
 
-from siftem.errors import InputError
+from siftem.errors import DoubtWarning, InputError
+from siftem.fit.element_search import find_elements, unexplained_lines
 from siftem.fit.line_fit import LineFit, fit_lines
 from siftem.fit.spectrum_model import Absorption, Calibration, quantified_family
 from siftem.pipeline.factor_sources import FactorSources, factor_sources
@@ -16,6 +18,9 @@ from siftem.spectrum import Spectrum
 from siftem.spectrum_image import SpectrumImage
 from siftem.xray.detector import BARE, POLYMER, Detector
 
+#: Lines that a list lacks count from this part of all line counts on: without them a composition
+#: would be of something else. Columns and holders add less, as a rule.
+STRONG = 0.003
 #: What a recipe says of the detector's window.
 _WINDOWS = {None: None, "none": BARE, "polymer": POLYMER}
 
@@ -35,6 +40,8 @@ class FitSettings:
     recipe : Recipe
     sources : FactorSources
         What overrides computed k-factors.
+    unlisted : tuple of str
+        Elements of the support that nobody named, and which may be in the specimen.
     """
 
     elements: tuple[str, ...]
@@ -44,6 +51,7 @@ class FitSettings:
     calibration: Calibration
     recipe: Recipe
     sources: FactorSources = field(default_factory=FactorSources)
+    unlisted: tuple[str, ...] = ()
 
     def fit(
         self,
@@ -142,6 +150,44 @@ class FitSettings:
         return {element: every[element] for element in elements if element in every}
 
 
+def _unlisted_elements(fit: LineFit) -> tuple[str, ...]:
+    """Return elements with strong lines that a fit of all pixels lacks.
+
+    Without them a fit spoils energy scale and continuum for all phases, those that hold none of
+    them among them.
+
+    Parameters
+    ----------
+    fit : LineFit
+        Of the sum of all pixels, by the elements that are listed.
+
+    Warns
+    -----
+    SiftemWarning
+        Which elements, by which lines.
+    """
+    known = {f.element for f in fit.model.families}
+    photons = fit.design[:, : len(fit.model.families)] * fit.amplitudes[: len(fit.model.families)]
+    counts = float(photons.sum())
+    if not any(f.counts > STRONG * counts for f in unexplained_lines(fit)):
+        return ()
+    # The residual of a fit that lacks strong lines names them badly: the search starts anew.
+    found = find_elements(fit.spectrum, beam_energy=fit.model.beam_energy)
+    whole = sum(f.counts for f in found)
+    beside = [f for f in found if f.element not in known and f.counts > STRONG * whole]
+    if beside:
+        lines = ", ".join(f"{f.line} ({100 * f.counts / whole:.2g}%)" for f in beside)
+        warnings.warn(
+            f"lines of elements that are not listed hold much of all line counts, {lines}: they "
+            "are fitted beside the others and left out of compositions, as those of a support; add "
+            "what is in the specimen to the elements (--elements), and the rest to the support "
+            "(--support)",
+            DoubtWarning,
+            stacklevel=4,
+        )
+    return tuple(f.element for f in beside)
+
+
 def fit_settings(recipe: Recipe, si: SpectrumImage, elements: tuple[str, ...]) -> FitSettings:
     """Fit the energy scale and resolution to the whole map; read what overrides k-factors.
 
@@ -169,7 +215,12 @@ def fit_settings(recipe: Recipe, si: SpectrumImage, elements: tuple[str, ...]) -
         sources=factor_sources(recipe.quantify, acquisition, si.n_pixels, detector),
     )
     whole = Spectrum(si.sum_spectrum(), si.axis, name="whole map", acquisition=acquisition)
-    return replace(settings, calibration=settings.fit(whole, calibrate=True).calibration)
+    fit = settings.fit(whole, calibrate=True)
+    unlisted = _unlisted_elements(fit)
+    if unlisted:
+        settings = replace(settings, support=(*settings.support, *unlisted), unlisted=unlisted)
+        fit = settings.fit(whole, calibrate=True)
+    return replace(settings, calibration=fit.calibration)
 
 
 def with_film_calibration(

@@ -221,12 +221,12 @@ class Recipe(Section):
 
     @property
     def n_components(self) -> int | Literal["auto"]:
-        """Number of components: as set, else the number of phases, else 3."""
+        """Number of components: as set, else the number of phases, else what the counts tell."""
         if self.layout == "single":
             return 1
         if self.decompose.components is not None:
             return self.decompose.components
-        return len(self.phases) or 3
+        return len(self.phases) or "auto"
 
     @property
     def known_layout(self) -> str:

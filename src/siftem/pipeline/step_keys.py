@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from pathlib import Path
 from typing import Any
 
 from siftem.errors import SiftemError
@@ -14,8 +13,6 @@ from siftem.pipeline.road import ROAD, STEPS
 from siftem.pipeline.steps.composition import LOOKS
 from siftem.pipeline.steps.step import plain
 from siftem.spectrum_image import SpectrumImage
-
-_PACKAGE = Path(__file__).parents[1]
 
 
 def step_key(step: str, recipe: Recipe, given: SpectrumImage | None = None) -> str:
@@ -95,7 +92,7 @@ def _keys(
                 return keys
             raise
         data = {
-            "siftem": code_state(_PACKAGE),
+            "siftem": code_state(),
             "step": step.name,
             "own": own,
             "parents": [keys[parent] for parent in step.parents],

@@ -35,6 +35,8 @@ from siftem.xray.lines import parse_line
 _TRACES = ("Nd", "Sm")
 #: Fields of the figures that change no number.
 LOOKS = ("formats", "energy_range", "colour_map")
+#: Share of a phase's line counts from which on elements that nobody listed are told beside it.
+_MUCH_UNLISTED = 0.02
 
 
 def quantities(
@@ -80,6 +82,7 @@ def quantities(
                 )
         for name in spectra.pure:
             if name in found:
+                _warn_of_unlisted(name, found[name], settings.unlisted)
                 _warn_of_wide_scatter(name, found[name])
         progress("composition", 0.6)
         lines = trace_lines(recipe, settings.elements)
@@ -108,6 +111,26 @@ def quantities(
         rectangle_spectrum=confined[0] if confined else None,
         missing=missing,
     )
+
+
+def _warn_of_unlisted(name: str, composition: Composition, unlisted: Sequence[str]) -> None:
+    """Warn when much of what a phase holds is not in its composition."""
+    families = composition.fit.model.families
+    counts = composition.fit.design[:, : len(families)].sum(axis=0)
+    counts = counts * composition.fit.amplitudes[: len(families)]
+    share = {
+        e: sum(float(n) for f, n in zip(families, counts, strict=True) if f.element == e)
+        / max(float(counts.sum()), 1e-9)
+        for e in unlisted
+    }
+    much = [f"{e} ({100 * s:.2g}%)" for e, s in share.items() if s > _MUCH_UNLISTED]
+    if much:
+        warnings.warn(
+            f"{name}: elements that are not listed hold much of its line counts, "
+            f"{', '.join(much)}: its composition is of the others only, summed up to 100%",
+            DoubtWarning,
+            stacklevel=3,
+        )
 
 
 def _warn_of_wide_scatter(name: str, composition: Composition) -> None:

@@ -16,6 +16,7 @@ from siftem.energy_axis import EnergyAxis
 from siftem.errors import DoubtWarning, InputError, RecipeError, SiftemWarning
 from siftem.fit.element_search import find_elements
 from siftem.fit.greedy_search import GreedySearch
+from siftem.pipeline.fit_settings import STRONG
 from siftem.pipeline.layout import background, corrected_layout
 from siftem.pipeline.parts import attempted
 from siftem.pipeline.recipe import Recipe
@@ -24,10 +25,6 @@ from siftem.pipeline.steps.step import Circumstances, Step
 from siftem.spectrum import Spectrum
 from siftem.spectrum_image import SpectrumImage
 from siftem.xray.detector import Detector
-
-#: Lines that a file does not list are quantified from this part of all line counts on: without them
-#: a composition would be of something else. Columns and holders add less, as a rule.
-_STRONG = 0.003
 
 #: A component is named by elements whose lines reach this part of its strongest.
 _NAMED_FROM = 0.1
@@ -224,7 +221,7 @@ def _elements_seen(recipe: Recipe, si: SpectrumImage) -> tuple[str, ...]:
     if not found and not listed:
         raise InputError("none is named, and no line stands out: name them (--elements)")
     if listed:
-        least = _STRONG * sum(f.counts for f in found)
+        least = STRONG * sum(f.counts for f in found)
         found = [f for f in found if f.element not in listed and f.counts > least]
         if not found:
             return ()
