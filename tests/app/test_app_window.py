@@ -8,6 +8,7 @@ import scipy.sparse as sp
 
 pytest.importorskip("panel")
 
+from siftem.app.files import Reports
 from siftem.app.found_elements import found_elements
 from siftem.app.gallery import Gallery, tile
 from siftem.app.live_spectrum import LiveSpectrum, pixels_about
@@ -39,7 +40,7 @@ def image(ny=20, nx=30, channels=200, spacing=0.05):
 
 @pytest.fixture(scope="module")
 def page():
-    made = Page(image(), fill=True)
+    made = Page(image(), reports=Reports())
     made.jobs.wait(60)
     made.refresh()
     return made
@@ -86,7 +87,7 @@ def test_light_and_dark(page):
 
 
 def test_what_the_system_prefers_counts_until_the_user_chooses():
-    page = Page(fill=True)
+    page = Page(reports=Reports())
     page.resized(1500, 900, True)
     assert page.room == Room((1500, 900), True)
     page.set_dark(False)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import panel as pn
 
+from siftem.app.copied_table import table_html
 from siftem.app.reliability import (
     grave_notes,
     interval_table,
@@ -24,7 +25,6 @@ from siftem.report.composition_tables import (
     quantified_phases,
     ratio_table,
 )
-from siftem.report.html import table_html
 from siftem.report.phase_names import calibration_tables, names_table, structure_table
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import panel as pn
 
+from siftem.app.files import MAPS, RECIPES, DropZone, RecentFiles
 from siftem.app.found_elements import found_elements
 from siftem.app.gallery import Gallery
 from siftem.app.map_and_spectrum import MapAndSpectrum
@@ -20,12 +21,13 @@ from siftem.app.periodic_table import (
     next_lists,
     states_of,
 )
-from siftem.app.saved_sessions import SavedSession
+from siftem.app.saved_sessions import SavedSession, SavedSessions
 from siftem.app.step_view import View, listed, put_text
 from siftem.app.style import COLUMN_CSS, CONTROL_CSS, CONTROLS, RESIZED, Room, paragraph
 from siftem.app.thumbnails import Thumbnails
 from siftem.errors import InputError
 from siftem.fit.element_search import FoundElement
+from siftem.progress import Progress
 
 if TYPE_CHECKING:
     from siftem.app.page import Page
@@ -33,10 +35,6 @@ if TYPE_CHECKING:
 _FIELD = {"width": CONTROLS - 30, "stylesheets": [CONTROL_CSS], "margin": (2, 8)}
 _INNER = {**_FIELD, "width": CONTROLS - 54}
 _HALF = {"width": CONTROLS // 2 - 22, "stylesheets": [CONTROL_CSS], "margin": (2, 8)}
-_ENDINGS = (
-    ".hspy .zspy .emd .bcf .pts .dm3 .dm4 .h5 .hdf5 .nxs .rpl .ser .msa .spx .elid "  # maps
-    ".yaml .yml"  # recipes
-)
 #: Sessions that are offered.
 _EARLIER = 6
 _UP = "↑ folder above"
@@ -72,6 +70,7 @@ class DataView(View):
         self.listing = pn.widgets.Select(
             name="Files in it", size=6, options=[_NONE], value=_NONE, **_INNER
         )
+        self.recent = pn.widgets.Select(name="Opened lately", options=[_NONE], **_INNER)
         self.path = pn.widgets.TextInput(name="File: a map, or a recipe (.yaml)", **_FIELD)
         self.elements = pn.widgets.TextAreaInput(
             name="Elements to quantify", rows=2, resizable=False, **_FIELD
@@ -107,9 +106,15 @@ class DataView(View):
             pn.Row(self.size, self.dose),
             self.button("Open the demo", self.open_demo, kind="success"),
             self.text("<h2>File</h2>"),
+            *(
+                [DropZone(self._sent, self._not_sent, width=CONTROLS - 14)]
+                if page.reports is not None
+                else []
+            ),
             self.path,
             self.button("Open file", self.open_file, kind="success"),
             pn.Card(
+                self.recent,
                 self.folder,
                 self.listing,
                 title="Look for it",
@@ -127,11 +132,14 @@ class DataView(View):
             ),
         ]
         self.folder.param.watch(lambda _e: page.attempt(self._list_folder), "value")
+        self.path.param.watch(lambda _e: page.attempt(self.open_file), "enter_pressed")
+        self.recent.param.watch(lambda _e: page.attempt(self._again), "value")
         self.listing.param.watch(lambda _e: page.attempt(self._picked), "value")
         for field in (self.elements, self.support, self.absent):
             field.param.watch(lambda _e: page.attempt(self._show_states), "value")
         self.shown.param.watch(lambda _e: page.attempt(self._arrange), "value")
         self._list_folder()
+        self._list_recent()
 
     def open_demo(self) -> None:
         """Simulate the model case in a job."""
@@ -143,10 +151,34 @@ class DataView(View):
 
     def open_file(self) -> None:
         """Open the file that is named, in a job."""
-        path = self.path.value_input or self.path.value
-        self.page.open(
-            "Open file", lambda progress: self.session.open(path.strip(), progress=progress)
-        )
+        path = (self.path.value_input or self.path.value).strip()
+        put_text(self.path, path)
+
+        def work(progress: Progress) -> None:
+            self.session.open(path, progress=progress)
+            self._recent_files().add(Path(path).expanduser().absolute())
+
+        self.page.open("Open file", work)
+
+    def _recent_files(self) -> RecentFiles:
+        kept = self.session.sessions or SavedSessions()
+        return RecentFiles(kept.folder)
+
+    def _list_recent(self) -> None:
+        self.recent.options = {_NONE: "", **{p.name: str(p) for p in self._recent_files().found()}}
+
+    def _again(self) -> None:
+        if self.recent.value:
+            put_text(self.path, self.recent.value)
+            self.open_file()
+
+    def _sent(self, path: str) -> None:
+        """Open a file that came from the browser."""
+        put_text(self.path, path)
+        self.page.attempt(self.open_file)
+
+    def _not_sent(self, why: str) -> None:
+        self.jobs.tell(f"{why[:1].upper()}{why[1:]}.", failed=True)
 
     def use_elements(self) -> None:
         """Put the elements into the recipe."""
@@ -322,7 +354,7 @@ class DataView(View):
         inside = sorted(folder.iterdir(), key=lambda p: (p.is_file(), p.name.lower()))
         names = [_NONE, _UP]
         names += [f"{p.name}/" for p in inside if p.is_dir() and not p.name.startswith(".")]
-        names += [p.name for p in inside if p.is_file() and p.suffix.lower() in _ENDINGS.split()]
+        names += [p.name for p in inside if p.is_file() and p.suffix.lower() in (*MAPS, *RECIPES)]
         self.listing.options = names
         self.listing.value = _NONE
 
@@ -341,5 +373,5 @@ class DataView(View):
 
 def length_text(size: tuple[float, float]) -> str:
     """Return the height and width of a pixel, in nm, as text with a unit that can be read."""
-    unit, factor = next((u, f) for u, f in _UNITS if max(size) >= f or f < 1)
+    unit, factor = next((u, f) for u, f in _UNITS if max(size) >= 0.1 * f or f < 1)
     return f"{size[0] / factor:.3g} × {size[1] / factor:.3g} {unit}"

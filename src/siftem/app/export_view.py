@@ -11,22 +11,32 @@ from typing import TYPE_CHECKING, Any
 
 import panel as pn
 
-from siftem.app.step_view import View
+from siftem.app.step_view import View, put_text
 from siftem.app.style import CONTROL_CSS, CONTROLS
 from siftem.errors import InputError
 from siftem.pipeline.recipe import EACH_MAP
 from siftem.pipeline.store import check_destination
-from siftem.report.folder import export, is_exported
+from siftem.report.folder import REPORT, export, is_exported
 
 if TYPE_CHECKING:
     from siftem.app.page import Page
 
+_WIDTHS = {
+    "85 mm (one column)": 85.0,
+    "175 mm (two columns)": 175.0,
+    "180 mm (a page)": 180.0,
+}
 _FIELD = {"width": CONTROLS - 30, "stylesheets": [CONTROL_CSS], "margin": (2, 8)}
 
 #: What can be fetched of a folder: label, file name, patterns of its files, what it is.
 KINDS = (
     ("Report", "report.html", ("report.html",), "one HTML file with figures and tables"),
-    ("Figures", "figures.zip", ("*.png",), "PNG, 300 dots per inch"),
+    (
+        "Figures",
+        "figures.zip",
+        ("*.png", "*.svg", "*.pdf"),
+        "PNG (300 dots per inch), SVG, PDF, as chosen",
+    ),
     ("Spectra", "spectra.zip", ("spectra/*.msa",), "EMSA, of pure phases and mixtures"),
     ("Regions, TIFF", "regions.tif", ("regions.tif",), "stack of masks with the pixel size"),
     ("Regions, ROI", "regions.zip", ("regions.zip",), "outlines for ImageJ's ROI Manager"),
@@ -46,6 +56,20 @@ class ExportView(View):
         self.folder = pn.widgets.TextInput(
             name="Folder", value=str(Path.cwd() / "siftem-app"), **_FIELD
         )
+        self.width = pn.widgets.Select(
+            name="Width of the figures", options=_WIDTHS, value=180.0, **_FIELD
+        )
+        self.formats = pn.widgets.CheckBoxGroup(
+            name="Figures as",
+            options=["png", "svg", "pdf"],
+            value=["png"],
+            inline=True,
+            stylesheets=[CONTROL_CSS],
+            margin=(2, 8),
+        )
+        self.lines = pn.widgets.TextInput(
+            name="Trace lines in figure 1(g)", placeholder="Nd La, Sm La", **_FIELD
+        )
         self.recipe = pn.widgets.FileDownload(
             callback=self._recipe_file,
             filename="recipe.yaml",
@@ -59,6 +83,10 @@ class ExportView(View):
         self.controls[:] = [
             self.text("<h2>All results</h2>"),
             self.folder,
+            self.text("<p>Figures as</p>"),
+            self.formats,
+            self.width,
+            self.lines,
             self.button("Write the folder", self.write, kind="success", width=CONTROLS - 40),
             self.text("<h2>The recipe</h2>"),
             self.recipe,
@@ -74,6 +102,13 @@ class ExportView(View):
         """Do what is missing and write all of it, in a job."""
         workflow = self.session.workflow
         folder = self._destination()
+        lines = [part.strip() for part in self.lines.value.split(",") if part.strip()]
+        figures = {
+            "formats": [f for f in self.formats.options if f in self.formats.value] or ["png"],
+            "width_mm": self.width.value,
+            "trace_lines": lines,
+        }
+        workflow.change(figures=figures)
         check_destination(folder)
         self.page.run(
             "Write the folder", lambda progress: export(workflow, folder, progress=progress)
@@ -86,6 +121,7 @@ class ExportView(View):
             self.files[:] = []
             return
         folder = self._destination()
+        self._show_figures()
         if not is_exported(self.session.workflow, folder):
             self.how.object = (
                 "<p>Press “Write the folder”: what is missing is done first, then all files are "
@@ -98,7 +134,7 @@ class ExportView(View):
         if self.session.recipe.input.file == EACH_MAP:
             again = "write the path of the map under input.file of recipe.yaml, then run it"
         self.how.object = (
-            f"<p>Written to <code>{html.escape(str(folder))}</code></p>"
+            f"<p>{self._report_link(folder)}Written to <code>{html.escape(str(folder))}</code></p>"
             f"<p>The same numbers on the command line: <code>{html.escape(again)}</code></p>"
         )
         self.files[:] = [
@@ -116,11 +152,28 @@ class ExportView(View):
             if any(folder.glob(patterns[0]))
         ]
 
+    def _show_figures(self) -> None:
+        """Show what the recipe says of figures."""
+        figures = self.session.recipe.figures
+        if figures.width_mm not in self.width.options.values():
+            own = {f"{figures.width_mm:g} mm": figures.width_mm}
+            self.width.options = {**self.width.options, **own}
+        self.width.value, self.formats.value = figures.width_mm, list(figures.formats)
+        put_text(self.lines, ", ".join(figures.trace_lines))
+
     def _destination(self) -> Path:
         text = (self.folder.value_input or self.folder.value).strip()
         if not text:
             raise InputError("name a folder for the results")
         return Path(text).expanduser().absolute()
+
+    def _report_link(self, folder: Path) -> str:
+        """Link the report, where the page has a server that can show it."""
+        reports = self.page.reports
+        if reports is None:
+            return ""
+        link = html.escape(reports.link(folder / REPORT))
+        return f'<a href="{link}" target="_blank" rel="noopener">Open the report</a>. '
 
     def _recipe_file(self) -> Any:
         return io.BytesIO(self.session.recipe.to_yaml().encode())

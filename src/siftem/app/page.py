@@ -16,6 +16,7 @@ from siftem.app.data_view import DataView
 from siftem.app.decompose_view import DecomposeView
 from siftem.app.error_sentence import error_sentence
 from siftem.app.export_view import ExportView
+from siftem.app.files import Reports
 from siftem.app.jobs import JobRunner, JobState
 from siftem.app.saved_sessions import SavedSession, SavedSessions
 from siftem.app.segment_view import SegmentView
@@ -49,22 +50,24 @@ class Page:
     ----------
     source : path-like, Recipe or SpectrumImage, optional
         Opened at once.
-    fill : bool
-        Fill the browser's window, in place of a fixed size as in a notebook.
+    reports : Reports, optional
+        Of the server whose page this is: it fills the browser's window, takes files and opens
+        reports in tabs. Without one, as in a notebook, it has a fixed size.
     """
 
     def __init__(
         self,
         source: str | Path | Recipe | SpectrumImage | None = None,
         *,
-        fill: bool = False,
+        reports: Reports | None = None,
     ) -> None:
         self._document = pn.state.curdoc if pn.state.curdoc else None
         self.session = Session(SavedSessions())
         self.jobs = JobRunner(self._push, self._job_changed)
         self.session.on_trouble = lambda said: self._push(lambda: self.jobs.tell(said, failed=True))
         self.room = Room()
-        self._window = Window(self.resized) if fill else None
+        self._window = Window(self.resized) if reports is not None else None
+        self.reports = reports
         self._buttons: list[Any] = []
         self._status = pn.pane.HTML(
             "", stylesheets=[TEXT_CSS], width=820, margin=(6, 8, 0, 10), sizing_mode=RESIZED

@@ -15,7 +15,9 @@ import panel as pn
 from tornado.ioloop import PeriodicCallback
 
 from siftem.app.access import TOKEN, Door, is_local, new_token
+from siftem.app.files import Reports, ShownReport, Upload
 from siftem.app.page import Page
+from siftem.app.saved_sessions import SavedSessions
 from siftem.app.visitors import Visitors
 from siftem.errors import InputError, SiftemError
 from siftem.pipeline.changes import recipe_for
@@ -92,14 +94,14 @@ def make_server(
         token = new_token()
     if pages < 1:
         raise InputError(f"a server needs room for one page at the least, got {pages}")
-    visitors = Visitors(pages)
+    visitors, reports = Visitors(pages), Reports()
     pn.extension()
     pn.config.notifications = False
     try:
         with warnings.catch_warnings(), _any_origin_unsaid():
             warnings.simplefilter("ignore")
             server = pn.io.server.get_server(
-                {"/": lambda: visitors.welcome(lambda: Page(source, fill=True))},
+                {"/": lambda: visitors.welcome(lambda: Page(source, reports=reports))},
                 port=port,
                 address=host or None,
                 # The door compares origins, for any name that the machine may have.
@@ -108,6 +110,10 @@ def make_server(
                 show=False,
                 start=False,
                 index=None,
+                extra_patterns=[
+                    (r"/upload", Upload, {"folder": SavedSessions().folder}),
+                    (r"/report/([\w-]+)", ShownReport, {"reports": reports}),
+                ],
                 unused_session_lifetime_milliseconds=_WAITS,
                 check_unused_sessions_milliseconds=_LOOKS,
             )

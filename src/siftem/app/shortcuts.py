@@ -39,11 +39,26 @@ class Shortcuts(JSComponent):
         event.stopPropagation()
         model.send_msg(event.deltaX + event.deltaY < 0 ? "]" : "[")
       }
+      // Tables go to the clipboard as text with tabs, which spreadsheets and papers take.
+      const copied = async (event) => {
+        const button = event.composedPath()[0]
+        if (!(button instanceof HTMLElement) || !button.matches("button.copy")) return
+        const rows = [...button.closest(".copied-table").querySelectorAll("tr")]
+        const cells = row => [...row.cells].flatMap(cell =>
+          [cell.textContent.trim(), ...Array(cell.colSpan - 1).fill("")])
+        try {
+          await navigator.clipboard.writeText(rows.map(r => cells(r).join("\\t")).join("\\n"))
+          button.textContent = "Copied"
+        } catch { button.textContent = "The browser does not allow it" }
+        setTimeout(() => { button.textContent = "Copy" }, 2000)
+      }
       const wheel = {capture: true, passive: false}
       document.addEventListener("keydown", listen)
+      document.addEventListener("click", copied)
       document.addEventListener("wheel", turned, wheel)
       model.on("remove", () => {
         document.removeEventListener("keydown", listen)
+        document.removeEventListener("click", copied)
         document.removeEventListener("wheel", turned, wheel)
       })
     }

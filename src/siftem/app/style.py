@@ -51,7 +51,7 @@ body { margin: 0; }
 html.siftem-dark { color-scheme: dark; background: #17181b;
   --siftem-paper: #17181b; --siftem-ink: #e9e9ec; --siftem-quiet: #b3b3ba;
   --siftem-stripe: #222429; --siftem-line: #4a4c53; --siftem-alarm: #ff8f73;
-  --siftem-field: #26282d;
+  --siftem-field: #26282d; --siftem-link: #7cc0ff;
   --design-background-color: #26282d; --design-background-text-color: #e9e9ec;
   --design-surface-color: #26282d; --design-surface-text-color: #e9e9ec;
   --panel-background-color: #17181b; --panel-on-background-color: #e9e9ec;
@@ -108,6 +108,11 @@ tbody tr:nth-child(even) { background: var(--siftem-stripe, #f5f6f8); }
 .note, .hint { color: var(--siftem-quiet, #555555); font-size: 12px; white-space: normal; }
 .swatch { display: inline-block; width: 11px; height: 11px; margin-right: 6px;
   border: 1px solid #666666; vertical-align: -1px; }
+.copied-table > p.note { display: inline-block; margin-right: 8px; }
+button.copy { font: inherit; font-size: 12px; border: none; background: none; padding: 0 0 8px;
+  color: var(--siftem-link, #0050a0); text-decoration: underline; cursor: pointer; }
+button.copy:focus-visible, a:focus-visible { outline: 3px solid #E69F00; }
+a { color: var(--siftem-link, #0050a0); }
 .error-line { color: var(--siftem-alarm, #9c1c00); font-weight: 600; }
 code { font-size: 12px; background: var(--siftem-stripe, #f0f1f4); padding: 1px 4px; }
 """
