@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+#: eV at Mn Ka, of detectors of which nothing is said.
+TYPICAL_RESOLUTION = 130.0
+
 
 @dataclass(frozen=True)
 class Acquisition:
@@ -43,6 +46,11 @@ class Acquisition:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "elements", plain_texts(self.elements))
+
+    @property
+    def fwhm(self) -> float:
+        """The resolution, or a typical one where the file does not say: eV at Mn Ka."""
+        return self.resolution or TYPICAL_RESOLUTION
 
     def over(self, share: float) -> Acquisition:
         """Return the acquisition of a part of the map: its share of the live time."""

@@ -86,6 +86,18 @@ class EnergyAxis:
         factor = KEV_PER_UNIT[self.unit]
         return EnergyAxis(self.offset * factor, self.scale * factor, self.size, "keV")
 
+    @property
+    def per_kev(self) -> float:
+        """How many of ``unit`` are a keV."""
+        return 1.0 if self.unit == "keV" else 1e3
+
+    def window_kev(self, low: float | None, high: float | None) -> slice:
+        """Channels whose centres lie in [low, high], told in keV; see `window`."""
+        unit = self.per_kev
+        return self.window(
+            None if low is None else low * unit, None if high is None else high * unit
+        )
+
     def window(self, low: float | None, high: float | None) -> slice:
         """Channels whose centres lie in [low, high] (in ``unit``; None means open).
 

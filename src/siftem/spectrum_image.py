@@ -180,7 +180,7 @@ class SpectrumImage:
         """
         if not self.signal_type.startswith("EDS"):
             return self
-        end = ZERO_PEAK_END if self.axis.unit == "keV" else 1e3 * ZERO_PEAK_END
+        end = ZERO_PEAK_END * self.axis.per_kev
         if self.axis.centers[0] >= end:
             return self
         lost = float(self._columns(self.axis.window(None, end)).sum(dtype=np.float64))

@@ -204,7 +204,13 @@ def test_elnes_map_gives_pure_spectra_within_three_degrees():
     regions = siftem.Regions(si.shape, matrix="titanate", masks={"Mn oxide": mask}, margin=1)
     matrix = siftem.integrate(si, regions.pure)
     mixture = siftem.integrate(si, regions.mixture("Mn oxide"))
-    pure = subtract_by_edges(mixture, matrix, anchor=AbsentEdge(TI))
+    pure = siftem.subtract(mixture, matrix, anchor=AbsentEdge(TI), name="grain")
+    by_edges = subtract_by_edges(mixture, matrix, anchor=AbsentEdge(TI))
+    assert pure.name == "grain" and pure.anchor == by_edges.anchor
+    np.testing.assert_array_equal(pure.values, by_edges.values)
+    np.testing.assert_array_equal(pure.modes, by_edges.modes)
+    with pytest.raises(InputError, match="give the matrix alone"):
+        siftem.subtract(mixture, [matrix, matrix], anchor=AbsentEdge(TI))
     assert matrix.angle_to(phantom.spectra[0]) < 0.5
     assert pure.angle_to(phantom.spectra[1]) < 3
     assert mixture.angle_to(phantom.spectra[1]) > 6

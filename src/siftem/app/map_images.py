@@ -70,7 +70,7 @@ def mapped_line(si: SpectrumImage, element: str) -> tuple[Line, tuple[float, flo
     if not lines:
         return None
     line = min(lines, key=lambda one: (one.subshell[:1], -one.weight))
-    width = float(Detector(resolution=si.acquisition.resolution or 130.0).fwhm(line.energy))
+    width = float(Detector.of(si.acquisition).fwhm(line.energy))
     return line, (line.energy - width / 2e3, line.energy + width / 2e3)
 
 
@@ -95,7 +95,7 @@ def clicked_window(
         return f"{low:.5g}–{high:.5g} {si.axis.unit}", (low, high)
     factor = 1e3 if si.axis.unit == "eV" else 1.0
     energy = max(energy / factor, 1e-3)
-    detector = Detector(resolution=si.acquisition.resolution or 130.0)
+    detector = Detector.of(si.acquisition)
     lines = ((e, line) for e in elements for line in element_lines(si, e, min_weight=_FAINTEST))
     near = [(abs(line.energy - energy), e, line) for e, line in lines]
     width = float(detector.fwhm(energy)) / 1e3

@@ -286,7 +286,7 @@ class Session:
         """Return the elements that stand out in each matched component, as text."""
         matched: Matched = self.result("match")
         elements = [e for e in matched.elements if self.lines(e)]
-        resolution = self.spectrum_image.acquisition.resolution or 130.0
+        resolution = self.spectrum_image.acquisition.fwhm
         return outstanding_elements(matched.factors, elements, self.beam_energy, resolution)
 
     def name_components(self, names: Sequence[str], matrix: str) -> None:

@@ -20,8 +20,6 @@ from siftem.decompose.smooth_maps import refined_spectra
 from siftem.decompose.solver import even_weights, poisson_objective, solve_weights
 from siftem.spectrum_image import SpectrumImage
 
-#: FWHM at Mn Ka in eV where the file does not say.
-_RESOLUTION = 130.0
 #: Semiconductor detectors are between these (eV); others have another response.
 _SHARPEST, _BLUNTEST = 117.5, 500.0
 #: Two spectra that are nearer to each other than this (degrees) may be one phase found twice.
@@ -158,7 +156,7 @@ def _resolution_of(si: SpectrumImage) -> float | None:
     """FWHM at Mn Ka in eV; None for signals without X-ray lines."""
     if not si.signal_type.startswith("EDS"):
         return None
-    return si.acquisition.resolution or _RESOLUTION
+    return si.acquisition.fwhm
 
 
 class _Chooser:

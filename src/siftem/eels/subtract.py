@@ -29,8 +29,18 @@ class EdgeAnchor(Protocol):
         """Edges with weights c and their change by the anchor's sigma: ``sum c I = 0``."""
 
 
+class _OnEdges:
+    """Lets `siftem.subtract` take such an anchor."""
+
+    def taken_off(
+        self: EdgeAnchor, mixture: Spectrum, matrix: Spectrum, *, name: str | None
+    ) -> PureSpectrum:
+        """Return what is left of the mixture: see `subtract_by_edges`."""
+        return subtract_by_edges(mixture, matrix, anchor=self, name=name)
+
+
 @dataclass(frozen=True)
-class AbsentEdge:
+class AbsentEdge(_OnEdges):
     """The grain lacks this edge: all of it in the mixture is the matrix'.
 
     Parameters
@@ -51,7 +61,7 @@ class AbsentEdge:
 
 
 @dataclass(frozen=True)
-class EdgeRatio:
+class EdgeRatio(_OnEdges):
     """The grain has a known ratio of two elements, by atoms, through cross-sections.
 
     Parameters

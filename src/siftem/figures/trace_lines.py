@@ -78,7 +78,7 @@ def draw_trace_lines(
     list of Axes
         One for each window; empty when no line lies on the axis.
     """
-    windows = line_windows(lines, whole.axis, resolution=whole.acquisition.resolution or 130.0)
+    windows = line_windows(lines, whole.axis, resolution=whole.acquisition.fwhm)
     if not windows:
         return []
     scale = energy_scale(whole.axis, signal_type)

@@ -88,7 +88,7 @@ def find_elements(
     for element in candidates:
         atomic_number(element)
     energy = beam_energy or spectrum.acquisition.beam_energy or 200.0
-    detector = detector or Detector(resolution=spectrum.acquisition.resolution or 130.0)
+    detector = detector or Detector.of(spectrum.acquisition)
     cut = _cut(spectrum, energy_range)
     kev = cut.axis.to_kev()
     if kev.last >= energy:
@@ -184,6 +184,6 @@ def _stands_out(
 
 
 def _cut(spectrum: Spectrum, energy_range: tuple[float | None, float | None]) -> Spectrum:
-    unit = 1.0 if spectrum.axis.unit == "keV" else 1e3
+    unit = spectrum.axis.per_kev
     low, high = (None if e is None else e * unit for e in energy_range)
     return spectrum.cropped(low, high)

@@ -107,8 +107,8 @@ class GreedySearch:
             return
         # From the shift so far: a fit of its own would look for it near zero.
         shift, axis = self.calibration.shift, self.spectrum.axis
-        unit = 1.0 if axis.unit == "keV" else 1e3
-        near = replace(self.spectrum, axis=replace(axis, offset=axis.offset - shift * unit))
+        moved = replace(axis, offset=axis.offset - shift * axis.per_kev)
+        near = replace(self.spectrum, axis=moved)
         found = self._fit(near, chosen).calibration
         self._set(replace(found, shift=found.shift + shift))
 

@@ -81,19 +81,11 @@ def fit_lines(
     LineFit
     """
     detector = detector or Detector()
-    low, high = energy_range
-    unit = 1.0 if spectrum.axis.unit == "keV" else 1e3
-    window = spectrum.axis.window(
-        None if low is None else low * unit, None if high is None else high * unit
-    )
+    window = spectrum.axis.window_kev(*energy_range)
     cut = _cropped(spectrum, window)
     # Pulses below the fitted range pile up, too; those of no energy do not.
-    pulses = _cropped(
-        spectrum,
-        slice(
-            min(window.start, spectrum.axis.window(_SOFTEST_PULSE * unit, None).start), window.stop
-        ),
-    )
+    softest = spectrum.axis.window_kev(_SOFTEST_PULSE, None).start
+    pulses = _cropped(spectrum, slice(min(window.start, softest), window.stop))
     if not cut.counts.sum() > 0:
         raise InputError(
             f"spectrum {spectrum.name!r} holds no counts in the fitted range: nothing to fit"

@@ -132,7 +132,7 @@ def null_elements(
         elements,
         support=support,
         beam_energy=energy,
-        detector=detector or Detector(resolution=spectrum.acquisition.resolution or 130.0),
+        detector=detector or Detector.of(spectrum.acquisition),
         absorption=absorption,
         calibration=calibration,
         energy_range=energy_range,

@@ -202,9 +202,7 @@ def fit_settings(recipe: Recipe, si: SpectrumImage, elements: tuple[str, ...]) -
             "the file does not say the beam energy: "
             "give acquisition.beam_energy (keV) in the recipe"
         )
-    detector = Detector(
-        resolution=acquisition.resolution or 130.0, window=_WINDOWS[recipe.quantify.window]
-    )
+    detector = Detector(resolution=acquisition.fwhm, window=_WINDOWS[recipe.quantify.window])
     settings = FitSettings(
         elements=elements,
         support=tuple(e for e in recipe.support if e not in elements),

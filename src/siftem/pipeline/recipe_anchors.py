@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from siftem.eels.subtract import AbsentEdge, EdgeAnchor, EdgeRatio
+from siftem.eels.subtract import AbsentEdge, EdgeRatio
 from siftem.errors import InputError
 from siftem.pipeline.recipe_parts import EdgeChoice, NotNegative, Section, checked_elements
 from siftem.unmix.anchors import (
@@ -180,7 +180,7 @@ class AnchorChoice(Section):
                 return known.make(run)
         return MostMatrix(self.most_matrix or run.elements)
 
-    def make_for_losses(self) -> EdgeAnchor | GivenScale | None:
+    def make_for_losses(self) -> AbsentEdge | EdgeRatio | GivenScale | None:
         """Return the anchor of an energy-loss spectrum; None when it is one on X-ray lines."""
         if self.absent_edge is not None:
             return AbsentEdge(self.absent_edge.made())

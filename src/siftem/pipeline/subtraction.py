@@ -8,7 +8,6 @@ from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
 
-from siftem.eels.subtract import subtract_by_edges
 from siftem.errors import DoubtWarning, InputError, SiftemWarning
 from siftem.fit.line_fit import LineFit
 from siftem.fit.spectrum_model import Absorption
@@ -187,7 +186,7 @@ def pure_losses(
             )
         found = attempted(
             f"the pure spectrum of {grain}",
-            partial(subtract_by_edges, mixture, matrix, anchor=made[0], name=grain),
+            partial(subtract, mixture, matrix, anchor=made[0], name=grain),
             None,
             missing=missing,
         )

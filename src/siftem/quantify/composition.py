@@ -174,7 +174,7 @@ def quantify(
         k_factors = zeta_factors.as_k_factors()
     if oxygen not in ("measured", "stoichiometry"):
         raise InputError(f"oxygen must be 'measured' or 'stoichiometry', got {oxygen!r}")
-    detector = detector or Detector(resolution=acquisition.resolution or 130.0)
+    detector = detector or Detector.of(acquisition)
     wanted, amount_map = asked, oxygen_map(asked, oxygen)
     absorption: Absorption | None = None
     fractions = np.zeros(0)

@@ -164,7 +164,7 @@ def line_ratios(
         asked,
         support=[e for e in support if e not in asked],
         beam_energy=energy,
-        detector=detector or Detector(resolution=spectrum.acquisition.resolution or 130.0),
+        detector=detector or Detector.of(spectrum.acquisition),
         calibration=calibration,
         energy_range=energy_range,
         n_continuum=n_continuum,

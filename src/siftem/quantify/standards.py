@@ -196,7 +196,7 @@ def _fitted_standard(
         list(fractions),
         support=[e for e in support if e not in fractions],
         beam_energy=energy,
-        detector=detector or Detector(resolution=acquisition.resolution or 130.0),
+        detector=detector or Detector.of(acquisition),
         absorption=absorption,
         calibration=calibration,
         energy_range=energy_range,

@@ -190,7 +190,7 @@ def _plain_fits(result: RunResult) -> list[LineFit]:
         elements=recipe.elements,
         support=tuple(e for e in recipe.support if e not in recipe.elements),
         beam_energy=acquisition.beam_energy,
-        detector=Detector(resolution=acquisition.resolution or 130.0),
+        detector=Detector.of(acquisition),
         calibration=result.calibration,
         recipe=recipe,
     )

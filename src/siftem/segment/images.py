@@ -15,8 +15,8 @@ from siftem.xray.lines import parse_line, visible_lines
 
 #: Name of the image of all counts.
 TOTAL = "counts"
-#: Where the file does not say: keV, and eV at Mn Ka.
-_BEAM_ENERGY, _RESOLUTION = 200.0, 130.0
+#: keV, where the file does not say.
+_BEAM_ENERGY = 200.0
 
 
 class NamedImages(NamedTuple):
@@ -101,7 +101,7 @@ def _window(si: SpectrumImage, name: str, known: tuple[str, ...]) -> tuple[float
                 f"{si.axis.last:.4g} {si.axis.unit}"
             )
         return low, high
-    per_kev = 1e3 if si.axis.unit == "eV" else 1.0
+    per_kev = si.axis.per_kev
     energy = _line_energy(si, name)
     if energy is None:
         survey = () if si.survey is None else (si.survey_name,)
@@ -110,7 +110,7 @@ def _window(si: SpectrumImage, name: str, known: tuple[str, ...]) -> tuple[float
             f"there is no image {name!r}: choose among {listed}, an element (Fe), a line (Fe Ka) "
             "or a window (0.6-0.8)"
         )
-    half = float(Detector(resolution=si.acquisition.resolution or _RESOLUTION).fwhm(energy)) / 2e3
+    half = float(Detector.of(si.acquisition).fwhm(energy)) / 2e3
     return (energy - half) * per_kev, (energy + half) * per_kev
 
 

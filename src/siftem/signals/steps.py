@@ -32,7 +32,7 @@ from siftem.spectrum import Spectrum
 from siftem.spectrum_image import SpectrumImage
 from siftem.unmix import integrate as integration
 from siftem.unmix.anchors import Anchor, GivenScale
-from siftem.unmix.subtract import subtract as subtract_by_lines
+from siftem.unmix.subtract import subtract as subtract_spectra
 
 
 class SignalFactors(NamedTuple):
@@ -143,15 +143,13 @@ def subtract(
         ``metadata.Siftem.scale``, ``.scale_sigma`` and ``.anchor`` tell what was taken out.
     """
     first, second = signal_to_spectrum(mixture), signal_to_spectrum(matrix)
-    if isinstance(anchor, (by_edges.AbsentEdge, by_edges.EdgeRatio)):
-        pure = by_edges.subtract_by_edges(first, second, anchor=anchor)
-    elif mixture.metadata.Signal.signal_type == "EELS" and not isinstance(anchor, GivenScale):
+    for_losses = (by_edges.AbsentEdge, by_edges.EdgeRatio, GivenScale)
+    if mixture.metadata.Signal.signal_type == "EELS" and not isinstance(anchor, for_losses):
         raise InputError(
             f"energy losses have no X-ray lines for {type(anchor).__name__}: anchor on edges "
             "with siftem.AbsentEdge or siftem.EdgeRatio, or give the scale"
         )
-    else:
-        pure = subtract_by_lines(first, second, anchor=anchor, **options)
+    pure = subtract_spectra(first, second, anchor=anchor, **options)
     signal = _like(pure, mixture)
     for key in ("scale", "scale_sigma", "anchor"):
         signal.metadata.set_item(f"Siftem.{key}", getattr(pure, key))

@@ -114,10 +114,8 @@ def unmix(
     if energy is None:
         raise InputError("the beam energy is not known: give beam_energy in keV")
     grain_anchors = _checked_anchors(anchors, regions)
-    detector = detector or Detector(resolution=si.acquisition.resolution or 130.0)
-    unit = 1.0 if si.axis.unit == "keV" else 1e3
-    low, high = (None if e is None else e * unit for e in energy_range)
-    window = si.axis.window(low, high)
+    detector = detector or Detector.of(si.acquisition)
+    window = si.axis.window_kev(*energy_range)
     sets = pixel_sets(si, regions, window)
     needed = [e for own in grain_anchors.values() for a in own for e in a.elements]
     listed = joined([*(element_symbols(elements) or si.acquisition.elements), *needed])

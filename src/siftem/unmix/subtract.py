@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -89,12 +90,20 @@ class PureSpectrum(Spectrum):
         return f"; {off} taken off: {self.anchor}" if off else ""
 
 
+@runtime_checkable
+class OwnSubtraction(Protocol):
+    """An anchor that is on no X-ray lines."""
+
+    def taken_off(self, mixture: Spectrum, matrix: Spectrum, *, name: str | None) -> PureSpectrum:
+        """Return what is left of the mixture."""
+
+
 @one_blas_thread()
 def subtract(
     mixture: Spectrum,
     matrix: Spectrum | Sequence[Spectrum],
     *,
-    anchor: Anchor | str | Sequence[Anchor | str],
+    anchor: Anchor | OwnSubtraction | str | Sequence[Anchor | str],
     elements: Sequence[str] = (),
     support: Sequence[str] = (),
     beam_energy: float | None = None,
@@ -122,7 +131,7 @@ def subtract(
     anchor : Absent, KnownRatio, Stoichiometry, MostMatrix, GivenScale, str, or a sequence
         What fixes the scales; an element's symbol says that the grain lacks it. Several are
         fulfilled together as well as their errors allow; as many conditions are needed as there
-        are spectra to subtract.
+        are spectra to subtract. Of energy losses one AbsentEdge or EdgeRatio, for the matrix alone.
     elements : sequence of str
         Elements that may have lines near the anchor's; by default those of the acquisition.
     support : sequence of str
@@ -156,8 +165,7 @@ def subtract(
     Warns
     -----
     SiftemWarning
-        When conditions disagree, or a scale lies below zero, by more than three standard
-        deviations.
+        When conditions disagree, or a scale lies below zero, by more than three sigma.
 
     Examples
     --------
@@ -173,7 +181,12 @@ def subtract(
     >>> 0 < pure.scale_sigma < pure.scale
     True
     """
-    mixture, anchors = as_spectrum(mixture), as_anchors(anchor)
+    mixture = as_spectrum(mixture)
+    if isinstance(anchor, OwnSubtraction):
+        if isinstance(matrix, (list, tuple)):
+            raise InputError("an anchor on edges takes off one spectrum: give the matrix alone")
+        return anchor.taken_off(mixture, as_spectrum(matrix), name=name)
+    anchors = as_anchors(anchor)
     several = list(matrix) if isinstance(matrix, (list, tuple)) else [matrix]
     contaminants = [as_spectrum(s) for s in several]
     if not contaminants:
@@ -187,7 +200,7 @@ def subtract(
         energy = beam_energy or acquisition.beam_energy
         if energy is None:
             raise InputError("the beam energy is not known: give beam_energy in keV")
-        detector = detector or Detector(resolution=acquisition.resolution or 130.0)
+        detector = detector or Detector.of(acquisition)
         named = element_symbols(elements) or acquisition.elements
         listed, support = joined([*named, *needed]), element_symbols(support)
         for spectrum in (*contaminants, mixture):

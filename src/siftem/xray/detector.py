@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import xraylib
 
+from siftem.acquisition import TYPICAL_RESOLUTION, Acquisition
 from siftem.errors import InputError
 from siftem.xray.absorption import element_attenuation
 from siftem.xray.elements import symbol_of
@@ -65,12 +66,17 @@ class Detector:
     Frozen: ``dataclasses.replace(detector, resolution=128)`` makes another one.
     """
 
-    resolution: float = 130.0
+    resolution: float = TYPICAL_RESOLUTION
     window: tuple[Layer, ...] | None = None
     dead_layer: float = 30.0
     thickness: float = 0.45
     collection_depth: float = 0.0
     broadening: float = 1.0
+
+    @classmethod
+    def of(cls, acquisition: Acquisition) -> Detector:
+        """Return the detector of an acquisition, as far as its file tells."""
+        return cls(resolution=acquisition.fwhm)
 
     def __post_init__(self) -> None:
         if not _SHARPEST < self.resolution <= _BLUNTEST:

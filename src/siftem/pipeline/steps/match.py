@@ -80,7 +80,7 @@ def _named(
     recipe: Recipe, si: SpectrumImage, factors: Factors, elements: tuple[str, ...]
 ) -> Factors:
     beam = si.acquisition.beam_energy or 200.0
-    width = si.acquisition.resolution or 130.0
+    width = si.acquisition.fwhm
     phases = recipe.phases
     if phases and all(p.component is not None for p in phases.values()):
         return _by_number(recipe, factors)

@@ -35,7 +35,7 @@ def prepare(recipe: Recipe, loaded: Loaded) -> Prepared:
     if given:
         si = replace(si, acquisition=replace(si.acquisition, **given))
     low, high = recipe.energy_range
-    unit = 1.0 if si.axis.unit == "keV" else 1e3
+    unit = si.axis.per_kev
     if low == ZERO_PEAK_END:
         # Only detectors of X-rays have a zero peak; below 200 eV of energy loss lie edges.
         si = si.without_zero_peak()
