@@ -86,6 +86,8 @@ __all__ = ["__version__", *sorted(_HOME)]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "app":  # a module that can be called
+        return importlib.import_module("siftem.app")
     try:
         home = _HOME[name]
     except KeyError:

@@ -5,7 +5,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -145,9 +144,22 @@ def page(chromium):
 def picture():
     """A function that keeps a screenshot of a page among the artefacts."""
     ARTEFACTS.mkdir(parents=True, exist_ok=True)
+    return lambda page, name: page.screenshot(path=ARTEFACTS / f"{name}.png")
 
-    def take(page, name):
-        time.sleep(0.7)  # what was asked for a moment ago is drawn
-        page.screenshot(path=ARTEFACTS / f"{name}.png")
 
-    return take
+@pytest.fixture
+def accessible():
+    """A function that finds nothing grave on a page, by axe-core where SIFTEM_AXE names it."""
+    axe = os.environ.get("SIFTEM_AXE")
+    code = Path(axe).read_text(encoding="utf-8") if axe else ""
+
+    def check(page):
+        if not code:
+            return
+        page.wait_for_timeout(1100)  # fields get their names once a second
+        page.evaluate(code)
+        found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
+        grave = [v for v in found if v["impact"] in ("serious", "critical")]
+        assert not grave, [(v["id"], [n["html"][:200] for n in v["nodes"]]) for v in grave]
+
+    return check

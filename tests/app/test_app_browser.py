@@ -77,18 +77,22 @@ def open_demo(page, address):
 
 @pytest.mark.browser
 @pytest.mark.usefixtures("no_pictures")  # of the run by the command; the app draws its own
-def test_the_whole_road_with_a_mouse_and_the_same_numbers_again(page, start_app, picture, tmp_path):
+def test_the_whole_road_with_a_mouse_and_the_same_numbers_again(
+    page, start_app, picture, accessible, tmp_path
+):
     open_demo(page, start_app())
     page.get_by_text("64 × 64 pixels").wait_for()
     page.get_by_role("button", name="Fe Kα").click()
     page.get_by_label("Map", exact=True).get_by_text("Fe Kα").wait_for(state="attached")
     picture(page, "1-data")
+    accessible(page)
 
     press(page, "2 Decompose", exact=False)
     press(page, "Decompose")
     status(page, "Decompose: done")
     page.locator(".bk-Figure").nth(3).wait_for()
     picture(page, "2-decompose")
+    accessible(page)
 
     press(page, "3 Segment", exact=False)
     page.get_by_text("1 Paint some pixels").wait_for()
@@ -139,6 +143,7 @@ def test_the_whole_road_with_a_mouse_and_the_same_numbers_again(page, start_app,
     press(page, "Train")
     status(page, "Trained on painted traces")
     picture(page, "4-regions")
+    accessible(page)
     before = page.get_by_role("row", name="pure Brg").inner_text()
     slider = page.get_by_role("slider").nth(1)
     slider.focus()
@@ -164,6 +169,7 @@ def test_the_whole_road_with_a_mouse_and_the_same_numbers_again(page, start_app,
     press(page, "Subtract")
     status(page, "Subtract: done")
     picture(page, "6-spectra")
+    accessible(page)
     page.reload()
     go_on(page)
     page.get_by_text("Anchor: no Si in the grain").wait_for()
@@ -172,11 +178,13 @@ def test_the_whole_road_with_a_mouse_and_the_same_numbers_again(page, start_app,
     press(page, "Quantify")
     status(page, "Quantify: done")
     picture(page, "7-composition")
+    accessible(page)
 
     press(page, "6 Export", exact=False)
     press(page, "Write the folder")
     status(page, "Write the folder: done")
     picture(page, "8-export")
+    accessible(page)
     with page.expect_download() as fetched:
         press(page, "Fetch the recipe")
     recipe = tmp_path / "fetched.yaml"

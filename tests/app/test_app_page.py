@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("panel")
 
-import siftem.app
+import siftem
 from siftem.app.anchor_form import AnchorForm, anchor_elements
 from siftem.app.data_view import length_text
 from siftem.app.map_figure import MapFigure
@@ -205,10 +205,18 @@ def test_keys_choose_phases_and_tools(page):
     assert page.active == 2
 
 
-def test_in_a_notebook_the_page_is_a_panel_object():
+def test_in_a_notebook_the_page_is_shown_and_its_results_are_within_reach(page):
     import panel as pn
 
-    assert isinstance(siftem.app.view(), pn.viewable.Viewable)
+    signal = siftem.to_hyperspy(siftem.simulate_demo((8, 8), dose=50.0).spectrum_image)
+    made = siftem.app(signal)
+    made.jobs.wait(60)
+    assert made.spectrum_image.shape == (8, 8)
+    assert isinstance(pn.panel(made), pn.viewable.Viewable)
+    assert made.recipe.input.file
+    with pytest.raises(InputError, match="a HyperSpy signal is needed"):
+        siftem.app(3)
+    assert page.results().recipe == page.recipe
 
 
 # Pieces -----------------------------------------------------------------------------------

@@ -1,31 +1,33 @@
 """The app in the browser and in a notebook: it builds a recipe and shows results.
 
-`view` gives the page as a Panel object, `siftem.app.server.serve` puts it on a port. The app
-computes nothing itself: its state is a recipe and the results of its steps, and every button
-changes the one and asks the pipeline for the other. What it needs beyond siftem is the extra
-``app``: ``pip install "siftem[app]"``.
+``siftem.app(source)`` gives the page in a notebook (`open_page`), with its results within reach;
+`siftem.app.server.serve` puts it on a port. The app computes nothing itself: its state is a recipe
+and the results of its steps, and every button changes the one and asks the pipeline for the
+other. What it needs beyond siftem is the extra ``app``: ``pip install "siftem[app]"``.
 """
 
 from __future__ import annotations
 
+import sys
+from types import ModuleType
 from typing import Any
 
-__all__ = ["view"]
+__all__ = ["open_page"]
 
 
-def view(source: Any = None, **options: Any) -> Any:
-    """Return the page for a map as a Panel object, for a notebook or a server of your own.
+def open_page(source: Any = None) -> Any:
+    """Return the page for a map, which a notebook shows, with its results within reach.
 
     Parameters
     ----------
-    source : path-like, Recipe or SpectrumImage, optional
-        A spectrum image, a recipe (a file or an object), or nothing: the user then opens one.
-    **options
-        Of `siftem.app.page.view`.
+    source : path-like, Recipe, SpectrumImage or HyperSpy signal, optional
+        A recipe may be a file or an object; without anything the user opens a map.
 
     Returns
     -------
-    panel.viewable.Viewable
+    siftem.app.page.Page
+        What was done on it so far: ``page.recipe``, ``page.spectrum_image`` and
+        ``page.results()``. ``page.panel`` is a Panel object for a server of your own.
 
     Raises
     ------
@@ -34,12 +36,25 @@ def view(source: Any = None, **options: Any) -> Any:
 
     Examples
     --------
-    >>> import siftem.app
-    >>> page = siftem.app.view("71GPa.hspy")  # doctest: +SKIP
+    >>> page = siftem.app("71GPa.hspy")  # doctest: +SKIP
+    >>> page.results().compositions["Fp"]  # doctest: +SKIP
     """
     from siftem.app.extra import require_extra
 
     require_extra()
-    from siftem.app.page import view as page_view
+    import panel as pn
 
-    return page_view(source, **options)
+    from siftem.app.page import Page
+
+    pn.extension()
+    return Page(source)
+
+
+class _Callable(ModuleType):
+    """Lets ``siftem.app(source)`` open a page."""
+
+    def __call__(self, source: Any = None) -> Any:
+        return open_page(source)
+
+
+sys.modules[__name__].__class__ = _Callable

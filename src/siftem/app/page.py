@@ -18,6 +18,7 @@ from siftem.app.error_sentence import error_sentence
 from siftem.app.export_view import ExportView
 from siftem.app.files import Reports
 from siftem.app.jobs import JobRunner, JobState
+from siftem.app.labels import Labels
 from siftem.app.saved_sessions import SavedSession, SavedSessions
 from siftem.app.segment_view import SegmentView
 from siftem.app.session import Session
@@ -27,7 +28,9 @@ from siftem.app.step_view import View
 from siftem.app.style import CONTROL_CSS, PAGE_CSS, RESIZED, TEXT_CSS, Room
 from siftem.app.window import Window
 from siftem.errors import SiftemError
+from siftem.hyperspy_input import as_map
 from siftem.pipeline.recipe import Recipe
+from siftem.pipeline.results import RunResult
 from siftem.spectrum_image import SpectrumImage
 
 # The heights of what has a fixed width follow from what is in it.
@@ -48,7 +51,7 @@ class Page:
 
     Parameters
     ----------
-    source : path-like, Recipe or SpectrumImage, optional
+    source : path-like, Recipe, SpectrumImage or HyperSpy signal, optional
         Opened at once.
     reports : Reports, optional
         Of the server whose page this is: it fills the browser's window, takes files and opens
@@ -57,7 +60,7 @@ class Page:
 
     def __init__(
         self,
-        source: str | Path | Recipe | SpectrumImage | None = None,
+        source: Any = None,
         *,
         reports: Reports | None = None,
     ) -> None:
@@ -88,15 +91,39 @@ class Page:
             pn.Row(self._status, self._bar, self._cancel, height=38),
             self._body,
             Shortcuts(self._key),
+            Labels(),
             *([self._window] if self._window else []),
             width=self.room.window[0] - 20,
             stylesheets=[PAGE_CSS],
             sizing_mode=RESIZED,
         )
         self.jobs.tell("Open a map, or try the demo.")
+        if source is not None and not isinstance(source, (str, Path, Recipe)):
+            source = as_map(source)
         if source is not None:
             self.open("Open", lambda progress: self.session.open(source, progress=progress))
         self.refresh()
+
+    def __panel__(self) -> Any:
+        """Return the page as a Panel object."""
+        return self.panel
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> Any:
+        return self.panel._repr_mimebundle_(include, exclude)
+
+    @property
+    def recipe(self) -> Recipe:
+        """What was clicked together so far."""
+        return self.session.recipe
+
+    @property
+    def spectrum_image(self) -> SpectrumImage:
+        """The map that is open, as it is decomposed."""
+        return self.session.spectrum_image
+
+    def results(self) -> RunResult:
+        """Do what is still missing, and return all results."""
+        return self.session.workflow.result()
 
     def open(self, title: str, work: Callable[[Any], Any]) -> None:
         """Open a map in a job."""
@@ -175,7 +202,7 @@ class Page:
 
     def _stepper(self) -> Any:
         brand = pn.pane.HTML(
-            "<b style='font-size:20px;letter-spacing:.02em'>siftem</b>",
+            "<h1 style='font-size:20px;letter-spacing:.02em;margin:0'>siftem</h1>",
             width=80,
             margin=(6, 14, 0, 10),
         )
@@ -234,15 +261,3 @@ class Page:
             self.go(self.active - 1)
         else:
             self.attempt(lambda: self.views[self.active].key(key))
-
-
-def view(source: str | Path | Recipe | SpectrumImage | None = None) -> Any:
-    """Return the page as a Panel object.
-
-    Parameters
-    ----------
-    source : path-like, Recipe or SpectrumImage, optional
-        Opened at once.
-    """
-    pn.extension()
-    return Page(source).panel

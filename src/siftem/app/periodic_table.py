@@ -141,7 +141,15 @@ def evidence_html(found: Sequence[FoundElement]) -> str:
             f"<tr><th>{html.escape(one.element)}</th><td>{one.significance:.0f} σ</td>"
             f"<td>{one.counts:,.0f}</td><td class='name'>{html.escape(lines)}</td></tr>"
         )
-    head = "<th></th><th>significance</th><th>counts</th><th class='name'>by its peaks</th>"
+    head = "".join(
+        f"<th class='{kind}'>{text}</th>"
+        for kind, text in (
+            ("name", "element"),
+            ("", "significance"),
+            ("", "counts"),
+            ("name", "by its peaks"),
+        )
+    )
     return (
         "<table><caption>What the sum of all pixels shows</caption>"
         f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"

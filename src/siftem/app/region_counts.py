@@ -36,7 +36,7 @@ def region_counts_html(
     rows = []
     if regions is None:
         rows += [_row(c, name, f"{painted.get(name, 0):,}") for name, c in colours.items()]
-        return _table(["", "painted"], rows) + (
+        return _table(["phase", "painted"], rows) + (
             "<p class='hint'>Train to see regions. Without traces, the most certain pixels of "
             "each component train the classifier.</p>"
         )
@@ -54,7 +54,7 @@ def region_counts_html(
     if left is not None and left.pixels:
         rows.append(_row("", "In no spectrum", "", "", *share(sum(left.pixels.values()))))
         rows += [_row(reason_colour(r), r, "", "", *share(n)) for r, n in left.pixels.items()]
-    return _table(["", "painted", "in mask", "pixels", "of map"], rows) + (
+    return _table(["region", "painted", "in mask", "pixels", "of map"], rows) + (
         "<p class='hint'>pure: matrix alone. mixture: one grain over matrix.</p>"
     )
 
