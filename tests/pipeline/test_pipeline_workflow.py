@@ -259,6 +259,22 @@ def test_without_a_list_the_elements_that_show_are_quantified(done):
     assert not {"Cu", "Ba", "Pt", "P"} & elements
 
 
+def test_a_metal_of_the_grid_that_nobody_names_is_not_quantified(done):
+    """All components hold the grid's Cu alike; in one of them only it would be the specimen's."""
+    si, factors = done.get("load").spectrum_image, done.get("decompose").factors
+    si = replace(si, acquisition=replace(si.acquisition, elements=()))
+    plain = make_recipe({"input": {"file": "given"}})
+    with pytest.warns(SiftemWarning, match="no elements are named"):
+        elements = run_elements(plain, si, factors)
+    assert "Cu" not in elements
+    assert {"O", "Mg", "Si", "Fe"} <= set(elements)
+    spectra = factors.spectra.copy()
+    peak = abs(factors.axis.centers - 8.05) < 0.12
+    spectra[0, peak] = spectra[0, ~peak & (abs(factors.axis.centers - 8.05) < 0.3)].mean()
+    with pytest.warns(SiftemWarning, match="no elements are named"):
+        assert "Cu" in run_elements(plain, si, replace(factors, spectra=spectra))
+
+
 def test_a_list_of_a_file_that_lacks_strong_lines_is_made_whole(done):
     si = done.get("load").spectrum_image
     si = replace(si, acquisition=replace(si.acquisition, elements=("Fe", "Nd")))

@@ -21,6 +21,8 @@ from siftem.xray.detector import BARE, POLYMER, Detector
 #: Lines that a list lacks count from this part of all line counts on: without them a composition
 #: would be of something else. Columns and holders add less, as a rule.
 STRONG = 0.003
+#: What scattered electrons excite beside the specimen: grids, and what ion beams leave.
+GRID = frozenset({"Cu", "Ga", "Pt", "Au"})
 #: What a recipe says of the detector's window.
 _WINDOWS = {None: None, "none": BARE, "polymer": POLYMER}
 

@@ -13,7 +13,7 @@ import numpy as np
 from siftem.errors import DoubtWarning, InputError, SiftemWarning
 from siftem.fit.null_elements import WIDE
 from siftem.pipeline.agreement import assumed_absent
-from siftem.pipeline.fit_settings import FitSettings
+from siftem.pipeline.fit_settings import GRID, FitSettings
 from siftem.pipeline.parts import attempted
 from siftem.pipeline.recipe import Recipe
 from siftem.pipeline.results import LineGain, Quantified
@@ -122,6 +122,7 @@ def _warn_of_unlisted(name: str, composition: Composition, unlisted: Sequence[st
         e: sum(float(n) for f, n in zip(families, counts, strict=True) if f.element == e)
         / max(float(counts.sum()), 1e-9)
         for e in unlisted
+        if e not in GRID
     }
     much = [f"{e} ({100 * s:.2g}%)" for e, s in share.items() if s > _MUCH_UNLISTED]
     if much:

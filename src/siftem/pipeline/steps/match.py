@@ -14,9 +14,9 @@ from siftem.decompose.kinds import Kinds
 from siftem.decompose.matching import Markers, line_strengths, match_phases
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import DoubtWarning, InputError, RecipeError, SiftemWarning
-from siftem.fit.element_search import find_elements
+from siftem.fit.element_search import FoundElement, find_elements
 from siftem.fit.greedy_search import GreedySearch
-from siftem.pipeline.fit_settings import STRONG
+from siftem.pipeline.fit_settings import GRID, STRONG
 from siftem.pipeline.layout import background, corrected_layout
 from siftem.pipeline.parts import attempted
 from siftem.pipeline.recipe import Recipe
@@ -26,6 +26,9 @@ from siftem.spectrum import Spectrum
 from siftem.spectrum_image import SpectrumImage
 from siftem.xray.detector import Detector
 
+#: Stray counts of a grid are held by all components alike, within this ratio, and are less than
+#: this part of all line counts.
+_ALIKE, _MOST_STRAY = 4.0, 0.25
 #: A component is named by elements whose lines reach this part of its strongest.
 _NAMED_FROM = 0.1
 
@@ -40,7 +43,7 @@ def matched_phases(
     SiftemWarning
         When spectra differ in more ways than these components can.
     """
-    elements = run_elements(recipe, si)
+    elements = run_elements(recipe, si, factors)
     named = _named(recipe, si, factors, elements)
     matrix = background(recipe, named)
     layout = corrected_layout(named.layout, recipe, named.names, matrix)
@@ -189,10 +192,20 @@ STEP: Step = Step(
 )
 
 
-def run_elements(recipe: Recipe, si: SpectrumImage) -> tuple[str, ...]:
+def run_elements(
+    recipe: Recipe, si: SpectrumImage, factors: Factors | None = None
+) -> tuple[str, ...]:
     """Return the elements to quantify: the recipe's, else the file's and those that show.
 
     A file lists what somebody clicked on, and may lack what makes up most of the specimen.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    si : SpectrumImage
+    factors : Factors, optional
+        Metals of grids and of thinning that nobody names, and that all components hold alike, are
+        left out: scattered electrons excite them wherever the beam is.
 
     Warns
     -----
@@ -209,22 +222,26 @@ def run_elements(recipe: Recipe, si: SpectrumImage) -> tuple[str, ...]:
     if recipe.elements:
         return recipe.elements
     listed = tuple(e for e in si.acquisition.elements if e not in recipe.support)
-    found = attempted("a list of elements", lambda: _elements_seen(recipe, si), ())
+    found = attempted("a list of elements", lambda: _elements_seen(recipe, si, factors), ())
     return (*listed, *found)
 
 
-def _elements_seen(recipe: Recipe, si: SpectrumImage) -> tuple[str, ...]:
+def _elements_seen(recipe: Recipe, si: SpectrumImage, factors: Factors | None) -> tuple[str, ...]:
     """Find the elements whose lines the sum of all pixels shows, beside those of the file."""
     whole = Spectrum(si.sum_spectrum(), si.axis, name="all pixels", acquisition=si.acquisition)
     found = [f for f in find_elements(whole) if f.element not in recipe.support]
     listed = si.acquisition.elements
     if not found and not listed:
         raise InputError("none is named, and no line stands out: name them (--elements)")
+    whole_counts = sum(f.counts for f in found)
     if listed:
-        least = STRONG * sum(f.counts for f in found)
+        least = STRONG * whole_counts
         found = [f for f in found if f.element not in listed and f.counts > least]
-        if not found:
-            return ()
+    if factors is not None:
+        stray = _stray(found, whole_counts, si, factors)
+        found = [f for f in found if f not in stray]
+    if not found:
+        return ()
     lines = ", ".join(f"{f.line} ({f.significance:.0f} sigma)" for f in found)
     told = (
         f"the file lists {', '.join(listed)} only, but strong lines of others stand out in the sum "
@@ -239,3 +256,20 @@ def _elements_seen(recipe: Recipe, si: SpectrumImage) -> tuple[str, ...]:
         stacklevel=3,
     )
     return tuple(f.element for f in found)
+
+
+def _stray(
+    found: Sequence[FoundElement], counts: float, si: SpectrumImage, factors: Factors
+) -> list[FoundElement]:
+    """Metals of grids and of thinning, few counts in all, that all components hold alike."""
+    if len(factors.names) < 2:
+        return []  # nothing to compare
+    some = [f for f in found if f.element in GRID and f.counts < _MOST_STRAY * counts]
+    beam, width = si.acquisition.beam_energy or 200.0, si.acquisition.resolution or 130.0
+    axis = _true_axis(si, factors, [f.element for f in found], beam, width)
+    strengths = line_strengths(
+        factors.spectra, axis, [f.element for f in some], beam_energy=beam, resolution=width
+    )
+    return [
+        f for f, own in zip(some, strengths.T, strict=True) if own.min() * _ALIKE > own.max() > 0
+    ]
