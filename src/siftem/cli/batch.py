@@ -19,25 +19,21 @@ from rich.progress import (
 )
 
 from siftem.batch.watch import Outcome, Watcher
+from siftem.cli.options import ERRORS, OUTPUT, Out, Quiet, Scheduler
 from siftem.errors import Cancelled
-
-_errors = Console(stderr=True, highlight=False, soft_wrap=True)
-_output = Console(highlight=False, soft_wrap=True)
 
 
 def batch(
     recipe: Annotated[Path, typer.Argument(help="A recipe (.yaml); its input may be left out.")],
     files: Annotated[list[Path], typer.Argument(help="Spectrum images, or patterns: maps/*.emd.")],
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for the results.")] = None,
+    out: Out = None,
     workers: Annotated[
         int | None, typer.Option("--workers", help="Processes on this machine.")
     ] = None,
     threads: Annotated[
         int | None, typer.Option("--threads", help="Threads of each worker.")
     ] = None,
-    scheduler: Annotated[
-        str | None, typer.Option("--scheduler", help="Address of a Dask scheduler.")
-    ] = None,
+    scheduler: Scheduler = None,
     joint: Annotated[
         bool, typer.Option("--joint", help="Factorise all maps together: common spectra.")
     ] = False,
@@ -47,7 +43,7 @@ def batch(
     memory: Annotated[
         str | None, typer.Option("--memory", help="Leave maps on disk; budget, e.g. 2GB.")
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, errors only.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Run one recipe over many maps; run again, it does only what is missing or changed."""
     from siftem.batch.run import run_batch
@@ -55,7 +51,7 @@ def batch(
 
     chosen = read_recipe(recipe, for_many=True)
     try:
-        with BatchBars(_errors, quiet) as watcher:
+        with BatchBars(ERRORS, quiet) as watcher:
             result = run_batch(
                 chosen,
                 list(_matching(files)),
@@ -72,7 +68,7 @@ def batch(
         raise Cancelled("interrupted; the same command goes on where it was") from None
     if not quiet:
         counts = {s: sum(o.status == s for o in result.outcomes) for s in ("done", "kept")}
-        _output.print(
+        OUTPUT.print(
             f"{counts['done']} done, {counts['kept']} were up to date, "
             f"{len(result.failed)} failed; report: {result.folder / 'report.html'}",
             markup=False,
@@ -80,7 +76,7 @@ def batch(
     if result.failed:
         if quiet:
             for outcome in result.failed:
-                _errors.print(f"siftem: {outcome.name}: {outcome.error}", markup=False)
+                ERRORS.print(f"siftem: {outcome.name}: {outcome.error}", markup=False)
         raise typer.Exit(1)
 
 

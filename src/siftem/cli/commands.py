@@ -9,24 +9,18 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from siftem import __version__
-from siftem.cli.app_command import open_app
 from siftem.cli.batch import batch
 from siftem.cli.convert import convert
 from siftem.cli.display import ProgressBars, resources_used
-from siftem.cli.recipe_command import recipe
+from siftem.cli.options import ERRORS, OUTPUT, Out, Quiet, Scheduler, Show, Signal, Support
 from siftem.errors import Cancelled, InputError, SiftemError
 
 #: Exit code of what was stopped with Ctrl-C.
 _INTERRUPTED = 130
 #: Exit code of a run whose maps, spectra and figures were written, but no composition or ratio.
 _NOT_QUANTIFIED = 3
-#: Errors and progress go to standard error, results to standard output.
-_errors = Console(stderr=True, highlight=False, soft_wrap=True)
-_output = Console(highlight=False, soft_wrap=True)
-
 app = typer.Typer(
     name="siftem",
     help="Sift overlapping phases out of (S)TEM spectrum images.",
@@ -35,10 +29,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-
-Out = Annotated[Path | None, typer.Option("--out", "-o", help="Folder for the results.")]
-Show = Annotated[bool, typer.Option("--open", help="Open the report in the browser at the end.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, errors only.")]
 
 
 def run_commands(arguments: list[str]) -> int:
@@ -49,36 +39,36 @@ def run_commands(arguments: list[str]) -> int:
             raise KeyboardInterrupt
         return code
     except Cancelled as error:
-        _errors.print(f"siftem: {error}", markup=False)
+        ERRORS.print(f"siftem: {error}", markup=False)
         return _INTERRUPTED
     except SiftemError as error:
-        _errors.print(f"siftem: {error}", markup=False)
+        ERRORS.print(f"siftem: {error}", markup=False)
         return 1
     except (typer.Abort, KeyboardInterrupt):
-        _errors.print("siftem: interrupted, nothing was written")
+        ERRORS.print("siftem: interrupted, nothing was written")
         return _INTERRUPTED
     except MemoryError:
-        _errors.print("siftem: out of memory: crop the map or its energy range")
+        ERRORS.print("siftem: out of memory: crop the map or its energy range")
         return 1
     except Exception as error:
         # Wrong use: typer's own copy of click is private, so its errors are told by their shape.
         if hasattr(error, "format_message"):
-            _errors.print(f"siftem: {error.format_message()} (see siftem --help)", markup=False)
+            ERRORS.print(f"siftem: {error.format_message()} (see siftem --help)", markup=False)
             return 2
         if _is_disk_full(error):
-            _errors.print(
+            ERRORS.print(
                 "siftem: no space is left on the disk: free some and run the same command again, "
                 "what was there before is kept"
             )
             return 1
         if "cannot cache function" in str(error):  # Numba
-            _errors.print(
+            ERRORS.print(
                 "siftem: compiled code can't be kept anywhere: set the environment variable "
                 "NUMBA_CACHE_DIR to a folder that can be written"
             )
             return 1
-        _errors.print("".join(traceback.format_exception(error)), markup=False)
-        _errors.print(
+        ERRORS.print("".join(traceback.format_exception(error)), markup=False)
+        ERRORS.print(
             f"siftem: unexpected {type(error).__name__}: {error} "
             f"(please report this with the lines above)",
             markup=False,
@@ -94,7 +84,7 @@ def _is_disk_full(error: Exception) -> bool:
 
 def _show_version(value: bool) -> None:
     if value:
-        _output.print(f"siftem {__version__}")
+        OUTPUT.print(f"siftem {__version__}")
         raise typer.Exit
 
 
@@ -109,8 +99,90 @@ def _options(
 
 app.command()(batch)
 app.command()(convert)
-app.command("app")(open_app)
-app.command()(recipe)
+
+
+@app.command("app")
+def open_app(
+    file: Annotated[
+        Path | None, typer.Argument(help="A spectrum image, or a recipe (.yaml).")
+    ] = None,
+    port: Annotated[int, typer.Option(help="Port; 0 takes a free one.")] = 5006,
+    host: Annotated[
+        str,
+        typer.Option(help="Address to listen on; any but this machine's own asks for a token."),
+    ] = "localhost",
+    pages: Annotated[
+        int, typer.Option(min=1, help="Pages that may be open at a time, each with its own map.")
+    ] = 8,
+    show: Annotated[
+        bool, typer.Option("--show/--no-show", help="Open a browser, or only tell the address.")
+    ] = True,
+) -> None:
+    """Do all of it with a mouse, in the browser."""
+    from siftem.app.extra import require_extra
+
+    require_extra()
+    from siftem.app.server import serve
+
+    serve(
+        file,
+        host=host,
+        port=port,
+        pages=pages,
+        show=show,
+        tell=lambda text: print(text, flush=True),
+    )
+
+
+@app.command()
+def recipe(
+    file: Annotated[Path | None, typer.Argument(help="A spectrum image.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="File to write, by default FILE.yaml.")
+    ] = None,
+    phases: Annotated[str, typer.Option("--phases", help="Number of phases, or 'auto'.")] = "auto",
+    elements: Annotated[
+        str | None, typer.Option("--elements", help="Elements to quantify, by default as found.")
+    ] = None,
+    support: Support = None,
+    signal: Signal = None,
+    schema: Annotated[
+        bool, typer.Option("--schema", help="Write the JSON schema of recipes, for editors.")
+    ] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Look at a map and write a commented recipe: elements, support, layout, phases as found."""
+    from siftem.io.atomic import replacing
+    from siftem.pipeline.recipe_parts import listed_names
+    from siftem.pipeline.recipe_schema import schema_text
+    from siftem.pipeline.starting_recipe import starting_recipe
+
+    if schema:
+        target, text = out or Path("recipe.schema.json"), schema_text()
+    elif file is None:
+        raise InputError("name the map that the recipe is for: siftem recipe FILE")
+    else:
+        target = out or Path(f"{file.stem}.yaml")
+        if target.exists():
+            raise InputError(
+                f"{target} is there already, and may be yours: choose another with --out, or move "
+                "it away"
+            )
+        with ProgressBars(ERRORS, quiet) as progress:
+            text = starting_recipe(
+                file,
+                beside=target.absolute().parent,
+                name=target.name,
+                components=phases,
+                elements=listed_names(elements),
+                support=listed_names(support),
+                signal=signal,
+                progress=progress,
+            )
+    with replacing(target) as draft:
+        draft.write_text(text, encoding="utf-8")
+    if not quiet:
+        OUTPUT.print(str(target), markup=False)
 
 
 @app.command()
@@ -141,22 +213,22 @@ def example(
     from siftem.io.example import fetch_71gpa
 
     if not quiet:
-        _errors.print("fetching the 71 GPa map (5 MB) ...")
-    _output.print(str(fetch_71gpa(out)), markup=False)
+        ERRORS.print("fetching the 71 GPa map (5 MB) ...")
+    OUTPUT.print(str(fetch_71gpa(out)), markup=False)
 
 
 @app.command()
 def inspect(
     file: Annotated[Path, typer.Argument(help="A vendor file or a HyperSpy file.")],
-    signal: Annotated[int | None, typer.Option(help="Number of the signal.")] = None,
+    signal: Signal = None,
     quiet: Quiet = False,
 ) -> None:
     """Show what is in a file: signals, axes, counts, sparsity, element lines."""
     from siftem.cli.inspection import describe_file
 
-    with ProgressBars(_errors, quiet) as progress:
+    with ProgressBars(ERRORS, quiet) as progress:
         text = describe_file(file, signal, progress)
-    _output.print(text, markup=False)
+    OUTPUT.print(text, markup=False)
 
 
 @app.command()
@@ -168,12 +240,8 @@ def run(
     elements: Annotated[
         str | None, typer.Option("--elements", help="Elements to quantify, e.g. O,Mg,Si.")
     ] = None,
-    support: Annotated[
-        str | None, typer.Option("--support", help="Elements of grid and holder, e.g. Cu,C.")
-    ] = None,
-    signal: Annotated[
-        int | None, typer.Option("--signal", help="Number of the signal in the file.")
-    ] = None,
+    support: Support = None,
+    signal: Signal = None,
     unmix: Annotated[
         bool | None,
         typer.Option(
@@ -189,9 +257,7 @@ def run(
     memory: Annotated[
         str | None, typer.Option("--memory", help="Leave the map on disk; budget, e.g. 2GB.")
     ] = None,
-    scheduler: Annotated[
-        str | None, typer.Option("--scheduler", help="Address of a Dask scheduler.")
-    ] = None,
+    scheduler: Scheduler = None,
     again: Annotated[
         bool,
         typer.Option("--again", help="Compute, even if the folder holds these very results."),
@@ -208,7 +274,7 @@ def run(
     with recorded_warnings() as notes:
         read = recipe_for(source)
     for note in notes:
-        _errors.print(f"siftem: {note}", markup=False)
+        ERRORS.print(f"siftem: {note}", markup=False)
     wanted = changed_recipe(
         read,
         components=phases,
@@ -250,21 +316,21 @@ def _run_and_write(
     with recorded_warnings() as notes:
         tidy_up(check_destination(out))
     for note in notes:
-        _errors.print(note, markup=False)
+        ERRORS.print(note, markup=False)
     if checkpoints is not None and checkpoints.resolve().is_relative_to(out.resolve()):
         raise InputError(
             f"the checkpoints in {checkpoints} would be replaced together with the results in "
             f"{out}: choose a folder outside it"
         )
     used: Callable[[], dict[str, float]] = resources_used()
-    with ProgressBars(_errors, quiet) as progress:
+    with ProgressBars(ERRORS, quiet) as progress:
         on_disk = map_on_disk(
             recipe,
             memory=memory,
             scheduler=scheduler,
             beside=out,
             checkpoints=checkpoints,
-            console=_errors,
+            console=ERRORS,
             progress=progress,
         )
         with on_disk as image:
@@ -277,16 +343,16 @@ def _run_and_write(
                 folder = write_results(result, out, resources=used(), keys=keys, progress=progress)
     if not quiet:
         if known is not None:
-            _output.print(
+            OUTPUT.print(
                 f"nothing has changed: the results in {folder} are those of this very recipe "
                 f"(--again computes them again)",
                 markup=False,
             )
-        print_result(_output, result, folder, used())
+        print_result(OUTPUT, result, folder, used())
     if show:
         webbrowser.open((folder / "report.html").absolute().as_uri())
     for part, reason in result.missing.items():
-        _errors.print(f"siftem: {part} is missing: {reason}", markup=False)
+        ERRORS.print(f"siftem: {part} is missing: {reason}", markup=False)
     if not result.quantified:
-        _errors.print(f"siftem: nothing was quantified, the rest is in {folder}", markup=False)
+        ERRORS.print(f"siftem: nothing was quantified, the rest is in {folder}", markup=False)
         raise typer.Exit(_NOT_QUANTIFIED)

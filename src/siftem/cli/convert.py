@@ -6,19 +6,16 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from siftem.cli.display import ProgressBars
+from siftem.cli.options import ERRORS, OUTPUT, Quiet, Signal
 from siftem.errors import InputError
-
-_errors = Console(stderr=True, highlight=False, soft_wrap=True)
-_output = Console(highlight=False, soft_wrap=True)
 
 
 def convert(
     file: Annotated[Path, typer.Argument(help="A vendor file or a HyperSpy file.")],
     out: Annotated[Path, typer.Argument(help="The file to write, such as map.sift.")],
-    signal: Annotated[int | None, typer.Option("--signal", help="Number of the signal.")] = None,
+    signal: Signal = None,
     energies: Annotated[
         str | None, typer.Option("--energies", help="Channels to keep, e.g. 0.2:20 or 0.2:.")
     ] = None,
@@ -35,7 +32,7 @@ def convert(
     compress: Annotated[
         bool, typer.Option("--compress", help="A smaller file that is slower to work on.")
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, errors only.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Write a map as a sparse map file, for maps that are larger than memory."""
     from siftem.io.convert import convert as convert_file
@@ -44,7 +41,7 @@ def convert(
     energy_range = None if energies is None else _energies(energies)
     chosen = None if frames is None else _frames(frames)
     drift = None if shifts is None else _shifts(shifts)
-    with ProgressBars(_errors, quiet) as progress:
+    with ProgressBars(ERRORS, quiet) as progress:
         convert_file(
             file,
             out,
@@ -58,13 +55,13 @@ def convert(
         )
     if not quiet:
         header, source, _ = open_sparse_file(out)
-        _output.print(
+        OUTPUT.print(
             f"{out}: {header.shape[0]} x {header.shape[1]} pixels, {header.axis.size} channels, "
             f"{len(source.edges) - 1} blocks, {Path(out).stat().st_size / 1e6:.3g} MB",
             markup=False,
         )
         for note in header.notes:
-            _output.print(f"  {note}", markup=False)
+            OUTPUT.print(f"  {note}", markup=False)
 
 
 def _energies(text: str) -> tuple[float | None, float | None]:
