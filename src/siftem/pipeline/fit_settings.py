@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, field, replace
+from typing import TypedDict
 
 from siftem.errors import DoubtWarning, InputError
 from siftem.fit.element_search import find_elements, unexplained_lines
@@ -25,6 +26,18 @@ STRONG = 0.003
 GRID = frozenset({"Cu", "Ga", "Pt", "Au"})
 #: What a recipe says of the detector's window.
 _WINDOWS = {None: None, "none": BARE, "polymer": POLYMER}
+
+
+class FitOptions(TypedDict):
+    """What fits, subtractions, unmixing and compositions are told alike."""
+
+    elements: tuple[str, ...]
+    support: tuple[str, ...]
+    beam_energy: float
+    detector: Detector
+    calibration: Calibration | None
+    energy_range: tuple[float | None, float | None]
+    n_continuum: int | None
 
 
 @dataclass(frozen=True)
@@ -55,6 +68,19 @@ class FitSettings:
     sources: FactorSources = field(default_factory=FactorSources)
     unlisted: tuple[str, ...] = ()
 
+    @property
+    def options(self) -> FitOptions:
+        """What every fit of the run is told."""
+        return {
+            "elements": self.elements,
+            "support": self.support,
+            "beam_energy": self.beam_energy,
+            "detector": self.detector,
+            "calibration": self.calibration,
+            "energy_range": self.recipe.quantify.energy_range,
+            "n_continuum": self.recipe.quantify.continuum_terms,
+        }
+
     def fit(
         self,
         spectrum: Spectrum,
@@ -63,17 +89,14 @@ class FitSettings:
         calibrate: bool = False,
     ) -> LineFit:
         """Fit all lines of a spectrum; ``calibrate`` fits the energy scale anew."""
+        options = self.options
+        if calibrate:
+            options["calibration"] = None
         return fit_lines(
             spectrum,
-            self.elements,
-            support=self.support,
-            beam_energy=self.beam_energy,
-            detector=self.detector,
             absorption=absorption,
-            calibration=None if calibrate else self.calibration,
-            energy_range=self.recipe.quantify.energy_range,
-            n_continuum=self.recipe.quantify.continuum_terms,
             split_l=self.recipe.quantify.free_l_groups,
+            **options,
         )
 
     def quantified(
@@ -97,21 +120,15 @@ class FitSettings:
         electrons = sources.electrons_per_pixel
         return quantify(
             spectrum,
-            self.elements,
-            support=self.support,
-            beam_energy=self.beam_energy,
             thickness=q.thickness if has_film else None,
             density=own.density if has_film else None,
-            detector=self.detector,
-            calibration=self.calibration,
             k_factors=None if by_zeta else sources.k_factors,
-            energy_range=q.energy_range,
-            n_continuum=q.continuum_terms,
             split_l=q.free_l_groups,
             oxygen=q.oxygen,
             zeta_factors=sources.zeta_factors,
             dose=None if electrons is None else electrons * max(spectrum.n_pixels, 1),
             cross_sections=sources.cross_sections,
+            **self.options,
             **({} if look_for_others else {"warn_above": None}),
         )
 

@@ -85,15 +85,9 @@ def pure_spectra(
             mixture,
             [matrix, *contaminants],
             anchor=anchors,
-            elements=settings.elements,
-            support=settings.support,
-            beam_energy=settings.beam_energy,
-            detector=settings.detector,
-            calibration=settings.calibration,
             absorption=absorption,
-            energy_range=settings.recipe.quantify.energy_range,
-            n_continuum=settings.recipe.quantify.continuum_terms,
             name=grain,
+            **settings.options,
         )
 
     for grain in order:

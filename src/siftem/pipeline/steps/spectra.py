@@ -254,16 +254,7 @@ def bulk_ratios(
     out = {}
     for name, spectrum in {**pure, **integrated}.items():
         try:
-            out[name] = compared_lines(
-                spectrum,
-                settings.elements,
-                support=settings.support,
-                beam_energy=settings.beam_energy,
-                detector=settings.detector,
-                calibration=settings.calibration,
-                energy_range=settings.recipe.quantify.energy_range,
-                n_continuum=settings.recipe.quantify.continuum_terms,
-            )
+            out[name] = compared_lines(spectrum, **settings.options)
             text = out[name].describe()
         except InputError as error:
             text = f"no ratios of lines, {error}"

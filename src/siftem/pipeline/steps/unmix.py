@@ -70,7 +70,6 @@ def unmixed_phases(
             warnings.warn(f"unmixing was left out: {why}", SiftemWarning, stacklevel=2)
             return None
         raise InputError(f"it can't be done: {why}")
-    q = recipe.quantify
     matrix_fit = settings.fit(spectra.pure[regions.matrix])
     anchors = {}
     for grain in regions.names:
@@ -85,16 +84,10 @@ def unmixed_phases(
         si,
         regions,
         anchors=anchors,
-        elements=settings.elements,
-        support=settings.support,
-        beam_energy=settings.beam_energy,
-        detector=settings.detector,
-        calibration=settings.calibration,
         absorption=films,
-        energy_range=q.energy_range,
-        n_continuum=q.continuum_terms,
         max_iter=recipe.unmix.max_steps,
         progress=progress,
+        **settings.options,
     )
     if not found.converged:
         warnings.warn(
