@@ -184,6 +184,27 @@ class Spectrum:
         """The full covariance; (channels, channels). For 4096 channels this is 134 MB."""
         return np.diag(self.variance) + self.modes.T @ self.modes - self.pinned.T @ self.pinned
 
+    def propagate(self, response: np.ndarray) -> np.ndarray:
+        """Covariance of numbers that change with the counts by ``response``.
+
+        Parameters
+        ----------
+        response : ndarray of shape (n, channels)
+
+        Returns
+        -------
+        ndarray of shape (n, n)
+            ``response @ covariance @ response.T``, without the covariance itself.
+        """
+        out = (response * self.variance) @ response.T
+        if self.modes.size:
+            common = response @ self.modes.T
+            out = out + common @ common.T
+        if self.pinned.size:
+            held = response @ self.pinned.T
+            out = out - held @ held.T
+        return np.asarray(out)
+
     def sum(self, window: slice = slice(None)) -> tuple[float, float]:
         """Sum over a window of channels, and its standard deviation."""
         total = float(self.values[window].sum())
@@ -193,7 +214,10 @@ class Spectrum:
 
     def cropped(self, low: float | None = None, high: float | None = None) -> Spectrum:
         """Return the part between two energies, in the axis' unit."""
-        window = self.axis.window(low, high)
+        return self.sliced(self.axis.window(low, high))
+
+    def sliced(self, window: slice) -> Spectrum:
+        """Return the part in a window of channels."""
         return replace(
             self,
             values=self.values[window],

@@ -61,6 +61,10 @@ def test_pinned_modes_leave_the_covariance():
     assert total == pytest.approx(np.sqrt(weights @ expected @ weights))
     np.testing.assert_allclose(spectrum.standard_deviation, np.sqrt(np.diag(expected)))
     assert spectrum.cropped(0.0, 0.1).pinned.shape == (1, 11)
+    response = rng.normal(size=(3, 100))
+    np.testing.assert_allclose(
+        spectrum.propagate(response), response @ expected @ response.T, rtol=1e-10, atol=1e-10
+    )
 
 
 def test_a_spectrum_is_immutable_and_keeps_its_own_copy():

@@ -129,7 +129,7 @@ def fit_power_law(spectrum: Spectrum, low: float, high: float) -> PowerLaw:
         amplitude=float(np.exp(theta[0])),
         exponent=float(theta[1]),
         pivot=pivot,
-        covariance=_propagated(spectrum, response),
+        covariance=spectrum.propagate(response),
         response=response,
         window=window,
         reduced_chi2=float((weight * (y - b) ** 2).sum() / freedom),
@@ -185,15 +185,3 @@ def remove_background(spectrum: Spectrum, low: float, high: float) -> Spectrum:
         ),
     )
     return out.cropped(low=axis.centers[law.window.start])
-
-
-def _propagated(spectrum: Spectrum, response: np.ndarray) -> np.ndarray:
-    """Covariance of numbers that change with the counts by ``response`` (n, channels)."""
-    out = (response * spectrum.variance) @ response.T
-    if spectrum.modes.size:
-        common = response @ spectrum.modes.T
-        out = out + common @ common.T
-    if spectrum.pinned.size:
-        held = response @ spectrum.pinned.T
-        out = out - held @ held.T
-    return np.asarray(out)

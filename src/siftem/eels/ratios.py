@@ -156,10 +156,7 @@ def elemental_ratios(
     values = atoms / atoms[base]
     response = np.array([s.response for s in signals]) / sections[:, None] / atoms[base]
     slopes = response - values[:, None] * response[base]
-    covariance = (slopes * spectrum.variance) @ slopes.T
-    for rows, sign in ((spectrum.modes, 1.0), (spectrum.pinned, -1.0)):
-        common = slopes @ rows.T
-        covariance = covariance + sign * common @ common.T
+    covariance = spectrum.propagate(slopes)
     change = -np.diag(values)
     change[:, base] += values
     change[base] = 0.0

@@ -89,10 +89,10 @@ def find_elements(
         atomic_number(element)
     energy = beam_energy or spectrum.acquisition.beam_energy or 200.0
     detector = detector or Detector.of(spectrum.acquisition)
-    cut = _cut(spectrum, energy_range)
+    cut = spectrum.sliced(spectrum.axis.window_kev(*energy_range))
     kev = cut.axis.to_kev()
     if kev.last >= energy:
-        cut = _cut(spectrum, (energy_range[0], 0.98 * energy))
+        cut = spectrum.sliced(spectrum.axis.window_kev(energy_range[0], 0.98 * energy))
     counts = cut.counts
     if not counts.sum() > 0:
         raise InputError(f"spectrum {spectrum.name!r} holds no counts: no element to find")
@@ -181,9 +181,3 @@ def _stands_out(
     box = np.ones(width)
     sums = np.convolve(residual, box, mode="same")
     return bool((sums > significance * np.sqrt(np.convolve(variance, box, mode="same"))).any())
-
-
-def _cut(spectrum: Spectrum, energy_range: tuple[float | None, float | None]) -> Spectrum:
-    unit = spectrum.axis.per_kev
-    low, high = (None if e is None else e * unit for e in energy_range)
-    return spectrum.cropped(low, high)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -82,10 +81,10 @@ def fit_lines(
     """
     detector = detector or Detector()
     window = spectrum.axis.window_kev(*energy_range)
-    cut = _cropped(spectrum, window)
+    cut = spectrum.sliced(window)
     # Pulses below the fitted range pile up, too; those of no energy do not.
     softest = spectrum.axis.window_kev(_SOFTEST_PULSE, None).start
-    pulses = _cropped(spectrum, slice(min(window.start, softest), window.stop))
+    pulses = spectrum.sliced(slice(min(window.start, softest), window.stop))
     if not cut.counts.sum() > 0:
         raise InputError(
             f"spectrum {spectrum.name!r} holds no counts in the fitted range: nothing to fit"
@@ -110,15 +109,3 @@ def fit_lines(
         return FitSteps(model, cut, pulses, extra, dropped, model_error, free_ratios).fitted(
             calibration
         )
-
-
-def _cropped(spectrum: Spectrum, window: slice) -> Spectrum:
-    return replace(
-        spectrum,
-        values=spectrum.values[window],
-        axis=spectrum.axis.cropped(window),
-        variance=spectrum.variance[window],
-        modes=spectrum.modes[:, window],
-        pinned=spectrum.pinned[:, window],
-        background=spectrum.background[window],
-    )
