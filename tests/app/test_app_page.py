@@ -50,6 +50,10 @@ def test_the_road_by_buttons(page):
     for name, y, x in (("Brg", 2, 25), ("Fp", 14, 20), ("Ca-Pv", 15, 8)):
         segment.choose_phase(name)
         segment.painted([(y, x)])
+    assert segment.look.name.value == "Component Ca-Pv"  # the map follows the phase
+    page.jobs.wait(60)
+    live = page.session.workflow.get("regions")  # trained after the last stroke, unasked
+    assert live is not None and segment.overlay.value == "Regions"
     page.attempt(segment.train)
     page.jobs.wait(60)
     assert "Trained on painted traces" in said(page)

@@ -302,6 +302,25 @@ def test_of_quick_work_the_last_wins():
     assert len(made) <= 2
 
 
+def test_quick_work_gives_way_to_newer_work_at_its_next_progress():
+    jobs, _ = runner()
+    begun, gate, done, ended = threading.Event(), threading.Event(), [], []
+
+    def slow(progress):
+        begun.set()
+        gate.wait(10)
+        progress("segment", 0.5)
+        ended.append("slow")
+        return "slow"
+
+    jobs.latest(slow, done.append)
+    assert begun.wait(10)
+    jobs.latest(lambda _progress: "new", done.append)
+    gate.set()
+    jobs.wait(10)
+    assert done == ["new"] and not ended
+
+
 @pytest.mark.parametrize(
     ("error", "said"),
     [

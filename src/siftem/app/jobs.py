@@ -130,7 +130,8 @@ class JobRunner:
     def latest(self, work: Work, done: Done) -> None:
         """Run quick work; of several calls during a run only the last is done.
 
-        For sliders. Errors are shown like those of a job.
+        For sliders and strokes: work stops at its next report of progress when other work waits.
+        Errors are shown like those of a job.
         """
         with self._lock:
             self._pending = (work, done)
@@ -188,6 +189,10 @@ class JobRunner:
 
         self._push(on_page)
 
+    def _give_way(self, step: str, fraction: float) -> None:
+        if self._pending is not None:
+            raise Cancelled
+
     def _run_latest(self) -> None:
         while True:
             with self._lock:
@@ -197,16 +202,14 @@ class JobRunner:
                 work, done = self._pending
                 self._pending = None
             try:
-                result = work(_unstoppable)
+                result = work(self._give_way)
+            except Cancelled:
+                continue
             except Exception as error:
                 sentence = _sentence(error)
                 self._push(lambda said=sentence: self.tell(said, failed=True))  # type: ignore[misc]
             else:
                 self._push(lambda call=done, value=result: call(value))  # type: ignore[misc]
-
-
-def _unstoppable(step: str, fraction: float) -> None:
-    """Progress of work that is over in a moment."""
 
 
 def _sentence(error: Exception) -> str:

@@ -14,6 +14,7 @@ from siftem.app.map_mouse import ERASE, FILL, PAINT
 from siftem.app.map_toolbar import OF_PHASE, MapToolbar
 from siftem.app.overlays import traces_overlay
 from siftem.app.segment_overlays import overlay_pixels, tables_html, training_sentence
+from siftem.app.spectrum_figure import choice_figure
 from siftem.app.step_view import View, numbers
 from siftem.app.style import COLUMN_CSS, CONTROL_CSS, CONTROLS, RESIZED, phase_button_css
 from siftem.errors import InputError
@@ -29,6 +30,10 @@ _THIRD: dict[str, Any] = {"width": CONTROLS // 3 - 19, "margin": (5, 4, 5, 8)}
 _AGAINST = " But traces contradict their components: see beside the map."
 _ERASER = "#ffffff"
 _MODES = {"Paint": PAINT, "Fill": FILL, "Erase": ERASE}
+_NOT_SMOOTH = (
+    " 0: the classes of single pixels already fit counts that they have not seen, and a smoother "
+    "cut would take thin parts away."
+)
 _HINTS = {
     PAINT: "Drag, or click for a dab. A pixel painted as two grains holds both.",
     FILL: "Drag around it, or click corner by corner and double-click the last.",
@@ -45,6 +50,7 @@ class SegmentView(View):
     def __init__(self, page: Page) -> None:
         super().__init__(page)
         self._of: object = None
+        self._overlaid = False
         self._quiet = False
         self.findings = MapFindings(self.session)
         self.phase = ""
@@ -53,6 +59,10 @@ class SegmentView(View):
             name="Mouse", options=list(_MODES), value="Paint", **_FIELD
         )
         self.brush = pn.widgets.IntSlider(name="Brush, pixels", start=1, end=15, value=3, **_FIELD)
+        self.curve = pn.pane.Bokeh(None)
+        self.live = pn.widgets.Checkbox(
+            name="After each stroke", value=True, stylesheets=[CONTROL_CSS], margin=(2, 8)
+        )
         self.hint = self.text("", width=CONTROLS - 30)
         self.points = pn.widgets.TextInput(
             name="Stroke by numbers: y, x; y, x", placeholder="10, 12; 14, 30", **_INNER
@@ -92,10 +102,12 @@ class SegmentView(View):
             ),
             self.text("<h2>2 Train</h2>"),
             self.button("Train", self.train, kind="success", width=CONTROLS - 40),
+            self.live,
             self.text("<h2>3 Smooth</h2>"),
             self.smoothness,
             self.margin_slider,
             self.button("Suggest smoothness", self.suggest, width=CONTROLS - 40),
+            self.curve,
             pn.Card(
                 self.points,
                 self.button("Add the stroke", self.add_stroke),
@@ -163,8 +175,8 @@ class SegmentView(View):
         workflow = self.session.workflow
 
         def show(_result: Any) -> None:
-            if self.overlay.value == "None":
-                self.overlay.value = "Regions"
+            self._overlaid = False
+            self._cut(None)
             self.refresh()
             scores = workflow.get("segment")
             if scores is not None:
@@ -180,7 +192,16 @@ class SegmentView(View):
 
         def show(choice: SmoothnessChoice) -> None:
             self.smoothness.value = min(choice.smoothness, self.smoothness.end)
-            self.jobs.tell(f"{choice.message[:1].upper()}{choice.message[1:]}.")
+            self.curve.object = choice_figure(
+                {f"{c:g}": c == choice.smoothness for c in choice.candidates},
+                choice.loss,
+                choice.standard_error,
+                names=("Smoothness", "Log-likelihood lost"),
+                size=(CONTROLS - 20, 170),
+                dark=self.room.dark,
+            )
+            why = _NOT_SMOOTH if choice.smoothness == 0 else ""
+            self.jobs.tell(f"{choice.message[:1].upper()}{choice.message[1:]}.{why}")
 
         self.jobs.start(
             "Suggest smoothness",
@@ -225,7 +246,8 @@ class SegmentView(View):
 
     def _take(self, matched: Matched) -> None:
         """Take components that are new."""
-        self._of = matched
+        self._of, self._overlaid = matched, False
+        self.curve.object = None
         segment, names = self.session.recipe.segment, matched.factors.names
         grain = next((g for g in matched.grains), matched.matrix)
         self._quiet = True
@@ -285,6 +307,17 @@ class SegmentView(View):
         pixels = self.session.traces.pixels()
         said = ", ".join(f"{name} {n}" for name, n in pixels.items()) or "none"
         self.jobs.tell(f"Painted pixels: {said}.")
+        if self.live.value and len(pixels) > 1:
+            workflow = self.session.workflow
+            self.jobs.latest(lambda progress: workflow.run("regions", progress=progress), self._cut)
+
+    def _cut(self, _result: Any) -> None:
+        """Show regions that are new; the first time over the map."""
+        if not self._overlaid and self.overlay.value == "None":
+            self.overlay.value = "Regions"
+        self._overlaid = True
+        self._draw()
+        self.session.keep()
 
     def _phase_buttons(self) -> None:
         made = []
@@ -321,12 +354,7 @@ class SegmentView(View):
         workflow = self.session.workflow
         if self.jobs.busy or workflow.get("segment") is None:
             return
-
-        def show(_result: Any) -> None:
-            self._draw()
-            self.session.keep()
-
-        self.jobs.latest(lambda progress: workflow.run("regions", progress=progress), show)
+        self.jobs.latest(lambda progress: workflow.run("regions", progress=progress), self._cut)
 
     def _draw(self) -> None:
         if self._quiet or self.figure is None or not self.session.is_open:

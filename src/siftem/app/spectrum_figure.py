@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -199,11 +199,43 @@ def first_view(
 
 def deviance_figure(choice: RankChoice, *, size: tuple[int, int], dark: bool = False) -> figure:
     """Draw the held-out deviance over the number of components, with what it suggests."""
-    excess, error = choice.excess, choice.standard_error
-    chosen = [n == choice.n_components for n in choice.candidates]
+    return choice_figure(
+        {str(n): n == choice.n_components for n in choice.candidates},
+        choice.excess,
+        choice.standard_error,
+        names=("Number of components", "Deviance above best"),
+        size=size,
+        dark=dark,
+    )
+
+
+def choice_figure(
+    candidates: Mapping[str, bool],
+    excess: np.ndarray,
+    error: np.ndarray,
+    *,
+    names: tuple[str, str],
+    size: tuple[int, int],
+    dark: bool = False,
+) -> figure:
+    """Draw how much worse than the best each candidate is, with what is suggested.
+
+    Parameters
+    ----------
+    candidates : mapping of str to bool
+        What each is called, and whether it is the suggested one.
+    excess, error : ndarray of shape (candidates,)
+        Not negative; one standard error.
+    names : tuple of str
+        Of both axes.
+    size : tuple of int
+    dark : bool
+    """
+    chosen, places = list(candidates.values()), list(range(len(candidates)))
     source = ColumnDataSource(
         {
-            "n": list(choice.candidates),
+            "n": places,
+            "name": list(candidates),
             "excess": excess,
             "low": excess - error,
             "high": excess + error,
@@ -215,13 +247,14 @@ def deviance_figure(choice: RankChoice, *, size: tuple[int, int], dark: bool = F
     plot = figure(
         width=size[0],
         height=size[1],
-        x_axis_label="Number of components",
-        y_axis_label="Deviance above best",
+        x_axis_label=names[0],
+        y_axis_label=names[1],
         y_range=Range1d(-0.06 * reach, 1.08 * reach),
         tools="",
         toolbar_location=None,
     )
-    plot.xaxis.ticker = list(choice.candidates)
+    plot.xaxis.ticker = places
+    plot.xaxis.major_label_overrides = dict(zip(places, candidates, strict=True))
     plot.line("n", "excess", source=source, line_color="#0072B2")
     whisker = Whisker(base="n", lower="low", upper="high", source=source, line_color="#0072B2")
     whisker.upper_head.size = whisker.lower_head.size = 7
@@ -229,7 +262,7 @@ def deviance_figure(choice: RankChoice, *, size: tuple[int, int], dark: bool = F
     dots = plot.scatter(
         "n", "excess", source=source, size="size", fill_color="fill", line_color="#0072B2"
     )
-    about = [("components", "@n"), ("above the best", "@excess{0.0}")]
+    about = [(names[0], "@name"), (names[1], "@excess{0.0}")]
     plot.add_tools(HoverTool(renderers=[dots], tooltips=about))
     plain_axes(plot)
     colour_figure(plot, dark)
