@@ -156,6 +156,7 @@ class MapMouse:
                 "cursor": self.cursor,
                 "profile": self.profile,
                 "sent": self.strokes,
+                "taken": self._taken,  # for its own callback: what no figure names never comes
                 "state": {"serial": 0, "told": {}, "later": {}, "open": False, "dragged": ""},
             },
             code=_MOUSE,

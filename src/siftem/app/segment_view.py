@@ -31,7 +31,7 @@ _AGAINST = " But traces contradict their components: see beside the map."
 _ERASER = "#ffffff"
 _MODES = {"Paint": PAINT, "Fill": FILL, "Erase": ERASE}
 _NOT_SMOOTH = (
-    " 0: the classes of single pixels already fit counts that they have not seen, and a smoother "
+    ": the classes of single pixels already fit counts that they have not seen, and a smoother "
     "cut would take thin parts away."
 )
 _HINTS = {
@@ -51,6 +51,7 @@ class SegmentView(View):
         super().__init__(page)
         self._of: object = None
         self._overlaid = False
+        self._choice: SmoothnessChoice | None = None
         self._quiet = False
         self.findings = MapFindings(self.session)
         self.phase = ""
@@ -192,21 +193,30 @@ class SegmentView(View):
 
         def show(choice: SmoothnessChoice) -> None:
             self.smoothness.value = min(choice.smoothness, self.smoothness.end)
-            self.curve.object = choice_figure(
-                {f"{c:g}": c == choice.smoothness for c in choice.candidates},
-                choice.loss,
-                choice.standard_error,
-                names=("Smoothness", "Log-likelihood lost"),
-                size=(CONTROLS - 20, 170),
-                dark=self.room.dark,
-            )
-            why = _NOT_SMOOTH if choice.smoothness == 0 else ""
-            self.jobs.tell(f"{choice.message[:1].upper()}{choice.message[1:]}.{why}")
+            self._draw_choice(choice)
+            said = choice.message[:1].upper() + choice.message[1:]
+            self.jobs.tell(said + (_NOT_SMOOTH if choice.smoothness == 0 else "."))
 
         self.jobs.start(
             "Suggest smoothness",
             lambda progress: workflow.choose_smoothness(progress=progress),
             show,
+        )
+
+    def _draw_choice(self, choice: SmoothnessChoice) -> None:
+        self._choice = choice
+        # Every other one has a name: more do not fit.
+        named = {
+            (f"{c:g}" if n % 2 == 0 else " " * n): c == choice.smoothness
+            for n, c in enumerate(choice.candidates)
+        }
+        self.curve.object = choice_figure(
+            named,
+            choice.loss,
+            choice.standard_error,
+            names=("Smoothness", "Log-likelihood lost"),
+            size=(CONTROLS - 20, 170),
+            dark=self.room.dark,
         )
 
     def key(self, key: str) -> None:
@@ -247,7 +257,7 @@ class SegmentView(View):
     def _take(self, matched: Matched) -> None:
         """Take components that are new."""
         self._of, self._overlaid = matched, False
-        self.curve.object = None
+        self.curve.object = self._choice = None
         segment, names = self.session.recipe.segment, matched.factors.names
         grain = next((g for g in matched.grains), matched.matrix)
         self._quiet = True
@@ -278,6 +288,8 @@ class SegmentView(View):
     def resized(self) -> None:
         """Draw the map in the new room."""
         super().resized()
+        if self._choice is not None:
+            self._draw_choice(self._choice)
         if self.session.is_open and self._of is not None:
             self.look.resized(self.room, self._tables_height())
             self._fit_tables()
