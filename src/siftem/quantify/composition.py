@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
 from siftem.errors import InputError
-from siftem.fit.line_fit import fit_lines
+from siftem.fit.line_fit import LineFit, fit_lines
 from siftem.fit.spectrum_model import Absorption, Calibration
 from siftem.hyperspy_input import as_spectrum
 from siftem.quantify.detection_limit import family_limits
@@ -29,7 +30,7 @@ from siftem.quantify.film_range import (
     window_losses,
 )
 from siftem.quantify.fractions import Composition
-from siftem.quantify.k_values import GivenKFactors, k_values
+from siftem.quantify.k_values import GivenKFactors, KValues, k_values
 from siftem.quantify.minerals import Quantity, oxygen_map
 from siftem.quantify.range_of_lines import measurable
 from siftem.quantify.residual_lines import warn_of_unexplained
@@ -174,53 +175,140 @@ def quantify(
         k_factors = zeta_factors.as_k_factors()
     if oxygen not in ("measured", "stoichiometry"):
         raise InputError(f"oxygen must be 'measured' or 'stoichiometry', got {oxygen!r}")
+    amount_map = oxygen_map(asked, oxygen)
     detector = detector or Detector.of(acquisition)
-    wanted, amount_map = asked, oxygen_map(asked, oxygen)
-    absorption: Absorption | None = None
-    fractions = np.zeros(0)
-    areal: Quantity | None = None
-    given = calibration
-    # Until the absorption has settled, fits without the model's errors do: they are quicker.
-    last = film is None and zeta_factors is None
-    for turn in range(_ROUNDS):
-        fit = fit_lines(
-            spectrum,
-            asked,
-            support=[e for e in support if e not in asked],
-            beam_energy=energy,
-            detector=detector,
-            absorption=absorption,
-            calibration=calibration,
-            energy_range=energy_range,
-            n_continuum=n_continuum,
-            split_l=split_l,
-            model_error=last,
+    fitted = partial(
+        fit_lines,
+        spectrum,
+        asked,
+        support=[e for e in support if e not in asked],
+        beam_energy=energy,
+        detector=detector,
+        energy_range=energy_range,
+        n_continuum=n_continuum,
+        split_l=split_l,
+    )
+    alone = film is None and zeta_factors is None
+    first = fitted(calibration=calibration, model_error=alone)
+    wanted = measurable(first, asked)
+    if wanted != asked:
+        if "O" not in wanted:  # nor can its stoichiometric amount be tied to a line
+            oxygen = "measured"
+        amount_map = oxygen_map(wanted, oxygen)
+    factors, shells = k_factors, dict.fromkeys(wanted, "")
+    if k_factors is not None:
+        factors = resolved_factors(k_factors, first, wanted, detector)
+        shells = {e: "".join(factors.shells_of(e)) for e in wanted}
+    index = [first.index(e, shells[e] or None) for e in wanted]
+    families = [first.model.families[i] for i in index]
+    if k_factors is not None and factors is not None:
+        warn_of_factors(k_factors, factors, families, energy, detector)
+    k = k_values(families, energy, detector, factors, cross_sections)
+    lines = _Lines(wanted, index, k, amount_map)
+
+    def by_dose(fit: LineFit) -> Quantity:
+        assert dose is not None
+        return mass_thickness(fit, index, k, amount_map, dose)
+
+    settled = _settled(
+        first,
+        fitted,
+        lines,
+        film,
+        calibration,
+        angle,
+        None if zeta_factors is None else by_dose,
+    )
+    fit, film = settled.fit, settled.film
+    if warn_above is not None:
+        warn_of_unexplained(fit, spectrum.name, warn_above)
+    shares = escaping_shares(fit, index, settled.absorption)
+    film_ends = None
+    behind_window = known.unknown and detector.window is None and "given" not in k.source
+    if known.ends:
+        seen = k.values * fit.amplitudes[index] * shares
+        film_ends = compositions_in(known.ends, fit, index, wanted, seen, amount_map)
+        if behind_window:
+            seen = seen * window_losses(families, detector, k.source)
+            film_ends[-1:] = compositions_in(known.ends[-1:], fit, index, wanted, seen, amount_map)
+    found = _with_errors(settled, lines, shares, by_stoichiometry=oxygen == "stoichiometry")
+    found = replace(
+        found,
+        not_in_range=tuple(dict.fromkeys(e for e in (*asked, *fit.dropped) if e not in wanted)),
+        film_ends=film_ends,
+    )
+    mode = found.film_mode()
+    found = replace(found, systematic=found.systematic + np.outer(mode, mode))
+    if known.unknown and film_ends is not None and warn_above is not None:
+        now, then = (
+            dict(zip(wanted, c.atomic_fractions.tolist(), strict=True))
+            for c in (found, replace(found, weight_fractions=film_ends[-1]))
         )
+        warn_of_unknown_film(spectrum.name, now, then, known.ends[-1], window=behind_window)
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class _Lines:
+    """The elements that can be measured, by which columns of the fits, and with which factors."""
+
+    elements: tuple[str, ...]
+    index: list[int]
+    k: KValues
+    #: Amounts of the elements from those that have lines.
+    amount_map: np.ndarray
+
+    def shares(self, fractions: np.ndarray) -> dict[str, float]:
+        """Weight fractions by element."""
+        return dict(zip(self.elements, fractions.tolist(), strict=True))
+
+
+@dataclass(frozen=True, eq=False)
+class _Settled:
+    """A composition and the absorption in a film of it."""
+
+    fit: LineFit
+    amounts: np.ndarray
+    fractions: np.ndarray
+    film: Film | None
+    absorption: Absorption | None
+    areal: Quantity | None
+
+
+def _settled(
+    fit: LineFit,
+    fitted: Callable[..., LineFit],
+    lines: _Lines,
+    film: Film | None,
+    given: Calibration | None,
+    angle: float | None,
+    by_dose: Callable[[LineFit], Quantity] | None,
+) -> _Settled:
+    """Fit in turn with the absorption of the composition, from the first fit on.
+
+    ``by_dose`` tells the mass thickness where the dose is known, and so the film.
+    """
+    k, index, calibration = lines.k, lines.index, given
+    fractions = np.zeros(0)
+    absorption: Absorption | None = None
+    areal: Quantity | None = None
+    # Until the absorption has settled, fits without the model's errors do: they are quicker.
+    last = film is None and by_dose is None
+    for turn in range(_ROUNDS):
+        if turn > 0:
+            fit = fitted(absorption=absorption, calibration=calibration, model_error=last)
         # The energy scale is fitted twice, the second time with an absorption that is about
         # right: without it, scale and charge collection would make up for it.
         calibration = fit.calibration if turn > 0 or film is None else given
-        if turn == 0:
-            wanted = measurable(fit, asked)
-            if "O" not in wanted:  # nor can its stoichiometric amount be tied to a line
-                oxygen = "measured"
-            amount_map = oxygen_map(wanted, oxygen)
-            factors, shells = k_factors, dict.fromkeys(wanted, "")
-            if k_factors is not None:
-                factors = resolved_factors(k_factors, fit, wanted, detector)
-                shells = {e: "".join(factors.shells_of(e)) for e in wanted}
-            index = [fit.index(e, shells[e] or None) for e in wanted]
-            families = [fit.model.families[i] for i in index]
-            if k_factors is not None and factors is not None:
-                warn_of_factors(k_factors, factors, families, energy, detector)
-        k = k_values(families, energy, detector, factors, cross_sections)
-        amounts = amount_map @ (k.values * fit.amplitudes[index])
+        amounts = lines.amount_map @ (k.values * fit.amplitudes[index])
         if not amounts.sum() > 0:
             raise InputError(
-                f"none of the elements {', '.join(wanted)} was found in {spectrum.name!r}"
+                f"none of the elements {', '.join(lines.elements)} was found in "
+                f"{fit.spectrum.name!r}"
             )
-        new = amounts / amounts.sum()
-        if zeta_factors is not None and dose is not None:
-            areal = mass_thickness(fit, index, k, amount_map, dose)
+        new = _normalised(amounts)
+        if by_dose is not None:
+            areal = by_dose(fit)
             film = Film(areal.value * 1e6, 1.0, checked_angle(angle))
         settled = fractions.size and np.abs(new - fractions).max() < 1e-5
         fractions = new
@@ -230,49 +318,47 @@ def quantify(
         if not last:
             # What the photons seen would mean in a film of what they say: nearly the next fit's.
             seen = k.values * fit.amplitudes[index] * escaping_shares(fit, index, absorption)
-            fractions = compositions_in([film], fit, index, wanted, seen, amount_map)[0]
-        absorption = AbsorbingFilm(dict(zip(wanted, fractions.tolist(), strict=True)), film)
-    if warn_above is not None:
-        warn_of_unexplained(fit, spectrum.name, warn_above)
-    total = amounts.sum()
+            fractions = compositions_in([film], fit, index, lines.elements, seen, lines.amount_map)[
+                0
+            ]
+        absorption = AbsorbingFilm(lines.shares(fractions), film)
+    return _Settled(fit, amounts, fractions, film, absorption, areal)
+
+
+def _with_errors(
+    settled: _Settled, lines: _Lines, shares: np.ndarray, *, by_stoichiometry: bool
+) -> Composition:
+    """The composition with its errors from counting, model, line ratios and factors.
+
+    ``shares`` are those of the photons that leave the film.
+    """
+    fit, fractions, film = settled.fit, settled.fractions, settled.film
+    k, index, amount_map = lines.k, lines.index, lines.amount_map
+    total = settled.amounts.sum()
     # dC/dI of C = M k I / sum(M k I), M being the map of amounts.
-    closed = (np.eye(len(wanted)) - fractions[:, None]) @ amount_map
+    closed = (np.eye(len(fractions)) - fractions[:, None]) @ amount_map
     jacobian = closed * k.values / total
     by_factor = closed * (k.values * fit.amplitudes[index] / total)
     if film is not None:
-        back = absorption_feedback(
-            fit, index, dict(zip(wanted, fractions.tolist(), strict=True)), film, by_factor
-        )
+        back = absorption_feedback(fit, index, lines.shares(fractions), film, by_factor)
         jacobian, by_factor = back @ jacobian, back @ by_factor
     block = np.ix_(index, index)
     by_ratios = jacobian @ fit.ratio_covariance[block] @ jacobian.T
     noise = (fit.covariance - fit.ratio_covariance)[block]
-    covariance = jacobian @ noise @ jacobian.T
     by_model = noise - fit.counting_covariance[block]
-    shares = escaping_shares(fit, index, absorption)
     relative = np.hypot(k.relative_sigma, _ATTENUATION_SIGMA * (1 - shares))
-    systematic = (by_factor * relative**2) @ by_factor.T + by_ratios
     limits = [family_limits(fit, i) for i in index]
     scale = k.values / total
-    if oxygen == "stoichiometry":
-        scale = np.where(np.array(wanted) == "O", 0.0, scale)
-    measured_by = [f.name for f in families]
-    if oxygen == "stoichiometry":
-        measured_by[wanted.index("O")] = "O by stoichiometry"
-    film_ends = None
-    behind_window = known.unknown and detector.window is None and "given" not in k.source
-    if known.ends:
-        seen = k.values * fit.amplitudes[index] * shares
-        film_ends = compositions_in(known.ends, fit, index, wanted, seen, amount_map)
-        if behind_window:
-            seen = seen * window_losses(families, detector, k.source)
-            film_ends[-1:] = compositions_in(known.ends[-1:], fit, index, wanted, seen, amount_map)
-    found = Composition(
-        name=spectrum.name,
-        elements=wanted,
+    measured_by = [fit.model.families[i].name for i in index]
+    if by_stoichiometry:
+        scale = np.where(np.array(lines.elements) == "O", 0.0, scale)
+        measured_by[lines.elements.index("O")] = "O by stoichiometry"
+    return Composition(
+        name=fit.spectrum.name,
+        elements=lines.elements,
         weight_fractions=fractions,
-        covariance=covariance,
-        systematic=systematic,
+        covariance=jacobian @ noise @ jacobian.T,
+        systematic=(by_factor * relative**2) @ by_factor.T + by_ratios,
         critical_levels=scale * np.array([limit.critical for limit in limits]),
         detection_limits=scale * np.array([limit.detection for limit in limits]),
         families=tuple(measured_by),
@@ -282,23 +368,12 @@ def quantify(
         fit=fit,
         film=film,
         relative_systematic=relative,
-        mass_thickness=areal,
+        mass_thickness=settled.areal,
         amount_map=amount_map,
-        not_in_range=tuple(dict.fromkeys(e for e in (*asked, *fit.dropped) if e not in wanted)),
         unbounded=_normalised(amount_map @ (k.values * fit.unbounded[index])),
         model=jacobian @ by_model @ jacobian.T,
         by_ratios=by_ratios,
-        film_ends=film_ends,
     )
-    mode = found.film_mode()
-    found = replace(found, systematic=systematic + np.outer(mode, mode))
-    if known.unknown and film_ends is not None and warn_above is not None:
-        now, then = (
-            dict(zip(wanted, c.atomic_fractions.tolist(), strict=True))
-            for c in (found, replace(found, weight_fractions=film_ends[-1]))
-        )
-        warn_of_unknown_film(spectrum.name, now, then, known.ends[-1], window=behind_window)
-    return found
 
 
 def _normalised(amounts: np.ndarray) -> np.ndarray:
