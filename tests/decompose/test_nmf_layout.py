@@ -251,6 +251,18 @@ def test_what_differs_from_pixel_to_pixel_is_no_phase_and_a_thin_layer_is_one(wi
         assert len(phase_layout(si, 2).phases) == 2
 
 
+def test_what_holds_darker_grains_is_no_film():
+    """Bright particles of C lie on A; were it a film, grains of B could not be darker than it."""
+    bright, dark = lenses(7, 1.0), np.zeros((N, N))
+    dark[(Y - 24.0) ** 2 + (X - 24.0) ** 2 < 5.5**2] = 0.4
+    with_dark = phase_layout(image(np.stack([1 - 2 * dark, dark, 3 * bright]), 1000), 3)
+    assert "support" not in {lies.role for lies in with_dark.phases}
+    dark_phase = with_dark.labels[24, 24]
+    assert with_dark.phases[dark_phase].role == "embedded"
+    film = phase_layout(image(np.stack([np.ones((N, N)), 0 * bright, 3 * bright]), 1000), 2)
+    assert film.phases[film.labels[24, 24]].role == "support"
+
+
 def test_a_rare_phase_comes_before_a_border(monkeypatch):
     """At thousands of counts a border of many pixels may be likelier than a grain of few."""
     rare = (Y > 34) & (Y < 43) & (X > 34) & (X < 43)

@@ -16,10 +16,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.sparse as sp
-from scipy.ndimage import (
-    binary_dilation,
-    gaussian_filter,
-)
+from scipy.ndimage import binary_dilation, gaussian_filter
 from scipy.optimize import nnls
 
 from siftem.blocked_counts import BlockedCounts
@@ -49,6 +46,8 @@ _RIM_INSIDE, _RIM_MISFIT = 0.35, 0.1
 #: A border between two classes has this part of its own border with the lesser one; classes that
 #: make up less than the second number of what surrounds it have no part in it.
 _BETWEEN, _BESIDE = 0.15, 0.05
+#: What has less than this part of the counts of what is around it does not lie on it.
+_DARKER = 0.8
 #: Labels of pixels that belong to no phase.
 VACUUM, MIXED = -1, -2
 #: Classes that show less of a way in which spectra differ have missed a phase.
@@ -354,6 +353,11 @@ def _with_support(
     useful = [
         0.0 if rims[c] or lies.role == "vacuum" else float(level[c]) for c, lies in enumerate(out)
     ]
+    for c in range(len(out)):
+        # What lies on a film is not darker than the film: these lie in its place.
+        guests = [g for g, lies in enumerate(out) if lies.role == "embedded" and c in lies.hosts]
+        if any(_HOLE * level[c] < level[g] < _DARKER * level[c] for g in guests):
+            useful[c] = 0.0
     filled = flanks(labels, rims, level.tolist())
     found = find_support(counts, filled, useful, surrounding)
     if found is None:

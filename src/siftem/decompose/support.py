@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
-from scipy.ndimage import distance_transform_edt
+from scipy.ndimage import binary_dilation, distance_transform_edt
 
 from siftem.decompose.class_spectra import sum_of
 from siftem.decompose.purest import FEWEST_PIXELS
@@ -26,6 +26,8 @@ _DIM = 0.5
 _FAINT = 0.25
 #: What is brighter than a support by this factor lies on it.
 _BRIGHTER = 1.2
+#: A film is this part, or more, of what lies within so many pixels around what is on it.
+_TOUCHES, _NEAR = 0.05, 3
 #: Relative error of an amount that is measured well, and what absorption may do to it.
 _TOLD, _ABSORBED = 0.3, 0.15
 #: What is left when the thickness explains the film's share, as part of what a film would make.
@@ -182,6 +184,13 @@ def flanks(
     return out
 
 
+def _beside(labels: np.ndarray, grain: int, film: int) -> bool:
+    """Whether a film is near a grain: nowhere else does it go on below."""
+    own = labels == grain
+    ring = binary_dilation(own, iterations=_NEAR) & ~own
+    return bool((labels[ring] == film).mean() > _TOUCHES) if ring.any() else False
+
+
 def find_support(
     counts: sp.csr_array,
     labels: np.ndarray,
@@ -220,7 +229,8 @@ def find_support(
     largest = 0
     for c, own in far.items():
         brighter = [g for g in far if levels[g] > _BRIGHTER * levels[c]]
-        if own is None or not any(is_dim(levels[c], levels[g]) for g in brighter):
+        dim = any(is_dim(levels[c], levels[g]) for g in brighter)
+        if own is None or not dim or not any(_beside(labels, g, c) for g in brighter):
             continue
         deep = own > _BORDER
         found = {

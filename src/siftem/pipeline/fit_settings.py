@@ -188,16 +188,20 @@ def _unlisted_elements(fit: LineFit) -> tuple[str, ...]:
     known = {f.element for f in fit.model.families}
     photons = fit.design[:, : len(fit.model.families)] * fit.amplitudes[: len(fit.model.families)]
     counts = float(photons.sum())
-    if not any(f.counts > STRONG * counts for f in unexplained_lines(fit)):
+    if not any(f.element in GRID or f.counts > STRONG * counts for f in unexplained_lines(fit)):
         return ()
     # The residual of a fit that lacks strong lines names them badly: the search starts anew.
     found = find_elements(fit.spectrum, beam_energy=fit.model.beam_energy)
     whole = sum(f.counts for f in found)
-    beside = [f for f in found if f.element not in known and f.counts > STRONG * whole]
+    beside = [
+        f
+        for f in found
+        if f.element not in known and (f.element in GRID or f.counts > STRONG * whole)
+    ]
     if beside:
         lines = ", ".join(f"{f.line} ({100 * f.counts / whole:.2g}%)" for f in beside)
         warnings.warn(
-            f"lines of elements that are not listed hold much of all line counts, {lines}: they "
+            f"lines of elements that are not listed hold a part of all line counts, {lines}: they "
             "are fitted beside the others and left out of compositions, as those of a support; add "
             "what is in the specimen to the elements (--elements), and the rest to the support "
             "(--support)",
