@@ -4,7 +4,7 @@ import numpy as np
 
 import siftem
 from siftem.eels.ratios import ElementalRatios
-from siftem.fit.null_elements import NullElements
+from siftem.fit.null_scatter import NullElements
 from siftem.outline import outline
 from siftem.quantify.line_ratios import LineRatios
 

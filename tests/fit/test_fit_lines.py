@@ -366,3 +366,17 @@ def test_an_energy_range_is_in_kev_on_any_axis(fitted, energy_range):
     assert fits[1].spectrum.axis.size == fits[0].spectrum.axis.size < 900
     assert fits[1].amplitudes == pytest.approx(fits[0].amplitudes, rel=1e-6, abs=1e-3)
     assert fits[1].amplitudes[fits[1].index("Mg")] > 2.5e4
+
+
+def test_lines_beside_a_fault_at_the_soft_end_are_not_drawn_along():
+    """No noise makes C or Ca L negative by ten standard deviations: it is the efficiency."""
+    mean = 30 * expected() + 2e5 * model(["Ca"]).line_columns(AXIS, ON)[:, 0]
+    mean *= np.where(AXIS.centers < 0.4, 0.8, 1.0)
+    counts = np.random.default_rng(4).poisson(mean).astype(float)
+    fit = fit_lines(
+        Spectrum(counts, AXIS), [*ELEMENTS, "Ca"], support=["C"], beam_energy=200.0, calibration=ON
+    )
+    sigma = np.sqrt(np.diag(fit.covariance))
+    away = dict(zip(fit.names, (fit.unbounded - fit.amplitudes) / sigma, strict=True))
+    assert fit.amplitudes[fit.names.index("Ca L")] == 0
+    assert all(abs(away[n]) < 0.03 for n in ("O K", "Mg K", "C K", "Ca L"))

@@ -152,7 +152,9 @@ def unexplained_lines(
     if not library.families:
         return ()
     bends = smooth_columns(fit.continuum, spectrum.axis)
-    design = np.hstack([fit.design, bends, pile_up(counts, spectrum.axis)])
+    energies = fit.calibration.true_energies(spectrum.axis)
+    sums = pile_up(counts, spectrum.axis, energies=energies)
+    design = np.hstack([fit.design, bends, sums])
     photons = fit.amplitudes[: len(model.families)]
     doubt = line_doubt(model, spectrum.axis, fit.calibration).columns(photons)
     found: list[FoundElement] = []

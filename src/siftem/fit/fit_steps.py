@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 from scipy.linalg import block_diag
 
+from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError
 from siftem.fit.calibrate import (
     design_of,
@@ -22,13 +23,16 @@ from siftem.fit.line_weights import LineWeights, Ratios
 from siftem.fit.misfit import estimated_misfit, fit_beside, no_misfit
 from siftem.fit.poisson import PoissonFit, covariance_of, fit_poisson
 from siftem.fit.propagation import propagated, variance_of
-from siftem.fit.spectrum_model import Calibration, SpectrumModel
+from siftem.fit.spectrum_model import Calibration, SpectrumModel, quantified_family
 from siftem.fit.stiffness import Stiffness
 from siftem.spectrum import Spectrum
+from siftem.xray.lines import LineFamily
 from siftem.xray.pile_up import pile_up
 
 #: Times that response and stiffness of the continuum are fitted in turn.
 _TURNS = 2
+#: Standard deviations that noise does not reach.
+_CLEAR = 4.0
 #: Times that ratios of lines are fitted around the last ones at the most.
 _WEIGHED = 2
 
@@ -187,7 +191,8 @@ class FitSteps:
         )
         misfit, stiffness = no_misfit(axis, detector), self.stiffness
         tables = np.diag((np.arange(whole.shape[1]) >= p).astype(float))
-        if self.model_error:
+        # A smooth spectrum has no noise to tell errors by: those of its making are in its modes.
+        if self.model_error and spectrum.variance.any():
             misfit, stiffness = estimated_misfit(
                 axis,
                 detector,
@@ -225,11 +230,11 @@ class FitSteps:
         errors = propagated(
             np.hstack([design, slopes]), precision, weights, misfit, spectrum, apart=ratios.size
         )
-        # Response, continuum and sum peaks are at their optimum or at a bound that holds for
-        # them by their nature, so only the lines are pushed.
         weighted, _ = misfit.eliminated(design, 1 / weights)
         score = weighted.T @ (spectrum.counts - mean)
-        score[n_lines:] = 0.0
+        variance = np.diag(errors.bread)[:p]
+        pushed = _may_be_negative(model.families, axis, amplitudes, score, variance)
+        score = np.where(pushed, score, 0.0)
         if free:
             own = slice(p, p + known.shape[0])
             calibration = replace(calibration, covariance=errors.bread[own, own])
@@ -254,3 +259,39 @@ class FitSteps:
             operator=errors.operator[:p],
             unbounded=amplitudes + errors.bread[:p, :p] @ score,
         )
+
+
+def _may_be_negative(
+    families: Sequence[LineFamily],
+    axis: EnergyAxis,
+    amplitudes: np.ndarray,
+    score: np.ndarray,
+    variance: np.ndarray,
+) -> np.ndarray:
+    """Whether each amplitude would be below zero by noise, if it could be; bool (p,).
+
+    Response, continuum and sum peaks are at their optimum or at a bound that holds for them by
+    their nature. So is a further family of an element that is there, and one that would have to be
+    negative by more than noise can do: it is the model that errs there, mostly at the soft end of
+    the spectrum, and the lines beside it must not be drawn along.
+
+    Parameters
+    ----------
+    families : sequence of LineFamily
+    axis : EnergyAxis
+    amplitudes, score, variance : ndarray of shape (p,)
+        The first ones are the families'.
+    """
+    sigma, names = np.sqrt(variance), [f.name for f in families]
+    there = set()
+    for element in dict.fromkeys(f.element for f in families):
+        main = quantified_family(families, element, axis)
+        if main is not None:
+            i = names.index(main.name)
+            if amplitudes[i] > _CLEAR * sigma[i]:
+                there.add(element)
+    out = np.zeros(amplitudes.size, bool)
+    for i, family in enumerate(families):
+        by_noise = family.element not in there and score[i] * sigma[i] > -_CLEAR
+        out[i] = by_noise or amplitudes[i] > 0
+    return out

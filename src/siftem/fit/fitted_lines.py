@@ -64,7 +64,8 @@ class LineFit:
         ``d amplitudes / d counts``: how noise of a channel moves the amplitudes.
     unbounded : ndarray of shape (p,)
         The amplitudes as one more Newton step would leave them if they could be negative:
-        unlike those at the bound they are unbiased, and ``covariance`` is theirs. For
+        unlike those at the bound they are unbiased, and ``covariance`` is theirs. Kept at zero
+        are further families of what is there, and what noise can't explain. For
         intervals and for means over many spectra; of no use as an amount.
     """
 

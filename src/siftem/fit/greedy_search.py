@@ -36,6 +36,9 @@ _SHIFT_PRIOR = 0.04
 _CLEARLY, _CLEARLY_COUNTS = 0.1, 20.0
 #: What is rare must explain this much more than what is common to be preferred.
 _RARE_HANDICAP = 1.3
+#: M lines with less than this share of what L lines ask for are missing; L lines may ask for too
+#: little by this factor; lines with less than this share of their family hide nothing.
+_MISSING, _AT_MOST, _WEAK = 0.5, 1.5, 0.01
 # fmt: off
 #: Elements that one peak of K lines is enough for.
 COMMON = frozenset([
@@ -70,7 +73,8 @@ class GreedySearch:
         self.library = LineLibrary(self.candidates, axis, self.energy, self.detector, calibration)
         model = SpectrumModel((), self.energy, self.detector, 1)
         kramers = model.continuum_columns(axis, calibration)[:, 0]
-        self.sums = pile_up(self.spectrum.counts, axis)
+        energies = calibration.true_energies(axis)
+        self.sums = pile_up(self.spectrum.counts, axis, energies=energies)
         columns = np.column_stack([smooth_columns(kramers, axis), self.sums])
         self.smooth = columns[:, columns.any(axis=0)]
 
@@ -185,16 +189,25 @@ class GreedySearch:
 
     def confirmed(self, chosen: list[str], significance: float) -> tuple[FoundElement, ...]:
         """Fit the chosen elements together and keep those that are still significant."""
+        hidden: dict[str, str] = {}
         while chosen:
             fit = self._fit(self.spectrum, chosen, self.calibration)
             lines = fit.mean - fit.continuum - fit.spectrum.background
             variance = residual_variance(fit.mean, lines, fit.spectrum.axis, self.extra)
             doubt = line_doubt(fit.model, fit.spectrum.axis, fit.calibration)
             found = [self._confirm(fit, variance, doubt, e) for e in chosen]
+            for i, f in enumerate(found):
+                owner = None if f is None else in_place_of_m_lines(f, fit, doubt)
+                if f is not None and owner is not None:
+                    hidden[f.line] = owner
+                    found[i] = None
             weak = [f for f in found if f is None or f.significance < significance]
             if not weak:
-                kept = [f for f in found if f is not None]
-                return tuple(sorted(kept, key=lambda f: -f.counts))
+                kept = sorted((f for f in found if f), key=lambda f: -f.counts)
+                return tuple(
+                    replace(f, may_hide=tuple(x for x, e in hidden.items() if e == f.element))
+                    for f in kept
+                )
             # One at a time: without the weakest, another may become clear.
             z = [0.0 if f is None else f.significance for f in found]
             chosen = [e for e in chosen if e != chosen[int(np.argmin(z))]]
@@ -251,6 +264,34 @@ class GreedySearch:
             energy_range=(None, None),
             free_ratios=False,
         )
+
+
+def in_place_of_m_lines(found: FoundElement, fit: LineFit, doubt: LineDoubt) -> str | None:
+    """Return the element for whose M lines K lines may stand, if its L lines are there.
+
+    Ratios of M lines are not known well, so that P fits a peak of Pt, or S one of Pb, better than
+    the M lines themselves. These must be there: where they are not, and would be hardly less than
+    what was found in their place, nothing tells one from the other.
+
+    Parameters
+    ----------
+    found : FoundElement
+    fit : LineFit
+        With all elements.
+    doubt : LineDoubt
+        Of its families.
+    """
+    families = fit.model.families
+    photons = fit.amplitudes[: len(families)]
+    likely = doubt.m_of_l @ photons
+    width = 1e-3 * float(fit.model.detector.fwhm(found.energy))
+    for i in np.flatnonzero(photons < _MISSING * likely):
+        own, seen = families[i], float(fit.design[:, i].sum())
+        near = own.weights[np.abs(own.energies - found.energy) < width]
+        enough = photons[i] * seen + found.counts < _AT_MOST * likely[i] * seen
+        if found.line.endswith(" K") and (near > _WEAK).any() and enough:
+            return own.element
+    return None
 
 
 def left_of(

@@ -63,6 +63,8 @@ class FoundElement:
         are not quite right.
     evidence : tuple of SeenLine
         Its peaks that show, clearest first.
+    may_hide : tuple of str
+        Families of others, such as "P K", that can't be told from its M lines.
     """
 
     element: str
@@ -71,12 +73,14 @@ class FoundElement:
     counts: float
     significance: float
     evidence: tuple[SeenLine, ...] = ()
+    may_hide: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         peaks = ", ".join(f"{e.name} {e.significance:.0f}" for e in self.evidence)
+        hidden = f"; may hide {', '.join(self.may_hide)}" if self.may_hide else ""
         return (
             f"{self.line} ({self.energy:.3f} keV, {self.counts:.3g} counts; sigma of its peaks: "
-            f"{peaks})"
+            f"{peaks}{hidden})"
         )
 
 

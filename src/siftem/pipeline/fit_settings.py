@@ -6,7 +6,8 @@ import warnings
 from dataclasses import dataclass, field, replace
 from typing import TypedDict
 
-from siftem.errors import DoubtWarning, InputError
+from siftem.errors import DoubtWarning, InputError, SiftemWarning
+from siftem.fit.contaminants import contaminants_of
 from siftem.fit.element_search import find_elements, unexplained_lines
 from siftem.fit.line_fit import LineFit, fit_lines
 from siftem.fit.spectrum_model import Absorption, Calibration, quantified_family
@@ -241,7 +242,38 @@ def fit_settings(recipe: Recipe, si: SpectrumImage, elements: tuple[str, ...]) -
     if unlisted:
         settings = replace(settings, support=(*settings.support, *unlisted), unlisted=unlisted)
         fit = settings.fit(whole, calibrate=True)
-    return replace(settings, calibration=fit.calibration)
+    return _with_contaminants(replace(settings, calibration=fit.calibration), fit, whole)
+
+
+def _with_contaminants(settings: FitSettings, fit: LineFit, whole: Spectrum) -> FitSettings:
+    """Add to the support whose faint lines show in the fit of the whole map and are in no list.
+
+    Warns
+    -----
+    SiftemWarning
+        Which elements, by which lines.
+    """
+
+    def beside(more: tuple[str, ...]) -> FitSettings:
+        return replace(
+            settings,
+            support=(*settings.support, *more),
+            unlisted=(*settings.unlisted, *more),
+        )
+
+    found, _ = contaminants_of(fit, lambda more: beside(more).fit(whole))
+    if found:
+        told = ", ".join(
+            f"{f.line} ({f.energy:.2f} keV, {f.significance:.1f} sigma)" for f in found
+        )
+        warnings.warn(
+            f"{told}: faint, but clear in the sum of all pixels, and in no list: fitted beside the "
+            f"others and left out of compositions, as those of a support; add what is in the "
+            f"specimen to the elements (--elements), and the rest to the support (--support)",
+            SiftemWarning,
+            stacklevel=3,
+        )
+    return beside(tuple(f.element for f in found))
 
 
 def with_film_calibration(

@@ -11,7 +11,7 @@ import numpy as np
 
 from siftem.errors import InputError
 from siftem.fit.line_fit import LineFit
-from siftem.fit.null_elements import NullElements, null_scatter
+from siftem.fit.null_scatter import NullElements, null_scatter
 from siftem.quantify.film import Film
 from siftem.quantify.intervals import fraction_intervals, reach_of
 from siftem.quantify.k_values import KValues

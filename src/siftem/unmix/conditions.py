@@ -174,6 +174,7 @@ def solve_scales(
             f"{n} spectra to subtract need at least as many conditions, got "
             f"{len(conditions) + len(known)}: give one anchor for each"
         )
+    conditions = _clear_ones(conditions, contaminants, n - len(known))
     rows = np.array([c.on(mixture) for c in conditions]).reshape(len(conditions), -1)
     theirs = [
         np.array([c.on(fit) for c in conditions]).reshape(len(conditions), -1)
@@ -184,7 +185,6 @@ def solve_scales(
     right = right.reshape(n, len(conditions)).T
     own = rows @ mixture.covariance @ rows.T
     others = [t @ f.covariance @ t.T for t, f in zip(theirs, contaminants, strict=True)]
-    _check_clear(conditions, right, others)
     pinned_rows = np.zeros((len(known), n))
     for i, k in enumerate(known):
         pinned_rows[i, k.position] = 1.0
@@ -274,16 +274,25 @@ def _by_k(
     return moves @ moves.T
 
 
-def _check_clear(
-    conditions: Sequence[Condition], right: np.ndarray, others: Sequence[np.ndarray]
-) -> None:
-    for i, condition in enumerate(conditions):
-        noise = np.sqrt([max(float(o[i, i]), 0.0) for o in others])
-        if not (np.abs(right[i]) > _CLEAR * noise).any():
-            raise InputError(
-                f"what is subtracted fulfils '{condition.label}' itself within its errors, "
-                f"so this can't tell it from the grain: choose another anchor"
-            )
+def _clear_ones(
+    conditions: Sequence[Condition], contaminants: Sequence[LineFit], needed: int
+) -> list[Condition]:
+    """Return the conditions that a contaminant does not fulfil itself: others say nothing."""
+    clear: list[Condition] = []
+    empty: list[Condition] = []
+    for condition in conditions:
+        rows = [(condition.on(fit), fit) for fit in contaminants]
+        told = any(
+            abs(row @ fit.unbounded) > _CLEAR * np.sqrt(max(row @ fit.covariance @ row, 0.0))
+            for row, fit in rows
+        )
+        (clear if told else empty).append(condition)
+    if empty and len(clear) < needed:
+        raise InputError(
+            f"what is subtracted fulfils '{empty[0].label}' itself within its errors, "
+            f"so this can't tell it from the grain: choose another anchor"
+        )
+    return clear
 
 
 def _inverse_information(information: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from siftem.errors import DoubtWarning, InputError, SiftemWarning
-from siftem.fit.null_elements import WIDE
+from siftem.fit.null_scatter import WIDE
 from siftem.pipeline.agreement import assumed_absent
 from siftem.pipeline.fit_settings import GRID, FitSettings
 from siftem.pipeline.parts import attempted
