@@ -70,7 +70,7 @@ def test_the_road_by_buttons(page):
     page.attempt(spectra.subtract)
     page.jobs.wait(60)
     assert "Anchor: no Si in the grain" in spectra.found.object
-    assert "Si K lines left in pure Fp" in spectra.found.object
+    assert "Si K lines in pure Fp" in spectra.found.object
     page.go(4)
     page.attempt(composition.quantify)
     page.jobs.wait(60)
@@ -207,6 +207,42 @@ def test_keys_choose_phases_and_tools(page):
     assert page.active == 1
     page._key("Alt+ArrowRight")
     assert page.active == 2
+
+
+def test_the_recipe_is_edited_as_text_and_figures_are_chosen(page):
+    page.go(5)
+    export, before = page.views[5], page.session.recipe
+    put_text(export.text_of, export.text_of.value.replace("margin: 1", "margin: two"))
+    page.attempt(export.take_recipe)
+    assert "The recipe, segment.margin" in said(page) and page.session.recipe is before
+    put_text(export.text_of, before.to_yaml().replace("shape: [32, 32]", "shape: [16, 16]"))
+    page.attempt(export.take_recipe)
+    assert "names another map" in said(page) and page.session.recipe is before
+    put_text(export.text_of, before.to_yaml().replace("margin: 1", "margin: 4"))
+    page.attempt(export.take_recipe)
+    assert page.session.recipe.segment.margin == 4
+    page.go(2)
+    assert page.views[2].margin_slider.value == 4
+    page.session.workflow.set_recipe(before)
+    page.go(5)
+    export.formats.value, export.width.value, export.lines.value = ["svg", "pdf"], 85.0, "Nd La"
+    export.choose_figures()
+    figures = page.session.recipe.figures
+    assert figures.formats == ("svg", "pdf") and figures.width_mm == 85.0
+    assert figures.trace_lines == ("Nd La",)
+    page.session.workflow.set_recipe(before)
+
+
+def test_the_pure_matrix_is_seen_and_has_no_anchor(page):
+    page.go(3)
+    spectra = page.views[3]
+    page.attempt(spectra.subtract)
+    page.jobs.wait(60)
+    page._key("3")
+    assert spectra.grain == "Brg" and not spectra.known.visible
+    assert "Deviance of the fit" in spectra.found.object
+    page._key("1")
+    assert spectra.grain == "Fp" and spectra.known.visible
 
 
 def test_in_a_notebook_the_page_is_shown_and_its_results_are_within_reach(page):

@@ -20,8 +20,10 @@ _RATIO = "A known ratio of two elements"
 _STOICHIOMETRY = "A known ratio of sums of atoms"
 _MOST = "Nothing: an interval, or its upper limit for some elements"
 _SCALE = "A given scale"
-_EDGE = "An edge that the grain lacks (energy losses)"
-_EDGE_RATIO = "A known ratio of two edges (energy losses)"
+_EDGE = "An edge that the grain lacks"
+_EDGE_RATIO = "A known ratio of two edges"
+_OF_X_RAYS = [_ABSENT, _RATIO, _STOICHIOMETRY, _MOST, _SCALE]
+_OF_LOSSES = [_EDGE, _EDGE_RATIO, _MOST, _SCALE]
 #: What the field with names is called.
 _NAMED = {_ABSENT: "Elements", _MOST: "Elements (empty: an interval)", _EDGE: "Edge, such as Ti_L3"}
 
@@ -35,7 +37,7 @@ class AnchorForm:
     def __init__(self) -> None:
         self.kind = pn.widgets.Select(
             name="Anchor",
-            options=[_ABSENT, _RATIO, _STOICHIOMETRY, _MOST, _SCALE, _EDGE, _EDGE_RATIO],
+            options=[*_OF_X_RAYS, _EDGE, _EDGE_RATIO],
             **_FIELD,
         )
         self.elements = pn.widgets.TextInput(name="Elements", placeholder="Si", **_FIELD)
@@ -49,6 +51,12 @@ class AnchorForm:
         )
         self.kind.param.watch(lambda _e: self._show_fields(), "value")
         self._show_fields()
+
+    def suit(self, losses: bool) -> None:
+        """Offer what applies to energy losses, or to X-rays."""
+        offered = _OF_LOSSES if losses else _OF_X_RAYS
+        if self.kind.options != offered:
+            self.kind.options = offered
 
     def show(self, phase: Phase) -> None:
         """Show the first anchor of a phase; what the fields cannot tell is kept until edited."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import panel as pn
 
 from siftem.app.copied_table import table_html
+from siftem.app.map_images import takes_background
 from siftem.app.reliability import (
     grave_notes,
     interval_table,
@@ -50,6 +51,7 @@ class CompositionView(View):
         )
         self.densities: dict[str, Any] = {}
         self.density_fields = pn.Column()
+        self.film = pn.Column(self.text("<h2>The film</h2>"), self.thickness, self.density_fields)
         self.shown = pn.widgets.RadioButtonGroup(
             name="Table", options=[_OVERVIEW], value=_OVERVIEW, stylesheets=[CONTROL_CSS]
         )
@@ -61,9 +63,7 @@ class CompositionView(View):
         )
         self.tables = self.text("", width=800, sizing_mode=RESIZED)
         self.controls[:] = [
-            self.text("<h2>The film</h2>"),
-            self.thickness,
-            self.density_fields,
+            self.film,
             self.button("Quantify", self.quantify, kind="success", width=CONTROLS - 40),
             self.text(
                 "<p class='hint'>± is one standard deviation from counting and from the scale of "
@@ -97,7 +97,8 @@ class CompositionView(View):
             self.jobs.latest(lambda _progress: self.session.workflow.result(), self._keep)
         matched = self.session.workflow.get("match") if self.session.is_open else None
         if matched is not None:
-            recipe = self.session.recipe
+            recipe, si = self.session.recipe, self.session.spectrum_image
+            self.film.visible = takes_background(si) and not si.acquisition.bulk
             if list(self.densities) != list(recipe.phases) or self._result is None:
                 thickness = recipe.quantify.thickness
                 self.thickness.value = None if isinstance(thickness, tuple) else thickness

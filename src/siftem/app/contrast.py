@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import panel as pn
-from bokeh.models import ColumnDataSource, Range1d, RangeTool
+from bokeh.models import ColumnDataSource, NumeralTickFormatter, Range1d, RangeTool
 from bokeh.plotting import figure
 from skimage.measure import profile_line
 
@@ -36,6 +36,7 @@ class Histogram:
         )
         plot.add_tools(tool)
         plot.yaxis.visible = False
+        plot.xaxis.formatter = NumeralTickFormatter(format="0.[00]a")
         colour_figure(plot, dark)
         self.pane.object = plot
 

@@ -13,7 +13,7 @@ from siftem.app.files import MAPS, RECIPES, DropZone, RecentFiles
 from siftem.app.found_elements import found_elements
 from siftem.app.gallery import Gallery
 from siftem.app.map_and_spectrum import MapAndSpectrum
-from siftem.app.map_images import map_images
+from siftem.app.map_images import map_images, takes_background
 from siftem.app.periodic_table import (
     STATES,
     PeriodicTable,
@@ -77,6 +77,7 @@ class DataView(View):
         )
         self.support = pn.widgets.TextInput(name="From grid and preparation", **_FIELD)
         self.absent = pn.widgets.TextInput(name="Known to be absent (not suggested)", **_FIELD)
+        self.searching = self.button("Find elements", self.find_elements)
         self.table = PeriodicTable(lambda symbol: page.attempt(lambda: self._step_on(symbol)))
         self.evidence = self.text("")
         self._found: tuple[FoundElement, ...] = ()
@@ -126,10 +127,7 @@ class DataView(View):
             self.elements,
             self.support,
             self.absent,
-            pn.Row(
-                self.button("Use these", self.use_elements),
-                self.button("Find elements", self.find_elements),
-            ),
+            pn.Row(self.button("Use these", self.use_elements), self.searching),
         ]
         self.folder.param.watch(lambda _e: page.attempt(self._list_folder), "value")
         self.path.param.watch(lambda _e: page.attempt(self.open_file), "enter_pressed")
@@ -304,6 +302,10 @@ class DataView(View):
         )
         self._found = self._found if self._of_found is si else ()
         self._of_found = si
+        x_rays = takes_background(si)
+        self.shown.options = [_ONE, _ALL, *([_ELEMENTS] if x_rays else [])]
+        for field in (self.support, self.absent, self.searching):
+            field.visible = x_rays
         images = map_images(si, None, self.session.elements())
         self.look.open(
             si,

@@ -5,16 +5,18 @@ from __future__ import annotations
 import html
 import io
 import shlex
+import tempfile
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import panel as pn
 
+from siftem.app.painting import PaintedTraces
 from siftem.app.step_view import View, put_text
-from siftem.app.style import CONTROL_CSS, CONTROLS
-from siftem.errors import InputError
-from siftem.pipeline.recipe import EACH_MAP
+from siftem.app.style import CONTROL_CSS, CONTROLS, RESIZED
+from siftem.errors import InputError, RecipeError
+from siftem.pipeline.recipe import EACH_MAP, read_recipe
 from siftem.pipeline.store import check_destination
 from siftem.report.folder import REPORT, export, is_exported
 
@@ -35,7 +37,7 @@ KINDS = (
         "Figures",
         "figures.zip",
         ("*.png", "*.svg", "*.pdf"),
-        "PNG (300 dots per inch), SVG, PDF, as chosen",
+        "in the chosen formats",
     ),
     ("Spectra", "spectra.zip", ("spectra/*.msa",), "EMSA, of pure phases and mixtures"),
     ("Regions, TIFF", "regions.tif", ("regions.tif",), "stack of masks with the pixel size"),
@@ -96,32 +98,72 @@ class ExportView(View):
                 width=CONTROLS - 30,
             ),
         ]
-        self.content[:] = [self.how, self.files]
+        self.text_of = pn.widgets.TextAreaInput(
+            name="The recipe: k-factors, ratios, oxygens and all else can be set here",
+            height=300,
+            width=600,
+            max_length=10**7,
+            sizing_mode=RESIZED,
+            stylesheets=[CONTROL_CSS, "textarea { font-family: monospace; font-size: 12px; }"],
+        )
+        self.written = pn.Column(
+            self.text_of, self.button("Take this recipe", self.take_recipe, width=160)
+        )
+        self.content[:] = [self.how, pn.Row(self.files, self.written)]
 
     def write(self) -> None:
         """Do what is missing and write all of it, in a job."""
         workflow = self.session.workflow
         folder = self._destination()
+        self.choose_figures()
+        check_destination(folder)
+        self.page.run(
+            "Write the folder", lambda progress: export(workflow, folder, progress=progress)
+        )
+
+    def choose_figures(self) -> None:
+        """Put formats, width and trace lines of the figures into the recipe."""
         lines = [part.strip() for part in self.lines.value.split(",") if part.strip()]
         figures = {
             "formats": [f for f in self.formats.options if f in self.formats.value] or ["png"],
             "width_mm": self.width.value,
             "trace_lines": lines,
         }
-        workflow.change(figures=figures)
-        check_destination(folder)
-        self.page.run(
-            "Write the folder", lambda progress: export(workflow, folder, progress=progress)
-        )
+        self.session.workflow.change(figures=figures)
+
+    def take_recipe(self) -> None:
+        """Put the recipe as it stands in the text in place of the present one."""
+        session = self.session
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "recipe.yaml"
+            path.write_text(self.text_of.value_input or self.text_of.value, encoding="utf-8")
+            try:
+                recipe = read_recipe(path)
+            except RecipeError as error:
+                raise InputError(str(error).replace(str(path), "the recipe")) from None
+        if recipe.input != session.recipe.input:
+            raise InputError("this recipe names another map: open it in the step Data")
+        shape, phases = session.spectrum_image.shape, tuple(recipe.phases)
+        traces = PaintedTraces(shape, recipe.segment.traces, phases)
+        session.workflow.set_recipe(recipe)
+        session.traces = traces
+        self.refresh()
+        self.jobs.tell("The recipe is taken; what it changes is done again when it is needed.")
 
     def refresh(self) -> None:
         """Show what can be fetched."""
         if not self.session.is_open:
             self.how.object = "<p>Open a map first.</p>"
             self.files[:] = []
+            self.written.visible = False
             return
+        self.written.visible = True
         folder = self._destination()
         self._show_figures()
+        put_text(self.text_of, self.session.recipe.to_yaml())
+        self.text_of.param.update(
+            width=min(760, self.room.content - 570), height=self.room.height - 160
+        )
         if not is_exported(self.session.workflow, folder):
             self.how.object = (
                 "<p>Press “Write the folder”: what is missing is done first, then all files are "

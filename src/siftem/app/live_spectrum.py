@@ -91,6 +91,7 @@ class LiveSpectrum:
             self._band = BoxAnnotation(visible=False)
         axis = si.axis if si.axis.unit == "eV" else si.axis.to_kev()
         low, high = first_view(si.axis, self._sum, marks)
+        whole = np.asarray(self._mean * si.n_pixels, np.float32)
         plot = self.figure = figure(
             width=size[0],
             height=size[1],
@@ -98,7 +99,9 @@ class LiveSpectrum:
             x_axis_label=f"Energy ({axis.unit})",
             y_axis_label="Counts",
             x_range=Range1d(low, high, bounds=(axis.first, axis.last)),
-            y_range=Range1d(0.5 if log else 0.0, 1.1 * float(self._sum.max(initial=1.0))),
+            y_range=Range1d(
+                0.5 if log else 0.0, 1.1 * float((self._mean * si.n_pixels).max(initial=1.0))
+            ),
             y_axis_type="log" if log else "linear",
             tools="xwheel_zoom,xpan,reset",
             active_scroll="xwheel_zoom",
@@ -108,7 +111,6 @@ class LiveSpectrum:
         plot.toolbar.logo = None
         plot.title.text_font_size = "11px"
         centers = self._centers(axis.centers)
-        whole = np.asarray(self._mean * si.n_pixels, np.float32)
         self._source = ColumnDataSource({"x": centers, "here": whole, "mean": whole})
         for column, colour, dash in (("mean", _MEAN, "4 2"), ("here", _CURSOR, "solid")):
             plot.step(

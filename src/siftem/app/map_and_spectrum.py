@@ -62,12 +62,12 @@ class MapAndSpectrum:
         self._elements: tuple[str, ...] = ()
         self._room, self._extra = Room(), 0
         self._quiet = False
-        self.name = pn.widgets.Select(name="Map", options=[], width=158, **_LOOK)
+        self.name = pn.widgets.Select(name="Map", options=[], width=142, **_LOOK)
         self.palette = pn.widgets.Select(
             name="Colours", options=list(PALETTES), value=palette, width=92, **_LOOK
         )
-        self.low = pn.widgets.FloatInput(name="From", width=72, **_LOOK)
-        self.high = pn.widgets.FloatInput(name="To", width=72, **_LOOK)
+        self.low = pn.widgets.FloatInput(name="From", width=80, **_LOOK)
+        self.high = pn.widgets.FloatInput(name="To", width=80, **_LOOK)
         self.automatic = pn.widgets.Button(
             name="Auto", width=52, stylesheets=[CONTROL_CSS], margin=(20, 5, 0, 0)
         )
@@ -177,7 +177,7 @@ class MapAndSpectrum:
         return max(_SIDE, self._room.content - int(self.figure.figure.width) - 24)
 
     def _box(self) -> tuple[int, int]:
-        return self._room.content - _SIDE - 40, self._room.height - TOOLBAR
+        return self._room.content - _SIDE - 66, self._room.height - TOOLBAR
 
     def _fit(self) -> None:
         if self.figure is None or self._si is None:

@@ -14,6 +14,7 @@ from bokeh.models import (
     LinearColorMapper,
     LogColorMapper,
     LogTicker,
+    NumeralTickFormatter,
     Range1d,
 )
 from bokeh.palettes import Cividis256, Inferno256, Turbo256, Viridis256
@@ -142,6 +143,7 @@ class MapFigure:
                 width=10,
                 padding=4,
                 ticker=_ticker(),
+                formatter=NumeralTickFormatter(format="0.[00]a"),
                 major_label_text_font_size="11px",
                 major_label_text_color=INK[dark],
                 background_fill_color=PAPER[dark],

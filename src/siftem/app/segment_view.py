@@ -250,6 +250,7 @@ class SegmentView(View):
             return
         if matched is not self._of:
             self._take(matched)
+        self._show_settings()
         # Drawn before it is shown: a title that comes later would shift the map.
         self._draw()
         self.content[:] = [pn.Row(*self.look.fields, *self._toolbar.fields), self.look.row]
@@ -258,16 +259,11 @@ class SegmentView(View):
         """Take components that are new."""
         self._of, self._overlaid = matched, False
         self.curve.object = self._choice = None
-        segment, names = self.session.recipe.segment, matched.factors.names
+        names = matched.factors.names
         grain = next((g for g in matched.grains), matched.matrix)
         self._quiet = True
         self.of_phase.options = list(names)
         self.of_phase.value = grain
-        smoothness = 1.0 if segment.smoothness == "auto" else float(segment.smoothness)
-        self.smoothness.end = max(10.0, smoothness)
-        self.smoothness.value = smoothness
-        self.margin_slider.end = max(8, segment.margin)
-        self.margin_slider.value = segment.margin
         self._quiet = False
         self.phase = self.phase if self.phase in names else grain
         si, elements, before = self.session.spectrum_image, self.session.elements(), self.figure
@@ -284,6 +280,17 @@ class SegmentView(View):
         self._fit_tables()
         self._phase_buttons()
         self._set_brush()
+
+    def _show_settings(self) -> None:
+        """Show smoothness and margin as the recipe has them."""
+        segment = self.session.recipe.segment
+        smoothness = 1.0 if segment.smoothness == "auto" else float(segment.smoothness)
+        self._quiet = True
+        self.smoothness.end = max(10.0, smoothness)
+        self.smoothness.value = smoothness
+        self.margin_slider.end = max(8, segment.margin)
+        self.margin_slider.value = segment.margin
+        self._quiet = False
 
     def resized(self) -> None:
         """Draw the map in the new room."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import panel as pn
 
 from siftem.app.anchor_form import AnchorForm, anchor_elements
-from siftem.app.map_images import line_marks
+from siftem.app.map_images import line_marks, takes_background
 from siftem.app.reliability import CONFLICT, poor_fit
 from siftem.app.spectrum_figure import Curve, LineMark, spectrum_figure
 from siftem.app.step_view import View
@@ -18,6 +18,7 @@ from siftem.fit.line_fit import LineFit
 from siftem.pipeline.open_scales import OpenScale
 from siftem.pipeline.own_pixels import mixture_name
 from siftem.pipeline.recipe import Phase
+from siftem.pipeline.results import Matched
 from siftem.pipeline.steps.spectra import RegionSpectra
 from siftem.printed_numbers import with_error
 from siftem.unmix.subtract import PureSpectrum
@@ -50,9 +51,7 @@ class SpectraView(View):
         self.found = self.text("", width=CONTROLS - 30)
         self.whole = pn.pane.Bokeh(None)
         self.residual = pn.pane.Bokeh(None)
-        self.controls[:] = [
-            self.text("<h2>Grain</h2>"),
-            self.grains,
+        self.known = pn.Column(
             self.text(
                 "<h2>What is known of it</h2>"
                 "<p class='hint'>It fixes how much matrix its mixture holds, which the map alone "
@@ -60,6 +59,11 @@ class SpectraView(View):
                 width=CONTROLS - 30,
             ),
             self.anchor.panel,
+        )
+        self.controls[:] = [
+            self.text("<h2>Phase</h2>"),
+            self.grains,
+            self.known,
             self.button("Subtract", self.subtract, kind="success", width=CONTROLS - 40),
             self.found,
             self.element,
@@ -77,7 +81,11 @@ class SpectraView(View):
         self.grain = name
         self._grain_buttons()
         phase = self.session.recipe.phases.get(name, Phase())
+        losses = not takes_background(self.session.spectrum_image)
+        self.anchor.suit(losses)
         self.anchor.show(phase)
+        self.known.visible = name != self.session.result("match").matrix
+        self.element.visible = not losses
         options = list(dict.fromkeys((*anchor_elements(phase), *self.session.elements())))
         self.element.options = options
         self.element.value = options[0] if options else None
@@ -101,7 +109,7 @@ class SpectraView(View):
         """Put the anchor into the recipe, and subtract in a job."""
         workflow = self.session.workflow
         matched = self.session.result("match")
-        if self.grain not in matched.grains:
+        if self.grain not in matched.factors.names:
             raise InputError("choose a grain first")
         self.leave()
         self.page.run("Subtract", lambda progress: workflow.run("spectra", progress=progress))
@@ -117,7 +125,8 @@ class SpectraView(View):
             return
         if matched is not self._of:
             self._of = matched
-            self._show_grain(self.grain if self.grain in matched.grains else matched.grains[0])
+            known = self.grain in matched.factors.names
+            self._show_grain(self.grain if known else matched.grains[0])
         elif self.element.options:
             named = anchor_elements(self.session.recipe.phases.get(self.grain, Phase()))
             if named:
@@ -126,14 +135,15 @@ class SpectraView(View):
         self._draw()
 
     def key(self, key: str) -> None:
-        """Choose a grain by its number."""
+        """Choose a phase by its number."""
         matched = self.session.workflow.get("match") if self.session.is_open else None
-        if matched is not None and key.isdigit() and 0 < int(key) <= len(matched.grains):
-            self.choose_grain(matched.grains[int(key) - 1])
+        phases = () if matched is None else _in_order(matched)
+        if key.isdigit() and 0 < int(key) <= len(phases):
+            self.choose_grain(phases[int(key) - 1])
 
     def _grain_buttons(self) -> None:
         colours = self.session.colours()
-        grains = self.session.result("match").grains
+        phases = _in_order(self.session.result("match"))
         self.grains[:] = [
             self.button(
                 f"{number}  {name}",
@@ -142,7 +152,7 @@ class SpectraView(View):
                 margin=(2, 4),
                 stylesheets=[phase_button_css(colours[name], name == self.grain)],
             )
-            for number, name in enumerate(grains, start=1)
+            for number, name in enumerate(phases, start=1)
         ]
 
     def _draw(self) -> None:
@@ -220,9 +230,7 @@ class SpectraView(View):
         net = float(fit.unbounded[index] * photons)
         # Its own covariance would leave out what the anchor pins.
         sigma = float(fit.sigma_at_zero(index) * photons)
-        texts.append(
-            f"{family.name} lines left in pure {self.grain}: {with_error(net, sigma)} counts."
-        )
+        texts.append(f"{family.name} lines in pure {self.grain}: {with_error(net, sigma)} counts.")
         self.found.object = _paragraphs(texts)
         width = float(Detector(resolution=fit.calibration.resolution).fwhm(family.alpha_energy))
         reach = _WINDOW * width / 1e3
@@ -250,8 +258,14 @@ class SpectraView(View):
             log=False,
             value_name="Counts",
             window=window,
-            title=f"What is left of {self.grain} at the lines of {element}",
+            title=f"{self.grain} at the lines of {element}",
         )
+
+
+def _in_order(matched: Matched) -> tuple[str, ...]:
+    """Grains, then the matrix."""
+    rest = [n for n in matched.factors.names if n not in matched.grains]
+    return (*matched.grains, *rest)
 
 
 def _paragraphs(texts: list[str]) -> str:
