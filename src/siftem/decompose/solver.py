@@ -13,7 +13,7 @@ from siftem.decompose.count_sums import column_sums
 from siftem.decompose.known_parts import KnownParts, fit_amplitudes, step_amplitudes
 from siftem.decompose.penalties import SpectraPenalty, WeightPenalty
 from siftem.decompose.row_blocks import CountRows
-from siftem.decompose.sweep_state import Checkpoint, SweepState, fit_key
+from siftem.decompose.sweep_state import Checkpoint, Pace, SweepState, fit_key
 from siftem.progress import Progress, silent
 
 #: Extrapolation (Ang & Gillis 2019): first weight, growth after a gain, cut after a loss.
@@ -178,49 +178,26 @@ def alternate(
         given = {n: v for n, v in locals().items() if n not in ("progress", "step", "checkpoint")}
         key = fit_key(given)
     known = known or KnownParts()
-    k = spectra.shape[0]
-    dtype = spectra.dtype
-    free = known.free_spectra(k)
-    w = weights.copy()
-    if known.support is not None:
-        w[~known.support] = 0
-    h = spectra.copy()
-    for c, values in (known.fixed or {}).items():
-        h[c] = values
-    basis, amplitudes = known.basis, None
-    if basis is not None:
-        free_amplitudes = _free_amplitudes(known, (k, basis.shape[1]))
-        amplitudes = fit_amplitudes(basis, h.astype(np.float64), free_amplitudes)
-        h = _with_fixed(amplitudes @ basis.T, known).astype(dtype)
-    point = h if amplitudes is None else amplitudes
-    if weight_penalties or spectra_penalties:
-        w *= _as_spectra(point, known).sum(axis=1)
-        point = _normalised(point, basis)
-    at, ahead, best = point, point, None
-    beta, grow, cut = _EXTRAPOLATION
-    history: list[float] = []
-    first_gain, gain, expected, last = 0.0, np.inf, np.inf, np.inf
-    converged, trusted = False, True
+    k, dtype = spectra.shape[0], spectra.dtype
+    free, basis = known.free_spectra(k), known.basis
     penalised = bool(weight_penalties or spectra_penalties)
+    w, point = _start(weights, spectra, known, fixed_scale=penalised)
+    free_amplitudes = None if basis is None else _free_amplitudes(known, point.shape)
+    at, ahead, best = point, point, None
+    first_beta, grow, cut = _EXTRAPOLATION
+    pace = Pace(first_beta)
+    history: list[float] = []
+    converged = False
     kept = None if checkpoint is None else checkpoint.load(key, w)
     if kept is not None:
         at, ahead, best, w, history = kept.at, kept.ahead, kept.best, kept.weights, kept.history
-        beta, first_gain, gain, expected, last, was_trusted = kept.numbers.values()
-        trusted = bool(was_trusted)
+        pace = Pace.of(kept.numbers)
     with counts.threads():
         for _ in range(2 * max_sweeps):
             if len(history) >= max_sweeps:
                 break
             if checkpoint is not None and checkpoint.due():
-                numbers = {
-                    "beta": beta,
-                    "first_gain": first_gain,
-                    "gain": gain,
-                    "expected": expected,
-                    "last": last,
-                    "trusted": float(trusted),
-                }
-                checkpoint.keep(key, SweepState(at, ahead, best, w, history, numbers))
+                checkpoint.keep(key, SweepState(at, ahead, best, w, history, pace.numbers()))
             trial = _as_spectra(ahead, known).astype(dtype)
             w_new = w.copy()
             linear, ridge = _sum_majorants(weight_penalties, w_new, (1, k))
@@ -232,44 +209,44 @@ def alternate(
             bare = value
             value += sum(p.value(w_new) for p in weight_penalties)
             value += sum(p.value(trial) for p in spectra_penalties)
-            if not trusted and not value <= last:
+            if not pace.trusted and not value <= pace.last:
                 # The run-up overshot: go on from the best point, more carefully.
-                beta *= cut
-                ahead, trusted = at, True
+                pace.beta *= cut
+                ahead, pace.trusted = at, True
                 continue
-            if penalised and not value <= last:
+            if penalised and not value <= pace.last:
                 # Keeping the sums of the spectra can cost more than the step gains.
                 at = 0.5 * (at + (point if best is None else best[1]))
                 ahead = at
                 continue
-            gain, last = last - value, value
+            pace.gain, pace.last = pace.last - value, value
             w, best = w_new, (trial, ahead, bare)
             push, coupling = _sum_majorants(spectra_penalties, trial, (k, 1), (k, k))
             if penalised:
                 sums = _sums_at_fixed_scale(statistics, push + coupling @ trial, trial)
-            if basis is None:
+            if basis is None or free_amplitudes is None:
                 new = np.empty_like(trial)
-                expected = step_channels(statistics, sums, push, coupling, trial, free, new)
+                pace.expected = step_channels(statistics, sums, push, coupling, trial, free, new)
             else:
-                new, expected = step_amplitudes(
+                new, pace.expected = step_amplitudes(
                     statistics, sums, push, coupling, basis, ahead, free_amplitudes
                 )
             history.append(value)
             threshold = tol * max(bare - counts.saturated, 1e-12 * abs(counts.saturated))
             if len(history) > 1:
-                first_gain = max(first_gain, gain)
-                progress(step, _log_fraction(gain, first_gain, threshold))
-                if max(gain, expected) <= threshold:
+                pace.first_gain = max(pace.first_gain, pace.gain)
+                progress(step, _log_fraction(pace.gain, pace.first_gain, threshold))
+                if max(pace.gain, pace.expected) <= threshold:
                     converged = True
                     break
             if penalised:
                 new = _normalised(new, basis)
             if extrapolate and len(history) > 1:
-                ahead = np.maximum(new + beta * (new - at), _LEAST_LEFT * new)
-                beta = min(beta * grow, 0.99)
-                trusted = False
+                ahead = np.maximum(new + pace.beta * (new - at), _LEAST_LEFT * new)
+                pace.beta = min(pace.beta * grow, 0.99)
+                pace.trusted = False
             else:
-                ahead, trusted = new, True
+                ahead, pace.trusted = new, True
             at = new
     assert best is not None
     if checkpoint is not None:
@@ -281,7 +258,7 @@ def alternate(
         amplitudes=None if basis is None else point,
         n_sweeps=len(history),
         converged=converged,
-        objective=last,
+        objective=pace.last,
         deviance=2 * (bare - counts.saturated),
         kkt=stationarity(
             counts,
@@ -292,9 +269,29 @@ def alternate(
             weight_penalties=weight_penalties,
             spectra_penalties=spectra_penalties,
         ),
-        last_gain=float(gain / max(bare - counts.saturated, 1e-300)),
+        last_gain=float(pace.gain / max(bare - counts.saturated, 1e-300)),
         history=np.array(history),
     )
+
+
+def _start(
+    weights: np.ndarray, spectra: np.ndarray, known: KnownParts, *, fixed_scale: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return weights, and spectra or amplitudes of a basis, that hold what is known.
+
+    With ``fixed_scale`` the spectra sum to one: penalties could be dodged by scaling.
+    """
+    w = weights.copy()
+    if known.support is not None:
+        w[~known.support] = 0
+    point = _with_fixed(spectra.copy(), known)
+    if known.basis is not None:
+        free = _free_amplitudes(known, (len(point), known.basis.shape[1]))
+        point = fit_amplitudes(known.basis, point.astype(np.float64), free)
+    if fixed_scale:
+        w *= _as_spectra(point, known).sum(axis=1)
+        point = _normalised(point, known.basis)
+    return w, point
 
 
 def _sums(weights: np.ndarray) -> np.ndarray:

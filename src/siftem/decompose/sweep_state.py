@@ -12,12 +12,48 @@ import numpy as np
 from siftem import __version__
 
 
+@dataclass
+class Pace:
+    """How a fit is going.
+
+    Parameters
+    ----------
+    beta : float
+        How far the spectra run ahead along their last change.
+    first_gain, gain : float
+        By which the objective fell at first at the most, and in the last sweep.
+    expected : float
+        What the next step of the spectra is to gain.
+    last : float
+        The objective.
+    trusted : bool
+        Whether the next sweep starts from a step, and not from a run ahead.
+    """
+
+    beta: float
+    first_gain: float = 0.0
+    gain: float = np.inf
+    expected: float = np.inf
+    last: float = np.inf
+    trusted: bool = True
+
+    def numbers(self) -> dict[str, float]:
+        """Return them by name, as numbers."""
+        return {name: float(value) for name, value in vars(self).items()}
+
+    @classmethod
+    def of(cls, numbers: Mapping[str, float]) -> Pace:
+        """Return what `numbers` returned as it was."""
+        rest = {name: value for name, value in numbers.items() if name != "trusted"}
+        return cls(**rest, trusted=bool(numbers["trusted"]))
+
+
 @dataclass(frozen=True, eq=False)
 class SweepState:
     """State of `siftem.decompose.solver.alternate` between two sweeps.
 
     ``at``, ``ahead`` and the first two of ``best`` are spectra, or amplitudes of a basis;
-    ``weights`` an array (n, k), or `BlockWeights`; ``numbers`` the scalars of the loop, by name.
+    ``weights`` an array (n, k), or `BlockWeights`; ``numbers`` are those of `Pace`.
     """
 
     at: np.ndarray
