@@ -26,9 +26,10 @@ from siftem.spectrum import Spectrum
 from siftem.spectrum_image import SpectrumImage
 from siftem.xray.detector import Detector
 
-#: Stray counts of a grid are held by all components alike, within this ratio, and are less than
-#: this part of all line counts.
-_ALIKE, _MOST_STRAY = 4.0, 0.25
+#: What is beside the specimen is held by all components alike, within this ratio, and makes less
+#: than this part of line counts. Components darker than the third number, of the brightest, are
+#: films or nothing.
+_ALIKE, _MOST_STRAY, _FAINT = 4.0, 0.25, 0.2
 #: A component is named by elements whose lines reach this part of its strongest.
 _NAMED_FROM = 0.1
 
@@ -204,8 +205,8 @@ def run_elements(
     recipe : Recipe
     si : SpectrumImage
     factors : Factors, optional
-        Metals of grids and of thinning that nobody names, and that all components hold alike, are
-        left out: scattered electrons excite them wherever the beam is.
+        Metals of grids and of thinning, and C of contamination, that nobody names and that all
+        components hold alike are left out.
 
     Warns
     -----
@@ -261,15 +262,31 @@ def _elements_seen(recipe: Recipe, si: SpectrumImage, factors: Factors | None) -
 def _stray(
     found: Sequence[FoundElement], counts: float, si: SpectrumImage, factors: Factors
 ) -> list[FoundElement]:
-    """Metals of grids and of thinning, few counts in all, that all components hold alike."""
-    if len(factors.names) < 2:
+    """Elements that are beside the specimen: all components but a film hold them alike.
+
+    Metals of grids and of thinning, as a part of their counts; C of contamination, in a pixel. In
+    a phase that is little else, C is its own.
+    """
+    levels = np.ones(len(factors.names))
+    if factors.layout is not None:
+        levels = np.array([lies.counts_per_pixel for lies in factors.layout.phases])
+    own = np.flatnonzero(levels > _FAINT * levels.max())
+    if own.size < 2:
         return []  # nothing to compare
-    some = [f for f in found if f.element in GRID and f.counts < _MOST_STRAY * counts]
+    some = [f for f in found if f.element in (*GRID, "C") and f.counts < _MOST_STRAY * counts]
+    every = [f.element for f in found]
     beam, width = si.acquisition.beam_energy or 200.0, si.acquisition.resolution or 130.0
-    axis = _true_axis(si, factors, [f.element for f in found], beam, width)
+    axis = _true_axis(si, factors, every, beam, width)
     strengths = line_strengths(
-        factors.spectra, axis, [f.element for f in some], beam_energy=beam, resolution=width
+        factors.spectra[own], axis, every, beam_energy=beam, resolution=width
     )
-    return [
-        f for f, own in zip(some, strengths.T, strict=True) if own.min() * _ALIKE > own.max() > 0
-    ]
+    out = []
+    for f in some:
+        held = strengths[:, every.index(f.element)]
+        if f.element == "C":
+            if (held > _MOST_STRAY * strengths.sum(axis=1)).any():
+                continue
+            held = held * levels[own]
+        if held.min() * _ALIKE > held.max() > 0:
+            out.append(f)
+    return out
