@@ -22,7 +22,7 @@ GROUPS = {
     ),
     "Decomposition": (
         "decompose", "decompose_together", "PoissonNMF", "Factors", "count_kinds",
-        "choose_n_components", "match_phases",
+        "choose_n_components", "match_phases", "Markers",
     ),
     "Segmentation and regions": (
         "PixelClassifier", "graph_cut", "suggest_smoothness", "Regions", "integrate", "sum_spectra",
@@ -33,7 +33,7 @@ GROUPS = {
     ),
     "Quantification": (
         "quantify", "Composition", "find_elements", "line_ratios", "null_elements",
-        "thickness_from_charge_balance",
+        "thickness_from_charge_balance", "GivenKFactors", "ZetaFactors", "Detector", "Calibration",
     ),
     "Minerals": (
         "structural_formula", "identify", "calibrate_jointly", "lattice_strain", "thickness_map",

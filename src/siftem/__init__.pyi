@@ -6,6 +6,7 @@ from siftem.cluster.open_map import open_map as open_map
 from siftem.decompose.factors import Factors as Factors
 from siftem.decompose.factors import decompose as decompose
 from siftem.decompose.kinds import count_kinds as count_kinds
+from siftem.decompose.matching import Markers as Markers
 from siftem.decompose.matching import match_phases as match_phases
 from siftem.decompose.poisson_nmf import PoissonNMF as PoissonNMF
 from siftem.decompose.rank import choose_n_components as choose_n_components
@@ -27,6 +28,7 @@ from siftem.errors import SiftemError as SiftemError
 from siftem.errors import SiftemWarning as SiftemWarning
 from siftem.fit.element_search import find_elements as find_elements
 from siftem.fit.null_elements import null_elements as null_elements
+from siftem.fit.spectrum_model import Calibration as Calibration
 from siftem.io.contents import list_signals as list_signals
 from siftem.io.convert import convert as convert
 from siftem.io.example import fetch_71gpa as fetch_71gpa
@@ -50,7 +52,9 @@ from siftem.quantify.charge_balance import (
 )
 from siftem.quantify.composition import Composition as Composition
 from siftem.quantify.composition import quantify as quantify
+from siftem.quantify.k_values import GivenKFactors as GivenKFactors
 from siftem.quantify.line_ratios import line_ratios as line_ratios
+from siftem.quantify.zeta import ZetaFactors as ZetaFactors
 from siftem.report.folder import write_results as write_results
 from siftem.segment.classifier import PixelClassifier as PixelClassifier
 from siftem.segment.graph_cut import graph_cut as graph_cut
@@ -69,5 +73,6 @@ from siftem.unmix.constrained import unmix as unmix
 from siftem.unmix.integrate import integrate as integrate
 from siftem.unmix.subtract import subtract as subtract
 from siftem.unmix.weighted import weighted_mixtures as weighted_mixtures
+from siftem.xray.detector import Detector as Detector
 
 __version__: str

@@ -8,7 +8,7 @@ and grain boundaries.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import pairwise
@@ -52,6 +52,10 @@ class PixelFeatures(NamedTuple):
     def at(self, where: np.ndarray) -> np.ndarray:
         """Features of some pixels, (pixels, features), in scan order."""
         return self.values[where]
+
+    def tiles(self) -> Iterator[tuple[slice, slice, np.ndarray]]:
+        """Yield lines, columns and features: of all pixels in one, as `FeatureTiles` in several."""
+        yield slice(None), slice(None), self.values
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -123,9 +123,6 @@ def _present(
 ) -> np.ndarray:
     """Probability of the second class, (ny, nx) float32, finer than any forest tells it."""
     present = image_beside(beside, features.shape[:2], np.float32)
-    if isinstance(features, PixelFeatures):
-        present[:] = classifier.predict_proba(features)[1]
-        return present
     for lines, columns, values in features.tiles():
         part = PixelFeatures(values, features.names)
         present[lines, columns] = classifier.predict_proba(part)[1]
