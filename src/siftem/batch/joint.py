@@ -162,8 +162,6 @@ def _stack(
     """All maps as one, in memory or on disk."""
     if not job.memory:
         return stacked(images)[0]
-    from siftem.batch.joint import stacked_on_disk
-
     return opened.enter_context(stacked_on_disk(images, job.memory, state / "stack", progress))
 
 

@@ -25,6 +25,7 @@ from siftem.quantify.minerals import (
     ratio,
     with_assumed,
 )
+from siftem.quantify.open_ranges import atomic_ratio, interval_of, is_open
 from siftem.views import view
 from siftem.xray.elements import atomic_weight
 
@@ -283,9 +284,6 @@ class Composition:
         Where nothing fixes how much of another phase is in it, ``range_95`` tells where the
         ratio lies.
         """
-        # These build on this class.
-        from siftem.quantify.open_ranges import atomic_ratio, interval_of, is_open
-
         top, bottom = parse_ratio(text, self.elements)
         return replace(
             ratio(self.atomic_fractions, self.atomic_covariance, top, bottom),

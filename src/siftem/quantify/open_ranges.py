@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from statistics import NormalDist
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from siftem.quantify.fractions import Composition
 from siftem.quantify.minerals import ANIONS, cation_charges, oxides_per_atom, parse_ratio
 from siftem.xray.elements import atomic_weight
+
+if TYPE_CHECKING:  # it builds on this module
+    from siftem.quantify.fractions import Composition
 
 #: An interval is as good as a range when what is not fixed makes it wider by this factor.
 _DOMINATES = 1.5
