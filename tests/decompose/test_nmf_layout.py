@@ -251,6 +251,23 @@ def test_what_differs_from_pixel_to_pixel_is_no_phase_and_a_thin_layer_is_one(wi
         assert len(phase_layout(si, 2).phases) == 2
 
 
+def test_where_noise_is_larger_than_impurity_more_pixels_are_summed():
+    """B makes up 6% of a region on one side and nothing on the other."""
+    strange = 0.06 * X / (N - 1)
+    shares, spectra = np.stack([1 - strange, strange]), np.array([A, B])
+    inside = np.ones((N, N), bool)
+    few, many = (
+        purest(image(shares, dose).counts, inside, spectra, 0, by_noise=True) for dose in (4, 20000)
+    )
+    assert few.pixels > 0.9 * N * N
+    assert many.pixels < 0.3 * N * N
+    for found in (few, many):
+        assert (
+            spectral_angle(found.spectrum, A)
+            < spectral_angle(purest(image(shares, 4).counts, inside, spectra, 0).spectrum, A) + 0.1
+        )
+
+
 def test_what_holds_darker_grains_is_no_film():
     """Bright particles of C lie on A; were it a film, grains of B could not be darker than it."""
     bright, dark = lenses(7, 1.0), np.zeros((N, N))

@@ -62,7 +62,9 @@ def spectra_inside(
         for _ in range(2):  # the first purest spectra are the better measure of purity
             spectra = spectra / spectra.sum(axis=1, keepdims=True)
             found = [
-                purest(counts, inside, spectra, c) if inside.sum() >= FEWEST_PIXELS else None
+                purest(counts, inside, spectra, c, by_noise=True)
+                if inside.sum() >= FEWEST_PIXELS
+                else None
                 for c, inside in enumerate(insides)
             ]
             for c, one in enumerate(found):

@@ -25,6 +25,8 @@ FEWEST_PIXELS, FEWEST_COUNTS = 30, 1000.0
 MOST_PIXELS = 60_000
 #: Shares that differ by no more than this, and their error, count as the same.
 _AS_PURE = 0.003
+#: What other phases add to a spectrum counts this much more than noise of the same size.
+_WORSE = 2.0
 #: Noise of a share that is good enough to pick pixels by.
 _NOISE = 0.05
 _WIDEST = 3.0
@@ -66,6 +68,7 @@ def purest(
     spectra: np.ndarray,
     own: int,
     *,
+    by_noise: bool = False,
     random_state: int = 0,
 ) -> Purest:
     """Sum the pixels of a region in which a phase has its largest share.
@@ -80,6 +83,8 @@ def purest(
         Of what the pixels hold, each summing to one.
     own : int
         Which of them.
+    by_noise : bool
+        Take more pixels where what they add of other phases is less than the noise they take.
     random_state : int
         Seed of the halves.
 
@@ -104,10 +109,16 @@ def purest(
         size = min(max(round(part * n), FEWEST_PIXELS), n)
         share, sigma, held = _mean([j.share(o[:size]) for j, o in zip(judged, picked, strict=True)])
         if held >= FEWEST_COUNTS or part == 1.0:
-            tried.append((size, share, sigma))
-    _, most, error = max(tried, key=lambda t: t[1] - t[2])
-    # Where more pixels are as pure within the errors, more of them are better.
-    size, share, sigma = [t for t in tried if t[1] + np.hypot(t[2], error) >= most - _AS_PURE][-1]
+            tried.append((size, share, sigma, held))
+    _, most, error, _ = max(tried, key=lambda t: t[1] - t[2])
+    if by_noise:
+        apart = _WORSE * max(float(np.linalg.norm(spectra[own] - s)) for s in spectra)
+        wrong = [(apart * max(most - t[1], 0.0)) ** 2 + 1 / max(t[3], 1.0) for t in tried]
+        size, share, sigma, _ = tried[int(np.argmin(wrong))]
+    else:
+        # Where more pixels are as pure within the errors, more of them are better.
+        as_pure = [t for t in tried if t[1] + np.hypot(t[2], error) >= most - _AS_PURE]
+        size, share, sigma, _ = as_pure[-1]
     total = np.zeros(rows.shape[1])
     for half, order in zip(halves[::-1], picked, strict=True):
         total += np.asarray(half[np.sort(order[:size])].sum(axis=0, dtype=np.float64)).ravel()

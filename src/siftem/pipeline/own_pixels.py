@@ -139,9 +139,8 @@ def _of_purest(
     if not others or whole.n_pixels > MOST_PIXELS:
         return whole, 0.0
     shapes = np.maximum([sums[n].counts for n in (name, *others)], 0.0) + 1e-9
-    found = purest(
-        si.counts, region.mask, shapes / shapes.sum(axis=1, keepdims=True), 0, random_state=seed
-    )
+    shapes = shapes / shapes.sum(axis=1, keepdims=True)
+    found = purest(si.counts, region.mask, shapes, 0, by_noise=True, random_state=seed)
     if found.pixels >= whole.n_pixels:
         return whole, found.impure
     parts = [whole.counts, *(sums[n].counts for n in others)]
