@@ -159,8 +159,9 @@ def unmix(
         for condition in anchor.conditions(fits[0])
     ]
     designs = [fit.design for fit in fits]
+    pooled = sets.pooled(si.shape)
     joint = maximise(
-        sets,
+        pooled,
         designs,
         np.array([f.amplitudes for f in fits]),
         conditions,
@@ -168,11 +169,17 @@ def unmix(
         progress=progress,
     )
     joint = replace(joint, covariance=joint.covariance + _model_errors(fits, designs))
+    maps = joint.maps
+    if pooled is not sets:
+        maps = np.zeros(sets.allowed.shape)
+        sets.counts.solve(joint.spectra, sets.allowed, maps)
     return assemble(
         si,
         sets,
+        pooled,
         designs,
         joint,
+        maps,
         axis=axis,
         columns=fits[0].names,
         anchors={n: "; ".join(a.describe() for a in own) for n, own in grain_anchors.items()},

@@ -141,6 +141,16 @@ class MixedRows:
             out[groups] += part.toarray()
         return out
 
+    def pooled(self, group: np.ndarray, number: int) -> MixedRows:
+        """Rows summed by group, in memory; every row has one."""
+        whole = sp.csr_array((number, self.shape[1]))
+        items = [(part, group[where]) for where, part in self.parts]
+        for groups, part in self.each(partial(_sum_task, self.shape[1]), items):
+            place = (np.ones(groups.size), (groups, np.arange(groups.size)))
+            whole = sp.csr_array(whole + sp.csr_array(place, (number, groups.size)) @ part)
+        whole.sort_indices()
+        return MixedRows(whole.shape, _cut(whole), _by_threads)
+
 
 def _cut(x: sp.csr_array) -> list[tuple[slice, Any]]:
     """Cut rows in memory into parts of about half a million entries, without copies."""

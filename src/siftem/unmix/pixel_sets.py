@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -11,6 +11,11 @@ from siftem.blocked_counts import BlockedCounts
 from siftem.errors import InputError
 from siftem.spectrum_image import SpectrumImage
 from siftem.unmix.mixed_rows import MixedRows
+
+#: Counts of a row from which on its abundances hardly follow the noise.
+_ENOUGH = 300.0
+#: Rows at the most, if neighbours are put together: they lie in memory.
+_MOST_ROWS = 30_000
 
 
 class PhaseRegions(Protocol):
@@ -74,6 +79,34 @@ class PixelSets:
         group = np.where(lone, 1 + grains.argmax(axis=1), -1)
         group[-1] = 0
         return list(self.counts.summed(group, len(self.names)))
+
+    def pooled(self, shape: tuple[int, int]) -> PixelSets:
+        """Return them with neighbours put together, so that each row holds enough counts.
+
+        Abundances are fitted for every row beside the spectra, and can't be negative. In rows of
+        few counts they follow the noise, and draw the spectra along.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            Of the map.
+        """
+        mixed = np.where(np.arange(self.rows.size + 1) < self.rows.size, 0, -1)
+        total = float(self.counts.summed(mixed, 1).sum())
+        if total >= _ENOUGH * self.rows.size:
+            return self
+        enough = max(_ENOUGH, total / _MOST_ROWS)
+        side = int(np.ceil(np.sqrt(enough * self.rows.size / max(total, 1.0))))
+        y, x = np.divmod(self.rows, shape[1])
+        where = np.column_stack([y // side, x // side, self.allowed[:-1]])
+        blocks, first, group = np.unique(where, axis=0, return_index=True, return_inverse=True)
+        number = len(blocks)
+        return replace(
+            self,
+            counts=self.counts.pooled(np.append(group.ravel(), number), number + 1),
+            allowed=np.vstack([self.allowed[:-1][first], self.allowed[-1:]]),
+            rows=self.rows[first],
+        )
 
 
 def pixel_sets(si: SpectrumImage, regions: PhaseRegions, window: slice) -> PixelSets:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -122,8 +122,10 @@ class Unmixed:
 def assemble(
     si: SpectrumImage,
     sets: PixelSets,
+    pooled: PixelSets,
     designs: Sequence[np.ndarray],
     joint: JointFit,
+    of_pixels: np.ndarray,
     *,
     axis: EnergyAxis,
     columns: tuple[str, ...],
@@ -131,10 +133,23 @@ def assemble(
     absent: Mapping[str, tuple[str, ...]],
     calibration: Calibration,
 ) -> Unmixed:
-    """Put the result of a joint fit into spectra and maps."""
+    """Put the result of a joint fit into spectra and maps.
+
+    Parameters
+    ----------
+    si : SpectrumImage
+    sets, pooled : PixelSets
+        Of single pixels, and those that were fitted.
+    designs : sequence of ndarray of shape (channels, q)
+    joint : JointFit
+    of_pixels : ndarray of shape (pixels, k)
+        Abundances in single pixels.
+    axis, columns, anchors, absent, calibration
+        See `Unmixed`.
+    """
     q = joint.coefficients.shape[1]
     totals = joint.maps.sum(axis=0)
-    free, free_variance = _free(sets, joint)
+    free, free_variance = _free(pooled, joint)
     mixing = _mixing(designs, joint)
     pixels = sets.allowed.sum(axis=0, dtype=int)
     pixels[0] += sets.pure_rows.size - 1
@@ -164,7 +179,7 @@ def assemble(
             modes=totals[c] * mixing[c],
             **common,
         )
-    maps, sigma = _maps(si, sets, joint)
+    maps, sigma = _maps(si, sets, replace(joint, maps=of_pixels))
     return Unmixed(
         names=sets.names,
         spectra=physics,
