@@ -27,7 +27,7 @@ import scipy.sparse as sp
 
 from siftem.blocked_counts import BlockedCounts, BlockReader, Sums
 from siftem.decompose import gradient_kernels, row_kernels
-from siftem.decompose.pooled_blocks import SquareShares
+from siftem.decompose.pooled_blocks import SquareShares, write_whole
 from siftem.errors import InputError
 from siftem.processors import is_alive
 
@@ -315,7 +315,7 @@ def _improve_task(
         gather=gather,
     )
     if new is not None:
-        _write_whole(weight_path(new, first), w)
+        write_whole(weight_path(new, first), w)
     return found, statistics, w.sum(axis=0)
 
 
@@ -350,11 +350,3 @@ def row_arrays(x: sp.csr_array) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         x.indices.astype(np.int32, copy=False).view(np.uint32),
         data,
     )
-
-
-def _write_whole(target: Path, array: np.ndarray) -> None:
-    """Write under a draft name and rename, so that a lost worker leaves no half file."""
-    draft = target.with_name(f".{target.stem}.{secrets.token_hex(4)}.part")
-    with draft.open("wb") as stream:
-        np.save(stream, array)
-    draft.replace(target)

@@ -98,13 +98,21 @@ def part_path(folder: Path, first: int) -> Path:
 
 def write_part(folder: Path, first: int, x: sp.csr_array) -> None:
     """Write a block whole or not at all; the same block written twice does no harm."""
-    target = part_path(folder, first)
+    write_whole(
+        part_path(folder, first),
+        x.indptr,
+        x.indices.astype(np.min_scalar_type(x.shape[1] - 1)),
+        x.data.astype(np.float32) if exact(x.data) else x.data,
+    )
+
+
+def write_whole(target: Path, *arrays: np.ndarray) -> None:
+    """Write arrays under a draft name and rename, so that a lost worker leaves no half file."""
     draft = target.with_name(f".{target.stem}.{secrets.token_hex(4)}.part")
     try:
         with draft.open("wb") as stream:
-            np.save(stream, x.indptr)
-            np.save(stream, x.indices.astype(np.min_scalar_type(x.shape[1] - 1)))
-            np.save(stream, x.data.astype(np.float32) if exact(x.data) else x.data)
+            for array in arrays:
+                np.save(stream, array)
         draft.replace(target)
     finally:
         draft.unlink(missing_ok=True)

@@ -15,15 +15,14 @@ from typing import Any
 from siftem.acquisition import plain_texts
 from siftem.errors import InputError, ReadError
 from siftem.io.acquisition_metadata import text_in
-from siftem.io.claimed_sizes import claims_checked
 from siftem.io.file_headers import (
     is_hdf5,
     largest_dataset,
     written_by_hyperspy,
 )
 from siftem.io.formats.known import refuse_damaged, vendor_of
+from siftem.io.guarded_readers import claims_checked, plain_signals
 from siftem.io.library_messages import quiet
-from siftem.io.plain_content import plain_signals
 from siftem.io.tiff_files import refuse_bad_tiff
 from siftem.io.watched import watched
 from siftem.io.zarr_store import refuse_bad_store

@@ -20,6 +20,7 @@ from siftem.report.captions import (
 from siftem.report.comparison_tables import (
     comparison_tables,
     comparison_text,
+    measured_ratios,
     partition_tables,
 )
 from siftem.report.composition_tables import (
@@ -38,7 +39,6 @@ from siftem.report.mineral_tables import formula_table, limit_table, wanted_tabl
 from siftem.report.phase_names import calibration_tables, names_table, structure_table
 from siftem.report.pictures import fit_names
 from siftem.report.provenance import facts, resource_facts, versions
-from siftem.report.ratio_tables import measured_ratios
 from siftem.report.run_tables import (
     calibration_table,
     gain_table,
