@@ -313,23 +313,24 @@ def test_an_energy_range_is_in_kev_on_an_axis_in_ev(case):
 
 def test_few_counts_a_pixel_do_not_draw_the_spectra_along(book):
     """Abundances that can't be negative follow the noise where a pixel holds ten counts."""
+
+    def fitted(spectrum):
+        return fit_lines(
+            spectrum, book.elements, beam_energy=200.0, energy_range=(None, None),
+            calibration=book.calibration, model_error=False,
+        )  # fmt: skip
+
+    true = {n: fitted(book.spectrum(book.pure(n, 1e5))) for n in ("Fp", "Ca-Pv")}
     pulls = []
     for seed in range(3):
         found = Map(book, 10.0, seed).unmixed()
         assert found.maps.shape == (3, *SHAPE)
-        for name in ("Fp", "Ca-Pv"):
-            fit = fit_lines(
-                found.spectra[name], book.elements, beam_energy=200.0, energy_range=(None, None),
-                calibration=book.calibration, model_error=False,
-            )  # fmt: skip
-            true = fit_lines(
-                book.spectrum(book.pure(name, 1e5)), book.elements, beam_energy=200.0,
-                energy_range=(None, None), calibration=book.calibration, model_error=False,
-            )  # fmt: skip
+        for name, expected in true.items():
+            fit = fitted(found.spectra[name])
             o = fit.index("O")
             for element in ("Mg", "Al", "Si", "Ca", "Fe"):
                 i = fit.index(element)
-                ratio = true.amplitudes[i] / true.amplitudes[o]
+                ratio = expected.amplitudes[i] / expected.amplitudes[o]
                 row = np.zeros(len(fit.names))
                 row[i], row[o] = 1.0, -ratio
                 sigma = np.sqrt(row @ fit.covariance @ row)
