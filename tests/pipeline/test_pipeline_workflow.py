@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 import siftem
 from siftem.errors import Cancelled, DoubtWarning, InputError, ReadError, RecipeError, SiftemWarning
+from siftem.fit.line_evidence import FoundElement
 from siftem.pipeline.changes import merged_recipe
 from siftem.pipeline.demo import demo_recipe
 from siftem.pipeline.file_contents import file_content
@@ -487,3 +488,27 @@ def test_the_choice_of_components_is_kept(done):
     assert first.candidates == (2, 3, 4)
     assert first.n_components == 3
     assert changed.choose_components((2, 3, 4)) is first
+
+
+def test_faint_lines_that_nobody_listed_go_to_the_support(done, monkeypatch):
+    si = done.get("load").spectrum_image
+    recipe = make_recipe({"input": {"file": "given"}, "support": ["Cu"]})
+    every = ("O", "Mg", "Al", "Si", "Ca", "Fe")
+    place = "siftem.pipeline.fit_settings.contaminants_of"
+
+    def found(fit, refit):
+        more = refit(("Cl",))
+        assert more.calibration is not None and "Cl K" in more.names
+        return (FoundElement("Cl", "Cl K", 2.622, 900.0, 5.0),), more
+
+    monkeypatch.setattr(place, found)
+    with pytest.warns(SiftemWarning, match=r"Cl K \(2.62 keV, 5.0 sigma\): faint"):
+        settings = fit_settings(recipe, si, every)
+    assert (settings.support, settings.unlisted) == (("Cu", "Cl"), ("Cl",))
+
+    def failing(fit, refit):
+        raise np.linalg.LinAlgError("made to fail")
+
+    monkeypatch.setattr(place, failing)
+    with pytest.warns(DoubtWarning, match="nobody lists is missing: .*made to fail"):
+        assert fit_settings(recipe, si, every).unlisted == ()

@@ -12,6 +12,7 @@ from siftem.fit.element_search import find_elements, unexplained_lines
 from siftem.fit.line_fit import LineFit, fit_lines
 from siftem.fit.spectrum_model import Absorption, Calibration, quantified_family
 from siftem.pipeline.factor_sources import FactorSources, factor_sources
+from siftem.pipeline.parts import attempted
 from siftem.pipeline.recipe import Phase, Recipe
 from siftem.quantify.composition import Composition, quantify
 from siftem.quantify.factor_lines import resolved_factors
@@ -261,7 +262,11 @@ def _with_contaminants(settings: FitSettings, fit: LineFit, whole: Spectrum) -> 
             unlisted=(*settings.unlisted, *more),
         )
 
-    found, _ = contaminants_of(fit, lambda more: beside(more).fit(whole))
+    found = attempted(
+        "the search for elements that nobody lists",
+        lambda: contaminants_of(fit, lambda more: beside(more).fit(whole))[0],
+        (),
+    )
     if found:
         told = ", ".join(
             f"{f.line} ({f.energy:.2f} keV, {f.significance:.1f} sigma)" for f in found
