@@ -62,10 +62,10 @@ def wait_until(page, condition, seconds=30):
     raise AssertionError("it did not happen")
 
 
-def go_on(page):
+def go_on(page, title="the demo, 64 × 64 pixels"):
     """Take up the latest work again, as a new page offers it."""
-    page.get_by_role("button", name="Go on with the demo, 64 × 64 pixels").first.click()
-    status(page, "Go on with the demo, 64 × 64 pixels: done")
+    page.get_by_role("button", name=f"Go on with {title}").first.click()
+    status(page, f"Go on with {title}: done")
 
 
 def open_demo(page, address):
@@ -194,6 +194,89 @@ def test_the_whole_road_with_a_mouse_and_the_same_numbers_again(
     assert data["segment"]["smoothness"] == 0.4
     kept = {name: len(shapes) for name, shapes in data["segment"]["traces"].items()}
     assert kept == {name[2:]: len(lines) for name, lines in strokes.items()}
+    assert main(["run", str(recipe), "--out", str(tmp_path / "again"), "--quiet"]) == 0
+    by_app = json.loads((tmp_path / "siftem-app" / "summary.json").read_text())
+    by_command = json.loads((tmp_path / "again" / "summary.json").read_text())
+    assert by_app == by_command
+
+
+@pytest.mark.slow
+@pytest.mark.real_data
+@pytest.mark.browser
+@pytest.mark.usefixtures("no_pictures")
+def test_the_real_map_with_a_mouse_and_the_same_numbers_again(page, start_app, map_71gpa, tmp_path):
+    """All of it by mouse and keyboard, with a killed server and a reload in the middle."""
+    page.goto(start_app())
+    field = page.get_by_label("File: a map, or a recipe (.yaml)")
+    field.fill(str(map_71gpa))
+    field.press("Enter")
+    status(page, "Open file: done")
+    page.get_by_role("button", name="Fe Kα").wait_for()
+    page.get_by_label("From grid and preparation").fill("Cu, Ga, C, Pt, Zr, Co")
+    page.get_by_label("From grid and preparation").press("Tab")
+    press(page, "Use these")
+    status(page, "Elements: ")
+
+    press(page, "2 Decompose", exact=False)
+    press(page, "Decompose")
+    status(page, "Decompose: done")
+    names = page.get_by_label("Name")
+    for n, name in enumerate(("Brg", "Fp", "Ca-Pv")):
+        names.nth(n).fill(name)
+        names.nth(n).press("Enter")
+        page.get_by_text(f"phases are {'Brg, ' if n else ''}", exact=False).wait_for()
+
+    press(page, "3 Segment", exact=False)
+    page.get_by_label("Overlay").wait_for()
+    page.wait_for_timeout(1500)
+    frame = map_frame(page)
+    strokes = {
+        "1 Brg": [[(110, 110), (112, 140)], [(20, 120), (30, 140)], [(150, 15), (165, 22)]],
+        "2 Fp": [[(55, 15), (65, 30)], [(140, 95), (150, 110)], [(10, 70), (25, 60)]],
+        "3 Ca-Pv": [[(92, 50), (104, 58)], [(112, 62), (124, 78)], [(187, 44), (190, 56)]],
+    }
+    for name, lines in strokes.items():
+        press(page, name, exact=False)
+        for points in lines:
+            drag(page, frame, 201, points)
+    status(page, "Ca-Pv")
+    press(page, "Train")
+    status(page, "Trained on painted traces")
+    kept = page.get_by_role("row", name="mixture Fp").inner_text()
+
+    start_app.kill()
+    page.goto(start_app())
+    title = map_71gpa.name
+    go_on(page, title)
+    page.get_by_role("row", name="mixture Fp").wait_for()
+    assert page.get_by_role("row", name="mixture Fp").inner_text() == kept
+
+    press(page, "4 Spectra", exact=False)
+    page.get_by_label("Anchor").select_option("An element that the grain lacks")
+    page.get_by_label("Elements").fill("Si")
+    press(page, "Subtract")
+    status(page, "Subtract: done")
+    page.get_by_text("Anchor: no Si in the grain").wait_for()
+    page.reload()
+    go_on(page, title)
+    page.get_by_text("Anchor: no Si in the grain").wait_for()
+
+    press(page, "5 Composition", exact=False)
+    page.get_by_label("Thickness, nm (empty: not known)").fill("100")
+    page.get_by_label("Thickness, nm (empty: not known)").press("Enter")
+    press(page, "Quantify")
+    status(page, "Quantify: done")
+    press(page, "6 Export", exact=False)
+    press(page, "Write the folder")
+    status(page, "Write the folder: done")
+    with page.expect_download() as fetched:
+        press(page, "Fetch the recipe")
+    recipe = tmp_path / "fetched.yaml"
+    fetched.value.save_as(recipe)
+    data = yaml.safe_load(recipe.read_text())
+    drawn = {name: len(shapes) for name, shapes in data["segment"]["traces"].items()}
+    assert drawn == {name[2:]: len(lines) for name, lines in strokes.items()}
+    assert data["quantify"]["thickness"] == 100
     assert main(["run", str(recipe), "--out", str(tmp_path / "again"), "--quiet"]) == 0
     by_app = json.loads((tmp_path / "siftem-app" / "summary.json").read_text())
     by_command = json.loads((tmp_path / "again" / "summary.json").read_text())

@@ -61,7 +61,7 @@ class DataView(View):
         super().__init__(page)
         self._of: object = None
         self.size = pn.widgets.Select(
-            name="Pixels on each side", options=[64, 128, 256], value=128, **_HALF
+            name="Pixels on each side", options=[64, 128, 256, 512], value=128, **_HALF
         )
         self.dose = pn.widgets.FloatInput(
             name="Counts a pixel", value=300.0, start=1.0, step=50, **_HALF

@@ -234,7 +234,8 @@ class MapAndSpectrum:
         image = self.images.get(self._shown)
         if image is not None and self.figure is not None:
             known = image.name == TOTAL and self._reach() < 2  # is in the title in any case
-            about = "" if known else f"{image.name} {self.figure.image[y, x]:.4g}"
+            name = image.name.removeprefix("Component ")
+            about = "" if known else f"{name} {self.figure.image[y, x]:.4g}"
             self.spectrum.show(y, x, float(self._reach()), about)
 
     def _measured(self, first: Point, last: Point) -> None:

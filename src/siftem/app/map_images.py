@@ -150,7 +150,9 @@ def window_maps(si: SpectrumImage, windows: Sequence[tuple[float, float]]) -> np
     """
     net = takes_background(si)
     weights = [window_weights(si.axis, low, high, net=net) for low, high in windows]
-    maps = np.asarray(si.counts @ np.array(weights).reshape(-1, si.n_channels).T)
+    # In the type of most counts: otherwise all of them would be copied into another one first.
+    columns = np.array(weights, np.float32).reshape(-1, si.n_channels).T
+    maps = np.asarray(si.counts @ columns)
     return np.ascontiguousarray(maps.T).reshape(-1, *si.shape)
 
 

@@ -11,7 +11,7 @@ from siftem.app.map_images import line_marks, takes_background
 from siftem.app.reliability import CONFLICT, poor_fit
 from siftem.app.spectrum_figure import Curve, LineMark, spectrum_figure
 from siftem.app.step_view import View
-from siftem.app.style import CONTROL_CSS, CONTROLS, paragraph, phase_button_css
+from siftem.app.style import CONTROL_CSS, CONTROLS, INK, paragraph, phase_button_css
 from siftem.errors import InputError
 from siftem.figures.line_labels import line_text
 from siftem.fit.line_fit import LineFit
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from siftem.app.page import Page
 
 _FIELD = {"width": CONTROLS - 30, "stylesheets": [CONTROL_CSS], "margin": (2, 8)}
-_MIXTURE, _FIT = "#555555", "#000000"
+#: Of mixtures, on a light and on a dark page.
+_MIXTURE = ("#555555", "#a3a3ab")
 #: Widths of a line on each side of it.
 _WINDOW = 2.6
 
@@ -175,7 +176,9 @@ class SpectraView(View):
         pure = spectra.pure.get(self.grain)
         curves = []
         if mixture is not None:
-            curves.append(Curve(f"mixture {self.grain} + {matrix}", mixture.values, _MIXTURE))
+            curves.append(
+                Curve(f"mixture {self.grain} + {matrix}", mixture.values, _MIXTURE[self.room.dark])
+            )
         if isinstance(pure, PureSpectrum):
             taken = pure.background
             curves.append(Curve("matrix taken out", taken, colours[matrix], "4 2"))
@@ -246,8 +249,8 @@ class SpectraView(View):
             fit.spectrum.axis,
             [
                 Curve(f"pure {self.grain}", left, self.session.colours()[self.grain]),
-                Curve("fit", model, _FIT),
-                Curve(f"fit without {element}", without, _FIT, "3 3"),
+                Curve("fit", model, INK[self.room.dark]),
+                Curve(f"fit without {element}", without, INK[self.room.dark], "3 3"),
             ],
             marks=[
                 LineMark(line_text(line.element, line.name), line.energy)
