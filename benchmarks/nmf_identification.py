@@ -9,12 +9,12 @@ import numpy as np
 
 from benchmarks import nmf_peers
 from benchmarks.nmf_cases import Case, angles, case, oracle, share_errors
+from benchmarks.nmf_marginal import fit_marginal
 from benchmarks.nmf_pan_sharpening import pan_sharpened
 from benchmarks.nmf_tables import Cell, Report
 from siftem import PoissonNMF, choose_n_components
 from siftem.decompose.factors import decompose
 from siftem.decompose.initialise import pooled_counts
-from siftem.decompose.marginal import fit_marginal
 from siftem.decompose.physics_basis import physics_basis
 from siftem.simulate.phantom import simulate_demo
 from siftem.xray.detector import Detector

@@ -217,7 +217,7 @@ def _plain_reader(plugin: dict[str, Any]) -> tuple[types.ModuleType, list[str]]:
 
     reader = types.ModuleType(original.__name__)
     reader.__loader__ = original.__loader__
-    reader.file_reader = file_reader  # type: ignore[attr-defined]
+    vars(reader)["file_reader"] = file_reader
     return reader, signal_types
 
 

@@ -67,10 +67,10 @@ def write_classifier(
         "settings": plain,
         "feature_names": list(names),
     }
-    arrays: dict[str, np.ndarray] = {f"traces_{i}": painted for i, painted in enumerate(traces)}
+    arrays: dict[str, Any] = {f"traces_{i}": painted for i, painted in enumerate(traces)}
     arrays.update(description=np.array(json.dumps(description)), samples=samples, labels=labels)
     with path.open("wb") as file:
-        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+        np.savez_compressed(file, **arrays)
 
 
 class SavedClassifier(NamedTuple):

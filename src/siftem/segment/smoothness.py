@@ -265,10 +265,11 @@ def _halves(counts: Counts, rng: np.random.Generator) -> tuple[_Half, _Half]:
         return _Half(first, first.counts), _Half(second, second.counts)
     names, stack = _image_stack(counts)
     pixels = sp.csr_array(stack.reshape(len(stack), -1).T)
-    return tuple(  # type: ignore[return-value]
+    first_half, second_half = (
         _Half(_as_given(half, names, stack.shape, counts), half)
         for half in split_counts(pixels, 0.5, rng)
     )
+    return first_half, second_half
 
 
 def _as_given(
