@@ -30,8 +30,8 @@ def map_frame(page):
     )
 
 
-def drag(page, frame, n, points):
-    """Drag the mouse through pixels (y, x) of a map of n x n pixels."""
+def drag(page, frame, n, points, hold=0):
+    """Drag the mouse through pixels (y, x) of a map of n x n pixels, after holding still (ms)."""
 
     def place(y, x):
         return (
@@ -41,6 +41,7 @@ def drag(page, frame, n, points):
 
     page.mouse.move(*place(*points[0]))
     page.mouse.down()
+    page.wait_for_timeout(hold)
     for point in points[1:]:
         page.mouse.move(*place(*point), steps=8)
     page.mouse.up()
@@ -132,7 +133,7 @@ def test_the_whole_road_with_a_mouse_and_the_same_numbers_again(
     assert map_frame(page) == frame  # the map has not moved under the mouse
     before = painted(page)
     page.keyboard.press("e")
-    drag(page, frame, 64, [(36, 37), (42, 56)])
+    drag(page, frame, 64, [(36, 37), (42, 56)], hold=400)  # as who takes aim
     wait_until(page, lambda: painted(page) != before)
     assert painted(page)["Brg"] < before["Brg"]
     page.keyboard.press("Control+z")

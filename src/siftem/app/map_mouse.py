@@ -17,12 +17,18 @@ from bokeh.events import (
     Pan,
     PanEnd,
     PanStart,
+    Press,
+    PressUp,
     Tap,
 )
 from bokeh.models import ColumnDataSource, CustomJS
 
 #: What dragging does.
 MOVE, PAINT, ERASE, FILL, PROFILE = "move", "paint", "erase", "fill", "profile"
+
+_EVENTS = (
+    MouseMove, MouseEnter, MouseLeave, Tap, DoubleTap, PanStart, Pan, PanEnd, Press, PressUp
+)  # fmt: skip
 
 Point = tuple[float, float]
 
@@ -44,6 +50,7 @@ _MOUSE = """
     const within = (at, n) => at >= -0.5 && at < n - 0.5
     const inside = within(place[0], nx) && within(place[1], ny)
 
+    const ends = kind === "panend" || kind === "pressup"
     const tell = (source, data) => {       // at once, then at most some 30 times a second
       const now = performance.now()
       clearTimeout(state.later[source.id])
@@ -79,7 +86,8 @@ _MOUSE = """
       const y = Math.round(place[1]), x = Math.round(place[0])
       if (inside && (y !== cursor.data.y[0] || x !== cursor.data.x[0]))
         tell(cursor, {y: [y], x: [x]})
-    } else if (kind === "mouseleave") {
+    }
+    if (kind === "mouseleave") {
       outline.data.width[0] = NaN
       outline.change.emit()
     } else if (kind === "tap" && draws && inside) {
@@ -89,25 +97,28 @@ _MOUSE = """
     } else if (kind === "doubletap" && state.open) {
       state.open = false
       send()
-    } else if (kind === "panstart") {
+    } else if (kind === "panstart" || kind === "press") {
+      // Who holds still for a moment before drawing "presses": no "pan" comes after that.
+      state.pressed = kind === "press"
       state.dragged = draws && inside && !state.open ? "stroke" : ""
       if (mode === "profile" && tool == null && inside) {
         state.dragged = "profile"
         state.from = place
       }
       if (state.dragged === "stroke") { begin(); live.change.emit() }
-    } else if (kind === "pan" || kind === "panend") {
+    } else if (["pan", "panend", "pressup"].includes(kind) ||
+               (kind === "mousemove" && state.pressed)) {
       const x = Math.min(nx - 0.5, Math.max(-0.5, place[0]))
       const y = Math.min(ny - 0.5, Math.max(-0.5, place[1]))
       if (state.dragged === "stroke") {
         on(place[0], place[1])
         outline.data.x[0] = place[0]; outline.data.y[0] = place[1]
         outline.change.emit()
-        if (kind === "panend") send()
+        if (ends) send()
       } else if (state.dragged === "profile") {
         tell(profile, {x: [state.from[0], x], y: [state.from[1], y]})
       }
-      if (kind === "panend") state.dragged = ""
+      if (ends) { state.dragged = ""; state.pressed = false }
     }
 """
 
@@ -157,11 +168,18 @@ class MapMouse:
                 "profile": self.profile,
                 "sent": self.strokes,
                 "taken": self._taken,  # for its own callback: what no figure names never comes
-                "state": {"serial": 0, "told": {}, "later": {}, "open": False, "dragged": ""},
+                "state": {
+                    "serial": 0,
+                    "told": {},
+                    "later": {},
+                    "open": False,
+                    "dragged": "",
+                    "pressed": False,
+                },
             },
             code=_MOUSE,
         )
-        for event in (MouseMove, MouseEnter, MouseLeave, Tap, DoubleTap, PanStart, Pan, PanEnd):
+        for event in _EVENTS:
             plot.js_on_event(event, events)
         taken = CustomJS(args={"live": self._live, "taken": self._taken}, code=_TAKEN)
         self._taken.js_on_change("data", taken)
