@@ -253,8 +253,11 @@ def test_the_real_map_with_a_mouse_and_the_same_numbers_again(page, start_app, m
     assert page.get_by_role("row", name="mixture Fp").inner_text() == kept
 
     press(page, "4 Spectra", exact=False)
+    page.get_by_text("What is known of it").wait_for()
+    page.wait_for_timeout(1500)  # the anchors that apply are offered
     page.get_by_label("Anchor").select_option("An element that the grain lacks")
-    page.get_by_label("Elements").fill("Si")
+    page.get_by_label("Elements", exact=True).wait_for()
+    page.get_by_label("Elements", exact=True).fill("Si")
     press(page, "Subtract")
     status(page, "Subtract: done")
     page.get_by_text("Anchor: no Si in the grain").wait_for()
