@@ -311,6 +311,14 @@ def test_an_energy_range_is_in_kev_on_an_axis_in_ev(case):
         assert found.spectra[name].values == pytest.approx(first.spectra[name].values, rel=1e-6)
 
 
+def test_elements_that_nobody_names_are_found(case):
+    """Of the lines of the anchors' elements alone, spectra would be wrong by 40 degrees."""
+    with pytest.warns(SiftemWarning, match="no elements are named: .* O, .* stand out"):
+        found = case.unmixed(elements=(), max_iter=5)
+    for name, true in zip(found.names, case.spectra, strict=True):
+        assert spectral_angle(found.spectra[name].values, true) < 5
+
+
 def test_few_counts_a_pixel_do_not_draw_the_spectra_along(book):
     """Abundances that can't be negative follow the noise where a pixel holds ten counts."""
 

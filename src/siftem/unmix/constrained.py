@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 from scipy.linalg import block_diag
 
+from siftem.acquisition import Acquisition
 from siftem.blas_threads import one_blas_thread
-from siftem.errors import InputError
+from siftem.energy_axis import EnergyAxis
+from siftem.errors import InputError, SiftemWarning
+from siftem.fit.element_search import find_elements
 from siftem.fit.line_fit import LineFit, fit_lines
 from siftem.fit.spectrum_model import Absorption, Calibration
 from siftem.fit.structure import warn_of_structure
@@ -72,7 +76,8 @@ def unmix(
         Grain -> Absent, KnownRatio or Stoichiometry; an element's symbol says that the grain
         lacks it.
     elements, support : sequence of str
-        As for :func:`siftem.subtract`.
+        As for :func:`siftem.subtract`; by default those of the file, else those whose lines stand
+        out in the sum of all pixels.
     beam_energy : float, optional
         keV; by default that of the acquisition.
     detector : Detector, optional
@@ -118,7 +123,11 @@ def unmix(
     window = si.axis.window_kev(*energy_range)
     sets = pixel_sets(si, regions, window)
     needed = [e for own in grain_anchors.values() for a in own for e in a.elements]
-    listed = joined([*(element_symbols(elements) or si.acquisition.elements), *needed])
+    axis = si.axis.cropped(window)
+    named = element_symbols(elements) or si.acquisition.elements
+    if not named:
+        named = _elements_seen(sets.sums(), axis, si.acquisition, support)
+    listed = joined([*named, *needed])
     support = [e for e in element_symbols(support) if e not in listed]
     absorptions = dict(absorption or {})
 
@@ -136,7 +145,6 @@ def unmix(
         )
 
     progress("unmix", 0.0)
-    axis = si.axis.cropped(window)
     whole = [
         Spectrum(values, axis, name=name, acquisition=si.acquisition)
         for name, values in zip(sets.names, sets.sums(), strict=True)
@@ -189,6 +197,27 @@ def unmix(
         },
         calibration=calibration,
     )
+
+
+def _elements_seen(
+    sums: Sequence[np.ndarray], axis: EnergyAxis, acquisition: Acquisition, support: Sequence[str]
+) -> tuple[str, ...]:
+    """Find the elements that nobody named: spectra are made of their lines and nothing else.
+
+    Warns
+    -----
+    SiftemWarning
+        Which elements.
+    """
+    every = Spectrum(np.sum(sums, axis=0), axis, acquisition=acquisition)
+    found = tuple(f.element for f in find_elements(every) if f.element not in support)
+    warnings.warn(
+        f"no elements are named: spectra are made of the lines of {', '.join(found)}, which stand "
+        f"out in the sum of all pixels; name them (elements=)",
+        SiftemWarning,
+        stacklevel=3,
+    )
+    return found
 
 
 def _with_few_terms(fits: Sequence[LineFit]) -> list[LineFit]:
