@@ -251,6 +251,17 @@ def test_what_differs_from_pixel_to_pixel_is_no_phase_and_a_thin_layer_is_one(wi
         assert len(phase_layout(si, 2).phases) == 2
 
 
+def test_a_thin_shell_is_no_texture_where_phases_may_overlap():
+    other = spectrum((0.52, 5), (1.25, 4), (1.74, 6.5))
+    away = np.min([np.hypot(Y - y, X - x) for y in (8, 24, 40) for x in (8, 24, 40)], axis=0)
+    labels = np.where(away < 2.5, 1, np.where(away < 3.6, 2, 0))
+    mean = np.array([A, C, other])[labels] * 3000.0
+    counts = sp.csr_array(np.random.default_rng(0).poisson(mean).reshape(N * N, CHANNELS))
+    classes = PixelClasses(labels, 3)
+    assert without_texture(counts, (N, N), classes).n_classes == 3
+    assert without_texture(counts, (N, N), classes, bulk=True).n_classes == 2
+
+
 def test_where_noise_is_larger_than_impurity_more_pixels_are_summed():
     """B makes up 6% of a region on one side and nothing on the other."""
     strange = 0.06 * X / (N - 1)

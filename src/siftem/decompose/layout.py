@@ -212,7 +212,7 @@ def phase_layout(si: SpectrumImage, n_phases: int, *, random_state: int = 0) -> 
             counts, small, n_classes, n_phases=n_phases, random_state=random_state
         )
         if si.signal_type.startswith("EDS"):
-            classes = without_texture(counts, small, classes)
+            classes = without_texture(counts, small, classes, bulk=bulk)
         found = find_layout(counts, small, classes, bulk=bulk)
         if len(found.phases) == n_phases and classes.explained > explained:
             best, explained = found, classes.explained

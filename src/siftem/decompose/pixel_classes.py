@@ -39,8 +39,8 @@ _FEWEST_PIXELS = 3
 #: Distances of neighbours, in pixels, by which directions are found.
 _NEAR = (1.2, 3.0)
 #: No phase is a class with fewer of its pixels inside, and a cosine above this to a class that is
-#: at least this part of what surrounds it.
-_TEXTURE_INSIDE, _TEXTURE_ALIKE, _TEXTURE_BESIDE = 0.25, 0.98, 0.1
+#: at least this part of what surrounds it; more of its pixels beside a third one lie between two.
+_TEXTURE_INSIDE, _TEXTURE_ALIKE, _TEXTURE_BESIDE, _TEXTURE_BETWEEN = 0.25, 0.98, 0.1, 0.4
 #: Least counts of a channel in a class, as part of those of the mean spectrum.
 _FLOOR = 0.01
 
@@ -157,14 +157,15 @@ def pixel_classes(
 
 
 def without_texture(
-    counts: sp.csr_array, shape: tuple[int, int], classes: PixelClasses
+    counts: sp.csr_array, shape: tuple[int, int], classes: PixelClasses, *, bulk: bool = False
 ) -> PixelClasses:
     """Give classes that are a phase's unevenness from pixel to pixel back to that phase.
 
     A fine-grained phase differs a little from pixel to pixel, and many counts part what is more of
     one kind from what is more of another: a class of patches one or two pixels wide, whose spectrum
     is nearly that of the class around it, is no phase. How many counts there are would else decide
-    on the phases.
+    on the phases. In a thin film a class between two others is no texture: shells are thin, and are
+    nearly what lies above and below them.
 
     Parameters
     ----------
@@ -173,6 +174,8 @@ def without_texture(
     shape : tuple of int
         (ny, nx).
     classes : PixelClasses
+    bulk : bool
+        A bulk specimen, in which nothing lies above anything else.
     """
     labels, k = classes.labels.copy(), classes.n_classes
     spectra = class_spectra(counts, labels, k)
@@ -184,7 +187,9 @@ def without_texture(
         around = np.bincount(labels[binary_dilation(own, np.ones((3, 3))) & ~own], minlength=k)
         cosines = np.where(around > _TEXTURE_BESIDE * around.sum(), unit @ unit[c], 0.0)
         host = int(cosines[:c].argmax())  # the larger ones
-        if cosines[host] > _TEXTURE_ALIKE:
+        beside = binary_dilation((labels != c) & (labels != host), np.ones((3, 3)))
+        between = beside[own].mean() > _TEXTURE_BETWEEN
+        if cosines[host] > _TEXTURE_ALIKE and (bulk or not between):
             labels[own] = host
     flat, number = _by_area(labels.ravel())
     return replace(classes, labels=flat.reshape(shape), n_classes=number)
