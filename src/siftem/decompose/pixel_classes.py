@@ -39,8 +39,10 @@ _FEWEST_PIXELS = 3
 #: Distances of neighbours, in pixels, by which directions are found.
 _NEAR = (1.2, 3.0)
 #: No phase is a class with fewer of its pixels inside, and a cosine above this to a class that is
-#: at least this part of what surrounds it; more of its pixels beside a third one lie between two.
-_TEXTURE_INSIDE, _TEXTURE_ALIKE, _TEXTURE_BESIDE, _TEXTURE_BETWEEN = 0.25, 0.98, 0.1, 0.4
+#: at least this part of what surrounds it.
+_TEXTURE_INSIDE, _TEXTURE_ALIKE, _TEXTURE_BESIDE = 0.25, 0.98, 0.1
+#: More pixels than this, and more of them than this part beside a third class, lie between two.
+_FEWEST_BETWEEN, _TEXTURE_BETWEEN = 12, 0.4
 #: Least counts of a channel in a class, as part of those of the mean spectrum.
 _FLOOR = 0.01
 
@@ -187,8 +189,9 @@ def without_texture(
         around = np.bincount(labels[binary_dilation(own, np.ones((3, 3))) & ~own], minlength=k)
         cosines = np.where(around > _TEXTURE_BESIDE * around.sum(), unit @ unit[c], 0.0)
         host = int(cosines[:c].argmax())  # the larger ones
-        beside = binary_dilation((labels != c) & (labels != host), np.ones((3, 3)))
-        between = beside[own].mean() > _TEXTURE_BETWEEN
+        unlike = np.flatnonzero(unit @ unit[host] < _TEXTURE_ALIKE)
+        beside = binary_dilation(np.isin(labels, unlike), np.ones((3, 3)))
+        between = own.sum() > _FEWEST_BETWEEN and beside[own].mean() > _TEXTURE_BETWEEN
         if cosines[host] > _TEXTURE_ALIKE and (bulk or not between):
             labels[own] = host
     flat, number = _by_area(labels.ravel())
