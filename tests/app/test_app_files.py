@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -35,7 +36,9 @@ def serve(tmp_path):
             server.stop()
             return got.code, got.body
 
-        return asyncio.run(run())
+        # A browser that was driven before in this process leaves a loop running in its thread.
+        with ThreadPoolExecutor(1) as alone:
+            return alone.submit(asyncio.run, run()).result()
 
     return ask
 

@@ -116,6 +116,7 @@ def small_disk(tmp_path):
     subprocess.run(["umount", str(place)], check=True)
 
 
+@pytest.mark.slow
 def test_a_truly_full_disk(small_disk, real_maps):
     recipe_file, files = real_maps
     out = small_disk / "out"

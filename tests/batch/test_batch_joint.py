@@ -192,6 +192,7 @@ def test_a_classifier_trained_on_one_map_serves_all(recipe, real_maps, tmp_path)
     assert all(o.status != "kept" for o in changed.outcomes)
 
 
+@pytest.mark.slow
 def test_maps_that_stay_on_disk_have_the_same_common_spectra(recipe, real_maps, tmp_path):
     """Of other widths, channels and file formats."""
     from siftem import load

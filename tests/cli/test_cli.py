@@ -170,6 +170,7 @@ def test_a_file_alone_runs_with_letters_for_phases(small_map, out):
     assert all("(" in name for name in summary["phases"])
 
 
+@pytest.mark.slow
 def test_the_demo_twice_on_one_thread_or_two_gives_the_same_bytes():
     """Of the summary: what the pictures show is not drawn for this."""
     code = (

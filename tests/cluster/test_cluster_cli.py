@@ -89,6 +89,7 @@ def test_a_line_of_shifts_that_is_no_shift_is_named(tmp_path, phantom, capsys):
 
 
 @pytest.mark.usefixtures("no_pictures")
+@pytest.mark.slow
 def test_a_run_from_disk_gives_the_same_summary(tmp_path, phantom, capsys):
     write_sparse_file(phantom.spectrum_image, tmp_path / "map.sift", entries_per_block=30_000)
     (tmp_path / "recipe.yaml").write_text(RECIPE.format(path=tmp_path / "map.sift"))

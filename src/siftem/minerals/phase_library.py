@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
@@ -65,7 +66,7 @@ class Phase:
     @property
     def elements(self) -> tuple[str, ...]:
         """All elements that it may hold."""
-        found = (e for m in self.members for e in formula_atoms(m.formula))
+        found = (e for m in self.members for e in known_atoms(m.formula))
         return tuple(dict.fromkeys(found))
 
     def shares(self, n: int, rng: np.random.Generator) -> np.ndarray:
@@ -93,7 +94,7 @@ class Phase:
     def atoms(self, shares: np.ndarray, elements: Sequence[str]) -> np.ndarray:
         """Return the atoms of some elements in a formula unit; (n, elements)."""
         of_members = np.array(
-            [[formula_atoms(m.formula).get(e, 0.0) for e in elements] for m in self.members]
+            [[known_atoms(m.formula).get(e, 0.0) for e in elements] for m in self.members]
         )
         return np.asarray(shares @ of_members)
 
@@ -182,6 +183,12 @@ def _members(text: str) -> tuple[Member, ...]:
         formula_atoms(member.formula)
         found.append(member)
     return tuple(found)
+
+
+@lru_cache(maxsize=4096)
+def known_atoms(text: str) -> Mapping[str, float]:
+    """Return the atoms of a formula unit that is read again and again: those of a table."""
+    return MappingProxyType(formula_atoms(text))
 
 
 def formula_atoms(text: str) -> dict[str, float]:
