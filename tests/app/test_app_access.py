@@ -281,6 +281,7 @@ class TestVisitors:
 
 
 @pytest.mark.browser
+@pytest.mark.slow
 def test_a_page_too_many_and_room_again_when_one_is_closed(start_app, chromium):
     address = start_app("--pages", "1", waits=1500)
     first, second = chromium.new_context(), chromium.new_context()

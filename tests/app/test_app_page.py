@@ -37,7 +37,6 @@ def said(page):
     return page._status.object
 
 
-@pytest.mark.slow
 def test_the_road_by_buttons(page):
     data, decompose, segment, spectra, composition, export = page.views
     assert not page.jobs.state.failed

@@ -256,6 +256,7 @@ def joint_job(real_maps, tmp_path, chosen=slice(0, 2)):
 
 class TestJoint:
     @pytest.mark.usefixtures("no_pictures")
+    @pytest.mark.slow
     def test_maps_with_more_channels_than_all_have_are_done_too(self, real_maps, tmp_path):
         import hyperspy.api as hs
 

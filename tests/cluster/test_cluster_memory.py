@@ -152,7 +152,8 @@ KILLED = """
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-@pytest.mark.parametrize("kind", [pytest.param("memory", marks=pytest.mark.slow), "disk"])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["memory", "disk"])
 def test_a_fit_that_is_killed_goes_on_from_its_last_state(stored, tmp_path, kind):
     state, scratch = tmp_path / "fit.npz", tmp_path / "scratch"
     expected = siftem.decompose(siftem.load(stored), 3)

@@ -393,6 +393,7 @@ class TestCheckpoints:
         again = Workflow(done.recipe, checkpoints=tmp_path)
         assert summary_text(again.result()) == summary_text(done.result())
 
+    @pytest.mark.slow
     def test_another_recipe_does_not_fit(self, done, tmp_path):
         Workflow(done.recipe, checkpoints=tmp_path).run("decompose")
         other = Workflow(done.recipe, checkpoints=tmp_path)

@@ -126,10 +126,11 @@ def test_two_contaminants(book):
 @pytest.mark.parametrize(
     ("name", "anchor", "fixed"),
     [
-        pytest.param("Fp", Absent("Si"), "Si", marks=pytest.mark.slow),
+        ("Fp", Absent("Si"), "Si"),
         ("Ca-Pv", KnownRatio("Mg", "Ca", 0.0), "Mg"),
     ],
 )
+@pytest.mark.slow
 def test_errors_of_lines_are_their_scatter(book, name, anchor, fixed):
     """Scale and mixture come from the same counts, so their noises are correlated."""
     matrix, grain = book.pure("Brg", 2e5), book.pure(name, 5e4)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass, field, replace
 from typing import TypedDict
+from weakref import WeakKeyDictionary
 
 from siftem.errors import DoubtWarning, InputError, SiftemWarning
 from siftem.fit.contaminants import contaminants_of
-from siftem.fit.element_search import find_elements, unexplained_lines
+from siftem.fit.element_search import FoundElement, find_elements, unexplained_lines
 from siftem.fit.line_fit import LineFit, fit_lines
 from siftem.fit.spectrum_model import Absorption, Calibration, quantified_family
 from siftem.pipeline.factor_sources import FactorSources, factor_sources
@@ -26,6 +27,7 @@ from siftem.xray.detector import BARE, POLYMER, Detector
 STRONG = 0.003
 #: What scattered electrons excite beside the specimen: grids, and what ion beams leave.
 GRID = frozenset({"Cu", "Ga", "Pt", "Au"})
+_SHOWN: WeakKeyDictionary[SpectrumImage, tuple[FoundElement, ...]] = WeakKeyDictionary()
 #: What a recipe says of the detector's window.
 _WINDOWS = {None: None, "none": BARE, "polymer": POLYMER}
 
@@ -171,7 +173,15 @@ class FitSettings:
         return {element: every[element] for element in elements if element in every}
 
 
-def _unlisted_elements(fit: LineFit) -> tuple[str, ...]:
+def shown_elements(si: SpectrumImage) -> tuple[FoundElement, ...]:
+    """Elements whose lines the sum of all pixels shows; of one map they are sought once."""
+    if si not in _SHOWN:
+        whole = Spectrum(si.sum_spectrum(), si.axis, name="all pixels", acquisition=si.acquisition)
+        _SHOWN[si] = tuple(find_elements(whole))
+    return _SHOWN[si]
+
+
+def _unlisted_elements(fit: LineFit, si: SpectrumImage) -> tuple[str, ...]:
     """Return elements with strong lines that a fit of all pixels lacks.
 
     Without them a fit spoils energy scale and continuum for all phases, those that hold none of
@@ -181,6 +191,7 @@ def _unlisted_elements(fit: LineFit) -> tuple[str, ...]:
     ----------
     fit : LineFit
         Of the sum of all pixels, by the elements that are listed.
+    si : SpectrumImage
 
     Warns
     -----
@@ -193,7 +204,7 @@ def _unlisted_elements(fit: LineFit) -> tuple[str, ...]:
     if not any(f.element in GRID or f.counts > STRONG * counts for f in unexplained_lines(fit)):
         return ()
     # The residual of a fit that lacks strong lines names them badly: the search starts anew.
-    found = find_elements(fit.spectrum, beam_energy=fit.model.beam_energy)
+    found = shown_elements(si)
     whole = sum(f.counts for f in found)
     beside = [
         f
@@ -239,7 +250,7 @@ def fit_settings(recipe: Recipe, si: SpectrumImage, elements: tuple[str, ...]) -
     )
     whole = Spectrum(si.sum_spectrum(), si.axis, name="whole map", acquisition=acquisition)
     fit = settings.fit(whole, calibrate=True)
-    unlisted = _unlisted_elements(fit)
+    unlisted = _unlisted_elements(fit, si)
     if unlisted:
         settings = replace(settings, support=(*settings.support, *unlisted), unlisted=unlisted)
         fit = settings.fit(whole, calibrate=True)

@@ -14,9 +14,9 @@ from siftem.decompose.kinds import Kinds
 from siftem.decompose.matching import Markers, line_strengths, match_phases
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import DoubtWarning, InputError, RecipeError, SiftemWarning
-from siftem.fit.element_search import FoundElement, find_elements
+from siftem.fit.element_search import FoundElement
 from siftem.fit.greedy_search import GreedySearch
-from siftem.pipeline.fit_settings import GRID, STRONG
+from siftem.pipeline.fit_settings import GRID, STRONG, shown_elements
 from siftem.pipeline.layout import background, corrected_layout
 from siftem.pipeline.parts import attempted
 from siftem.pipeline.recipe import Recipe
@@ -229,8 +229,7 @@ def run_elements(
 
 def _elements_seen(recipe: Recipe, si: SpectrumImage, factors: Factors | None) -> tuple[str, ...]:
     """Find the elements whose lines the sum of all pixels shows, beside those of the file."""
-    whole = Spectrum(si.sum_spectrum(), si.axis, name="all pixels", acquisition=si.acquisition)
-    found = [f for f in find_elements(whole) if f.element not in recipe.support]
+    found = [f for f in shown_elements(si) if f.element not in recipe.support]
     listed = si.acquisition.elements
     if not found and not listed:
         raise InputError("none is named, and no line stands out: name them (--elements)")
