@@ -4,6 +4,7 @@ import threading
 import time
 import warnings
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import scipy.sparse as sp
 from pydantic import BaseModel
 
 import siftem
+from siftem.decompose.layout import Lies
 from siftem.errors import Cancelled, DoubtWarning, InputError, ReadError, RecipeError, SiftemWarning
 from siftem.fit.line_evidence import FoundElement
 from siftem.pipeline.changes import merged_recipe
@@ -319,6 +321,15 @@ def test_components_are_named_by_what_marks_them_on_an_axis_that_is_off(done):
             {"O", "Mg", "Fe"},
             {"O", "Ca", "Si"},
         ]
+
+
+def test_a_shell_is_not_named_by_what_is_left_when_a_film_takes_its_only_line():
+    """A film with a trace of Fe below a shell of Fe: were all Fe the film's, Pt would be left."""
+    film, shell = Lies("support", (), 0.0, 0.5, 9.0), Lies("embedded", (0,), 0.0, 0.5, 9.0)
+    layout = SimpleNamespace(phases=(film, shell))
+    strengths = np.array([[0.03, 0.0], [0.15, 0.002]])  # Fe, Pt
+    own = match._own_lines(strengths, SimpleNamespace(layout=layout))
+    assert own[1] == pytest.approx([0.12, 0.002])
 
 
 def test_strong_lines_that_nobody_listed_are_fitted_beside(done):

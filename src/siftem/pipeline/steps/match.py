@@ -124,7 +124,8 @@ def _own_lines(strengths: np.ndarray, factors: Factors) -> np.ndarray:
         for host in strengths[list(lies.hosts)]:
             clear = host > _NAMED_FROM * host.max()
             if clear.any():
-                phase -= (phase[clear] / host[clear]).min() * host
+                # Shares of all counts: a grain holds no more of its host than all.
+                phase -= min((phase[clear] / host[clear]).min(), 1.0) * host
         np.maximum(phase, 0.0, out=phase)
     return own
 
