@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -241,7 +242,7 @@ class DecomposeView(View):
             self.lies.append(lies)
             self._heads.append(self.text("", width=100, sizing_mode=RESIZED))
             small = thumbnail(
-                MapImage(name, "counts", lambda m=image: m),  # type: ignore[misc]
+                MapImage(name, "counts", partial(np.asarray, image)),
                 si.pixel_size,
                 box=(200, 200),
                 bar=True,

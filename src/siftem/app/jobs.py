@@ -7,6 +7,7 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from siftem.app.error_sentence import error_sentence
@@ -207,9 +208,9 @@ class JobRunner:
                 continue
             except Exception as error:
                 sentence = _sentence(error)
-                self._push(lambda said=sentence: self.tell(said, failed=True))  # type: ignore[misc]
+                self._push(partial(self.tell, sentence, failed=True))
             else:
-                self._push(lambda call=done, value=result: call(value))  # type: ignore[misc]
+                self._push(partial(done, result))
 
 
 def _sentence(error: Exception) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 
@@ -182,6 +182,11 @@ def line_marks(si: SpectrumImage, elements: tuple[str, ...]) -> list[tuple[str, 
     return [(line_text(e, f[0].name), f[0].energy) for e, f in found if f is not None]
 
 
+def _of(maps: Callable[[], np.ndarray], n: int) -> np.ndarray:
+    """One of the maps that are summed together, when it is shown."""
+    return maps()[n]
+
+
 def map_images(
     si: SpectrumImage, factors: Factors | None, elements: tuple[str, ...]
 ) -> dict[str, MapImage]:
@@ -197,7 +202,7 @@ def map_images(
     out = [MapImage(TOTAL, "counts", si.total_map)]
     if factors is not None:
         out += [
-            MapImage(f"Component {name}", "counts", lambda m=image: m)  # type: ignore[misc]
+            MapImage(f"Component {name}", "counts", partial(np.asarray, image))
             for name, image in zip(factors.names, factors.maps, strict=True)
         ]
     if si.survey is not None:
@@ -209,5 +214,5 @@ def map_images(
     every = cache(lambda: window_maps(si, windows))
     for n, (element, (line, _window)) in enumerate(found):
         name = line_text(element, line.name)
-        out.append(MapImage(name, _unit(si), lambda n=n: every()[n]))  # type: ignore[misc]
+        out.append(MapImage(name, _unit(si), partial(_of, every, n)))
     return {image.name: image for image in out}
