@@ -380,3 +380,13 @@ def test_lines_beside_a_fault_at_the_soft_end_are_not_drawn_along():
     away = dict(zip(fit.names, (fit.unbounded - fit.amplitudes) / sigma, strict=True))
     assert fit.amplitudes[fit.names.index("Ca L")] == 0
     assert all(abs(away[n]) < 0.03 for n in ("O K", "Mg K", "C K", "Ca L"))
+
+
+def test_a_spectrum_without_a_continuum_has_no_step_in_it():
+    """A clean film of carbon: nothing is counted beyond its line."""
+    energies = 0.2 + 0.01 * np.arange(700)
+    peak = 2000 * np.exp(-0.5 * ((energies - 0.277) / 0.025) ** 2)
+    counts = np.random.default_rng(0).poisson(peak).astype(float)
+    spectrum = Spectrum(counts, EnergyAxis(0.2, 0.01, 700))
+    fit = fit_lines(spectrum, ["O", "Si"], support=["C"], beam_energy=200.0)
+    assert fit.mean.sum() == pytest.approx(fit.spectrum.counts.sum(), rel=0.05)

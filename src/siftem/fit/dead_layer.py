@@ -38,7 +38,8 @@ def dead_layer_step(
     Returns
     -------
     ndarray of shape (channels, 1) or (channels, 0)
-        Counts for one standard deviation; none where the axis does not hold the edge.
+        Counts for one standard deviation; none where the axis does not hold the edge, or
+        the spectrum no continuum beyond it.
     """
     energies = calibration.true_axis(axis).centers
     edge = binding_energy(atomic_number("Si"), "K")
@@ -49,4 +50,5 @@ def dead_layer_step(
     other = before * (beyond / edge) ** _POWER
     seen = ndtr((energies - edge) / float(model.detector.sigma(edge)))
     step = _SILICON * (element_attenuation("Si", beyond) - other)
-    return np.asarray(step * continuum * seen)[:, None]
+    column = np.asarray(step * continuum * seen)[:, None]
+    return column[:, column.any(axis=0)]
