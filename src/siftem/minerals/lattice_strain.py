@@ -9,7 +9,6 @@ from functools import lru_cache
 from importlib.resources import files
 
 import numpy as np
-from scipy.optimize import least_squares
 
 from siftem.errors import InputError
 from siftem.outline import outline
@@ -24,7 +23,12 @@ _STRAIN = 4 * np.pi * 6.02214076e23 * 1e9 * 1e-30 / 8.31446262
 _BEYOND = 0.2
 #: Stiffness E/T, GPa/K: from soft to far stiffer than any site.
 _SOFTEST, _STIFFEST = 1e-3, 3.0
+#: ln D0 goes no farther than this from 0.
+_LOG_MOST = 20.0
 _FEWEST = 3
+#: Best radii that are tried, and the golden sections by which the best of them is refined.
+_TRIED, _SECTIONS = 161, 30
+_GOLDEN = (5**0.5 - 1) / 2
 
 
 @dataclass(frozen=True)
@@ -248,31 +252,10 @@ def _fitted(
     radius = np.array([p.radius for p in points])
     log = np.log([p.value for p in points])
     sigma = np.array([p.sigma / p.value for p in points])
-    low = [-20.0, radius.min() - _BEYOND, np.log(_SOFTEST)]
-    high = [20.0, radius.max() + _BEYOND, np.log(_STIFFEST)]
-    starts = [
-        [float(log.max()), float(r), np.log(0.1)]
-        for r in np.linspace(low[1] + 0.01, high[1] - 0.01, 5)
-    ]
-
-    def best_of(values: np.ndarray, begin: Sequence[Sequence[float]]) -> np.ndarray:
-        fits = [
-            least_squares(
-                lambda c: (log_partition(c, radius) - values) / sigma, start, bounds=(low, high)
-            )
-            for start in begin
-        ]
-        return np.asarray(min(fits, key=lambda f: f.cost).x)
-
-    best = best_of(log, starts)
-    inside = np.clip(best, np.array(low) + 1e-6, np.array(high) - 1e-6)
-    rng = np.random.default_rng(seed)
-    drawn = np.array(
-        [
-            best_of(log + sigma * rng.standard_normal(len(log)), [inside.tolist()])
-            for _ in range(draws)
-        ]
-    )
+    low, high = radius.min() - _BEYOND, radius.max() + _BEYOND
+    best = _best_curves(radius, log[None], sigma, low, high)[0]
+    moved = np.random.default_rng(seed).standard_normal((draws, len(log)))
+    drawn = _best_curves(radius, log + sigma * moved, sigma, low, high)
     edges = np.quantile(drawn, [0.025, 0.975], axis=0)
     intervals = {
         "strain_free": (float(np.exp(edges[0, 0])), float(np.exp(edges[1, 0]))),
@@ -291,6 +274,70 @@ def _fitted(
         stiffness=stiffness,
         intervals_95=intervals,
         young_modulus=None if temperature is None else stiffness * temperature,
-        at_bound=bool(min(edges[0, 1] - low[1], high[1] - edges[1, 1]) < 2e-3),
+        at_bound=bool(min(edges[0, 1] - low, high - edges[1, 1]) < 2e-3),
         curves=drawn,
     )
+
+
+def _best_curves(
+    radius: np.ndarray, values: np.ndarray, sigma: np.ndarray, low: float, high: float
+) -> np.ndarray:
+    """Fit curves (ln D0, r0, ln E/T) to sets of ln D at the same radii; (sets, 3).
+
+    For a given best radius, ln D is linear in ln D0 and E/T. So only that radius is sought: on a
+    grid, which no local minimum can hide, then by golden sections.
+
+    Parameters
+    ----------
+    radius, sigma : ndarray of shape (m,)
+    values : ndarray of shape (sets, m)
+    low, high : float
+        Between which the best radius lies.
+    """
+    tried = np.linspace(low, high, _TRIED)
+    costs = _given_radius(radius, values, sigma, tried[None])[0]
+    at = costs.argmin(axis=1)
+    left, right = tried[np.maximum(at - 1, 0)], tried[np.minimum(at + 1, _TRIED - 1)]
+    for _ in range(_SECTIONS):
+        inner = np.stack([right, left], axis=1) + _GOLDEN * np.outer(right - left, [-1, 1])
+        falls = np.diff(_given_radius(radius, values, sigma, inner)[0], axis=1)[:, 0] > 0
+        left, right = np.where(falls, left, inner[:, 0]), np.where(falls, inner[:, 1], right)
+    best = (0.5 * (left + right))[:, None]
+    _, log_d0, stiffness = _given_radius(radius, values, sigma, best)
+    return np.concatenate([log_d0, best, np.log(stiffness)], axis=1)
+
+
+def _given_radius(
+    radius: np.ndarray, values: np.ndarray, sigma: np.ndarray, best: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Fit ln D0 and E/T within their limits at best radii (sets or 1, g); chi2 and both, (sets, g).
+
+    The least of a convex function of two numbers in a box is inside, or on an edge of it.
+    """
+    off = radius - best[..., None]
+    slope = _STRAIN * (best[..., None] / 2 * off**2 + off**3 / 3)
+    y, w = values[:, None], 1 / sigma**2
+    weight, ws = w.sum(), slope @ w
+    wss = np.maximum(slope**2 @ w, 1e-300)
+    wy, wsy = y @ w, (w * y * slope).sum(axis=-1)
+    spread = np.maximum(weight * wss - ws**2, 1e-12 * weight * wss)
+
+    def log_d0_at(e: np.ndarray) -> np.ndarray:
+        return np.asarray(np.clip((wy + ws * e) / weight, -_LOG_MOST, _LOG_MOST))
+
+    def stiffness_at(d: np.ndarray) -> np.ndarray:
+        return np.asarray(np.clip((ws * d - wsy) / wss, _SOFTEST, _STIFFEST))
+
+    e = (ws * wy - weight * wsy) / spread
+    d = (wy + ws * e) / weight
+    inside = (e >= _SOFTEST) & (e <= _STIFFEST) & (np.abs(d) <= _LOG_MOST)
+    limits = [np.full_like(e, c) for c in (_SOFTEST, _STIFFEST, -_LOG_MOST, _LOG_MOST)]
+    pairs = [(d, e)]
+    pairs += [(log_d0_at(c), c) for c in limits[:2]] + [(c, stiffness_at(c)) for c in limits[2:]]
+    chi2 = np.stack([(y - d[..., None] + e[..., None] * slope) ** 2 @ w for d, e in pairs])
+    chi2[0][~inside] = np.inf
+    least = chi2.argmin(axis=0)[None]
+    log_d0, stiffness = (
+        np.take_along_axis(np.stack(c), least, axis=0)[0] for c in zip(*pairs, strict=True)
+    )
+    return np.take_along_axis(chi2, least, axis=0)[0], log_d0, stiffness
