@@ -28,7 +28,7 @@ def pytest_collection_finish() -> None:
 @pytest.fixture
 def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs of this process write no pictures: they take longer than all the rest of a small run."""
-    monkeypatch.setattr("siftem.report.folder.draw_figures", lambda result: {})
+    monkeypatch.setattr("siftem.report.folder.figure_jobs", lambda result, kind: {})
 
 
 @pytest.fixture(scope="session")

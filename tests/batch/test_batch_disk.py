@@ -139,7 +139,7 @@ def test_a_limit_on_file_size_is_told_in_one_line(real_maps, tmp_path):
     code = (
         "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000));"
         "import siftem.report.folder as folder;"
-        "folder.draw_figures = lambda result: {'figure1': bytes(200_000)};"
+        "folder.figure_jobs = lambda result, kind: {'figure1': lambda: bytes(200_000)};"
         "from siftem.cli.main import main; sys.exit(main(sys.argv[1:]))"
     )
     arguments = ["batch", str(recipe_file), str(files[0]), "-q", "--out", str(out)]

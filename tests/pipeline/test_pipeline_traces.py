@@ -151,7 +151,7 @@ def test_painted_shapes_in_the_recipe_lead_to_the_grains(painted):
 @pytest.fixture(scope="module")
 def exported(painted, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("siftem.report.folder.draw_figures", lambda result: {})
+        patch.setattr("siftem.report.folder.figure_jobs", lambda result, kind: {})
         return export(painted, tmp_path_factory.mktemp("painted") / "out")
 
 

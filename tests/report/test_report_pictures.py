@@ -11,11 +11,15 @@ from siftem.report.folder import write_results
 from siftem.report.pictures import (
     draw_figure1,
     draw_figure2,
-    draw_figures,
+    figure_jobs,
     fit_names,
     line_labels,
     trace_lines,
 )
+
+
+def draw_figures(run):
+    return {name: draw() for name, draw in figure_jobs(run).items()}
 
 
 @pytest.fixture(scope="module")
@@ -119,11 +123,11 @@ def test_the_real_map(map_71gpa, tmp_path):
 def test_figures_are_written_in_the_formats_of_the_recipe(made_run, monkeypatch, tmp_path):
     drawn = []
 
-    def draw(result, kind="png"):
+    def jobs(result, kind):
         drawn.append(kind)
-        return {"figure1": kind.encode()}
+        return {"figure1": kind.encode}
 
-    monkeypatch.setattr("siftem.report.folder.draw_figures", draw)
+    monkeypatch.setattr("siftem.report.folder.figure_jobs", jobs)
     recipe = merged_recipe(made_run.recipe, {"figures": {"formats": ["svg", "pdf"]}})
     folder = write_results(replace(made_run, recipe=recipe), tmp_path / "out")
     assert drawn == ["png", "svg", "pdf"]

@@ -16,6 +16,7 @@ from siftem.cli.convert import convert
 from siftem.cli.display import ProgressBars, resources_used
 from siftem.cli.options import ERRORS, OUTPUT, Out, Quiet, Scheduler, Show, Signal, Support
 from siftem.errors import Cancelled, InputError, SiftemError
+from siftem.processors import available
 
 #: Exit code of what was stopped with Ctrl-C.
 _INTERRUPTED = 130
@@ -340,7 +341,14 @@ def _run_and_write(
                 result, folder = known, out
             else:
                 result, keys = workflow.outcome(progress=progress)
-                folder = write_results(result, out, resources=used(), keys=keys, progress=progress)
+                folder = write_results(
+                    result,
+                    out,
+                    resources=used(),
+                    keys=keys,
+                    processes=available() if image is None else 1,
+                    progress=progress,
+                )
     if not quiet:
         if known is not None:
             OUTPUT.print(

@@ -13,6 +13,7 @@ from siftem.notebook_progress import shows_progress
 from siftem.pipeline.opened_run import RESULTS, open_run, write_run
 from siftem.pipeline.parts import attempted
 from siftem.pipeline.results import RunResult
+from siftem.pipeline.side_processes import SideProcesses
 from siftem.pipeline.store import KEYS, MARK, whole_folder, write_data
 from siftem.pipeline.summary import summary_text
 from siftem.pipeline.warning_record import recorded_warnings
@@ -20,7 +21,7 @@ from siftem.pipeline.workflow import Workflow
 from siftem.progress import Progress, silent
 from siftem.report.html import render_report, report_tables
 from siftem.report.mineral_exports import oxide_csv, partition_csv
-from siftem.report.pictures import draw_figures
+from siftem.report.pictures import figure_jobs
 
 #: The page that a reader opens.
 REPORT = "report.html"
@@ -34,6 +35,7 @@ def write_results(
     resources: Mapping[str, float] | None = None,
     keys: Mapping[str, str] | None = None,
     reopen: bool = True,
+    processes: int = 1,
     progress: Progress = silent,
 ) -> Path:
     """Write report, figures, summary, recipe, spectra, maps and regions of a run.
@@ -52,6 +54,9 @@ def write_results(
         What the run depends on; written to ``keys.json``, see `is_exported`.
     reopen : bool
         Write ``results.npz``, all results for `siftem.open_run`: some 30 MB.
+    processes : int
+        In which figures are drawn at a time, on Linux. Leave it at 1 in a program whose other
+        threads work at the same time: copies of a process have none of them.
     progress : Progress
         Called with "report".
 
@@ -71,22 +76,24 @@ def write_results(
     """
     with whole_folder(folder) as draft:
         progress("report", 0.0)
-        with recorded_warnings() as told:
-            figures = draw_figures(result)
-            for name, picture in figures.items():
-                (draft / f"{name}.png").write_bytes(picture)
-            for kind in result.recipe.figures.formats:
-                if kind != "png":  # those are in the report as well
-                    for name, picture in draw_figures(result, kind).items():
-                        (draft / f"{name}.{kind}").write_bytes(picture)
-            progress("report", 0.5)
+        jobs = {
+            f"{name}.{kind}": job
+            for kind in dict.fromkeys(("png", *result.recipe.figures.formats))  # those of the page
+            for name, job in figure_jobs(result, kind).items()
+        }
+        with recorded_warnings() as told, SideProcesses(jobs, processes) as drawing:
             tables = report_tables(result)
-            progress("report", 0.7)
+            progress("report", 0.2)
             write_data(result, draft)
             for file, table in (("oxides", oxide_csv), ("partition", partition_csv)):
                 text = attempted(f"{file}.csv", partial(table, result), "")
                 if text:
                     (draft / f"{file}.csv").write_text(text, encoding="utf-8")
+            progress("report", 0.4)
+            pictures = {n: drawn for n, drawn in drawing.results().items() if drawn is not None}
+        for file, picture in pictures.items():
+            (draft / file).write_bytes(picture)
+        figures = {Path(f).stem: p for f, p in pictures.items() if f.endswith(".png")}
         # What is missing here is told with the rest.
         notes = tuple(dict.fromkeys((*result.warnings, *told)))
         doubts = tuple(dict.fromkeys((*result.doubts, *told.doubts)))

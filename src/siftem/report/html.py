@@ -168,7 +168,7 @@ def render_report(
     ----------
     result : RunResult
     figures : mapping of str to bytes
-        PNG files by the names of `siftem.report.pictures.draw_figures`; missing ones are
+        PNG files by the names of `siftem.report.pictures.figure_jobs`; missing ones are
         left out, others than those names are not shown.
     resources : mapping of str to float, optional
         What the run took ("seconds", "peak_memory_MB").

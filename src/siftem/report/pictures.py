@@ -26,8 +26,8 @@ from siftem.xray.detector import Detector
 from siftem.xray.lines import parse_line
 
 
-def draw_figures(result: RunResult, kind: str = "png") -> dict[str, bytes]:
-    """Draw all figures of a run.
+def figure_jobs(result: RunResult, kind: str = "png") -> dict[str, Callable[[], bytes | None]]:
+    """Return what draws each figure of a run, and warns and gives None where that can't be done.
 
     Parameters
     ----------
@@ -36,16 +36,11 @@ def draw_figures(result: RunResult, kind: str = "png") -> dict[str, bytes]:
 
     Returns
     -------
-    dict of str to bytes
-        PNG at 300 dots per inch, or vectors: "figure1", "figure2", "figure_phases", with
+    dict of str to callable
+        They give PNG at 300 dots per inch, or vectors: "figure1", "figure2", "figure_phases", with
         unmixing "figure3", with three partition coefficients of a pair "figure_onuma", and one for
         the line fit of each quantified phase, under the names of
         `fit_names`.
-
-    Warns
-    -----
-    SiftemWarning
-        Of each figure that can't be drawn; it is left out.
     """
     draw: dict[str, Callable[[], bytes]] = {
         "figure1": partial(draw_figure1, result, kind),
@@ -60,8 +55,7 @@ def draw_figures(result: RunResult, kind: str = "png") -> dict[str, bytes]:
         draw["figure_onuma"] = lambda: drawn_once(onuma_figure(diagrams, width=width), kind)
     for name, key in fit_names(result).items():
         draw[key] = partial(draw_fit, result, name, kind)
-    drawn = {key: attempted(f"{key}.{kind}", make, None) for key, make in draw.items()}
-    return {key: picture for key, picture in drawn.items() if picture is not None}
+    return {key: partial(attempted, f"{key}.{kind}", make, None) for key, make in draw.items()}
 
 
 def draw_figure1(result: RunResult, kind: str = "png") -> bytes:

@@ -1,0 +1,77 @@
+"""Work shared with copies of this process."""
+
+import os
+import sys
+import time
+import warnings
+
+import pytest
+
+from siftem.errors import DoubtWarning, InputError, SiftemWarning
+from siftem.pipeline.side_processes import SideProcesses
+from siftem.pipeline.warning_record import recorded_warnings
+
+copies = pytest.mark.skipif(sys.platform != "linux", reason="processes are copied on Linux alone")
+
+
+def job(number):
+    def make():
+        warnings.warn(f"said {number}", DoubtWarning if number == 1 else SiftemWarning, 2)
+        time.sleep(0.05)  # long enough for the others to take theirs
+        return number, os.getpid()
+
+    return make
+
+
+def shared(processes):
+    with (
+        recorded_warnings() as told,
+        SideProcesses({str(i): job(i) for i in range(6)}, processes) as beside,
+    ):
+        made = beside.results()
+    return made, told
+
+
+@copies
+def test_copies_give_what_this_process_gives_alone():
+    alone, told_alone = shared(1)
+    made, told = shared(3)
+    assert {pid for _, pid in alone.values()} == {os.getpid()}
+    assert len({pid for _, pid in made.values()}) == 3
+    assert list(made) == list(alone) == [str(i) for i in range(6)]
+    assert [n for n, _ in made.values()] == [n for n, _ in alone.values()] == list(range(6))
+    assert list(told) == list(told_alone) == [f"said {i}" for i in range(6)]
+    assert told.doubts == told_alone.doubts == ["said 1"]
+
+
+@copies
+def test_what_a_copy_could_not_make_is_made_here_and_its_error_raised_here():
+    parent = os.getpid()
+
+    def dies():
+        if os.getpid() != parent:
+            os._exit(9)
+        return "here"
+
+    def fails():
+        raise InputError("of the job")
+
+    with SideProcesses({"a": dies, "b": dies, "c": dies}, 2) as beside:
+        time.sleep(0.05)
+        assert beside.results() == dict.fromkeys("abc", "here")
+    with pytest.raises(InputError, match="of the job"), SideProcesses({"a": fails}, 2) as beside:
+        beside.results()
+
+
+@copies
+def test_no_copy_outlives_the_work():
+    with (
+        pytest.raises(KeyboardInterrupt),
+        SideProcesses({"a": lambda: time.sleep(60), "b": lambda: time.sleep(60)}, 2) as beside,
+    ):
+        copies_made = list(beside._running)
+        raise KeyboardInterrupt
+    assert copies_made
+    for process in copies_made:
+        with pytest.raises(ProcessLookupError):
+            os.kill(process, 0)
