@@ -23,26 +23,20 @@ from siftem.xray.detector import Detector
 ELEMENTS = ("O", "Mg", "Al", "Si", "Ca", "Fe", "Nd", "Sm", "Hf", "Lu", "U", "Cu")
 #: Physics-guided NMF (espm) at 293 counts: degrees in rising order, RMSE of the maps.
 _ESPM = (np.array([0.33, 5.7, 6.0]), 0.029)
-_PENALTIES: dict[str, dict[str, float]] = {
-    "smoothness 1": {"smoothness": 1.0},
-    "sum to one": {"sum_to_one": 1.0},
-    "sparsity 0.5": {"sparsity": 0.5},
-    "minimum volume 0.01": {"volume": 0.01},
-}
 _CHOSEN, _PLAIN = "chosen (default)", "plain, converged"
 _HYPERSPY = "HyperSpy's usual call, on CSR"
-_PHYSICS = "chosen, physics basis, maps smoothed"
+_PHYSICS = "chosen, physics basis"
 
 #: What the physics basis needs, in a process of its own.
 _MEMORY = """
 import json, sys, warnings
 from benchmarks.nmf_cases import case
-from benchmarks.nmf_identification import basis_of, with_physics_basis
+from benchmarks.nmf_identification import with_physics_basis
 from benchmarks.nmf_peers import clear_peak, peak_mb
 warnings.simplefilter("ignore")
 truth = case(128, float(sys.argv[1]))
 clear_peak()
-with_physics_basis(truth, basis_of(truth))
+with_physics_basis(truth)
 print(json.dumps(dict(peak_mb=peak_mb())))
 """
 
@@ -50,13 +44,13 @@ Answer = tuple[str, np.ndarray, np.ndarray | None, float]
 
 
 def identification(report: Report, dose: float, seeds: range, *, few: int) -> None:
-    """Tabulate medians over seeds; the penalties, which take long, over the first ``few``."""
+    """Tabulate medians over seeds; what takes long over the first ``few``."""
     table: dict[str, list[np.ndarray]] = {}
     errors: dict[str, list[float]] = {}
     times: dict[str, list[float]] = {}
     for number, seed in enumerate(seeds):
         truth = case(128, dose, seed)
-        for name, found, weights, seconds in answers(truth, penalties=number < few):
+        for name, found, weights, seconds in answers(truth, slow=number < few):
             table.setdefault(name, []).append(angles(found, truth.spectra))
             times.setdefault(name, []).append(seconds)
             if weights is not None:
@@ -87,21 +81,16 @@ def identification(report: Report, dose: float, seeds: range, *, few: int) -> No
     report.bar(f"{dose:g} counts: physics basis, peak MB", peak, "<= 500")
 
 
-def answers(truth: Case, *, penalties: bool) -> Iterator[Answer]:
+def answers(truth: Case, *, slow: bool) -> Iterator[Answer]:
     """Yield name, spectra, weights where they belong to them, and seconds of each answer."""
     shape = truth.shape
 
-    def fitted(name: str, **parameters: object) -> Answer:
-        start = perf_counter()
-        model = PoissonNMF(3, map_shape=shape, **parameters)
-        weights = model.fit_transform(truth.counts)
-        return name, model.components_, weights, perf_counter() - start
-
-    plain = fitted(_PLAIN, tol=1e-7)
-    yield plain
-    if penalties:
-        for name, parameters in _PENALTIES.items():
-            yield fitted(name, max_iter=60, tol=1e-5, **parameters)
+    start = perf_counter()
+    model = PoissonNMF(3, map_shape=shape, tol=1e-7)
+    weights = model.fit_transform(truth.counts)
+    plain = model.components_
+    yield _PLAIN, plain, weights, perf_counter() - start
+    if slow:
         start = perf_counter()
         pooled, blocks = pooled_counts(truth.counts, shape, 3)
         model = PoissonNMF(3, map_shape=blocks, tol=1e-7).fit(pooled)
@@ -110,8 +99,8 @@ def answers(truth: Case, *, penalties: bool) -> Iterator[Answer]:
         sharpened, weights = pan_sharpened(truth)
         yield "pan-sharpening NMF", sharpened, weights, perf_counter() - start
         start = perf_counter()
-        floor = 1e-7 * plain[1].max()
-        marginal = fit_marginal(truth.counts, plain[1] + floor, tol=1e-6)
+        floor = 1e-7 * plain.max()
+        marginal = fit_marginal(truth.counts, plain + floor, tol=1e-6)
         seconds = perf_counter() - start
         yield "marginal likelihood, gamma prior", marginal.spectra, marginal.weights, seconds
         start = perf_counter()
@@ -124,35 +113,18 @@ def answers(truth: Case, *, penalties: bool) -> Iterator[Answer]:
     factors = decompose(truth.spectrum_image, 3)
     seconds = perf_counter() - start
     yield _CHOSEN, factors.spectra, factors.maps.reshape(3, -1).T, seconds
-    basis = basis_of(truth)
-    if penalties:
-        yield fitted("plain, physics basis", basis=basis, max_iter=100, tol=1e-5)
     start = perf_counter()
-    spectra, weights = with_physics_basis(truth, basis)
+    spectra, weights = with_physics_basis(truth)
     yield _PHYSICS, spectra, weights, perf_counter() - start
     yield "oracle (true maps)", oracle(truth), None, float("nan")
 
 
-def basis_of(truth: Case) -> np.ndarray:
-    """Lines of the elements and continuum, (m, p)."""
+def with_physics_basis(truth: Case) -> tuple[np.ndarray, np.ndarray]:
+    """Chosen spectra (k, m), fitted by lines and continuum, and their weights (n, k)."""
     axis, detector = truth.spectrum_image.axis, Detector(collection_depth=80.0)
-    return physics_basis(axis, ELEMENTS, beam_energy=200.0, detector=detector)[0]
-
-
-def with_physics_basis(truth: Case, basis: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Spectra (k, m) chosen with a physics basis, and smoothed weights (n, k)."""
-    tied = decompose(truth.spectrum_image, 3, basis=basis)
-    smooth = PoissonNMF(
-        3,
-        map_shape=truth.shape,
-        fixed_spectra=dict(enumerate(tied.spectra)),
-        # The noise of a share falls with the counts, its true steps don't.
-        smoothness=30.0 / (truth.counts.sum() / truth.counts.shape[0]),
-        max_iter=100,
-        tol=1e-5,
-    )
-    weights = smooth.fit_transform(truth.counts)
-    return smooth.components_, weights
+    basis, _ = physics_basis(axis, ELEMENTS, beam_energy=200.0, detector=detector)
+    factors = decompose(truth.spectrum_image, 3, basis=basis)
+    return factors.spectra, factors.maps.reshape(3, -1).T
 
 
 def choice(report: Report, *, side: int = 128) -> None:

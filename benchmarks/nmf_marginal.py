@@ -125,7 +125,7 @@ def fit_marginal(
             history.append(found - float(weights.sum()) - _divergence(alpha, rate, shape))
             sums = weights.sum(axis=0)
             stepped = np.empty_like(h)
-            step_channels(statistics, sums, np.zeros((k, 1)), np.zeros((k, k)), h, free, stepped)
+            step_channels(statistics, sums, h, free, stepped)
             progress("marginal", (sweep + 1) / max_sweeps)
             if sweep and history[-1] - history[-2] <= tol * rows.total:
                 converged = True

@@ -75,7 +75,6 @@ DOORS = {
     "checked_rows": checked_rows,
     "SpectrumImage": lambda x: SpectrumImage(x, (2, 3), siftem.EnergyAxis(0, 0.01, SHAPE[1])),
     "fit": lambda x: PoissonNMF(2).fit(x),
-    "partial_fit": lambda x: PoissonNMF(2).partial_fit(x),
     "transform": lambda x: fitted().transform(x),
 }
 

@@ -13,7 +13,7 @@ from siftem import PoissonNMF, SpectrumImage, choose_n_components, decompose, ro
 from siftem.decompose.identify import identify, matrix_share
 from siftem.decompose.indeterminacy import shear_freedom
 from siftem.decompose.initialise import pooled_counts
-from siftem.decompose.physics_basis import physics_basis
+from siftem.decompose.physics_basis import fitted_by, physics_basis
 from siftem.decompose.smooth_maps import signed_weights
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError, SiftemWarning
@@ -239,6 +239,12 @@ def test_wrong_choices_are_named(arguments, message):
     si = simulate(shape=(16, 16), dose=50, seed=0).spectrum_image
     with pytest.raises(InputError, match=message):
         choose_n_components(si, **arguments)
+
+
+@pytest.mark.parametrize("basis", [np.ones((5, 2)), np.zeros((40, 2)), -np.eye(40)])
+def test_a_basis_of_no_use_is_named(basis):
+    with pytest.raises(InputError, match="basis"):
+        fitted_by(basis, np.ones((2, 40)) / 40, np.array([5.0, 5.0]))
 
 
 def test_fractions_are_no_hindrance():

@@ -228,11 +228,10 @@ def test_unrolled_loops_change_nothing(k, monkeypatch):
     weights = rng.gamma(1.0, 3.0, (40, k)) * (rng.random((40, k)) > 0.3)
     rows = CountRows.of(sp.csr_array(rng.poisson(weights @ spectra + 0.1)), n_jobs=1)
     free = rng.random((40, k)) > 0.1
-    ridge = rng.random((40, k))
 
     def run():
         new = weights.copy()
-        found, statistics = rows.improve(spectra, new, free=free, ridge=ridge, n_passes=5)
+        found, statistics = rows.improve(spectra, new, free=free, n_passes=5)
         return found, statistics, new
 
     unrolled = run()

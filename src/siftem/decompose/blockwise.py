@@ -31,6 +31,11 @@ from siftem.decompose.pooled_blocks import SquareShares, write_whole
 from siftem.errors import InputError
 from siftem.processors import is_alive
 
+_NO_SUPPORT = (
+    "a support of components is not available for a map that is larger than memory: leave it "
+    "out, or load the map whole"
+)
+
 
 class WeightFolder:
     """A folder with the weights of every block, removed when nothing refers to it any more."""
@@ -250,19 +255,13 @@ class BlockedRows:
         weights: BlockWeights,
         *,
         free: np.ndarray | None = None,
-        linear: np.ndarray | None = None,
-        ridge: np.ndarray | None = None,
         n_passes: int = 1,
         tol: float = 1e-8,
         gather: bool = True,
     ) -> tuple[float, np.ndarray]:
         """Improve ``weights`` for fixed ``spectra``: see `CountRows.improve`."""
-        per_pixel = [a for a in (free, linear, ridge) if a is not None and np.any(a)]
-        if any(a.shape[0] > 1 for a in per_pixel) or (free is not None and not np.all(free)):
-            raise InputError(
-                "a support or a penalty on the maps is not available for a map that is larger "
-                "than memory: leave it out, or load the map whole"
-            )
+        if free is not None and not np.all(free):
+            raise InputError(_NO_SUPPORT)
         new = self._new_folder() if n_passes > 0 else None
         task = partial(
             _improve_task,
@@ -280,7 +279,13 @@ class BlockedRows:
             weights.scale = np.ones(spectra.shape[0])
         return float(found), statistics
 
-    def weight_residual(self, spectra: np.ndarray, weights: BlockWeights) -> float:
+    def sums(self, weights: BlockWeights) -> np.ndarray:
+        """Column sums of ``weights``, float64 (k,)."""
+        return weights.sum()
+
+    def weight_residual(
+        self, spectra: np.ndarray, weights: BlockWeights, support: np.ndarray | None = None
+    ) -> float:
         """Root mean square of ``min(w / mean(w), gradient / sum)`` over all weights."""
         level = weights.sum() / self.shape[0]
         task = partial(_residual_task, self.counts.reader, spectra, weights.files, level)

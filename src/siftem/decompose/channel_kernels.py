@@ -16,8 +16,6 @@ from siftem.decompose.nonnegative_quadratic import (
 def step_channels(
     statistics: np.ndarray,
     sums: np.ndarray,
-    linear: np.ndarray,
-    coupling: np.ndarray,
     spectra: np.ndarray,
     free: np.ndarray,
     out: np.ndarray,
@@ -30,10 +28,6 @@ def step_channels(
         As gathered by `siftem.decompose.row_kernels.pass_over_rows`.
     sums : ndarray of shape (k,)
         Column sums of the weights.
-    linear : ndarray of shape (k, 1) or (k, m)
-        Linear part of the penalty of the spectra.
-    coupling : ndarray of shape (k, k)
-        Quadratic part, the same in every channel: ``1/2 h' coupling h``.
     spectra : ndarray of shape (k, m)
         Where the statistics were gathered.
     free : ndarray of shape (k, 1) or (k, m), uint8
@@ -42,15 +36,13 @@ def step_channels(
     """
     by_channel = np.ascontiguousarray(statistics.T)
     parts = unrolled(len(spectra))
-    return float(_step_channels(by_channel, sums, linear, coupling, spectra, free, out, parts))
+    return float(_step_channels(by_channel, sums, spectra, free, out, parts))
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _step_channels(
     statistics: np.ndarray,
     sums: np.ndarray,
-    linear: np.ndarray,
-    coupling: np.ndarray,
     spectra: np.ndarray,
     free: np.ndarray,
     out: np.ndarray,
@@ -71,15 +63,11 @@ def _step_channels(
         for c in range(k):
             old[c] = spectra[c, j]
             own[c] = free[c, j] if free.shape[1] > 1 else free[c, 0]
-            push = linear[c, j] if linear.shape[1] > 1 else linear[c, 0]
-            gradient[c] = sums[c] + push - statistics[j, c]
+            gradient[c] = sums[c] - statistics[j, c]
             for d in range(c + 1):
-                curvature[c, d] = statistics[j, p] + coupling[c, d]
+                curvature[c, d] = statistics[j, p]
                 curvature[d, c] = curvature[c, d]
                 p += 1
-        for c in range(k):
-            for d in range(k):
-                gradient[c] += coupling[c, d] * old[d]
         if not shrink_support(gradient, curvature, old, own, new, work, parts):
             minimise_quadratic(gradient, curvature, old, own, 100, 1e-6, new, work)
         slope = 0.0

@@ -10,18 +10,10 @@ import scipy.sparse as sp
 
 from siftem.blocked_counts import BlockedCounts
 from siftem.decompose import solver
-from siftem.decompose.blockwise import BlockedRows, BlockWeights
+from siftem.decompose.blockwise import BlockedRows
 from siftem.decompose.count_sums import pool_rows
 from siftem.decompose.initialise import pooling_block, pooling_matrix, vertex_spectra
 from siftem.decompose.known_parts import KnownParts, matched_start
-from siftem.decompose.penalties import (
-    LogSparsity,
-    Smoothness,
-    SpectraPenalty,
-    SumToOne,
-    Volume,
-    WeightPenalty,
-)
 from siftem.decompose.pooled_blocks import SquareShares, pooled_in_memory
 from siftem.decompose.row_blocks import CountRows
 from siftem.decompose.sweep_state import Checkpoint
@@ -52,10 +44,6 @@ class CoarseToFine:
     n_passes: int
     extrapolate: bool
     dtype: np.dtype
-    smoothness: float
-    sparsity: float
-    sum_to_one: float
-    volume: float
     checkpoint: Checkpoint | None = None
 
     def levels(self, x: sp.csr_array, *, n_jobs: int = 1) -> list[Level]:
@@ -104,7 +92,7 @@ class CoarseToFine:
         dtype = self.dtype
         pooling, pooled = levels[0]
         spectra = self.start(pooled, rng, draw=draw).astype(dtype)
-        if known.support is not None or known.fixed or known.basis_support is not None:
+        if known.support is not None or known.fixed:
             rows = CountRows.of(pooled, n_jobs=counts.n_jobs)
             coarse = replace(known, support=_pooled_support(known.support, pooling))
             weights = _first_weights(rows, spectra, KnownParts())
@@ -120,7 +108,6 @@ class CoarseToFine:
                 _first_weights(rows, spectra, coarse),
                 spectra,
                 known=coarse,
-                spectra_penalties=self._spectra_penalties(rows, spectra),
                 tol=max(_COARSE[0], self.tol),
                 max_sweeps=min(_COARSE[1], self.max_iter),
                 extrapolate=self.extrapolate,
@@ -145,8 +132,6 @@ class CoarseToFine:
             weights,
             spectra,
             known=known,
-            weight_penalties=self._weight_penalties(weights),
-            spectra_penalties=self._spectra_penalties(counts, spectra),
             max_sweeps=self.max_iter,
             tol=self.tol,
             n_passes=self.n_passes,
@@ -154,31 +139,6 @@ class CoarseToFine:
             progress=progress,
             checkpoint=self.checkpoint,
         )
-
-    def _weight_penalties(self, weights: np.ndarray) -> list[WeightPenalty]:
-        out: list[WeightPenalty] = []
-        if not (self.smoothness or self.sparsity or self.sum_to_one):
-            return out
-        if isinstance(weights, BlockWeights):
-            raise InputError(
-                "smoothness, sparsity and sum_to_one need the whole map in memory: "
-                "leave them out, or load it"
-            )
-        level = np.maximum(weights.mean(axis=0, dtype=np.float64), 1e-3 * weights.mean())
-        if self.smoothness:
-            assert self.map_shape is not None
-            out.append(Smoothness(self.map_shape, self.smoothness, level))
-        if self.sparsity:
-            out.append(LogSparsity(self.sparsity, level))
-        if self.sum_to_one:
-            out.append(SumToOne.fitted(self.sum_to_one, weights))
-        return out
-
-    def _spectra_penalties(self, counts: CountRows, spectra: np.ndarray) -> list[SpectraPenalty]:
-        if not self.volume:
-            return []
-        metric = len(spectra) / float((spectra.astype(np.float64) ** 2).sum())
-        return [Volume(self.volume * counts.total, metric)]
 
 
 def _pooled_support(support: np.ndarray | None, pooling: sp.csr_array) -> np.ndarray | None:

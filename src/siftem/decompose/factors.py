@@ -199,8 +199,8 @@ def decompose(
         How the phases lie, for `identify`; "auto" finds it: see `siftem.decompose.layout`.
     basis : ndarray of shape (channels, p), optional
         Shapes that all spectra are made of, on the cropped axis: see
-        `siftem.decompose.physics_basis`. Chosen spectra are fitted by it, which takes
-        most of the noise away.
+        `siftem.decompose.physics_basis`. The spectra that were found are fitted by it, which
+        takes most of the noise away.
     n_jobs : int, optional
         Threads; None means all processors.
     keep_zero_peak : bool
@@ -290,7 +290,6 @@ def _decomposed(
         map_shape=si.shape,
         max_iter=max_iter,
         tol=tol,
-        basis=basis,
         random_state=random_state,
         n_jobs=n_jobs,
         checkpoint=checkpoint,
@@ -298,8 +297,8 @@ def _decomposed(
     )
     found = None
     if identify and n_components > 1:
-        found = choose_spectra(si, model.set_params(basis=None), layout=layout, n_jobs=n_jobs)
-        model.set_params(map_shape=si.shape, basis=basis)
+        found = choose_spectra(si, model, layout=layout, n_jobs=n_jobs)
+        model.set_params(map_shape=si.shape)
     rows = CountRows.of(si.counts, n_jobs=n_jobs)
     if found is None:
         weights = model.fit_transform(si.counts)
@@ -310,20 +309,21 @@ def _decomposed(
         spectra = found.spectra
         weights = even_weights(rows, n_components, np.dtype(float))
         solve_weights(rows, spectra, weights)
-        if basis is not None:
-            free = poisson_objective(rows, weights, spectra)
-            spectra = fitted_by(basis, spectra, weights.sum(axis=0))
-            solve_weights(rows, spectra, weights)
-            # Free channels fit noise, which is worth about one half for each of them.
-            lost = (poisson_objective(rows, weights, spectra) - free) / (0.5 * spectra.size)
-            if lost > _POOR_FIT:
-                warnings.warn(
-                    f"the basis fits the spectra poorly (deviance {lost:.1f} a channel above "
-                    f"that without it): check its elements, the energy calibration and the "
-                    f"detector, or leave basis out",
-                    DoubtWarning,
-                    stacklevel=2,
-                )
+    if basis is not None:
+        free = poisson_objective(rows, weights, spectra)
+        spectra = fitted_by(basis, spectra, weights.sum(axis=0))
+        solve_weights(rows, spectra, weights)
+        # Free channels fit noise, which is worth about one half for each of them.
+        lost = (poisson_objective(rows, weights, spectra) - free) / (0.5 * spectra.size)
+        if lost > _POOR_FIT:
+            warnings.warn(
+                f"the basis fits the spectra poorly (deviance {lost:.1f} a channel above "
+                f"that without it): check its elements, the energy calibration and the "
+                f"detector, or leave basis out",
+                DoubtWarning,
+                stacklevel=2,
+            )
+    if found is not None or basis is not None:
         deviance = 2 * (poisson_objective(rows, weights, spectra) - rows.saturated)
     order = np.argsort(-weights.sum(axis=0), kind="stable")
     indeterminacy = shear_freedom(si.counts, si.shape, spectra[order])

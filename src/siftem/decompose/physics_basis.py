@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from siftem.decompose.known_parts import KnownParts
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError
 from siftem.fit.poisson import fit_poisson
@@ -27,9 +26,8 @@ def physics_basis(
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """Return the shapes that X-ray spectra of these elements are made of.
 
-    For ``siftem.PoissonNMF(basis=...)``, as in the physics-guided factorisation of Teurtrie
-    et al. 2023 (Ultramicroscopy 249, 113719). To keep an element out of a phase, make its
-    families False in ``basis_support``.
+    For ``siftem.decompose(basis=...)``; the shapes of the physics-guided factorisation of
+    Teurtrie et al. 2023 (Ultramicroscopy 249, 113719).
 
     Parameters
     ----------
@@ -76,17 +74,16 @@ def physics_basis(
 
 def fitted_by(basis: np.ndarray, spectra: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """Fit each spectrum, with the noise of as many counts as its component has."""
-    known = KnownParts.checked(
-        (1, spectra.shape[1]),
-        len(spectra),
-        support=None,
-        fixed=None,
-        basis=basis,
-        basis_support=None,
-    )
-    assert known.basis is not None
+    basis = np.asarray(basis, np.float64)
+    m = spectra.shape[1]
+    if basis.ndim != 2 or basis.shape[0] != m:
+        raise InputError(
+            f"basis must have shape ({m}, shapes), one row a channel, got {basis.shape}"
+        )
+    if not np.isfinite(basis).all() or (basis < 0).any() or not (basis.sum(axis=0) > 0).all():
+        raise InputError("the columns of basis must be finite, non-negative and not zero")
     out = np.empty_like(spectra)
     for c, spectrum in enumerate(spectra):
-        fit = fit_poisson(known.basis, spectrum * max(counts[c], 1.0))
+        fit = fit_poisson(basis, spectrum * max(counts[c], 1.0))
         out[c] = fit.mean / fit.mean.sum()
     return out

@@ -18,7 +18,6 @@ from siftem.blocked_counts import BlockedCounts
 from siftem.decompose import solver
 from siftem.decompose.coarse_to_fine import CoarseToFine
 from siftem.decompose.known_parts import KnownParts
-from siftem.decompose.online import OnlineSpectra
 from siftem.decompose.row_blocks import CountRows, n_threads
 from siftem.decompose.sweep_state import Checkpoint
 from siftem.errors import DoubtWarning, InputError
@@ -66,15 +65,6 @@ class PoissonNMF(TransformerMixin, BaseEstimator):
         Known spectra by component, e.g. ``{0: matrix}``; used up to scale.
     support : ndarray of bool, shape (n_samples, n_components), optional
         Where a component may be present.
-    basis : ndarray of shape (n_features, p), optional
-        Non-negative shapes that all free spectra are made of, such as lines and continuum.
-    basis_support : ndarray of bool, shape (n_components, p), optional
-        Which shapes a component may hold: False where an element is known to be absent.
-    smoothness, sparsity, sum_to_one, volume : float
-        Strengths of the penalties `siftem.decompose.penalties.Smoothness` (needs
-        ``map_shape``), ``LogSparsity``, ``SumToOne`` and ``Volume``; 0 is none.
-    forget_factor : float
-        For ``partial_fit``: how much of the earlier batches' weight is kept with each new one.
     n_jobs : int, optional
         Threads; None and -1 mean all processors. The answer does not depend on it.
     random_state : int, RandomState, Generator or None
@@ -89,8 +79,6 @@ class PoissonNMF(TransformerMixin, BaseEstimator):
     ----------
     components_ : ndarray of shape (n_components, n_features)
         Spectra, each summing to one; weights are therefore counts.
-    amplitudes_ : ndarray of shape (n_components, p)
-        With a basis: ``components_ = amplitudes_ @ basis.T`` but for fixed spectra.
     n_iter_ : int
         Sweeps of the best start, on the full data.
     converged_ : bool
@@ -139,13 +127,6 @@ class PoissonNMF(TransformerMixin, BaseEstimator):
         dtype: str = "float64",
         fixed_spectra: Mapping[int, np.ndarray] | None = None,
         support: np.ndarray | None = None,
-        basis: np.ndarray | None = None,
-        basis_support: np.ndarray | None = None,
-        smoothness: float = 0.0,
-        sparsity: float = 0.0,
-        sum_to_one: float = 0.0,
-        volume: float = 0.0,
-        forget_factor: float = 0.9,
         n_jobs: int | None = None,
         random_state: Any = 0,
         checkpoint: Checkpoint | None = None,
@@ -162,13 +143,6 @@ class PoissonNMF(TransformerMixin, BaseEstimator):
         self.dtype = dtype
         self.fixed_spectra = fixed_spectra
         self.support = support
-        self.basis = basis
-        self.basis_support = basis_support
-        self.smoothness = smoothness
-        self.sparsity = sparsity
-        self.sum_to_one = sum_to_one
-        self.volume = volume
-        self.forget_factor = forget_factor
         self.n_jobs = n_jobs
         self.random_state = random_state
         self.checkpoint = checkpoint
@@ -203,8 +177,6 @@ class PoissonNMF(TransformerMixin, BaseEstimator):
             self.n_components,
             support=self.support,
             fixed=None if self.fixed_spectra is None else dict(self.fixed_spectra),
-            basis=self.basis,
-            basis_support=self.basis_support,
         )
         counts = CountRows.of(x, n_jobs=self.n_jobs)
         rngs = _generator(self.random_state).spawn(self.n_init)
@@ -229,10 +201,9 @@ class PoissonNMF(TransformerMixin, BaseEstimator):
         self.n_iter_of_starts_ = np.array([s.n_sweeps for s in solutions])
         self.converged_of_starts_ = np.array([s.converged for s in solutions])
         weights = (best.weights * _scaled(best.spectra)[1]).astype(self.dtype)
-        if not (self.smoothness or self.sparsity or self.sum_to_one):
-            # The last sweep took single steps: finish the rows for the final spectra.
-            spectra, free = self.components_, known.support
-            solver.solve_weights(counts, spectra, weights, free=free, n_passes=50)
+        # The last sweep took single steps: finish the rows for the final spectra.
+        spectra, free = self.components_, known.support
+        solver.solve_weights(counts, spectra, weights, free=free, n_passes=50)
         return np.asarray(weights)
 
     def transform(self, X: Any) -> np.ndarray:
@@ -247,49 +218,6 @@ class PoissonNMF(TransformerMixin, BaseEstimator):
         """Return the expected counts ``X @ components_`` (dense) of weights ``X``."""
         check_is_fitted(self, "components_")
         return np.asarray(X) @ self.components_
-
-    @one_blas_thread()
-    def partial_fit(self, X: Any, y: None = None) -> Self:
-        """Improve the spectra with one more batch of rows.
-
-        Each batch leaves the quadratic model of its likelihood around the spectra of its
-        time; the spectra minimise the sum of these models, in which older batches count
-        less by ``forget_factor`` with every new one. Memory does not grow with the number
-        of batches. Penalties, supports and a basis are for ``fit`` alone.
-
-        Parameters
-        ----------
-        X : array or sparse array of shape (n_samples, n_features)
-            Counts of this batch.
-        y : None
-            Ignored.
-        """
-        first = not hasattr(self, "components_")
-        x = self._counts(X, reset=first)
-        self._check_parameters((x.shape[0], x.shape[1]), whole=False)
-        if self.support is not None or self.basis is not None:
-            raise InputError("partial_fit takes neither support nor basis: use fit")
-        counts = CountRows.of(x, n_jobs=self.n_jobs)
-        if first or not hasattr(self, "_online"):
-            if first:
-                rng = _generator(self.random_state)
-                self.components_ = self._plan().start(x, rng, draw=False).astype(self.dtype)
-            self._online = OnlineSpectra.empty(*self.components_.shape)
-            self.n_iter_ = 0
-        weights = solver.even_weights(counts, self.n_components, self.components_.dtype)
-        fixed = self.fixed_spectra or {}
-        for c, spectrum in fixed.items():
-            self.components_[c] = np.asarray(spectrum, np.float64) / np.sum(spectrum)
-        self._online, spectra = self._online.updated(
-            counts, self.components_, weights, fixed=tuple(fixed), keep=self.forget_factor
-        )
-        self.components_ = spectra.astype(self.dtype)
-        self.n_iter_ += 1
-        self.deviance_ = 2 * (
-            solver.poisson_objective(counts, weights, self.components_) - counts.saturated
-        )
-        self.reconstruction_err_ = float(np.sqrt(max(self.deviance_, 0.0)))
-        return self
 
     @property
     def _n_features_out(self) -> int:
@@ -313,10 +241,6 @@ class PoissonNMF(TransformerMixin, BaseEstimator):
             n_passes=self.n_passes,
             extrapolate=self.extrapolate,
             dtype=np.dtype(self.dtype),
-            smoothness=self.smoothness,
-            sparsity=self.sparsity,
-            sum_to_one=self.sum_to_one,
-            volume=self.volume,
             checkpoint=self.checkpoint if self.n_init == 1 else None,
         )
 
@@ -329,10 +253,7 @@ class PoissonNMF(TransformerMixin, BaseEstimator):
                 DoubtWarning,
                 stacklevel=4,
             )
-        components, scale = _scaled(best.spectra)
-        self.components_ = components.astype(self.dtype)
-        if best.amplitudes is not None:
-            self.amplitudes_ = best.amplitudes / scale[:, None]
+        self.components_ = _scaled(best.spectra)[0].astype(self.dtype)
         self.n_iter_ = best.n_sweeps
         self.converged_ = best.converged
         self.deviance_ = best.deviance
@@ -340,8 +261,6 @@ class PoissonNMF(TransformerMixin, BaseEstimator):
         self.relative_decrease_ = best.last_gain
         self.kkt_ = best.kkt
         self.history_ = best.history
-        if hasattr(self, "_online"):
-            del self._online
 
     def _counts(self, X: Any, *, reset: bool) -> sp.csr_array:
         if isinstance(X, BlockedCounts):
@@ -357,7 +276,7 @@ class PoissonNMF(TransformerMixin, BaseEstimator):
             )
         return x
 
-    def _check_parameters(self, shape: tuple[int, int], *, whole: bool = True) -> None:
+    def _check_parameters(self, shape: tuple[int, int]) -> None:
         if not (isinstance(self.n_components, (int, np.integer)) and self.n_components >= 1):
             raise InputError(f"n_components must be a positive integer, got {self.n_components!r}")
         if self.init not in ("vertices", "random"):
@@ -369,19 +288,12 @@ class PoissonNMF(TransformerMixin, BaseEstimator):
             )
         if np.dtype(self.dtype) not in (np.dtype("float64"), np.dtype("float32")):
             raise InputError(f"dtype must be 'float64' or 'float32', got {self.dtype!r}")
-        for name in ("smoothness", "sparsity", "sum_to_one", "volume", "tol"):
-            if not (np.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
-                raise InputError(f"{name} must be zero or positive, got {getattr(self, name)!r}")
-        if not 0 < self.forget_factor <= 1:
-            raise InputError(
-                f"forget_factor must be above 0 and at most 1, got {self.forget_factor!r}"
-            )
-        if whole and self.map_shape is not None and int(np.prod(self.map_shape)) != shape[0]:
+        if not (np.isfinite(self.tol) and self.tol >= 0):
+            raise InputError(f"tol must be zero or positive, got {self.tol!r}")
+        if self.map_shape is not None and int(np.prod(self.map_shape)) != shape[0]:
             raise InputError(
                 f"map_shape {tuple(self.map_shape)} does not fit the {shape[0]} rows of the data"
             )
-        if self.smoothness and self.map_shape is None:
-            raise InputError("smoothness needs map_shape=(ny, nx), to know which pixels touch")
 
 
 def _scaled(spectra: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

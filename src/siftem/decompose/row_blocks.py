@@ -17,7 +17,7 @@ from siftem import processors
 from siftem.blocked_counts import BlockedCounts
 from siftem.decompose import gradient_kernels, row_kernels
 from siftem.decompose.blockwise import BlockedRows
-from siftem.decompose.count_sums import row_totals, saturated_objective
+from siftem.decompose.count_sums import column_sums, row_totals, saturated_objective
 from siftem.decompose.shared_work import helpers, share_out
 
 #: Work (see `CountRows.blocks`) that makes a block worth its own turn.
@@ -127,14 +127,16 @@ class CountRows:
         """Counts of each row, float64 (n,)."""
         return row_totals(self.indptr, self.data)
 
+    def sums(self, weights: np.ndarray) -> np.ndarray:
+        """Column sums of ``weights`` (n, k), float64 (k,)."""
+        return column_sums(weights)
+
     def improve(
         self,
         spectra: np.ndarray,
         weights: np.ndarray,
         *,
         free: np.ndarray | None = None,
-        linear: np.ndarray | None = None,
-        ridge: np.ndarray | None = None,
         n_passes: int = 1,
         tol: float = 1e-8,
         gather: bool = True,
@@ -147,8 +149,6 @@ class CountRows:
         weights : ndarray of shape (n, k)
         free : ndarray of bool, shape (1, k) or (n, k), optional
             Where weights may change.
-        linear, ridge : ndarray of shape (1, k) or (n, k), optional
-            Penalty ``linear w + 1/2 ridge w**2``.
         n_passes : int
             Newton steps on each row at the most; 0 only evaluates.
         tol : float
@@ -177,8 +177,6 @@ class CountRows:
                 block,
                 by_channel,
                 weights,
-                linear=linear,
-                ridge=ridge,
                 free=mask,
                 n_passes=n_passes,
                 tol=tol,
@@ -206,6 +204,14 @@ class CountRows:
         share_out(one, self.blocks(0), self.n_jobs, self._pool)
         return out
 
+    def weight_residual(
+        self, spectra: np.ndarray, weights: np.ndarray, support: np.ndarray | None = None
+    ) -> float:
+        """Root mean square of ``min(w / mean(w), gradient / sum)`` over a support."""
+        free = np.ones(weights.shape, bool) if support is None else support
+        by_weight = self.weight_gradients(spectra, weights)
+        return residual(weights.T, by_weight.T, spectra.sum(axis=1)[:, None], free.T)
+
     def blocks(self, size: int) -> list[tuple[int, int]]:
         """First and last row of the blocks, each with about as much work."""
         if size in self._blocks:
@@ -219,6 +225,28 @@ class CountRows:
         edges = np.unique(np.concatenate([[0], cuts, [self.shape[0]]])).tolist()
         self._blocks[size] = list(itertools.pairwise(edges))
         return self._blocks[size]
+
+
+def residual(
+    values: np.ndarray, gradient: np.ndarray, scale: np.ndarray, free: np.ndarray
+) -> float:
+    """Return the root mean square of ``min(value / mean, gradient / scale)``, one mean a row.
+
+    Parameters
+    ----------
+    values, gradient : ndarray of shape (k, n)
+    scale : ndarray of shape (k, 1)
+    free : ndarray of bool, shape (k, n)
+        What counts.
+    """
+    level = values.mean(axis=1, dtype=np.float64, keepdims=True)
+    used = np.broadcast_to((level > 0) & (scale > 0), values.shape) & free
+    if not used.any():
+        return 0.0
+    found = np.minimum(
+        values / np.where(level > 0, level, 1), gradient / np.where(scale > 0, scale, 1)
+    )
+    return float(np.sqrt((found[used] ** 2).mean()))
 
 
 def n_threads(n_jobs: int | None) -> int:

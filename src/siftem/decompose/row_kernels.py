@@ -2,10 +2,10 @@
 
 One pixel (row), for fixed spectra ``H`` of shape (k, m), has the problem
 
-    f(w) = sum_c w_c (s_c + l_c) + 1/2 sum_c q_c w_c**2 - sum_t y_t ln( sum_c w_c H[c, j_t] ),
+    f(w) = sum_c w_c s_c - sum_t y_t ln( sum_c w_c H[c, j_t] ),
 
 ``w >= 0``, where ``t`` runs over the stored (non-zero) counts of the row only, ``j_t`` is their
-channel and ``s_c = sum_j H[c, j]`` takes care of all the zeros; ``l`` and ``q`` are penalties.
+channel and ``s_c = sum_j H[c, j]`` takes care of all the zeros.
 Energy channels have the same problem with the roles swapped. Their gradients and curvatures
 are gathered while the rows are solved, so one pass over one copy of the counts serves both.
 
@@ -40,8 +40,6 @@ def pass_over_rows(
     by_channel: np.ndarray,
     weights: np.ndarray,
     *,
-    linear: np.ndarray | None = None,
-    ridge: np.ndarray | None = None,
     free: np.ndarray | None = None,
     n_passes: int,
     tol: float,
@@ -57,8 +55,6 @@ def pass_over_rows(
         First row and the row behind the last.
     by_channel : ndarray of shape (m, k), float64, the spectra
     weights : ndarray of shape (n, k)
-    linear, ridge : ndarray of shape (1, k) or (n, k), optional
-        Penalty ``linear w + 1/2 ridge w**2``.
     free : ndarray of uint8, shape (1, k) or (n, k), optional
         0 keeps a weight as it is.
     n_passes : int
@@ -76,7 +72,6 @@ def pass_over_rows(
         ``sum_i w_ic y_ij / mean_ij``, then lower triangle of ``sum_i w_ic w_id y_ij / mean_ij**2``.
     """
     m, k = by_channel.shape
-    nothing = np.zeros((1, k))
     statistics = np.zeros((m, k + k * (k + 1) // 2 if gather else 0))
     found = _solve_rows(
         indptr,
@@ -85,8 +80,6 @@ def pass_over_rows(
         *rows,
         by_channel,
         column_sums(by_channel),
-        nothing if linear is None else linear,
-        nothing if ridge is None else ridge,
         weights,
         np.ones((1, k), np.uint8) if free is None else free,
         n_passes,
@@ -303,8 +296,6 @@ def _solve_rows(
     last: int,
     spectra: np.ndarray,
     sums: np.ndarray,
-    linear: np.ndarray,
-    ridge: np.ndarray,
     weights: np.ndarray,
     free: np.ndarray,
     n_passes: int,
@@ -330,26 +321,20 @@ def _solve_rows(
     new = np.empty(k)
     work = np.empty((k + 1, k + 1))
     w = np.empty(k)
-    slopes = np.empty(k)
-    stiff = np.empty(k)
     own = np.empty(k, np.uint8)
     log_likelihood = 0.0
     for i in range(first, last):
         start = indptr[i]
         n = indptr[i + 1] - start
-        of_linear = i if linear.shape[0] > 1 else 0
-        of_ridge = i if ridge.shape[0] > 1 else 0
         of_free = i if free.shape[0] > 1 else 0
         for c in range(k):
             w[c] = weights[i, c]
-            slopes[c] = sums[c] + linear[of_linear, c]
-            stiff[c] = ridge[of_ridge, c]
             own[c] = free[of_free, c]
         if n == 0:
             if n_passes > 0:
                 for c in range(k):
-                    if own[c] and (slopes[c] > 0 or stiff[c] > 0):
-                        weights[i, c] = max(-slopes[c] / stiff[c], 0.0) if stiff[c] > 0 else 0.0
+                    if own[c] and sums[c] > 0:
+                        weights[i, c] = 0.0
             continue
         for t in range(n):
             j = indices[start + t]
@@ -357,18 +342,17 @@ def _solve_rows(
             for c in range(k):
                 local[c, t] = spectra[j, c]
         if not row_means(local, w, n, mean, parts):
-            lift_row(local, y, mean, slopes, w, own, n, parts)
+            lift_row(local, y, mean, sums, w, own, n, parts)
         for _ in range(n_passes):
             # A quadratic model, its minimum over w >= 0, and a step there that surely gains.
             row_sums(local, y, mean, n, pull, bend, row_sum, parts)
             p = k
             for c in range(k):
-                gradient[c] = slopes[c] + stiff[c] * w[c] - row_sum[c]
+                gradient[c] = sums[c] - row_sum[c]
                 for d in range(c + 1):
                     curvature[c, d] = row_sum[p]
                     curvature[d, c] = row_sum[p]
                     p += 1
-                curvature[c, c] += stiff[c]
             if not shrink_support(gradient, curvature, w, own, new, work, parts):
                 minimise_quadratic(gradient, curvature, w, own, 30, 1e-5, new, work)
             slope, curve, fall = model_change(gradient, curvature, w, new, parts)
@@ -381,7 +365,7 @@ def _solve_rows(
             for c in range(k):
                 w[c] = new[c] if step == 1.0 else w[c] + step * (new[c] - w[c])
             if not row_means(local, w, n, mean, parts):
-                lift_row(local, y, mean, slopes, w, own, n, parts)
+                lift_row(local, y, mean, sums, w, own, n, parts)
             if -slope <= tol:
                 break
         if n_passes > 0:

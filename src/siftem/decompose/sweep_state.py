@@ -48,20 +48,21 @@ class Pace:
         return cls(**rest, trusted=bool(numbers["trusted"]))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class SweepState:
     """State of `siftem.decompose.solver.alternate` between two sweeps.
 
-    ``at``, ``ahead`` and the first two of ``best`` are spectra, or amplitudes of a basis;
-    ``weights`` an array (n, k), or `BlockWeights`; ``numbers`` are those of `Pace`.
+    ``at`` (where the last step led), ``ahead`` (from where the next sweep starts) and ``best``
+    (of the lowest objective) are spectra (k, m); ``weights``, of ``best``, an array (n, k) or
+    `BlockWeights`; ``history`` holds the objective of each sweep.
     """
 
     at: np.ndarray
     ahead: np.ndarray
-    best: tuple[np.ndarray, np.ndarray, float] | None
+    best: np.ndarray | None
     weights: Any
     history: list[float]
-    numbers: dict[str, float]
+    pace: Pace
 
 
 class Checkpoint(Protocol):

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from siftem.decompose.blockwise import BlockWeights, remove_orphans
-from siftem.decompose.sweep_state import SweepState
+from siftem.decompose.sweep_state import Pace, SweepState
 from siftem.errors import InputError
 from siftem.io.atomic import replacing
 
-_VERSION = 1
+_VERSION = 2
 
 
 class FitCheckpoint:
@@ -47,18 +47,18 @@ class FitCheckpoint:
 
     def keep(self, key: str, state: SweepState) -> None:
         """Write the state under a draft name, then rename it."""
-        weights = state.weights
+        weights, numbers = state.weights, state.pace.numbers()
         arrays: dict[str, Any] = {
             "at": state.at,
             "ahead": state.ahead,
             "history": np.array(state.history),
-            "numbers": np.array(list(state.numbers.values())),
-            "names": np.array(list(state.numbers)),
+            "numbers": np.array(list(numbers.values())),
+            "names": np.array(list(numbers)),
             "key": np.array(key),
             "version": np.array(_VERSION),
         }
         if state.best is not None:
-            arrays |= {f"best{i}": np.asarray(value) for i, value in enumerate(state.best)}
+            arrays["best"] = state.best
         folder = None
         if not isinstance(weights, BlockWeights):
             arrays["weights"] = weights
@@ -104,16 +104,14 @@ class FitCheckpoint:
                     found = kept["weights"]
                 if found is None:
                     return None
-                best = (kept["best0"], kept["best1"], float(kept["best2"]))
+                numbers = zip(kept["names"].tolist(), kept["numbers"].tolist(), strict=True)
                 return SweepState(
                     at=kept["at"],
                     ahead=kept["ahead"],
-                    best=best,
+                    best=kept["best"],
                     weights=found,
                     history=kept["history"].tolist(),
-                    numbers=dict(
-                        zip(kept["names"].tolist(), kept["numbers"].tolist(), strict=True)
-                    ),
+                    pace=Pace.of(dict(numbers)),
                 )
         except Exception:  # zipfile, zlib and NumPy raise a dozen kinds on damage
             return None  # a damaged state is as good as none
