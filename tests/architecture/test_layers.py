@@ -104,6 +104,25 @@ def test_a_module_imports_only_from_layers_above(path):
                 assert part in homes, f"{library} is imported in {part}, its home is {homes}"
 
 
+def test_no_modules_import_each_other_in_a_circle():
+    """Also for the type checker alone: who needs a type of what builds on it states a protocol."""
+    names = {
+        ".".join(("siftem", *path.relative_to(ROOT).with_suffix("").parts)).removesuffix(
+            ".__init__"
+        ): path
+        for path in MODULES
+    }
+    below = {}
+    for own, path in names.items():
+        found = {name if name in names else name.rpartition(".")[0] for name in imports_of(path)}
+        below[own] = found & names.keys() - {own}
+    # Take away what imports nothing that is left, again and again: circles stay.
+    while free := {name for name, found in below.items() if not found & below.keys()}:
+        below = {name: found for name, found in below.items() if name not in free}
+    on_a_circle = {name for name in below if any(name in found for found in below.values())}
+    assert not on_a_circle
+
+
 def test_no_module_is_over_400_lines_or_named_after_nothing():
     for path in MODULES:
         assert len(path.read_text(encoding="utf-8").splitlines()) <= 400, path

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import panel as pn
 
@@ -16,7 +16,7 @@ from siftem.app.reliability import (
     other_notes,
     reliability_table,
 )
-from siftem.app.step_view import View
+from siftem.app.step_view import StepPage, View
 from siftem.app.style import CONTROL_CSS, CONTROLS, RESIZED
 from siftem.pipeline.results import RunResult
 from siftem.report.comparison_tables import partition_tables
@@ -27,9 +27,6 @@ from siftem.report.composition_tables import (
     ratio_table,
 )
 from siftem.report.phase_names import calibration_tables, names_table, structure_table
-
-if TYPE_CHECKING:
-    from siftem.app.page import Page
 
 _FIELD = {"width": CONTROLS - 30, "stylesheets": [CONTROL_CSS], "margin": (2, 8)}
 _OVERVIEW = "All phases"
@@ -42,7 +39,7 @@ class CompositionView(View):
 
     name = "Composition"
 
-    def __init__(self, page: Page) -> None:
+    def __init__(self, page: StepPage) -> None:
         super().__init__(page)
         self._result: RunResult | None = None
         self._key = ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import panel as pn
 
@@ -22,15 +22,12 @@ from siftem.app.periodic_table import (
     states_of,
 )
 from siftem.app.saved_sessions import SavedSession, SavedSessions
-from siftem.app.step_view import View, listed, put_text
+from siftem.app.step_view import StepPage, View, listed, put_text
 from siftem.app.style import COLUMN_CSS, CONTROL_CSS, CONTROLS, RESIZED, Room, paragraph
 from siftem.app.thumbnails import Thumbnails
 from siftem.errors import InputError
 from siftem.fit.element_search import FoundElement
 from siftem.progress import Progress
-
-if TYPE_CHECKING:
-    from siftem.app.page import Page
 
 _FIELD = {"width": CONTROLS - 30, "stylesheets": [CONTROL_CSS], "margin": (2, 8)}
 _INNER = {**_FIELD, "width": CONTROLS - 54}
@@ -57,7 +54,7 @@ class DataView(View):
 
     name = "Data"
 
-    def __init__(self, page: Page) -> None:
+    def __init__(self, page: StepPage) -> None:
         super().__init__(page)
         self._of: object = None
         self.size = pn.widgets.Select(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import panel as pn
@@ -15,14 +15,11 @@ from siftem.app.map_images import MapImage, line_marks
 from siftem.app.overlays import phases_overlay
 from siftem.app.region_counts import areas_html
 from siftem.app.spectrum_figure import Curve, LineMark, deviance_figure, spectrum_figure
-from siftem.app.step_view import View, put_text
+from siftem.app.step_view import StepPage, View, put_text
 from siftem.app.style import COLUMN_CSS, CONTROL_CSS, CONTROLS, RESIZED, paragraph, swatch
 from siftem.decompose.rank import RankChoice
 from siftem.figures.page import image_aspect
 from siftem.pipeline.results import Matched
-
-if TYPE_CHECKING:
-    from siftem.app.page import Page
 
 #: Layouts of a recipe, as the page names them.
 _LAYOUTS = {
@@ -43,7 +40,7 @@ class DecomposeView(View):
 
     name = "Decompose"
 
-    def __init__(self, page: Page) -> None:
+    def __init__(self, page: StepPage) -> None:
         super().__init__(page)
         self._shown: Matched | None = None
         self._hints: tuple[str, ...] = ()

@@ -8,20 +8,17 @@ import shlex
 import tempfile
 import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import panel as pn
 
 from siftem.app.painting import PaintedTraces
-from siftem.app.step_view import View, put_text
+from siftem.app.step_view import StepPage, View, put_text
 from siftem.app.style import CONTROL_CSS, CONTROLS, RESIZED
 from siftem.errors import InputError, RecipeError
 from siftem.pipeline.recipe import EACH_MAP, read_recipe
 from siftem.pipeline.store import check_destination
 from siftem.report.folder import REPORT, export, is_exported
-
-if TYPE_CHECKING:
-    from siftem.app.page import Page
 
 _WIDTHS = {
     "85 mm (one column)": 85.0,
@@ -53,7 +50,7 @@ class ExportView(View):
 
     name = "Export"
 
-    def __init__(self, page: Page) -> None:
+    def __init__(self, page: StepPage) -> None:
         super().__init__(page)
         self.folder = pn.widgets.TextInput(
             name="Folder", value=str(Path.cwd() / "siftem-app"), **_FIELD

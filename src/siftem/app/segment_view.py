@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import panel as pn
 
@@ -15,14 +15,11 @@ from siftem.app.map_toolbar import OF_PHASE, MapToolbar
 from siftem.app.overlays import traces_overlay
 from siftem.app.segment_overlays import overlay_pixels, tables_html, training_sentence
 from siftem.app.spectrum_figure import choice_figure
-from siftem.app.step_view import View, numbers
+from siftem.app.step_view import StepPage, View, numbers
 from siftem.app.style import COLUMN_CSS, CONTROL_CSS, CONTROLS, RESIZED, phase_button_css
 from siftem.errors import InputError
 from siftem.pipeline.results import Matched
 from siftem.segment.smoothness import SmoothnessChoice
-
-if TYPE_CHECKING:
-    from siftem.app.page import Page
 
 _FIELD = {"width": CONTROLS - 30, "stylesheets": [CONTROL_CSS], "margin": (2, 8)}
 _INNER = {**_FIELD, "width": CONTROLS - 54}
@@ -47,7 +44,7 @@ class SegmentView(View):
 
     name = "Segment"
 
-    def __init__(self, page: Page) -> None:
+    def __init__(self, page: StepPage) -> None:
         super().__init__(page)
         self._of: object = None
         self._overlaid = False

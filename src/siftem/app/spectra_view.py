@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import panel as pn
 
@@ -10,7 +10,7 @@ from siftem.app.anchor_form import AnchorForm, anchor_elements
 from siftem.app.map_images import line_marks, takes_background
 from siftem.app.reliability import CONFLICT, poor_fit
 from siftem.app.spectrum_figure import Curve, LineMark, spectrum_figure
-from siftem.app.step_view import View
+from siftem.app.step_view import StepPage, View
 from siftem.app.style import CONTROL_CSS, CONTROLS, INK, paragraph, phase_button_css
 from siftem.errors import InputError
 from siftem.figures.line_labels import line_text
@@ -24,9 +24,6 @@ from siftem.printed_numbers import with_error
 from siftem.unmix.subtract import PureSpectrum
 from siftem.xray.detector import Detector
 
-if TYPE_CHECKING:
-    from siftem.app.page import Page
-
 _FIELD = {"width": CONTROLS - 30, "stylesheets": [CONTROL_CSS], "margin": (2, 8)}
 #: Of mixtures, on a light and on a dark page.
 _MIXTURE = ("#555555", "#a3a3ab")
@@ -39,7 +36,7 @@ class SpectraView(View):
 
     name = "Spectra"
 
-    def __init__(self, page: Page) -> None:
+    def __init__(self, page: StepPage) -> None:
         super().__init__(page)
         self._of: object = None
         self.grain = ""

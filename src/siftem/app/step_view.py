@@ -2,15 +2,38 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any, Protocol
 
 import panel as pn
 
+from siftem.app.files import Reports
+from siftem.app.jobs import JobRunner
+from siftem.app.saved_sessions import SavedSession
+from siftem.app.session import Session
 from siftem.app.style import COLUMN_CSS, CONTROL_CSS, RESIZED, TEXT_CSS, Room
 from siftem.errors import InputError
 
-if TYPE_CHECKING:
-    from siftem.app.page import Page
+
+class StepPage(Protocol):
+    """What a step needs of the page that it stands on: see `siftem.app.page.Page`."""
+
+    session: Session
+    jobs: JobRunner
+    room: Room
+    reports: Reports | None
+
+    def attempt(self, action: Callable[[], Any]) -> None:
+        """Do something quick; an error becomes one sentence on the page."""
+
+    def open(self, title: str, work: Callable[[Any], Any]) -> None:
+        """Open a map in a job."""
+
+    def go_on(self, saved: SavedSession) -> None:
+        """Go on with a session that was kept, in a job."""
+
+    def run(self, title: str, work: Callable[[Any], Any]) -> None:
+        """Do a long piece of work in a job, and show what came of it."""
 
 
 class View:
@@ -18,13 +41,13 @@ class View:
 
     Parameters
     ----------
-    page : Page
+    page : StepPage
     """
 
     #: On its button.
     name = ""
 
-    def __init__(self, page: Page) -> None:
+    def __init__(self, page: StepPage) -> None:
         self.page = page
         self.session = page.session
         self.jobs = page.jobs

@@ -31,11 +31,6 @@ from siftem.decompose.pooled_blocks import SquareShares, write_whole
 from siftem.errors import InputError
 from siftem.processors import is_alive
 
-_NO_SUPPORT = (
-    "a support of components is not available for a map that is larger than memory: leave it "
-    "out, or load the map whole"
-)
-
 
 class WeightFolder:
     """A folder with the weights of every block, removed when nothing refers to it any more."""
@@ -260,8 +255,7 @@ class BlockedRows:
         gather: bool = True,
     ) -> tuple[float, np.ndarray]:
         """Improve ``weights`` for fixed ``spectra``: see `CountRows.improve`."""
-        if free is not None and not np.all(free):
-            raise InputError(_NO_SUPPORT)
+        assert free is None, "PoissonNMF takes supports for maps in memory alone"
         new = self._new_folder() if n_passes > 0 else None
         task = partial(
             _improve_task,
@@ -278,6 +272,11 @@ class BlockedRows:
             weights.folder, weights.file_sums = new, sums
             weights.scale = np.ones(spectra.shape[0])
         return float(found), statistics
+
+    def within(self, weights: BlockWeights, support: np.ndarray | None) -> BlockWeights:
+        """Return a copy of ``weights``."""
+        assert support is None, "PoissonNMF takes supports for maps in memory alone"
+        return weights.copy()
 
     def sums(self, weights: BlockWeights) -> np.ndarray:
         """Column sums of ``weights``, float64 (k,)."""

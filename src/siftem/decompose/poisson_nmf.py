@@ -264,6 +264,11 @@ class PoissonNMF(TransformerMixin, BaseEstimator):
 
     def _counts(self, X: Any, *, reset: bool) -> sp.csr_array:
         if isinstance(X, BlockedCounts):
+            if self.support is not None:
+                raise InputError(
+                    "a support of components is not available for a map that is larger than "
+                    "memory: leave it out, or load the map whole"
+                )
             self.n_features_in_ = X.shape[1]
             return X
         if sp.issparse(X):

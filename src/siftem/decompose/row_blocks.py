@@ -127,6 +127,10 @@ class CountRows:
         """Counts of each row, float64 (n,)."""
         return row_totals(self.indptr, self.data)
 
+    def within(self, weights: np.ndarray, support: np.ndarray | None) -> np.ndarray:
+        """Return a copy of ``weights`` (n, k), zero outside a ``support`` (n, k)."""
+        return weights.copy() if support is None else np.where(support, weights, 0)
+
     def sums(self, weights: np.ndarray) -> np.ndarray:
         """Column sums of ``weights`` (n, k), float64 (k,)."""
         return column_sums(weights)

@@ -137,7 +137,7 @@ def alternate(
         given = {n: v for n, v in locals().items() if n not in ("progress", "step", "checkpoint")}
         key = fit_key(given)
     known = known or KnownParts()
-    state = _start(weights, spectra, known)
+    state = _start(counts, weights, spectra, known)
     if checkpoint is not None:
         state = checkpoint.load(key, state.weights) or state
     converged = False
@@ -173,11 +173,11 @@ def alternate(
     )
 
 
-def _start(weights: np.ndarray, spectra: np.ndarray, known: KnownParts) -> SweepState:
+def _start(
+    counts: CountRows, weights: np.ndarray, spectra: np.ndarray, known: KnownParts
+) -> SweepState:
     """Return a state with weights and spectra that hold what is known."""
-    w = weights.copy()
-    if known.support is not None:
-        w[~known.support] = 0
+    w = counts.within(weights, known.support)
     at = spectra.copy()
     for c, values in (known.fixed or {}).items():
         at[c] = values

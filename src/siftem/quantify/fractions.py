@@ -193,7 +193,9 @@ class Composition:
         """Ends of the 95% intervals of the atomic fractions, see `intervals`; (n, 2)."""
         return self.intervals(0.95)
 
-    def intervals(self, level: float = 0.95, *, atomic: bool = True) -> np.ndarray:
+    def intervals(
+        self, level: float = 0.95, *, atomic: bool = True, identification: bool = True
+    ) -> np.ndarray:
         """Return intervals that hold all errors: counting, model, systematic, identification.
 
         They need not be symmetric, lie within 0 and 1, and are centred on the unbounded
@@ -205,6 +207,8 @@ class Composition:
             Such as 0.68 or 0.95.
         atomic : bool
             Of the atomic fractions; else of the weight fractions.
+        identification : bool
+            Hold ``identification_ends``, too.
 
         Returns
         -------
@@ -224,7 +228,7 @@ class Composition:
             noise, systematic = self._atomic(noise), self._atomic(systematic)
         fractions = self._as_atoms if atomic else np.asarray
         reach = np.zeros((len(self.elements), 2))
-        for ends in (self.film_ends, self.identification_ends):
+        for ends in (self.film_ends, self.identification_ends if identification else None):
             if ends is not None:
                 reach += reach_of(fractions(self.weight_fractions), fractions(ends))
         # An element that came out below zero moves the others; whether it ought to is open.

@@ -2,28 +2,55 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from statistics import NormalDist
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 
 from siftem.quantify.minerals import ANIONS, cation_charges, oxides_per_atom, parse_ratio
 from siftem.xray.elements import atomic_weight
 
-if TYPE_CHECKING:  # it builds on this module
-    from siftem.quantify.fractions import Composition
-
 #: An interval is as good as a range when what is not fixed makes it wider by this factor.
 _DOMINATES = 1.5
 
 
-def is_open(composition: Composition) -> bool:
+class Fractions(Protocol):
+    """What is asked here of a `siftem.quantify.fractions.Composition`, which builds on this."""
+
+    @property
+    def elements(self) -> tuple[str, ...]:
+        """In the order of all arrays."""
+
+    @property
+    def weight_fractions(self) -> np.ndarray:
+        """As estimated; (n,)."""
+
+    @property
+    def covariance(self) -> np.ndarray:
+        """From counting and model; (n, n)."""
+
+    @property
+    def systematic(self) -> np.ndarray:
+        """From k-factors, attenuation and ratios of lines; (n, n)."""
+
+    @property
+    def identification_ends(self) -> np.ndarray | None:
+        """Weight fractions at the ends of what nobody fixed; (ends, n)."""
+
+    def intervals(self, *, identification: bool = True) -> np.ndarray:
+        """95% intervals of the atomic fractions; (n, 2)."""
+
+    def index(self, element: str) -> int:
+        """Position of an element."""
+
+
+def is_open(composition: Fractions) -> bool:
     """Whether what nobody fixed outweighs all other errors, so that values are ranges.
 
     Parameters
     ----------
-    composition : Composition
+    composition : Fractions
 
     Returns
     -------
@@ -33,12 +60,12 @@ def is_open(composition: Composition) -> bool:
     """
     if composition.identification_ends is None:
         return False
-    wide = np.ptp(composition.atomic_interval_95, axis=1)
-    without = replace(composition, identification_ends=None).atomic_interval_95
+    wide = np.ptp(composition.intervals(), axis=1)
+    without = composition.intervals(identification=False)
     return bool((wide > _DOMINATES * np.ptp(without, axis=1)).any())
 
 
-def ends_of(composition: Composition) -> np.ndarray:
+def ends_of(composition: Fractions) -> np.ndarray:
     """Return the weight fractions as estimated, then those at the ends; (1 + ends, n)."""
     now = composition.weight_fractions[None]
     ends = composition.identification_ends
@@ -59,13 +86,13 @@ class Proportion:
     bottom: np.ndarray
 
 
-def atomic_ratio(c: Composition, text: str) -> Proportion:
+def atomic_ratio(c: Fractions, text: str) -> Proportion:
     """Return an atomic ratio such as "(Mg+Fe)/O"."""
     top, bottom = parse_ratio(text, c.elements)
     return Proportion(top / _weights(c), bottom / _weights(c))
 
 
-def oxide_percent(c: Composition, element: str) -> Proportion:
+def oxide_percent(c: Fractions, element: str) -> Proportion:
     """Return the weight percent of an element's oxide, O by stoichiometry."""
     cations = [e for e in c.elements if e not in ANIONS]
     bottom = np.zeros(len(c.elements))
@@ -73,22 +100,22 @@ def oxide_percent(c: Composition, element: str) -> Proportion:
     return Proportion(100 * bottom * _only(c, element) / _weights(c), bottom / _weights(c))
 
 
-def formula_atoms(c: Composition, element: str, oxygens: float) -> Proportion:
+def formula_atoms(c: Fractions, element: str, oxygens: float) -> Proportion:
     """Return the atoms of an element in a formula unit, O by stoichiometry."""
     bottom = cation_charges(c.elements) / 2
     return Proportion(oxygens * _only(c, element) / _weights(c), bottom / _weights(c))
 
 
-def _only(c: Composition, element: str) -> np.ndarray:
+def _only(c: Fractions, element: str) -> np.ndarray:
     return np.array([float(e == element) for e in c.elements])
 
 
-def _weights(c: Composition) -> np.ndarray:
+def _weights(c: Fractions) -> np.ndarray:
     return np.array([atomic_weight(e) for e in c.elements])
 
 
 def interval_of(
-    c: Composition, proportion: Proportion, *, level: float = 0.95
+    c: Fractions, proportion: Proportion, *, level: float = 0.95
 ) -> tuple[float, float]:
     """Return the interval of a proportion with all errors, and all that is not known.
 
@@ -97,7 +124,7 @@ def interval_of(
 
     Parameters
     ----------
-    c : Composition
+    c : Fractions
     proportion : Proportion
         Of amounts that are not negative.
     level : float
