@@ -74,6 +74,9 @@ class SpectrumImage:
         Title for figures.
     notes : tuple of str
         What was done on the way in (detectors summed, channels cropped, ...).
+    doubts : tuple of str
+        Those of the notes that put numbers in doubt (counts cut off, wrapped, denoised); a run
+        warns of them.
     pedestal : float
         Counts in each channel of each pixel that stand for noise without signal, see
         :func:`siftem.as_counts`; integrated spectra are freed of it.
@@ -97,6 +100,7 @@ class SpectrumImage:
     signal_type: str = "EDS_TEM"
     title: str = ""
     notes: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
     pedestal: float = 0.0
 
     def __post_init__(self) -> None:

@@ -122,6 +122,7 @@ def test_interpolated_maps_keep_their_sums_and_are_told(counts, changed):
     found = as_counted(si)
     np.testing.assert_array_equal(found.counts.data, si.counts.data)
     assert "share noise with their neighbours" in found.notes[-1]
+    assert not found.doubts
 
 
 def test_a_mean_of_interpolated_frames_gets_its_scale(counts):
@@ -135,6 +136,7 @@ def test_denoised_maps_are_told():
     found = as_counted(image(mean))
     np.testing.assert_array_equal(found.counts.toarray(), mean)
     assert "error bars mean nothing; use the raw counts" in found.notes[-1]
+    assert found.doubts == found.notes[-1:]
 
 
 def test_a_small_map_of_fractions_can_not_be_told():

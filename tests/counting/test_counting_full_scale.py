@@ -21,7 +21,9 @@ def notes(data):
     signal.set_signal_type("EDS_TEM")
     axis = signal.axes_manager.signal_axes[0]
     axis.scale, axis.units = 0.02, "keV"
-    return " ".join(siftem.from_hyperspy(signal).notes)
+    si = siftem.from_hyperspy(signal)
+    assert si.doubts == tuple(n for n in si.notes if "export the counts with more bits" in n)
+    return " ".join(si.notes)
 
 
 @pytest.mark.parametrize(

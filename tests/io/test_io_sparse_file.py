@@ -52,6 +52,7 @@ def test_everything_comes_back(cube, tmp_path, compress):
         signal_type="EDS_SEM",
         title="a map",
         notes=("one", "two µ"),
+        doubts=("two µ",),
         pedestal=0.3,
     )
     path = write_sparse_file(si, tmp_path / "map.sift", compress=compress, entries_per_block=60)

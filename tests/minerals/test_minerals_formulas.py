@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -123,6 +125,22 @@ def test_intervals_hold_the_truth(atoms, group, numbers):
         assert 0.91 <= count / n <= 1.0, name
     assert np.std(far) == pytest.approx(1.0, abs=0.12)
     assert inside["Si"] / n < 0.985  # neither are the intervals too wide
+
+
+def test_amounts_are_not_negative():
+    """Intervals end at zero and hold it as often as they say, by whichever noise Ca came out."""
+    atoms = {"O": 4, "Mg": 1.8, "Fe": 0.2, "Si": 1, "Ca": 0}
+    clean, draws = analysis(atoms), 150
+    unit = np.array([0.0, 0.0, 0.0, 0.0, 0.001])
+    rng, held = np.random.default_rng(3), 0
+    for i in range(draws):
+        seen = clean.weight_fractions + unit * rng.standard_normal()
+        noisy = replace(clean, weight_fractions=seen, covariance=np.diag(unit**2))
+        found = siftem.structural_formula(noisy, "olivine", draws=200, seed=i)
+        low, high = found.ions["Ca"].interval_95
+        assert 0 <= low < high
+        held += low == 0
+    assert 0.93 <= held / draws < 1
 
 
 def test_both_kinds_of_errors_stand_apart():

@@ -116,6 +116,18 @@ def test_the_figure_shows_every_point_and_curve():
         onuma_figure([])
 
 
+def test_names_of_the_outermost_points_lie_within_the_frame():
+    few = {"Al": 1.1, "Mg": 0.02, "Nd": 21.0, "Ca": 18.0}
+    figure = onuma_figure([siftem.lattice_strain(measured(few, few.values()))])
+    figure.canvas.draw()
+    (panel,) = figure.axes
+    frame = panel.get_window_extent()
+    for text in panel.texts:
+        label = text.get_window_extent()
+        assert frame.x0 < label.x0 < label.x1 < frame.x1
+        assert frame.y0 < label.y0 < label.y1 < frame.y1
+
+
 @pytest.mark.parametrize(
     ("more", "words"),
     [({"coordination": 7}, "coordination"), ({"temperature": -1.0}, "temperature")],

@@ -494,6 +494,19 @@ def test_doubts_are_told_apart_where_they_arise_and_stay_so(done, tmp_path, monk
         assert set(result.doubts) <= set(result.warnings)
 
 
+def test_doubts_about_the_counts_are_doubts_of_the_run(done):
+    changed = copy_of(done)
+    prepared = changed._results["prepare"]
+    si = prepared.result.spectrum_image
+    cut_off = replace(si, notes=(*si.notes, "counts are cut off"), doubts=("counts are cut off",))
+    result = replace(prepared.result, spectrum_image=cut_off)
+    changed._results["prepare"] = replace(prepared, result=result)
+    found = changed.result()
+    assert found.doubts[0] == "counts are cut off"
+    assert "counts are cut off" in found.warnings
+    assert "counts are cut off" not in done.result().doubts
+
+
 def test_the_choice_of_components_is_kept(done):
     changed = copy_of(done)
     first = changed.choose_components((2, 3, 4))

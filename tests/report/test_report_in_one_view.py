@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from test_report_html import FIGURES, Page
 
+from siftem.pipeline.summary import summarize
 from siftem.report.composition_tables import composition_table
 from siftem.report.html import render_report, report_tables
+from siftem.report.mineral_tables import limit_table
 from siftem.report.summary_table import summary_table, what_to_heed
 from siftem.report.table import Cell, Table, heading, name
 
@@ -116,6 +118,23 @@ def test_a_fit_that_misses_its_counts_is_told_once(made_run):
     assert told.startswith("Fp: the model does not describe its spectrum at")
     warned = replace(run, warnings=("Fp: the model does not describe this spectrum",))
     assert what_to_heed(warned) == ()
+
+
+def test_a_limit_above_the_pure_element_is_none(made_run):
+    c = made_run.compositions["Brg"]
+    limits = np.where(np.arange(len(c.elements)) == c.index("Nd"), 9.6, c.detection_limits)
+    poor = replace(c, detection_limits=limits, critical_levels=limits / 2)
+    run = replace(made_run, compositions={**made_run.compositions, "Brg": poor})
+    rows = {row[0].text: row for row in composition_table(run, "Brg").rows}
+    assert rows["Nd"][-1].text == "no limit"
+    assert float(rows["Mg"][-1].text) > 0
+    shown = {row[0].text: row[1].text for row in limit_table(run).rows}
+    assert shown["Nd"] == "no limit"
+    assert np.isnan(poor.to_pandas().loc["Nd", "detection_limit_wt_percent"])
+    elements = summarize(run)["phases"]["Brg"]["elements"]
+    assert elements["Nd"]["detection_limit_wt_percent"] is None
+    assert elements["Mg"]["detection_limit_wt_percent"] > 0
+    assert "960" not in repr(poor)
 
 
 def test_contents_between_both_limits_are_set_apart(made_run):

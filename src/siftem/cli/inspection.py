@@ -78,7 +78,7 @@ def _describe_map(si: SpectrumImage) -> list[str]:
         lines.append(f"survey image: {si.survey_name}")
     if a.elements:
         lines.append(f"elements listed in the file: {', '.join(a.elements)}")
-    lines += [f"note: {note}" for note in si.notes]
+    lines += [f"{'warning' if n in si.doubts else 'note'}: {n}" for n in si.notes]
     return lines
 
 

@@ -82,7 +82,8 @@ def print_result(
         for name, value in result.truth.angles.items():
             console.print(f"{name}: {value:.2f} degrees from the true spectrum")
     for warning in result.warnings:
-        console.print(f"note: {warning}", markup=False)
+        kind = "warning" if warning in result.doubts else "note"
+        console.print(f"{kind}: {warning}", markup=False)
     console.print(
         f"{resources['seconds']:.1f} s, {resources['peak_memory_MB']:.0f} MB at the most; "
         f"report: {folder / 'report.html'}",

@@ -6,7 +6,7 @@ import warnings
 
 from siftem.counting.door import as_counted
 from siftem.counting.outliers import without_outliers
-from siftem.errors import SiftemWarning
+from siftem.errors import DoubtWarning, SiftemWarning
 from siftem.spectrum_image import SpectrumImage
 
 
@@ -27,5 +27,6 @@ def checked_counts(si: SpectrumImage) -> SpectrumImage:
     """
     found = without_outliers(as_counted(si, by_scatter=False))
     for note in found.notes[len(si.notes) :]:
-        warnings.warn(note, SiftemWarning, stacklevel=3)
+        kind = DoubtWarning if note in found.doubts else SiftemWarning
+        warnings.warn(note, kind, stacklevel=3)
     return found

@@ -65,17 +65,18 @@ def as_counted(si: SpectrumImage, *, by_scatter: bool = True) -> SpectrumImage:
     seen = sp.csr_array(counts[:, int(np.argmax(beyond)) :])
     if not (beyond.any() and seen.nnz):
         return si
-    unit, scale = _unit_of(seen, si.shape, by_scatter)
+    unit, scale, doubtful = _unit_of(seen, si.shape, by_scatter)
     notes = [_NOTE + text for text in (offset, scale) if text]
     if not notes:
         return si
-    return replace(si, counts=_divided(counts, unit), notes=(*si.notes, *notes))
+    doubts = (*si.doubts, _NOTE + scale) if doubtful else si.doubts
+    return replace(si, counts=_divided(counts, unit), notes=(*si.notes, *notes), doubts=doubts)
 
 
 def _unit_of(
     counts: sp.csr_array, shape: tuple[int, int], by_scatter: bool
-) -> tuple[float | np.ndarray, str]:
-    """What one count was written as, in all or in each pixel; and what to say of it."""
+) -> tuple[float | np.ndarray, str, bool]:
+    """What one count was written as, in all or in each pixel; a note; whether it is a doubt."""
     whole = bool(counts.dtype.kind in "iu" or (counts.data == np.rint(counts.data)).all())
     step = common_step(counts.data)
     if step == 0.0 and whole:  # too few to tell
@@ -90,8 +91,8 @@ def _unit_of(
             "or current): divided by it"
         )
     if np.any(unit) and (not by_scatter or _plausible(_divided(counts, unit), shape)):
-        return unit, text
-    return _unit_by_scatter(counts, shape, whole) if by_scatter else (1.0, "")
+        return unit, text, False
+    return _unit_by_scatter(counts, shape, whole) if by_scatter else (1.0, "", False)
 
 
 def _plausible(counts: sp.csr_array, shape: tuple[int, int]) -> bool:
@@ -106,7 +107,7 @@ def _like_counts(gain: float, sigma: float) -> bool:
 
 def _unit_by_scatter(
     counts: sp.csr_array, shape: tuple[int, int], whole: bool
-) -> tuple[float, str]:
+) -> tuple[float, str, bool]:
     """Gain of sums over blocks so large that noise shared by neighbours lies within them."""
     kind = "the values" if whole else "the values are no whole numbers and"
     sides = range(2, _WIDE + 1)
@@ -115,11 +116,12 @@ def _unit_by_scatter(
     found = [scatter for scatter in tries if scatter is not None]
     if not found:
         if whole:
-            return 1.0, ""
-        return 1.0, (
+            return 1.0, "", False
+        told = (
             "the values are no whole numbers, and the map is too small to tell what one count is: "
             "error bars hold only if it is 1; use the raw counts"
         )
+        return 1.0, told, True
     gain, sigma, far = found[0].gain, found[0].sigma, False
     wide, narrow = found[-1], found[-2] if len(found) > 1 else found[-1]
     if wide.gain > _SHARED * gain and wide.side > narrow.side:
@@ -130,25 +132,29 @@ def _unit_by_scatter(
         far = gain > _REACHES_FAR * wide.gain
     total = float(counts.sum(dtype=np.float64)) / counts.shape[0]
     if not gain * _MOST_IN_A_PIXEL > total:
-        return 1.0, (
+        told = (
             f"{kind} scatter far less than counts do (denoised, reconstructed or simulated without "
             f"noise): error bars mean nothing; use the raw counts"
         )
+        return 1.0, told, True
     if far:
-        return 1.0, (
+        told = (
             f"{kind} share noise over many pixels (smoothed): error bars can't be known; use the "
             f"raw counts"
         )
+        return 1.0, told, True
     if _like_counts(gain, sigma):
-        return 1.0, (
+        told = (
             f"{kind} share noise with their neighbours (interpolated, drift-corrected or "
             f"smoothed): sums over regions have the errors of counts, single pixels smaller ones, "
             f"and too many components may be found; the raw counts are better"
         )
-    return gain, (
+        return 1.0, told, False
+    told = (
         f"{kind} scatter like counts times {gain:.3g} +- {sigma:.1g} (scaled, or a mean of "
         f"frames): divided by it, so that error bars hold; the raw counts are better"
     )
+    return gain, told, False
 
 
 def _without_offset(counts: sp.csr_array) -> tuple[sp.csr_array, str]:

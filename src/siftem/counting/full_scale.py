@@ -59,7 +59,7 @@ class FullScale:
         self._near_top += high.size
         self._jumps += int(_beside_zero(high, rows, columns, values, _NEAR_ZERO * top).sum())
 
-    def notes(self) -> tuple[str, ...]:
+    def doubts(self) -> tuple[str, ...]:
         """Say what was found; empty for counts that stay below their top."""
         if not self._top or self._largest > self._top:
             return ()

@@ -83,6 +83,7 @@ def draw_onuma(ax: Axes, diagram: OnumaDiagram) -> None:
         ax.fill_between(r, low_band, high_band, color=colour, alpha=0.15, linewidth=0)
         ax.plot(r, curve.at(r), color=colour, linewidth=0.9, label=f"{curve.charge}+")
     ax.set_yscale("log")
+    ax.margins(0.09, 0.1)  # room for the names beside the outermost points
     top, bottom = diagram.phases
     ax.set_xlabel(f"ionic radius, Å (coordination {diagram.coordination})")
     ax.set_ylabel(f"D, {top} / {bottom}")

@@ -208,7 +208,8 @@ class _Job:
                 refuse_bloated(writer.entries, None if file is None else most_entries(file.path))
                 done += rows.shape[0]
                 self.progress("converting", done / (shape[0] * shape[1]))
-            writer.header = replace(writer.header, notes=(*writer.header.notes, *said))
+            notes = (*writer.header.notes, *said)
+            writer.header = replace(writer.header, notes=notes, doubts=said)
             self._complete(writer, stored)
 
     def events(self, kind: EventFiles, path: Path, number: int | None) -> None:
@@ -317,14 +318,14 @@ def _event_files(path: Path) -> EventFiles | None:
 def _in_scan_order(
     blocks: Iterator[PixelBlock], n_channels: int, reverse: bool
 ) -> Iterator[tuple[sp.csr_array, tuple[str, ...]]]:
-    """Put blocks together until they are whole runs of pixels; yields rows and notes on them."""
+    """Put blocks together until they are whole runs of pixels; yields rows and doubts of them."""
     first = 0
     held: list[tuple[np.ndarray, sp.csr_array]] = []
     number, last = 0, -1
     for pixels, block in blocks:
         builder = CountsBuilder(len(pixels), n_channels, reverse=reverse)
         builder.add(np.arange(len(pixels)), block)
-        rows, notes = builder.result()
+        rows, doubts = builder.result()
         held.append((pixels, rows))
         number += len(pixels)
         last = max(last, int(pixels.max()))
@@ -332,7 +333,7 @@ def _in_scan_order(
             order = np.argsort(np.concatenate([p for p, _ in held]), kind="stable")
             whole = held[0][1] if len(held) == 1 else sp.vstack([r for _, r in held], format="csr")
             in_order = np.array_equal(order, np.arange(order.size))
-            yield sp.csr_array(whole if in_order else whole[order]), notes
+            yield sp.csr_array(whole if in_order else whole[order]), doubts
             held, number, first = [], 0, last + 1
 
 

@@ -115,7 +115,8 @@ class CountsBuilder:
         -------
         counts : scipy.sparse.csr_array of shape (n_pixels, n_channels)
             With sorted column indices and no stored zeros.
-        notes : tuple of str
+        doubts : tuple of str
+            What puts them in doubt: values cut off or wrapped round at the top of their type.
 
         Raises
         ------
@@ -127,7 +128,7 @@ class CountsBuilder:
         dtype: type[np.generic] = np.float64
         if whole:
             dtype = np.int32 if self._largest <= _LARGEST_INT32 else np.int64
-        notes = self._full_scale.notes()
+        doubts = self._full_scale.doubts()
         pixels = _joined(self._pixels, np.int64)
         per_pixel = _joined(self._per_pixel, np.int64)
         if not np.array_equal(np.sort(pixels), np.arange(self.n_pixels)):
@@ -142,7 +143,7 @@ class CountsBuilder:
         counts = sp.csr_array((values, columns, row_ends), shape=(self.n_pixels, self.n_channels))
         if not np.array_equal(pixels, np.arange(self.n_pixels)):
             counts = counts[np.argsort(pixels)]
-        return counts, notes
+        return counts, doubts
 
     def _without_bad(
         self, rows: np.ndarray, columns: np.ndarray, values: np.ndarray

@@ -220,12 +220,13 @@ def _assembled(
         builder.add(pixels, block)
         done += len(pixels)
         progress("reading counts", done / (ny * nx))
-    counts, count_notes = builder.result()
+    counts, doubts = builder.result()
     acquisition, time_notes = with_whole_live_time(
         header.acquisition, ny * nx, float(counts.sum()), stored.signal.metadata
     )
-    notes = (*header.notes, *count_notes, *time_notes)
-    return spectrum_image(replace(header, acquisition=acquisition, notes=notes), counts, None)
+    notes = (*header.notes, *doubts, *time_notes)
+    whole = replace(header, acquisition=acquisition, notes=notes, doubts=doubts)
+    return spectrum_image(whole, counts, None)
 
 
 def header_of(
@@ -299,7 +300,9 @@ def _summed(parts: list[SpectrumImage]) -> SpectrumImage:
     if total.dtype == np.int64 and (not total.nnz or total.data.max() <= np.iinfo(np.int32).max):
         total = total.astype(np.int32)
     note = f"summed {len(parts)} detectors"
-    return replace(parts[0], counts=total, notes=(*parts[0].notes, note), pedestal=pedestal)
+    doubts = tuple(dict.fromkeys(doubt for part in parts for doubt in part.doubts))
+    notes = tuple(dict.fromkeys((*parts[0].notes, *doubts, note)))
+    return replace(parts[0], counts=total, notes=notes, doubts=doubts, pedestal=pedestal)
 
 
 def _wide(dtype: np.dtype) -> np.dtype:

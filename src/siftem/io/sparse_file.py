@@ -59,7 +59,7 @@ class MapHeader:
         Height and width in nm.
     acquisition : Acquisition
     signal_type, title, survey_name : str
-    notes : tuple of str
+    notes, doubts : tuple of str
     pedestal : float
         See `siftem.SpectrumImage`.
     """
@@ -72,6 +72,7 @@ class MapHeader:
     title: str = ""
     survey_name: str = "HAADF"
     notes: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
     pedestal: float = 0.0
 
     @classmethod
@@ -317,9 +318,14 @@ def _header(content: Any) -> MapHeader:
         signal_type=_text(content.attrs["signal_type"]),
         title=_text(content.attrs["title"]),
         survey_name="HAADF" if survey is None else _text(survey.attrs["name"]),
-        notes=tuple(str(n) for n in json.loads(_text(content.attrs["notes"]))),
+        notes=_texts(content.attrs["notes"]),
+        doubts=_texts(content.attrs.get("doubts", "[]")),
         pedestal=_finite(content.attrs.get("pedestal", 0.0)),
     )
+
+
+def _texts(stored: Any) -> tuple[str, ...]:
+    return tuple(str(n) for n in json.loads(_text(stored)))
 
 
 def _refuse_foreign_data(content: Any) -> None:
@@ -385,8 +391,7 @@ def _check_sizes(content: Any, header: MapHeader, n: int) -> None:
 
 
 def _finite(value: Any) -> float:
-    number = float(value)
-    if not np.isfinite(number):
+    if not np.isfinite(number := float(value)):
         raise ValueError(f"a number that is {number}")
     return number
 

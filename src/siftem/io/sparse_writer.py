@@ -178,6 +178,8 @@ class SparseFileWriter:
         file.attrs["signal_type"] = header.signal_type
         file.attrs["title"] = header.title
         file.attrs["notes"] = json.dumps(list(header.notes))
+        if header.doubts:
+            file.attrs["doubts"] = json.dumps(list(header.doubts))
         if header.pedestal:
             file.attrs["pedestal"] = float(header.pedestal)
         self._digest.update(repr(header).encode())

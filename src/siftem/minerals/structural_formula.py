@@ -16,9 +16,12 @@ from siftem.minerals.recalculation import Recalculated, recalculate
 from siftem.outline import outline
 from siftem.printed_numbers import measured
 from siftem.quantify.composition import Composition
+from siftem.quantify.intervals import LEAST_END
 
 #: Ions below this amount are not written into the formula.
 _WRITTEN = 0.005
+#: Of an interval of 95%.
+_QUANTILE = 1.96
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ class Estimate:
     systematic : float
         Standard deviation from k-factors, attenuation and film.
     interval_95 : tuple of float
-        With all errors and what is not known.
+        With all errors and what is not known; never below 0.
     assumed_absent : bool
         Whether it is of an element that was assumed to be absent, or a ratio or end member with
         one: nothing was measured.
@@ -215,11 +218,13 @@ def _estimate(clouds: list[np.ndarray], assumed: bool) -> Estimate:
     if not np.isfinite(value[0]) or any(c.size < 2 for c in finite):
         return Estimate(float("nan"), float("nan"), float("nan"), (float("nan"),) * 2, assumed)
     quantiles = np.array([np.quantile(c, [0.025, 0.975]) for c in finite[2:]])
+    # Nothing here can be negative: cut at zero the interval holds the truth as often.
+    least = LEAST_END * _QUANTILE * max(_spread(c) for c in finite[2:])
     return Estimate(
         float(value[0]),
         _spread(finite[0]),
         _spread(finite[1]),
-        (float(quantiles[:, 0].min()), float(quantiles[:, 1].max())),
+        (max(float(quantiles[:, 0].min()), 0.0), max(float(quantiles[:, 1].max()), least)),
         assumed,
     )
 

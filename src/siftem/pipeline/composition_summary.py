@@ -45,6 +45,7 @@ def composition_data(
     at_interval = 100 * c.atomic_interval_95
     elements = {}
     for i, element in enumerate(c.elements):
+        limit = float(c.detection_limits[i])
         elements[element] = {
             "wt_percent": 100 * c.weight_fractions[i],
             "wt_sigma": 100 * c.sigma[i],
@@ -57,7 +58,8 @@ def composition_data(
             "found": bool(c.found[i]),
             "assumed_absent": element in assumed,
             "critical_level_wt_percent": 100 * c.critical_levels[i],
-            "detection_limit_wt_percent": 100 * c.detection_limits[i],
+            # Above the pure element there is none.
+            "detection_limit_wt_percent": 100 * limit if limit <= 1 else None,
             "line_family": c.families[i],
             "k_factor_family_by_weight": c.k.values[i],
             "k_factor_source": c.k.source[i],

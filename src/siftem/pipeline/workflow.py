@@ -187,10 +187,12 @@ class Workflow:
         recipe, done = self._done(STEPS[-1], progress)
         notes = [t for step in STEPS for t in done[step].warnings]
         results = {step: done[step].result for step in STEPS}
-        notes = [*results["prepare"].spectrum_image.notes, *notes]
+        counted = results["prepare"].spectrum_image
+        notes = [*counted.notes, *notes]
         found = run_result(recipe, results, tuple(dict.fromkeys(notes)))
         steps = {part: why for step in STEPS for part, why in done[step].missing.items()}
-        doubts = dict.fromkeys(t for step in STEPS for t in done[step].doubts)
+        said = [*counted.doubts, *(t for step in STEPS for t in done[step].doubts)]
+        doubts = dict.fromkeys(said)
         found = replace(found, missing={**steps, **found.missing}, doubts=tuple(doubts))
         return found, step_keys(recipe, self._given)
 

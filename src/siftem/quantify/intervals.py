@@ -9,7 +9,7 @@ import numpy as np
 _NORMAL = NormalDist()
 #: Upper end of what came out at -3 standard deviations, of its distance when it comes out at 0
 #: (Feldman & Cousins 1998, Phys. Rev. D 57, 3873, table X: 0.42 of 1.96).
-_LEAST = 0.21
+LEAST_END = 0.21
 
 
 def fraction_intervals(
@@ -58,7 +58,7 @@ def fraction_intervals(
         ends.append(side * np.hypot(z * noise, away))
     found = values[:, None] + reach + np.stack(ends, axis=1)
     # An estimate far below zero was low by luck, or the model errs there: no proof of nothing.
-    found[:, 1] = np.maximum(found[:, 1], _LEAST * z * noise)
+    found[:, 1] = np.maximum(found[:, 1], LEAST_END * z * noise)
     return np.clip(found, 0.0, 1.0)
 
 

@@ -12,7 +12,13 @@ from siftem.printed_numbers import significant
 from siftem.quantify.composition import Composition
 from siftem.quantify.minerals import Quantity
 from siftem.quantify.open_ranges import atomic_ratio, is_open, oxide_percent
-from siftem.report.contents import RANGES, content_cells, derived_cells, open_phases
+from siftem.report.contents import (
+    RANGES,
+    content_cells,
+    derived_cells,
+    limit_text,
+    open_phases,
+)
 from siftem.report.table import (
     Cell,
     Table,
@@ -89,7 +95,7 @@ def composition_table(result: RunResult, phase: str) -> Table:
             else:
                 cells.extend(below_limit(3))
         limit = float(c.detection_limits[i])
-        cells.append(number(100 * limit, 2) if limit > 0 and element not in assumed else Cell(""))
+        cells.append(Cell("" if element in assumed else limit_text(limit)))
         rows.append(tuple(cells))
     return Table(
         "",

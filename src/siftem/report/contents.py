@@ -7,11 +7,14 @@ from dataclasses import replace
 
 import numpy as np
 
+from siftem.printed_numbers import significant, whole_number
 from siftem.quantify.composition import Composition
 from siftem.quantify.minerals import Quantity
 from siftem.quantify.open_ranges import Proportion, interval_of, is_open
 from siftem.report.table import Cell, assumed_cells, below_limit, error_cells, range_cells
 
+#: In place of a detection limit above 100%.
+NO_LIMIT = "no limit"
 #: What a note under a table says of ranges.
 RANGES = (
     "Ranges hold all errors with a probability of 95%, and all that no anchor fixes: the value "
@@ -91,6 +94,36 @@ def derived_cells(
 def open_phases(compositions: Collection[Composition]) -> bool:
     """Whether any composition is shown by ranges."""
     return any(is_open(c) for c in compositions)
+
+
+def limit_text(limit: float, *, per: float = 100.0, digits: int = 2) -> str:
+    """Return a detection limit as text.
+
+    Parameters
+    ----------
+    limit : float
+        A weight fraction.
+    per : float
+        Unit: 100 for percent, 1e6 for parts per million.
+    digits : int
+        Significant ones.
+
+    Returns
+    -------
+    str
+        "no limit" where not even the pure element would be found; empty for what has none, as
+        oxygen by stoichiometry.
+    """
+    if not limit > 0:
+        return ""
+    if limit > 1:
+        return NO_LIMIT
+    shown = limit * per
+    return (
+        whole_number(float(f"{shown:.{digits}g}"))
+        if shown >= 10**digits
+        else significant(shown, digits)
+    )
 
 
 def plain_text(cells: tuple[Cell, ...]) -> str:

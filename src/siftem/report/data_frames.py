@@ -30,6 +30,8 @@ def composition_frame(c: Composition, assumed: Sequence[str] = ()) -> Any:
     """Return one row an element; see `Composition.to_pandas`."""
     absent = np.isin(c.elements, [*assumed, *c.assumed_absent])
     at, wt = 100 * c.atomic_interval_95, 100 * c.weight_interval_95
+    # Above the pure element there is none.
+    limits = np.where(c.detection_limits > 1, np.nan, c.detection_limits)
     columns = {
         "at_percent": 100 * c.atomic_fractions,
         "at_sigma": 100 * np.sqrt(np.diag(c.atomic_covariance)),
@@ -42,7 +44,7 @@ def composition_frame(c: Composition, assumed: Sequence[str] = ()) -> Any:
         "wt_low_95": wt[:, 0],
         "wt_high_95": wt[:, 1],
         "critical_level_wt_percent": 100 * c.critical_levels,
-        "detection_limit_wt_percent": 100 * c.detection_limits,
+        "detection_limit_wt_percent": 100 * limits,
     }
     # What was assumed was not measured: no number, no error.
     columns = {name: np.where(absent, np.nan, values) for name, values in columns.items()}

@@ -10,7 +10,7 @@ from siftem.printed_numbers import significant, whole_number
 from siftem.quantify.minerals import Quantity
 from siftem.quantify.open_ranges import formula_atoms, is_open
 from siftem.report.composition_tables import quantified_phases
-from siftem.report.contents import derived_cells
+from siftem.report.contents import derived_cells, limit_text
 from siftem.report.table import Cell, Table, assumed_cells, below_limit, heading, name
 
 
@@ -74,18 +74,16 @@ def limit_table(result: RunResult) -> Table | None:
             if element not in c.elements or element in assumed.get(phase, ()):
                 cells.append(Cell(""))
                 continue
-            limit = 1e6 * float(c.detection_limits[c.index(element)])
+            limit = float(c.detection_limits[c.index(element)])
             found = bool(c.found[c.index(element)])
-            # O by stoichiometry has none.
-            text = _rounded(limit) if limit > 0 else ""
-            cells.append(Cell(text, "value" if found else "below"))
+            cells.append(Cell(limit_text(limit, per=1e6), "value" if found else "below"))
         rows.append(tuple(cells))
     return Table(
         "ppm by weight",
         (name(""), *(heading(p) for p in phases)),
         tuple(rows),
         "Found with a probability of 95% (Currie 1968, with the fit’s standard deviation at "
-        "zero). Slanted: the element was not found.",
+        "zero). Slanted: the element was not found; no limit: not even the pure element would be.",
     )
 
 
@@ -115,8 +113,3 @@ def wanted_table(result: RunResult) -> Table | None:
         tuple(rows),
         "In the pure spectrum of the phase; in brackets, over those of this map.",
     )
-
-
-def _rounded(limit: float) -> str:
-    """Two significant digits, thousands set apart."""
-    return whole_number(float(f"{limit:.2g}")) if limit >= 100 else significant(limit, 2)

@@ -31,7 +31,13 @@ from siftem.pipeline.results import RunResult
 from siftem.printed_numbers import plus_minus, range_text, significant, whole_number
 from siftem.quantify.fractions import Composition
 from siftem.quantify.open_ranges import is_open
-from siftem.report.contents import content_cells, open_phases, plain_text
+from siftem.report.contents import (
+    NO_LIMIT,
+    content_cells,
+    limit_text,
+    open_phases,
+    plain_text,
+)
 from siftem.report.layout_tables import layout_sentence, role_words
 from siftem.segment.regions import Regions
 from siftem.spectrum import Spectrum
@@ -70,7 +76,8 @@ def _composition_rows(c: Composition) -> list[tuple[str, ...]]:
             for by in ("atoms", "weight")
         )
         if at == "< LOD":
-            at = f"< LOD ({significant(100 * float(c.detection_limits[i]), 2)} wt%)"
+            limit = limit_text(float(c.detection_limits[i]))
+            at = f"< LOD ({limit}{'' if limit == NO_LIMIT else ' wt%'})"
         interval = "" if assumed else range_text(*map(float, low_high[i]))
         rows.append((element, at, interval, wt, c.families[i].split()[-1]))
     return rows
