@@ -18,7 +18,7 @@ from siftem.figures.new_axes import new_axes, one_panel, settle
 from siftem.figures.page import frame_size
 from siftem.figures.phase_map import area_swatches, draw_phase_map
 from siftem.figures.regions import draw_regions
-from siftem.figures.signed_axis import linear_end, signed_axis
+from siftem.figures.signed_axis import signed_axis
 from siftem.figures.spectra import (
     Curve,
     EnergyScale,
@@ -133,7 +133,7 @@ def draw_curves(
     ceiling = max(ceiling, *(1.8 * float(c.values[window].max(initial=0)) for c in curves))
     first = curves[0]
     if log and first.sigma is not None and (first.values[window] < floor).any():
-        signed_axis(ax, linear_end(first.values[window], first.sigma[window]), ceiling)
+        signed_axis(ax, first.values[window], first.sigma[window], ceiling)
     elif log:
         log_axis(ax, floor, ceiling)
     for curve in reversed(curves):

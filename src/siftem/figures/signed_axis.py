@@ -12,7 +12,7 @@ from siftem.figures.numbers_on_axes import short_number
 
 #: Decades that the linear part takes, from zero to where it ends.
 _LINEAR_DECADES = 0.7
-#: How far the axis goes below zero, as a share of the linear part.
+#: How far the axis goes below zero at the least, as a share of the linear part.
 _BELOW = 0.7
 
 
@@ -27,20 +27,21 @@ def linear_end(values: np.ndarray, sigma: np.ndarray) -> float:
     return float(max(3 * np.median(faint), 1e-12))
 
 
-def signed_axis(ax: Axes, end: float, high: float) -> None:
-    """Make the vertical axis linear up to ``end`` and logarithmic beyond, with few numbers.
+def signed_axis(ax: Axes, values: np.ndarray, sigma: np.ndarray, high: float) -> None:
+    """Make the vertical axis linear up to `linear_end` and logarithmic beyond, with few numbers.
 
     Parameters
     ----------
     ax : Axes
-    end : float
-        See `linear_end`; positive.
+    values, sigma : ndarray of shape (channels,)
+        There is room for the lowest of them.
     high : float
         Upper limit.
     """
+    end = linear_end(values, sigma)
     high = max(high, 2 * end)
     ax.set_yscale("symlog", linthresh=end, linscale=_LINEAR_DECADES)
-    ax.set_ylim(-_BELOW * end, high)
+    ax.set_ylim(min(-_BELOW * end, 1.5 * float(values.min())), high)
     # Numbers near the ends would run into those of the panels above and below.
     first, last = math.ceil(math.log10(end)), math.floor(math.log10(high / 1.3))
     decades = range(last, first - 1, -max(1, math.ceil((last - first + 1) / 2)))

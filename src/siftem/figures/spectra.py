@@ -15,7 +15,7 @@ from siftem.energy_axis import EnergyAxis
 from siftem.figures.line_labels import LineLabel, band_height, draw_line_labels
 from siftem.figures.numbers_on_axes import short_number
 from siftem.figures.page import MARGIN, Page, frame_size
-from siftem.figures.signed_axis import linear_end, signed_axis
+from siftem.figures.signed_axis import signed_axis
 from siftem.figures.style import fitted_text, text_height, text_width
 
 #: mm left of a frame for numbers and the label of the axis, and below for the energies.
@@ -302,7 +302,7 @@ def draw_stack(
         ceiling = max(ceiling, *(1.8 * float(c.values[window].max()) for c in strip.curves))
         if first.sigma is not None and (first.values[window] < floor).any():
             # What scatters about zero would be strokes down to the end of a logarithmic axis.
-            signed_axis(ax, linear_end(first.values[window], first.sigma[window]), ceiling)
+            signed_axis(ax, first.values[window], first.sigma[window], ceiling)
         else:
             log_axis(ax, floor, ceiling)
         for curve in reversed(strip.curves):
