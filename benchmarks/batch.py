@@ -39,7 +39,9 @@ MAPS = 4
 def make_maps(folder: Path, size: int, dose: float) -> list[Path]:
     files = []
     for seed in range(MAPS):
-        signal = to_hyperspy(simulate_demo((size, size), dose=dose, seed=seed).spectrum_image)
+        signal = to_hyperspy(
+            simulate_demo((size, size), dose=dose, random_state=seed).spectrum_image
+        )
         signal.compute(progressbar=False)
         files.append(folder / f"map{seed}.hspy")
         signal.save(files[-1])

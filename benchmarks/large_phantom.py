@@ -28,7 +28,7 @@ def make(
 ) -> None:
     """Write a size x size map of the model case, and its truth."""
     tile = min(size, TILE)
-    phantom = simulate_demo((tile, tile), channels=channels, dose=1e-3, seed=seed)
+    phantom = simulate_demo((tile, tile), channels=channels, dose=1e-3, random_state=seed)
     repeats = -(-size // tile)
     abundances = np.pad(
         phantom.abundances, [(0, 0), *[(0, (repeats - 1) * tile)] * 2], mode="symmetric"

@@ -31,7 +31,7 @@ class Case:
 
 def case(side: int, dose: float, seed: int = 0) -> Case:
     """Return a phantom of side x side pixels, cropped above the zero peak (1981 channels)."""
-    phantom = simulate(shape=(side, side), dose=dose, seed=seed, max_fraction=0.5)
+    phantom = simulate(shape=(side, side), dose=dose, random_state=seed, max_fraction=0.5)
     si = phantom.spectrum_image.without_zero_peak()
     total = phantom.abundances.sum(axis=0)
     return Case(

@@ -131,7 +131,7 @@ def choice(report: Report, *, side: int = 128) -> None:
     """Choose the number of components of the demo phantom, which has three, over doses."""
     rows: list[dict[str, Cell]] = []
     for dose in (1, 5, 18, 50, 100, 300):
-        si = simulate_demo((side, side), dose=dose, seed=0).spectrum_image
+        si = simulate_demo((side, side), dose=dose, random_state=0).spectrum_image
         start = perf_counter()
         found = choose_n_components(si, range(1, 6))
         rows.append(

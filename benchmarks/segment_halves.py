@@ -43,7 +43,7 @@ def agreement(a: np.ndarray, b: np.ndarray) -> float:
 
 def half_workflows(recipe, si, seed):
     """Classify two independent halves; one Workflow each, for cuts of any smoothness."""
-    flows = tuple(Workflow(recipe, spectrum_image=half) for half in thin(si, seed=seed))
+    flows = tuple(Workflow(recipe, spectrum_image=half) for half in thin(si, random_state=seed))
     for flow in flows:
         flow.run("segment")
     return flows

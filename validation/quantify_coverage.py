@@ -64,7 +64,7 @@ def found_regions(shape: tuple[int, int], dose: float, seed: int) -> Regions:
     from siftem.pipeline.demo import demo_recipe
     from siftem.pipeline.run import run
 
-    return run(demo_recipe(shape=shape, dose=dose, seed=seed)).segmentation.regions
+    return run(demo_recipe(shape=shape, dose=dose, random_state=seed)).segmentation.regions
 
 
 def compositions(
@@ -132,7 +132,7 @@ def study(
             warnings.simplefilter("ignore", SiftemWarning)
             # The run of the demo simulates the model case as it is.
             phases = MODEL_CASE if found else [p.varied(rng, 0.1) for p in MODEL_CASE]
-            phantom = simulate(phases, shape, channels=channels, dose=dose, seed=seed)
+            phantom = simulate(phases, shape, channels=channels, dose=dose, random_state=seed)
             try:
                 regions = found_regions(shape, dose, seed) if found else true_regions(phantom)
                 made = list(compositions(phantom, regions, methods))

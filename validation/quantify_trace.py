@@ -39,7 +39,7 @@ def doped(ppm: float) -> list[PhaseModel]:
 
 
 def trace_map(counts: float, ppm: float, seed: int) -> Phantom:
-    return simulate(doped(ppm), (SIZE, SIZE), dose=counts / SIZE**2, seed=seed)
+    return simulate(doped(ppm), (SIZE, SIZE), dose=counts / SIZE**2, random_state=seed)
 
 
 def of_matrix(phantom: Phantom, regions: Regions) -> tuple[Spectrum, Composition]:
@@ -62,7 +62,7 @@ def found_regions(phantom: Phantom, seed: int) -> Regions:
     from siftem.pipeline.demo import demo_recipe
     from siftem.pipeline.run import run
 
-    return run(demo_recipe(shape=(SIZE, SIZE), seed=seed)).segmentation.regions
+    return run(demo_recipe(shape=(SIZE, SIZE), random_state=seed)).segmentation.regions
 
 
 def main() -> None:

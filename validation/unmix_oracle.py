@@ -106,7 +106,7 @@ def angles(
     *, dose: float, seed: int, size: int, found: bool = False, nmf: bool = False
 ) -> dict[str, dict[str, float]]:
     """Angle to the truth in degrees by method and phase."""
-    phantom = simulate_demo((size, size), dose=dose, seed=seed)
+    phantom = simulate_demo((size, size), dose=dose, random_state=seed)
     names = phantom.names
     n_channels = phantom.spectrum_image.cropped(low=LOWEST).n_channels
     true = phantom.spectra[:, -n_channels:]
@@ -117,7 +117,7 @@ def angles(
             from siftem.pipeline.demo import demo_recipe
             from siftem.pipeline.run import run
 
-            result = run(demo_recipe(shape=(size, size), dose=dose, seed=seed))
+            result = run(demo_recipe(shape=(size, size), dose=dose, random_state=seed))
             regions = result.segmentation.regions
         else:
             masks = {n: phantom.mask(n, at_least=SHARE) for n in names[1:]}

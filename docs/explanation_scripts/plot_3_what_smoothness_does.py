@@ -22,7 +22,7 @@ from scipy.ndimage import gaussian_filter
 import siftem
 
 rng = np.random.default_rng(3)
-phantom = siftem.simulate_demo((96, 96), dose=100, seed=4)
+phantom = siftem.simulate_demo((96, 96), dose=100, random_state=4)
 truth = phantom.mask("Ca-Pv")
 # Probabilities as a forest would give: right on average, and noisy.
 evidence = gaussian_filter(np.where(truth, 1.0, -1.0), 0.7) + rng.normal(0, 1.3, truth.shape)

@@ -91,8 +91,8 @@ __all__ = ["__version__", *sorted(_HOME)]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "app":  # a module that can be called
-        return importlib.import_module("siftem.app")
+    if name in ("app", "datasets"):  # modules; the first can be called
+        return importlib.import_module(f"siftem.{name}")
     try:
         home = _HOME[name]
     except KeyError:

@@ -1,5 +1,6 @@
 """Types of what the package imports on first use; see ``__init__.py``."""
 
+from siftem import datasets as datasets
 from siftem.acquisition import Acquisition as Acquisition
 from siftem.batch.run import run_batch as run_batch
 from siftem.cluster.open_map import open_map as open_map

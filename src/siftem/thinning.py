@@ -12,7 +12,7 @@ from siftem.spectrum_image import SpectrumImage
 
 
 def thin(
-    si: SpectrumImage, *, share: float = 0.5, seed: int | np.random.Generator = 0
+    si: SpectrumImage, *, share: float = 0.5, random_state: int | np.random.Generator = 0
 ) -> tuple[SpectrumImage, SpectrumImage]:
     """Split a map in two: each count goes to the first part with probability ``share``.
 
@@ -27,7 +27,7 @@ def thin(
         which the interpolation took away.
     share : float
         Between 0 and 1.
-    seed : int or numpy Generator
+    random_state : int or numpy Generator
         Of the draw.
 
     Returns
@@ -48,7 +48,7 @@ def thin(
         raise InputError(f"share must lie between 0 and 1, got {share!r}")
     if not isinstance(si.counts, sp.csr_array):
         raise InputError("thinning needs a map in memory: load it, or bin it to a smaller one")
-    first, second = split_counts(si.counts, share, np.random.default_rng(seed))
+    first, second = split_counts(si.counts, share, np.random.default_rng(random_state))
     return (
         replace(si, counts=first, pedestal=share * si.pedestal),
         replace(si, counts=second, pedestal=(1 - share) * si.pedestal),

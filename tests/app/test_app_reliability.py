@@ -26,7 +26,7 @@ from siftem.unmix.subtract import PureSpectrum
 
 @pytest.fixture(scope="module")
 def spectrum():
-    recipe = demo_recipe(shape=(24, 24), dose=2000.0, seed=3)
+    recipe = demo_recipe(shape=(24, 24), dose=2000.0, random_state=3)
     si = Workflow(recipe).run("prepare").spectrum_image
     return siftem.integrate(si, np.ones(si.shape, bool))
 

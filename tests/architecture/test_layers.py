@@ -15,14 +15,14 @@ LAYERS = [
     {"errors", "progress", "robust", "thinning", "energy_axis", "acquisition", "spectrum"}
     | {"processors", "memory_budget", "disk_images", "line_strips", "blocked_counts", "left_counts"}
     | {"spectrum_image", "sparse_rows", "blas_threads", "printed_numbers", "views", "outline"}
-    | {"hyperspy_input", "notebook_progress"},
+    | {"hyperspy_input", "notebook_progress", "old_names"},
     {"counting"},
     {"xray"},
     {"fit"},
     {"simulate", "decompose", "segment", "unmix", "quantify"},
     {"eels", "minerals"},
     {"io", "figures"},
-    {"cluster"},
+    {"cluster", "datasets"},
     {"pipeline"},
     {"report", "signals"},
     {"batch", "app"},
@@ -157,7 +157,7 @@ def test_type_checkers_and_editors_know_the_same_names():
     known = {
         alias.name: node.module
         for node in stub.body
-        if isinstance(node, ast.ImportFrom)
+        if isinstance(node, ast.ImportFrom) and node.module != "siftem"
         for alias in node.names
     }
     assert known == siftem._HOME
@@ -167,5 +167,7 @@ def test_every_public_name_exists_and_has_a_docstring():
     for name in siftem.__all__:
         if name != "__version__":
             assert getattr(siftem, name).__doc__, name
+    for name in siftem.datasets.__all__:
+        assert getattr(siftem.datasets, name).__doc__, name
     with pytest.raises(AttributeError, match="nothing"):
         siftem.nothing  # noqa: B018

@@ -64,7 +64,7 @@ def test_threads_that_overlap_leave_no_limit_behind():
 
 def factors():
     # With four components several starts run at a time, each of which needs linear algebra.
-    return decompose(simulate(shape=(24, 24), dose=100, seed=3).spectrum_image, 4, n_jobs=2)
+    return decompose(simulate(shape=(24, 24), dose=100, random_state=3).spectrum_image, 4, n_jobs=2)
 
 
 def digest(found):

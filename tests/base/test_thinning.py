@@ -21,7 +21,7 @@ def made_up(dtype=np.int32, seed=0):
 def test_the_parts_sum_to_the_whole(dtype, share):
     si = replace(made_up(dtype), pedestal=0.4)
     before = si.counts.toarray()
-    first, second = thin(si, share=share, seed=3)
+    first, second = thin(si, share=share, random_state=3)
     np.testing.assert_array_equal(first.counts.toarray() + second.counts.toarray(), before)
     np.testing.assert_array_equal(si.counts.toarray(), before)
     for part in (first, second):
@@ -45,7 +45,7 @@ def test_the_parts_of_poisson_counts_are_independent():
 
 
 def test_a_seed_gives_the_same_parts():
-    a, b, c = (thin(made_up(), seed=s)[0].counts.toarray() for s in (1, 1, 2))
+    a, b, c = (thin(made_up(), random_state=s)[0].counts.toarray() for s in (1, 1, 2))
     np.testing.assert_array_equal(a, b)
     assert (a != c).any()
 
@@ -59,7 +59,7 @@ def test_what_cannot_be_thinned():
 def test_fractions_are_rounded_by_chance_and_keep_their_mean():
     si = made_up(np.float64)
     half = SpectrumImage(si.counts * 0.3, si.shape, si.axis)
-    parts = [thin(half, seed=s) for s in range(400)]
+    parts = [thin(half, random_state=s) for s in range(400)]
     for first, second in parts[:3]:
         both = (first.counts + second.counts).toarray()
         assert np.abs(both - half.counts.toarray()).max() < 1

@@ -60,7 +60,7 @@ def real_maps(tmp_path_factory):
     folder = tmp_path_factory.mktemp("real")
     files = []
     for seed in (1, 2, 3, 4):
-        si = simulate_demo((32, 32), channels=1100, dose=400, seed=seed).spectrum_image
+        si = simulate_demo((32, 32), channels=1100, dose=400, random_state=seed).spectrum_image
         signal = to_hyperspy(si)
         signal.compute(progressbar=False)
         signal.save(folder / f"map{seed}.hspy")

@@ -24,7 +24,7 @@ from siftem.simulate.phantom import simulate_demo
 
 
 def demo(seed, shape=(24, 24), dose=60):
-    return simulate_demo(shape, channels=600, dose=dose, seed=seed)
+    return simulate_demo(shape, channels=600, dose=dose, random_state=seed)
 
 
 def angles(spectra, truth):

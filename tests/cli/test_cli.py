@@ -26,7 +26,7 @@ CHANNELS = 1100
 @pytest.fixture(scope="module")
 def small_map(tmp_path_factory):
     """A small simulated map as a HyperSpy file."""
-    return save(simulate_demo((40, 40), channels=CHANNELS, dose=400, seed=1).spectrum_image,
+    return save(simulate_demo((40, 40), channels=CHANNELS, dose=400, random_state=1).spectrum_image,
                 tmp_path_factory.mktemp("map") / "map.hspy")  # fmt: skip
 
 

@@ -29,7 +29,7 @@ unmix: false
 
 @pytest.fixture(scope="module")
 def phantom():
-    return siftem.simulate_demo((40, 44), dose=250, seed=2)
+    return siftem.simulate_demo((40, 44), dose=250, random_state=2)
 
 
 def test_convert_says_what_it_wrote(tmp_path, capsys, make_stack):

@@ -21,7 +21,7 @@ EXECUTORS = ["synchronous", "threads", "processes", "distributed"]
 
 @pytest.fixture(scope="module")
 def phantom():
-    return siftem.simulate_demo((40, 48), dose=120, seed=3)
+    return siftem.simulate_demo((40, 48), dose=120, random_state=3)
 
 
 @pytest.fixture(scope="module")

@@ -71,7 +71,7 @@ def test_freed_arrays_go_back_to_the_system():
 
 @pytest.fixture(scope="module")
 def stored(tmp_path_factory):
-    phantom = siftem.simulate_demo((32, 40), dose=100, seed=5)
+    phantom = siftem.simulate_demo((32, 40), dose=100, random_state=5)
     path = tmp_path_factory.mktemp("maps") / "map.sift"
     return write_sparse_file(phantom.spectrum_image, path, entries_per_block=20_000)
 

@@ -186,6 +186,6 @@ def test_hand_made_maps_are_warned_of_where_they_are_used(counts):
 def test_fractions_can_be_split(counts):
     """The number of components of a drift-corrected map can be chosen, too."""
     si = image(counts * 0.5 + np.roll(counts, 1, axis=0) * 0.5)
-    first, second = thin(si, share=0.5, seed=1)
+    first, second = thin(si, share=0.5, random_state=1)
     assert first.counts.sum() + second.counts.sum() == pytest.approx(si.total, rel=0.005)
     assert replace(si, counts=first.counts).total == pytest.approx(si.total / 2, rel=0.01)

@@ -125,7 +125,7 @@ def test_an_empty_map_is_of_one_kind():
 def told(si):
     """Components that a run with "auto" makes, and its warnings."""
     recipe = make_recipe(
-        {"input": {"file": "map.hspy"}, "decompose": {"components": "auto", "starts": 1}}
+        {"input": {"file": "map.hspy"}, "decompose": {"components": "auto", "n_init": 1}}
     )
     with pytest.warns(SiftemWarning) as record:
         made = decompose.decomposed(recipe, si, progress=lambda *a: None)

@@ -46,7 +46,7 @@ def lines(resolution=130.0):
 )
 def test_nearer_to_the_truth_than_true_maps_alone_would_bring_it(dose, bounds):
     """Each phase is nearer than the best fit of free channels to the true maps."""
-    phantom = simulate(shape=(96, 96), dose=dose, seed=12, max_fraction=0.5)
+    phantom = simulate(shape=(96, 96), dose=dose, random_state=12, max_fraction=0.5)
     factors = decompose(phantom.spectrum_image, 3)
     counts = phantom.spectrum_image.without_zero_peak().counts
     true = phantom.spectra[:, -factors.axis.size :]
@@ -149,7 +149,7 @@ def test_no_phase_twice_and_none_missed(monkeypatch):
         PhaseModel("Ap", {"O": 38, "P": 18.4, "Ca": 39.7, "F": 3.9}, 3.2, "needle", 0.1),
         PhaseModel("Qz", {"O": 53.3, "Si": 46.7}, 2.65, "block", 0.15),
     )
-    phantom = simulate(phases, (96, 96), dose=50, seed=0)
+    phantom = simulate(phases, (96, 96), dose=50, random_state=0)
     si = phantom.spectrum_image.without_zero_peak()
     model = PoissonNMF(5, tol=1e-7, random_state=0)
     chosen = choose_spectra(si, model)
@@ -176,7 +176,7 @@ def test_the_number_of_components_may_be_too_large():
         PhaseModel("Fe", {"Fe": 80, "Cr": 15, "Ni": 5}, 7.8, "matrix"),
         PhaseModel("NbC", {"Nb": 88.5, "C": 11.5}, 7.8, "block", 0.2),
     )
-    phantom = simulate(phases, (64, 64), dose=100, seed=1)
+    phantom = simulate(phases, (64, 64), dose=100, random_state=1)
     factors = decompose(phantom.spectrum_image, 3, layout="matrix")
     assert np.isfinite(factors.spectra).all()
     true = phantom.spectra[:, -factors.axis.size :]
@@ -184,7 +184,7 @@ def test_the_number_of_components_may_be_too_large():
 
 
 def test_sweeps_and_convergence_are_those_of_the_fit_that_the_spectra_come_from():
-    si = simulate(shape=(48, 48), dose=100, seed=3).spectrum_image
+    si = simulate(shape=(48, 48), dose=100, random_state=3).spectrum_image
     factors = decompose(si, 3, layout="matrix")
     assert factors.matrix is not None
     pooled, shape = pooled_counts(si.without_zero_peak().counts, si.shape, 3)
@@ -203,7 +203,7 @@ def test_sweeps_and_convergence_are_those_of_the_fit_that_the_spectra_come_from(
 
 def test_sweeps_are_those_of_the_chosen_start():
     """The likeliest start before the choice need not be the one that is taken."""
-    si = simulate(shape=(48, 48), dose=100, seed=3).spectrum_image.without_zero_peak()
+    si = simulate(shape=(48, 48), dose=100, random_state=3).spectrum_image.without_zero_peak()
     model = PoissonNMF(3, n_init=4, tol=1e-7)
     found = choose_spectra(si, model, layout="matrix")
     numbers = list(zip(model.n_iter_of_starts_, model.converged_of_starts_, strict=True))
@@ -218,7 +218,7 @@ def _distance(found, spectra):
 
 
 def test_a_stopped_fit_is_said_to_be_stopped():
-    si = simulate(shape=(48, 48), dose=100, seed=3).spectrum_image
+    si = simulate(shape=(48, 48), dose=100, random_state=3).spectrum_image
     with pytest.warns(siftem.errors.SiftemWarning, match="stopped at max_iter=2"):
         factors = decompose(si, 3, max_iter=2, layout="matrix")
     assert (factors.n_iter, factors.converged) == (2, False)
@@ -227,7 +227,7 @@ def test_a_stopped_fit_is_said_to_be_stopped():
 @pytest.mark.parametrize(("asked", "tried"), [(1, 6), (2, 2)])
 def test_many_phases_and_few_counts_get_several_starts(asked, tried):
     """Unless the number of starts is given."""
-    si = simulate(shape=(24, 24), dose=100, seed=1).spectrum_image.without_zero_peak()
+    si = simulate(shape=(24, 24), dose=100, random_state=1).spectrum_image.without_zero_peak()
     model = PoissonNMF(4, n_init=asked, tol=1e-4)
     choose_spectra(si, model, layout="matrix")
     assert model.deviances_of_starts_.shape == (tried,)

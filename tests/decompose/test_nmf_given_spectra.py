@@ -13,7 +13,7 @@ from siftem.simulate.phantom import simulate_demo
 
 @pytest.fixture(scope="module")
 def phantom():
-    return simulate_demo((16, 20), channels=300, dose=80, seed=3)
+    return simulate_demo((16, 20), channels=300, dose=80, random_state=3)
 
 
 def by_expectation_maximisation(counts, spectra, n=20000):

@@ -33,7 +33,7 @@ def angles(found, true):
 @pytest.fixture(scope="module", params=[300, 20])
 def half_filled(request):
     """Grains that fill half of a pixel at the most, and the true spectra on the cropped axis."""
-    phantom = simulate(shape=(96, 96), dose=request.param, seed=11, max_fraction=0.5)
+    phantom = simulate(shape=(96, 96), dose=request.param, random_state=11, max_fraction=0.5)
     factors = decompose(phantom.spectrum_image, 3)
     return phantom, factors, phantom.spectra[:, -factors.axis.size :]
 
@@ -64,7 +64,7 @@ def test_a_physics_basis_takes_the_noise_away(half_filled):
 
 
 def test_a_basis_that_lacks_elements_is_said():
-    phantom = simulate(shape=(48, 48), dose=300, seed=11, max_fraction=0.5)
+    phantom = simulate(shape=(48, 48), dose=300, random_state=11, max_fraction=0.5)
     axis = phantom.spectrum_image.without_zero_peak().axis
     basis, _ = physics_basis(axis, ["O", "Mg", "Ca"], beam_energy=200.0)
     with pytest.warns(SiftemWarning, match="basis fits the spectra poorly"):
@@ -190,7 +190,7 @@ def test_pooled_counts_keep_all_counts():
 @pytest.mark.parametrize("dose", [18, 75, 300])
 @pytest.mark.filterwarnings("ignore::siftem.errors.SiftemWarning")
 def test_number_of_components_of_the_demo(dose):
-    si = simulate(shape=(64, 64), dose=dose, seed=2).spectrum_image
+    si = simulate(shape=(64, 64), dose=dose, random_state=2).spectrum_image
     choice = choose_n_components(si, range(1, 6), folds=3)
     assert choice.n_components == 3
     # With one more component, and one less, the held-out counts are predicted worse.
@@ -200,7 +200,7 @@ def test_number_of_components_of_the_demo(dose):
 
 
 def test_too_few_counts_are_said():
-    si = simulate(shape=(24, 24), dose=0.5, seed=0).spectrum_image
+    si = simulate(shape=(24, 24), dose=0.5, random_state=0).spectrum_image
     with pytest.warns(SiftemWarning, match="hardly tell"):
         choice = choose_n_components(si, range(1, 4), folds=4)
     assert not choice.sure
@@ -236,7 +236,7 @@ def test_held_out_deviance_is_that_of_independent_counts():
     ],
 )
 def test_wrong_choices_are_named(arguments, message):
-    si = simulate(shape=(16, 16), dose=50, seed=0).spectrum_image
+    si = simulate(shape=(16, 16), dose=50, random_state=0).spectrum_image
     with pytest.raises(InputError, match=message):
         choose_n_components(si, **arguments)
 
@@ -249,7 +249,7 @@ def test_a_basis_of_no_use_is_named(basis):
 
 def test_fractions_are_no_hindrance():
     """Interpolated counts, as a correction of drift leaves them."""
-    si = simulate(shape=(24, 24), dose=400, seed=0).spectrum_image.without_zero_peak()
+    si = simulate(shape=(24, 24), dose=400, random_state=0).spectrum_image.without_zero_peak()
     cube = si.counts.toarray().reshape(24, 24, -1) * 1.0
     cube = 0.5 * cube + 0.5 * np.roll(cube, 1, axis=0)
     drifted = replace(si, counts=sp.csr_array(cube.reshape(576, -1)))
@@ -260,14 +260,14 @@ def test_fractions_are_no_hindrance():
 
 
 def test_plain_estimator_and_front_door_agree():
-    si = simulate(shape=(24, 24), dose=200, seed=0).spectrum_image
+    si = simulate(shape=(24, 24), dose=200, random_state=0).spectrum_image
     model = PoissonNMF(3, map_shape=(24, 24), tol=1e-7).fit(si.without_zero_peak().counts)
     assert decompose(si, 3, identify=False).deviance == pytest.approx(model.deviance_)
 
 
 def test_of_a_large_map_every_other_pixel_tells_as_much(monkeypatch):
     """Smoothed weights are looked at on a grid; what they say does not depend on it."""
-    si = simulate_demo((96, 96), dose=100, seed=2).spectrum_image.without_zero_peak()
+    si = simulate_demo((96, 96), dose=100, random_state=2).spectrum_image.without_zero_peak()
     whole = decompose(si, 3)
     monkeypatch.setattr(robust, "_ENOUGH_PIXELS", 96 * 96 / 3)
     assert robust.grid_step((96, 96)) == 2

@@ -19,7 +19,7 @@ MARKERS = {
 
 @pytest.fixture(scope="module")
 def phantom():
-    return simulate(shape=(32, 32), dose=400, seed=1)
+    return simulate(shape=(32, 32), dose=400, random_state=1)
 
 
 @pytest.fixture(scope="module")

@@ -71,7 +71,7 @@ def changed(small):
             KnownParts(fixed={0: np.full(m, 1 / m)}),
             KnownParts(fixed={1: np.full(m, 1 / m)}),
         ],
-        "max_sweeps": [7],
+        "max_iter": [7],
         "tol": [1e-3],
         "n_passes": [2],
         "extrapolate": [False],
@@ -89,7 +89,7 @@ def test_every_parameter_of_the_solver_tells_fits_apart(small, name):
     others = [given | {name: value} for value in changed(small)[name]]
     keys = Keys()
     for one in (given, arguments(small), *others):
-        quick = {"max_sweeps": 2} | one
+        quick = {"max_iter": 2} | one
         solver.alternate(**quick, checkpoint=keys)
     plain, again, *rest = keys.asked
     assert plain == again

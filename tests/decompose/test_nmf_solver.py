@@ -110,7 +110,7 @@ def test_factorisation_not_worse_than_scipy_from_the_same_start():
     best = minimize(
         value, z, jac=True, method="L-BFGS-B", options={"maxiter": 20000, "ftol": 1e-14}
     )
-    found = solver.alternate(CountRows.of(x), weights, spectra, tol=1e-10, max_sweeps=5000)
+    found = solver.alternate(CountRows.of(x), weights, spectra, tol=1e-10, max_iter=5000)
     assert found.objective == pytest.approx(best.fun, abs=0.02)
 
 
@@ -122,7 +122,7 @@ def test_objective_falls_with_every_sweep_without_extrapolation(small, n_passes)
         weights,
         spectra,
         extrapolate=False,
-        max_sweeps=150,
+        max_iter=150,
         n_passes=n_passes,
         tol=0,
     )
@@ -134,7 +134,7 @@ def test_objective_falls_with_every_sweep_without_extrapolation(small, n_passes)
 
 def test_extrapolation_keeps_the_history_falling(small):
     weights, spectra = start(small)
-    found = solver.alternate(CountRows.of(small), weights, spectra, max_sweeps=300, tol=1e-9)
+    found = solver.alternate(CountRows.of(small), weights, spectra, max_iter=300, tol=1e-9)
     assert np.diff(found.history).max() <= 1e-12 * abs(found.history[0])
     assert found.objective == pytest.approx(
         dense_objective(small.toarray(), found.weights, found.spectra), rel=1e-12
@@ -144,7 +144,7 @@ def test_extrapolation_keeps_the_history_falling(small):
 def test_stationary_at_the_end(small):
     weights, spectra = start(small)
     found = solver.alternate(
-        CountRows.of(small), weights, spectra, tol=1e-14, max_sweeps=20000, n_passes=3
+        CountRows.of(small), weights, spectra, tol=1e-14, max_iter=20000, n_passes=3
     )
     assert found.converged
     assert found.kkt < 1e-4
@@ -159,7 +159,7 @@ def test_stationary_at_the_end(small):
 def test_multiplicative_updates_end_no_lower(small):
     counts = CountRows.of(small)
     weights, spectra = start(small)
-    found = solver.alternate(counts, weights, spectra, tol=1e-10, max_sweeps=3000)
+    found = solver.alternate(counts, weights, spectra, tol=1e-10, max_iter=3000)
     columns = CountRows.of(sp.csr_array(small.T))
     w, h = weights.copy(), spectra.copy()
     last = np.inf
@@ -186,7 +186,7 @@ def test_threads_do_not_change_the_answer(monkeypatch):
     x = sp.csr_array(rng.poisson(0.4, (300, 50)).astype(float))
     weights, spectra = start(x)
     found = [
-        solver.alternate(CountRows.of(x, n_jobs=n), weights, spectra, max_sweeps=20, tol=0)
+        solver.alternate(CountRows.of(x, n_jobs=n), weights, spectra, max_iter=20, tol=0)
         for n in (1, 2)
     ]
     assert len(CountRows.of(x).blocks(9)) > 10
@@ -213,9 +213,9 @@ def test_compiled_equals_uncompiled(monkeypatch):
     x = sp.csr_array(y)
     weights, spectra = start(x)
     weights[5] = 0
-    compiled = solver.alternate(CountRows.of(x, n_jobs=1), weights, spectra, max_sweeps=15, tol=0)
+    compiled = solver.alternate(CountRows.of(x, n_jobs=1), weights, spectra, max_iter=15, tol=0)
     uncompiled(monkeypatch)
-    plain = solver.alternate(CountRows.of(x, n_jobs=1), weights, spectra, max_sweeps=15, tol=0)
+    plain = solver.alternate(CountRows.of(x, n_jobs=1), weights, spectra, max_iter=15, tol=0)
     np.testing.assert_allclose(plain.weights, compiled.weights, rtol=1e-6, atol=1e-9)
     np.testing.assert_allclose(plain.spectra, compiled.spectra, rtol=1e-6, atol=1e-9)
 
@@ -304,7 +304,7 @@ def test_recovers_separable_means(separable):
     weights, spectra = separable
     x = sp.csr_array(weights @ spectra)
     w0, h0 = start(x)
-    found = solver.alternate(CountRows.of(x), w0, h0, tol=1e-13, max_sweeps=20000)
+    found = solver.alternate(CountRows.of(x), w0, h0, tol=1e-13, max_iter=20000)
     scale = found.spectra.sum(axis=1, keepdims=True)
     h = found.spectra / scale
     order = [int(np.argmin(np.abs(h - s).sum(axis=1))) for s in spectra]

@@ -222,7 +222,7 @@ def test_elnes_map_gives_pure_spectra_within_three_degrees():
 
 
 def test_analogue_data_end_in_the_same_place_as_counts():
-    phantom = simulate_elnes((32, 32), counts=100, gain=6.0, readout=15.0, seed=3)
+    phantom = simulate_elnes((32, 32), counts=100, gain=6.0, readout=15.0, random_state=3)
     si, _ = siftem.as_counts(phantom.data, phantom.spectrum_image.axis)
     mask = phantom.mask()
     regions = siftem.Regions(si.shape, matrix="titanate", masks={"Mn oxide": mask}, margin=1)

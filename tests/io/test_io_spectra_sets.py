@@ -29,7 +29,7 @@ def test_a_table_is_read_as_it_was_written(spectra, tmp_path):
 
 
 def test_the_maps_file_of_a_run_gives_its_spectra(tmp_path):
-    si = simulate_demo((16, 16), channels=200, dose=50, seed=0).spectrum_image
+    si = simulate_demo((16, 16), channels=200, dose=50, random_state=0).spectrum_image
     values = np.random.default_rng(0).uniform(0.1, 1, (2, si.n_channels))
     write_maps(tmp_path / "maps.hspy", np.ones((2, *si.shape)), values, ("Brg", "Fp"), si)
     found = read_spectra(tmp_path / "maps.hspy")

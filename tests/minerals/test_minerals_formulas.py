@@ -114,7 +114,7 @@ def test_intervals_hold_the_truth(atoms, group, numbers):
         again = Analysis(
             "x", truth.elements, seen, np.diag((0.01 * seen) ** 2), np.diag((0.02 * seen) ** 2)
         )
-        found = siftem.structural_formula(again, group, draws=600, seed=i)
+        found = siftem.structural_formula(again, group, draws=600, random_state=i)
         for name in inside:
             got = found.ions[name] if name == "Si" else found.numbers[name]
             true = (right.ions[name] if name == "Si" else right.numbers[name]).value
@@ -136,7 +136,7 @@ def test_amounts_are_not_negative():
     for i in range(draws):
         seen = clean.weight_fractions + unit * rng.standard_normal()
         noisy = replace(clean, weight_fractions=seen, covariance=np.diag(unit**2))
-        found = siftem.structural_formula(noisy, "olivine", draws=200, seed=i)
+        found = siftem.structural_formula(noisy, "olivine", draws=200, random_state=i)
         low, high = found.ions["Ca"].interval_95
         assert 0 <= low < high
         held += low == 0
@@ -181,9 +181,9 @@ def test_an_element_that_was_assumed_absent_is_told():
 
 def test_the_same_seed_gives_the_same_numbers():
     given = analysis({"O": 4, "Fe": 2.5, "Ti": 0.5}, counting=0.02)
-    first, second = (siftem.structural_formula(given, "spinel", seed=3) for _ in range(2))
+    first, second = (siftem.structural_formula(given, "spinel", random_state=3) for _ in range(2))
     assert first.numbers == second.numbers
-    assert siftem.structural_formula(given, "spinel", seed=4).numbers != first.numbers
+    assert siftem.structural_formula(given, "spinel", random_state=4).numbers != first.numbers
 
 
 @pytest.mark.parametrize(

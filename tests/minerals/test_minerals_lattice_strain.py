@@ -58,7 +58,7 @@ def test_intervals_hold_the_truth():
     for seed in range(n):
         seen = true * np.exp(0.05 * rng.standard_normal(len(true)))
         (curve,) = siftem.lattice_strain(
-            measured(RARE_EARTHS, seen), temperature=TEMPERATURE, seed=seed, draws=100
+            measured(RARE_EARTHS, seen), temperature=TEMPERATURE, random_state=seed, draws=100
         ).curves
         for i, (key, value) in enumerate(
             (("strain_free", 12.0), ("best_radius", 1.07), ("young_modulus", 250.0))

@@ -33,7 +33,7 @@ RECIPE = {
 
 @pytest.fixture(scope="module")
 def phantom():
-    return simulate_elnes((40, 40), counts=60, gain=4.0, readout=8.0, seed=5)
+    return simulate_elnes((40, 40), counts=60, gain=4.0, readout=8.0, random_state=5)
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ STOICHIOMETRY = {"stoichiometry": {"ratio": "(Ca+Mg+Fe)/(Si+Al)", "value": 1.0, 
 
 @pytest.fixture(scope="module")
 def base():
-    work = Workflow(demo_recipe(shape=(64, 64), seed=2))
+    work = Workflow(demo_recipe(shape=(64, 64), random_state=2))
     work.change(segment={"trees": 30})
     work.run()
     return work
@@ -272,7 +272,7 @@ class TestUnmixing:
 
     def test_large_maps_are_left_out_unless_asked_for(self, work, monkeypatch):
         monkeypatch.setattr("siftem.pipeline.steps.unmix.MOST_NONZERO", 10)
-        work.change(unmix={"max_steps": 59})
+        work.change(unmix={"max_iter": 59})
         assert work.run("unmix") is None
         assert "would take minutes" in work.warnings("unmix")[0]
         work.change(unmix=True)

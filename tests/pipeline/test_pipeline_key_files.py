@@ -53,7 +53,7 @@ def test_shared_spectra_count_by_content_and_replace_the_settings_of_the_solver(
     plain, given = keys(), keys(spectra=str(table))
     assert plain["prepare"] == given["prepare"]
     assert all(plain[step] != given[step] for step in STEPS[STEPS.index("decompose") :])
-    assert keys(spectra=str(moved), seed=7) == given
+    assert keys(spectra=str(moved), random_state=7) == given
     moved.write_text("energy_keV,A\n1,2\n2,3\n3,4\n")
     assert keys(spectra=str(moved))["decompose"] != given["decompose"]
 

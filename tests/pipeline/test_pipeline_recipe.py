@@ -6,7 +6,8 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from siftem.errors import InputError, ReadError, RecipeError
+import siftem
+from siftem.errors import InputError, ReadError, RecipeError, SiftemWarning
 from siftem.pipeline.changes import changed_recipe, merged_recipe, recipe_for
 from siftem.pipeline.demo import demo_recipe
 from siftem.pipeline.recipe import make_recipe, read_recipe
@@ -17,7 +18,7 @@ PLAIN = {"input": {"file": "map.hspy"}}
 
 
 def test_a_complete_recipe_survives_the_round_trip(tmp_path):
-    recipe = demo_recipe(dose=50, seed=3)
+    recipe = demo_recipe(dose=50, random_state=3)
     path = tmp_path / "recipe.yaml"
     path.write_text(recipe.to_yaml())
     assert read_recipe(path) == recipe
@@ -138,7 +139,7 @@ def test_the_example_recipe_is_valid_and_as_the_model_case_asks():
         ({"phases": {"A": {"high": ["Zz"]}}, "matrix": "A"}, "recipe", "Zz"),
         ({"siftem": 99}, "", "install a newer siftem"),
         ({"quantfy": {}}, "quantfy", "did you mean quantify"),
-        ({"unmix": {"zzz": 1}}, "unmix.zzz", "known are run, max_steps"),
+        ({"unmix": {"zzz": 1}}, "unmix.zzz", "known are run, max_iter"),
         ({"unmix": "maybe"}, "unmix", "true, false, auto"),
         ({"decompose": {"components": "three"}}, "decompose.components", "or auto, got 'three'"),
         ({"segment": {"smoothness": "much"}}, "segment.smoothness", "or auto, got 'much'"),
@@ -402,6 +403,36 @@ def test_an_element_alone_is_an_anchor():
         anchors("Sj")
     with pytest.raises(RecipeError):
         anchors(3)
+
+
+def test_old_names_of_keys_are_taken_and_told():
+    data = {
+        "input": {"demo": {"seed": 4}},
+        "decompose": {"seed": 3, "starts": 2, "tolerance": 1e-3, "max_sweeps": 50},
+        "segment": {"seed": 5},
+        "unmix": {"max_steps": 7},
+    }
+    with pytest.warns(SiftemWarning, match="is called") as told:
+        found = make_recipe(data)
+    assert len(told) == 7
+    assert found == make_recipe(
+        {
+            "input": {"demo": {"random_state": 4}},
+            "decompose": {"random_state": 3, "n_init": 2, "tol": 1e-3, "max_iter": 50},
+            "segment": {"random_state": 5},
+            "unmix": {"max_iter": 7},
+        }
+    )
+    assert "seed" not in found.to_yaml()
+    with pytest.raises(RecipeError, match=r"segment.*seed is the old name of random_state"):
+        make_recipe({"input": {"demo": {}}, "segment": {"seed": 5, "random_state": 6}})
+
+
+def test_old_names_of_parameters_are_taken_and_told():
+    with pytest.warns(SiftemWarning, match=r"simulate_demo\(\): seed is called random_state now"):
+        old = siftem.datasets.simulate_demo((16, 16), dose=20, channels=64, seed=3)
+    new = siftem.simulate_demo((16, 16), dose=20, channels=64, random_state=3)
+    assert (old.spectrum_image.counts != new.spectrum_image.counts).nnz == 0
 
 
 RATIO = {"numerator": "Mg", "denominator": "O", "value": 1.0}

@@ -114,7 +114,7 @@ def test_rounding():
 
 @pytest.mark.slow
 def test_low_doses_still_find_the_grains():
-    work = Workflow(demo_recipe(dose=30, seed=2))
+    work = Workflow(demo_recipe(dose=30, random_state=2))
     phantom = work.run("load").phantom
     for name, mask in work.run("regions").regions.masks.items():
         true = phantom.mask(name)

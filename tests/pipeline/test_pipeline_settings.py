@@ -19,7 +19,7 @@ from siftem.unmix.subtract import subtract
 
 @pytest.fixture(scope="module")
 def work():
-    done = Workflow(demo_recipe(shape=(48, 48), seed=4))
+    done = Workflow(demo_recipe(shape=(48, 48), random_state=4))
     done.change(segment={"trees": 10})
     done.run("spectra")
     return done
@@ -40,7 +40,7 @@ def recorder(*positional, **named):
 
 def test_the_seed_of_the_decomposition_is_the_recipe_s(work, monkeypatch):
     si = work.get("prepare").spectrum_image
-    recipe = said(work.recipe, "decompose", seed=77, components=3)
+    recipe = said(work.recipe, "decompose", random_state=77, components=3)
     monkeypatch.setattr(decompose, "decompose", recorder)
     with pytest.raises(Recorded) as told:
         decompose.decomposed(recipe, si, progress=silent)
@@ -52,7 +52,7 @@ def test_the_seed_of_the_decomposition_splits_the_counts(work, monkeypatch):
     monkeypatch.setattr(decompose, "choose_n_components", recorder)
     with pytest.raises(Recorded) as told:
         decompose.component_choice(
-            said(work.recipe, "decompose", seed=76), si, [1, 2], progress=silent
+            said(work.recipe, "decompose", random_state=76), si, [1, 2], progress=silent
         )
     assert told.value.args[0]["random_state"] == 76
 
@@ -61,7 +61,7 @@ def test_the_seed_of_the_segmentation_grows_the_trees(work):
     matched, images = work.get("match"), work.get("features")
     first, again, other = (
         segment.classify(
-            said(work.recipe, "segment", seed=seed), matched, images, progress=silent
+            said(work.recipe, "segment", random_state=seed), matched, images, progress=silent
         ).probabilities["Fp"]
         for seed in (5, 5, 6)
     )
@@ -71,25 +71,25 @@ def test_the_seed_of_the_segmentation_grows_the_trees(work):
 
 def test_the_seed_of_the_segmentation_picks_the_traces(work, monkeypatch):
     monkeypatch.setattr(segment, "certain_pixels", recorder)
-    recipe = said(work.recipe, "segment", seed=79)
+    recipe = said(work.recipe, "segment", random_state=79)
     with pytest.raises(Recorded) as told:
         segment.classify(recipe, work.get("match"), work.get("features"), progress=silent)
-    assert told.value.args[0]["seed"] == 79
+    assert told.value.args[0]["random_state"] == 79
 
 
 def test_the_seed_of_the_segmentation_halves_the_counts(work, monkeypatch):
     monkeypatch.setattr(regions, "suggest_smoothness", recorder)
     with pytest.raises(Recorded) as told:
         regions.smoothness_choice(
-            said(work.recipe, "segment", seed=78), work.get("prepare").spectrum_image, 3,
+            said(work.recipe, "segment", random_state=78), work.get("prepare").spectrum_image, 3,
             progress=silent,
         )  # fmt: skip
-    assert told.value.args[0]["seed"] == 78
+    assert told.value.args[0]["random_state"] == 78
 
 
 def test_the_seed_of_the_demo_draws_its_counts():
     loads = [
-        Workflow(demo_recipe(shape=(16, 16), seed=seed)).run("load").spectrum_image.counts
+        Workflow(demo_recipe(shape=(16, 16), random_state=seed)).run("load").spectrum_image.counts
         for seed in (5, 5, 6)
     ]
     assert (loads[0] != loads[1]).nnz == 0

@@ -42,7 +42,7 @@ def test_labels_from_independent_halves_of_the_real_counts_agree(map_71gpa):
     recipe = merged_recipe(read_recipe(EXAMPLE), {"segment": {"trees": 30}})
     first, second = (
         Workflow(recipe, spectrum_image=half).run("regions").regions.masks
-        for half in thin(load(map_71gpa), seed=0)
+        for half in thin(load(map_71gpa), random_state=0)
     )
     for grain, least in (("Fp", 0.8), ("Ca-Pv", 0.7)):
         both, either = first[grain] & second[grain], first[grain] | second[grain]

@@ -27,7 +27,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 @pytest.fixture(scope="module")
 def map_file(tmp_path_factory):
     path = tmp_path_factory.mktemp("map") / "a map.hspy"
-    si = siftem.simulate_demo((32, 32), dose=900, channels=1100, seed=1).spectrum_image
+    si = siftem.simulate_demo((32, 32), dose=900, channels=1100, random_state=1).spectrum_image
     signal = siftem.to_hyperspy(si)
     signal.compute(progressbar=False)
     signal.metadata.set_item("Sample.elements", ["Mg", "O", "Si", "Fe", "Ca", "Al"])

@@ -126,7 +126,7 @@ def test_what_must_be_painted():
 @pytest.fixture(scope="module")
 def painted():
     """A workflow of the demo, with strokes where its phases truly are."""
-    work = Workflow(demo_recipe(shape=(64, 64), seed=1))
+    work = Workflow(demo_recipe(shape=(64, 64), random_state=1))
     phantom = work.run("load").phantom
     traces = {}
     clear = [phantom.mask(n, at_least=0.3) for n in ("Fp", "Ca-Pv")]
@@ -176,7 +176,7 @@ def test_a_saved_classifier_stands_for_the_traces(painted, exported, tmp_path):
 
 
 def test_phases_may_be_named_by_the_number_of_their_component(painted):
-    plain = demo_recipe(shape=(64, 64), seed=1)
+    plain = demo_recipe(shape=(64, 64), random_state=1)
     work = Workflow(plain)
     marked, solver = work.run("match").factors, work.run("decompose").factors
     order = [int(np.argmin([np.abs(s - m).sum() for s in solver.spectra])) for m in marked.spectra]

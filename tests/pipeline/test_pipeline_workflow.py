@@ -36,7 +36,7 @@ def small_recipe():
     """The demo, small, with few trees and elements: what the steps find is not looked at here."""
     elements = ["O", "Mg", "Al", "Si", "Ca", "Fe", "Nd"]
     return merged_recipe(
-        demo_recipe(shape=SHAPE, seed=1), {"segment": {"trees": 20}, "elements": elements}
+        demo_recipe(shape=SHAPE, random_state=1), {"segment": {"trees": 20}, "elements": elements}
     )
 
 
@@ -72,7 +72,7 @@ def test_parents_come_before_their_children():
         ({"figures": {"energy_range": [1, 8]}}, None),
         ({"figures": {"colour_map": "viridis"}}, None),
         ({"quantify": {"partition": [["Ca-Pv", "Fp"]]}}, "composition"),
-        ({"unmix": {"max_steps": 3}}, "unmix"),
+        ({"unmix": {"max_iter": 3}}, "unmix"),
         ({"unmix": False}, "unmix"),
         ({"quantify": {"thickness": 90}}, "spectra"),
         ({"quantify": {"window": "polymer"}}, "spectra"),
@@ -87,11 +87,11 @@ def test_parents_come_before_their_children():
         ({"segment": {"traces": {"Fp": {"pixels": [[1, 1]]}}}}, "segment"),
         ({"elements": ["O", "Mg", "Si", "Fe", "Ca"]}, "match"),
         ({"phases": {"Fp": {"high": ["Fe"]}}}, "match"),
-        ({"decompose": {"seed": 9}}, "decompose"),
+        ({"decompose": {"random_state": 9}}, "decompose"),
         ({"decompose": {"components": 4}}, "decompose"),
         ({"acquisition": {"take_off_angle": 30}}, "prepare"),
         ({"energy_range": [0.3, 15]}, "prepare"),
-        ({"input": {"demo": {"shape": SHAPE, "seed": 2}}}, "load"),
+        ({"input": {"demo": {"shape": SHAPE, "random_state": 2}}}, "load"),
     ],
 )
 def test_a_change_makes_only_what_depends_on_it_out_of_date(done, change, first):

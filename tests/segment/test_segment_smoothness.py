@@ -36,7 +36,7 @@ def by_likelihood(images):
 @pytest.mark.parametrize("seed", range(4))
 def test_the_suggestion_is_nearly_the_best_by_truth(seed):
     images, truth = images_of(seed=seed)
-    choice = suggest_smoothness(images, by_likelihood, candidates=CANDIDATES, seed=seed)
+    choice = suggest_smoothness(images, by_likelihood, candidates=CANDIDATES, random_state=seed)
     p = by_likelihood(images)
     right = {s: (graph_cut(p, smoothness=s) == truth).mean() for s in CANDIDATES}
     assert right[choice.smoothness] > max(right.values()) - 0.01
@@ -141,7 +141,7 @@ def test_overlapping_phases_are_judged_by_their_combinations():
         a, b = apart(half).values()
         return (a[:, None] * b[None]).reshape(4, *a.shape[1:])
 
-    options = {"candidates": CANDIDATES, "seed": 3}
+    options = {"candidates": CANDIDATES, "random_state": 3}
     one, other = (suggest_smoothness(images, segment, **options) for segment in (apart, joined))
     # Without smoothing, the most probable combination is that of the most probable labels.
     np.testing.assert_allclose(one.scores[:, 0], other.scores[:, 0])
@@ -185,7 +185,8 @@ def test_channels_are_joined_to_bins_of_equal_counts():
 def test_same_seed_same_choice_and_it_can_be_stopped():
     images, _ = images_of()
     a, b = (
-        suggest_smoothness(images, by_likelihood, candidates=CANDIDATES, seed=4) for _ in range(2)
+        suggest_smoothness(images, by_likelihood, candidates=CANDIDATES, random_state=4)
+        for _ in range(2)
     )
     np.testing.assert_array_equal(a.scores, b.scores)
     seen = []

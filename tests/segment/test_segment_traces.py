@@ -91,9 +91,9 @@ def test_vacuum_is_left_out():
 def test_the_draw_is_seeded_and_bounded():
     maps, _ = make_maps()
     grains = grain_shares(maps, 0)
-    first = certain_pixels(grains, at_most=100, seed=1)
-    np.testing.assert_array_equal(first, certain_pixels(grains, at_most=100, seed=1))
-    assert (first != certain_pixels(grains, at_most=100, seed=2)).any()
+    first = certain_pixels(grains, at_most=100, random_state=1)
+    np.testing.assert_array_equal(first, certain_pixels(grains, at_most=100, random_state=1))
+    assert (first != certain_pixels(grains, at_most=100, random_state=2)).any()
     assert (first == 1).sum(axis=(1, 2)).max() == 100
 
 

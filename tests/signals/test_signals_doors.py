@@ -13,7 +13,7 @@ hs = pytest.importorskip("hyperspy.api")
 
 @pytest.fixture(scope="module")
 def eds():
-    phantom = siftem.simulate_demo((24, 24), dose=900, seed=3)
+    phantom = siftem.simulate_demo((24, 24), dose=900, random_state=3)
     si = phantom.spectrum_image.without_zero_peak().cropped(None, 8.5)
     return phantom, si, siftem.to_hyperspy(si)
 

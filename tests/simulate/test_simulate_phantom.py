@@ -17,7 +17,7 @@ from siftem.xray.lines import line_families
 
 @pytest.fixture(scope="module")
 def demo():
-    return simulate_demo((64, 64), dose=100, seed=3)
+    return simulate_demo((64, 64), dose=100, random_state=3)
 
 
 def test_an_ellipsoid_has_its_volume():
@@ -140,26 +140,27 @@ def test_dose_and_expectation(demo):
 
 
 def test_a_seed_fixes_everything_and_the_dose_leaves_the_grains(demo):
-    again = simulate_demo((64, 64), dose=100, seed=3)
+    again = simulate_demo((64, 64), dose=100, random_state=3)
     assert (again.spectrum_image.counts != demo.spectrum_image.counts).nnz == 0
-    brighter = simulate_demo((64, 64), dose=400, seed=3)
+    brighter = simulate_demo((64, 64), dose=400, random_state=3)
     np.testing.assert_array_equal(brighter.fractions, demo.fractions)
-    other = simulate_demo((64, 64), dose=100, seed=4)
+    other = simulate_demo((64, 64), dose=100, random_state=4)
     assert np.abs(other.fractions - demo.fractions).max() > 0.1
 
 
 def test_the_zero_peak_is_not_poisson_and_can_be_left_out():
-    with_peak = simulate(MODEL_CASE, (32, 32), zero_peak=0.5, seed=1)
+    with_peak = simulate(MODEL_CASE, (32, 32), zero_peak=0.5, random_state=1)
     dense = with_peak.spectrum_image.window_map(-0.1, 0.1)
     assert dense.var() > 1.5 * dense.mean()
-    without = simulate(MODEL_CASE, (32, 32), zero_peak=0.0, seed=1)
+    without = simulate(MODEL_CASE, (32, 32), zero_peak=0.0, random_state=1)
     assert without.spectrum_image.window_map(-0.3, -0.05).sum() == 0
 
 
 def test_vacuum_and_wrong_axes():
-    phantom = simulate(MODEL_CASE, (40, 40), vacuum=0.25, zero_peak=0, energy_shift=0.03, seed=2)
+    bare = {"vacuum": 0.25, "zero_peak": 0, "random_state": 2}
+    phantom = simulate(MODEL_CASE, (40, 40), energy_shift=0.03, **bare)
     assert phantom.spectrum_image.total_map()[:10].sum() == 0
-    unshifted = simulate(MODEL_CASE, (40, 40), vacuum=0.25, zero_peak=0, seed=2)
+    unshifted = simulate(MODEL_CASE, (40, 40), **bare)
     # Mg K is found 30 eV, three channels, higher.
     axis = phantom.spectrum_image.axis
     window = axis.window(1.0, 1.4)

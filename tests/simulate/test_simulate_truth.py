@@ -69,15 +69,15 @@ def test_vacuum_holds_no_phase_and_the_dose_is_that_of_the_film():
 
 
 def test_noise_streams_do_not_share_numbers():
-    still = simulate(shape=(24, 24), dose=30.0, zero_peak=0.0, seed=5)
-    strobed = simulate(shape=(24, 24), dose=30.0, zero_peak=0.5, seed=5)
+    still = simulate(shape=(24, 24), dose=30.0, zero_peak=0.0, random_state=5)
+    strobed = simulate(shape=(24, 24), dose=30.0, zero_peak=0.5, random_state=5)
     a, b = (p.spectrum_image.without_zero_peak().counts for p in (still, strobed))
     assert (a != b).nnz == 0
     np.testing.assert_array_equal(still.spectrum_image.survey, strobed.spectrum_image.survey)
 
 
 def test_the_strobe_is_banded_less_than_poisson_in_a_band_and_at_its_level():
-    phantom = simulate(shape=(96, 96), dose=200.0, zero_peak=0.02, seed=1)
+    phantom = simulate(shape=(96, 96), dose=200.0, zero_peak=0.02, random_state=1)
     strobe = phantom.spectrum_image.window_map(-0.3, 0.105)
     assert strobe.mean() == pytest.approx(4.0, rel=0.03)
     on = strobe[strobe > 0]
@@ -91,7 +91,7 @@ def test_the_strobe_is_banded_less_than_poisson_in_a_band_and_at_its_level():
 
 @pytest.mark.parametrize("level", [0.01, 0.3, 40.0])
 def test_the_strobe_keeps_its_level_at_any_dose(level):
-    phantom = simulate(shape=(64, 64), dose=level, zero_peak=1.0, seed=2)
+    phantom = simulate(shape=(64, 64), dose=level, zero_peak=1.0, random_state=2)
     strobe = phantom.spectrum_image.window_map(-0.3, 0.105).sum()
     assert abs(strobe - level * 4096) < 5 * np.sqrt(level * 4096) + 0.01 * level * 4096
 
@@ -122,8 +122,8 @@ def test_a_grain_phase_needs_coverage():
         ({"shape": 64}, "shape"),
         ({"shape": (16.5, 16)}, "shape"),
         ({"channels": 16}, "64 channels"),
-        ({"seed": -1}, "seed"),
-        ({"seed": 0.5}, "seed"),
+        ({"random_state": -1}, "random_state"),
+        ({"random_state": 0.5}, "random_state"),
         ({"energy_shift": float("nan")}, "energy_shift"),
         ({"dose": float("nan")}, "dose"),
     ],

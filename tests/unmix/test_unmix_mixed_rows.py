@@ -12,7 +12,7 @@ from siftem.unmix.mixed_rows import MixedRows
 
 @pytest.fixture(scope="module")
 def phantom():
-    return siftem.simulate_demo((20, 24), channels=700, dose=80, seed=1)
+    return siftem.simulate_demo((20, 24), channels=700, dose=80, random_state=1)
 
 
 @pytest.fixture(scope="module")

@@ -197,7 +197,7 @@ class Session:
         self, *, size: int = 128, dose: float = 300.0, seed: int = 0, progress: Progress = silent
     ) -> None:
         """Simulate the model case; see `siftem.pipeline.demo.demo_recipe`."""
-        self.open(demo_recipe(shape=(size, size), dose=dose, seed=seed), progress=progress)
+        self.open(demo_recipe(shape=(size, size), dose=dose, random_state=seed), progress=progress)
 
     def set_elements(self, elements: Sequence[str], support: Sequence[str]) -> None:
         """Say which elements to quantify, and which come from the grid or the preparation."""

@@ -198,7 +198,7 @@ def demo(
     """Simulate the model case, run everything and write the report."""
     from siftem.pipeline.demo import demo_recipe
 
-    made = demo_recipe(shape=(size, size), dose=dose, seed=seed)
+    made = demo_recipe(shape=(size, size), dose=dose, random_state=seed)
     _run_and_write(made, out or Path("siftem-demo"), quiet, show=show)
 
 

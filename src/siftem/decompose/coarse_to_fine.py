@@ -109,7 +109,7 @@ class CoarseToFine:
                 spectra,
                 known=coarse,
                 tol=max(_COARSE[0], self.tol),
-                max_sweeps=min(_COARSE[1], self.max_iter),
+                max_iter=min(_COARSE[1], self.max_iter),
                 extrapolate=self.extrapolate,
                 n_passes=self.n_passes,
             )
@@ -132,7 +132,7 @@ class CoarseToFine:
             weights,
             spectra,
             known=known,
-            max_sweeps=self.max_iter,
+            max_iter=self.max_iter,
             tol=self.tol,
             n_passes=self.n_passes,
             extrapolate=self.extrapolate,

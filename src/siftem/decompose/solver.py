@@ -88,7 +88,7 @@ def alternate(
     spectra: np.ndarray,
     *,
     known: KnownParts | None = None,
-    max_sweeps: int = 500,
+    max_iter: int = 500,
     tol: float = 1e-6,
     n_passes: int = 1,
     extrapolate: bool = True,
@@ -110,7 +110,7 @@ def alternate(
     spectra : ndarray of shape (k, m)
         Start; not changed.
     known : KnownParts, optional
-    max_sweeps : int
+    max_iter : int
         Sweeps at the most.
     tol : float
         Stop when a sweep lowers the objective by less than ``tol`` times the deviance, and
@@ -142,8 +142,8 @@ def alternate(
         state = checkpoint.load(key, state.weights) or state
     converged = False
     with counts.threads():
-        for _ in range(2 * max_sweeps):
-            if len(state.history) >= max_sweeps:
+        for _ in range(2 * max_iter):
+            if len(state.history) >= max_iter:
                 break
             if checkpoint is not None and checkpoint.due():
                 checkpoint.keep(key, state)

@@ -11,6 +11,7 @@ from importlib.resources import files
 import numpy as np
 
 from siftem.errors import InputError
+from siftem.old_names import takes_old_names
 from siftem.outline import outline
 from siftem.quantify.minerals import VALENCES
 from siftem.quantify.partition import PartitionCoefficient
@@ -128,13 +129,14 @@ class OnumaDiagram:
     curves: tuple[LatticeStrain, ...]
 
 
+@takes_old_names(seed="random_state")
 def lattice_strain(
     coefficients: Sequence[PartitionCoefficient],
     *,
     coordination: int = 8,
     temperature: float | None = None,
     draws: int = 200,
-    seed: int = 0,
+    random_state: int = 0,
 ) -> OnumaDiagram:
     """Set partition coefficients against ionic radii, and fit lattice strain where it is possible.
 
@@ -151,7 +153,7 @@ def lattice_strain(
         K; gives Young's modulus, else only E/T is known.
     draws : int
         Fits to points moved by their errors, for the intervals.
-    seed : int
+    random_state : int
 
     Returns
     -------
@@ -196,7 +198,7 @@ def lattice_strain(
         own = [p for p in points if p.charge == charge]
         usable = [p for p in own if _measured(p)]
         if len(usable) >= _FEWEST:
-            curves.append(_fitted(charge, usable, temperature, draws, seed))
+            curves.append(_fitted(charge, usable, temperature, draws, random_state))
             used = {p.element for p in usable}
             own = [replace(p, fitted=p.element in used) for p in own]
         shown += own
@@ -247,14 +249,14 @@ def _fitted(
     points: Sequence[OnumaPoint],
     temperature: float | None,
     draws: int,
-    seed: int,
+    random_state: int,
 ) -> LatticeStrain:
     radius = np.array([p.radius for p in points])
     log = np.log([p.value for p in points])
     sigma = np.array([p.sigma / p.value for p in points])
     low, high = radius.min() - _BEYOND, radius.max() + _BEYOND
     best = _best_curves(radius, log[None], sigma, low, high)[0]
-    moved = np.random.default_rng(seed).standard_normal((draws, len(log)))
+    moved = np.random.default_rng(random_state).standard_normal((draws, len(log)))
     drawn = _best_curves(radius, log + sigma * moved, sigma, low, high)
     edges = np.quantile(drawn, [0.025, 0.975], axis=0)
     intervals = {

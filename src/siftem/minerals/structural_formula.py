@@ -13,6 +13,7 @@ from siftem.minerals.analysis import Analysis
 from siftem.minerals.end_members import numbers_of
 from siftem.minerals.groups import Group, group_of
 from siftem.minerals.recalculation import Recalculated, recalculate
+from siftem.old_names import takes_old_names
 from siftem.outline import outline
 from siftem.printed_numbers import measured
 from siftem.quantify.composition import Composition
@@ -98,6 +99,7 @@ class StructuralFormula:
         return " ".join([*parts, *([f"O{oxygens:g}"] if oxygens else [])])
 
 
+@takes_old_names(seed="random_state")
 def structural_formula(
     composition: Composition | Analysis,
     group: str,
@@ -107,7 +109,7 @@ def structural_formula(
     iron: str | None = None,
     atoms: float | None = None,
     draws: int = 4000,
-    seed: int = 0,
+    random_state: int = 0,
 ) -> StructuralFormula:
     """Return the structural formula of a phase of a mineral group.
 
@@ -132,7 +134,7 @@ def structural_formula(
         Of a formula unit of a compound.
     draws : int
         Random compositions for each kind of error.
-    seed : int
+    random_state : int
 
     Returns
     -------
@@ -163,7 +165,7 @@ def structural_formula(
     recipe = group_of(group, oxygens=oxygens, cations=cations, iron=iron, atoms=atoms)
     if not 100 <= draws <= 1_000_000:
         raise InputError(f"draws must be from 100 to a million, got {draws}")
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(random_state)
     n = len(analysis.elements)
     unit = rng.standard_normal((3, draws, n))
     now = analysis.weight_fractions

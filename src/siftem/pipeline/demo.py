@@ -6,7 +6,7 @@ from siftem.pipeline.recipe import Recipe, make_recipe
 
 
 def demo_recipe(
-    *, shape: tuple[int, int] = (128, 128), dose: float = 300.0, seed: int = 0
+    *, shape: tuple[int, int] = (128, 128), dose: float = 300.0, random_state: int = 0
 ) -> Recipe:
     """Return the recipe that simulates and runs the model case.
 
@@ -16,13 +16,13 @@ def demo_recipe(
         Pixels (ny, nx).
     dose : float
         Mean counts a pixel.
-    seed : int
+    random_state : int
         Of the simulation and of the run.
     """
     return make_recipe(
         {
             "title": "Simulated model case",
-            "input": {"demo": {"shape": shape, "dose": dose, "seed": seed}},
+            "input": {"demo": {"shape": shape, "dose": dose, "random_state": random_state}},
             "elements": ["O", "Mg", "Al", "Si", "Ca", "Fe", "Nd", "Sm", "Hf", "Lu", "U"],
             "support": ["Cu"],
             "matrix": "Brg",
@@ -50,8 +50,8 @@ def demo_recipe(
                     "oxygens": 3,
                 },
             },
-            "decompose": {"seed": seed},
-            "segment": {"seed": seed},
+            "decompose": {"random_state": random_state},
+            "segment": {"random_state": random_state},
             "quantify": {
                 "thickness": 100,
                 "ratios": [

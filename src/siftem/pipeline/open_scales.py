@@ -125,7 +125,7 @@ def open_scale(
     hosts: Mapping[str, Host],
     *,
     fit: Callable[[Spectrum], LineFit] | None,
-    seed: int,
+    random_state: int,
 ) -> tuple[PureSpectrum, OpenScale]:
     """Take off a grain's mixture what its purest pixels lack, and tell what is not known.
 
@@ -140,7 +140,7 @@ def open_scale(
         What the pixels may hold, the outermost first.
     fit : callable, optional
         Fits all lines of a spectrum; None without elements.
-    seed : int
+    random_state : int
         Of the halves by which the purest pixels are picked.
 
     Returns
@@ -160,7 +160,7 @@ def open_scale(
             found = _film_scale(si, host, mixture.n_pixels, high + 2 * high_sigma, what)
             anchor = GivenScale(found.value, found.low_sigma, of=host.spectrum.name)
         else:
-            purer = _purer(si, region, left, mixture, host.spectrum, seed)
+            purer = _purer(si, region, left, mixture, host.spectrum, random_state)
             low, low_sigma = matching_scale(left, host.spectrum, purer)
             if low > high:  # the two agree within their errors, or the bound is the better one
                 low = high
@@ -296,12 +296,12 @@ def _purer(
     left: Spectrum,
     mixture: Spectrum,
     host: Spectrum,
-    seed: int,
+    random_state: int,
 ) -> Spectrum:
     """Sum of the region's purest pixels, with the same taken off as of the whole mixture."""
     shapes = np.maximum([mixture.values, host.values], 0.0) + 1e-9
     shapes = shapes / shapes.sum(axis=1, keepdims=True)
-    found = purest(si.counts, region.mask, shapes, 0, random_state=seed)
+    found = purest(si.counts, region.mask, shapes, 0, random_state=random_state)
     pedestal = found.pixels * si.pedestal
     share = found.pixels / max(mixture.n_pixels, 1)
     taken = share * (mixture.values - left.values)

@@ -40,7 +40,7 @@ def region_spectra(
     matched: Matched,
     missing: MutableMapping[str, str] | None = None,
     *,
-    seed: int = 0,
+    random_state: int = 0,
     impure: MutableMapping[str, float] | None = None,
 ) -> dict[str, Spectrum]:
     """Integrate the pure matrix and each mixture.
@@ -53,7 +53,7 @@ def region_spectra(
         How the phases lie.
     missing : mutable mapping of str to str, optional
         Gets the reason for each spectrum that can't be had, as a rule an empty region.
-    seed : int
+    random_state : int
         Of the halves by which the purest pixels are picked.
     impure : mutable mapping of str to float, optional
         Gets, for each phase that is the sum of its purest pixels, how much of these may still be
@@ -92,7 +92,7 @@ def region_spectra(
         chosen = (
             partial(_of_far, si, regions, name, out[name])
             if _is_support(name, matched)
-            else partial(_of_purest, si, regions.own(name), name, out, seed)
+            else partial(_of_purest, si, regions.own(name), name, out, random_state)
         )
         out[name], left = attempted(
             f"the choice of the purest pixels of {name}", chosen, (out[name], 0.0)
@@ -128,7 +128,7 @@ def _of_far(
 
 
 def _of_purest(
-    si: SpectrumImage, region: Region, name: str, sums: Mapping[str, Spectrum], seed: int
+    si: SpectrumImage, region: Region, name: str, sums: Mapping[str, Spectrum], random_state: int
 ) -> tuple[Spectrum, float]:
     """Sum those pixels of a region that are as pure as its purest ones.
 
@@ -140,7 +140,7 @@ def _of_purest(
         return whole, 0.0
     shapes = np.maximum([sums[n].counts for n in (name, *others)], 0.0) + 1e-9
     shapes = shapes / shapes.sum(axis=1, keepdims=True)
-    found = purest(si.counts, region.mask, shapes, 0, by_noise=True, random_state=seed)
+    found = purest(si.counts, region.mask, shapes, 0, by_noise=True, random_state=random_state)
     if found.pixels >= whole.n_pixels:
         return whole, found.impure
     parts = [whole.counts, *(sums[n].counts for n in others)]
@@ -234,7 +234,7 @@ class OwnPixels:
     si : SpectrumImage
     regions : Regions
     matched : Matched
-    seed : int
+    random_state : int
     contaminated : collection of str
         Phases with contaminants that only the recipe knows: without their anchors there is no
         range that holds what overlaps them, and they stay missing.
@@ -245,7 +245,7 @@ class OwnPixels:
     si: SpectrumImage
     regions: Regions
     matched: Matched
-    seed: int
+    random_state: int
     contaminated: Collection[str] = ()
     impure: Mapping[str, float] = field(default_factory=dict)
 
@@ -304,7 +304,14 @@ class OwnPixels:
             found = attempted(
                 f"the pure spectrum of {grain}",
                 partial(
-                    open_scale, self.si, grain, spectrum, region, hosts, fit=fit, seed=self.seed
+                    open_scale,
+                    self.si,
+                    grain,
+                    spectrum,
+                    region,
+                    hosts,
+                    fit=fit,
+                    random_state=self.random_state,
                 ),
                 None,
                 missing=missing,

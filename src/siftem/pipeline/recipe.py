@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
@@ -37,7 +37,9 @@ class DemoInput(Section):
     shape: tuple[int, int] = (128, 128)
     channels: Annotated[int, Field(ge=64, le=8192)] = 2048
     dose: Positive = 300.0
-    seed: int = 0
+    random_state: int = 0
+
+    _OLD_KEYS: ClassVar[dict[str, str]] = {"seed": "random_state"}
 
     @field_validator("shape")
     @classmethod
@@ -82,10 +84,17 @@ class Decompose(Section):
     spectra: str | None = Field(
         None, description="file with spectra that are known: only their maps are fitted"
     )
-    seed: int = 0
-    starts: Annotated[int, Field(ge=1, le=100)] = 1
-    tolerance: Positive = 1e-7
-    max_sweeps: Annotated[int, Field(ge=1)] = 500
+    random_state: int = 0
+    n_init: Annotated[int, Field(ge=1, le=100)] = 1
+    tol: Positive = 1e-7
+    max_iter: Annotated[int, Field(ge=1)] = 500
+
+    _OLD_KEYS: ClassVar[dict[str, str]] = {
+        "seed": "random_state",
+        "starts": "n_init",
+        "tolerance": "tol",
+        "max_sweeps": "max_iter",
+    }
 
     @field_validator("components", mode="before")
     @classmethod
@@ -104,7 +113,9 @@ class Unmix(Section):
     run: bool | Literal["auto"] = Field(
         "auto", description="auto: unless the map is so large that it would take minutes"
     )
-    max_steps: Annotated[int, Field(ge=1, le=1000)] = 60
+    max_iter: Annotated[int, Field(ge=1, le=1000)] = 60
+
+    _OLD_KEYS: ClassVar[dict[str, str]] = {"max_steps": "max_iter"}
 
 
 class Figures(Section):

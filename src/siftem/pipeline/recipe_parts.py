@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Annotated, Any
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from siftem.eels.edges import Edge
 from siftem.errors import InputError
+from siftem.old_names import with_new_names
 from siftem.xray.elements import atomic_number
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -21,6 +22,19 @@ class Section(BaseModel):
     """A part of a recipe: unknown keys are errors, values don't change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    #: Old names of keys, which are still taken, and the new ones.
+    _OLD_KEYS: ClassVar[Mapping[str, str]] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_new_names(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        try:
+            return with_new_names(value, cls._OLD_KEYS, "the recipe")
+        except InputError as error:
+            raise ValueError(str(error)) from None
 
 
 class EdgeChoice(Section):

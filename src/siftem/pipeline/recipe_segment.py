@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
@@ -81,7 +81,9 @@ class Segment(Section):
     )
     margin: Annotated[int, Field(ge=0, le=50)] = 1
     trees: Annotated[int, Field(ge=1, le=5000)] = 100
-    seed: int = 0
+    random_state: int = 0
+
+    _OLD_KEYS: ClassVar[dict[str, str]] = {"seed": "random_state"}
 
     @field_validator("smoothness", mode="before")
     @classmethod

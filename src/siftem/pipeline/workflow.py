@@ -215,7 +215,7 @@ class Workflow:
         wanted = None if candidates is None else tuple(candidates)
         recipe = self._recipe
         done = self._done("prepare", progress)[1]["prepare"]
-        known = (done.key, wanted, len(recipe.phases), recipe.decompose.seed)
+        known = (done.key, wanted, len(recipe.phases), recipe.decompose.random_state)
         if known not in self._choices:
             si = done.result.spectrum_image
             with recorded_warnings():  # the choice says itself how sure it is

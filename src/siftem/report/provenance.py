@@ -43,7 +43,7 @@ def facts(result: RunResult) -> dict[str, str]:
     si, recipe = result.spectrum_image, result.recipe
     if recipe.input.demo is not None:
         demo = recipe.input.demo
-        source = f"simulated, {demo.dose:g} counts a pixel, seed {demo.seed}"
+        source = f"simulated, {demo.dose:g} counts a pixel, seed {demo.random_state}"
     elif recipe.input.file is None:
         source = f"example {recipe.input.example}"
     else:

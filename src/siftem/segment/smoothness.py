@@ -19,6 +19,7 @@ import scipy.sparse as sp
 from siftem.blas_threads import one_blas_thread
 from siftem.errors import DoubtWarning, InputError
 from siftem.notebook_progress import shows_progress
+from siftem.old_names import takes_old_names
 from siftem.outline import outline
 from siftem.progress import Progress, silent
 from siftem.segment.graph_cut import graph_cut
@@ -83,13 +84,14 @@ class SmoothnessChoice:
 
 @shows_progress
 @one_blas_thread()
+@takes_old_names(seed="random_state")
 def suggest_smoothness(
     counts: Counts,
     segment: Callable[[Any], Probabilities],
     *,
     candidates: Sequence[float] = CANDIDATES,
     splits: int = 1,
-    seed: int = 0,
+    random_state: int = 0,
     weights: np.ndarray | None = None,
     neighbourhood: int = 8,
     progress: Progress = silent,
@@ -128,7 +130,7 @@ def suggest_smoothness(
         Smoothnesses to compare, two or more.
     splits : int
         How often the counts are split; each split gives two scores.
-    seed : int
+    random_state : int
         Of the splits.
     weights, neighbourhood
         As in `graph_cut`.
@@ -164,7 +166,7 @@ def suggest_smoothness(
     smoothnesses = _checked_candidates(candidates)
     if isinstance(splits, bool) or not isinstance(splits, int | np.integer) or splits < 1:
         raise InputError(f"splits must be a whole number from 1 up, got {splits!r}")
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(random_state)
     shape = counts.shape if isinstance(counts, SpectrumImage) else _image_stack(counts)[1].shape[1:]
     judged: list[_Judged] = []
     steps = 2 * splits
@@ -261,7 +263,7 @@ def _equal_bins(counts: sp.csr_array, fewest: float) -> sp.csr_array:
 
 def _halves(counts: Counts, rng: np.random.Generator) -> tuple[_Half, _Half]:
     if isinstance(counts, SpectrumImage):
-        first, second = thin(counts, seed=rng)
+        first, second = thin(counts, random_state=rng)
         return _Half(first, first.counts), _Half(second, second.counts)
     names, stack = _image_stack(counts)
     pixels = sp.csr_array(stack.reshape(len(stack), -1).T)

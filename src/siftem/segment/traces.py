@@ -223,7 +223,7 @@ def certain_pixels(
     present: float = 5.0,
     absent: float = 2.0,
     at_most: int = 3000,
-    seed: int = 0,
+    random_state: int = 0,
 ) -> np.ndarray:
     """Choose pixels that surely hold a grain phase, and pixels that surely don't.
 
@@ -240,7 +240,7 @@ def certain_pixels(
         on the outer slope of a blurred border.
     at_most : int
         Pixels of each class at the most, drawn at random.
-    seed : int
+    random_state : int
         Seed of the draw.
 
     Returns
@@ -253,7 +253,7 @@ def certain_pixels(
     SiftemWarning
         When a grain phase is present nowhere with that certainty; its best pixels are used.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(random_state)
     out = image_beside(grains.shares, grains.shares.shape, np.int8)
     valid_pixels = grains.vacuum.size - int(np.count_nonzero(grains.vacuum))
     for g in range(len(grains.shares)):

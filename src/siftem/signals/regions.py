@@ -9,6 +9,7 @@ import numpy as np
 
 from siftem.decompose.factors import Factors
 from siftem.errors import InputError
+from siftem.old_names import takes_old_names
 from siftem.pipeline.recipe import make_recipe
 from siftem.pipeline.results import Matched
 from siftem.pipeline.steps.features import feature_images
@@ -19,6 +20,7 @@ from siftem.segment.regions import Regions
 from siftem.signals.learning_results import spectrum_image_of
 
 
+@takes_old_names(seed="random_state")
 def find_regions(
     signal: Any,
     factors: Factors,
@@ -28,7 +30,7 @@ def find_regions(
     smoothness: float = 1.0,
     margin: int = 1,
     trees: int = 100,
-    seed: int = 0,
+    random_state: int = 0,
     progress: Progress = silent,
 ) -> Regions:
     """Find each grain by forest and graph cut, trained on the most certain pixels.
@@ -53,7 +55,7 @@ def find_regions(
         Pixels to keep away from borders.
     trees : int
         Of the forest.
-    seed : int
+    random_state : int
     progress : Progress
 
     Returns
@@ -88,7 +90,12 @@ def find_regions(
     recipe = make_recipe(
         {
             "input": {"demo": {}},  # a recipe must name an input; this one is not read
-            "segment": {"smoothness": smoothness, "margin": margin, "trees": trees, "seed": seed},
+            "segment": {
+                "smoothness": smoothness,
+                "margin": margin,
+                "trees": trees,
+                "random_state": random_state,
+            },
         }
     )
     matched = Matched(named, matrix, ())

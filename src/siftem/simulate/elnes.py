@@ -10,6 +10,7 @@ import scipy.sparse as sp
 from siftem.acquisition import Acquisition
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError
+from siftem.old_names import takes_old_names
 from siftem.outline import outline
 from siftem.spectrum_image import SpectrumImage
 
@@ -54,6 +55,7 @@ class ElnesPhantom:
         return np.asarray(self.abundances[1] >= at_least)
 
 
+@takes_old_names(seed="random_state")
 def simulate_elnes(
     shape: tuple[int, int] = (48, 48),
     *,
@@ -61,7 +63,7 @@ def simulate_elnes(
     gain: float = 1.0,
     readout: float = 0.0,
     offset: float = 0.0,
-    seed: int = 0,
+    random_state: int = 0,
 ) -> ElnesPhantom:
     """Simulate grains of Mn oxide in a titanate: Ti L, O K and Mn L edges.
 
@@ -80,7 +82,7 @@ def simulate_elnes(
         Standard deviation of the readout noise, in units of ``data``.
     offset : float
         Dark level left in ``data``.
-    seed : int
+    random_state : int
 
     Returns
     -------
@@ -105,7 +107,7 @@ def simulate_elnes(
             f"counts and gain must be positive and readout not negative, "
             f"got {counts}, {gain}, {readout}"
         )
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(random_state)
     axis = EnergyAxis(400.0, 1.0, 320, "eV")
     energy = axis.centers
     titanate = _edge(energy, _TI_L, 0.25) + _edge(energy, _O_K, 0.16)

@@ -12,6 +12,7 @@ from scipy.ndimage import gaussian_filter
 from siftem.acquisition import Acquisition
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError
+from siftem.old_names import takes_old_names
 from siftem.outline import outline
 from siftem.simulate.counting import poisson_counts
 from siftem.simulate.geometry import scatter_blocks, scatter_needles, thickness_fractions
@@ -78,13 +79,14 @@ class Phantom:
         return self.fractions[self.names.index(name)] >= at_least
 
 
+@takes_old_names(seed="random_state")
 def simulate(
     phases: Sequence[PhaseModel] = MODEL_CASE,
     shape: tuple[int, int] = (128, 128),
     *,
     channels: int = 2048,
     dose: float = 300.0,
-    seed: int = 0,
+    random_state: int = 0,
     max_fraction: float = 0.8,
     blur: float = 0.6,
     zero_peak: float = 0.011,
@@ -107,7 +109,7 @@ def simulate(
         Channels of 10 eV from -0.47 keV.
     dose : float
         Mean counts a pixel above the zero peak, where there is film.
-    seed : int
+    random_state : int
         Seed.
     max_fraction : float
         Largest share of the thickness that a grain's body may fill: below one, hardly any
@@ -131,8 +133,12 @@ def simulate(
     """
     phases, matrix = _checked_phases(phases)
     ny, nx = _checked_size(shape, channels)
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
-        raise InputError(f"seed must be a whole number from 0 on, got {seed!r}")
+    if (
+        isinstance(random_state, bool)
+        or not isinstance(random_state, int | np.integer)
+        or random_state < 0
+    ):
+        raise InputError(f"random_state must be a whole number from 0 on, got {random_state!r}")
     for label, value, low, high in (
         ("dose", dose, 1e-3, 1e7),
         ("max_fraction", max_fraction, 0.05, 1.0),
@@ -145,7 +151,7 @@ def simulate(
             raise InputError(f"{label} must be between {low:g} and {high:g}, got {value}")
     microscope = microscope or Microscope()
     geometry, noise, strobe, survey = (
-        np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(4)
+        np.random.default_rng(s) for s in np.random.SeedSequence(random_state).spawn(4)
     )
     bodies = []
     for phase in phases:
@@ -159,7 +165,7 @@ def simulate(
         if not grain.any():
             raise InputError(
                 f"no grain of {phase.name} is left in the map, others took its place: give it "
-                "more coverage or another seed"
+                "more coverage or another random_state"
             )
     if blur:
         grains = np.array([gaussian_filter(g, blur, mode="nearest") for g in grains])
@@ -215,19 +221,20 @@ def simulate(
     )
 
 
+@takes_old_names(seed="random_state")
 def simulate_demo(
     shape: tuple[int, int] = (128, 128),
     *,
     channels: int = 2048,
     dose: float = 300.0,
-    seed: int = 0,
+    random_state: int = 0,
     max_fraction: float = 0.8,
 ) -> Phantom:
     """Simulate the model case: bridgmanite with ferropericlase and Ca-perovskite.
 
     Parameters
     ----------
-    shape, channels, dose, seed, max_fraction
+    shape, channels, dose, random_state, max_fraction
         See :func:`simulate`.
 
     Returns
@@ -242,7 +249,12 @@ def simulate_demo(
     ((32, 32), ('Brg', 'Fp', 'Ca-Pv'))
     """
     return simulate(
-        MODEL_CASE, shape, channels=channels, dose=dose, seed=seed, max_fraction=max_fraction
+        MODEL_CASE,
+        shape,
+        channels=channels,
+        dose=dose,
+        random_state=random_state,
+        max_fraction=max_fraction,
     )
 
 

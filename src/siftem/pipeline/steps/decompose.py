@@ -67,7 +67,7 @@ def decomposed(
         choice = component_choice(recipe, si, progress=progress)
         most = _beyond_scattering(choice)
         return Decomposed(_distinct(recipe, si, most, progress), choice)
-    kinds = count_kinds(si, random_state=recipe.decompose.seed)
+    kinds = count_kinds(si, random_state=recipe.decompose.random_state)
     if n != "auto":
         return Decomposed(_factors(recipe, si, n, checkpoint, progress), None, kinds)
     most = min(max(kinds.n_components, len(recipe.phases)), _MANY_COMPONENTS)
@@ -209,10 +209,10 @@ def _factors(
         si,
         n,
         layout=recipe.known_layout,
-        random_state=recipe.decompose.seed,
-        n_init=recipe.decompose.starts,
-        tol=recipe.decompose.tolerance,
-        max_iter=recipe.decompose.max_sweeps,
+        random_state=recipe.decompose.random_state,
+        n_init=recipe.decompose.n_init,
+        tol=recipe.decompose.tol,
+        max_iter=recipe.decompose.max_iter,
         keep_zero_peak=True,  # cropped already
         checkpoint=checkpoint,
         progress=progress,
@@ -233,7 +233,7 @@ def component_choice(
         return choose_n_components(
             si,
             numbers,
-            random_state=recipe.decompose.seed,
+            random_state=recipe.decompose.random_state,
             keep_zero_peak=True,  # cropped already
             progress=progress,
         )

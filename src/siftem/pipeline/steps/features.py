@@ -104,7 +104,7 @@ def untrained(settings: Segment, poisson: tuple[str, ...]) -> PixelClassifier:
         sigmas=settings.sigmas,
         poisson=poisson,
         n_trees=settings.trees,
-        random_state=settings.seed,
+        random_state=settings.random_state,
     )
 
 

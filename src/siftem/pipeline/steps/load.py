@@ -31,7 +31,9 @@ def read_input(recipe: Recipe, *, progress: Progress) -> Loaded:
         return Loaded(si, None)
     demo = recipe.input.demo
     progress("simulate", 0.0)
-    phantom = simulate_demo(demo.shape, channels=demo.channels, dose=demo.dose, seed=demo.seed)
+    phantom = simulate_demo(
+        demo.shape, channels=demo.channels, dose=demo.dose, random_state=demo.random_state
+    )
     progress("simulate", 1.0)
     return Loaded(phantom.spectrum_image, phantom)
 

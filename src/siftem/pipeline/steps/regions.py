@@ -213,7 +213,11 @@ def smoothness_choice(
         return {grain: np.stack([1 - p, p]) for grain, p in found.items()}
 
     return suggest_smoothness(
-        si, probabilities, candidates=candidates, seed=recipe.segment.seed, progress=progress
+        si,
+        probabilities,
+        candidates=candidates,
+        random_state=recipe.segment.random_state,
+        progress=progress,
     )
 
 
@@ -228,7 +232,7 @@ def _instead(recipe: Recipe, done: Mapping[str, Any]) -> Segmentation:
 
 
 def _owns(recipe: Recipe) -> dict[str, Any]:
-    return plain(recipe.segment, "traces", "classifier", "trees", "seed")
+    return plain(recipe.segment, "traces", "classifier", "trees", "random_state")
 
 
 def _run(recipe: Recipe, done: Mapping[str, Any], by: Circumstances) -> Segmentation:

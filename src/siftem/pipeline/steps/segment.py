@@ -67,7 +67,7 @@ def classify(
         traces = grain_traces(painted, grains)
         _tell_contradictions(matched, painted)
     elif recipe.segment.classifier is None and grains:
-        traces = certain_pixels(images.shares, seed=recipe.segment.seed)
+        traces = certain_pixels(images.shares, random_state=recipe.segment.random_state)
     probabilities, out_of_bag, classifiers = {}, {}, {}
     for g, grain in enumerate(grains):
         progress("segment", g / len(grains))

@@ -85,12 +85,12 @@ def pure_phases(
     missing: dict[str, str] = {}
     impure: dict[str, float] = {}
     integrated = region_spectra(
-        si, regions, matched, missing, seed=recipe.segment.seed, impure=impure
+        si, regions, matched, missing, random_state=recipe.segment.random_state, impure=impure
     )
     matrix = integrated.get(regions.matrix)
     only = {} if matrix is None else {regions.matrix: matrix}
     contaminated = tuple(name for name, phase in recipe.phases.items() if phase.contaminants)
-    own = OwnPixels(si, regions, matched, recipe.segment.seed, contaminated, impure)
+    own = OwnPixels(si, regions, matched, recipe.segment.random_state, contaminated, impure)
     if si.signal_type == "EELS":
         anchored = {
             grain: integrated[mixture_name(grain, regions.matrix)]

@@ -85,14 +85,14 @@ def unmixed_phases(
         regions,
         anchors=anchors,
         absorption=films,
-        max_iter=recipe.unmix.max_steps,
+        max_iter=recipe.unmix.max_iter,
         progress=progress,
         **settings.options,
     )
     if not found.converged:
         warnings.warn(
             f"unmixing stopped after {found.n_iter} steps before it converged: "
-            f"allow more with unmix.max_steps",
+            f"allow more with unmix.max_iter",
             DoubtWarning,
             stacklevel=2,
         )
