@@ -21,6 +21,8 @@ from siftem.eels.ratios import elemental_ratios as elemental_ratios
 from siftem.eels.subtract import AbsentEdge as AbsentEdge
 from siftem.eels.subtract import EdgeRatio as EdgeRatio
 from siftem.eels.subtract import subtract_by_edges as subtract_by_edges
+from siftem.element_mapping import ElementMaps as ElementMaps
+from siftem.element_mapping import element_maps as element_maps
 from siftem.energy_axis import EnergyAxis as EnergyAxis
 from siftem.errors import Cancelled as Cancelled
 from siftem.errors import DoubtWarning as DoubtWarning
