@@ -32,7 +32,8 @@ GROUPS = {
         "subtract", "unmix", "Absent", "KnownRatio", "Stoichiometry", "GivenScale", "MostMatrix",
     ),
     "Quantification": (
-        "quantify", "Composition", "find_elements", "line_ratios", "null_elements",
+        "quantify", "Composition", "find_elements", "element_maps", "ElementMaps", "line_ratios",
+        "null_elements",
         "thickness_from_charge_balance", "GivenKFactors", "ZetaFactors", "Detector", "Calibration",
     ),
     "Minerals": (

@@ -14,6 +14,7 @@ from siftem import __version__
 from siftem.cli.batch import batch
 from siftem.cli.convert import convert
 from siftem.cli.display import ProgressBars, resources_used
+from siftem.cli.element_maps import maps
 from siftem.cli.options import ERRORS, OUTPUT, Out, Quiet, Scheduler, Show, Signal, Support
 from siftem.errors import Cancelled, InputError, SiftemError
 from siftem.processors import available
@@ -100,6 +101,7 @@ def _options(
 
 app.command()(batch)
 app.command()(convert)
+app.command()(maps)
 
 
 @app.command("app")

@@ -32,6 +32,7 @@ class SideProcesses(Generic[Made]):
 
     Examples
     --------
+    >>> from siftem.pipeline.side_processes import SideProcesses
     >>> with SideProcesses({"a": lambda: 1, "b": lambda: 2}, 2) as beside:
     ...     beside.results()
     {'a': 1, 'b': 2}
