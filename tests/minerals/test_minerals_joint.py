@@ -152,6 +152,7 @@ def test_one_constraint_is_the_closed_form():
     # At the solution, where 1.1 has come down to 1: its width is relative there.
     assert found.bits[0] == pytest.approx(0.5 * np.log2(1 + prior / 0.01**2), rel=0.05)
     assert found.pull[0] == pytest.approx(-np.log(1.1) / np.sqrt(prior + 0.01**2), rel=0.1)
+    assert found.spread[0] == pytest.approx(np.sqrt(prior + 0.01**2), rel=0.05)
     # Half of the correction by the k-factors goes to each element, and noise takes its share.
     k = [found.state[found.layout.index(f"k of {e} K")] for e in ("O", "Mg")]
     share = 0.10**2 / prior

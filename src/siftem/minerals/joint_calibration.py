@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from siftem.errors import InputError, SiftemWarning
+from siftem.minerals.constraint_results import DISAGREES, ConstraintResult, constraint_results
 from siftem.minerals.constraints import Constraint
 from siftem.minerals.joint_model import Layout, MeasuredPhase, layout_of
 from siftem.minerals.joint_posterior import (
@@ -26,38 +27,6 @@ from siftem.quantify.k_values import KValues
 _ATTENUATION_SIGMA = 0.12
 #: Spread of an even film from phase to phase (relative): pores, grains that end within it.
 EVENNESS = 0.1
-#: Constraints that disagree by more standard deviations are told.
-DISAGREES = 2.5
-
-
-@dataclass(frozen=True)
-class ConstraintResult:
-    """How a constraint went with all others.
-
-    Parameters
-    ----------
-    text, phase : str
-    target, sigma : float
-        What is known.
-    before, after : float
-        The number by the uncalibrated and by the calibrated compositions.
-    pull : float
-        How far what is known lies from what all else says, in standard deviations of both.
-    bits : float
-        Information that would be lost without it; 0 for one that was held out.
-    held_out : bool
-        Whether it only checks a phase that took no part in the calibration.
-    """
-
-    text: str
-    phase: str
-    target: float
-    sigma: float
-    before: float
-    after: float
-    pull: float
-    bits: float
-    held_out: bool = False
 
 
 @dataclass(frozen=True)
@@ -132,7 +101,8 @@ class JointCalibration:
         """Return constraints, k-factors and film as text."""
         lines = [
             f"{c.text}: {c.before:.4g} before, {c.after:.4g} after, {c.pull:+.1f} sigma from all "
-            f"else" + (" (held out)" if c.held_out else f", {c.bits:.1f} bits")
+            f"else, shows from {c.shows_from:.2g} off"
+            + (" (held out)" if c.held_out else f", {c.bits:.1f} bits")
             for c in self.constraints
         ]
         lines += [f"k of {name}: factor {k}" for name, k in self.k_factors.items()]
@@ -260,40 +230,6 @@ def calibrate_jointly(
         constraints=results,
         posterior=posterior,
     )
-
-
-def constraint_results(
-    posterior: Posterior, used: Sequence[Constraint], held: Sequence[Constraint]
-) -> tuple[ConstraintResult, ...]:
-    """Return how each constraint went, those that were held out last."""
-    out = [
-        ConstraintResult(
-            c.describe(), c.phase, c.target, c.sigma, float(posterior.before[j]),
-            float(posterior.after[j]), float(posterior.pull[j]), float(posterior.bits[j]),
-        )
-        for j, c in enumerate(used)
-    ]  # fmt: skip
-    layout = posterior.layout
-    by_name = {p.name: p for p in layout.phases}
-    for c in held:
-        if c.phase not in by_name:
-            raise InputError(f"{c.describe()}: {c.phase!r} is none of the phases")
-        p = by_name[c.phase]
-
-        def number(z: np.ndarray, c: Constraint = c, p: MeasuredPhase = p) -> np.ndarray:
-            atoms = p.as_atoms(layout.compositions(z)[p.name][0])
-            return c.value(p.elements, atoms, layout.ferric(p.name, z))[:, None]
-
-        slopes, after = state_slopes(posterior, number)
-        spread = np.sqrt(float((slopes @ posterior.covariance @ slopes.T)[0, 0]) + c.sigma**2)
-        before = float(number(np.zeros((1, len(posterior.state))))[0, 0])
-        out.append(
-            ConstraintResult(
-                c.describe(), c.phase, c.target, c.sigma, before, float(after[0]),
-                float((c.target - after[0]) / spread), 0.0, True,
-            )
-        )  # fmt: skip
-    return tuple(out)
 
 
 def film_of(posterior: Posterior, i: int) -> Calibrated:

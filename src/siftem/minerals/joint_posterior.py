@@ -36,6 +36,8 @@ class Posterior:
         The numbers at the prior and at the posterior mode.
     pull : ndarray of shape (c,)
         How far each constraint lies from what all else says, in standard deviations of both.
+    spread : ndarray of shape (c,)
+        These standard deviations together.
     bits : ndarray of shape (c,)
         Information that would be lost without the constraint.
     """
@@ -50,6 +52,7 @@ class Posterior:
     before: np.ndarray
     after: np.ndarray
     pull: np.ndarray
+    spread: np.ndarray
     bits: np.ndarray
 
     def parts(self, slopes: np.ndarray, widths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -153,6 +156,8 @@ def constrained_posterior(layout: Layout, constraints: Sequence[Constraint]) -> 
         before=before,
         after=after,
         pull=(targets - after) / widths / np.sqrt(1 - leverage),
+        # A target that moves by d takes leverage * d along: all else says what is left.
+        spread=widths / np.sqrt(1 - leverage),
         bits=-0.5 * np.log2(1 - leverage),
     )
 

@@ -208,7 +208,7 @@ def calibration_data(result: RunResult) -> dict[str, Any] | None:
             {
                 "text": c.text, "phase": c.phase, "target": c.target, "sigma": c.sigma,
                 "before": c.before, "after": c.after, "pull_sigma": c.pull, "bits": c.bits,
-                "held_out": c.held_out,
+                "shows_from": c.shows_from, "held_out": c.held_out,
             }
             for c in joint.constraints
         ],

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from siftem.minerals.joint_calibration import DISAGREES, Calibrated, JointCalibration
+from siftem.minerals.constraint_results import DISAGREES
+from siftem.minerals.joint_calibration import Calibrated, JointCalibration
 from siftem.minerals.structural_formula import Estimate
 from siftem.pipeline.minerals import formulas_of, joint_calibration, names_of, names_problem
 from siftem.pipeline.results import RunResult
@@ -97,6 +98,7 @@ def calibration_tables(result: RunResult) -> tuple[Table, ...]:
             Cell(significant(c.before, 4)),
             Cell(significant(c.after, 4)),
             Cell(f"{signed(c.pull)} σ", "flag" if abs(c.pull) > DISAGREES else "value"),
+            Cell(significant(c.shows_from, 2)),
             Cell("" if c.held_out else f"{c.bits:.1f}"),
         )
         for c in joint.constraints
@@ -133,11 +135,12 @@ def calibration_tables(result: RunResult) -> tuple[Table, ...]:
             "What is known of the phases",
             (
                 name("constraint"), heading("before"), heading("after"),
-                heading("from all else"), heading("bits"),
+                heading("from all else"), heading("shows from"), heading("bits"),
             ),
             constraints,
             f"How far each lies from what all else says, in standard deviations of both; beyond "
-            f"{DISAGREES:g} one of them does not hold. Bits: what would be lost without it.",
+            f"{DISAGREES:g} one of them does not hold. Shows from: so far off the truth has to be "
+            "for that; off by less, it is taken for true. Bits: what would be lost without it.",
         ),
         Table(
             "What was calibrated",
