@@ -297,6 +297,18 @@ def test_elements_are_mapped_by_the_lines_that_quantify_them(page):
     assert images["Mg Kα"].pixels().sum() < si.total
 
 
+def test_maps_by_fit_stand_beside_those_of_windows(page):
+    data = page.views[0]
+    before = list(data.look.name.options)
+    page.attempt(data.fit_maps)
+    page.jobs.wait(60)
+    assert not page.jobs.state.failed
+    added = [name for name in data.look.name.options if name not in before]
+    assert {"Mg K by fit", "Nd L by fit", "continuum by fit"} <= set(added)
+    shown = data.look.images["Mg K by fit"].pixels()
+    assert np.corrcoef(shown.ravel(), data.look.images["Mg Kα"].pixels().ravel())[0, 1] > 0.7
+
+
 @pytest.mark.parametrize("log", [True, False])
 def test_spectra_have_named_axes_and_marks(log):
     axis = EnergyAxis(0.0, 0.01, 1000)

@@ -13,7 +13,7 @@ from siftem.app.files import MAPS, RECIPES, DropZone, RecentFiles
 from siftem.app.found_elements import found_elements
 from siftem.app.gallery import Gallery
 from siftem.app.map_and_spectrum import MapAndSpectrum
-from siftem.app.map_images import map_images, takes_background
+from siftem.app.map_images import fitted_images, map_images, takes_background
 from siftem.app.periodic_table import (
     STATES,
     PeriodicTable,
@@ -25,8 +25,10 @@ from siftem.app.saved_sessions import SavedSession, SavedSessions
 from siftem.app.step_view import StepPage, View, listed, put_text
 from siftem.app.style import COLUMN_CSS, CONTROL_CSS, CONTROLS, RESIZED, Room, paragraph
 from siftem.app.thumbnails import Thumbnails
+from siftem.element_mapping import ElementMaps, element_maps
 from siftem.errors import InputError
 from siftem.fit.element_search import FoundElement
+from siftem.pipeline.warning_record import recorded_warnings
 from siftem.progress import Progress
 
 _FIELD = {"width": CONTROLS - 30, "stylesheets": [CONTROL_CSS], "margin": (2, 8)}
@@ -75,6 +77,8 @@ class DataView(View):
         self.support = pn.widgets.TextInput(name="From grid and preparation", **_FIELD)
         self.absent = pn.widgets.TextInput(name="Known to be absent (not suggested)", **_FIELD)
         self.searching = self.button("Find elements", self.find_elements)
+        self.fitting = self.button("Fit maps of their lines", self.fit_maps)
+        self._fitted: tuple[object, ElementMaps] | None = None
         self.table = PeriodicTable(lambda symbol: page.attempt(lambda: self._step_on(symbol)))
         self.evidence = self.text("")
         self._found: tuple[FoundElement, ...] = ()
@@ -125,6 +129,7 @@ class DataView(View):
             self.support,
             self.absent,
             pn.Row(self.button("Use these", self.use_elements), self.searching),
+            self.fitting,
         ]
         self.folder.param.watch(lambda _e: page.attempt(self._list_folder), "value")
         self.path.param.watch(lambda _e: page.attempt(self.open_file), "enter_pressed")
@@ -204,6 +209,22 @@ class DataView(View):
         si = self.session.spectrum_image
         absent = listed(self.absent.value)
         self.jobs.start("Find elements", lambda _progress: found_elements(si, absent), show)
+
+    def fit_maps(self) -> None:
+        """Fit all lines of the elements to each pixel, in a job; the maps join the others."""
+        state = (self.session.spectrum_image, self.session.elements())
+        support = listed(self.support.value)
+
+        def work(progress: Progress) -> ElementMaps:
+            with recorded_warnings():  # of sums over pixels: these maps are for looking at
+                return element_maps(*state, support=support, progress=progress)
+
+        def show(maps: ElementMaps) -> None:
+            self._fitted, self._of = (state, maps), None
+            self.refresh()
+            self.jobs.tell("Maps by fit stand behind the others: overlaps and continuum are off.")
+
+        self.jobs.start("Fit maps", work, show)
 
     def resized(self) -> None:
         """Draw maps and spectrum in the new room."""
@@ -301,9 +322,11 @@ class DataView(View):
         self._of_found = si
         x_rays = takes_background(si)
         self.shown.options = [_ONE, _ALL, *([_ELEMENTS] if x_rays else [])]
-        for field in (self.support, self.absent, self.searching):
+        for field in (self.support, self.absent, self.searching, self.fitting):
             field.visible = x_rays
         images = map_images(si, None, self.session.elements())
+        if self._fitted is not None and self._fitted[0] == state:
+            images |= fitted_images(self._fitted[1])
         self.look.open(
             si,
             images,

@@ -27,6 +27,7 @@ STEP_NAMES = {
     "load": "reading the map",
     "simulate": "simulating the map",
     "prepare": "preparing the map",
+    "element maps": "fitting lines",
     "choose": "comparing numbers of components",
     "decompose": "decomposing",
     "match": "matching components",

@@ -9,6 +9,7 @@ from functools import cache, partial
 import numpy as np
 
 from siftem.decompose.factors import Factors
+from siftem.element_mapping import ElementMaps
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import SiftemError
 from siftem.figures.line_labels import line_text
@@ -216,3 +217,12 @@ def map_images(
         name = line_text(element, line.name)
         out.append(MapImage(name, _unit(si), partial(_of, every, n)))
     return {image.name: image for image in out}
+
+
+def fitted_images(maps: ElementMaps) -> dict[str, MapImage]:
+    """Return maps of line families that were fitted to each pixel, by name."""
+    images = [
+        MapImage(f"{name} by fit", NET, partial(np.asarray, image))
+        for name, image in zip(maps.names, maps.counts, strict=True)
+    ]
+    return {image.name: image for image in images}
