@@ -10,8 +10,10 @@ import pytest
 from made_up_batch import element, recipe
 from pyarrow import parquet
 
-from siftem.batch.folder import Record
-from siftem.batch.overview import weighted_mean
+from siftem.batch.folder import BatchFolder, Record
+from siftem.batch.means import weighted_mean
+from siftem.batch.outputs import write_outputs
+from siftem.batch.partition import diagrams_of, partition_means
 from siftem.batch.results_table import COLUMNS, rows_of
 from siftem.batch.run import run_batch
 
@@ -178,3 +180,68 @@ def test_results_that_were_removed_count_as_failed(out, maps):
     rows = [r for r in table(out) if r["map"] == "a1"]
     assert [r["status"] for r in rows] == ["failed"]
     assert "run the batch again" in rows[0]["error"]
+
+
+def coefficient(element, value, relative=0.1, **more):
+    return {
+        "element": element, "numerator": "Ca-Pv", "denominator": "Brg", "value_by_weight": value,
+        "sigma": value * relative, "systematic": 0.02 * value, "limit": None,
+        "interval_95": [0.8 * value, 1.2 * value], "is_range": False,
+    } | more  # fmt: skip
+
+
+def with_partition(*coefficients):
+    return {"partition": {"subtract": list(coefficients)}}
+
+
+def test_partition_coefficients_over_the_maps():
+    limit = {"limit": "below", "sigma": None, "systematic": None}
+    wide = {"is_range": True, "interval_95": [1.0, None]}
+    maps = [
+        with_partition(coefficient("Nd", 80.0), coefficient("Hf", 3.0, **limit)),
+        with_partition(coefficient("Nd", 60.0, 0.2), coefficient("Hf", 2.0, **limit)),
+        with_partition(coefficient("Nd", 9.0, **limit), coefficient("U", 2.0, **wide)),
+        {},
+    ]
+    found = {m.coefficient.element: m for m in partition_means(maps)}
+    nd = found["Nd"].coefficient
+    # Weights 1/0.1^2 and 1/0.2^2 of ln D; the third map has only a limit.
+    assert np.log(nd.value) == pytest.approx(0.8 * np.log(80) + 0.2 * np.log(60))
+    chi = 0.8 * 0.2 * np.log(80 / 60) ** 2 * (100 + 25)
+    assert found["Nd"].reduced_chi_square == pytest.approx(chi)
+    assert nd.sigma / nd.value == pytest.approx((125 / max(chi, 1)) ** -0.5)
+    # What is the same in every map does not average out.
+    assert nd.systematic / nd.value == pytest.approx(0.02)
+    assert np.log(nd.interval_95[1] / nd.value) == pytest.approx(
+        1.96 * np.hypot(nd.sigma / nd.value, 0.02), rel=1e-3
+    )
+    assert found["Nd"].maps == 2
+    assert (found["Hf"].coefficient.value, found["Hf"].maps) == (2.0, 2)
+    assert found["U"].coefficient.interval_95 == (1.0, np.inf)
+    other = with_partition(coefficient("Hf", 1.0, **{**limit, "limit": "above"}))
+    assert "Hf" not in {m.coefficient.element for m in partition_means([*maps, other])}
+
+
+@pytest.mark.slow
+def test_the_overview_holds_an_onuma_diagram(out):
+    folder = BatchFolder(out)
+    done = [r for r in folder.records() if r.status == "done"]
+    for i, record in enumerate(done):
+        path = folder.results(record.map) / "summary.json"
+        measured = {"Nd": 80.0 + i, "Sm": 57.0, "Lu": 7.0, "Ca": 18.0}
+        more = with_partition(*(coefficient(e, d) for e, d in measured.items()))
+        path.write_text(json.dumps(json.loads(path.read_text()) | more))
+    write_outputs(folder, recipe(), done[0].batch, ())
+    assert (folder.root / "figure_onuma.png").read_bytes().startswith(b"\x89PNG")
+    html = (folder.root / "report.html").read_text(encoding="utf-8")
+    assert "Onuma diagram" in html
+    assert "Ca-Pv / Brg" in html
+    means = json.loads((folder.root / "summary.json").read_text())["partition_means"]
+    assert {m["element"]: m["maps"] for m in means} == dict.fromkeys(measured, len(done))
+    # Three trivalent ions have a curve.
+    (diagram,) = diagrams_of(partition_means([with_partition(
+        *(coefficient(e, d) for e, d in measured.items())
+    )]), 8, None)  # fmt: skip
+    assert [c.elements for c in diagram.curves] == [("Nd", "Sm", "Lu")]
+    write_outputs(folder, recipe(), "another recipe", ())
+    assert not (folder.root / "figure_onuma.png").exists()

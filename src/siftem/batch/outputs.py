@@ -11,9 +11,10 @@ from typing import Any
 from siftem import __version__
 from siftem.batch.folder import SCHEMA, BatchFolder, Record, write_whole
 from siftem.batch.overview import overview_of, phase_means
+from siftem.batch.partition import PartitionMean, diagrams_of, partition_means
 from siftem.batch.results_table import rows_of, write_csv_table, write_parquet_table
 from siftem.pipeline.recipe import Recipe
-from siftem.pipeline.summary import rounded
+from siftem.pipeline.summary import partition_data, rounded
 from siftem.report.overview import render_overview
 
 #: What a batch leaves besides the maps, without the endings.
@@ -69,10 +70,32 @@ def write_outputs(
     write_csv_table(folder.root / "results.csv", rows)
     write_parquet_table(folder.root / "results.parquet", rows)
     write_whole(folder.root / "recipe.yaml", recipe.to_yaml())
-    html = render_overview(overview_of(folder, recipe, runs, notes))
+    partition = partition_means([summary for _, summary in runs if summary is not None])
+    onuma = _onuma(recipe, partition)
+    picture = folder.root / "figure_onuma.png"
+    if onuma:
+        picture.write_bytes(onuma)
+    else:
+        picture.unlink(missing_ok=True)
+    html = render_overview(overview_of(folder, recipe, runs, notes, partition, onuma))
     write_whole(folder.root / "report.html", html)
-    text = json.dumps(_summary(recipe, runs, notes), indent=1, ensure_ascii=False)
+    data = _summary(recipe, runs, notes, partition)
+    text = json.dumps(data, indent=1, ensure_ascii=False)
     write_whole(folder.root / "summary.json", text + "\n")
+
+
+def _onuma(recipe: Recipe, partition: Sequence[PartitionMean]) -> bytes:
+    """The Onuma diagrams as a PNG; empty where too few ions have a radius."""
+    if not partition:
+        return b""
+    from siftem.figures.onuma import onuma_figure
+    from siftem.figures.style import drawn_once
+
+    how = recipe.quantify.onuma
+    diagrams = diagrams_of(partition, how.coordination, how.temperature)
+    if not diagrams:
+        return b""
+    return drawn_once(onuma_figure(diagrams, width=recipe.figures.width_mm))
 
 
 def _mistyped(record: Record) -> bool:
@@ -95,7 +118,10 @@ def _with_summary(folder: BatchFolder, record: Record) -> tuple[Record, Any]:
 
 
 def _summary(
-    recipe: Recipe, runs: Sequence[tuple[Record, Any]], notes: Sequence[str]
+    recipe: Recipe,
+    runs: Sequence[tuple[Record, Any]],
+    notes: Sequence[str],
+    partition: Sequence[PartitionMean],
 ) -> dict[str, Any]:
     done = [(record, summary) for record, summary in runs if summary is not None]
     data = {
@@ -113,6 +139,14 @@ def _summary(
             for record, summary in runs
         },
         "means": phase_means(done),
+        "partition_means": [
+            {
+                **partition_data(m.coefficient),
+                "maps": m.maps,
+                "reduced_chi_square": m.reduced_chi_square,
+            }
+            for m in partition
+        ],
         "warnings": list(notes),
     }
     return dict(rounded(data))

@@ -5,18 +5,26 @@ from __future__ import annotations
 import base64
 import contextlib
 import io
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from siftem.batch.folder import BatchFolder, Record
+from siftem.batch.means import weighted_mean
+from siftem.batch.partition import PartitionMean
 from siftem.pipeline.recipe import Recipe
 from siftem.printed_numbers import significant, whole_number
 from siftem.report.overview import MapLine, Overview, PhaseTable, Thumbnail
-from siftem.report.table import Cell, Table, below_limit, error_cells, heading, name
+from siftem.report.table import (
+    Cell,
+    Table,
+    below_limit,
+    error_cells,
+    heading,
+    name,
+    range_cells,
+)
 
 #: Width of the small pictures, in pixels.
 _THUMBNAIL = 420
@@ -31,6 +39,8 @@ def overview_of(
     recipe: Recipe,
     runs: Sequence[tuple[Record, Summary | None]],
     warnings: Sequence[str],
+    partition: Sequence[PartitionMean] = (),
+    onuma: bytes = b"",
 ) -> Overview:
     """Put together the overview.
 
@@ -42,6 +52,9 @@ def overview_of(
         In the order in which they are shown; the summary is None for a map that failed.
     warnings : sequence of str
         Of the batch as a whole.
+    partition : sequence of PartitionMean
+    onuma : bytes
+        Their diagram as a PNG; empty when there is none.
     """
     done = [(record, summary) for record, summary in runs if summary is not None]
     failed = [record for record, summary in runs if summary is None]
@@ -55,6 +68,8 @@ def overview_of(
         maps=[_line(folder, record, summary, regions) for record, summary in runs],
         phases=_phase_tables(done),
         ratios=_ratio_tables(done),
+        partition=_partition_tables(partition),
+        onuma=base64.b64encode(onuma).decode("ascii"),
         pictures=_thumbnails(folder, [record for record, _ in done]),
         recipe=recipe.to_yaml(),
     )
@@ -169,6 +184,29 @@ def _ratio_tables(done: Sequence[tuple[Record, Summary]]) -> list[Table]:
     return tables
 
 
+def _partition_tables(means: Sequence[PartitionMean]) -> list[Table]:
+    tables = []
+    for pair in dict.fromkeys(m.coefficient.phases for m in means):
+        rows = []
+        for mean in means:
+            d = mean.coefficient
+            if d.phases != pair:
+                continue
+            if d.is_range:
+                cells = range_cells(*d.interval_95, 3)
+            elif d.limit:
+                sign = "<" if d.limit == "below" else ">"
+                cells = (Cell(f"{sign} {significant(d.value, 2)}", "below", 3),)
+            else:
+                cells = error_cells(d.value, d.sigma, d.systematic)
+            chi = significant(mean.reduced_chi_square, 2) if mean.maps > 1 else ""
+            scatter = Cell("" if d.limit or d.is_range else chi)
+            rows.append((name(d.element), *cells, Cell(str(mean.maps)), scatter))
+        head = (name(" / ".join(pair)), heading("D", 3), heading("maps"), heading("χ²/ν"))
+        tables.append(Table(" / ".join(pair), head, tuple(rows)))
+    return tables
+
+
 def _thumbnails(folder: BatchFolder, records: Sequence[Record]) -> list[Thumbnail]:
     if len(records) > _MOST_PICTURES:
         return []
@@ -189,59 +227,3 @@ def _small(path: Path) -> str:
         out = io.BytesIO()
         small.save(out, "JPEG", quality=82)
     return base64.b64encode(out.getvalue()).decode("ascii")
-
-
-@dataclass(frozen=True)
-class Mean:
-    """A weighted mean.
-
-    Parameters
-    ----------
-    value, sigma : float
-    reduced_chi_square : float
-        Scatter over what the errors promise; NaN for a single value.
-    n : int
-        Values.
-    """
-
-    value: float
-    sigma: float
-    reduced_chi_square: float
-    n: int
-
-
-def weighted_mean(values: Sequence[float], sigmas: Sequence[float]) -> Mean | None:
-    """Return the mean weighted by ``1 / sigma**2``, its error widened where values scatter.
-
-    The error is ``sum(1 / sigma**2) ** -1/2``, times the square root of chi-square per
-    degree of freedom where that exceeds one [1]_.
-
-    Parameters
-    ----------
-    values, sigmas : sequence of float
-        Pairs without a finite value and a positive sigma are left out.
-
-    Returns
-    -------
-    Mean or None
-        None when nothing is left.
-
-    References
-    ----------
-    .. [1] R. T. Birge, The calculation of errors by the method of least squares, Phys. Rev.
-       40, 207 (1932).
-    """
-    pairs = [
-        (v, s)
-        for v, s in zip(values, sigmas, strict=True)
-        if math.isfinite(v) and math.isfinite(s) and s > 0
-    ]
-    if not pairs:
-        return None
-    weight = math.fsum(s**-2 for _, s in pairs)
-    value = math.fsum(v * s**-2 for v, s in pairs) / weight
-    sigma = weight**-0.5
-    if len(pairs) == 1:
-        return Mean(value, sigma, math.nan, 1)
-    chi = math.fsum(((v - value) / s) ** 2 for v, s in pairs) / (len(pairs) - 1)
-    return Mean(value, sigma * math.sqrt(max(chi, 1.0)), chi, len(pairs))

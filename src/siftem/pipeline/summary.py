@@ -92,8 +92,8 @@ def summarize(result: RunResult) -> dict[str, Any]:
             if name in result.compositions or name in result.ratios
         },
         "partition": {
-            "subtract": [_partition(d) for d in result.partition],
-            "unmix": [_partition(d) for d in result.unmixed_partition],
+            "subtract": [partition_data(d) for d in result.partition],
+            "unmix": [partition_data(d) for d in result.unmixed_partition],
         },
         "film": film_data(result),
         "lattice_strain": strain_data(result),
@@ -229,7 +229,8 @@ def _unmixing(result: RunResult) -> dict[str, Any] | None:
     }
 
 
-def _partition(d: PartitionCoefficient) -> dict[str, Any]:
+def partition_data(d: PartitionCoefficient) -> dict[str, Any]:
+    """Return a partition coefficient as plain data; see ``docs/summary.md``."""
     return {
         "element": d.element,
         "numerator": d.phases[0],

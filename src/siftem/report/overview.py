@@ -66,6 +66,9 @@ class Overview:
     maps : sequence of MapLine
     phases : sequence of PhaseTable
     ratios : sequence of Table
+    partition : sequence of Table
+    onuma : str
+        A PNG in base64; empty when there is none.
     pictures : sequence of Thumbnail
     recipe : str
         As YAML.
@@ -77,6 +80,8 @@ class Overview:
     maps: Sequence[MapLine]
     phases: Sequence[PhaseTable]
     ratios: Sequence[Table]
+    partition: Sequence[Table]
+    onuma: str
     pictures: Sequence[Thumbnail]
     recipe: str
 
@@ -93,6 +98,8 @@ def render_overview(overview: Overview) -> str:
             maps=overview.maps,
             phases=overview.phases,
             ratios=overview.ratios,
+            partition=overview.partition,
+            onuma=overview.onuma,
             pictures=overview.pictures,
             recipe=overview.recipe,
             versions=versions(),
