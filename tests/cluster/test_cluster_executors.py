@@ -44,8 +44,13 @@ def client():
         yield connected
 
 
-def scheduler(request, name):
-    return request.getfixturevalue("client") if name == "distributed" else name
+@pytest.fixture(scope="module", params=EXECUTORS)
+def opened(request, stored):
+    """The stored map; its workers are started once for all tests."""
+    name = request.param
+    who = request.getfixturevalue("client") if name == "distributed" else name
+    with siftem.open_map(stored, scheduler=who, n_workers=2) as si:
+        yield si
 
 
 @pytest.fixture(scope="module")
@@ -74,11 +79,8 @@ def first_found():
     return []
 
 
-@pytest.mark.parametrize("name", EXECUTORS)
-def test_factors_are_those_in_memory(request, stored, in_memory, first_found, name):
-    who = scheduler(request, name)
-    with siftem.open_map(stored, scheduler=who, n_workers=2) as si:
-        found = siftem.decompose(si, 3, random_state=1)
+def test_factors_are_those_in_memory(opened, in_memory, first_found):
+    found = siftem.decompose(opened, 3, random_state=1)
     assert_same(found, in_memory["identified"], 1e-6)
     first_found.append(found)
     np.testing.assert_array_equal(found.spectra, first_found[0].spectra)
@@ -105,25 +107,22 @@ def test_the_plain_maximum_of_the_likelihood_is_that_in_memory(stored, in_memory
     assert_same(plain, in_memory["plain"], 1e-6)
 
 
-@pytest.mark.parametrize("name", EXECUTORS)
-def test_sums_maps_and_regions_are_those_in_memory(request, stored, phantom, name):
+def test_sums_maps_and_regions_are_those_in_memory(opened, phantom):
     whole = phantom.spectrum_image
-    who = scheduler(request, name)
     region = phantom.mask("Fp")
-    with siftem.open_map(stored, scheduler=who, n_workers=2) as si:
-        assert (si.total, si.density) == (whole.total, whole.density)
-        np.testing.assert_array_equal(si.sum_spectrum(), whole.sum_spectrum())
-        np.testing.assert_array_equal(si.total_map(), whole.total_map())
-        np.testing.assert_array_equal(si.window_map(1.2, 1.4), whole.window_map(1.2, 1.4))
-        ours, theirs = si.without_zero_peak(), whole.without_zero_peak()
-        assert ours.notes == theirs.notes
-        assert ours.axis == theirs.axis
-        found, expected = siftem.integrate(ours, region), siftem.integrate(theirs, region)
-        np.testing.assert_array_equal(found.values, expected.values)
-        rows = np.array([5, 1900, 17, 40])
-        np.testing.assert_array_equal(ours.counts[rows].toarray(), theirs.counts[rows].toarray())
-        weights = np.random.default_rng(0).random((theirs.n_channels, 2))
-        np.testing.assert_allclose(ours.counts @ weights, theirs.counts @ weights, rtol=1e-12)
+    assert (opened.total, opened.density) == (whole.total, whole.density)
+    np.testing.assert_array_equal(opened.sum_spectrum(), whole.sum_spectrum())
+    np.testing.assert_array_equal(opened.total_map(), whole.total_map())
+    np.testing.assert_array_equal(opened.window_map(1.2, 1.4), whole.window_map(1.2, 1.4))
+    ours, theirs = opened.without_zero_peak(), whole.without_zero_peak()
+    assert ours.notes == theirs.notes
+    assert ours.axis == theirs.axis
+    found, expected = siftem.integrate(ours, region), siftem.integrate(theirs, region)
+    np.testing.assert_array_equal(found.values, expected.values)
+    rows = np.array([5, 1900, 17, 40])
+    np.testing.assert_array_equal(ours.counts[rows].toarray(), theirs.counts[rows].toarray())
+    weights = np.random.default_rng(0).random((theirs.n_channels, 2))
+    np.testing.assert_allclose(ours.counts @ weights, theirs.counts @ weights, rtol=1e-12)
 
 
 def test_unmixing_is_that_in_memory(stored, phantom):

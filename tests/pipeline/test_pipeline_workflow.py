@@ -148,14 +148,6 @@ def test_what_does_not_change_is_not_done_again(done):
     assert changed.get("regions") is not done.get("regions")
 
 
-def test_step_by_step_gives_the_same_as_all_at_once(done):
-    walked = Workflow(small_recipe())
-    for step in STEPS:
-        walked.run(step)
-    assert summary_text(walked.result()) == summary_text(done.result())
-    assert walked.keys() == done.keys()
-
-
 @pytest.mark.slow
 def test_a_detour_leads_back_to_the_same_numbers(done):
     changed = copy_of(done)
@@ -200,9 +192,9 @@ def test_a_change_while_it_works_makes_the_result_out_of_date(done):
         if step == "spectra" and fraction == 0:
             changed.change(segment={"margin": 3})
 
-    changed.run(progress=meanwhile)
+    changed.run("spectra", progress=meanwhile)
     assert not changed.done("regions")
-    assert not changed.done("composition")
+    assert not changed.done("spectra")
     assert changed.run("regions").regions.margin == 3
 
 
@@ -392,8 +384,14 @@ def test_a_missing_file_is_told_when_it_is_needed(tmp_path):
 
 
 class TestCheckpoints:
-    def test_slow_steps_are_taken_from_disk(self, done, tmp_path, monkeypatch):
-        Workflow(done.recipe, checkpoints=tmp_path).run("unmix")
+    def test_step_by_step_and_from_disk_is_the_same_as_all_at_once(
+        self, done, tmp_path, monkeypatch
+    ):
+        walked = Workflow(small_recipe(), checkpoints=tmp_path)
+        for step in STEPS:
+            walked.run(step)
+        assert summary_text(walked.result()) == summary_text(done.result())
+        assert walked.keys() == done.keys()
         assert sorted(p.name for p in tmp_path.iterdir()) == ["decompose.npz", "unmix.npz"]
 
         def never(*args, **kwargs):
@@ -487,7 +485,10 @@ def test_doubts_are_told_apart_where_they_arise_and_stay_so(done, tmp_path, monk
 
     monkeypatch.setattr(decompose, "decomposed", in_doubt)
     for _ in range(2):  # the second takes the decomposition from the disk
-        result = Workflow(done.recipe, checkpoints=tmp_path).result()
+        fresh, changed = Workflow(done.recipe, checkpoints=tmp_path), copy_of(done)
+        fresh.run("decompose")
+        changed._results["decompose"] = fresh._results["decompose"]
+        result = changed.result()
         assert {"any words at all", "the two disagree"} <= set(result.warnings)
         assert "any words at all" in result.doubts
         assert "the two disagree" not in result.doubts
