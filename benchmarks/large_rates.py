@@ -23,6 +23,7 @@ import numpy as np
 from siftem.blocked_counts import BlockedCounts
 from siftem.cluster.open_map import open_map
 from siftem.decompose.row_blocks import CountRows
+from siftem.decompose.solver_rows import solver_rows
 from siftem.spectrum_image import SpectrumImage
 
 
@@ -60,7 +61,7 @@ def compare(path: Path, sweeps: int, workers: int) -> None:
     with open_map(path, n_workers=workers) as si:
         spectra = true_spectra(path, si.n_channels)
         counts = si.total
-        disk = Sweeps(CountRows.of(si.counts), spectra)
+        disk = Sweeps(solver_rows(si.counts), spectra)
         memory = Sweeps(CountRows.of(si.counts.in_memory(), n_jobs=workers), spectra)
         for _ in range(sweeps):  # in turn, so that both see the same load of the machine
             disk.one()
@@ -109,7 +110,7 @@ def scaling(path: Path, sweeps: int, numbers: list[int]) -> None:
         ):
             spectra = true_spectra(path, si.n_channels)
             part = part_of(si, workers / max(numbers))
-            rows: Any = CountRows.of(part)
+            rows: Any = solver_rows(part)
             counted = counting_bytes(client)
             timed = Sweeps(rows, spectra)
             busy = sum(client.run(time.process_time).values())
@@ -142,7 +143,7 @@ def scaling(path: Path, sweeps: int, numbers: list[int]) -> None:
 def sums_of_one_process(path: Path, share: float, spectra: np.ndarray) -> np.ndarray:
     """What the first sweep must give, whoever does it."""
     with open_map(path, scheduler="synchronous") as si:
-        return Sweeps(CountRows.of(part_of(si, share)), spectra).first
+        return Sweeps(solver_rows(part_of(si, share)), spectra).first
 
 
 def counting_bytes(client: Any) -> Callable[[], float]:

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 import scipy.sparse as sp
 
-from siftem.disk_images import let_go, new_image
+from siftem.disk_images import StoredImages, let_go, new_image
 from siftem.errors import InputError
 
 #: Sums that are added at a time; the same on every executor.
@@ -218,6 +218,17 @@ class BlockedCounts:
         task = partial(_sum_rows_task, self.reader)
         return np.asarray(self.work.total(task, self._parts(rows))[0])
 
+    def weighted_sums(self, weights: np.ndarray) -> np.ndarray:
+        """Sum spectra of all pixels by weights (k, pixels); float64 (k, channels)."""
+        stored = StoredImages.of(weights)
+        # Large weights are read where they are; they don't travel.
+        items = [(a, b, weights[:, a:b] if stored is None else stored) for a, b in self.blocks]
+        return np.asarray(self.work.total(partial(_weighted_task, self.reader), items)[0])
+
+    def stored_in(self, rows: np.ndarray) -> float:
+        """Entries of the pixels that are True, as if all pixels had equally many."""
+        return float(self.nnz * rows.mean())
+
     def rows(self, rows: np.ndarray) -> sp.csr_array:
         """Read some pixels, in rising order, into memory."""
         parts = list(self.work.each(partial(_take_task, self.reader), self._parts(rows)))
@@ -275,6 +286,13 @@ def _row_sum_task(reader: BlockReader, block: tuple[int, int]) -> np.ndarray:
 
 def _product_task(reader: BlockReader, other: np.ndarray, block: tuple[int, int]) -> np.ndarray:
     return np.asarray(reader.read(*block) @ other)
+
+
+def _weighted_task(reader: BlockReader, item: tuple[int, int, np.ndarray | StoredImages]) -> Sums:
+    first, last, weights = item
+    if isinstance(weights, StoredImages):
+        weights = weights.read(first, last)
+    return (np.asarray((reader.read(first, last).T @ weights.T).T),)
 
 
 def _take_task(reader: BlockReader, item: tuple[int, int, np.ndarray]) -> sp.csr_array:

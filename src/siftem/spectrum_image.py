@@ -12,6 +12,7 @@ from siftem.acquisition import Acquisition
 from siftem.blocked_counts import BlockedCounts
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError
+from siftem.rows_of_counts import rows_of
 from siftem.sparse_rows import checked_rows
 from siftem.views import view
 
@@ -104,7 +105,7 @@ class SpectrumImage:
     pedestal: float = 0.0
 
     def __post_init__(self) -> None:
-        blocked = isinstance(self.counts, BlockedCounts)
+        blocked = self.on_disk
         counts = self.counts if blocked else checked_rows(self.counts)
         ny, nx = (int(n) for n in self.shape)
         if counts.shape != (ny * nx, self.axis.size):
@@ -127,6 +128,11 @@ class SpectrumImage:
             )
         object.__setattr__(self, "counts", counts)
         object.__setattr__(self, "shape", (ny, nx))
+
+    @property
+    def on_disk(self) -> bool:
+        """Whether the counts stay on disk: the map is larger than memory."""
+        return isinstance(self.counts, BlockedCounts)
 
     @property
     def n_pixels(self) -> int:
@@ -161,13 +167,9 @@ class SpectrumImage:
 
         ``rows`` are indices in rising order, or True for each pixel that counts.
         """
-        if rows is None:
-            counts = self.counts
-        elif isinstance(self.counts, BlockedCounts):
-            return self.counts.sum_of_rows(rows)
-        else:
-            counts = self.counts[rows]
-        return np.asarray(counts.sum(axis=0, dtype=np.float64)).ravel()
+        if rows is not None:
+            return rows_of(self.counts).sum_of_rows(rows)
+        return np.asarray(self.counts.sum(axis=0, dtype=np.float64)).ravel()
 
     def cropped(self, low: float | None = None, high: float | None = None) -> SpectrumImage:
         """Return the channels between two energies (axis unit; None means open)."""
@@ -193,9 +195,7 @@ class SpectrumImage:
         return replace(cropped, notes=(*self.notes, note))
 
     def _columns(self, window: slice) -> sp.csr_array:
-        if isinstance(self.counts, BlockedCounts):
-            return self.counts.columns(window)
-        return self.counts[:, window].tocsr()
+        return self.counts[:, window]
 
     def _per_pixel(self, counts: sp.csr_array) -> np.ndarray:
         return np.asarray(counts.sum(axis=1, dtype=np.float64)).reshape(self.shape)

@@ -17,7 +17,7 @@ import shutil
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ import scipy.sparse as sp
 from siftem.blocked_counts import BlockedCounts, BlockReader, Sums
 from siftem.decompose import gradient_kernels, row_kernels
 from siftem.decompose.pooled_blocks import SquareShares, write_whole
+from siftem.disk_images import is_large, let_go, new_image
 from siftem.errors import InputError
 from siftem.processors import is_alive
 
@@ -194,7 +195,7 @@ def weight_path(folder: Path, first: int) -> Path:
 
 
 class BlockedRows:
-    """What the solver needs of `CountRows`, over blocks.
+    """Counts that stay on disk as `siftem.decompose.solver_rows.SolverRows`, over blocks.
 
     Parameters
     ----------
@@ -227,6 +228,10 @@ class BlockedRows:
         """All counts."""
         return float(self.counts.sum())
 
+    def in_one_thread(self) -> BlockedRows:
+        """Return itself: the blocks have workers of their own."""
+        return self
+
     @contextmanager
     def threads(self) -> Iterator[None]:
         """Who does the work is ready already."""
@@ -238,11 +243,22 @@ class BlockedRows:
             raise InputError(f"out of memory the factors are float64, got dtype {dtype}")
         return BlockWeights(self, k, None, np.full(k, self.total / k))
 
-    def spread(self, squares: SquareShares, totals: np.ndarray) -> BlockWeights:
-        """Give each pixel the shares of its square; ``totals`` are the counts of the squares."""
-        assert squares.shares is not None
-        sums = totals @ squares.shares
-        return BlockWeights(self, squares.shares.shape[1], None, sums, squares=squares)
+    def spread(
+        self, pooling: SquareShares, shares: np.ndarray, pooled: sp.csr_array
+    ) -> BlockWeights:
+        """Give each pixel the shares (squares, k) of its square."""
+        sums = np.asarray(pooled.sum(axis=1, dtype=np.float64)).ravel() @ shares
+        squares = replace(pooling, shares=shares)
+        return BlockWeights(self, shares.shape[1], None, sums, squares=squares)
+
+    def maps(self, weights: BlockWeights, order: np.ndarray) -> np.ndarray:
+        """Columns of ``weights`` in some order, on disk where they are large; (k, n)."""
+        dtype = np.float32 if is_large(self.shape[0]) else np.float64
+        maps = new_image((len(order), self.shape[0]), dtype, self.counts.scratch)
+        for first, last in self.counts.blocks:
+            maps[:, first:last] = weights.files.read(self.counts.reader, first, last).T[order]
+            let_go(maps)
+        return maps
 
     def improve(
         self,

@@ -15,9 +15,9 @@ from siftem.decompose.identify import identify, matrix_share
 from siftem.decompose.initialise import pooled_counts
 from siftem.decompose.layout import PhaseLayout, phase_layout
 from siftem.decompose.poisson_nmf import PoissonNMF
-from siftem.decompose.row_blocks import CountRows
 from siftem.decompose.smooth_maps import refined_spectra
 from siftem.decompose.solver import even_weights, poisson_objective, solve_weights
+from siftem.decompose.solver_rows import SolverRows, W, solver_rows
 from siftem.spectrum_image import SpectrumImage
 
 #: Semiconductor detectors are between these (eV); others have another response.
@@ -215,7 +215,7 @@ def _best_of(
     some = [f for f in found if f is not None]
     if len(some) < 2:
         return some[0] if some else None
-    rows = CountRows.of(pooled, n_jobs=n_jobs)
+    rows = solver_rows(pooled, n_jobs=n_jobs)
     return min(some, key=lambda f: _objective(rows, f.spectra))
 
 
@@ -226,7 +226,7 @@ def _nearest(spectra: np.ndarray) -> float:
     return float(np.degrees(np.arccos(np.clip(cosines.max(), -1, 1))))
 
 
-def _objective(rows: CountRows, spectra: np.ndarray) -> float:
+def _objective(rows: SolverRows[W], spectra: np.ndarray) -> float:
     weights = even_weights(rows, len(spectra), np.dtype(float))
     solve_weights(rows, spectra, weights)
     return poisson_objective(rows, weights, spectra)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import scipy.sparse as sp
 
-from siftem.blocked_counts import BlockedCounts
 from siftem.decompose.purest import FEWEST_PIXELS, MOST_PIXELS, purest
+from siftem.rows_of_counts import rows_of
 
 
 def class_spectra(counts: sp.csr_array, labels: np.ndarray, k: int) -> np.ndarray:
@@ -31,10 +31,7 @@ def purest_spectra(counts: sp.csr_array, labels: np.ndarray, k: int) -> np.ndarr
 
 def sum_of(counts: sp.csr_array, inside: np.ndarray) -> np.ndarray:
     """Sum the counts of the pixels of a mask (ny, nx); float64 (m,)."""
-    rows = np.flatnonzero(inside.ravel())
-    if isinstance(counts, BlockedCounts):
-        return np.asarray(counts.sum_of_rows(rows), float)
-    return np.asarray(counts[rows].sum(axis=0, dtype=np.float64)).ravel()
+    return rows_of(counts).sum_of_rows(np.flatnonzero(inside.ravel()))
 
 
 def spectra_inside(

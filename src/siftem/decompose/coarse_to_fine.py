@@ -10,12 +10,11 @@ import scipy.sparse as sp
 
 from siftem.blocked_counts import BlockedCounts
 from siftem.decompose import solver
-from siftem.decompose.blockwise import BlockedRows
 from siftem.decompose.count_sums import pool_rows
 from siftem.decompose.initialise import pooling_block, pooling_matrix, vertex_spectra
 from siftem.decompose.known_parts import KnownParts, matched_start
 from siftem.decompose.pooled_blocks import SquareShares, pooled_in_memory
-from siftem.decompose.row_blocks import CountRows
+from siftem.decompose.solver_rows import SolverRows, solver_rows
 from siftem.decompose.sweep_state import Checkpoint
 from siftem.errors import InputError
 from siftem.progress import Progress
@@ -80,7 +79,7 @@ class CoarseToFine:
 
     def run(
         self,
-        counts: CountRows,
+        counts: SolverRows[Any],
         levels: list[Level],
         known: KnownParts,
         rng: np.random.Generator,
@@ -93,7 +92,7 @@ class CoarseToFine:
         pooling, pooled = levels[0]
         spectra = self.start(pooled, rng, draw=draw).astype(dtype)
         if known.support is not None or known.fixed:
-            rows = CountRows.of(pooled, n_jobs=counts.n_jobs)
+            rows = solver_rows(pooled, n_jobs=counts.n_jobs)
             coarse = replace(known, support=_pooled_support(known.support, pooling))
             weights = _first_weights(rows, spectra, KnownParts())
             spectra = matched_start(spectra, coarse, weights)
@@ -101,7 +100,7 @@ class CoarseToFine:
         for pooling, pooled in levels:
             if pooled.shape[0] == counts.shape[0]:
                 break
-            rows = CountRows.of(pooled, n_jobs=counts.n_jobs)
+            rows = solver_rows(pooled, n_jobs=counts.n_jobs)
             coarse = replace(known, support=_pooled_support(known.support, pooling))
             found = solver.alternate(
                 rows,
@@ -120,11 +119,7 @@ class CoarseToFine:
             spectra = spectra.astype(dtype)
             pooled_weights = found.weights
         if pooled_weights is not None and pooling.shape[1] == counts.shape[0]:
-            if isinstance(counts, BlockedRows):
-                totals = np.asarray(pooled.sum(axis=1, dtype=np.float64)).ravel()
-                weights = counts.spread(replace(pooling, shares=_shares(pooled_weights)), totals)
-            else:
-                weights = _spread(pooled_weights, pooling, counts, known.support).astype(dtype)
+            weights = counts.spread(pooling, _shares(pooled_weights), pooled).astype(dtype)
         else:
             weights = _first_weights(counts, spectra, known)
         return solver.alternate(
@@ -145,23 +140,14 @@ def _pooled_support(support: np.ndarray | None, pooling: sp.csr_array) -> np.nda
     return None if support is None else (pooling @ support.astype(np.float64)) > 0
 
 
-def _spread(
-    pooled: np.ndarray, pooling: sp.csr_array, counts: CountRows, support: np.ndarray | None
-) -> np.ndarray:
-    """Give each pixel the shares of its block (blocks, k), none of them zero; (n, k)."""
-    weights = (pooling.T @ _shares(pooled)) * counts.row_totals()[:, None]
-    if support is not None:
-        weights[~support] = 0
-    return np.asarray(weights)
-
-
 def _shares(pooled: np.ndarray) -> np.ndarray:
+    """Shares of the components in each block, none of them zero; (blocks, k)."""
     total = pooled.sum(axis=1, keepdims=True)
     shares = np.divide(pooled, total, out=np.zeros_like(pooled), where=total > 0)
     return np.asarray(0.9 * shares + 0.1 / pooled.shape[1])
 
 
-def _first_weights(counts: CountRows, spectra: np.ndarray, known: KnownParts) -> np.ndarray:
+def _first_weights(counts: SolverRows[Any], spectra: np.ndarray, known: KnownParts) -> np.ndarray:
     weights = solver.even_weights(counts, len(spectra), spectra.dtype)
     if known.support is not None:
         weights[~known.support] = 0

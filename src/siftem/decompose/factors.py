@@ -12,17 +12,16 @@ import scipy.sparse as sp
 
 from siftem.blas_threads import one_blas_thread
 from siftem.counting.checked import checked_counts
-from siftem.decompose.blockwise import BlockWeights
 from siftem.decompose.chosen_spectra import ChosenSpectra, choose_spectra
 from siftem.decompose.indeterminacy import Indeterminacy, shear_freedom
 from siftem.decompose.layout import PhaseLayout, phase_layout
 from siftem.decompose.lone_pixels import left_out, lone_pixels
 from siftem.decompose.physics_basis import fitted_by
 from siftem.decompose.poisson_nmf import PoissonNMF
-from siftem.decompose.row_blocks import CountRows
 from siftem.decompose.solver import even_weights, poisson_objective, solve_weights
+from siftem.decompose.solver_rows import solver_rows
 from siftem.decompose.sweep_state import Checkpoint
-from siftem.disk_images import copied_beside, is_large, let_go, new_image
+from siftem.disk_images import copied_beside, let_go
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import DoubtWarning, InputError, SiftemWarning
 from siftem.hyperspy_input import as_map
@@ -299,7 +298,7 @@ def _decomposed(
     if identify and n_components > 1:
         found = choose_spectra(si, model, layout=layout, n_jobs=n_jobs)
         model.set_params(map_shape=si.shape)
-    rows = CountRows.of(si.counts, n_jobs=n_jobs)
+    rows = solver_rows(si.counts, n_jobs=n_jobs)
     if found is None:
         weights = model.fit_transform(si.counts)
         spectra, deviance = model.components_, model.deviance_
@@ -328,7 +327,7 @@ def _decomposed(
     order = np.argsort(-weights.sum(axis=0), kind="stable")
     indeterminacy = shear_freedom(si.counts, si.shape, spectra[order])
     return Factors(
-        maps=maps_of(weights, order).reshape(n_components, *si.shape),
+        maps=rows.maps(weights, order).reshape(n_components, *si.shape),
         spectra=spectra[order].astype(np.float64),
         axis=si.axis,
         names=tuple(component_name(i) for i in range(n_components)),
@@ -352,23 +351,6 @@ def _layout(
     if found is None or found.layout is None:
         return None
     return found.layout.reordered([int(c) for c in order])
-
-
-def maps_of(weights: np.ndarray | BlockWeights, order: np.ndarray) -> np.ndarray:
-    """Return the columns of weights (n, k) in some order, each in one piece; (k, n).
-
-    In single precision beyond half a million pixels, whether they come from memory or from the
-    disk: that is finer than the noise of any count, and these are the largest arrays of all.
-    """
-    dtype = np.float32 if is_large(weights.shape[0]) else np.float64
-    if not isinstance(weights, BlockWeights):
-        return np.stack([weights[:, c].astype(dtype) for c in order])
-    counts = weights.rows.counts
-    maps = new_image((len(order), weights.shape[0]), dtype, counts.scratch)
-    for first, last in counts.blocks:
-        maps[:, first:last] = weights.files.read(counts.reader, first, last).T[order]
-        let_go(maps)
-    return maps
 
 
 def _total(image: np.ndarray) -> float:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from siftem.blas_threads import one_blas_thread
-from siftem.decompose.factors import Factors, component_name, maps_of
-from siftem.decompose.row_blocks import CountRows
+from siftem.decompose.factors import Factors, component_name
 from siftem.decompose.solver import even_weights, poisson_objective, solve_weights
+from siftem.decompose.solver_rows import solver_rows
 from siftem.errors import InputError
 from siftem.progress import Progress, silent
 from siftem.spectrum_image import SpectrumImage
@@ -68,14 +68,14 @@ def fit_maps(
     if empty.any():
         spectra[:, empty] = _FLOOR / si.n_channels
         spectra /= spectra.sum(axis=1, keepdims=True)
-    rows = CountRows.of(si.counts, n_jobs=n_jobs)
+    rows = solver_rows(si.counts, n_jobs=n_jobs)
     weights = even_weights(rows, len(spectra), np.dtype(float))
     solve_weights(rows, spectra, weights)
     deviance = 2 * (poisson_objective(rows, weights, spectra) - rows.saturated)
     progress("decompose", 1.0)
     k = len(spectra)
     return Factors(
-        maps=maps_of(weights, np.arange(k)).reshape(k, *si.shape),
+        maps=rows.maps(weights, np.arange(k)).reshape(k, *si.shape),
         spectra=spectra,
         axis=si.axis,
         names=names or tuple(component_name(i) for i in range(k)),

@@ -7,7 +7,7 @@ import scipy.sparse as sp
 
 from siftem.blocked_counts import BlockedCounts
 from siftem.decompose.count_sums import pool_rows
-from siftem.decompose.pooled_blocks import pooled_on_disk
+from siftem.decompose.pooled_blocks import pooled_in_memory, pooled_on_disk
 
 #: Neighbours that are averaged into one vertex, against outliers.
 _NEIGHBOURS = 8
@@ -38,6 +38,13 @@ def pooling_matrix(shape: tuple[int, int], block: int) -> sp.csr_array:
     # Narrow types: scipy widens a copy of the counts to whatever is wider here.
     columns, ones = np.arange(ny * nx, dtype=np.int32), np.ones(ny * nx, np.float32)
     return sp.csr_array((ones, (rows, columns)), shape=(by * bx, ny * nx))
+
+
+def pooled_squares(counts: sp.csr_array, shape: tuple[int, int], side: int) -> sp.csr_array:
+    """Sum square blocks of pixels, from memory or from the disk (`BlockedCounts`), into memory."""
+    if isinstance(counts, BlockedCounts):
+        return pooled_in_memory(counts, shape, side)
+    return counts if side == 1 else sp.csr_array(pooling_matrix(shape, side) @ counts)
 
 
 def pooling_block(n_pixels: int, n_components: int, most: int = 2500) -> int:

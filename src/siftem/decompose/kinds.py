@@ -16,10 +16,8 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.ndimage import gaussian_filter
 
-from siftem.blocked_counts import BlockedCounts
 from siftem.counting.checked import checked_counts
-from siftem.decompose.initialise import pooling_matrix
-from siftem.decompose.pooled_blocks import pooled_in_memory
+from siftem.decompose.initialise import pooled_squares
 from siftem.hyperspy_input import as_map
 from siftem.spectrum_image import SpectrumImage
 
@@ -102,10 +100,7 @@ def count_kinds(si: SpectrumImage, *, random_state: int = 0) -> Kinds:
     si = checked_counts(as_map(si))
     counts, shape = si.counts, si.shape
     side = int(np.ceil(np.sqrt(si.n_pixels / _MOST_PIXELS)))
-    if isinstance(counts, BlockedCounts):
-        counts = pooled_in_memory(counts, shape, side)
-    elif side > 1:
-        counts = sp.csr_array(pooling_matrix(shape, side) @ counts)
+    counts = pooled_squares(counts, shape, side)
     shape = (-(-shape[0] // side), -(-shape[1] // side))
     windows = counts @ _windows(np.asarray(counts.sum(axis=0, dtype=np.float64)).ravel())
     rows = np.asarray(windows.todense(), dtype=np.float64)

@@ -19,13 +19,11 @@ import scipy.sparse as sp
 from scipy.ndimage import binary_dilation, gaussian_filter
 from scipy.optimize import nnls
 
-from siftem.blocked_counts import BlockedCounts
 from siftem.decompose.class_spectra import class_spectra, purest_spectra
 from siftem.decompose.embedding import hosts_of, thin_parts, without
-from siftem.decompose.initialise import pooling_matrix
+from siftem.decompose.initialise import pooled_squares
 from siftem.decompose.mixing import deep, deficit, distance_inside, unevenness
 from siftem.decompose.pixel_classes import PixelClasses, labels_by, pixel_classes, without_texture
-from siftem.decompose.pooled_blocks import pooled_in_memory
 from siftem.decompose.purest import FEWEST_PIXELS
 from siftem.decompose.share_weights import share_weights
 from siftem.decompose.support import Below, find_support, flanks, is_dim
@@ -200,10 +198,7 @@ def phase_layout(si: SpectrumImage, n_phases: int, *, random_state: int = 0) -> 
     if n_phases == 1:
         return single_layout(shape, si.total / si.n_pixels)
     side = int(np.ceil(np.sqrt(si.n_pixels / _MOST_PIXELS)))
-    if isinstance(counts, BlockedCounts):
-        counts = pooled_in_memory(counts, shape, side)
-    elif side > 1:
-        counts = sp.csr_array(pooling_matrix(shape, side) @ counts)
+    counts = pooled_squares(counts, shape, side)
     small = (-(-shape[0] // side), -(-shape[1] // side))
     bulk = si.acquisition.bulk or si.signal_type == "EDS_SEM"
     best, explained = None, -np.inf

@@ -16,7 +16,6 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.ndimage import binary_dilation, gaussian_filter
 
-from siftem.blocked_counts import BlockedCounts
 from siftem.decompose.class_spectra import class_spectra
 from siftem.decompose.initialise import pooling_matrix
 from siftem.decompose.kinds import in_common
@@ -217,10 +216,7 @@ def labels_by(counts: sp.csr_array, shape: tuple[int, int], spectra: np.ndarray)
     bins = binning(spectra.shape[1])
     shapes = (bins.T @ spectra.T).T
     logarithms = bins @ np.log(np.maximum(shapes, 1e-9)).T
-    if isinstance(counts, BlockedCounts):
-        evidence = counts.images(logarithms).T.astype(np.float32)
-    else:
-        evidence = np.asarray(counts @ logarithms, np.float32)
+    evidence = np.asarray(counts @ logarithms, np.float32, order="C")
     belongs = _normalised(evidence)
     for _ in range(_SETTLED):
         belongs = _normalised(evidence + np.float32(_COUPLING) * _neighbours(belongs, shape))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
@@ -18,7 +17,8 @@ from siftem.blocked_counts import BlockedCounts
 from siftem.decompose import solver
 from siftem.decompose.coarse_to_fine import CoarseToFine
 from siftem.decompose.known_parts import KnownParts
-from siftem.decompose.row_blocks import CountRows, n_threads
+from siftem.decompose.row_blocks import n_threads
+from siftem.decompose.solver_rows import SolverRows, solver_rows
 from siftem.decompose.sweep_state import Checkpoint
 from siftem.errors import DoubtWarning, InputError
 from siftem.progress import Progress, silent
@@ -178,18 +178,18 @@ class PoissonNMF(TransformerMixin, BaseEstimator):
             support=self.support,
             fixed=None if self.fixed_spectra is None else dict(self.fixed_spectra),
         )
-        counts = CountRows.of(x, n_jobs=self.n_jobs)
+        counts = solver_rows(x, n_jobs=self.n_jobs)
         rngs = _generator(self.random_state).spawn(self.n_init)
         plan = self._plan()
         levels = plan.levels(x, n_jobs=n_threads(self.n_jobs))
 
-        def one(start: int, rows: CountRows, progress: Progress) -> solver.Solution:
+        def one(start: int, rows: SolverRows[Any], progress: Progress) -> solver.Solution:
             rng, draw = rngs[start], start > 0
             return plan.run(rows, levels, known, rng, draw=draw, progress=progress)
 
         reports: list[Any] = [self.progress or silent, *[silent] * (self.n_init - 1)]
         if self.n_init > 1 and counts.n_jobs > 1:
-            single = [replace(counts, n_jobs=1) for _ in range(self.n_init)]
+            single = [counts.in_one_thread() for _ in range(self.n_init)]
             with ThreadPoolExecutor(counts.n_jobs) as pool:
                 solutions = list(pool.map(one, range(self.n_init), single, reports))
         else:
@@ -209,7 +209,7 @@ class PoissonNMF(TransformerMixin, BaseEstimator):
     def transform(self, X: Any) -> np.ndarray:
         """Return the maximum-likelihood weights of ``X`` for the fitted spectra."""
         check_is_fitted(self, "components_")
-        counts = CountRows.of(self._counts(X, reset=False), n_jobs=self.n_jobs)
+        counts = solver_rows(self._counts(X, reset=False), n_jobs=self.n_jobs)
         weights = solver.even_weights(counts, len(self.components_), self.components_.dtype)
         solver.solve_weights(counts, self.components_, weights)
         return weights

@@ -13,7 +13,6 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.ndimage import gaussian_filter
 
-from siftem.blocked_counts import BlockedCounts
 from siftem.decompose.share_weights import share_weights
 from siftem.thinning import split_counts
 
@@ -96,8 +95,7 @@ def purest(
     if np.count_nonzero(inside) > MOST_PIXELS:
         inside = _sparser(inside)
     pixels = np.flatnonzero(inside.ravel())
-    rows = counts.rows(pixels) if isinstance(counts, BlockedCounts) else counts[pixels]
-    rows = sp.csr_array(rows)
+    rows = sp.csr_array(counts[pixels])
     rng = np.random.default_rng(random_state)
     whole = rows.dtype.kind != "f" or np.array_equal(rows.data, np.rint(rows.data))
     halves = split_counts(rows, 0.5, rng) if whole else (rows, rows)

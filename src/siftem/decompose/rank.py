@@ -10,13 +10,12 @@ import numpy as np
 import scipy.sparse as sp
 
 from siftem.blas_threads import one_blas_thread
-from siftem.blocked_counts import BlockedCounts
 from siftem.counting.checked import checked_counts
 from siftem.decompose import solver
 from siftem.decompose.initialise import pooled_counts
 from siftem.decompose.poisson_nmf import PoissonNMF
 from siftem.decompose.pooled_blocks import pooled_in_memory
-from siftem.decompose.row_blocks import CountRows
+from siftem.decompose.solver_rows import solver_rows
 from siftem.errors import DoubtWarning, InputError, SiftemWarning
 from siftem.hyperspy_input import as_map
 from siftem.notebook_progress import shows_progress
@@ -157,7 +156,7 @@ def choose_n_components(
     counts, shape = si.counts, si.shape
     if not counts.nnz:
         raise InputError("the map holds no counts: there is nothing to choose from")
-    if isinstance(counts, BlockedCounts):
+    if si.on_disk:
         side = int(np.ceil(np.sqrt(si.n_pixels / _MOST_PIXELS)))
         counts = pooled_in_memory(counts, shape, side)
         shape = (-(-shape[0] // side), -(-shape[1] // side))
@@ -167,7 +166,7 @@ def choose_n_components(
     deviances = np.empty((folds, len(ranks)))
     for fold in range(folds):
         test, train = split_counts(pooled.astype(np.float64), test_share, rng)
-        rows = CountRows.of(test, n_jobs=n_jobs)
+        rows = solver_rows(test, n_jobs=n_jobs)
         for column, k in enumerate(ranks):
             model = PoissonNMF(
                 k, map_shape=shape, tol=1e-5, random_state=random_state, n_jobs=n_jobs

@@ -7,18 +7,16 @@ import itertools
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import cast
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import scipy.sparse as sp
 
 from siftem import processors
-from siftem.blocked_counts import BlockedCounts
 from siftem.decompose import gradient_kernels, row_kernels
-from siftem.decompose.blockwise import BlockedRows
 from siftem.decompose.count_sums import column_sums, row_totals, saturated_objective
 from siftem.decompose.shared_work import helpers, share_out
+from siftem.disk_images import is_large
 
 #: Work (see `CountRows.blocks`) that makes a block worth its own turn.
 _WORK_IN_BLOCK = 60_000
@@ -64,12 +62,7 @@ class CountRows:
 
     @classmethod
     def of(cls, x: sp.csr_array, *, n_jobs: int | None = None) -> CountRows:
-        """Take over ``x`` (n, m); counts are kept in single precision where that is exact.
-
-        For `BlockedCounts`, rows that stay on disk and can do the same.
-        """
-        if isinstance(x, BlockedCounts):
-            return cast(CountRows, BlockedRows(x))
+        """Take over ``x`` (n, m); counts are kept in single precision where that is exact."""
         x = sp.csr_array(x)
         if not x.has_canonical_format:
             x = x.copy()
@@ -111,6 +104,10 @@ class CountRows:
         """Share the counts of each row equally among the components; (n, k)."""
         return np.repeat((self.row_totals() / k)[:, None], k, axis=1).astype(dtype)
 
+    def in_one_thread(self) -> CountRows:
+        """Return the same rows, worked on by one thread."""
+        return replace(self, n_jobs=1)
+
     @contextmanager
     def threads(self) -> Iterator[None]:
         """Keep the threads for several passes."""
@@ -126,6 +123,19 @@ class CountRows:
     def row_totals(self) -> np.ndarray:
         """Counts of each row, float64 (n,)."""
         return row_totals(self.indptr, self.data)
+
+    def spread(self, pooling: sp.csr_array, shares: np.ndarray, pooled: sp.csr_array) -> np.ndarray:
+        """Give each row the shares (blocks, k) of its block; float64 (n, k)."""
+        return np.asarray((pooling.T @ shares) * self.row_totals()[:, None])
+
+    def maps(self, weights: np.ndarray, order: np.ndarray) -> np.ndarray:
+        """Columns of ``weights`` (n, k) in some order, each in one piece; (k, n).
+
+        In single precision beyond half a million pixels, whether they come from memory or from
+        the disk: that is finer than the noise of any count, and these are the largest arrays.
+        """
+        dtype = np.float32 if is_large(weights.shape[0]) else np.float64
+        return np.stack([weights[:, c].astype(dtype) for c in order])
 
     def within(self, weights: np.ndarray, support: np.ndarray | None) -> np.ndarray:
         """Return a copy of ``weights`` (n, k), zero outside a ``support`` (n, k)."""

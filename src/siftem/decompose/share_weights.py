@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import scipy.sparse as sp
 
-from siftem.blocked_counts import BlockedCounts
+from siftem.rows_of_counts import rows_of
 
 #: Channels are summed down to about this many: a spectrum of a thousand counts is then no more
 #: than half noise, which would lower all amounts.
@@ -39,6 +39,4 @@ def share_weights(counts: sp.csr_array, spectra: np.ndarray) -> np.ndarray:
     mean = shapes.mean(axis=0)
     weighted = shapes / np.maximum(mean, _FLOOR * mean.mean())
     operator = bins @ (weighted.T @ np.linalg.pinv(weighted @ shapes.T))
-    if isinstance(counts, BlockedCounts):
-        return counts.images(operator)
-    return np.ascontiguousarray((counts @ operator).T)
+    return rows_of(counts).images(operator)

@@ -9,16 +9,15 @@ their noise is not that of the pixel itself, the spectra are unbiased.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import scipy.sparse as sp
 from scipy.ndimage import gaussian_filter
 
-from siftem.blocked_counts import BlockedCounts, BlockReader, Sums
-from siftem.disk_images import StoredImages, image_beside
+from siftem.disk_images import image_beside
 from siftem.line_strips import on_grid, reach, smoothed, strips
 from siftem.robust import grid_step
+from siftem.rows_of_counts import rows_of
 
 #: Counts that the smoothing window of the maps holds.
 _COUNTS_IN_WINDOW = 1000.0
@@ -37,9 +36,7 @@ def signed_weights(counts: sp.csr_array, spectra: np.ndarray) -> np.ndarray:
     mean = mean / max(mean.sum(), 1e-300)
     weighted = spectra / np.maximum(mean, 1e-3 * mean.mean())
     inverse = weighted.T @ np.linalg.pinv(weighted @ spectra.T)
-    if isinstance(counts, BlockedCounts):
-        return counts.images(inverse)
-    return np.ascontiguousarray((counts @ inverse).T)
+    return rows_of(counts).images(inverse)
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,7 +115,9 @@ def refined_spectra(
         if not np.isfinite(scaled).all() or np.linalg.cond(scaled) > _WORST_CONDITION:
             return spectra
         del weights  # as large as the map
-        found = np.linalg.solve(products, _weighted_sums(counts, smooth.reshape(len(smooth), -1)))
+        found = np.linalg.solve(
+            products, rows_of(counts).weighted_sums(smooth.reshape(len(smooth), -1))
+        )
         del smooth
         total = found.sum(axis=1, keepdims=True)
         if not (np.isfinite(found).all() and (total > 0.1).all()):
@@ -151,20 +150,3 @@ def _of_neighbours(image: np.ndarray, sigma: float) -> np.ndarray:
     smooth -= own * image
     smooth /= 1 - own
     return np.asarray(smooth)
-
-
-def _weighted_sums(counts: sp.csr_array, weights: np.ndarray) -> np.ndarray:
-    """``weights`` (k, n) times ``counts`` (n, m), float64 (k, m)."""
-    if not isinstance(counts, BlockedCounts):
-        return np.asarray((counts.T @ weights.T).T)
-    stored = StoredImages.of(weights)
-    # Large weights are read where they are; they don't travel.
-    items = [(a, b, weights[:, a:b] if stored is None else stored) for a, b in counts.blocks]
-    return np.asarray(counts.work.total(partial(_sums_task, counts.reader), items)[0])
-
-
-def _sums_task(reader: BlockReader, item: tuple[int, int, np.ndarray | StoredImages]) -> Sums:
-    first, last, weights = item
-    if isinstance(weights, StoredImages):
-        weights = weights.read(first, last)
-    return (np.asarray((reader.read(first, last).T @ weights.T).T),)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Generic
 
 import numpy as np
 
 from siftem.decompose.channel_kernels import step_channels
 from siftem.decompose.known_parts import KnownParts
-from siftem.decompose.row_blocks import CountRows, residual
+from siftem.decompose.row_blocks import residual
+from siftem.decompose.solver_rows import SolverRows, W
 from siftem.decompose.sweep_state import Checkpoint, Pace, SweepState, fit_key
 from siftem.progress import Progress, silent
 
@@ -19,7 +21,7 @@ _LEAST_LEFT = 0.1
 
 
 @dataclass(frozen=True, eq=False)
-class Solution:
+class Solution(Generic[W]):
     """What the solver found.
 
     ``objective`` is ``sum(mean) - sum(y ln mean)``, ``deviance`` twice the Kullback-Leibler
@@ -29,7 +31,7 @@ class Solution:
     in deviances.
     """
 
-    weights: np.ndarray
+    weights: W
     spectra: np.ndarray
     n_sweeps: int
     converged: bool
@@ -40,21 +42,21 @@ class Solution:
     history: np.ndarray
 
 
-def even_weights(counts: CountRows, k: int, dtype: np.dtype) -> np.ndarray:
+def even_weights(counts: SolverRows[W], k: int, dtype: np.dtype) -> W:
     """Share the counts of each row equally among the components; (n, k)."""
     return counts.even_weights(k, dtype)
 
 
-def poisson_objective(counts: CountRows, weights: np.ndarray, spectra: np.ndarray) -> float:
+def poisson_objective(counts: SolverRows[W], weights: W, spectra: np.ndarray) -> float:
     """Return ``sum(mean) - sum(y ln mean)`` for ``weights`` (n, k) and ``spectra`` (k, m)."""
     found, _ = counts.improve(spectra, weights, n_passes=0, gather=False)
     return float(counts.sums(weights) @ spectra.sum(axis=1, dtype=np.float64)) - found
 
 
 def solve_weights(
-    counts: CountRows,
+    counts: SolverRows[W],
     spectra: np.ndarray,
-    weights: np.ndarray,
+    weights: W,
     *,
     free: np.ndarray | None = None,
     n_passes: int = 200,
@@ -66,8 +68,8 @@ def solve_weights(
 
 
 def stationarity(
-    counts: CountRows,
-    weights: np.ndarray,
+    counts: SolverRows[W],
+    weights: W,
     spectra: np.ndarray,
     *,
     known: KnownParts | None = None,
@@ -83,8 +85,8 @@ def stationarity(
 
 
 def alternate(
-    counts: CountRows,
-    weights: np.ndarray,
+    counts: SolverRows[W],
+    weights: W,
     spectra: np.ndarray,
     *,
     known: KnownParts | None = None,
@@ -95,7 +97,7 @@ def alternate(
     progress: Progress = silent,
     step: str = "decompose",
     checkpoint: Checkpoint | None = None,
-) -> Solution:
+) -> Solution[W]:
     """Minimise the Poisson objective over both factors.
 
     A sweep takes Newton steps on every pixel's weights, gathers on the way the gradient and
@@ -103,7 +105,7 @@ def alternate(
 
     Parameters
     ----------
-    counts : CountRows
+    counts : SolverRows
         (n, m).
     weights : ndarray of shape (n, k)
         Start; not changed.
@@ -173,9 +175,7 @@ def alternate(
     )
 
 
-def _start(
-    counts: CountRows, weights: np.ndarray, spectra: np.ndarray, known: KnownParts
-) -> SweepState:
+def _start(counts: SolverRows[W], weights: W, spectra: np.ndarray, known: KnownParts) -> SweepState:
     """Return a state with weights and spectra that hold what is known."""
     w = counts.within(weights, known.support)
     at = spectra.copy()
@@ -185,7 +185,7 @@ def _start(
 
 
 def _sweep(
-    counts: CountRows, state: SweepState, known: KnownParts, *, n_passes: int, extrapolate: bool
+    counts: SolverRows[W], state: SweepState, known: KnownParts, *, n_passes: int, extrapolate: bool
 ) -> bool:
     """Improve both factors of ``state``; False where a run ahead did not pay and is taken back."""
     pace, spectra = state.pace, state.ahead

@@ -14,10 +14,10 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from siftem.blocked_counts import BlockedCounts
 from siftem.errors import ReadError
 from siftem.pipeline.recipe import Recipe
 from siftem.pipeline.recipe_paths import PATHS
+from siftem.rows_of_counts import rows_of
 from siftem.spectrum_image import SpectrumImage
 
 _BLOCK = 1 << 20
@@ -84,12 +84,7 @@ def image_content(si: SpectrumImage) -> str:
         known = _known_images.get(si)
     if known is not None:
         return known
-    digest = hashlib.sha256()
-    if isinstance(si.counts, BlockedCounts):
-        digest.update(si.counts.identity.encode())
-    else:
-        for array in (si.counts.data, si.counts.indices, si.counts.indptr):
-            digest.update(np.ascontiguousarray(array).data)
+    digest = hashlib.sha256(rows_of(si.counts).identity.encode())
     if si.survey is not None:
         digest.update(np.ascontiguousarray(si.survey).data)
     arrays = {"counts", "survey"}

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from siftem.blocked_counts import BlockedCounts
 from siftem.decompose.factors import Factors
 from siftem.figures.new_axes import new_axes, settle, small_png
 from siftem.figures.plots import (
@@ -132,7 +131,7 @@ def spectrum_image_html(si: SpectrumImage) -> str:
         "notes": "; ".join(si.notes),
     }
     picture = ""
-    if not isinstance(si.counts, BlockedCounts):
+    if not si.on_disk:
         image = si.total_map()
         picture = _picture(
             lambda ax: plot_image(image, ax, title="all counts", pixel_size=si.pixel_size), 56, 62

@@ -7,8 +7,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from siftem.blocked_counts import BlockedCounts
 from siftem.errors import InputError
+from siftem.rows_of_counts import rows_of
 from siftem.spectrum_image import SpectrumImage
 from siftem.unmix.mixed_rows import MixedRows
 
@@ -145,16 +145,12 @@ def pixel_sets(si: SpectrumImage, regions: PhaseRegions, window: slice) -> Pixel
     rows = np.flatnonzero(mixed.ravel())
     counts = si.counts[:, window]
     pure_rows = np.flatnonzero(pure.ravel())
-    if isinstance(counts, BlockedCounts):
-        whole, pure_counts = counts.sum_of_rows(pure_rows), counts.sum(axis=1)[pure_rows]
-    else:
-        of_matrix = counts.tocsr()[pure_rows]
-        whole = np.asarray(of_matrix.sum(axis=0, dtype=np.float64))
-        pure_counts = np.asarray(of_matrix.sum(axis=1, dtype=np.float64)).ravel()
+    whole = rows_of(counts).sum_of_rows(pure_rows)
+    pure_counts = np.asarray(counts.sum(axis=1, dtype=np.float64)).ravel()[pure_rows]
     only_matrix = np.zeros((1, len(names)), np.uint8)
     only_matrix[0, 0] = 1
     flat = allowed.reshape(-1, len(names))[rows]
-    mixed_rows = MixedRows.of(counts, rows, whole.ravel())
+    mixed_rows = MixedRows.of(counts, rows, whole)
     allowed = np.vstack([flat, only_matrix])
     return PixelSets(names, mixed_rows, allowed, rows, pure_rows, pure_counts)
 

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from siftem.blocked_counts import BlockedCounts
 from siftem.decompose.layout import VACUUM
 from siftem.disk_images import image_beside
 from siftem.line_strips import reach, strips
@@ -50,12 +49,11 @@ def feature_images(
     images = {grain: _significance(shares, g) for g, grain in enumerate(matched.grains)}
     width = float(shares.sigmas.mean()) if shares.sigmas.size else 1.0
     images["counts"] = _smooth_counts(si, width)
-    # Of a map that stays on disk, no seventy features of every pixel are kept.
-    on_disk = isinstance(si.counts, BlockedCounts)
     further = [name for name in settings.images if name not in images]
     chosen = choose_images(si, further) if further else NamedImages({}, ())
     images.update(chosen.images)
-    features = untrained(settings, chosen.poisson).compute_features(images, in_tiles=on_disk)
+    # Of a map that stays on disk, no seventy features of every pixel are kept.
+    features = untrained(settings, chosen.poisson).compute_features(images, in_tiles=si.on_disk)
     return FeatureImages(images, shares, features, chosen.poisson)
 
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from siftem.blocked_counts import BlockedCounts
 from siftem.eels.ratios import ElementalRatios, elemental_ratios
 from siftem.errors import InputError, SiftemWarning
 from siftem.fit.spectrum_model import Absorption
@@ -206,7 +205,7 @@ def _weighted_sums(
     SiftemWarning
         When that cannot be done, and plain sums stay.
     """
-    if isinstance(si.counts, BlockedCounts):
+    if si.on_disk:
         reason = "the counts stay on disk"
     elif any(n not in pure for n in regions.names):
         reason = "a grain has no mixture to begin with"

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from siftem.blocked_counts import BlockedCounts
 from siftem.errors import DoubtWarning, InputError, SiftemWarning
 from siftem.pipeline.recipe import Recipe
 from siftem.pipeline.recipe_phases import Phase
@@ -16,6 +15,7 @@ from siftem.pipeline.steps.spectra import RegionSpectra
 from siftem.pipeline.steps.step import Circumstances, Step, plain
 from siftem.pipeline.subtraction import phase_anchors
 from siftem.progress import Progress
+from siftem.rows_of_counts import rows_of
 from siftem.segment.regions import Regions
 from siftem.spectrum_image import SpectrumImage
 from siftem.unmix.constrained import unmix
@@ -119,10 +119,7 @@ def _too_long(si: SpectrumImage, regions: Regions) -> str:
     mixed = np.array(regions.intersection.mask)
     for grain in regions.names:
         mixed |= regions.mixture(grain).mask
-    if isinstance(si.counts, BlockedCounts):
-        filled = si.counts.nnz * mixed.mean()
-    else:
-        filled = np.diff(si.counts.indptr)[mixed.ravel()].sum()
+    filled = rows_of(si.counts).stored_in(mixed.ravel())
     if filled <= MOST_NONZERO:
         return ""
     return (
