@@ -300,7 +300,7 @@ def _decomposed(
         model.set_params(map_shape=si.shape)
     rows = solver_rows(si.counts, n_jobs=n_jobs)
     if found is None:
-        weights = model.fit_transform(si.counts)
+        weights = model.fit_weights(si.counts)
         spectra, deviance = model.components_, model.deviance_
         n_iter, converged = model.n_iter_, model.converged_
     else:

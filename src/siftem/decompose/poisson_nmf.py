@@ -153,7 +153,6 @@ class PoissonNMF(TransformerMixin, BaseEstimator):
         self.fit_transform(X)
         return self
 
-    @one_blas_thread()
     def fit_transform(self, X: Any, y: None = None, **fit_params: Any) -> np.ndarray:
         """Fit the factors and return the weights.
 
@@ -170,6 +169,15 @@ class PoissonNMF(TransformerMixin, BaseEstimator):
         -------
         ndarray of shape (n_samples, n_components)
         """
+        return np.asarray(self.fit_weights(X))
+
+    @one_blas_thread()
+    def fit_weights(self, X: Any) -> Any:
+        """Fit the factors and return the weights where the counts are.
+
+        As `fit_transform`; of `siftem.blocked_counts.BlockedCounts` they stay on disk, as
+        `siftem.decompose.blockwise.BlockWeights`.
+        """
         x = self._counts(X, reset=True)
         self._check_parameters(x.shape)
         known = KnownParts.checked(
@@ -183,7 +191,7 @@ class PoissonNMF(TransformerMixin, BaseEstimator):
         plan = self._plan()
         levels = plan.levels(x, n_jobs=n_threads(self.n_jobs))
 
-        def one(start: int, rows: SolverRows[Any], progress: Progress) -> solver.Solution:
+        def one(start: int, rows: SolverRows[Any], progress: Progress) -> solver.Solution[Any]:
             rng, draw = rngs[start], start > 0
             return plan.run(rows, levels, known, rng, draw=draw, progress=progress)
 
@@ -204,7 +212,7 @@ class PoissonNMF(TransformerMixin, BaseEstimator):
         # The last sweep took single steps: finish the rows for the final spectra.
         spectra, free = self.components_, known.support
         solver.solve_weights(counts, spectra, weights, free=free, n_passes=50)
-        return np.asarray(weights)
+        return weights
 
     def transform(self, X: Any) -> np.ndarray:
         """Return the maximum-likelihood weights of ``X`` for the fitted spectra."""
@@ -244,14 +252,14 @@ class PoissonNMF(TransformerMixin, BaseEstimator):
             checkpoint=self.checkpoint if self.n_init == 1 else None,
         )
 
-    def _store(self, best: solver.Solution) -> None:
+    def _store(self, best: solver.Solution[Any]) -> None:
         if not best.converged:
             warnings.warn(
                 f"PoissonNMF stopped at max_iter={self.max_iter} before it converged (last "
                 f"relative decrease {best.last_gain:.1e}, tol {self.tol:.1e}; stationarity "
                 f"{best.kkt:.1e}): raise max_iter or tol",
                 DoubtWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
         self.components_ = _scaled(best.spectra)[0].astype(self.dtype)
         self.n_iter_ = best.n_sweeps
