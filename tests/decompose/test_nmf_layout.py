@@ -262,6 +262,21 @@ def test_a_thin_shell_is_no_texture_where_phases_may_overlap():
     assert without_texture(counts, (N, N), classes, bulk=True).n_classes == 2
 
 
+def test_a_thin_shell_lies_around_its_core():
+    """Two pixels wide are as a blurred border is, but what they hold is neither of both sides."""
+    away = np.hypot(Y - 24.0, X - 24.0)
+    labels = np.where(away < 6, 1, np.where(away < 7.6, 2, 0))
+    labels[:, 40:] = 2  # elsewhere the shell's phase is thick
+    mean = np.array([A, C, B])[labels] * 300.0
+    counts = np.random.default_rng(0).poisson(mean).reshape(N * N, CHANNELS)
+    layout = find_layout(sp.csr_array(counts), (N, N), PixelClasses(labels, 3))
+    assert layout.phases[1].hosts[0] == 2
+    mean[labels == 2] = np.where((X >= 40)[..., None], B, (A + C) / 2)[labels == 2] * 300.0
+    counts = np.random.default_rng(0).poisson(mean).reshape(N * N, CHANNELS)
+    layout = find_layout(sp.csr_array(counts), (N, N), PixelClasses(labels, 3))
+    assert layout.phases[1].hosts == (0,)
+
+
 def test_where_noise_is_larger_than_impurity_more_pixels_are_summed():
     """B makes up 6% of a region on one side and nothing on the other."""
     strange = 0.06 * X / (N - 1)

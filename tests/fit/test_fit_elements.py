@@ -201,6 +201,21 @@ def test_what_is_not_common_is_no_shift_of_the_axis(weights, shift):
     assert names(found) == set(weights)
 
 
+def test_lines_beside_stronger_ones_are_counted():
+    """Cu Ka lies on the flank of Ni Kb, on an axis that is off."""
+    sheets = [{"Ni": 0.8, "Cr": 0.17, "Cu": 0.03}, {"Ni": 1.0}]
+    values = np.array([counts(w, 3e5, Calibration(shift=0.05)) for w in sheets])
+    search = GreedySearch(spectrum(values.sum(axis=0)), ["Ni", "Cr", "Cu"], 200.0, Detector())
+    search.calibrate(["Ni", "Cr", "Cu"])
+    found = search.line_counts(values, ["Cu", "Ni"])
+    atoms = np.array([sheets[0][e] / atomic_weight(e) for e in ("Cu", "Ni")])
+    k = [family_emission(line_family(e, "K", beam_energy=200.0), 200.0) for e in ("Cu", "Ni")]
+    assert found[0, 0] / found[0, 1] == pytest.approx(
+        atoms @ [1, 0] * k[0] / (atoms[1] * k[1]), rel=0.2
+    )
+    assert found[1, 0] < 0.05 * found[0, 0]
+
+
 def tail(values, share, length, axis=AXIS):
     """Counts with a share of each channel's spread to lower energies."""
     kernel = np.exp(-axis.scale * np.arange(200) / length)

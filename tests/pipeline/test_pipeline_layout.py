@@ -1,5 +1,6 @@
 """The road on maps whose phases lie otherwise than grains in a matrix."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,12 +12,15 @@ from siftem.acquisition import Acquisition
 from siftem.decompose.layout import Lies
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import RecipeError
+from siftem.pipeline.open_scales import Host, open_scale
 from siftem.pipeline.own_pixels import _of_one_kind, region_spectra
 from siftem.pipeline.recipe import make_recipe
+from siftem.pipeline.stray_counts import with_stray_counts
 from siftem.pipeline.summary import summarize
 from siftem.pipeline.workflow import Workflow
 from siftem.segment.regions import Region
 from siftem.spectrum_image import SpectrumImage
+from siftem.unmix.integrate import integrate
 
 N, CHANNELS = 40, 450
 ENERGY = 0.2 + 0.02 * np.arange(CHANNELS)
@@ -33,15 +37,18 @@ def spectrum(*lines, counts):
     return counts * out / out.sum()
 
 
-def run(mean, elements, support=(), seed=0, **recipe):
-    counts = np.random.default_rng(seed).poisson(mean).reshape(N * N, CHANNELS)
-    si = SpectrumImage(
-        sp.csr_array(counts),
+def image(mean, seed=0):
+    return SpectrumImage(
+        sp.csr_array(np.random.default_rng(seed).poisson(mean).reshape(N * N, CHANNELS)),
         (N, N),
         AXIS,
         acquisition=Acquisition(beam_energy=200.0, take_off_angle=22.0),
         signal_type="EDS_TEM",
     )
+
+
+def run(mean, elements, support=(), seed=0, **recipe):
+    si = image(mean, seed)
     data = {**RECIPE, "elements": list(elements), "support": list(support), **recipe}
     return Workflow(make_recipe(data), spectrum_image=si).result()
 
@@ -167,6 +174,23 @@ def test_a_support_is_the_film_as_it_is_on_the_whole(role, purest):
         assert found.n_pixels == (X < 0.9 * N - 4).sum()
 
 
+def test_what_all_phases_hold_may_be_stray():
+    """Cu in both layers alike, listed since it might be theirs."""
+    grid = spectrum((8.05, 6), (8.9, 1), (0.93, 1), counts=20)
+    oxide, silicon = (
+        spectrum((1.74, 3), *lines, counts=600) + grid for lines in (((0.525, 2),), ())
+    )
+    mean = np.where((Y < 18)[..., None], oxide, silicon)
+    result = run(mean, ("O", "Si", "Cu"), decompose={"components": 2})
+    for found in result.compositions.values():
+        low, high = found.atomic_interval_95[found.index("Cu")]
+        assert low < 0.003 < 0.01 < high
+    assert any("Cu is in all phases" in w for w in result.doubts)
+    known = {n: replace(c, identification_ends=None) for n, c in result.compositions.items()}
+    for n, found in with_stray_counts(known, result.pure, ["Mo"]).items():
+        assert found.identification_ends is None, n
+
+
 def test_what_the_recipe_says_of_the_layout_counts(layers):
     data = {
         **RECIPE,
@@ -204,3 +228,26 @@ def test_without_an_anchor_intervals_hold_both_ends():
     ends = result.compositions[known.grain].atomic_interval_95
     assert ((ends[:, 0] <= true + 0.01) & (true - 0.01 <= ends[:, 1])).all()
     assert any("no anchor" in w for w in result.warnings)
+
+
+def test_in_a_shell_the_middle_is_taken():
+    """Whether a host is a shell decides between the purest pixels and the middle."""
+    shell = spectrum((0.525, 4), (1.254, 3), (1.74, 4), counts=400)
+    core = spectrum((0.525, 1), (3.69, 4), (4.013, 0.5), counts=400)
+    depth = 0.6 * np.sqrt(np.clip(1 - np.hypot(Y - 20, X - 20) ** 2 / 100, 0, 1))
+    mean = (1 - depth)[..., None] * shell + depth[..., None] * core
+    si = image(mean)
+    inside, outside = (Region("", m) for m in (depth > 0.2, depth == 0))
+    mixture, host = integrate(si, inside), integrate(si, outside)
+    made = {}
+    for closed in (False, True):
+        hosts = {"shell": Host(host, None, outside, closed)}
+        pure, known = open_scale(si, "core", mixture, inside, hosts, fit=None, random_state=0)
+        made[closed] = pure.values
+        assert ("the middle" in known.describe()) == closed
+    low, high = known.ranges[0].ends
+    assert known.ranges[0].value == pytest.approx((low + high) / 2)
+    assert (
+        np.abs(made[True] - core / core.sum() * made[True].sum()).sum()
+        < 0.8 * np.abs(made[False] - core / core.sum() * made[False].sum()).sum()
+    )

@@ -11,12 +11,15 @@ from scipy.ndimage import (
     binary_opening,
     distance_transform_edt,
     label,
+    sum_labels,
 )
 
 #: A host surrounds a class where it has this part of its border; at first sight, this.
 _SURROUNDS, _MOSTLY = 0.75, 0.55
 #: A class that is at least three pixels wide in this part of its pixels has no thin parts itself.
 _THICK = 0.6
+#: Threads that hold more of their own class than this are no borders of two others.
+_ITS_OWN = 0.4
 #: Patches of fewer pixels say nothing of how a class lies.
 _SPECK = 8
 _EIGHT = np.ones((3, 3), bool)
@@ -82,14 +85,36 @@ def _spans(patch: np.ndarray) -> bool:
     return bool((patch[0].any() and patch[-1].any()) or (patch[:, 0].any() and patch[:, -1].any()))
 
 
-def thin_parts(labels: np.ndarray, k: int) -> np.ndarray:
-    """Threads and specks of classes that are thick elsewhere: blurred borders of two others."""
+def thin_parts(labels: np.ndarray, weights: np.ndarray, total: np.ndarray) -> np.ndarray:
+    """Threads and specks of classes that are thick elsewhere: blurred borders of two others.
+
+    Parameters
+    ----------
+    labels : ndarray of int, shape (ny, nx)
+        Class of each pixel.
+    weights : ndarray of shape (k, ny, nx)
+        Counts of each pixel that are of each class, without bias; see
+        `siftem.decompose.share_weights`. A thread that holds mostly its own class is a thin shell
+        or seam, and no border of others.
+    total : ndarray of shape (ny, nx)
+        Counts of each pixel.
+
+    Returns
+    -------
+    ndarray of bool, shape (ny, nx)
+    """
     out = np.zeros(labels.shape, bool)
-    for c in range(k):
+    for c, held in enumerate(weights):
         own = labels == c
         thick = binary_opening(np.pad(own, 1, mode="edge"), _EIGHT)[1:-1, 1:-1] & own
         if thick.sum() > _THICK * own.sum():
-            out |= own & ~thick
+            patches, n = label(own & ~thick, structure=_EIGHT)
+            which = np.arange(1, n + 1)
+            counts = np.maximum(sum_labels(total, patches, which), 1e-9)
+            share = sum_labels(held, patches, which) / counts
+            off = (held - np.append(0.0, share)[patches] * total) ** 2
+            sigma = np.sqrt(sum_labels(off, patches, which)) / counts
+            out |= np.append(False, share - sigma < _ITS_OWN)[patches]
     return out
 
 

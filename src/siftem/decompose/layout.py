@@ -264,7 +264,7 @@ def find_layout(
     weights = share_weights(counts, spectra).reshape(k, *shape)
     rims = [() if vacuum_class[c] else _parents(spectra, labels, c) for c in range(k)]
     skipped = {c for c in range(k) if rims[c] or vacuum_class[c]}
-    gone = np.isin(labels, [c for c in range(k) if rims[c]]) | thin_parts(labels, k)
+    gone = np.isin(labels, [c for c in range(k) if rims[c]]) | thin_parts(labels, weights, total)
     # Holes surround as well, but are no hosts.
     around = hosts_of(np.where(holes, k, without(labels, gone)), k + 1)
     within = [tuple(h for h in chain if h < k and h not in skipped) for chain in around[:k]]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 from scipy.interpolate import BSpline
 from scipy.ndimage import uniform_filter1d
+from scipy.optimize import nnls
 
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError
@@ -115,6 +117,31 @@ class GreedySearch:
         near = replace(self.spectrum, axis=moved)
         found = self._fit(near, chosen).calibration
         self._set(replace(found, shift=found.shift + shift))
+
+    def line_counts(self, spectra: np.ndarray, chosen: Sequence[str]) -> np.ndarray:
+        """Counts that are lines of each chosen element, in other spectra on the same axis.
+
+        By weighted least squares without negative amounts, all lines together.
+
+        Parameters
+        ----------
+        spectra : ndarray of shape (k, channels)
+        chosen : sequence of str
+
+        Returns
+        -------
+        ndarray of shape (k, elements)
+        """
+        places = [list(self.library.of(e)) for e in chosen]
+        lines = self.library.profiles[:, [i for own in places for i in own]]
+        design = np.hstack([self.smooth, lines])
+        starts = self.smooth.shape[1] + np.cumsum([0, *(len(own) for own in places)])
+        out = np.zeros((len(spectra), len(chosen)))
+        for row, values in zip(out, np.asarray(spectra, float), strict=True):
+            weight = 1 / np.sqrt(np.maximum(values, 1e-3 * values.max()))
+            amounts = nnls(design * weight[:, None], values * weight)[0] * design.sum(axis=0)
+            row[:] = [amounts[a:b].sum() for a, b in pairwise(starts)]
+        return out
 
     def next_element(self, chosen: list[str], significance: float) -> str | None:
         """Return the element that explains most beside those already chosen, or None."""

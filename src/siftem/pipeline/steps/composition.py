@@ -19,6 +19,7 @@ from siftem.pipeline.recipe import Recipe
 from siftem.pipeline.results import LineGain, Quantified
 from siftem.pipeline.steps.spectra import RegionSpectra, compositions_of
 from siftem.pipeline.steps.step import Circumstances, Step, plain
+from siftem.pipeline.stray_counts import line_counts, with_stray_counts
 from siftem.pipeline.subtraction import matrix_in
 from siftem.progress import Progress
 from siftem.quantify.composition import Composition
@@ -75,6 +76,8 @@ def quantities(
             mixtures = {n: s for n, s in spectra.integrated.items() if n not in spectra.pure}
             # Their lines were searched for others already, in what was left of them.
             found |= compositions_of(mixtures, partial(_quantified, settings), missing)
+            pure = {n: found[n] for n in spectra.pure if n in found}
+            found |= with_stray_counts(pure, spectra.pure, recipe.support)
             progress("composition", 0.3)
             if unmixed is not None:
                 by_unmixing = compositions_of(
@@ -115,15 +118,9 @@ def quantities(
 
 def _warn_of_unlisted(name: str, composition: Composition, unlisted: Sequence[str]) -> None:
     """Warn when much of what a phase holds is not in its composition."""
-    families = composition.fit.model.families
-    counts = composition.fit.design[:, : len(families)].sum(axis=0)
-    counts = counts * composition.fit.amplitudes[: len(families)]
-    share = {
-        e: sum(float(n) for f, n in zip(families, counts, strict=True) if f.element == e)
-        / max(float(counts.sum()), 1e-9)
-        for e in unlisted
-        if e not in GRID
-    }
+    counts = line_counts(composition)
+    whole = max(sum(counts.values()), 1e-9)
+    share = {e: counts.get(e, 0.0) / whole for e in unlisted if e not in GRID}
     much = [f"{e} ({100 * s:.2g}%)" for e, s in share.items() if s > _MUCH_UNLISTED]
     if much:
         warnings.warn(

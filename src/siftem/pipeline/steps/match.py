@@ -276,10 +276,11 @@ def _stray(
     some = [f for f in found if f.element in (*GRID, "C") and f.counts < _MOST_STRAY * counts]
     every = [f.element for f in found]
     beam, width = si.acquisition.beam_energy or 200.0, si.acquisition.resolution or 130.0
-    axis = _true_axis(si, factors, every, beam, width)
-    strengths = line_strengths(
-        factors.spectra[own], axis, every, beam_energy=beam, resolution=width
-    )
+    whole = Spectrum(si.sum_spectrum(), si.axis, acquisition=si.acquisition)
+    search = GreedySearch(whole, every, beam, Detector(resolution=width))
+    search.calibrate(every)
+    # All lines together: those of grids lie beside lines of the specimen, as Cu Ka beside Ni Kb.
+    strengths = search.line_counts(factors.spectra[own], every)
     out = []
     for f in some:
         held = strengths[:, every.index(f.element)]

@@ -1,0 +1,116 @@
+"""What a grid, a holder or contamination may add to elements that are quantified.
+
+Stray counts are in every phase: of metals alike as a part of its counts, of C alike in a pixel. No
+phase can hold more of them than the one with the least.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Collection, Mapping
+
+import numpy as np
+
+from siftem.errors import DoubtWarning
+from siftem.pipeline.fit_settings import GRID
+from siftem.quantify.composition import Composition
+from siftem.spectrum import Spectrum
+
+#: Of a phase's line counts no more than this is stray, and phases darker than this part of the
+#: brightest are films or nothing.
+_MOST, _FAINT = 0.1, 0.2
+#: From this part of an element's counts on it is told.
+_TOLD = 0.25
+#: Who names others than these as a support has said what is beside the specimen.
+_FILMS = frozenset({"C", "O", "Si", "N"})
+
+
+def line_counts(composition: Composition) -> dict[str, float]:
+    """Counts in the lines of each element of a composition's fit, of what lies beside, too."""
+    families = composition.fit.model.families
+    columns = composition.fit.design[:, : len(families)].sum(axis=0)
+    out: dict[str, float] = {}
+    for family, n in zip(
+        families, columns * composition.fit.amplitudes[: len(families)], strict=True
+    ):
+        out[family.element] = out.get(family.element, 0.0) + float(n)
+    return out
+
+
+def with_stray_counts(
+    compositions: Mapping[str, Composition],
+    spectra: Mapping[str, Spectrum],
+    support: Collection[str] = (),
+) -> dict[str, Composition]:
+    """Widen the intervals of phases that may hold stray counts of their elements.
+
+    Parameters
+    ----------
+    compositions : mapping of str to Composition
+        Of the pure phases of a map.
+    spectra : mapping of str to Spectrum
+        What they were quantified from.
+    support : collection of str
+        Elements that the user says are beside the specimen. With a metal among them the grid is
+        known, and other metals are the specimen's.
+
+    Returns
+    -------
+    dict of str to Composition
+
+    Warns
+    -----
+    DoubtWarning
+        Of each element of which a good part may be stray, and in which phases.
+    """
+    out = dict(compositions)
+    level = {n: float(spectra[n].counts.sum()) / max(spectra[n].n_pixels, 1) for n in out}
+    bright = [n for n in out if level[n] > _FAINT * max(level.values())]
+    if len(out) < 2:
+        return out  # nothing to compare
+    lines = {n: line_counts(found) for n, found in out.items()}
+    shared = set.intersection(*(set(found.elements) for found in out.values()))
+    metals = frozenset() if set(support) - _FILMS else GRID
+    kept = {n: np.ones(len(found.elements)) for n, found in out.items()}
+    for element in sorted(shared & (metals | {"C"})):
+        held = {n: own.get(element, 0.0) for n, own in lines.items()}
+        whole = {
+            n: float(spectra[n].n_pixels if element == "C" else sum(own.values()))
+            for n, own in lines.items()
+        }
+        part = {n: held[n] / max(whole[n], 1e-9) for n in out}
+        least = min(bright, key=part.__getitem__)
+        alike = held[least] < _MOST * sum(lines[least].values())
+        floor = part[least] if alike and all(_is_clear(out[n], element) for n in bright) else 0.0
+        if element == "C":  # as it lies on the film, and where there is nothing else
+            floor = max([floor, *(part[n] for n in out if n not in bright)])
+        told = []
+        for n in out if floor > 0 else ():
+            stray = min(floor * whole[n] / max(held[n], 1e-9), 1.0)
+            i = out[n].index(element)
+            if stray * out[n].weight_fractions[i] > out[n].sigma[i]:
+                kept[n][i] = 1 - stray
+                if stray > _TOLD and n in bright:
+                    told.append(n)
+        if told:
+            source = "contamination" if element == "C" else "a grid or a holder"
+            warnings.warn(
+                f"{', '.join(told)}: {element} is in all phases, or beside them, and what they "
+                f"have in common may be of {source}: the intervals hold that; what is beside the "
+                f"specimen belongs to the support (--support)",
+                DoubtWarning,
+                stacklevel=3,
+            )
+    return {n: _without(found, kept[n]) for n, found in out.items()}
+
+
+def _without(found: Composition, kept: np.ndarray) -> Composition:
+    """Add compositions without what is stray of each element, and of all of them."""
+    ends = [np.where(np.arange(kept.size) == i, kept, 1.0) for i in np.flatnonzero(kept < 1)]
+    fractions = [found.weight_fractions * end for end in (*ends, kept)] if ends else []
+    return found.with_range(*(f / f.sum() for f in fractions if f.sum() > 0))
+
+
+def _is_clear(composition: Composition, element: str) -> bool:
+    i = composition.index(element)
+    return bool(composition.weight_fractions[i] > composition.critical_levels[i])
