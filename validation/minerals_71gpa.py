@@ -26,20 +26,23 @@ from siftem.minerals.constraints import (
     ChargeBalance,
     Constraint,
     KnownStoichiometry,
-    SiteOccupancy,
 )
 from siftem.minerals.identification import identify
 from siftem.minerals.joint_calibration import JointCalibration, calibrate_jointly
+from siftem.minerals.joint_posterior import state_slopes
 from siftem.minerals.structural_formula import structural_formula
 from siftem.pipeline.opened_run import open_run
 from siftem.pipeline.recipe import read_recipe
 from siftem.pipeline.run import run
 from siftem.pipeline.subtraction import matrix_in
 from siftem.quantify.composition import Composition
+from siftem.quantify.minerals import parse_ratio
 
 RECIPE = Path(__file__).resolve().parents[1] / "examples" / "71gpa.yaml"
 DENSITIES = {"Brg": 4.25, "Fp": 4.1, "Ca-Pv": 4.4}
 WIDTH = 0.01
+#: Both sites of bridgmanite, Al on both.
+B_SITE = "(Mg+Fe+Ca+Al/2)/(Si+Al/2)"
 #: All that is large on the A site of Ca-perovskite, and what it needs of Si and Al.
 A_SITE = "(Ca+Mg+Fe+Nd+Sm+Lu+U)/(Si+Al+Hf)"
 RATIOS = {
@@ -50,9 +53,9 @@ RATIOS = {
 
 
 def known(*phases: str) -> list[Constraint]:
-    """Charges and sites of phases, to 1%."""
+    """Charges of phases to 1%, their sites to 2 and 3%."""
     every: list[Constraint] = [
-        SiteOccupancy(phase="Brg", group="perovskite", iron="free", sigma=WIDTH),
+        KnownStoichiometry(phase="Brg", ratio=B_SITE, sigma=0.02),
         ChargeBalance(phase="Brg", iron="free", sigma=WIDTH),
         ChargeBalance(phase="Fp", sigma=WIDTH),
         ChargeBalance(phase="Ca-Pv", sigma=WIDTH),
@@ -65,6 +68,30 @@ def said(c: Composition, ratio: str) -> str:
     q = c.ratio(ratio)
     total = np.hypot(q.sigma, q.systematic or 0.0)
     return f"{q.value:.3f} +- {q.sigma:.3f} +- {q.systematic:.3f} (total {total:.3f})"
+
+
+def sources_of(found: JointCalibration, phase: str, ratio: str) -> dict[str, float]:
+    """Standard deviations of a calibrated ratio by what they come from."""
+    posterior = found.posterior
+    layout = posterior.layout
+    (p,) = (p for p in layout.phases if p.name == phase)
+    top, bottom = parse_ratio(ratio, p.elements)
+
+    def number(z: np.ndarray) -> np.ndarray:
+        atoms = p.as_atoms(layout.compositions(z)[phase][0])
+        return np.asarray((atoms @ top) / (atoms @ bottom))[:, None]
+
+    slopes, _ = state_slopes(posterior, number)
+    left = slopes - slopes @ posterior.gain @ posterior.slopes
+    own = [j for j, name in enumerate(layout.names) if name.endswith(f" of {phase}")]
+    parts = {key: float((left @ v @ left.T)[0, 0]) for key, v in layout.sources.items()}
+    noise = layout.sources["noise"][np.ix_(own, own)]
+    parts["noise of its own spectrum"] = float((left[:, own] @ noise @ left[:, own].T)[0, 0])
+    whole = float((slopes @ posterior.covariance @ slopes.T)[0, 0])
+    parts["widths of constraints"] = whole - sum(
+        v for key, v in parts.items() if key in layout.sources
+    )
+    return {key: float(np.sqrt(max(v, 0.0))) for key, v in {**parts, "in all": whole}.items()}
 
 
 def told(title: str, found: JointCalibration, before: dict[str, Composition]) -> None:
@@ -101,6 +128,9 @@ def main() -> None:
     )
     found = calibrate_jointly(before, known("Brg", "Fp"), held_out=["Fp"], **common)
     told("calibrated on Brg alone, Fp held out", found, before)
+    print("  errors of the predicted (Mg+Fe)/O by their source")
+    for source, sigma in sources_of(found, "Fp", "(Mg+Fe)/O").items():
+        print(f"    {source}: {sigma:.3f}")
 
 
 if __name__ == "__main__":
