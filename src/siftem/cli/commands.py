@@ -12,6 +12,7 @@ import typer
 
 from siftem import __version__
 from siftem.cli.batch import batch
+from siftem.cli.compiling import compiling_told
 from siftem.cli.convert import convert
 from siftem.cli.display import ProgressBars, resources_used
 from siftem.cli.element_maps import maps
@@ -229,7 +230,7 @@ def inspect(
     """Show what is in a file: signals, axes, counts, sparsity, element lines."""
     from siftem.cli.inspection import describe_file
 
-    with ProgressBars(ERRORS, quiet) as progress:
+    with compiling_told(ERRORS, quiet), ProgressBars(ERRORS, quiet) as progress:
         text = describe_file(file, signal, progress)
     OUTPUT.print(text, markup=False)
 
@@ -326,7 +327,7 @@ def _run_and_write(
             f"{out}: choose a folder outside it"
         )
     used: Callable[[], dict[str, float]] = resources_used()
-    with ProgressBars(ERRORS, quiet) as progress:
+    with compiling_told(ERRORS, quiet), ProgressBars(ERRORS, quiet) as progress:
         on_disk = map_on_disk(
             recipe,
             memory=memory,

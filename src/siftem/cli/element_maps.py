@@ -8,6 +8,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
+from siftem.cli.compiling import compiling_told
 from siftem.cli.display import ProgressBars
 from siftem.cli.options import ERRORS, OUTPUT, Out, Quiet, Signal, Support
 
@@ -35,7 +36,11 @@ def maps(
     from siftem.pipeline.recipe_parts import listed_names
     from siftem.pipeline.warning_record import recorded_warnings
 
-    with recorded_warnings() as notes, ProgressBars(ERRORS, quiet) as progress:
+    with (
+        recorded_warnings() as notes,
+        compiling_told(ERRORS, quiet),
+        ProgressBars(ERRORS, quiet) as progress,
+    ):
         si = load(file, signal=signal, progress=progress)
         found = element_maps(
             si,

@@ -163,7 +163,13 @@ def png_bytes(figure: Figure, *, dpi: int = DPI) -> bytes:
     """
     buffer = io.BytesIO()
     with drawing_style():
-        figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
+        figure.savefig(
+            buffer,
+            format="png",
+            dpi=dpi,
+            metadata={"Software": None},
+            pil_kwargs={"compress_level": 4},  # a third of the time for the same size
+        )
     return buffer.getvalue()
 
 
