@@ -47,6 +47,7 @@ def test_the_road_by_buttons(page):
     assert "Decompose: done" in said(page)
     assert [f.value for f in decompose.names] == ["Brg", "Fp", "Ca-Pv"]
     page.go(2)
+    assert segment.figure.ranges == data.look.figure.ranges == decompose._maps[0].ranges
     for name, y, x in (("Brg", 2, 25), ("Fp", 14, 20), ("Ca-Pv", 15, 8)):
         segment.choose_phase(name)
         segment.painted([(y, x)])
@@ -71,12 +72,16 @@ def test_the_road_by_buttons(page):
     page.jobs.wait(60)
     assert "Anchor: no Si in the grain" in spectra.found.object
     assert "Si K lines in pure Fp" in spectra.found.object
+    spectra.element.value = spectra.element.options[-1]
+    assert spectra.residual.object.title.text == "Fp: what the fit of all lines leaves"
     page.go(4)
+    composition.form.ratios.value_input = "(Mg+Fe)/Si"
     page.attempt(composition.quantify)
     page.jobs.wait(60)
     assert "Quantify: done" in said(page)
     assert "Composition of the phases" in composition.tables.object
     assert "What the numbers rest on" in composition.tables.object
+    assert "(Mg+Fe)/Si" in composition.tables.object
     composition.errors.value = "95% intervals, all errors"
     assert "95% intervals" in composition.tables.object and " to " in composition.tables.object
     composition.shown.value = "Fp"

@@ -104,6 +104,17 @@ def test_maps_of_a_gallery_are_zoomed_together():
     assert first.image.shape == (300, 300)
 
 
+def test_maps_of_all_steps_are_zoomed_together(page):
+    seen = page.map_ranges()
+    assert page.views[0].look.figure.ranges == seen
+    # Shown again, a range begins where it was left; a reset goes back to the whole map.
+    seen[0].start = 5
+    assert (seen[0].reset_start, seen[0].reset_end) == (-0.5, 29.5)
+    assert (seen[1].reset_start, seen[1].reset_end) == (19.5, -0.5)
+    assert page.map_ranges()[0].start == 5
+    seen[0].start = -0.5
+
+
 def test_another_size_keeps_the_map_its_shape_and_its_zoom():
     figure = MapFigure((50, 100), None, box=(400, 300))
     figure.figure.x_range.start = 20

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import html
-from typing import Any
 
 import panel as pn
 
 from siftem.app.copied_table import table_html
 from siftem.app.map_images import takes_background
+from siftem.app.quantify_form import QuantifyForm
 from siftem.app.reliability import (
     grave_notes,
     interval_table,
@@ -28,7 +28,6 @@ from siftem.report.composition_tables import (
 )
 from siftem.report.phase_names import calibration_tables, names_table, structure_table
 
-_FIELD = {"width": CONTROLS - 30, "stylesheets": [CONTROL_CSS], "margin": (2, 8)}
 _OVERVIEW = "All phases"
 _MINERALS = "Minerals"
 _COUNTING, _INTERVALS = "± counting", "95% intervals, all errors"
@@ -43,12 +42,9 @@ class CompositionView(View):
         super().__init__(page)
         self._result: RunResult | None = None
         self._key = ""
-        self.thickness = pn.widgets.FloatInput(
-            name="Thickness, nm (empty: not known)", value=None, start=0.0, **_FIELD
-        )
-        self.densities: dict[str, Any] = {}
-        self.density_fields = pn.Column()
-        self.film = pn.Column(self.text("<h2>The film</h2>"), self.thickness, self.density_fields)
+        self._of: object = None
+        self.form = QuantifyForm()
+        self.film = pn.Column(self.text("<h2>The film</h2>"), self.form.film)
         self.shown = pn.widgets.RadioButtonGroup(
             name="Table", options=[_OVERVIEW], value=_OVERVIEW, stylesheets=[CONTROL_CSS]
         )
@@ -61,6 +57,7 @@ class CompositionView(View):
         self.tables = self.text("", width=800, sizing_mode=RESIZED)
         self.controls[:] = [
             self.film,
+            self.form.known,
             self.button("Quantify", self.quantify, kind="success", width=CONTROLS - 40),
             self.text(
                 "<p class='hint'>± is one standard deviation from counting and from the scale of "
@@ -76,11 +73,13 @@ class CompositionView(View):
         """Do all that is missing up to the compositions, in a job."""
         workflow = self.session.workflow
         self.session.result("match")
-        self.session.set_film(
-            self.thickness.value, {n: field.value for n, field in self.densities.items()}
-        )
-
+        workflow.change(**self.form.choice(self.session.recipe))
         self.jobs.start("Quantify", lambda progress: workflow.result(progress=progress), self._keep)
+
+    def leave(self) -> None:
+        """Take what was typed, also when nothing is quantified yet."""
+        if self.session.is_open and self._of is self.session.recipe and self.form.edited:
+            self.session.workflow.change(**self.form.choice(self.session.recipe))
 
     def _keep(self, result: RunResult) -> None:
         self._result, self._key = result, self._present_key()
@@ -96,16 +95,10 @@ class CompositionView(View):
         if matched is not None:
             recipe, si = self.session.recipe, self.session.spectrum_image
             self.film.visible = takes_background(si) and not si.acquisition.bulk
-            if list(self.densities) != list(recipe.phases) or self._result is None:
-                thickness = recipe.quantify.thickness
-                self.thickness.value = None if isinstance(thickness, tuple) else thickness
-                self.densities = {
-                    name: pn.widgets.FloatInput(
-                        name=f"Density of {name}, g/cm³", value=phase.density, start=0.01, **_FIELD
-                    )
-                    for name, phase in recipe.phases.items()
-                }
-                self.density_fields[:] = list(self.densities.values())
+            self.form.known.visible = takes_background(si)
+            if recipe is not self._of:
+                self._of = recipe
+                self.form.show(recipe)
         self._draw()
 
     def _present_key(self) -> str:

@@ -290,7 +290,14 @@ class DataView(View):
         if self.maps is None:
             images, size = list(self.look.images.values()), self.session.spectrum_image.pixel_size
             room = (self.room.content, self.room.height - _LINE - 10)
-            self.maps = Gallery(images, size, room=room, dark=self.room.dark, chosen=self._enlarge)
+            self.maps = Gallery(
+                images,
+                size,
+                room=room,
+                dark=self.room.dark,
+                ranges=self.page.map_ranges(),
+                chosen=self._enlarge,
+            )
             self.scrolled[:] = [self.maps.grid]
         self.content[:] = [head, self.scrolled]
 
@@ -333,6 +340,7 @@ class DataView(View):
             self.session.elements(),
             room=self._look_room(),
             extra=self._small_height(),
+            ranges=self.page.map_ranges(),
         )
         self.small.show(list(images.values()), si.pixel_size, height=_SMALL)
         self._name_current()

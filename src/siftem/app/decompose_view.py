@@ -29,6 +29,8 @@ _LAYOUTS = {
     "Particles on a support": "particles on a support",
     "A single phase": "single",
 }
+#: The number of components that is chosen by default, and the largest that is offered.
+AUTO, _MOST = "auto", 12
 _LIES = {"as found": None, "pure": "pure", "embedded": "embedded"}
 #: Room beside and above the map of a component, screen pixels: colour bar; name and title.
 _BESIDE, _ABOVE = 84, 122
@@ -49,8 +51,9 @@ class DecomposeView(View):
         self._phases: MapFigure | None = None
         self._choice: RankChoice | None = None
         self._of: object = None
-        self.number = pn.widgets.IntInput(
-            name="Number of components", value=3, start=1, end=12, **_FIELD
+        self._numbered: object = None
+        self.number = pn.widgets.Select(
+            name="Number of components", options=_numbers(_MOST), value=AUTO, **_FIELD
         )
         self.curve = pn.pane.Bokeh(None)
         self.advice = self.text("", width=CONTROLS - 30)
@@ -103,7 +106,7 @@ class DecomposeView(View):
 
     def decompose(self) -> None:
         """Decompose in a job."""
-        number, layout = int(self.number.value), self.layout.value
+        number, layout = self.number.value, self.layout.value
         _ = self.session.workflow
 
         def show(said: str) -> None:
@@ -143,8 +146,8 @@ class DecomposeView(View):
 
         def show(choice: RankChoice) -> None:
             self._choice, self._of = choice, self.session.spectrum_image
-            self.number.value = choice.n_components
             self.refresh()
+            self.number.value = choice.n_components
 
         self.jobs.start(
             "Compare",
@@ -189,13 +192,14 @@ class DecomposeView(View):
         else:
             self.curve.object, self.advice.object = None, ""
         matched = self.session.workflow.get("match") if self.session.is_open else None
+        self._show_number(matched)
         self.naming.visible = matched is not None
         if matched is None:
             self._shown = None
             self.content[:] = [
                 self.text(
-                    "<p>Choose the number of components and press Decompose: each component is "
-                    "a map and a spectrum, and should become a phase.</p>",
+                    "<p>Press Decompose: each component is a map and a spectrum, and should "
+                    "become a phase.</p>",
                     margin=(30, 20),
                 )
             ]
@@ -214,6 +218,18 @@ class DecomposeView(View):
         self._fit()
         if not same:
             self.content[:] = [self.scrolled, self.log, self.spectra]
+
+    def _show_number(self, matched: Matched | None) -> None:
+        """Show the number of the recipe when it, the map or the components are new."""
+        if not self.session.is_open:
+            return
+        number = self.session.recipe.n_components
+        state = (self.session.spectrum_image, matched, number)
+        if state != self._numbered:
+            self._numbered = state
+            most = number if isinstance(number, int) else 0
+            self.number.options = _numbers(max(_MOST, most))
+            self.number.value = number
 
     def _make_cards(self, matched: Matched) -> None:
         """Make a card with name, role and map for each component."""
@@ -244,13 +260,12 @@ class DecomposeView(View):
                 box=(200, 200),
                 bar=True,
                 dark=self.room.dark,
-                linked=self._maps[0] if self._maps else None,
+                ranges=self.page.map_ranges(),
             )
             self._maps.append(small)
             small.figure.title = None
             head = pn.Row(field, lies) if k > 1 else field
             cards.append(pn.Column(head, self._heads[-1], pn.pane.Bokeh(small.figure)))
-        self.number.value = k
         self.phase_map = pn.Column()
         self.components[:] = [*cards, self.phase_map]
 
@@ -302,7 +317,7 @@ class DecomposeView(View):
             box=(200, 200),
             bar=False,
             dark=self.room.dark,
-            linked=self._maps[0],
+            ranges=self._maps[0].ranges,
         )
         self._phases.overlay(phases_overlay(shown, colours))
         self.phase_map[:] = [
@@ -331,3 +346,8 @@ class DecomposeView(View):
             log=self.log.value,
             value_name="Counts",
         )
+
+
+def _numbers(most: int) -> dict[str, int | str]:
+    """Numbers of components by what the page calls them."""
+    return {"As many as the counts tell": AUTO, **{str(n): n for n in range(1, most + 1)}}

@@ -9,7 +9,7 @@ import panel as pn
 from bokeh.events import Tap
 from bokeh.models import ColumnDataSource, CustomJS
 
-from siftem.app.map_figure import MapFigure
+from siftem.app.map_figure import MapFigure, MapRanges
 from siftem.app.map_images import MapImage, limits_of
 from siftem.figures.page import image_aspect
 
@@ -28,13 +28,13 @@ def thumbnail(
     box: tuple[int, int],
     bar: bool,
     dark: bool = False,
-    linked: MapFigure | None = None,
+    ranges: MapRanges | None = None,
 ) -> MapFigure:
     """Draw one map; of a large one only every n-th pixel is sent."""
     pixels = np.asarray(image.pixels())
     step = max(1, round(max(pixels.shape) / _MOST_PIXELS))
     small = MapFigure(
-        pixels.shape, pixel_size, box=box, bar=bar, dark=dark, linked=linked, layers=False
+        pixels.shape, pixel_size, box=box, bar=bar, dark=dark, ranges=ranges, layers=False
     )
     small.show(pixels[::step, ::step], title=image.name, unit=image.unit, limits=limits_of(image))
     return small
@@ -50,6 +50,8 @@ class Gallery:
     room : tuple of int
         Width and height on the screen.
     dark : bool
+    ranges : tuple of Range1d, optional
+        What is seen of each map.
     chosen : callable, optional
         Called with the name of the map that was clicked.
     """
@@ -61,6 +63,7 @@ class Gallery:
         *,
         room: tuple[int, int],
         dark: bool = False,
+        ranges: MapRanges | None = None,
         chosen: Callable[[str], None] | None = None,
     ) -> None:
         shape = np.asarray(images[0].pixels()).shape if images else (1, 1)
@@ -68,8 +71,8 @@ class Gallery:
         self.maps: list[MapFigure] = []
         box, columns = self._tile(len(images), room)
         for image in images:
-            first = self.maps[0] if self.maps else None
-            one = thumbnail(image, pixel_size, box=box, bar=False, dark=dark, linked=first)
+            ranges = ranges or (self.maps[0].ranges if self.maps else None)
+            one = thumbnail(image, pixel_size, box=box, bar=False, dark=dark, ranges=ranges)
             if chosen is not None:
                 tapped = ColumnDataSource({"n": [0]})  # outlives the figure's own callbacks
                 tapped.on_change("data", lambda _a, _o, _n, name=image.name: chosen(name))

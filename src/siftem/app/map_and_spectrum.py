@@ -10,7 +10,7 @@ import panel as pn
 
 from siftem.app.contrast import Histogram, LineProfile
 from siftem.app.live_spectrum import LiveSpectrum
-from siftem.app.map_figure import PALETTES, MapFigure
+from siftem.app.map_figure import PALETTES, MapFigure, MapRanges
 from siftem.app.map_images import (
     TOTAL,
     MapImage,
@@ -104,8 +104,12 @@ class MapAndSpectrum:
         room: Room,
         extra: int = 0,
         chosen: str | None = None,
+        ranges: MapRanges | None = None,
     ) -> None:
-        """Take a map and its images; the height left for something else beside it is ``extra``."""
+        """Take a map and its images; the height left for something else beside it is ``extra``.
+
+        Maps with the same ``ranges`` are zoomed together.
+        """
         another = si is not self._si
         self._si, self.images, self._elements = si, images, elements
         self._room, self._extra = room, extra
@@ -118,6 +122,7 @@ class MapAndSpectrum:
                 palette=self.palette.value,
                 tools=True,
                 dark=room.dark,
+                ranges=ranges,
             )
             mouse = self.figure.mouse
             assert mouse is not None

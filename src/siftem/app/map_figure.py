@@ -50,6 +50,22 @@ _BAR_ROOM, _TITLE_ROOM, _TOOL_ROOM = 60, 26, 34
 _LONG_TITLE = 15
 
 
+MapRanges = tuple[Range1d, Range1d]
+
+
+def map_ranges(shape: tuple[int, int]) -> MapRanges:
+    """Return what is seen of a map of (ny, nx) pixels: all, to begin with.
+
+    A range that is shown again begins where it was left, so it is told where all is.
+    """
+    ny, nx = shape
+    made = [
+        Range1d(start, end, bounds=(-0.5, n - 0.5), reset_start=start, reset_end=end)
+        for start, end, n in ((-0.5, nx - 0.5, nx), (ny - 0.5, -0.5, ny))
+    ]
+    return made[0], made[1]
+
+
 class MapFigure:
     """A map that can be painted on.
 
@@ -70,8 +86,8 @@ class MapFigure:
         Tools beside it, and a mouse that can paint and measure.
     dark : bool
         Light text on a dark ground.
-    linked : MapFigure, optional
-        A map of the same pixels: both are zoomed and moved together.
+    ranges : tuple of Range1d, optional
+        As `map_ranges` makes them: maps with the same ones are zoomed and moved together.
     layers : bool
         Whether overlays and traces can be laid over it.
     """
@@ -87,7 +103,7 @@ class MapFigure:
         bar: bool = True,
         tools: bool = False,
         dark: bool = False,
-        linked: MapFigure | None = None,
+        ranges: MapRanges | None = None,
         layers: bool = True,
     ) -> None:
         ny, nx = shape
@@ -95,6 +111,8 @@ class MapFigure:
         beside = _BAR_ROOM if bar else 6
         width, height = _frame(image_aspect(shape, pixel_size), box, beside)
         self.frame_size = (width, height)
+        #: Columns and lines that are seen.
+        self.ranges = ranges or map_ranges(shape)
         self.figure: Any = figure(
             name="map" if tools else None,
             width=width + beside + (_TOOL_ROOM if tools else 0),
@@ -102,8 +120,8 @@ class MapFigure:
             frame_width=width,
             frame_height=height,
             title=title,
-            x_range=linked.figure.x_range if linked else Range1d(-0.5, nx - 0.5, bounds="auto"),
-            y_range=linked.figure.y_range if linked else Range1d(ny - 0.5, -0.5, bounds="auto"),
+            x_range=self.ranges[0],
+            y_range=self.ranges[1],
             tools="pan,box_zoom,wheel_zoom,reset",
             active_scroll="wheel_zoom",
             active_drag="pan",
@@ -198,6 +216,8 @@ class MapFigure:
     def contrast(self, low: float, high: float) -> None:
         """Spread the colours from one value to another, which is kept above it."""
         high = high if high > low else low + (1e-6 * abs(low) or 1e-6)
+        if (low, high) == (self.limits.start, self.limits.end):
+            return
         self.limits.update(start=low, end=high)
         self._linear.update(low=low, high=high)
         self._log.update(low=max(low, _DECADES * high) if high > 0 else 1e-9, high=max(high, 1e-6))

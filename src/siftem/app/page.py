@@ -19,6 +19,7 @@ from siftem.app.export_view import ExportView
 from siftem.app.files import Reports
 from siftem.app.jobs import JobRunner, JobState
 from siftem.app.labels import Labels
+from siftem.app.map_figure import MapRanges, map_ranges
 from siftem.app.saved_sessions import SavedSession, SavedSessions
 from siftem.app.segment_view import SegmentView
 from siftem.app.session import Session
@@ -69,6 +70,7 @@ class Page:
         self.jobs = JobRunner(self._push, self._job_changed)
         self.session.on_trouble = lambda said: self._push(lambda: self.jobs.tell(said, failed=True))
         self.room = Room()
+        self._ranges: tuple[SpectrumImage, MapRanges] | None = None
         self._window = Window(self.resized) if reports is not None else None
         self.reports = reports
         self._buttons: list[Any] = []
@@ -120,6 +122,13 @@ class Page:
     def spectrum_image(self) -> SpectrumImage:
         """The map that is open, as it is decomposed."""
         return self.session.spectrum_image
+
+    def map_ranges(self) -> MapRanges:
+        """Return what is seen of the map that is open: the same in each step."""
+        si = self.session.spectrum_image
+        if self._ranges is None or self._ranges[0] is not si:
+            self._ranges = si, map_ranges(si.shape)
+        return self._ranges[1]
 
     def results(self) -> RunResult:
         """Do what is still missing, and return all results."""
@@ -195,6 +204,7 @@ class Page:
         """
         self.jobs.cancel()
         self.session.close()
+        self._ranges = None
         for view in self.views:
             view.close()
         self.views.clear()

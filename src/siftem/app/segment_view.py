@@ -271,6 +271,7 @@ class SegmentView(View):
             room=self.room,
             extra=self._tables_height(),
             chosen=f"Component {self.phase}",
+            ranges=self.page.map_ranges(),
         )
         if self.figure is not before and self.figure is not None and self.figure.mouse is not None:
             self.figure.mouse.draws(self.painted)

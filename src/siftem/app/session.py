@@ -204,13 +204,14 @@ class Session:
         self.workflow.change(elements=list(elements), support=list(support))
 
     def decompose(
-        self, n_components: int, *, layout: str | None = None, progress: Progress = silent
+        self, n_components: int | str, *, layout: str | None = None, progress: Progress = silent
     ) -> str:
         """Decompose into a number of components; phases that no longer fit are forgotten.
 
         Parameters
         ----------
-        n_components : int
+        n_components : int or "auto"
+            "auto": as many as the counts tell.
         layout : str, optional
             As in the recipe, which keeps its own when nothing is said.
         progress : Progress
@@ -230,7 +231,7 @@ class Session:
             raise
 
     def _decompose(
-        self, n_components: int, layout: str, before: Matched | None, progress: Progress
+        self, n_components: int | str, layout: str, before: Matched | None, progress: Progress
     ) -> str:
         recipe = self.recipe
         data = recipe.model_dump(mode="json", exclude_none=True)
@@ -238,7 +239,8 @@ class Session:
         data["layout"] = layout
         phases, number = recipe.phases, 1 if layout == "single" else n_components
         marked = bool(phases) and all(p.high or p.absent for p in phases.values())
-        kept = recipe.n_components == number or (marked and number >= len(phases))
+        enough = isinstance(number, int) and number >= len(phases)
+        kept = recipe.n_components == number or (marked and enough)
         if not kept:
             data.pop("matrix", None)
             data["phases"] = {}
@@ -364,17 +366,6 @@ class Session:
     def set_anchor(self, grain: str, anchor: Mapping[str, Any]) -> None:
         """Say what fixes how much matrix the mixture of a grain holds; {} is nothing."""
         self.workflow.change(phases={grain: {"anchor": [dict(anchor)] if anchor else []}})
-
-    def set_film(
-        self, thickness: float | tuple[float, float] | None, densities: Mapping[str, float | None]
-    ) -> None:
-        """Set thickness (nm) and densities (g/cm3) for the absorption correction."""
-        if thickness is None and isinstance(self.recipe.quantify.thickness, tuple):
-            thickness = self.recipe.quantify.thickness  # a range, which the field can't show
-        self.workflow.change(
-            quantify={"thickness": thickness},
-            phases={name: {"density": value} for name, value in densities.items()},
-        )
 
     @property
     def pixel_size(self) -> tuple[float, float] | None:

@@ -27,6 +27,8 @@ from siftem.xray.detector import Detector
 _FIELD = {"width": CONTROLS - 30, "stylesheets": [CONTROL_CSS], "margin": (2, 8)}
 #: Of mixtures, on a light and on a dark page.
 _MIXTURE = ("#555555", "#a3a3ab")
+#: What the lower figure shows: the residuals of the whole fit, or one element's lines.
+_EVERY = "All: what the fit leaves"
 #: Widths of a line on each side of it.
 _WINDOW = 2.6
 
@@ -42,7 +44,9 @@ class SpectraView(View):
         self.grain = ""
         self.grains = pn.GridBox(ncols=2)
         self.anchor = AnchorForm()
-        self.element = pn.widgets.Select(name="Residual at the line of", options=[], **_FIELD)
+        self.element = pn.widgets.Select(
+            name="Fit and residual at the line of", options=[], **_FIELD
+        )
         self.log = pn.widgets.Checkbox(
             name="Logarithmic", value=True, stylesheets=[CONTROL_CSS], margin=(2, 8)
         )
@@ -85,8 +89,8 @@ class SpectraView(View):
         self.known.visible = name != self.session.result("match").matrix
         self.element.visible = not losses
         options = list(dict.fromkeys((*anchor_elements(phase), *self.session.elements())))
-        self.element.options = options
-        self.element.value = options[0] if options else None
+        self.element.options = [*options, _EVERY]
+        self.element.value = options[0] if options else _EVERY
         self._draw()
 
     def leave(self) -> None:
@@ -198,6 +202,10 @@ class SpectraView(View):
         self._draw_residual(None if composition is None else composition.fit, pure, known)
         self.content[:] = [self.whole, self.residual]
 
+    def _below(self) -> tuple[int, int]:
+        """Width and height of the lower figure."""
+        return self.room.content - 10, int(0.43 * self.room.height)
+
     def _marks(self) -> list[LineMark]:
         found = line_marks(self.session.spectrum_image, self.session.elements())
         return [LineMark(*mark) for mark in found]
@@ -220,7 +228,20 @@ class SpectraView(View):
             poor = poor_fit(fit)
             deviance = f"{fit.reduced_deviance:.3g}{f', {poor}' if poor else ''}"
             texts.append(f"Deviance of the fit per degree of freedom: {deviance}.")
-        if fit is None or not element or element not in {f.element for f in fit.model.families}:
+        if fit is not None and element == _EVERY:
+            self.found.object = _paragraphs(texts)
+            self.residual.object = spectrum_figure(
+                fit.spectrum.axis,
+                [Curve(f"pure {self.grain} less its fit", fit.residual, INK[self.room.dark])],
+                marks=self._marks(),
+                size=self._below(),
+                dark=self.room.dark,
+                log=False,
+                value_name="Standard deviations",
+                title=f"{self.grain}: what the fit of all lines leaves",
+            )
+            return
+        if fit is None or element not in {f.element for f in fit.model.families}:
             self.residual.object = None
             self.found.object = _paragraphs(texts)
             return
@@ -253,7 +274,7 @@ class SpectraView(View):
                 LineMark(line_text(line.element, line.name), line.energy)
                 for line in self.session.lines(element, min_weight=0.05)
             ],
-            size=(self.room.content - 10, int(0.43 * self.room.height)),
+            size=self._below(),
             dark=self.room.dark,
             log=False,
             value_name="Counts",

@@ -9,6 +9,7 @@ import panel as pn
 
 from siftem.app.files import Reports
 from siftem.app.jobs import JobRunner
+from siftem.app.map_figure import MapRanges
 from siftem.app.saved_sessions import SavedSession
 from siftem.app.session import Session
 from siftem.app.style import COLUMN_CSS, CONTROL_CSS, RESIZED, TEXT_CSS, Room
@@ -34,6 +35,9 @@ class StepPage(Protocol):
 
     def run(self, title: str, work: Callable[[Any], Any]) -> None:
         """Do a long piece of work in a job, and show what came of it."""
+
+    def map_ranges(self) -> MapRanges:
+        """Return what is seen of the map that is open: the same in each step."""
 
 
 class View:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
@@ -51,7 +51,8 @@ Traces = Annotated[
 
 
 Feature = Literal["original", "gaussian", "gradient", "hessian", "difference", "membrane"]
-_FEATURES: tuple[Feature, ...] = get_args(Feature)
+#: Those of `siftem.PixelClassifier` by default, which says why others are not among them.
+_FEATURES: tuple[Feature, ...] = ("original", "gaussian", "hessian", "difference")
 
 
 class Segment(Section):
@@ -71,7 +72,9 @@ class Segment(Section):
         "elements (Fe), lines (Fe Ka), windows (0.6-0.8)",
     )
     features: tuple[Feature, ...] = Field(
-        _FEATURES, min_length=1, description="kinds of filtered images to look at"
+        _FEATURES,
+        min_length=1,
+        description="kinds of filtered images to look at; also: gradient, membrane",
     )
     sigmas: tuple[Positive, ...] = Field(
         (1.0, 2.0, 4.0, 8.0), min_length=1, description="widths of the filters, in pixels"
@@ -80,7 +83,7 @@ class Segment(Section):
         1.0, description="of the graph cut; auto: by thinning the counts"
     )
     margin: Annotated[int, Field(ge=0, le=50)] = 1
-    trees: Annotated[int, Field(ge=1, le=5000)] = 100
+    trees: Annotated[int, Field(ge=1, le=5000)] = 200
     random_state: int = 0
 
     _OLD_KEYS: ClassVar[dict[str, str]] = {"seed": "random_state"}

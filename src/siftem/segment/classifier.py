@@ -6,24 +6,22 @@ from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
-from warnings import catch_warnings, simplefilter
 
 import numpy as np
 from scipy.special import xlogy
 from sklearn.base import BaseEstimator, clone
-from sklearn.ensemble import RandomForestClassifier
 
 from siftem.errors import InputError
 from siftem.line_strips import converted
 from siftem.segment.classifier_file import read_classifier, write_classifier
 from siftem.segment.feature_tiles import LARGEST_WHOLE, FeatureTiles
 from siftem.segment.features import (
-    FEATURES,
     PixelFeatures,
     feature_tiles,
     pixel_features,
     thread_count,
 )
+from siftem.segment.forest import Forest
 from siftem.segment.scaled_images import Images
 
 #: Pixels that one thread classifies at a time: about 10 MB of features.
@@ -32,19 +30,21 @@ BLOCK = 2**15
 #: Features that are known already, or computed when they are needed.
 Features = PixelFeatures | FeatureTiles
 
-#: Widths of the Gaussian, in pixels, that a classifier looks at by default. A wider one
-#: tells where a pixel is rather than what it is: with a few strokes to learn from, a forest
-#: then learns the places that were painted. With three strokes a class, leaving out 16
-#: raises the intersection over union by 0.01 to 0.03 (benchmarks/segment_strokes.py).
+#: What a classifier looks at by default. Strokes lie inside of grains, where gradients are small:
+#: they teach that a border is something else. Line filters and a width of 16 pixels reach so far
+#: that they tell where a pixel is rather than what it is: a forest then learns the places that were
+#: painted. On maps of many kinds it is better without them (benchmarks/segment_kinds.py).
+KINDS = ("original", "gaussian", "hessian", "difference")
 WIDTHS = (1.0, 2.0, 4.0, 8.0)
 
 
 class PixelClassifier(BaseEstimator):
     """Learn classes from painted traces and give each pixel its probabilities.
 
-    By default a random forest on the features of `siftem.segment.features.pixel_features`,
-    with balanced class weights, so that longer traces are little advantage to a class. The
-    share p of T trees that vote for a class (each leaf with its own fractions) becomes
+    By default a forest of extremely randomised trees (`siftem.segment.forest`) on the features
+    of `siftem.segment.features.pixel_features`. All classes weigh the same in it, so that longer
+    traces are little advantage to a class. The share p of T trees that vote for a class (each
+    leaf with its own fractions) becomes
 
         (T p + s) / (T + s K),     K classes, s = ``smoothing``,
 
@@ -57,12 +57,12 @@ class PixelClassifier(BaseEstimator):
         Used (as a clone) instead of the forest; it needs ``predict_proba``, which is then
         taken as it is, and it weights the classes as it was told to.
     features, sigmas, poisson
-        As in `siftem.segment.features.pixel_features`; sigmas are 1, 2, 4 and 8 pixels by
-        default.
+        As in `siftem.segment.features.pixel_features`; by default without gradients and
+        line filters, and with sigmas of 1, 2, 4 and 8 pixels.
     n_trees : int
         Trees of the forest.
     max_features : "sqrt", "log2", int or float
-        Features tried at each split, as in scikit-learn.
+        Features tried at each split: root or logarithm of their number, a number, or a share.
     min_samples_leaf : int
         Fewest painted pixels in a leaf; larger gives smoother probabilities.
     smoothing : float
@@ -93,7 +93,7 @@ class PixelClassifier(BaseEstimator):
         self,
         classifier: Any = None,
         *,
-        features: Sequence[str] = FEATURES,
+        features: Sequence[str] = KINDS,
         sigmas: Sequence[float] = WIDTHS,
         poisson: bool | Collection[str] = False,
         n_trees: int = 200,
@@ -205,6 +205,10 @@ class PixelClassifier(BaseEstimator):
                 whole[:, lines, columns] = self.predict_proba(PixelFeatures(values, found.names))
                 del values  # before the next tile is made
             return whole
+        if isinstance(self.estimator_, Forest):
+            shares = self.estimator_.shares(np.moveaxis(found.values, -1, 0)).astype(np.float64)
+            votes = self.n_trees * shares + self.smoothing
+            return votes / votes.sum(axis=0)
         values = found.values
         ny, nx, n_features = values.shape
         flat = values.reshape(-1, n_features)
@@ -217,10 +221,6 @@ class PixelClassifier(BaseEstimator):
         # Blocks of a fixed size, each by one thread: the order of all sums is then fixed.
         with ThreadPoolExecutor(thread_count(self.n_jobs)) as pool:
             list(pool.map(classify, range(0, ny * nx, BLOCK)))
-        if self.classifier is None:
-            out = (self.n_trees * out + self.smoothing) / (
-                self.n_trees + self.smoothing * len(self.classes_)
-            )
         return out.reshape(-1, ny, nx)
 
     def predict(self, images: Images | Features) -> np.ndarray:
@@ -285,12 +285,7 @@ class PixelClassifier(BaseEstimator):
                 "paint some or renumber the classes"
             )
         estimator = self._new_estimator()
-        with catch_warnings():
-            # It warns of pixels in the sample of every tree: the score counts them as wrong.
-            simplefilter("ignore", UserWarning)
-            estimator.fit(samples, labels)
-        # From here on the threads work on blocks of pixels, each with the whole forest.
-        self.estimator_ = estimator.set_params(n_jobs=1) if self.classifier is None else estimator
+        self.estimator_ = estimator.fit(samples, labels)
         self.classes_ = classes.astype(np.int64)
         self.feature_names_ = names
         self.channels_ = _channels(names)
@@ -309,19 +304,23 @@ class PixelClassifier(BaseEstimator):
             if estimator.get_params().get("random_state", 0) is None:
                 estimator.set_params(random_state=self.random_state)
             return estimator
-        if not isinstance(self.random_state, int | np.integer):
-            raise InputError(f"random_state must be an integer seed, got {self.random_state!r}")
+        if not isinstance(self.random_state, int | np.integer) or self.random_state < 0:
+            raise InputError(
+                f"random_state must be an integer seed from 0 up, got {self.random_state!r}"
+            )
         if not self.n_trees >= 1:
             raise InputError(f"n_trees must be a positive number, got {self.n_trees!r}")
+        if not self.min_samples_leaf >= 1:
+            raise InputError(
+                f"min_samples_leaf must be a positive number, got {self.min_samples_leaf!r}"
+            )
         if not self.smoothing >= 0:
             raise InputError(f"smoothing must not be negative, got {self.smoothing!r}")
-        return RandomForestClassifier(
-            n_estimators=self.n_trees,
+        return Forest(
+            int(self.n_trees),
             max_features=self.max_features,
-            min_samples_leaf=self.min_samples_leaf,
-            class_weight="balanced",
-            oob_score=True,
-            random_state=self.random_state,
+            min_samples_leaf=int(self.min_samples_leaf),
+            random_state=int(self.random_state),
             n_jobs=thread_count(self.n_jobs),
         )
 

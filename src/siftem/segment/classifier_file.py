@@ -23,7 +23,9 @@ from sklearn.utils.discovery import all_estimators
 from siftem.errors import InputError, ReadError, SiftemWarning
 
 #: What the description says it is, and the version of its layout.
-FORMAT, FORMAT_VERSION = "siftem pixel classifier", 1
+FORMAT, FORMAT_VERSION = "siftem pixel classifier", 2
+#: Up to this version the forest was scikit-learn's random one.
+_RANDOM_FOREST = 1
 #: Traces are mostly zeros and shrink to nothing: so many bytes are always believed.
 _BELIEVED_BYTES, _BYTES_PER_STORED_BYTE = 2**29, 64
 
@@ -98,7 +100,8 @@ class SavedClassifier(NamedTuple):
 def read_classifier(path: str | Path) -> SavedClassifier:
     """Read what `write_classifier` wrote.
 
-    Warns when another release of scikit-learn wrote it, for the forest may then differ.
+    Warns where what is trained again may differ from what was saved: a forest of an older
+    siftem, or a classifier of another release of scikit-learn.
 
     Returns
     -------
@@ -127,7 +130,10 @@ def read_classifier(path: str | Path) -> SavedClassifier:
         ) from error
     if version > FORMAT_VERSION:
         raise ReadError(f"{path} was saved by a newer siftem: update siftem to read it")
-    if _release(written_by) != _release(sklearn.__version__):
+    if described is None and version <= _RANDOM_FOREST:
+        said = "by an older siftem, with another kind of forest: the probabilities will differ"
+        warn(f"{path} was saved {said}", SiftemWarning, stacklevel=3)
+    elif described is not None and _release(written_by) != _release(sklearn.__version__):
         warn(
             f"{path} was saved with scikit-learn {written_by}, this is {sklearn.__version__}: "
             "the probabilities may differ slightly",

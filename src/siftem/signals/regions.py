@@ -29,7 +29,7 @@ def find_regions(
     names: Mapping[str, str] | None = None,
     smoothness: float = 1.0,
     margin: int = 1,
-    trees: int = 100,
+    trees: int = 200,
     random_state: int = 0,
     progress: Progress = silent,
 ) -> Regions:
