@@ -14,7 +14,7 @@ the most probable class, without a cut: that of
   16 pixels, 200 random trees that try two features at a node, no weights. Weka's own forest draws
   other random numbers, and its filters differ in detail;
 - a random forest of scikit-learn, as siftem had it before: all kinds, widths of 1 to 8;
-- `siftem.PixelClassifier()`, with line filters added, and with a width of 16.
+- `siftem.PixelClassifier()`, without line filters.
 """
 
 import argparse
@@ -204,8 +204,7 @@ METHODS = {
         features=FEATURES,
     ),
     "siftem": PixelClassifier,
-    "with lines": lambda: PixelClassifier(features=[*KINDS, "membrane"]),
-    "with width 16": lambda: PixelClassifier(sigmas=SIGMAS),
+    "without lines": lambda: PixelClassifier(features=KINDS[:-1]),
 }
 
 

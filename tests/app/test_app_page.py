@@ -10,8 +10,7 @@ pytest.importorskip("panel")
 
 import siftem
 from siftem.app.anchor_form import AnchorForm, anchor_elements
-from siftem.app.data_view import length_text
-from siftem.app.map_figure import MapFigure
+from siftem.app.map_figure import MapFigure, length_text
 from siftem.app.map_images import map_images, mapped_line
 from siftem.app.overlays import probability_overlay, regions_overlay, traces_overlay
 from siftem.app.page import Page

@@ -13,6 +13,7 @@ from siftem.app.files import MAPS, RECIPES, DropZone, RecentFiles
 from siftem.app.found_elements import found_elements
 from siftem.app.gallery import Gallery
 from siftem.app.map_and_spectrum import MapAndSpectrum
+from siftem.app.map_figure import length_text
 from siftem.app.map_images import fitted_images, map_images, takes_background
 from siftem.app.periodic_table import (
     STATES,
@@ -41,8 +42,6 @@ _ONE, _ALL, _ELEMENTS = "Map and spectrum", "All maps", "Elements"
 #: Height of the line about the map, and of the small maps, screen pixels.
 _LINE, _SMALL = 42, 74
 _NONE = "(choose)"
-#: Units of length, and how many nm each is.
-_UNITS = (("mm", 1e6), ("µm", 1e3), ("nm", 1.0), ("pm", 1e-3))
 _WELCOME = (
     "<h2>From a spectrum image to the composition of each phase</h2>"
     "<p>Open a map on the left, or the demo: a simulated doped glass in which three minerals "
@@ -399,9 +398,3 @@ class DataView(View):
             self.folder.value = str(folder / picked[:-1])
         else:
             put_text(self.path, str(folder / picked))
-
-
-def length_text(size: tuple[float, float]) -> str:
-    """Return the height and width of a pixel, in nm, as text with a unit that can be read."""
-    unit, factor = next((u, f) for u, f in _UNITS if max(size) >= 0.1 * f or f < 1)
-    return f"{size[0] / factor:.3g} × {size[1] / factor:.3g} {unit}"

@@ -35,6 +35,8 @@ PALETTES = {
     "Grey": _GREYS,
     "Turbo": Turbo256,
 }
+#: Units of length, and how many nm each is.
+_UNITS = (("mm", 1e6), ("µm", 1e3), ("nm", 1.0), ("pm", 1e-3))
 #: Logarithmic colours go down to this part of the upper limit.
 _DECADES = 1e-3
 #: Both colour mappers follow the limits, in the browser.
@@ -273,6 +275,12 @@ class MapFigure:
                 text_baseline="bottom",
             )
         )
+
+
+def length_text(size: tuple[float, float]) -> str:
+    """Return the height and width of a pixel, in nm, as text with a unit that can be read."""
+    unit, factor = next((u, f) for u, f in _UNITS if max(size) >= 0.1 * f or f < 1)
+    return f"{size[0] / factor:.3g} × {size[1] / factor:.3g} {unit}"
 
 
 def _ticker() -> BasicTicker:

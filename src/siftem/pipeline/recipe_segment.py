@@ -52,7 +52,7 @@ Traces = Annotated[
 
 Feature = Literal["original", "gaussian", "gradient", "hessian", "difference", "membrane"]
 #: Those of `siftem.PixelClassifier` by default, which says why others are not among them.
-_FEATURES: tuple[Feature, ...] = ("original", "gaussian", "hessian", "difference")
+_FEATURES: tuple[Feature, ...] = ("original", "gaussian", "hessian", "difference", "membrane")
 
 
 class Segment(Section):
@@ -74,7 +74,7 @@ class Segment(Section):
     features: tuple[Feature, ...] = Field(
         _FEATURES,
         min_length=1,
-        description="kinds of filtered images to look at; also: gradient, membrane",
+        description="kinds of filtered images to look at; also: gradient",
     )
     sigmas: tuple[Positive, ...] = Field(
         (1.0, 2.0, 4.0, 8.0), min_length=1, description="widths of the filters, in pixels"

@@ -31,10 +31,10 @@ BLOCK = 2**15
 Features = PixelFeatures | FeatureTiles
 
 #: What a classifier looks at by default. Strokes lie inside of grains, where gradients are small:
-#: they teach that a border is something else. Line filters and a width of 16 pixels reach so far
-#: that they tell where a pixel is rather than what it is: a forest then learns the places that were
-#: painted. On maps of many kinds it is better without them (benchmarks/segment_kinds.py).
-KINDS = ("original", "gaussian", "hessian", "difference")
+#: they teach that a border is something else. A width of 16 pixels tells where a pixel is rather
+#: than what it is: a forest then learns the places that were painted. On maps of many kinds it is
+#: better without them (benchmarks/segment_kinds.py).
+KINDS = ("original", "gaussian", "hessian", "difference", "membrane")
 WIDTHS = (1.0, 2.0, 4.0, 8.0)
 
 
@@ -57,8 +57,8 @@ class PixelClassifier(BaseEstimator):
         Used (as a clone) instead of the forest; it needs ``predict_proba``, which is then
         taken as it is, and it weights the classes as it was told to.
     features, sigmas, poisson
-        As in `siftem.segment.features.pixel_features`; by default without gradients and
-        line filters, and with sigmas of 1, 2, 4 and 8 pixels.
+        As in `siftem.segment.features.pixel_features`; by default without gradients, and
+        with sigmas of 1, 2, 4 and 8 pixels.
     n_trees : int
         Trees of the forest.
     max_features : "sqrt", "log2", int or float
