@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.sparse as sp
@@ -14,7 +14,8 @@ from siftem.decompose.shared_work import share_out
 from siftem.element_map_kernels import add_up_events, fit_pixels
 from siftem.errors import DoubtWarning, InputError, SiftemWarning
 from siftem.fit.element_search import find_elements
-from siftem.fit.line_fit import LineFit, fit_lines
+from siftem.fit.line_fit import LineFit
+from siftem.fit.line_fitter import LineFitter
 from siftem.fit.poisson import covariance_of
 from siftem.fit.spectrum_model import quantified_family
 from siftem.hyperspy_input import as_map
@@ -25,6 +26,7 @@ from siftem.quantify.residual_lines import warn_of_unexplained
 from siftem.spectrum import Spectrum
 from siftem.spectrum_image import SpectrumImage
 from siftem.xray.detector import Detector
+from siftem.xray.elements import element_symbols
 
 #: Name of the map of all that is no line.
 CONTINUUM = "continuum"
@@ -243,10 +245,14 @@ def _fit_of_sum(
     detector: Detector | None,
     energy_range: tuple[float | None, float | None],
 ) -> LineFit:
-    beam = beam_energy or si.acquisition.beam_energy
-    if beam is None:
-        raise InputError("the beam energy is not known: give beam_energy in keV")
-    detector = detector or Detector.of(si.acquisition)
+    fitter = LineFitter.of(
+        si.acquisition,
+        (),
+        support,
+        beam_energy=beam_energy,
+        detector=detector,
+        energy_range=energy_range,
+    )
     total, pedestal = si.sum_spectrum(), np.full(si.n_channels, si.n_pixels * si.pedestal)
     whole = Spectrum(
         total - pedestal,
@@ -259,15 +265,9 @@ def _fit_of_sum(
     )
     wanted = si.acquisition.elements if elements is None else elements
     if elements is None and not wanted:
-        wanted = tuple(f.element for f in find_elements(whole, beam_energy=beam, detector=detector))
-    fit = fit_lines(
-        whole,
-        wanted,
-        support=support,
-        beam_energy=beam,
-        detector=detector,
-        energy_range=energy_range,
-    )
+        beam, own = fitter.beam_energy, fitter.detector
+        wanted = tuple(f.element for f in find_elements(whole, beam_energy=beam, detector=own))
+    fit = replace(fitter, elements=element_symbols(wanted)).fit(whole)
     if not fit.model.families:
         raise InputError("none of the elements has a line in the fitted range: name others")
     warn_of_unexplained(fit, whole.name, _UNLISTED)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from siftem.errors import InputError
 from siftem.fit.contaminants import contaminants_of
-from siftem.fit.line_fit import LineFit, fit_lines
+from siftem.fit.line_fit import LineFit
+from siftem.fit.line_fitter import LineFitter
 from siftem.fit.line_search import CANDIDATES
 from siftem.fit.null_scatter import NullElements, null_scatter
 from siftem.fit.spectrum_model import Absorption, Calibration
@@ -70,23 +70,21 @@ def null_elements(
     (True, False)
     """
     spectrum = as_spectrum(spectrum)
-    energy = beam_energy or spectrum.acquisition.beam_energy
-    if energy is None:
-        raise InputError("the beam energy is not known: give beam_energy in keV")
-    eds = detector or Detector.of(spectrum.acquisition)
+    fitter = LineFitter.of(
+        spectrum.acquisition,
+        elements,
+        support,
+        beam_energy=beam_energy,
+        detector=detector,
+        absorption=absorption,
+        calibration=calibration,
+        energy_range=energy_range,
+    )
+    first = fitter.fit(spectrum)
 
-    def fitted(more: tuple[str, ...], response: Calibration | None) -> LineFit:
-        return fit_lines(
-            spectrum,
-            elements,
-            support=[*support, *more],
-            beam_energy=energy,
-            detector=eds,
-            absorption=absorption,
-            calibration=response,
-            energy_range=energy_range,
-        )
+    def beside(more: tuple[str, ...]) -> LineFit:
+        further = (*fitter.support, *more)
+        return replace(fitter, support=further, calibration=first.calibration).fit(spectrum)
 
-    first = fitted((), calibration)
-    found, fit = contaminants_of(first, lambda more: fitted(more, first.calibration))
+    found, fit = contaminants_of(first, beside)
     return replace(null_scatter(fit, candidates), contaminants=found)

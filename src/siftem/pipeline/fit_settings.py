@@ -10,7 +10,8 @@ from weakref import WeakKeyDictionary
 from siftem.errors import DoubtWarning, InputError, SiftemWarning
 from siftem.fit.contaminants import contaminants_of
 from siftem.fit.element_search import FoundElement, find_elements, unexplained_lines
-from siftem.fit.line_fit import LineFit, fit_lines
+from siftem.fit.line_fit import LineFit
+from siftem.fit.line_fitter import LineFitter
 from siftem.fit.spectrum_model import Absorption, Calibration, quantified_family
 from siftem.pipeline.factor_sources import FactorSources, factor_sources
 from siftem.pipeline.parts import attempted
@@ -93,15 +94,10 @@ class FitSettings:
         calibrate: bool = False,
     ) -> LineFit:
         """Fit all lines of a spectrum; ``calibrate`` fits the energy scale anew."""
-        options = self.options
-        if calibrate:
-            options["calibration"] = None
-        return fit_lines(
-            spectrum,
-            absorption=absorption,
-            split_l=self.recipe.quantify.free_l_groups,
-            **options,
+        fitter = LineFitter(
+            absorption=absorption, split_l=self.recipe.quantify.free_l_groups, **self.options
         )
+        return replace(fitter, calibration=None if calibrate else self.calibration).fit(spectrum)
 
     def quantified(
         self, spectrum: Spectrum, phase: str = "", *, look_for_others: bool = True

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 import numpy as np
 
 from siftem.errors import InputError
-from siftem.fit.line_fit import LineFit, fit_lines
+from siftem.fit.line_fit import LineFit
+from siftem.fit.line_fitter import LineFitter
 from siftem.fit.spectrum_model import Absorption, Calibration
 from siftem.hyperspy_input import as_spectrum
 from siftem.quantify.detection_limit import family_limits
@@ -156,9 +156,18 @@ def quantify(
             f"k-factors of thin films do not hold: siftem.line_ratios compares its net lines, "
             f"and an exported spectrum (.msa) can be quantified by a ZAF program"
         )
-    energy = beam_energy or acquisition.beam_energy
-    if energy is None:
-        raise InputError("the beam energy is not known: give beam_energy in keV")
+    fitter = LineFitter.of(
+        acquisition,
+        asked,
+        support,
+        beam_energy=beam_energy,
+        detector=detector,
+        calibration=calibration,
+        energy_range=energy_range,
+        n_continuum=n_continuum,
+        split_l=split_l,
+    )
+    energy, detector = fitter.beam_energy, fitter.detector
     angle = take_off_angle or acquisition.take_off_angle
     known = film_range(thickness, density, angle) if zeta_factors is None else FilmRange(None)
     film = known.film
@@ -176,20 +185,8 @@ def quantify(
     if oxygen not in ("measured", "stoichiometry"):
         raise InputError(f"oxygen must be 'measured' or 'stoichiometry', got {oxygen!r}")
     amount_map = oxygen_map(asked, oxygen)
-    detector = detector or Detector.of(acquisition)
-    fitted = partial(
-        fit_lines,
-        spectrum,
-        asked,
-        support=[e for e in support if e not in asked],
-        beam_energy=energy,
-        detector=detector,
-        energy_range=energy_range,
-        n_continuum=n_continuum,
-        split_l=split_l,
-    )
     alone = film is None and zeta_factors is None
-    first = fitted(calibration=calibration, model_error=alone)
+    first = fitter.fit(spectrum, model_error=alone)
     wanted = measurable(first, asked)
     if wanted != asked:
         if "O" not in wanted:  # nor can its stoichiometric amount be tied to a line
@@ -211,13 +208,7 @@ def quantify(
         return mass_thickness(fit, index, k, amount_map, dose)
 
     settled = _settled(
-        first,
-        fitted,
-        lines,
-        film,
-        calibration,
-        angle,
-        None if zeta_factors is None else by_dose,
+        spectrum, first, fitter, lines, film, angle, None if zeta_factors is None else by_dose
     )
     fit, film = settled.fit, settled.film
     if warn_above is not None:
@@ -276,11 +267,11 @@ class _Settled:
 
 
 def _settled(
+    spectrum: Spectrum,
     fit: LineFit,
-    fitted: Callable[..., LineFit],
+    fitter: LineFitter,
     lines: _Lines,
     film: Film | None,
-    given: Calibration | None,
     angle: float | None,
     by_dose: Callable[[LineFit], Quantity] | None,
 ) -> _Settled:
@@ -288,7 +279,7 @@ def _settled(
 
     ``by_dose`` tells the mass thickness where the dose is known, and so the film.
     """
-    k, index, calibration = lines.k, lines.index, given
+    k, index, calibration = lines.k, lines.index, fitter.calibration
     fractions = np.zeros(0)
     absorption: Absorption | None = None
     areal: Quantity | None = None
@@ -296,10 +287,11 @@ def _settled(
     last = film is None and by_dose is None
     for turn in range(_ROUNDS):
         if turn > 0:
-            fit = fitted(absorption=absorption, calibration=calibration, model_error=last)
+            now = replace(fitter, absorption=absorption, calibration=calibration)
+            fit = now.fit(spectrum, model_error=last)
         # The energy scale is fitted twice, the second time with an absorption that is about
         # right: without it, scale and charge collection would make up for it.
-        calibration = fit.calibration if turn > 0 or film is None else given
+        calibration = fit.calibration if turn > 0 or film is None else fitter.calibration
         amounts = lines.amount_map @ (k.values * fit.amplitudes[index])
         if not amounts.sum() > 0:
             raise InputError(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from siftem.errors import InputError
-from siftem.fit.line_fit import fit_lines
+from siftem.fit.line_fitter import LineFitter
 from siftem.fit.spectrum_model import Calibration
 from siftem.hyperspy_input import as_spectrum
 from siftem.printed_numbers import measured
@@ -156,19 +156,16 @@ def line_ratios(
     asked, support = element_symbols(elements), element_symbols(support)
     if len(asked) < 2:
         raise InputError("line_ratios compares two elements or more, e.g. elements=['Fe', 'Si']")
-    energy = beam_energy or spectrum.acquisition.beam_energy
-    if energy is None:
-        raise InputError("the beam energy is not known: give beam_energy in keV")
-    fit = fit_lines(
-        spectrum,
+    fit = LineFitter.of(
+        spectrum.acquisition,
         asked,
-        support=[e for e in support if e not in asked],
-        beam_energy=energy,
-        detector=detector or Detector.of(spectrum.acquisition),
+        support,
+        beam_energy=beam_energy,
+        detector=detector,
         calibration=calibration,
         energy_range=energy_range,
         n_continuum=n_continuum,
-    )
+    ).fit(spectrum)
     wanted = measurable(fit, asked)
     if len(wanted) < 2:
         raise InputError(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from siftem.errors import InputError
-from siftem.fit.line_fit import LineFit, fit_lines
+from siftem.fit.line_fit import LineFit
+from siftem.fit.line_fitter import LineFitter
 from siftem.fit.spectrum_model import Absorption, Calibration
 from siftem.fit.structure import warn_of_structure
 from siftem.quantify.film import AbsorbingFilm, checked_film
@@ -15,7 +17,6 @@ from siftem.quantify.k_values import GivenKFactors
 from siftem.quantify.zeta import ZetaFactors
 from siftem.spectrum import Spectrum
 from siftem.xray.detector import Detector
-from siftem.xray.elements import element_symbols
 
 #: A line of a standard must exceed its noise this much to calibrate anything.
 _CLEAR = 5.0
@@ -69,9 +70,20 @@ energy_range, n_continuum
         When an element of the standard has no clear line in the spectrum.
     """
     fit, index, fractions = _fitted_standard(
-        standard, weight_fractions, support, beam_energy, thickness, density, take_off_angle,
-        detector, calibration, energy_range, n_continuum,
-    )  # fmt: skip
+        standard,
+        weight_fractions,
+        (thickness, density, take_off_angle),
+        LineFitter.of(
+            standard.acquisition,
+            weight_fractions,
+            support,
+            beam_energy=beam_energy,
+            detector=detector,
+            calibration=calibration,
+            energy_range=energy_range,
+            n_continuum=n_continuum,
+        ),
+    )
     elements = list(fractions)
     tie = reference or ("Si" if "Si" in fractions else elements[0])
     if tie not in fractions:
@@ -134,9 +146,20 @@ def calibrate_zeta_factors(
     if not 0 < dose < np.inf:
         raise InputError(f"dose must be a positive number of electrons, got {dose}")
     fit, index, fractions = _fitted_standard(
-        standard, weight_fractions, support, beam_energy, thickness, density, take_off_angle,
-        detector, calibration, energy_range, n_continuum,
-    )  # fmt: skip
+        standard,
+        weight_fractions,
+        (thickness, density, take_off_angle),
+        LineFitter.of(
+            standard.acquisition,
+            weight_fractions,
+            support,
+            beam_energy=beam_energy,
+            detector=detector,
+            calibration=calibration,
+            energy_range=energy_range,
+            n_continuum=n_continuum,
+        ),
+    )
     elements = list(fractions)
     film = checked_film(thickness, density, 90.0)
     assert film is not None
@@ -166,20 +189,10 @@ def _relative(
 def _fitted_standard(
     standard: Spectrum,
     weight_fractions: Mapping[str, float],
-    support: Sequence[str],
-    beam_energy: float | None,
-    thickness: float | None,
-    density: float | None,
-    take_off_angle: float | None,
-    detector: Detector | None,
-    calibration: Calibration | None,
-    energy_range: tuple[float | None, float | None],
-    n_continuum: int | None,
+    film_and_angle: tuple[float | None, float | None, float | None],
+    fitter: LineFitter,
 ) -> tuple[LineFit, list[int], dict[str, float]]:
-    acquisition = standard.acquisition
-    energy = beam_energy or acquisition.beam_energy
-    if energy is None:
-        raise InputError("the beam energy is not known: give beam_energy in keV")
+    thickness, density, angle = film_and_angle
     total = sum(weight_fractions.values())
     bad = [e for e, c in weight_fractions.items() if not (np.isfinite(c) and c > 0)]
     if bad or not weight_fractions:
@@ -188,20 +201,9 @@ def _fitted_standard(
             f"got {weight_fractions[bad[0]] if bad else 'none'}"
         )
     fractions = {e: c / total for e, c in weight_fractions.items()}
-    support = element_symbols(support)
-    film = checked_film(thickness, density, take_off_angle or acquisition.take_off_angle)
+    film = checked_film(thickness, density, angle or standard.acquisition.take_off_angle)
     absorption: Absorption | None = None if film is None else AbsorbingFilm(fractions, film)
-    fit = fit_lines(
-        standard,
-        list(fractions),
-        support=[e for e in support if e not in fractions],
-        beam_energy=energy,
-        detector=detector or Detector.of(acquisition),
-        absorption=absorption,
-        calibration=calibration,
-        energy_range=energy_range,
-        n_continuum=n_continuum,
-    )
+    fit = replace(fitter, absorption=absorption).fit(standard)
     warn_of_structure(fit, stacklevel=4)
     index = [fit.index(e) for e in fractions]
     for element, i in zip(fractions, index, strict=True):

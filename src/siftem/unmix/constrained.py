@@ -14,7 +14,8 @@ from siftem.blas_threads import one_blas_thread
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError, SiftemWarning
 from siftem.fit.element_search import find_elements
-from siftem.fit.line_fit import LineFit, fit_lines
+from siftem.fit.line_fit import LineFit
+from siftem.fit.line_fitter import LineFitter
 from siftem.fit.spectrum_model import Absorption, Calibration
 from siftem.fit.structure import warn_of_structure
 from siftem.hyperspy_input import as_map
@@ -115,11 +116,7 @@ def unmix(
     (('Brg', 'Fp', 'Ca-Pv'), (3, 32, 32))
     """
     si = as_map(si)
-    energy = beam_energy or si.acquisition.beam_energy
-    if energy is None:
-        raise InputError("the beam energy is not known: give beam_energy in keV")
     grain_anchors = _checked_anchors(anchors, regions)
-    detector = detector or Detector.of(si.acquisition)
     window = si.axis.window_kev(*energy_range)
     sets = pixel_sets(si, regions, window)
     needed = [e for own in grain_anchors.values() for a in own for e in a.elements]
@@ -127,22 +124,20 @@ def unmix(
     named = element_symbols(elements) or si.acquisition.elements
     if not named:
         named = _elements_seen(sets.sums(), axis, si.acquisition, support)
-    listed = joined([*named, *needed])
-    support = [e for e in element_symbols(support) if e not in listed]
+    fitter = LineFitter.of(
+        si.acquisition,
+        [*named, *needed],
+        support,
+        beam_energy=beam_energy,
+        detector=detector,
+        calibration=calibration,
+        energy_range=(None, None),
+        n_continuum=n_continuum,
+    )
     absorptions = dict(absorption or {})
 
     def fitted(spectrum: Spectrum) -> LineFit:
-        return fit_lines(
-            spectrum,
-            listed,
-            support=support,
-            beam_energy=energy,
-            detector=detector,
-            absorption=absorptions.get(spectrum.name),
-            calibration=calibration,
-            energy_range=(None, None),
-            n_continuum=n_continuum,
-        )
+        return replace(fitter, absorption=absorptions.get(spectrum.name)).fit(spectrum)
 
     progress("unmix", 0.0)
     whole = [
@@ -150,7 +145,7 @@ def unmix(
         for name, values in zip(sets.names, sets.sums(), strict=True)
     ]
     fits = [fitted(whole[0])]
-    calibration = fits[0].calibration
+    fitter = replace(fitter, calibration=fits[0].calibration)
     for mixture in whole[1:]:
         fits.append(fitted(_first_guess(mixture, whole[0], fits[0], fitted)))
     for fit in fits:
@@ -195,7 +190,7 @@ def unmix(
             n: joined([e for a in own if isinstance(a, Absent) for e in a.elements])
             for n, own in grain_anchors.items()
         },
-        calibration=calibration,
+        calibration=fits[0].calibration,
     )
 
 

@@ -11,7 +11,8 @@ import numpy as np
 
 from siftem.blas_threads import one_blas_thread
 from siftem.errors import DoubtWarning, InputError
-from siftem.fit.line_fit import LineFit, fit_lines
+from siftem.fit.line_fit import LineFit
+from siftem.fit.line_fitter import LineFitter
 from siftem.fit.spectrum_model import Absorption, Calibration
 from siftem.fit.structure import warn_of_structure
 from siftem.hyperspy_input import as_spectrum
@@ -196,26 +197,21 @@ def subtract(
     fits: list[LineFit] = []
     needed = joined([e for a in anchors for e in a.elements])
     if needed:
-        acquisition = mixture.acquisition
-        energy = beam_energy or acquisition.beam_energy
-        if energy is None:
-            raise InputError("the beam energy is not known: give beam_energy in keV")
-        detector = detector or Detector.of(acquisition)
-        named = element_symbols(elements) or acquisition.elements
-        listed, support = joined([*named, *needed]), element_symbols(support)
+        named = element_symbols(elements) or mixture.acquisition.elements
+        fitter = LineFitter.of(
+            mixture.acquisition,
+            [*named, *needed],
+            support,
+            beam_energy=beam_energy,
+            detector=detector,
+            absorption=absorption,
+            calibration=calibration,
+            energy_range=energy_range,
+            n_continuum=n_continuum,
+        )
         for spectrum in (*contaminants, mixture):
-            fit = fit_lines(
-                spectrum,
-                listed,
-                support=[e for e in support if e not in listed],
-                beam_energy=energy,
-                detector=detector,
-                absorption=absorption,
-                calibration=calibration,
-                energy_range=energy_range,
-                n_continuum=n_continuum,
-            )
-            calibration = fit.calibration
+            fit = fitter.fit(spectrum)
+            fitter = replace(fitter, calibration=fit.calibration)
             warn_of_structure(fit)
             fits.append(fit)
     found, kept = _scales(anchors, contaminants, fits, mixture)
