@@ -22,7 +22,7 @@ from siftem.hyperspy_input import as_map
 from siftem.outline import outline
 from siftem.processors import available
 from siftem.progress import Progress, silent
-from siftem.quantify.residual_lines import warn_of_unexplained
+from siftem.quantify.line_checks import warn_of_unexplained
 from siftem.spectrum import Spectrum
 from siftem.spectrum_image import SpectrumImage
 from siftem.xray.detector import Detector

@@ -15,7 +15,7 @@ LAYERS = [
     {"errors", "progress", "robust", "thinning", "energy_axis", "acquisition", "spectrum"}
     | {"processors", "memory_budget", "disk_images", "line_strips", "blocked_counts", "left_counts"}
     | {"spectrum_image", "sparse_rows", "blas_threads", "printed_numbers", "views", "outline"}
-    | {"hyperspy_input", "notebook_progress", "old_names", "rows_of_counts"},
+    | {"hyperspy_input", "notebook_progress", "old_names", "rows_of_counts", "callable_package"},
     {"counting"},
     {"xray"},
     {"fit"},

@@ -6,9 +6,8 @@ from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError
 from siftem.xray.absorption import thin_film_absorption
 from siftem.xray.detector import Detector
-from siftem.xray.escape import escape_fraction
 from siftem.xray.lines import line_family
-from siftem.xray.profiles import family_profile
+from siftem.xray.profiles import escape_fraction, family_profile
 
 AXIS = EnergyAxis(-0.47, 0.01, 2048)
 DETECTOR = Detector()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.sparse as sp
 from scipy.ndimage import maximum_filter
 
+from siftem.counting.door import as_counted
 from siftem.energy_axis import EnergyAxis
+from siftem.errors import DoubtWarning, SiftemWarning
 from siftem.spectrum_image import SpectrumImage
 
 #: What is so much larger than all that it is compared with ...
@@ -233,3 +236,25 @@ def _place(pixel: int, shape: tuple[int, int]) -> str:
 
 def _number(n: int, what: str) -> str:
     return f"{n} {what}{'s' if n > 1 else ''}"
+
+
+def checked_counts(si: SpectrumImage) -> SpectrumImage:
+    """Return an X-ray map as counts without outliers, and warn of what was changed.
+
+    What `siftem.load` and a run checked already is not changed again.
+
+    Parameters
+    ----------
+    si : SpectrumImage
+        Without the zero peak.
+
+    Warns
+    -----
+    SiftemWarning
+        One for each thing that was found.
+    """
+    found = without_outliers(as_counted(si, by_scatter=False))
+    for note in found.notes[len(si.notes) :]:
+        kind = DoubtWarning if note in found.doubts else SiftemWarning
+        warnings.warn(note, kind, stacklevel=3)
+    return found

@@ -11,7 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from siftem.blas_threads import one_blas_thread
-from siftem.counting.checked import checked_counts
+from siftem.counting.outliers import checked_counts
 from siftem.decompose.chosen_spectra import ChosenSpectra, choose_spectra
 from siftem.decompose.indeterminacy import Indeterminacy, shear_freedom
 from siftem.decompose.layout import PhaseLayout, phase_layout

@@ -16,7 +16,7 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.ndimage import gaussian_filter
 
-from siftem.counting.checked import checked_counts
+from siftem.counting.outliers import checked_counts
 from siftem.decompose.initialise import pooled_squares
 from siftem.hyperspy_input import as_map
 from siftem.spectrum_image import SpectrumImage

@@ -10,7 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from siftem.blas_threads import one_blas_thread
-from siftem.counting.checked import checked_counts
+from siftem.counting.outliers import checked_counts
 from siftem.decompose import solver
 from siftem.decompose.initialise import pooled_counts
 from siftem.decompose.poisson_nmf import PoissonNMF

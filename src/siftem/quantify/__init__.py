@@ -4,21 +4,6 @@ The package is also the front-door function: ``siftem.quantify(spectrum, element
 ``siftem.quantify.composition`` both work, whichever is used first.
 """
 
-from __future__ import annotations
+from siftem.callable_package import also_a_function
 
-import sys
-from types import ModuleType
-from typing import Any
-
-
-class _CallablePackage(ModuleType):
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Quantify a spectrum; see `siftem.quantify.composition.quantify`."""
-        from siftem.quantify.composition import quantify
-
-        return quantify(*args, **kwargs)
-
-
-# Importing a module of this package binds the package to the name ``siftem.quantify``, in
-# place of the function of that name.
-sys.modules[__name__].__class__ = _CallablePackage
+also_a_function(__name__, "siftem.quantify.composition")

@@ -31,9 +31,8 @@ from siftem.quantify.film_range import (
 )
 from siftem.quantify.fractions import Composition
 from siftem.quantify.k_values import GivenKFactors, KValues, k_values
+from siftem.quantify.line_checks import measurable, warn_of_unexplained
 from siftem.quantify.minerals import Quantity, oxygen_map
-from siftem.quantify.range_of_lines import measurable
-from siftem.quantify.residual_lines import warn_of_unexplained
 from siftem.quantify.zeta import ZetaFactors, mass_thickness
 from siftem.spectrum import Spectrum
 from siftem.xray.cross_sections import CrossSectionTable

@@ -13,8 +13,7 @@ from siftem.fit.spectrum_model import Calibration
 from siftem.hyperspy_input import as_spectrum
 from siftem.printed_numbers import measured
 from siftem.quantify.detection_limit import family_limits
-from siftem.quantify.range_of_lines import measurable
-from siftem.quantify.residual_lines import warn_of_unexplained
+from siftem.quantify.line_checks import measurable, warn_of_unexplained
 from siftem.spectrum import Spectrum
 from siftem.xray.detector import Detector
 from siftem.xray.elements import element_symbols
