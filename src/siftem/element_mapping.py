@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 import scipy.sparse as sp
 
-from siftem.blocked_counts import BlockedCounts
 from siftem.decompose.shared_work import share_out
 from siftem.element_map_kernels import add_up_events, fit_pixels
 from siftem.errors import DoubtWarning, InputError, SiftemWarning
@@ -19,6 +18,7 @@ from siftem.fit.line_fitter import LineFitter
 from siftem.fit.poisson import covariance_of
 from siftem.fit.spectrum_model import quantified_family
 from siftem.hyperspy_input import as_map
+from siftem.large.blocked_counts import BlockedCounts
 from siftem.outline import outline
 from siftem.processors import available
 from siftem.progress import Progress, silent

@@ -9,10 +9,10 @@ import numpy as np
 import scipy.sparse as sp
 
 from siftem.acquisition import Acquisition
-from siftem.blocked_counts import BlockedCounts
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError
-from siftem.rows_of_counts import rows_of
+from siftem.large.blocked_counts import BlockedCounts
+from siftem.large.rows_of_counts import rows_of
 from siftem.sparse_rows import checked_rows
 from siftem.views import view
 

@@ -13,9 +13,9 @@ ROOT = Path(siftem.__file__).parent
 #: Each layer may import from the ones before it; those in one set are siblings.
 LAYERS = [
     {"errors", "progress", "robust", "thinning", "energy_axis", "acquisition", "spectrum"}
-    | {"processors", "memory_budget", "disk_images", "line_strips", "blocked_counts", "left_counts"}
+    | {"processors", "large"}
     | {"spectrum_image", "sparse_rows", "blas_threads", "printed_numbers", "views", "outline"}
-    | {"hyperspy_input", "notebook_progress", "old_names", "rows_of_counts", "callable_package"},
+    | {"hyperspy_input", "notebook_progress", "old_names", "callable_package"},
     {"counting"},
     {"xray"},
     {"fit"},

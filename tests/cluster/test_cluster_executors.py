@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 import siftem
-from siftem import disk_images
-from siftem.blocked_counts import InTurn, add_in_order
 from siftem.cluster import executors
 from siftem.cluster.executors import DaskBlocks
 from siftem.errors import InputError, SiftemError
 from siftem.io.sparse_writer import write_sparse_file
+from siftem.large import disk_images
+from siftem.large.blocked_counts import InTurn, add_in_order
 
 EXECUTORS = ["synchronous", "threads", "processes", "distributed"]
 

@@ -11,10 +11,11 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 import siftem
-from siftem import disk_images, line_strips, robust
-from siftem.disk_images import StoredImages, copied_beside, image_beside, let_go, new_image
+from siftem import robust
 from siftem.errors import SiftemError
 from siftem.io.sparse_writer import write_sparse_file
+from siftem.large import disk_images, line_strips
+from siftem.large.disk_images import StoredImages, copied_beside, image_beside, let_go, new_image
 from siftem.pipeline.demo import demo_recipe
 from siftem.pipeline.workflow import Workflow
 from siftem.segment.traces import certain_pixels, grain_shares

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from siftem.blocked_counts import BlockedCounts, InTurn
 from siftem.decompose.blockwise import BlockedRows
 from siftem.decompose.row_blocks import CountRows
 from siftem.decompose.solver import poisson_objective, solve_weights, stationarity
+from siftem.large.blocked_counts import BlockedCounts, InTurn
 
 
 class Kept:

@@ -21,7 +21,7 @@ from siftem.io.contents import list_signals
 from siftem.io.counts import CountsBuilder
 from siftem.io.images import read_label_image, read_regions
 from siftem.io.sparse_writer import write_sparse_file
-from siftem.memory_budget import available_memory
+from siftem.large.memory_budget import available_memory
 from siftem.segment import classifier_file
 from siftem.segment.classifier_file import read_classifier, write_classifier
 

@@ -20,7 +20,7 @@ from siftem.batch.maps import MapFile, named_maps
 from siftem.batch.outputs import write_outputs
 from siftem.batch.watch import Outcome, Watcher
 from siftem.errors import InputError, SiftemError
-from siftem.memory_budget import parse_memory
+from siftem.large.memory_budget import parse_memory
 from siftem.pipeline.file_contents import file_content
 from siftem.pipeline.recipe import Recipe, make_recipe
 

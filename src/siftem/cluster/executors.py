@@ -6,8 +6,8 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from siftem.blocked_counts import FAN_IN, InTurn, Sums, add_in_order, added
 from siftem.errors import InputError, SiftemError
+from siftem.large.blocked_counts import FAN_IN, InTurn, Sums, add_in_order, added
 
 #: Results of single blocks that may be under way to the caller at a time, for each worker.
 _AHEAD = 4

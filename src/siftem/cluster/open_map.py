@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from siftem import processors
-from siftem.blocked_counts import BlockedCounts
 from siftem.cluster.addresses import checked_address
 from siftem.cluster.executors import DaskBlocks
 from siftem.errors import InputError
 from siftem.io.atomic import refusals_told
 from siftem.io.sparse_file import open_sparse_file, spectrum_image
-from siftem.memory_budget import give_back_freed_arrays, parse_memory, workers_within
+from siftem.large.blocked_counts import BlockedCounts
+from siftem.large.memory_budget import give_back_freed_arrays, parse_memory, workers_within
 from siftem.spectrum_image import SpectrumImage
 
 #: How long to wait for a scheduler.

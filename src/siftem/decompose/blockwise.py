@@ -25,11 +25,11 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from siftem.blocked_counts import BlockedCounts, BlockReader, Sums
 from siftem.decompose import gradient_kernels, row_kernels
 from siftem.decompose.pooled_blocks import SquareShares, write_whole
-from siftem.disk_images import is_large, let_go, new_image
 from siftem.errors import InputError
+from siftem.large.blocked_counts import BlockedCounts, BlockReader, Sums
+from siftem.large.disk_images import is_large, let_go, new_image
 from siftem.processors import is_alive
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from siftem.decompose.purest import FEWEST_PIXELS, MOST_PIXELS, purest
-from siftem.rows_of_counts import rows_of
+from siftem.large.rows_of_counts import rows_of
 
 
 def class_spectra(counts: sp.csr_array, labels: np.ndarray, k: int) -> np.ndarray:
@@ -42,7 +42,8 @@ def spectra_inside(
     Parameters
     ----------
     counts : scipy.sparse.csr_array of shape (ny * nx, m)
-        Or `siftem.blocked_counts.BlockedCounts`, ; of large maps all pixels inside are summed.
+        Or `siftem.large.blocked_counts.BlockedCounts`. Of large maps all pixels inside are
+        summed.
     insides : sequence of ndarray of bool, shape (ny, nx)
         Pixels of each phase.
 

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from siftem.blocked_counts import BlockedCounts
 from siftem.decompose import solver
 from siftem.decompose.count_sums import pool_rows
 from siftem.decompose.initialise import pooling_block, pooling_matrix, vertex_spectra
@@ -17,6 +16,7 @@ from siftem.decompose.pooled_blocks import SquareShares, pooled_in_memory
 from siftem.decompose.solver_rows import SolverRows, solver_rows
 from siftem.decompose.sweep_state import Checkpoint
 from siftem.errors import InputError
+from siftem.large.blocked_counts import BlockedCounts
 from siftem.progress import Progress
 
 #: Tolerance and sweeps of the coarse levels, which only make a start.

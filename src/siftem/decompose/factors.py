@@ -21,10 +21,10 @@ from siftem.decompose.poisson_nmf import PoissonNMF
 from siftem.decompose.solver import even_weights, poisson_objective, solve_weights
 from siftem.decompose.solver_rows import solver_rows
 from siftem.decompose.sweep_state import Checkpoint
-from siftem.disk_images import copied_beside, let_go
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import DoubtWarning, InputError, SiftemWarning
 from siftem.hyperspy_input import as_map
+from siftem.large.disk_images import copied_beside, let_go
 from siftem.notebook_progress import shows_progress
 from siftem.progress import Progress, silent
 from siftem.spectrum_image import SpectrumImage

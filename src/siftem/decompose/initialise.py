@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import scipy.sparse as sp
 
-from siftem.blocked_counts import BlockedCounts
 from siftem.decompose.count_sums import pool_rows
 from siftem.decompose.pooled_blocks import pooled_in_memory, pooled_on_disk
+from siftem.large.blocked_counts import BlockedCounts
 
 #: Neighbours that are averaged into one vertex, against outliers.
 _NEIGHBOURS = 8

@@ -203,7 +203,7 @@ def labels_by(counts: sp.csr_array, shape: tuple[int, int], spectra: np.ndarray)
     Parameters
     ----------
     counts : scipy.sparse.csr_array of shape (ny * nx, m)
-        Or `siftem.blocked_counts.BlockedCounts`.
+        Or `siftem.large.blocked_counts.BlockedCounts`.
     shape : tuple of int
         (ny, nx).
     spectra : ndarray of shape (k, m)

@@ -13,7 +13,6 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from siftem.blas_threads import one_blas_thread
-from siftem.blocked_counts import BlockedCounts
 from siftem.decompose import solver
 from siftem.decompose.coarse_to_fine import CoarseToFine
 from siftem.decompose.known_parts import KnownParts
@@ -21,6 +20,7 @@ from siftem.decompose.row_blocks import n_threads
 from siftem.decompose.solver_rows import SolverRows, solver_rows
 from siftem.decompose.sweep_state import Checkpoint
 from siftem.errors import DoubtWarning, InputError
+from siftem.large.blocked_counts import BlockedCounts
 from siftem.progress import Progress, silent
 from siftem.sparse_rows import checked_rows
 
@@ -175,7 +175,7 @@ class PoissonNMF(TransformerMixin, BaseEstimator):
     def fit_weights(self, X: Any) -> Any:
         """Fit the factors and return the weights where the counts are.
 
-        As `fit_transform`; of `siftem.blocked_counts.BlockedCounts` they stay on disk, as
+        As `fit_transform`; of `siftem.large.blocked_counts.BlockedCounts` they stay on disk, as
         `siftem.decompose.blockwise.BlockWeights`.
         """
         x = self._counts(X, reset=True)

@@ -75,7 +75,7 @@ def purest(
     Parameters
     ----------
     counts : scipy.sparse.csr_array of shape (ny * nx, m)
-        Or `siftem.blocked_counts.BlockedCounts`. Of fractions, all serve to pick and to sum.
+        Or `siftem.large.blocked_counts.BlockedCounts`. Of fractions, all serve to pick and to sum.
     inside : ndarray of bool, shape (ny, nx)
         The region.
     spectra : ndarray of shape (k, m)

@@ -16,7 +16,7 @@ from siftem import processors
 from siftem.decompose import gradient_kernels, row_kernels
 from siftem.decompose.count_sums import column_sums, row_totals, saturated_objective
 from siftem.decompose.shared_work import helpers, share_out
-from siftem.disk_images import is_large
+from siftem.large.disk_images import is_large
 
 #: Work (see `CountRows.blocks`) that makes a block worth its own turn.
 _WORK_IN_BLOCK = 60_000

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import scipy.sparse as sp
 
-from siftem.rows_of_counts import rows_of
+from siftem.large.rows_of_counts import rows_of
 
 #: Channels are summed down to about this many: a spectrum of a thousand counts is then no more
 #: than half noise, which would lower all amounts.
@@ -30,7 +30,7 @@ def share_weights(counts: sp.csr_array, spectra: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     counts : scipy.sparse.csr_array of shape (n, m)
-        Or `siftem.blocked_counts.BlockedCounts`.
+        Or `siftem.large.blocked_counts.BlockedCounts`.
     spectra : ndarray of shape (k, m)
         Each summing to one.
     """

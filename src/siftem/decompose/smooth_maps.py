@@ -14,10 +14,10 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.ndimage import gaussian_filter
 
-from siftem.disk_images import image_beside
-from siftem.line_strips import on_grid, reach, smoothed, strips
+from siftem.large.disk_images import image_beside
+from siftem.large.line_strips import on_grid, reach, smoothed, strips
+from siftem.large.rows_of_counts import rows_of
 from siftem.robust import grid_step
-from siftem.rows_of_counts import rows_of
 
 #: Counts that the smoothing window of the maps holds.
 _COUNTS_IN_WINDOW = 1000.0
@@ -89,7 +89,7 @@ def refined_spectra(
     Parameters
     ----------
     counts : scipy.sparse.csr_array of shape (ny * nx, m)
-        Or `siftem.blocked_counts.BlockedCounts`.
+        Or `siftem.large.blocked_counts.BlockedCounts`.
     shape : tuple of int
         (ny, nx).
     spectra : ndarray of shape (k, m)

@@ -7,9 +7,9 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from siftem.blocked_counts import BlockedCounts
 from siftem.decompose.blockwise import BlockedRows
 from siftem.decompose.row_blocks import CountRows
+from siftem.large.blocked_counts import BlockedCounts
 
 #: Weights (n, k): an array, or `siftem.decompose.blockwise.BlockWeights`.
 W = TypeVar("W")

@@ -30,7 +30,7 @@ from siftem.io.signal_choice import choose_spectrum_images, find_survey, is_map
 from siftem.io.sparse_file import MapHeader, is_sparse_file, open_sparse_file
 from siftem.io.sparse_writer import SparseFileWriter, write_sparse_file
 from siftem.io.vendor_files import OpenedFile, StoredSignal, checked_path, opened
-from siftem.memory_budget import BASE_BYTES, parse_memory
+from siftem.large.memory_budget import BASE_BYTES, parse_memory
 from siftem.notebook_progress import shows_progress
 from siftem.progress import Progress, silent
 from siftem.spectrum_image import SpectrumImage

@@ -9,7 +9,7 @@ import scipy.sparse as sp
 
 from siftem.counting.full_scale import FullScale
 from siftem.errors import InputError, ReadError
-from siftem.memory_budget import available_memory
+from siftem.large.memory_budget import available_memory
 
 _LARGEST_INT32 = np.iinfo(np.int32).max
 #: Above this, neighbouring whole numbers are no longer distinct in float64.

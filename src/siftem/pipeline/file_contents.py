@@ -15,9 +15,9 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from siftem.errors import ReadError
+from siftem.large.rows_of_counts import rows_of
 from siftem.pipeline.recipe import Recipe
 from siftem.pipeline.recipe_paths import PATHS
-from siftem.rows_of_counts import rows_of
 from siftem.spectrum_image import SpectrumImage
 
 _BLOCK = 1 << 20

@@ -15,14 +15,12 @@ import scipy.sparse as sp
 import yaml
 
 from siftem.acquisition import Acquisition
-from siftem.blocked_counts import BlockedCounts
 from siftem.decompose.factors import Factors
 from siftem.decompose.indeterminacy import Indeterminacy
 from siftem.decompose.kinds import Kinds
 from siftem.decompose.layout import Lies, PhaseLayout
 from siftem.decompose.rank import RankChoice
 from siftem.decompose.support import Below
-from siftem.disk_images import let_go
 from siftem.eels.edges import Edge, EdgeSignal
 from siftem.eels.ratios import ElementalRatios
 from siftem.energy_axis import EnergyAxis
@@ -31,7 +29,9 @@ from siftem.fit.line_fit import LineFit
 from siftem.fit.misfit import Misfit
 from siftem.fit.spectrum_model import Calibration, SpectrumModel
 from siftem.io.atomic import replacing
-from siftem.left_counts import CountSums, LeftCounts
+from siftem.large.blocked_counts import BlockedCounts
+from siftem.large.disk_images import let_go
+from siftem.large.left_counts import CountSums, LeftCounts
 from siftem.pipeline.line_gain import LineGain
 from siftem.pipeline.open_scales import OpenScale
 from siftem.pipeline.recipe import Recipe, make_recipe

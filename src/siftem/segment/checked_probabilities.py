@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from siftem.errors import InputError
-from siftem.line_strips import strips
+from siftem.large.line_strips import strips
 
 
 def checked_probabilities(probabilities: np.ndarray) -> np.ndarray:

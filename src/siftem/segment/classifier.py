@@ -12,7 +12,7 @@ from scipy.special import xlogy
 from sklearn.base import BaseEstimator, clone
 
 from siftem.errors import InputError
-from siftem.line_strips import converted
+from siftem.large.line_strips import converted
 from siftem.segment.classifier_file import read_classifier, write_classifier
 from siftem.segment.feature_tiles import LARGEST_WHOLE, FeatureTiles
 from siftem.segment.features import (

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from siftem.disk_images import let_go
 from siftem.errors import InputError
-from siftem.line_strips import sampled, strips
+from siftem.large.disk_images import let_go
+from siftem.large.line_strips import sampled, strips
 
 Images = Mapping[str, np.ndarray] | np.ndarray
 

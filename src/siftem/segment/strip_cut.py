@@ -13,8 +13,8 @@ from collections.abc import Callable
 import maxflow
 import numpy as np
 
-from siftem.disk_images import image_beside, let_go
-from siftem.line_strips import converted, strips
+from siftem.large.disk_images import image_beside, let_go
+from siftem.large.line_strips import converted, strips
 
 #: Pixels beyond which a map is cut in strips, and of one strip with its margins.
 LARGEST_WHOLE = 500_000

@@ -12,7 +12,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from siftem import processors
-from siftem.blocked_counts import BlockedCounts, BlockReader
+from siftem.large.blocked_counts import BlockedCounts, BlockReader
 from siftem.unmix.kernels import accumulate_ratios, solve_abundances
 
 #: Entries of a part in memory.

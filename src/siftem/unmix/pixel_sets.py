@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from siftem.errors import InputError
-from siftem.rows_of_counts import rows_of
+from siftem.large.rows_of_counts import rows_of
 from siftem.spectrum_image import SpectrumImage
 from siftem.unmix.mixed_rows import MixedRows
 

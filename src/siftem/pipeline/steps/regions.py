@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from scipy.ndimage import binary_dilation, distance_transform_edt, label
 
-from siftem.disk_images import image_beside, let_go
 from siftem.errors import SiftemWarning
-from siftem.line_strips import converted, strips
+from siftem.large.disk_images import image_beside, let_go
+from siftem.large.line_strips import converted, strips
 from siftem.pipeline.layout import by_labels
 from siftem.pipeline.recipe import Recipe
 from siftem.pipeline.results import Classified, FeatureImages, Matched, Segmentation

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from siftem.disk_images import image_beside, let_go
 from siftem.errors import DoubtWarning, InputError
+from siftem.large.disk_images import image_beside, let_go
 from siftem.pipeline.file_contents import file_content
 from siftem.pipeline.file_names import file_names
 from siftem.pipeline.layout import by_labels

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from siftem.errors import DoubtWarning, InputError, SiftemWarning
+from siftem.large.rows_of_counts import rows_of
 from siftem.pipeline.recipe import Recipe
 from siftem.pipeline.recipe_phases import Phase
 from siftem.pipeline.steps.spectra import RegionSpectra
 from siftem.pipeline.steps.step import Circumstances, Step, plain
 from siftem.pipeline.subtraction import phase_anchors
 from siftem.progress import Progress
-from siftem.rows_of_counts import rows_of
 from siftem.segment.regions import Regions
 from siftem.spectrum_image import SpectrumImage
 from siftem.unmix.constrained import unmix

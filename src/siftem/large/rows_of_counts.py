@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 import scipy.sparse as sp
 
-from siftem.blocked_counts import BlockedCounts
+from siftem.large.blocked_counts import BlockedCounts
 
 
 class RowsOfCounts(Protocol):

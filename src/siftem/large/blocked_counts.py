@@ -18,8 +18,8 @@ from typing import Any, Protocol
 import numpy as np
 import scipy.sparse as sp
 
-from siftem.disk_images import StoredImages, let_go, new_image
 from siftem.errors import InputError
+from siftem.large.disk_images import StoredImages, let_go, new_image
 
 #: Sums that are added at a time; the same on every executor.
 FAN_IN = 8

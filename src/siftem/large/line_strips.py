@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from siftem.disk_images import image_beside, is_large, let_go
+from siftem.large.disk_images import image_beside, is_large, let_go
 from siftem.robust import grid_step
 
 #: Pixels of a strip, its margins not counted, where an image is cut into several.

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from siftem.blocked_counts import BlockedCounts, InTurn, Sums
 from siftem.errors import InputError
+from siftem.large.blocked_counts import BlockedCounts, InTurn, Sums
 
 
 @dataclass(frozen=True, eq=False)

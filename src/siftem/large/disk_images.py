@@ -2,8 +2,8 @@
 
 They are ordinary arrays, mapped from files in the scratch folder of the map. What is made of an
 image on disk goes beside it; what is made of one in memory stays in memory. Whoever goes over
-an image strip by strip lets go of it after each (`siftem.line_strips`), so that few of its pages
-are ever resident; the operating system keeps the rest for as long as it has memory to spare.
+an image strip by strip lets go of it after each (`siftem.large.line_strips`), so that few of its
+pages are ever resident; the operating system keeps the rest for as long as it has memory to spare.
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""Maps that are larger than memory: counts in blocks, images on disk, strips of lines."""
