@@ -157,22 +157,21 @@ def test_stationary_at_the_end(small):
 
 
 def test_multiplicative_updates_end_no_lower(small):
-    counts = CountRows.of(small)
-    weights, spectra = start(small)
-    found = solver.alternate(counts, weights, spectra, tol=1e-10, max_iter=3000)
-    columns = CountRows.of(sp.csr_array(small.T))
-    w, h = weights.copy(), spectra.copy()
+    """Those of Lee & Seung 2001."""
+    counts, y = CountRows.of(small), small.toarray()
+    w, h = start(small)
+    found = solver.alternate(counts, w, h, tol=1e-10, max_iter=3000)
+
+    def multiplied(y, w, h):
+        mean = w @ h
+        ratio = np.divide(y, mean, out=np.zeros_like(y), where=mean > 0)
+        return w * (ratio @ h.T) / h.sum(axis=1)
+
     last = np.inf
     for _ in range(400):
-        gradient_kernels.multiply_rows(
-            counts.indptr, counts.indices, counts.data, h, h.sum(axis=1), w
-        )
-        ht, wt = np.ascontiguousarray(h.T), np.ascontiguousarray(w.T)
-        gradient_kernels.multiply_rows(
-            columns.indptr, columns.indices, columns.data, wt, wt.sum(axis=1), ht
-        )
-        h = np.ascontiguousarray(ht.T)
-        value = dense_objective(small.toarray(), w, h)
+        w = multiplied(y, w, h)
+        h = multiplied(y.T, h.T, w.T).T
+        value = dense_objective(y, w, h)
         assert value <= last + 1e-9
         last = value
     assert found.objective <= last + 1e-3 * abs(last - counts.saturated)

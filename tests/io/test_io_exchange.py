@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 import siftem
-from siftem.errors import InputError, ReadError
-from siftem.io.exchange import read_emsa, write_csv, write_emsa
+from siftem.errors import ReadError
+from siftem.io.exchange import read_emsa, write_emsa
 
 
 @pytest.fixture
@@ -112,19 +112,6 @@ def test_emsa_cut_short_missing_or_binary(tmp_path, spectrum):
     path.write_bytes(bytes(range(256)) * 10)
     with pytest.raises(ReadError, match="not an EMSA"):
         read_emsa(path)
-
-
-def test_csv(tmp_path, spectrum):
-    write_csv(tmp_path / "a.csv", spectrum)
-    header, *rows = (tmp_path / "a.csv").read_text().splitlines()
-    assert header == "energy_keV,counts,standard_deviation"
-    table = np.array([[float(v) for v in row.split(",")] for row in rows])
-    np.testing.assert_allclose(table[:, 0], spectrum.axis.centers, atol=1e-12)
-    np.testing.assert_array_equal(table[:, 1], spectrum.values)
-    # Common modes count: sqrt(9 + 4^2) = 5.
-    np.testing.assert_allclose(table[:, 2], [1, 2, 5, 1e3, 0, 0.5])
-    with pytest.raises(InputError, match="does not exist"):
-        write_csv(tmp_path / "no" / "a.csv", spectrum)
 
 
 def emsa(path, lines, *, n_points=4, kind="Y", width="10", units="counts", extra=""):

@@ -1,4 +1,4 @@
-"""Compiled gradient and multiplicative update: slower, simpler, to judge the solver by."""
+"""Compiled gradient by the weights, to judge the solver by."""
 
 from __future__ import annotations
 
@@ -31,29 +31,3 @@ def row_gradients(
             if mean > 0:
                 for c in range(k):
                     out[i, c] -= data[t] * float(spectra[c, j]) / mean
-
-
-@njit(cache=True, nogil=True)
-def multiply_rows(
-    indptr: np.ndarray,
-    indices: np.ndarray,
-    data: np.ndarray,
-    spectra: np.ndarray,
-    sums: np.ndarray,
-    weights: np.ndarray,
-) -> None:
-    """One multiplicative update (Lee & Seung 2001) of all rows: the reference for tests."""
-    n, k = weights.shape
-    gain = np.empty(k)
-    for i in range(n):
-        gain[:] = 0.0
-        for t in range(indptr[i], indptr[i + 1]):
-            j = indices[t]
-            mean = 0.0
-            for c in range(k):
-                mean += weights[i, c] * spectra[c, j]
-            if mean > 0:
-                for c in range(k):
-                    gain[c] += data[t] * spectra[c, j] / mean
-        for c in range(k):
-            weights[i, c] = weights[i, c] * gain[c] / sums[c] if sums[c] > 0 else 0.0

@@ -1,4 +1,4 @@
-"""Spectra as EMSA/MAS (.msa) and CSV, which everyone else reads."""
+"""Spectra as EMSA/MAS (.msa), which everyone else reads."""
 
 from __future__ import annotations
 
@@ -168,30 +168,6 @@ def read_emsa(path: str | os.PathLike[str]) -> Spectrum:
         )
     except ValueError as error:
         raise ReadError(f"cannot read {file}: {error}") from error
-
-
-def write_csv(path: str | os.PathLike[str], spectrum: Spectrum) -> None:
-    """Write a spectrum as a table: energy, counts, standard deviation.
-
-    Parameters
-    ----------
-    path : str or path-like
-        An existing file is replaced.
-    spectrum : Spectrum
-        Its standard deviation includes common modes (the scale of a subtraction).
-
-    Raises
-    ------
-    InputError
-        When the folder does not exist.
-    """
-    unit = spectrum.axis.unit
-    columns = (spectrum.axis.centers, spectrum.values, spectrum.standard_deviation)
-    lines = [f"energy_{unit},counts,standard_deviation"]
-    # Rounding hides what 0.01 * 3 leaves behind the 15th digit.
-    lines += [f"{e:.10g},{_text(v)},{s:.9g}" for e, v, s in zip(*columns, strict=True)]
-    with replacing(path) as draft:
-        draft.write_text("\n".join(lines) + "\n", encoding="ascii", newline="\n")
 
 
 def _parse(text: str) -> tuple[dict[str, str], list[str], bool]:
