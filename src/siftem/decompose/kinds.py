@@ -18,7 +18,9 @@ from scipy.ndimage import gaussian_filter
 
 from siftem.counting.outliers import checked_counts
 from siftem.decompose.initialise import pooled_squares
+from siftem.decompose.shared_work import share_out
 from siftem.hyperspy_input import as_map
+from siftem.processors import available
 from siftem.spectrum_image import SpectrumImage
 
 #: Windows of the spectrum, half of them of one width, the others where there are more counts, and
@@ -168,7 +170,11 @@ def _directions(
     """Sizes (n,) of what neighbours have in common beyond noise, and its amounts (n, pixels)."""
     values, vectors = np.linalg.eigh(in_common(off, shape, near))
     values, vectors = values[::-1], vectors[:, ::-1]
-    largest = [float(np.linalg.eigvalsh(in_common(n, shape, near))[-1]) for n in noise]
+
+    def largest_of(drawn: np.ndarray) -> float:
+        return float(np.linalg.eigvalsh(in_common(drawn, shape, near))[-1])
+
+    largest = share_out(largest_of, noise, available())
     pairs = float(in_common(total[:, None], shape, near)[0, 0])
     sizes = np.sqrt(np.maximum(values, 0.0) / max(pairs, 1e-300))
     clear = values > np.mean(largest) + _CLEAR * np.std(largest, ddof=1)

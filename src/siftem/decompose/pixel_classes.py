@@ -11,6 +11,7 @@ noise would make classes of its own.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from operator import itemgetter
 
 import numpy as np
 import scipy.sparse as sp
@@ -21,6 +22,8 @@ from siftem.decompose.initialise import pooling_matrix
 from siftem.decompose.kinds import in_common
 from siftem.decompose.mixing import distance_inside
 from siftem.decompose.share_weights import binning
+from siftem.decompose.shared_work import share_out
+from siftem.processors import available
 
 #: Starts are compared on about this many pixels.
 _ENOUGH_PIXELS = 6_000
@@ -245,16 +248,15 @@ def _best_start(
         shape = (-(-shape[0] // block), -(-shape[1] // block))
     points, some = directions.points(x, shape)
     rng = np.random.default_rng(random_state)
-    best, most = None, -np.inf
-    for _ in range(_STARTS * -(-n_classes // 3)):
-        nearest = _nearest_mean(points, n_classes, rng)
+    starts = [_nearest_mean(points, n_classes, rng) for _ in range(_STARTS * -(-n_classes // 3))]
+
+    def fitted(nearest: np.ndarray) -> tuple[float, np.ndarray]:
         belongs = np.eye(n_classes, dtype=np.float32)[nearest]
         spectra = _spectra(belongs, x[some], x.sum(axis=0), directions)
         _, spectra, score = _fitted(x, shape, spectra, directions)
-        if score > most:
-            best, most = spectra, score
-    assert best is not None
-    return best
+        return score, spectra
+
+    return max(share_out(fitted, starts, available()), key=itemgetter(0))[1]
 
 
 def _nearest_mean(points: np.ndarray, k: int, rng: np.random.Generator) -> np.ndarray:
