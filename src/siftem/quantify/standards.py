@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -70,20 +71,10 @@ energy_range, n_continuum
         When an element of the standard has no clear line in the spectrum.
     """
     fit, index, fractions = _fitted_standard(
-        standard,
-        weight_fractions,
-        (thickness, density, take_off_angle),
-        LineFitter.of(
-            standard.acquisition,
-            weight_fractions,
-            support,
-            beam_energy=beam_energy,
-            detector=detector,
-            calibration=calibration,
-            energy_range=energy_range,
-            n_continuum=n_continuum,
-        ),
-    )
+        standard, weight_fractions, (thickness, density, take_off_angle), support,
+        beam_energy=beam_energy, detector=detector, calibration=calibration,
+        energy_range=energy_range, n_continuum=n_continuum,
+    )  # fmt: skip
     elements = list(fractions)
     tie = reference or ("Si" if "Si" in fractions else elements[0])
     if tie not in fractions:
@@ -146,20 +137,10 @@ def calibrate_zeta_factors(
     if not 0 < dose < np.inf:
         raise InputError(f"dose must be a positive number of electrons, got {dose}")
     fit, index, fractions = _fitted_standard(
-        standard,
-        weight_fractions,
-        (thickness, density, take_off_angle),
-        LineFitter.of(
-            standard.acquisition,
-            weight_fractions,
-            support,
-            beam_energy=beam_energy,
-            detector=detector,
-            calibration=calibration,
-            energy_range=energy_range,
-            n_continuum=n_continuum,
-        ),
-    )
+        standard, weight_fractions, (thickness, density, take_off_angle), support,
+        beam_energy=beam_energy, detector=detector, calibration=calibration,
+        energy_range=energy_range, n_continuum=n_continuum,
+    )  # fmt: skip
     elements = list(fractions)
     film = checked_film(thickness, density, 90.0)
     assert film is not None
@@ -190,8 +171,10 @@ def _fitted_standard(
     standard: Spectrum,
     weight_fractions: Mapping[str, float],
     film_and_angle: tuple[float | None, float | None, float | None],
-    fitter: LineFitter,
+    support: Sequence[str],
+    **settings: Any,
 ) -> tuple[LineFit, list[int], dict[str, float]]:
+    fitter = LineFitter.of(standard.acquisition, weight_fractions, support, **settings)
     thickness, density, angle = film_and_angle
     total = sum(weight_fractions.values())
     bad = [e for e, c in weight_fractions.items() if not (np.isfinite(c) and c > 0)]
