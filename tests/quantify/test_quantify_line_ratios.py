@@ -36,11 +36,12 @@ def expected(counts):
     return out
 
 
-def test_ratios_of_net_lines_and_their_errors():
+@pytest.mark.parametrize("draws", [14, pytest.param(40, marks=pytest.mark.slow)])
+def test_ratios_of_net_lines_and_their_errors(draws):
     rng = np.random.default_rng(0)
     truth = expected({"Si": 40000, "Fe": 8000, "Ca": 1000})
     z = []
-    for _ in range(40):
+    for _ in range(draws):
         spectrum = Spectrum(rng.poisson(truth).astype(float), AXIS, acquisition=SEM, name="clay")
         found = line_ratios(spectrum, ["Si", "Fe", "Ca"])
         z.append((found["Ca"] - 1000 / 40000) / found.sigma[2])

@@ -54,12 +54,13 @@ def test_limits_when_one_phase_has_none(maker):
         partition_coefficient(a, b, "U")
 
 
-def test_noise_of_the_subtracted_matrix_is_shared(maker):
+@pytest.mark.parametrize("draws", [24, pytest.param(60, marks=pytest.mark.slow)])
+def test_noise_of_the_subtracted_matrix_is_shared(maker, draws):
     # The grain's spectrum holds -0.8 times the matrix' noise: D spreads more than apart.
     rng = np.random.default_rng(0)
     grain, matrix = maker.expected(RICH, 4e4), maker.expected(POOR, 4e5)
     ratios, apart, shared = [], [], []
-    for _ in range(60):
+    for _ in range(draws):
         mixture, measured = rng.poisson(grain + 0.8 * matrix), rng.poisson(matrix).astype(float)
         pure = Spectrum(
             mixture - 0.8 * measured, maker.axis, name="Ca-Pv",

@@ -68,7 +68,8 @@ def test_what_another_grain_adds_is_known(lens, book):
         assert 0 < anchor.sigma < 0.05
 
 
-def test_pure_spectrum_is_unbiased_and_less_noisy(lens, book):
+@pytest.mark.parametrize("draws", [10, pytest.param(30, marks=pytest.mark.slow)])
+def test_pure_spectrum_is_unbiased_and_less_noisy(lens, book, draws):
     """Over many draws: no preference for noise that looks like the grain."""
     _, _, spectra, regions = lens
     settings = {"elements": book.elements, "calibration": book.calibration}
@@ -77,7 +78,7 @@ def test_pure_spectrum_is_unbiased_and_less_noisy(lens, book):
     plain, weighted = [], []
     o_line = book.axis.window(0.45, 0.6)
     fe_line = book.axis.window(6.2, 6.6)
-    for seed in range(30):
+    for seed in range(draws):
         si = counted(lens, book, 30.0, seed)
         w = weighted_mixtures(si, regions, pure)["Fp"]
         good = subtract(w.spectrum, [matrix, *w.others], anchor=[Absent("Si"), *w.anchors],
@@ -91,7 +92,7 @@ def test_pure_spectrum_is_unbiased_and_less_noisy(lens, book):
         for out, s in ((weighted, good), (plain, simple)):
             out.append(s.sum(fe_line)[0] / s.sum(o_line)[0])
     true = spectra[1][fe_line].sum() / spectra[1][o_line].sum()
-    assert np.mean(weighted) == pytest.approx(true, abs=4 * np.std(weighted) / np.sqrt(30))
+    assert np.mean(weighted) == pytest.approx(true, abs=4 * np.std(weighted) / np.sqrt(draws))
     assert np.std(weighted) < np.std(plain)
 
 
