@@ -128,7 +128,7 @@ def test_errors_of_the_composition_hold_the_truth(book):
                                    ("O K", "Ca K", "Al K"))):  # fmt: skip
             q = len(found.columns)
             block = found.covariance[i * q : (i + 1) * q, i * q : (i + 1) * q]
-            true = np.array([_coefficient(case, found, i, c) for c in lines])
+            true = _coefficients(case, found, i, lines)
             index = [found.columns.index(c) for c in lines]
             z.append((found.coefficients[i][index] - true) / np.sqrt(np.diag(block)[index]))
     z = np.array(z).reshape(8, 3, 3)
@@ -137,8 +137,8 @@ def test_errors_of_the_composition_hold_the_truth(book):
     assert np.abs(z.mean(axis=0)).max() < 1.1
 
 
-def _coefficient(case, found, phase, column):
-    """Return the true coefficient of a column: a noise-free fit of the true spectrum."""
+def _coefficients(case, found, phase, columns):
+    """Return the true coefficients of columns: a noise-free fit of the true spectrum."""
     from siftem.fit.line_fit import fit_lines
     from siftem.spectrum import Spectrum
 
@@ -147,7 +147,7 @@ def _coefficient(case, found, phase, column):
         spectrum, case.settings["elements"], beam_energy=200.0,
         calibration=found.calibration, energy_range=(None, None),
     )  # fmt: skip
-    return fit.amplitudes[fit.names.index(column)] / 1e6
+    return np.array([fit.amplitudes[fit.names.index(c)] / 1e6 for c in columns])
 
 
 def test_spectra_can_be_quantified(book, unmixed):

@@ -71,19 +71,20 @@ def test_absent_element_on_whole_spectra(book):
     assert [s.name for s in pure.subtracted] == ["Brg"]
 
 
-def test_scales_of_many_draws_spread_as_told(book):
+@pytest.mark.parametrize("draws", [30, pytest.param(60, marks=pytest.mark.slow)])
+def test_scales_of_many_draws_spread_as_told(book, draws):
     matrix, grain = book.pure("Brg", 2e5), book.pure("Fp", 5e4)
     scales = []
-    for seed in range(60):
+    for seed in range(draws):
         pure = subtract(
             book.spectrum(grain + 0.4 * matrix, seed=2 * seed),
             book.spectrum(matrix, seed=2 * seed + 1), anchor=Absent("Si"), **settings(book),
         )  # fmt: skip
         scales.append((pure.scale, pure.scale_sigma))
     values, sigmas = np.array(scales).T
-    # A standard deviation from 60 draws is good to 9%.
+    # A standard deviation from 30 draws is good to 13%, from 60 to 9%.
     assert values.std() == pytest.approx(sigmas.mean(), rel=0.3)
-    assert abs(values.mean() - 0.4) < 4 * sigmas.mean() / np.sqrt(60)
+    assert abs(values.mean() - 0.4) < 4 * sigmas.mean() / np.sqrt(draws)
 
 
 def test_known_ratio_on_whole_spectra(book):
@@ -249,12 +250,13 @@ def test_an_anchor_on_two_elements_sees_the_film(book):
     assert abs(blind.scale - 0.4) > 0.02
 
 
-def test_a_line_absent_from_the_grain_has_the_noise_that_its_limit_tells(book):
+@pytest.mark.parametrize("draws", [30, pytest.param(60, marks=pytest.mark.slow)])
+def test_a_line_absent_from_the_grain_has_the_noise_that_its_limit_tells(book, draws):
     """The scale moves all lines of the matrix at once; a detection limit must hold that."""
     bare = {"O": 0.4, "Fe": 0.6}
     matrix, grain = book.pure("Brg", 2e6), book.expected(bare, 1e6)
     told, found = [], []
-    for seed in range(60):
+    for seed in range(draws):
         rng = np.random.default_rng(seed)
         # The scale that is given is wrong by what is said of it.
         anchor = GivenScale(rng.normal(0.4, 0.02), 0.02)
@@ -265,7 +267,7 @@ def test_a_line_absent_from_the_grain_has_the_noise_that_its_limit_tells(book):
         fit = fit_lines(pure, book.elements, beam_energy=200.0, calibration=book.calibration)
         told.append(fit.sigma_at_zero(fit.index("Si")))
         found.append(fit.unbounded[fit.index("Si")])
-    # A standard deviation from 60 draws is good to 9%.
+    # A standard deviation from 30 draws is good to 13%, from 60 to 9%.
     assert np.std(found) / np.mean(told) == pytest.approx(1.0, abs=0.3)
     plain = fit_lines(
         book.spectrum(grain + 0.4 * matrix), book.elements, beam_energy=200.0,
