@@ -239,5 +239,7 @@ def test_what_needs_the_whole_map_says_so(stored):
         support[0, 0] = False
         with pytest.raises(InputError, match="load the map whole"):
             siftem.PoissonNMF(3, map_shape=si.shape, support=support).fit(si.counts)
+        with pytest.raises(InputError, match="needs map_shape"):
+            siftem.PoissonNMF(3).fit(si.counts)
         with pytest.raises(InputError, match="counts that stay on disk take"):
             si.counts[3:5]

@@ -9,14 +9,11 @@ import numpy as np
 import scipy.sparse as sp
 
 from siftem.decompose import solver
-from siftem.decompose.count_sums import pool_rows
-from siftem.decompose.initialise import pooling_block, pooling_matrix, vertex_spectra
+from siftem.decompose.initialise import pooled_level, pooling_block, vertex_spectra
 from siftem.decompose.known_parts import KnownParts, matched_start
-from siftem.decompose.pooled_blocks import SquareShares, pooled_in_memory
 from siftem.decompose.solver_rows import SolverRows, solver_rows
 from siftem.decompose.sweep_state import Checkpoint
-from siftem.errors import InputError
-from siftem.large.blocked_counts import BlockedCounts
+from siftem.large.rows_of_counts import rows_of
 from siftem.progress import Progress
 
 #: Tolerance and sweeps of the coarse levels, which only make a start.
@@ -56,18 +53,10 @@ class CoarseToFine:
             block = max(1, n // _ENOUGH_ROWS)
         levels: list[tuple[sp.csr_array, sp.csr_array]] = []
         while block > 1 and len(levels) < _MOST_LEVELS:
-            if isinstance(x, BlockedCounts):
-                if self.map_shape is None:
-                    raise InputError("a map larger than memory needs map_shape=(ny, nx)")
-                squares: Any = SquareShares(shape, block)
-                levels.append((squares, pooled_in_memory(x, shape, block)))
-            else:
-                pooling = pooling_matrix(shape, block)
-                levels.append((pooling, pool_rows(pooling, x, np.float32, n_jobs=n_jobs)))
+            levels.append(pooled_level(x, shape, block, n_jobs=n_jobs))
             block //= 2 if self.map_shape is not None else 4
-        if isinstance(x, BlockedCounts) and not levels:
-            x = x.in_memory()  # a map of a few thousand pixels at the most
-        return levels or [(sp.eye_array(n, format="csr"), x)]
+        # Without any it is a map of a few thousand pixels at the most.
+        return levels or [(sp.eye_array(n, format="csr"), rows_of(x).in_memory())]
 
     def start(self, pooled: sp.csr_array, rng: np.random.Generator, *, draw: bool) -> np.ndarray:
         """Return first spectra (k, m), positive and each summing to one."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import scipy.sparse as sp
 
 from siftem.decompose.count_sums import pool_rows
-from siftem.decompose.pooled_blocks import pooled_in_memory, pooled_on_disk
+from siftem.decompose.pooled_blocks import SquareShares, pooled_in_memory, pooled_on_disk
 from siftem.large.blocked_counts import BlockedCounts
 
 #: Neighbours that are averaged into one vertex, against outliers.
@@ -38,6 +40,23 @@ def pooling_matrix(shape: tuple[int, int], block: int) -> sp.csr_array:
     # Narrow types: scipy widens a copy of the counts to whatever is wider here.
     columns, ones = np.arange(ny * nx, dtype=np.int32), np.ones(ny * nx, np.float32)
     return sp.csr_array((ones, (rows, columns)), shape=(by * bx, ny * nx))
+
+
+def pooled_level(
+    counts: sp.csr_array, shape: tuple[int, int], side: int, *, n_jobs: int
+) -> tuple[Any, sp.csr_array]:
+    """Sum square blocks of pixels, from memory or from the disk, in memory.
+
+    Returns
+    -------
+    csr_array or SquareShares
+        How pixels belong to squares, as the ``spread`` of the solver's rows takes it.
+    csr_array of shape (squares, m)
+    """
+    if isinstance(counts, BlockedCounts):
+        return SquareShares(shape, side), pooled_in_memory(counts, shape, side)
+    pooling = pooling_matrix(shape, side)
+    return pooling, pool_rows(pooling, counts, np.float32, n_jobs=n_jobs)
 
 
 def pooled_squares(counts: sp.csr_array, shape: tuple[int, int], side: int) -> sp.csr_array:

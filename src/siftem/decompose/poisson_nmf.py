@@ -272,11 +272,13 @@ class PoissonNMF(TransformerMixin, BaseEstimator):
 
     def _counts(self, X: Any, *, reset: bool) -> sp.csr_array:
         if isinstance(X, BlockedCounts):
-            if self.support is not None:
+            if reset and self.support is not None:
                 raise InputError(
                     "a support of components is not available for a map that is larger than "
                     "memory: leave it out, or load the map whole"
                 )
+            if reset and self.map_shape is None:
+                raise InputError("a map larger than memory needs map_shape=(ny, nx)")
             self.n_features_in_ = X.shape[1]
             return X
         if sp.issparse(X):

@@ -28,6 +28,9 @@ class RowsOfCounts(Protocol):
     def weighted_sums(self, weights: np.ndarray) -> np.ndarray:
         """Sum spectra of all pixels by weights (k, pixels); float64 (k, channels)."""
 
+    def in_memory(self) -> sp.csr_array:
+        """Read everything."""
+
     def stored_in(self, rows: np.ndarray) -> float:
         """Entries of the pixels that are True; on disk, as many as pixels have on average."""
 
@@ -62,6 +65,10 @@ class RowsInMemory:
     def weighted_sums(self, weights: np.ndarray) -> np.ndarray:
         """Sum spectra of all pixels by weights."""
         return np.asarray((self.counts.T @ weights.T).T)
+
+    def in_memory(self) -> sp.csr_array:
+        """Return the counts."""
+        return self.counts
 
     def stored_in(self, rows: np.ndarray) -> float:
         """Entries of the pixels that are True."""
