@@ -9,18 +9,17 @@ import scipy.sparse as sp
 from scipy.ndimage import gaussian_filter
 
 from siftem.acquisition import Acquisition
-from siftem.decompose.layout import Lies
+from siftem.decompose.layout import Lies, PhaseLayout
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import RecipeError
-from siftem.pipeline.open_scales import Host, open_scale
 from siftem.pipeline.own_pixels import _of_one_kind, region_spectra
 from siftem.pipeline.recipe import make_recipe
+from siftem.pipeline.steps.match import _of_rare_phases
 from siftem.pipeline.stray_counts import with_stray_counts
 from siftem.pipeline.summary import summarize
 from siftem.pipeline.workflow import Workflow
 from siftem.segment.regions import Region
 from siftem.spectrum_image import SpectrumImage
-from siftem.unmix.integrate import integrate
 
 N, CHANNELS = 40, 450
 ENERGY = 0.2 + 0.02 * np.arange(CHANNELS)
@@ -174,6 +173,22 @@ def test_a_support_is_the_film_as_it_is_on_the_whole(role, purest):
         assert found.n_pixels == (X < 0.9 * N - 4).sum()
 
 
+def test_elements_of_a_rare_phase_are_sought_in_it():
+    """Ti of a grain that makes 3% of the map; its O is the matrix', Ba L lies on Ti K."""
+    matrix = spectrum((0.525, 2), (1.74, 3), counts=400)
+    grain = spectrum((0.525, 2), (1.74, 0.3), (4.51, 3), (4.93, 0.4), counts=400)
+    inside = (np.abs(Y - 20) < 4) & (np.abs(X - 20) < 4)
+    si = image(np.where(inside[..., None], grain, matrix))
+    phases = tuple(Lies("pure", (), 0.0, float(m.mean()), 400.0) for m in (~inside, inside))
+    layout = PhaseLayout("side by side", phases, inside.astype(np.int64))
+    factors = SimpleNamespace(layout=layout)
+    shown = [SimpleNamespace(element="Si", energy=1.74), SimpleNamespace(element="O", energy=0.525)]
+    found = _of_rare_phases({"Si", "O"}, shown, si, factors)
+    assert [f.element for f in found] == ["Ti"]
+    barium = [*shown, SimpleNamespace(element="Ba", energy=4.47)]
+    assert _of_rare_phases({"Si", "O", "Ba"}, barium, si, factors) == []
+
+
 def test_what_all_phases_hold_may_be_stray():
     """Cu in both layers alike, listed since it might be theirs."""
     grid = spectrum((8.05, 6), (8.9, 1), (0.93, 1), counts=20)
@@ -228,26 +243,3 @@ def test_without_an_anchor_intervals_hold_both_ends():
     ends = result.compositions[known.grain].atomic_interval_95
     assert ((ends[:, 0] <= true + 0.01) & (true - 0.01 <= ends[:, 1])).all()
     assert any("no anchor" in w for w in result.warnings)
-
-
-def test_in_a_shell_the_middle_is_taken():
-    """Whether a host is a shell decides between the purest pixels and the middle."""
-    shell = spectrum((0.525, 4), (1.254, 3), (1.74, 4), counts=400)
-    core = spectrum((0.525, 1), (3.69, 4), (4.013, 0.5), counts=400)
-    depth = 0.6 * np.sqrt(np.clip(1 - np.hypot(Y - 20, X - 20) ** 2 / 100, 0, 1))
-    mean = (1 - depth)[..., None] * shell + depth[..., None] * core
-    si = image(mean)
-    inside, outside = (Region("", m) for m in (depth > 0.2, depth == 0))
-    mixture, host = integrate(si, inside), integrate(si, outside)
-    made = {}
-    for closed in (False, True):
-        hosts = {"shell": Host(host, None, outside, closed)}
-        pure, known = open_scale(si, "core", mixture, inside, hosts, fit=None, random_state=0)
-        made[closed] = pure.values
-        assert ("the middle" in known.describe()) == closed
-    low, high = known.ranges[0].ends
-    assert known.ranges[0].value == pytest.approx((low + high) / 2)
-    assert (
-        np.abs(made[True] - core / core.sum() * made[True].sum()).sum()
-        < 0.8 * np.abs(made[False] - core / core.sum() * made[False].sum()).sum()
-    )

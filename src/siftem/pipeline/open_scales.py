@@ -2,9 +2,8 @@
 
 A grain that occurs pure is the sum of its own pixels. One that another phase may overlap lies
 between two ends: its purest pixels as they are, and as much of the host taken off as leaves
-nothing negative. In a shell it is pure nowhere, and the middle between both is taken. What lies on
-a support has the support below it, as thick as beside it, within what the particle's own thickness
-tells of that (`siftem.decompose.support`).
+nothing negative. What lies on a support has the support below it, as thick as beside it, within
+what the particle's own thickness tells of that (`siftem.decompose.support`).
 """
 
 from __future__ import annotations
@@ -47,15 +46,11 @@ class Host:
         How much of it lies below the grain, for a film that the grain lies on, or may.
     region : Region
         Its own pixels.
-    shell : bool
-        Whether it lies in another phase itself, and the grain in it: as a core in a shell, the
-        grain is pure in none of its pixels if the shell is closed.
     """
 
     spectrum: Spectrum
     below: Below | None
     region: Region
-    shell: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,8 +104,6 @@ class OpenScale:
             if one.together:
                 gone = " and ".join(one.together)
                 text += f" (taken: {one.assumed:.3g}, at which {gone} vanish together)"
-            elif one.enclosed:
-                text += f" (taken: the middle, {one.assumed:.3g}, since {host} surrounds it)"
             elif one.assumed:
                 text += f" (taken as it is beside: {one.assumed:.3g})"
             if one.vanishes:
@@ -153,14 +146,13 @@ def open_scale(
     Returns
     -------
     pure : PureSpectrum
-        At the lower ends, in the middle where a host is a shell, or where several elements of a
-        host vanish at once; with a film as thick as beside.
+        At the lower ends, or where several elements of a host vanish at once, and with a film as
+        thick as beside.
     known : OpenScale
     """
     left: Spectrum = mixture
     taken: list[tuple[Spectrum, ScaleRange]] = []
     window = _WINDOWS["EELS" if si.signal_type == "EELS" else "EDS"]
-    enclosed = any(host.shell for host in hosts.values())
     for host in hosts.values():
         fits = None if fit is None else (fit(left), fit(host.spectrum))
         high, high_sigma, what = most_scale(left, host.spectrum, fits, window=window)
@@ -173,9 +165,6 @@ def open_scale(
             if low > high:  # the two agree within their errors, or the bound is the better one
                 low = high
             found = ScaleRange(low, low_sigma, high, high_sigma, what)
-            if enclosed:
-                middle = float(np.mean(found.ends))
-                found = replace(found, assumed=middle, enclosed=True)
             if fits is not None:
                 found = _at_the_common_end(found, fits)
             anchor = GivenScale(found.value, found.sigma, of=host.spectrum.name)
@@ -195,7 +184,7 @@ def _at_the_common_end(found: ScaleRange, fits: tuple[LineFit, LineFit]) -> Scal
     scale, sigma, elements = vanishing_together(fits, found.ends[1])
     if not elements or scale < found.low:
         return found
-    return replace(found, assumed=scale, assumed_sigma=sigma, together=elements, enclosed=False)
+    return replace(found, assumed=scale, assumed_sigma=sigma, together=elements)
 
 
 def _film_scale(
@@ -266,8 +255,6 @@ def border_scale(
 def _named(ranges: tuple[ScaleRange, ...]) -> str:
     """What stands where an anchor would."""
     gone = [e for one in ranges for e in one.together]
-    if not gone and any(one.enclosed for one in ranges):
-        return "none: the middle of what is open"
     if not gone:
         return "none: as the purest pixels are"
     return f"none: {' and '.join(dict.fromkeys(gone))} vanish together"

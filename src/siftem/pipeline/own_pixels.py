@@ -382,9 +382,7 @@ class OwnPixels:
             found = pure.get(name, integrated.get(label))
             if found is not None:
                 below = self._below(grain, name)
-                lies = self._lies(name)
-                shell = lies is not None and lies.role == "embedded"
-                out[name] = Host(replace(found, name=name), below, self.regions.own(name), shell)
+                out[name] = Host(replace(found, name=name), below, self.regions.own(name))
         return out
 
     def _below(self, grain: str, host: str) -> Below | None:

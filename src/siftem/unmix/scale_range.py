@@ -45,14 +45,12 @@ class ScaleRange:
     vanishes : str
         What that is, such as "Si K".
     assumed : float, optional
-        The scale that is taken, where it is not the lower end: a film as thick as beside, that at
-        which several elements vanish, or the middle.
+        The scale that is taken, where it is not the lower end: a film as thick as beside, or that
+        at which several elements vanish.
     assumed_sigma : float, optional
         Its standard deviation; that of the lower end by default.
     together : tuple of str
         The elements that vanish at ``assumed``.
-    enclosed : bool
-        Whether ``assumed`` is the middle, since the host is a shell around the grain.
     """
 
     low: float
@@ -63,7 +61,6 @@ class ScaleRange:
     assumed: float | None = None
     assumed_sigma: float | None = None
     together: tuple[str, ...] = ()
-    enclosed: bool = False
 
     @property
     def value(self) -> float:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from siftem.blocked_counts import BlockedCounts
+from siftem.decompose.class_spectra import sum_of
 from siftem.decompose.factors import Factors, component_name
 from siftem.decompose.kinds import Kinds
 from siftem.decompose.matching import Markers, line_strengths, match_phases
+from siftem.decompose.purest import FEWEST_PIXELS
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import DoubtWarning, InputError, RecipeError, SiftemWarning
-from siftem.fit.element_search import FoundElement
+from siftem.fit.element_search import FoundElement, find_elements
 from siftem.fit.greedy_search import GreedySearch
 from siftem.pipeline.fit_settings import GRID, STRONG, shown_elements
 from siftem.pipeline.layout import background, corrected_layout
@@ -30,6 +33,9 @@ from siftem.xray.detector import Detector
 #: than this part of line counts. Components darker than the third number, of the brightest, are
 #: films or nothing.
 _ALIKE, _MOST_STRAY, _FAINT = 4.0, 0.25, 0.2
+#: What makes up this part of a phase's line counts belongs to it; phases of more than the second
+#: part of the map show in the sum of all pixels. Lines closer than this (keV) are one.
+_MUCH, _LARGE, _SAME_LINE = 0.02, 0.4, 0.06
 #: A component is named by elements whose lines reach this part of its strongest.
 _NAMED_FROM = 0.1
 
@@ -240,16 +246,18 @@ def _elements_seen(recipe: Recipe, si: SpectrumImage, factors: Factors | None) -
         found = [f for f in found if f.element not in listed and f.counts > least]
     if factors is not None:
         stray = _stray(found, whole_counts, si, factors)
-        found = [f for f in found if f not in stray]
+        known = {*recipe.support, *listed, *(f.element for f in found)}
+        rare = _of_rare_phases(known, shown_elements(si), si, factors)
+        found = [f for f in (*found, *rare) if f not in stray]
     if not found:
         return ()
     lines = ", ".join(f"{f.line} ({f.significance:.0f} sigma)" for f in found)
     told = (
         f"the file lists {', '.join(listed)} only, but strong lines of others stand out in the sum "
-        "of all pixels and are quantified as well"
+        "of all pixels, or of a phase, and are quantified as well"
         if listed
-        else "no elements are named: those whose lines stand out in the sum of all pixels are "
-        "quantified"
+        else "no elements are named: those whose lines stand out in the sum of all pixels, or of a "
+        "phase, are quantified"
     )
     warnings.warn(
         f"{told}, {lines}; name them (--elements), and those of grid and film (--support)",
@@ -257,6 +265,31 @@ def _elements_seen(recipe: Recipe, si: SpectrumImage, factors: Factors | None) -
         stacklevel=3,
     )
     return tuple(f.element for f in found)
+
+
+def _of_rare_phases(
+    known: Collection[str], shown: Sequence[FoundElement], si: SpectrumImage, factors: Factors
+) -> list[FoundElement]:
+    """Elements that make up much of a phase and next to nothing of the map.
+
+    Not those whose strongest line is also one of what all pixels show: the search takes the one
+    for the other.
+    """
+    layout = factors.layout
+    if layout is None or isinstance(si.counts, BlockedCounts):
+        return []
+    out: dict[str, FoundElement] = {}
+    for lies, inside in zip(layout.phases, layout.insides, strict=True):
+        if lies.role == "vacuum" or inside.mean() > _LARGE or inside.sum() < FEWEST_PIXELS:
+            continue
+        own = Spectrum(sum_of(si.counts, inside), si.axis, acquisition=si.acquisition)
+        found = find_elements(own) if own.counts.any() else ()
+        least = _MUCH * sum(f.counts for f in found)
+        for f in found:
+            apart = min((abs(f.energy - s.energy) for s in shown), default=1.0)
+            if f.element not in known and f.counts > least and apart > _SAME_LINE:
+                out.setdefault(f.element, f)
+    return list(out.values())
 
 
 def _stray(
