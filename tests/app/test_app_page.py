@@ -153,6 +153,7 @@ def test_traces_on_the_wrong_phase_and_places_without_any_are_told(page):
     for n, (y, x) in enumerate(zip(*np.unravel_index(matrix, (32, 32)), strict=True)):
         session.paint(("Brg", "Fp")[n % 2], [(y, x)], 1)  # every other as a grain
     segment._changed_traces()
+    page.jobs.wait(60)
     assert "painted as Fp hold hardly any of its component" in segment.counts.object
     assert "paint some of them next" in segment.counts.object
     segment.overlay.value = "Unlike painted"

@@ -321,6 +321,31 @@ def test_quick_work_gives_way_to_newer_work_at_its_next_progress():
     assert done == ["new"] and not ended
 
 
+def test_what_can_wait_comes_after_the_result_or_the_error_and_not_before_newer_work():
+    jobs, _ = runner()
+    done, begun, gate = [], threading.Event(), threading.Event()
+
+    def fails(_progress):
+        raise InputError("no")
+
+    for first in (lambda _progress: "labels", fails):
+        jobs.latest(first, done.append, (lambda _progress: "tables", done.append))
+        jobs.wait(10)
+    assert done == ["labels", "tables", "tables"]
+
+    def waits(_progress):
+        begun.set()
+        gate.wait(10)
+        return "labels"
+
+    jobs.latest(waits, done.append, (lambda _progress: "old", done.append))
+    assert begun.wait(10)
+    jobs.latest(lambda _progress: "new", done.append)
+    gate.set()
+    jobs.wait(10)
+    assert done[3:] == ["labels", "new"]
+
+
 @pytest.mark.parametrize(
     ("error", "said"),
     [

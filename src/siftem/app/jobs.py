@@ -86,7 +86,7 @@ class JobRunner:
         self._lock = threading.Lock()
         self._cancel = threading.Event()
         self._thread: threading.Thread | None = None
-        self._pending: tuple[Work, Done] | None = None
+        self._pending: tuple[tuple[Work, Done], ...] | None = None
         self._quick: threading.Thread | None = None
         self.state = JobState()
 
@@ -129,14 +129,15 @@ class JobRunner:
         """Ask the running job to stop at its next report of progress."""
         self._cancel.set()
 
-    def latest(self, work: Work, done: Done) -> None:
+    def latest(self, work: Work, done: Done, *then: tuple[Work, Done]) -> None:
         """Run quick work; of several calls during a run only the last is done.
 
         For sliders and strokes: work stops at its next report of progress when other work waits.
-        Errors are shown like those of a job.
+        Errors are shown like those of a job. What can wait until the result is shown comes
+        ``then``, after an error too, unless other work waits.
         """
         with self._lock:
-            self._pending = (work, done)
+            self._pending = ((work, done), *then)
             if self._quick is not None and self._quick.is_alive():
                 return
             self._quick = threading.Thread(target=self._run_latest, daemon=True)
@@ -201,17 +202,17 @@ class JobRunner:
                 if self._pending is None:
                     self._quick = None
                     return
-                work, done = self._pending
+                stages = self._pending
                 self._pending = None
-            try:
-                result = work(self._give_way)
-            except Cancelled:
-                continue
-            except Exception as error:
-                sentence = _sentence(error)
-                self._push(partial(self.tell, sentence, failed=True))
-            else:
-                self._push(partial(done, result))
+            for work, done in stages:
+                try:
+                    self._give_way("", 0.0)
+                    self._push(partial(done, work(self._give_way)))
+                except Cancelled:
+                    break
+                except Exception as error:
+                    sentence = _sentence(error)
+                    self._push(partial(self.tell, sentence, failed=True))
 
 
 def _sentence(error: Exception) -> str:

@@ -30,7 +30,6 @@ def overlay_pixels(
     """Colours over the map, uint8 (ny, nx, 4); None where there is nothing to show yet."""
     workflow, colours = session.workflow, session.colours()
     cut, classified = workflow.get("regions"), workflow.get("segment")
-    left = findings.left_out()
     if kind == "Phase map":
         shown = session.phase_map()
         return None if shown is None else phases_overlay(shown, colours)
@@ -49,8 +48,9 @@ def overlay_pixels(
         return None
     if kind == "Regions":
         return regions_overlay(cut.regions, colours)
-    if kind == "Left out" and left is not None:
-        return left_out_overlay(left)
+    if kind == "Left out":
+        left = findings.left_out()
+        return None if left is None else left_out_overlay(left)
     if kind == "Mask" and of == cut.regions.matrix:
         return mask_overlay(cut.regions.pure.mask, colours[of])
     if kind == "Mask" and of in cut.regions.masks:

@@ -14,7 +14,7 @@ from siftem.app.map_mouse import ERASE, FILL, PAINT
 from siftem.app.map_toolbar import OF_PHASE, MapToolbar
 from siftem.app.overlays import traces_overlay
 from siftem.app.segment_overlays import overlay_pixels, tables_html, training_sentence
-from siftem.app.spectrum_figure import choice_figure
+from siftem.app.spectrum_figure import likelihood_figure
 from siftem.app.step_view import StepPage, View, numbers
 from siftem.app.style import COLUMN_CSS, CONTROL_CSS, CONTROLS, RESIZED, phase_button_css
 from siftem.errors import InputError
@@ -202,19 +202,8 @@ class SegmentView(View):
 
     def _draw_choice(self, choice: SmoothnessChoice) -> None:
         self._choice = choice
-        # Every other one has a name: more do not fit.
-        named = {
-            (f"{c:g}" if n % 2 == 0 else " " * n): c == choice.smoothness
-            for n, c in enumerate(choice.candidates)
-        }
-        self.curve.object = choice_figure(
-            named,
-            choice.loss,
-            choice.standard_error,
-            names=("Smoothness", "Log-likelihood lost"),
-            size=(CONTROLS - 20, 170),
-            dark=self.room.dark,
-        )
+        size = (CONTROLS - 20, 170)
+        self.curve.object = likelihood_figure(choice, size=size, dark=self.room.dark)
 
     def key(self, key: str) -> None:
         """Choose a phase, what the mouse does and the size of the brush; undo, redo; train."""
@@ -320,20 +309,37 @@ class SegmentView(View):
         self._changed_traces()
 
     def _changed_traces(self) -> None:
-        self._draw()
+        self._draw_traces()
         pixels = self.session.traces.pixels()
         said = ", ".join(f"{name} {n}" for name, n in pixels.items()) or "none"
         self.jobs.tell(f"Painted pixels: {said}.")
         if self.live.value and len(pixels) > 1:
-            workflow = self.session.workflow
-            self.jobs.latest(lambda progress: workflow.run("regions", progress=progress), self._cut)
+            self._cut_anew()
+        else:
+            self._draw()
+
+    def _cut_anew(self) -> None:
+        """Cut regions, and train before if need be; of calls in quick succession the last counts.
+
+        What is said beside the map takes as long as the cut, and must not keep it waiting.
+        """
+        session, findings = self.session, self.findings
+        workflow = session.workflow
+        self.jobs.latest(
+            lambda progress: workflow.run("regions", progress=progress),
+            self._cut,
+            (
+                lambda _progress: tables_html(self.overlay.value, session, findings),
+                lambda said: self.counts.param.update(object=said),
+            ),
+        )
 
     def _cut(self, _result: Any) -> None:
         """Show regions that are new; the first time over the map."""
         if not self._overlaid and self.overlay.value == "None":
             self.overlay.value = "Regions"
         self._overlaid = True
-        self._draw()
+        self._draw_overlay()
         self.session.keep()
 
     def _phase_buttons(self) -> None:
@@ -361,27 +367,34 @@ class SegmentView(View):
                 colour=_ERASER if mode == ERASE else colour,
             )
 
-    def _put_smoothness(self) -> None:
-        self.session.set_smoothness(float(self.smoothness.value), int(self.margin_slider.value))
-
     def _smooth(self) -> None:
         if self._quiet:
             return
-        self._put_smoothness()
+        self.session.set_smoothness(float(self.smoothness.value), int(self.margin_slider.value))
         workflow = self.session.workflow
         if self.jobs.busy or workflow.get("segment") is None:
             return
-        self.jobs.latest(lambda progress: workflow.run("regions", progress=progress), self._cut)
+        self._cut_anew()
 
     def _draw(self) -> None:
         if self._quiet or self.figure is None or not self.session.is_open:
+            return
+        self._draw_traces()
+        self._draw_overlay()
+        self.counts.object = tables_html(self.overlay.value, self.session, self.findings)
+
+    def _draw_traces(self) -> None:
+        if self.figure is None:
             return
         colours = self.session.colours()
         masks = self.session.traces.masks() if self.traces.value else {}
         shape = self.session.spectrum_image.shape
         self.figure.traces(traces_overlay(masks, colours, shape) if masks else None)
+
+    def _draw_overlay(self) -> None:
+        if self.figure is None or self._quiet:
+            return
         kind = self.overlay.value
         self.of_phase.visible = kind in OF_PHASE
         over = overlay_pixels(kind, self.of_phase.value, self.session, self.findings)
         self.figure.overlay(over, float(self.opacity.value))
-        self.counts.object = tables_html(kind, self.session, self.findings)

@@ -22,6 +22,7 @@ from siftem.app.style import INK, PAPER, colour_figure
 from siftem.decompose.rank import RankChoice
 from siftem.energy_axis import EnergyAxis
 from siftem.figures.spectra import shown_range
+from siftem.segment.smoothness import SmoothnessChoice
 
 #: Marks nearer than this on the screen get rows of their own, pixels.
 _MARK_ROOM = 44
@@ -204,6 +205,23 @@ def deviance_figure(choice: RankChoice, *, size: tuple[int, int], dark: bool = F
         choice.excess,
         choice.standard_error,
         names=("Number of components", "Deviance above best"),
+        size=size,
+        dark=dark,
+    )
+
+
+def likelihood_figure(choice: SmoothnessChoice, *, size: tuple[int, int], dark: bool) -> figure:
+    """Draw what likelihood each smoothness loses, with the one that is suggested."""
+    # Every other one has a name: more do not fit.
+    named = {
+        (f"{c:g}" if n % 2 == 0 else " " * n): c == choice.smoothness
+        for n, c in enumerate(choice.candidates)
+    }
+    return choice_figure(
+        named,
+        choice.loss,
+        choice.standard_error,
+        names=("Smoothness", "Log-likelihood lost"),
         size=size,
         dark=dark,
     )

@@ -14,7 +14,7 @@ from itertools import pairwise
 import numpy as np
 
 from siftem.errors import InputError
-from siftem.segment.forest_kernels import PATCH_HEIGHT, deepest, grow_tree, vote
+from siftem.segment.forest_kernels import PATCH_HEIGHT, deepest, grow_tree, vote, vote_unseen
 
 #: Pixels that a tree draws of each class at the most: of an area that was filled, more of the
 #: same pixels would only take time.
@@ -84,20 +84,20 @@ class Forest:
         tried = number_tried(self.max_features, len(columns))
         seeds = np.random.SeedSequence(self.random_state).generate_state(self.n_trees, np.uint64)
 
-        def grow(seed: int) -> tuple[np.ndarray, ...]:
-            return grow_tree(columns, classes, starts, draws, tried, self.min_samples_leaf, seed)
+        def grow(some: np.ndarray) -> list[tuple[np.ndarray, ...]]:
+            given = columns, classes, starts, draws, tried, self.min_samples_leaf
+            return [grow_tree(*given, seed) for seed in some]
 
         with ThreadPoolExecutor(self.n_jobs) as pool:
-            trees = list(pool.map(grow, seeds))
+            parts = pool.map(grow, np.array_split(seeds, self.n_jobs))
+            trees = [tree for part in parts for tree in part]
         feature, limit, below, shares, importance, unseen = zip(*trees, strict=True)
         self._roots = np.cumsum([0, *map(len, feature)])[:-1]
         self._nodes = tuple(np.concatenate(part) for part in (feature, limit, below, shares))
         self._depth = max(map(deepest, feature, below))
         lowered = np.sum(importance, axis=0)
         self.feature_importances_ = lowered / (lowered.sum() or 1.0)
-        votes = np.zeros((self.classes_.size, classes.size), np.float64)
-        for t, left_out in enumerate(unseen):
-            votes[:, left_out] += self._asked(columns[:, None, left_out], slice(t, t + 1))[:, 0]
+        votes = vote_unseen(columns, np.array(unseen), self._roots, *self._nodes)
         right = (votes.argmax(axis=0) == classes) & (votes.sum(axis=0) > 0)
         self.oob_score_ = float(right.mean())
         return self
@@ -114,22 +114,17 @@ class Forest:
         ndarray of shape (classes, ny, nx), float32
             Sums to one over classes, but for rounding.
         """
-        return self._asked(features, slice(None)) / np.float32(self.n_trees)
-
-    def _asked(self, features: np.ndarray, trees: slice) -> np.ndarray:
         features = np.ascontiguousarray(features, dtype=np.float32)
         _, ny, nx = features.shape
         out = np.empty((self.classes_.size, ny, nx), np.float32)
         borders = [*range(0, ny, 2 * PATCH_HEIGHT), ny]
 
         def ask(lines: tuple[int, int]) -> None:
-            vote(features, lines, self._roots[trees], *self._nodes, self._depth, out)
+            vote(features, lines, self._roots, *self._nodes, self._depth, out)
 
-        if len(borders) < 3:
-            ask((0, ny))
-            return out
         with ThreadPoolExecutor(self.n_jobs) as pool:
             list(pool.map(ask, pairwise(borders)))
+        out /= np.float32(self.n_trees)
         return out
 
 

@@ -214,6 +214,33 @@ def grow_tree(
 
 
 @njit(cache=True, nogil=True)
+def vote_unseen(
+    samples: np.ndarray,
+    unseen: np.ndarray,
+    roots: np.ndarray,
+    feature: np.ndarray,
+    limit: np.ndarray,
+    below: np.ndarray,
+    shares: np.ndarray,
+) -> np.ndarray:
+    """Sum the shares that trees give to pixels which they did not draw; (classes, n) float64.
+
+    ``samples`` is (n_features, n), ``unseen`` (trees, n); the others are those of `vote`.
+    """
+    votes = np.zeros((shares.shape[1], samples.shape[1]))
+    for t in range(roots.size):
+        for i in range(samples.shape[1]):
+            if unseen[t, i]:
+                node = roots[t]
+                while feature[node] >= 0:
+                    right = samples[feature[node], i] > limit[node]
+                    node = roots[t] + below[node] + right
+                for k in range(shares.shape[1]):
+                    votes[k, i] += shares[node, k]
+    return votes
+
+
+@njit(cache=True, nogil=True)
 def deepest(feature: np.ndarray, below: np.ndarray) -> int:
     """Return how many nodes of a tree lie above its deepest leaf."""
     depth = np.zeros(feature.size, np.int64)

@@ -11,6 +11,7 @@ import numpy as np
 from siftem.errors import InputError
 from siftem.large.line_strips import strips
 from siftem.segment.checked_probabilities import checked_probabilities
+from siftem.segment.cut_kernels import held_pixels, pairs_of_free
 from siftem.segment.strip_cut import LARGEST_WHOLE, cut_in_strips
 
 #: Half of the neighbours of a pixel as (dy, dx), so that each pair is met once.
@@ -264,18 +265,24 @@ def _pair_energy(labels: np.ndarray, pair_costs: np.ndarray) -> float:
 
 def _cut_two(data: np.ndarray, pair_costs: np.ndarray) -> np.ndarray:
     """Return the exact minimum for two classes."""
-    ny, nx = data.shape[1:]
-    graph = maxflow.GraphFloat(ny * nx, len(pair_costs) * ny * nx)
-    nodes = graph.add_grid_nodes((ny, nx))
-    # Label 1 is the side of the source: a pixel cut from it pays the term of label 0.
-    graph.add_grid_tedges(nodes, data[0], data[1])
-    for (dy, dx), costs in zip(OFFSETS[2 * len(pair_costs)], pair_costs, strict=True):
-        structure = np.zeros((3, 3))
-        structure[1 + dy, 1 + dx] = 1.0
-        graph.add_grid_edges(nodes, costs, structure, symmetric=True)
+    offsets = np.array(OFFSETS[2 * len(pair_costs)])
+    gain = data[0] - data[1]
+    # What is free to be either counts to label 1: a tie is enough for it, and not for label 0.
+    ones = held_pixels(gain, gain >= 0, pair_costs, offsets)
+    free = ~(ones | held_pixels(-gain, gain < 0, pair_costs, offsets))
+    if not free.any():
+        return ones.astype(np.int64)
+    first, second, costs = pairs_of_free(free, ones, gain, pair_costs, offsets)
+    left = gain[free]
+    graph = maxflow.GraphFloat(left.size, first.size)
+    nodes = graph.add_nodes(left.size)
+    if first.size:
+        graph.add_edges(first, second, costs, costs)
+    # Label 1 is the side of the source: a pixel cut from it pays what it gains by that label.
+    graph.add_grid_tedges(nodes, np.maximum(left, 0.0), np.maximum(-left, 0.0))
     graph.maxflow()
-    # Free pixels count to the source here.
-    return (~graph.get_grid_segments(nodes)).astype(np.int64)
+    ones[free] = ~graph.get_grid_segments(nodes)
+    return ones.astype(np.int64)
 
 
 def _expand(data: np.ndarray, pair_costs: np.ndarray, most_probable: np.ndarray) -> np.ndarray:
