@@ -8,12 +8,13 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 
 from siftem.decompose.class_spectra import sum_of
 from siftem.decompose.factors import Factors, component_name
 from siftem.decompose.kinds import Kinds
 from siftem.decompose.matching import Markers, line_strengths, match_phases
-from siftem.decompose.purest import FEWEST_PIXELS, MOST_PIXELS
+from siftem.decompose.purest import FEWEST_PIXELS
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import DoubtWarning, InputError, RecipeError, SiftemWarning
 from siftem.fit.element_search import FoundElement, find_elements
@@ -275,7 +276,8 @@ def _of_rare_phases(
     for the other.
     """
     layout = factors.layout
-    if layout is None or si.n_pixels > MOST_PIXELS:  # rare phases of large maps show in their sum
+    if layout is None or not sp.issparse(si.counts):
+        # Each phase would be read from disk once more.
         return []
     out: dict[str, FoundElement] = {}
     for lies, inside in zip(layout.phases, layout.insides, strict=True):
