@@ -290,3 +290,17 @@ def test_k_lines_in_place_of_m_lines_are_told_as_hidden(light):
     assert "Pt" in found and not {"P", "S"} & set(found)
     assert "P K" in found["Pt"].may_hide
     assert "may hide P K" in str(found["Pt"])
+
+
+def test_what_is_dropped_and_comes_again_does_not_go_on_for_ever(monkeypatch):
+    fitted_with = []
+    search = "siftem.fit.element_search.GreedySearch."
+    monkeypatch.setattr(search + "calibrate", lambda _s, chosen: fitted_with.append(len(chosen)))
+    monkeypatch.setattr(search + "next_element", lambda _s, chosen, _z: f"E{len(chosen)}")
+    monkeypatch.setattr(
+        search + "reconsidered", lambda _s, chosen, _z: chosen[: -1 if len(chosen) < 20 else None]
+    )
+    monkeypatch.setattr(search + "confirmed", lambda _s, chosen, _z: tuple(chosen))
+    found = find_elements(spectrum(counts(ROCK, 1e5)), candidates=["Mg"])
+    assert len(found) == 30 - 4  # each of four was dropped once
+    assert fitted_with == [2, 5, 10, 18, len(found)]

@@ -99,17 +99,22 @@ def find_elements(
     with one_blas_thread():
         search = GreedySearch(cut, candidates, energy, detector)
         chosen: list[str] = []
+        calibrate_at = set(_CALIBRATE_AT)
         for _ in range(_MOST):
             best = search.next_element(chosen, significance)
             if best is None:
                 break
             chosen.append(best)
-            if len(chosen) in _CALIBRATE_AT:
+            if len(chosen) in calibrate_at:
+                # Once at each number: what is dropped then and comes again would go on for ever.
+                calibrate_at.remove(len(chosen))
                 search.calibrate(chosen)
                 chosen = search.reconsidered(chosen, significance)
         for _ in range(2):
             search.calibrate(chosen)
-            chosen = search.reconsidered(chosen, significance)
+            before, chosen = list(chosen), search.reconsidered(chosen, significance)
+            if chosen == before:  # the scale was fitted with these very elements
+                break
         return search.confirmed(chosen, significance)
 
 
