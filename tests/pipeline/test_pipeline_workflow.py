@@ -1,5 +1,6 @@
 """Step by step: what a change of the recipe costs, stopping, going on, checkpoints."""
 
+import re
 import threading
 import time
 import warnings
@@ -22,12 +23,14 @@ from siftem.pipeline.fit_settings import fit_settings
 from siftem.pipeline.recipe import Phase, Recipe, make_recipe
 from siftem.pipeline.road import ROAD, STEPS
 from siftem.pipeline.step_keys import step_keys
-from siftem.pipeline.steps import decompose, match, unmix
+from siftem.pipeline.steps import composition, decompose, match, unmix
 from siftem.pipeline.steps.match import run_elements
 from siftem.pipeline.summary import summary_text
 from siftem.pipeline.warning_record import recorded_warnings
+from siftem.pipeline.window_doubt import warn_of_window
 from siftem.pipeline.workflow import Workflow
 from siftem.report.folder import export, exported_result, is_exported
+from siftem.xray.detector import BARE, POLYMER, Detector
 
 SHAPE = (48, 48)
 
@@ -506,6 +509,46 @@ def test_doubts_about_the_counts_are_doubts_of_the_run(done):
     assert found.doubts[0] == "counts are cut off"
     assert "counts are cut off" in found.warnings
     assert "counts are cut off" not in done.result().doubts
+
+
+def test_a_window_that_is_not_told_is_a_doubt_where_nothing_else_says_so(done):
+    result = done.result()
+    pure = {n: result.compositions[n] for n in result.pure}
+    with pytest.warns(DoubtWarning, match="behind a polymer one") as told:
+        warn_of_window(pure, Detector())
+    words = r"one (\S+) holds (\S+) at% O for ([0-9.]+)"
+    name, then, now = re.search(words, str(told[0].message)).groups()
+    oxygen = float(pure[name].atomic_fractions[pure[name].index("O")])
+    assert float(now) == pytest.approx(100 * oxygen, abs=0.1)
+    # What the polymer lets through of O; it hardly touches the others.
+    passed = Detector(window=POLYMER).efficiency(0.525) / Detector().efficiency(0.525)
+    behind = oxygen / passed / (oxygen / passed + 1 - oxygen)
+    assert float(then) == pytest.approx(100 * behind, abs=2.5)
+    assert float(then) > float(now) + 5
+    # Told, measured with the k-factors, or in the intervals of an unknown film: nothing to say.
+    fp = pure["Fp"]
+    factors = replace(fp, k=replace(fp.k, source=("given",) * len(fp.elements)))
+    unknown = replace(fp, film=None, film_ends=fp.weight_fractions[None])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warn_of_window(pure, Detector(window=BARE))
+        warn_of_window({"Fp": factors}, Detector())
+        warn_of_window({"Fp": unknown}, Detector())
+    # The demo tells it.
+    assert not any("window is not told" in w for w in result.warnings)
+
+
+def test_a_run_looks_at_the_window(done, monkeypatch):
+    seen = []
+    monkeypatch.setattr(composition, "warn_of_window", lambda *given: seen.append(given))
+    # Mixtures are not looked at, and take long.
+    monkeypatch.setattr(composition, "compositions_of", lambda *_: {})
+    changed = copy_of(done)
+    del changed._results["composition"]
+    changed.run()
+    ((pure, detector),) = seen
+    assert set(pure) == {"Brg", "Fp", "Ca-Pv"}
+    assert detector.window == BARE
 
 
 def test_the_choice_of_components_is_kept(done):

@@ -54,6 +54,7 @@ def demo_recipe(
             "segment": {"random_state": random_state},
             "quantify": {
                 "thickness": 100,
+                "window": "none",
                 "ratios": [
                     "(Mg+Fe)/O",
                     "(Mg+Fe+Ca+Al/2)/(Si+Al/2)",

@@ -21,6 +21,7 @@ from siftem.pipeline.steps.spectra import RegionSpectra, compositions_of
 from siftem.pipeline.steps.step import Circumstances, Step, plain
 from siftem.pipeline.stray_counts import line_counts, with_stray_counts
 from siftem.pipeline.subtraction import matrix_in
+from siftem.pipeline.window_doubt import warn_of_window
 from siftem.progress import Progress
 from siftem.quantify.composition import Composition
 from siftem.quantify.detection_limit import counts_for_limit
@@ -87,6 +88,7 @@ def quantities(
             if name in found:
                 _warn_of_unlisted(name, found[name], settings.unlisted)
                 _warn_of_wide_scatter(name, found[name])
+        warn_of_window({n: found[n] for n in spectra.pure if n in found}, settings.detector)
         progress("composition", 0.6)
         lines = trace_lines(recipe, settings.elements)
         matrix = spectra.integrated.get(regions.matrix)
