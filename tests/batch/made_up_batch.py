@@ -52,10 +52,10 @@ class Workflow:
         return SimpleNamespace(recipe=self.recipe, number=float(text))
 
 
-def write_results(result, folder, *, resources, reopen, progress):
+def write_results(result, folder, *, resources, reopen, processes, progress):
     assert not reopen
     with whole_folder(folder) as draft:
-        (draft / "report.html").write_text("<p>report</p>")
+        (draft / "report.html").write_text(f"<p>report, drawn by {processes}</p>")
         time.sleep(Workflow.pause)
         (draft / "summary.json").write_text(json.dumps(summary(result.recipe, result.number)))
         time.sleep(Workflow.pause)

@@ -4,7 +4,9 @@ import pytest
 import yaml
 from made_up_batch import RECIPE, Workflow
 
+from siftem.batch.run import run_batch
 from siftem.cli.main import main
+from siftem.pipeline.recipe import read_recipe
 
 pytestmark = pytest.mark.usefixtures("stand_ins")
 
@@ -33,6 +35,17 @@ def test_it_tells_what_was_done_and_where(capsys, recipe_file, maps, tmp_path, m
     code, shown, told = call(capsys, recipe_file, *maps)
     assert shown.startswith("0 done, 3 were up to date")
     assert "a1: up to date" in told
+
+
+def test_figures_are_drawn_by_all_processors_where_maps_come_one_after_the_other(
+    capsys, recipe_file, maps, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("siftem.cli.batch.available", lambda: 3)
+    call(capsys, recipe_file, *maps, "--out", tmp_path / "out")
+    run_batch(read_recipe(recipe_file, for_many=True), maps, tmp_path / "quiet")
+    for folder, drawn in (("out", 3), ("quiet", 1)):
+        text = (tmp_path / folder / "maps" / "a1" / "report.html").read_text()
+        assert text == f"<p>report, drawn by {drawn}</p>"
 
 
 def test_patterns_are_resolved_where_no_shell_has_done_it(capsys, recipe_file, maps, tmp_path):

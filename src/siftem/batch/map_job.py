@@ -45,6 +45,8 @@ class MapJob:
         Why the map cannot be used, where that is known already.
     memory : str
         Budget with which the map stays on disk; empty to load it whole.
+    processes : int
+        In which figures are drawn at a time; see `siftem.write_results`.
     """
 
     name: str
@@ -55,6 +57,7 @@ class MapJob:
     wait: bool = False
     failed_before: str = ""
     memory: str = ""
+    processes: int = 1
 
 
 def job_key(recipe: Recipe) -> str:
@@ -143,9 +146,9 @@ def _owned(job: MapJob, folder: BatchFolder, progress: Progress) -> Outcome:
 
             blocks = folder.checkpoints(job.name) / "blocks"
             with kept_on_disk(recipe, job.memory, blocks, progress) as image:
-                _run(recipe, record, folder, progress, image)
+                _run(job, recipe, record, folder, progress, image)
         else:
-            _run(recipe, record, folder, progress)
+            _run(job, recipe, record, folder, progress)
         record = replace(record, status="done", files=files_in(folder.results(job.name)))
     except Exception as error:
         if isinstance(error, Cancelled) or is_disk_full(error):
@@ -158,6 +161,7 @@ def _owned(job: MapJob, folder: BatchFolder, progress: Progress) -> Outcome:
 
 
 def _run(
+    job: MapJob,
     recipe: Recipe,
     begun_with: Record,
     folder: BatchFolder,
@@ -175,7 +179,14 @@ def _run(
             "run the batch again once it is complete"
         )
     # A thousand maps would take 30 GB to be opened again; their recipes give the same numbers.
-    write_results(result, folder.results(name), resources=seconds, reopen=False, progress=progress)
+    write_results(
+        result,
+        folder.results(name),
+        resources=seconds,
+        reopen=False,
+        processes=job.processes,
+        progress=progress,
+    )
 
 
 def one_sentence(error: Exception) -> str:

@@ -59,6 +59,7 @@ def run_batch(
     threads: int | None = None,
     scheduler: str | Any | None = None,
     memory: str | None = None,
+    processes: int = 1,
     watcher: Watcher | None = None,
 ) -> BatchResult:
     """Run one recipe over many maps, and put all results into one table and one report.
@@ -88,6 +89,9 @@ def run_batch(
     memory : str, optional
         Budget of each map, such as "2GB": maps then stay on disk and are worked on block by
         block, for maps that are larger than memory.
+    processes : int
+        In which figures are drawn at a time where the maps are done in this process and in
+        memory; see `siftem.write_results`.
     watcher : Watcher, optional
 
     Returns
@@ -120,7 +124,17 @@ def run_batch(
             maps = named_maps(files, place)
             place.keep_names({m.name: m.file for m in maps})
     with taking_part(place, _taking_part_key(recipe, maps, joint)):
-        work = _Work(place, recipe, watcher, workers, threads, scheduler, memory or "")
+        alone = workers is None and scheduler is None and memory is None
+        work = _Work(
+            place,
+            recipe,
+            watcher,
+            workers,
+            threads,
+            scheduler,
+            memory or "",
+            processes if alone else 1,
+        )
         return work.all_of(maps, joint)
 
 
@@ -133,6 +147,7 @@ class _Work:
     threads: int | None
     scheduler: Any
     memory: str
+    processes: int
 
     def all_of(self, maps: tuple[MapFile, ...], joint: bool) -> BatchResult:
         recipes = {m.name: map_recipe(self.recipe, m) for m in maps if not m.problem}
@@ -159,6 +174,7 @@ class _Work:
                 batch=key,
                 failed_before=failed.get(m.name, ""),
                 memory=self.memory,
+                processes=self.processes,
             )
             for m in maps
         }

@@ -21,6 +21,7 @@ from rich.progress import (
 from siftem.batch.watch import Outcome, Watcher
 from siftem.cli.options import ERRORS, OUTPUT, Out, Quiet, Scheduler
 from siftem.errors import Cancelled
+from siftem.processors import available
 
 
 def batch(
@@ -62,6 +63,7 @@ def batch(
                 threads=threads,
                 scheduler=scheduler,
                 memory=memory,
+                processes=available(),
                 watcher=watcher,
             )
     except KeyboardInterrupt:

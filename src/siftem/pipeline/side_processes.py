@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import pickle
 import signal
@@ -14,6 +15,8 @@ from siftem.errors import DoubtWarning, SiftemWarning
 from siftem.pipeline.warning_record import recorded_warnings
 
 Made = TypeVar("Made")
+#: Linux' prctl: the signal to get when the parent dies.
+_WHEN_PARENT_DIES = 1
 
 
 class SideProcesses(Generic[Made]):
@@ -108,6 +111,8 @@ class SideProcesses(Generic[Made]):
 def _work_and_end(side: SideProcesses[Made], pipe: int) -> None:
     """Be the copy: never return, nor run what the original does at its end."""
     try:
+        # Whoever is killed takes the copies along, and with them the locks that they share.
+        ctypes.CDLL(None).prctl(_WHEN_PARENT_DIES, signal.SIGKILL)
         answer = pickle.dumps(side.made())
         with os.fdopen(pipe, "wb") as out:
             out.write(answer)
