@@ -80,7 +80,8 @@ def test_net_counts_of_an_edge_and_their_coverage():
 
 
 @pytest.mark.parametrize("anchor", [AbsentEdge(TI), EdgeRatio("Ti_L3", "O_K", 0.4)])
-def test_scale_and_pure_spectrum_cover_the_truth(anchor):
+@pytest.mark.parametrize("draws", [80, pytest.param(200, marks=pytest.mark.slow)])
+def test_scale_and_pure_spectrum_cover_the_truth(anchor, draws):
     """Windows of EdgeRatio's default edges hold the whole film's two edges."""
     rng = np.random.default_rng(4)
     smooth = 1000 * (AXIS.centers / 400) ** -3.0
@@ -110,7 +111,7 @@ def test_scale_and_pure_spectrum_cover_the_truth(anchor):
             grain = smooth + share * ti + 2 * o
     z, errors = [], []
     window = slice(130, 200)
-    for _ in range(200):
+    for _ in range(draws):
         mixture = drawn(0.6 * matrix + grain, rng)
         pure = subtract_by_edges(mixture, drawn(4 * matrix, rng), anchor=anchor)
         z.append((pure.scale - 0.15) / pure.scale_sigma)
