@@ -10,8 +10,10 @@ from scipy.ndimage import gaussian_filter
 
 from siftem.acquisition import Acquisition
 from siftem.decompose.layout import Lies, PhaseLayout
+from siftem.decompose.support import AS_BESIDE
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import RecipeError
+from siftem.pipeline.open_scales import Host, open_scale
 from siftem.pipeline.own_pixels import _of_one_kind, region_spectra
 from siftem.pipeline.recipe import make_recipe
 from siftem.pipeline.steps.match import _of_rare_phases
@@ -19,7 +21,9 @@ from siftem.pipeline.stray_counts import with_stray_counts
 from siftem.pipeline.summary import summarize
 from siftem.pipeline.workflow import Workflow
 from siftem.segment.regions import Region
+from siftem.spectrum import spectral_angle
 from siftem.spectrum_image import SpectrumImage
+from siftem.unmix.integrate import integrate
 
 N, CHANNELS = 40, 450
 ENERGY = 0.2 + 0.02 * np.arange(CHANNELS)
@@ -243,3 +247,30 @@ def test_without_an_anchor_intervals_hold_both_ends():
     ends = result.compositions[known.grain].atomic_interval_95
     assert ((ends[:, 0] <= true + 0.01) & (true - 0.01 <= ends[:, 1])).all()
     assert any("no anchor" in w for w in result.warnings)
+
+
+def test_what_a_host_holds_of_another_one_is_open_for_the_grain_in_both():
+    """On a film that is known: its Ca bounds the inner host only if that holds Ca itself."""
+    outer = spectrum((1.74, 3), (3.69, 3), (4.013, 0.4), counts=400)
+    inner, own = spectrum((1.254, 5), counts=400), spectrum((6.4, 5), (7.06, 0.7), counts=400)
+    away = np.hypot(Y - 20, X - 20)
+    core = 0.7 * np.sqrt(np.clip(1 - (away / 8) ** 2, 0, 1))
+    middle = np.where(away < 14, 0.8, 0.0) * (1 - core)
+    parts = np.stack([np.ones((N, N)), middle, core], axis=-1)
+    si = image(parts @ np.array([outer, inner, own]))
+    regions = [Region("", m) for m in (away > 16, (away > 9) & (away < 13), away < 7)]
+    sums = [integrate(si, r, name=n) for r, n in zip(regions, ("a", "b", "c"), strict=True)]
+    impure = replace(
+        sums[1], values=250 * (0.5 * outer + 0.5 * inner), background=np.zeros(CHANNELS)
+    )
+    clean = replace(impure, values=250 * inner)
+    found = {}
+    for ends in ((), (clean,)):
+        hosts = {
+            "outer": Host(sums[0], AS_BESIDE, regions[0]),
+            "inner": Host(impure, None, regions[1], ends),
+        }
+        _, known = open_scale(si, "core", sums[2], regions[2], hosts, fit=None, random_state=0)
+        away_from_it = [spectral_angle(end.values, own) for end in known.ends]
+        found[bool(ends)] = min(away_from_it)
+    assert 10 * found[True] < found[False]

@@ -46,11 +46,14 @@ class Host:
         How much of it lies below the grain, for a film that the grain lies on, or may.
     region : Region
         Its own pixels.
+    ends : tuple of Spectrum
+        What its spectrum may be as well, since it lies in another host itself.
     """
 
     spectrum: Spectrum
     below: Below | None
     region: Region
+    ends: tuple[Spectrum, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,6 +153,26 @@ def open_scale(
         thick as beside.
     known : OpenScale
     """
+    pure, known = _with_spectra(si, grain, mixture, region, hosts, fit, random_state)
+    ends = list(known.ends)
+    for name, host in hosts.items():
+        for spectrum in host.ends:
+            other = {**hosts, name: replace(host, spectrum=spectrum)}
+            end, its = _with_spectra(si, grain, mixture, region, other, fit, random_state)
+            ends += [end, *its.ends]
+    return pure, replace(known, ends=tuple(ends))
+
+
+def _with_spectra(
+    si: SpectrumImage,
+    grain: str,
+    mixture: Spectrum,
+    region: Region,
+    hosts: Mapping[str, Host],
+    fit: Callable[[Spectrum], LineFit] | None,
+    random_state: int,
+) -> tuple[PureSpectrum, OpenScale]:
+    """Do the same with the spectra of hosts as they are given."""
     left: Spectrum = mixture
     taken: list[tuple[Spectrum, ScaleRange]] = []
     window = _WINDOWS["EELS" if si.signal_type == "EELS" else "EDS"]

@@ -274,7 +274,8 @@ class OwnPixels:
         SiftemWarning
             What is not known, for each grain in one line.
         """
-        pure, scales = dict(made), {}
+        pure = dict(made)
+        scales: dict[str, OpenScale] = {}
         waiting = [g for g in self.regions.names if g not in made and g not in self.contaminated]
         if self._host_names(self.regions.matrix):
             # Two phases that pass into each other: neither is anywhere for sure alone.
@@ -286,7 +287,7 @@ class OwnPixels:
             spectrum = integrated.get(grain if grain == self.regions.matrix else label)
             if spectrum is None:
                 continue
-            hosts = self._hosts(grain, integrated, pure)
+            hosts = self._hosts(grain, integrated, pure, scales)
             lost = [h for h in self._host_names(grain) if h not in hosts]
             if lost:
                 # As it is, the mixture would pass for the grain.
@@ -373,16 +374,23 @@ class OwnPixels:
         return any(h in waiting for h in self._host_names(grain))
 
     def _hosts(
-        self, grain: str, integrated: Mapping[str, Spectrum], pure: Mapping[str, Spectrum]
+        self,
+        grain: str,
+        integrated: Mapping[str, Spectrum],
+        pure: Mapping[str, Spectrum],
+        scales: Mapping[str, OpenScale],
     ) -> dict[str, Host]:
-        out = {}
+        out: dict[str, Host] = {}
         for name in self._host_names(grain):
             # Two phases that pass into each other are each other's hosts: as they are summed.
             label = name if name == self.regions.matrix else spectrum_name(name, self.matched)
             found = pure.get(name, integrated.get(label))
             if found is not None:
                 below = self._below(grain, name)
-                out[name] = Host(replace(found, name=name), below, self.regions.own(name))
+                # What a host of the grain may hold of another one the grain holds beside it.
+                inner = name in scales and any(h in out for h in scales[name].hosts)
+                ends = scales[name].ends[:: max(len(scales[name].ends) - 1, 1)] if inner else ()
+                out[name] = Host(replace(found, name=name), below, self.regions.own(name), ends)
         return out
 
     def _below(self, grain: str, host: str) -> Below | None:
