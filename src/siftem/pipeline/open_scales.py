@@ -8,7 +8,7 @@ what the particle's own thickness tells of that (`siftem.decompose.support`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import product
 
@@ -90,6 +90,10 @@ class OpenScale:
             ends=(*other.ends, *self.ends),
             beside={**other.beside, **self.beside},
         )
+
+    def ends_beside(self, hosts: Collection[str]) -> tuple[PureSpectrum, ...]:
+        """Its first and last end, if one of these is its host: it holds more or less of it."""
+        return self.ends[:: max(len(self.ends) - 1, 1)] if set(hosts) & set(self.hosts) else ()
 
     def describe_borders(self) -> str:
         """Say how much may come over the borders; empty when it is nothing."""

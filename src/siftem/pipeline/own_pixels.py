@@ -386,10 +386,8 @@ class OwnPixels:
             label = name if name == self.regions.matrix else spectrum_name(name, self.matched)
             found = pure.get(name, integrated.get(label))
             if found is not None:
-                below = self._below(grain, name)
-                # What a host of the grain may hold of another one the grain holds beside it.
-                inner = name in scales and any(h in out for h in scales[name].hosts)
-                ends = scales[name].ends[:: max(len(scales[name].ends) - 1, 1)] if inner else ()
+                below, known = self._below(grain, name), scales.get(name)
+                ends = () if known is None else known.ends_beside(out)
                 out[name] = Host(replace(found, name=name), below, self.regions.own(name), ends)
         return out
 
