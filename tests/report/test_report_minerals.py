@@ -61,6 +61,12 @@ def texts(table):
     return [[cell.text for cell in row] for row in table.rows]
 
 
+@pytest.fixture
+def no_figures(monkeypatch):
+    """They are tested elsewhere, and take long."""
+    monkeypatch.setattr("siftem.report.folder.figure_jobs", lambda *_: {})
+
+
 def test_phases_are_named_in_table_and_summary(minerals):
     names = names_of(minerals)
     assert names["Fp"].best == "ferropericlase"
@@ -218,6 +224,7 @@ def test_bad_groups_name_the_key(phase, words):
         make_recipe({"input": {"file": "x"}, "matrix": "A", "phases": {"A": phase}})
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_partition_coefficients_and_oxides_as_tables_for_others(minerals, tmp_path):
     folder = write_results(minerals, tmp_path / "out", reopen=False)
     rows = list(csv.DictReader((folder / "oxides.csv").read_text("utf-8").splitlines()))
@@ -259,6 +266,7 @@ def test_lattice_strain_of_a_run_stands_in_figure_table_and_summary(made_run):
     assert strain_table(made_run) is None
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_the_film_stands_in_file_table_and_summary(minerals, made_run, tmp_path):
     found = film_map(made_run)
     assert found is film_map(made_run)  # made once
