@@ -11,7 +11,7 @@ from siftem.io.sparse_writer import write_sparse_file
 
 @pytest.fixture(scope="module")
 def phantom():
-    return siftem.simulate_demo((24, 24), channels=1100, dose=200, seed=1)
+    return siftem.simulate_demo((24, 24), channels=1100, dose=200, random_state=1)
 
 
 def test_maps_are_written_with_their_errors(phantom, tmp_path, capsys):
