@@ -77,6 +77,17 @@ class ElementMaps:
         """Elements with a map, in the order they were asked for."""
         return tuple(dict.fromkeys(f.element for f in self.fit.model.families))
 
+    @property
+    def totals(self) -> np.ndarray:
+        """Counts of all pixels together by the fit to their sum; float64 (names,).
+
+        Sums of maps that can't be negative are too large for what is faint; these are not.
+        """
+        n = len(self.names) - 1
+        lines = self.fit.amplitudes[:n] * self.fit.design[:, :n].sum(axis=0)
+        rest = (self.fit.design[:, n:] @ self.fit.amplitudes[n:]).sum()
+        return np.append(lines, rest)
+
     def index(self, name: str) -> int:
         """Position of a family, or of that by which an element is quantified.
 

@@ -96,6 +96,12 @@ def test_amounts_that_can_not_be_negative_are_off_by_little_and_explain_all_coun
     assert 0.4 < (maps["Ca"][:, HALVES[0]] == 0).mean() < 0.9
 
 
+def test_totals_are_those_of_the_sum_of_all_pixels(maps):
+    truth = [100 * SIDE**2 * np.mean(SHARES[e]) for e in LINES]
+    truth = np.array([*truth, 100 * SIDE**2 - sum(truth)])
+    np.testing.assert_allclose(maps.totals, truth, atol=4 * np.sqrt(2 * truth).max(), rtol=0.02)
+
+
 def test_pixels_end_at_the_optimum():
     """The conditions of Karush, Kuhn and Tucker, in numpy."""
     rng = np.random.default_rng(3)

@@ -58,9 +58,9 @@ def maps(
     for note in notes:
         ERRORS.print(f"siftem: {note}", markup=False)
     if not quiet:
-        for name, counts, sigma in zip(found.names, found.counts, found.sigma, strict=True):
+        for name, total, sigma in zip(found.names, found.totals, found.sigma, strict=True):
             OUTPUT.print(
-                f"{name}: {counts.sum(dtype=np.float64):.4g} counts, "
+                f"{name}: {total:.4g} counts in all, "
                 f"{np.median(sigma):.3g} (1 sigma) in a typical pixel",
                 markup=False,
             )
