@@ -34,6 +34,11 @@ def numbers_of(group: str, found: Recalculated) -> Numbers:
     return out
 
 
+def is_share(name: str) -> bool:
+    """Whether a number of `numbers_of` is a fraction of a whole, at most 1, and no sum of ions."""
+    return name not in ("cations", "octahedral") and " on " not in name
+
+
 def _common(f: Recalculated) -> Numbers:
     out = {"cations": f.total(*(i for i in f.ions if i not in ("F", "Cl", "O")))}
     iron = f.total("Fe2+", "Fe3+", "Fe")

@@ -10,7 +10,7 @@ import numpy as np
 
 from siftem.errors import InputError
 from siftem.minerals.analysis import Analysis
-from siftem.minerals.end_members import numbers_of
+from siftem.minerals.end_members import is_share, numbers_of
 from siftem.minerals.groups import Group, group_of
 from siftem.minerals.recalculation import Recalculated, recalculate
 from siftem.old_names import takes_old_names
@@ -37,7 +37,7 @@ class Estimate:
     systematic : float
         Standard deviation from k-factors, attenuation and film.
     interval_95 : tuple of float
-        With all errors and what is not known; never below 0.
+        With all errors and what is not known; never below 0, of fractions never above 1.
     assumed_absent : bool
         Whether it is of an element that was assumed to be absent, or a ratio or end member with
         one: nothing was measured.
@@ -183,8 +183,8 @@ def structural_formula(
     cuts = np.cumsum([len(cloud) for cloud in clouds])[:-1]
     absent = set(analysis.absent)
 
-    def estimate(values: np.ndarray, assumed: bool = False) -> Estimate:
-        return _estimate(np.split(values, cuts), assumed)
+    def estimate(values: np.ndarray, assumed: bool = False, most: float = np.inf) -> Estimate:
+        return _estimate(np.split(values, cuts), assumed, most)
 
     def of_ion(ion: str) -> bool:
         return (ion[:-2] if ion.endswith("+") else ion) in absent
@@ -195,7 +195,11 @@ def structural_formula(
         ions={ion: estimate(v, of_ion(ion)) for ion, v in whole.ions.items()},
         sites=_sites(whole, estimate, of_ion),
         numbers={
-            key: estimate(v, bool(absent & set(re.findall(r"[A-Z][a-z]?", key))))
+            key: estimate(
+                v,
+                bool(absent & set(re.findall(r"[A-Z][a-z]?", key))),
+                1.0 if is_share(key) else np.inf,
+            )
             for key, v in numbers_of(recipe.name, whole).items()
         },
     )
@@ -213,20 +217,23 @@ def _sites(
     return out
 
 
-def _estimate(clouds: list[np.ndarray], assumed: bool) -> Estimate:
+def _estimate(clouds: list[np.ndarray], assumed: bool, most: float) -> Estimate:
     """Value, both standard deviations and the interval that holds those of all ends."""
     value, counting, systematic, *ends = clouds
     finite = [c[np.isfinite(c)] for c in (counting, systematic, *ends)]
     if not np.isfinite(value[0]) or any(c.size < 2 for c in finite):
         return Estimate(float("nan"), float("nan"), float("nan"), (float("nan"),) * 2, assumed)
     quantiles = np.array([np.quantile(c, [0.025, 0.975]) for c in finite[2:]])
-    # Nothing here can be negative: cut at zero the interval holds the truth as often.
+    # Nothing here can be negative, or more than all: cut there, intervals hold the truth as often.
     least = LEAST_END * _QUANTILE * max(_spread(c) for c in finite[2:])
     return Estimate(
         float(value[0]),
         _spread(finite[0]),
         _spread(finite[1]),
-        (max(float(quantiles[:, 0].min()), 0.0), max(float(quantiles[:, 1].max()), least)),
+        (
+            max(min(float(quantiles[:, 0].min()), most - least), 0.0),
+            min(max(float(quantiles[:, 1].max()), least), most),
+        ),
         assumed,
     )
 
