@@ -86,6 +86,8 @@ def with_stray_counts(
             floor = max([floor, *(part[n] for n in out if n not in bright)])
         told = []
         for n in out if floor > 0 else ():
+            if n not in bright and held[n] > _MOST * sum(lines[n].values()):
+                continue  # a film is of it
             stray = min(floor * whole[n] / max(held[n], 1e-9), 1.0)
             i = out[n].index(element)
             if stray * out[n].weight_fractions[i] > out[n].sigma[i]:

@@ -272,16 +272,18 @@ def _of_rare_phases(
 ) -> list[FoundElement]:
     """Elements that make up much of a phase and next to nothing of the map.
 
-    Not those whose strongest line is also one of what all pixels show: the search takes the one
-    for the other.
+    Not of a film, and not those whose strongest line is also one of what all pixels show: the
+    search takes the one for the other.
     """
     layout = factors.layout
     if layout is None or not sp.issparse(si.counts):
         # Each phase would be read from disk once more.
         return []
     out: dict[str, FoundElement] = {}
+    faint = _FAINT * max(lies.counts_per_pixel for lies in layout.phases)
     for lies, inside in zip(layout.phases, layout.insides, strict=True):
-        if lies.role == "vacuum" or inside.mean() > _LARGE or inside.sum() < FEWEST_PIXELS:
+        dim = lies.role in ("vacuum", "support") or lies.counts_per_pixel < faint
+        if dim or inside.mean() > _LARGE or inside.sum() < FEWEST_PIXELS:
             continue
         own = Spectrum(sum_of(si.counts, inside), si.axis, acquisition=si.acquisition)
         found = find_elements(own) if own.counts.any() else ()
