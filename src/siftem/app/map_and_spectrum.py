@@ -259,8 +259,10 @@ class MapAndSpectrum:
 
     def _show_window(self, name: str, window: tuple[float, float]) -> None:
         assert self._si is not None
-        self.spectrum.mark(*window)
-        if name not in self.images:
-            self.images[name] = window_image(self._si, name, window)
-            self.name.options = list(self.images)
-        self.choose(name)
+        # All in one message: the browser colours a large map anew for each that changes something.
+        with pn.io.hold():
+            self.spectrum.mark(*window)
+            if name not in self.images:
+                self.images[name] = window_image(self._si, name, window)
+                self.name.options = list(self.images)
+            self.choose(name)

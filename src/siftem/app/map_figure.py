@@ -41,10 +41,9 @@ _UNITS = (("mm", 1e6), ("µm", 1e3), ("nm", 1.0), ("pm", 1e-3))
 _DECADES = 1e-3
 #: Both colour mappers follow the limits, in the browser.
 _LIMIT = """
-    linear.low = limits.start
-    linear.high = limits.end
-    log.low = limits.end > 0 ? Math.max(limits.start, decades * limits.end) : 1e-9
-    log.high = Math.max(limits.end, 1e-6)
+    const low = limits.end > 0 ? Math.max(limits.start, decades * limits.end) : 1e-9
+    linear.setv({low: limits.start, high: limits.end})
+    log.setv({low, high: Math.max(limits.end, 1e-6)})
 """
 #: Room for the colour bar and its numbers, the title, and the tools, screen pixels.
 _BAR_ROOM, _TITLE_ROOM, _TOOL_ROOM = 60, 26, 34
