@@ -18,7 +18,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from playwright.sync_api import Page, sync_playwright
+from scipy.ndimage import distance_transform_edt
+
+from siftem.simulate.phantom import simulate_demo
 
 #: Notes, for a source of a figure, when it changed and was drawn after the last event.
 WATCH = """([figure, glyph, event]) => {
@@ -73,6 +77,22 @@ def step(page: Page, name: str, button: str, said: str) -> None:
     page.get_by_role("status").filter(has_text=re.compile(said)).wait_for()
 
 
+def places(size: int) -> list[np.ndarray]:
+    """Pixels (y, x) well inside each phase of the demo, in no order.
+
+    Traces that are wrong make large trees, and those take longer.
+    """
+    phantom = simulate_demo((size, size), dose=1.0)
+    grains = [phantom.mask(name, at_least=0.3) for name in ("Fp", "Ca-Pv")]
+    shown = [phantom.mask(name, at_least=0.02) for name in ("Fp", "Ca-Pv")]
+    rng = np.random.default_rng(0)
+    found = []
+    for mask in (~(shown[0] | shown[1]), *grains):
+        deep = np.argwhere(distance_transform_edt(mask) > 4)
+        found.append(rng.permutation(deep))
+    return found
+
+
 def look(page: Page, size: int, dose: float) -> None:
     """Go through the steps and print what was measured."""
     page.get_by_label("Pixels on each side").select_option(str(size))
@@ -111,15 +131,22 @@ def look(page: Page, size: int, dose: float) -> None:
     step(page, "3  Segment", "Train", "Trained on|classes of the pixels")
     page.wait_for_timeout(3000)
 
+    inside = places(size)
+
     def dab(i: int) -> None:
         page.keyboard.press(str(1 + i % 3))
-        page.mouse.click(*place(page, "map", 0.1 + 0.07 * (i % 12), 0.3 + 0.1 * (i % 3)))
+        y, x = inside[i % 3][i // 3]
+        page.mouse.click(*place(page, "map", (x + 0.5) / size, (y + 0.5) / size))
 
     for i in range(6):
         dab(i)
         page.wait_for_timeout(3000)
     # The regions are the first colours over the map; the traces, which come sooner, the second.
-    say("stroke to labels", timed(page, "map", "ImageRGBA", "mouseup", dab, 8, 4000), "500")
+    say(
+        "stroke to labels",
+        timed(page, "map", "ImageRGBA", "mouseup", lambda i: dab(i + 6), 8, 4000),
+        "500",
+    )
 
 
 def main() -> None:

@@ -9,8 +9,9 @@ import pytest
 
 pytest.importorskip("panel")
 
+from siftem.app.files import RecentFiles
 from siftem.app.page import Page
-from siftem.app.saved_sessions import SavedSessions
+from siftem.app.saved_sessions import SavedSession, SavedSessions
 from siftem.app.session import Session
 from siftem.errors import Cancelled, SiftemError
 from siftem.pipeline.demo import demo_recipe
@@ -36,6 +37,26 @@ def worked(sessions):
     session.keep()
     session._keeper.wait()
     return session
+
+
+def test_uploads_that_no_session_needs_go_a_day_after_they_were_opened(sessions, monkeypatch):
+    folder = sessions.folder / "uploads"
+    folder.mkdir(parents=True)
+    old, new, needed, again = (folder / f"{name}.hspy" for name in ("old", "new", "need", "again"))
+    for path in (old, new, needed, again):
+        path.write_bytes(bytes(60_000))
+    for path in (old, needed, again):
+        os.utime(path, (1e9, 1e9))
+    RecentFiles(sessions.folder).add(again)
+    recipe = make_recipe({"input": {"file": str(needed)}})
+    kept = SavedSession(folder, dt.datetime.now(dt.UTC), "", "", "match", 0, recipe)
+    monkeypatch.setattr(sessions, "found", lambda: [kept])
+    assert sessions.remove_uploads() == (
+        "A copy of old.hspy (0.1 MB), sent from the browser, went from the disk: no session needs "
+        "it any more."
+    )
+    assert sorted(folder.iterdir()) == sorted((new, needed, again))
+    assert sessions.remove_uploads() == ""
 
 
 def test_a_session_is_gone_on_with_where_it_was_left(sessions, monkeypatch):

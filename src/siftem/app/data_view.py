@@ -315,7 +315,7 @@ class DataView(View):
         recipe = self.session.recipe
         self.elements.value = ", ".join(recipe.elements or si.acquisition.elements)
         self.support.value = ", ".join(recipe.support)
-        pixel = self._pixel_text()
+        pixel = f" of {length_text(si.pixel_size)}" if si.pixel_size else ""
         beam = si.acquisition.beam_energy
         title = html.escape(recipe.title or si.title or "Map")
         self.about.object = (
@@ -349,7 +349,8 @@ class DataView(View):
 
     def _list_earlier(self) -> None:
         """Offer the sessions that were kept."""
-        found = self.session.sessions.found() if self.session.sessions else []
+        sessions = self.session.sessions
+        found, removed = (sessions.found(), sessions.remove_uploads()) if sessions else ([], "")
         rows = [
             pn.Row(
                 self.button(
@@ -364,16 +365,13 @@ class DataView(View):
             for n, saved in enumerate(found[:_EARLIER])
         ]
         heading = [self.text("<h2>Earlier work</h2>", margin=(10, 20, 0, 20))] if rows else []
-        self.earlier[:] = [*heading, pn.Column(*rows, margin=(0, 12))]
+        said = [self.text(paragraph(removed, "hint"), margin=(0, 20))] if removed else []
+        self.earlier[:] = [*heading, pn.Column(*rows, margin=(0, 12)), *said]
 
     def _forget(self, saved: SavedSession) -> None:
         if self.session.sessions is not None:
             self.session.sessions.forget(saved)
         self._list_earlier()
-
-    def _pixel_text(self) -> str:
-        size = self.session.spectrum_image.pixel_size
-        return "" if size is None else f" of {length_text(size)}"
 
     def _list_folder(self) -> None:
         folder = Path(self.folder.value).expanduser()

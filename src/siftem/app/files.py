@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import shutil
 from collections.abc import Callable
@@ -21,7 +22,9 @@ RECIPES = (".yaml", ".yml")
 _LARGEST, _FREE = 16 * 10**9, 10**9
 #: Files that are listed as opened lately.
 _MOST_RECENT = 8
-_RECENT, _UPLOADS = "recent.json", "uploads"
+_RECENT = "recent.json"
+#: Folder, beside the sessions, of what came from the browser.
+UPLOADS = "uploads"
 
 
 class RecentFiles:
@@ -34,7 +37,7 @@ class RecentFiles:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._list = folder / _RECENT
+        self._list, self._uploads = folder / _RECENT, folder / UPLOADS
 
     def found(self) -> list[Path]:
         """Return those that are still there."""
@@ -45,13 +48,18 @@ class RecentFiles:
             return []
 
     def add(self, path: Path) -> None:
-        """Put a file first; where nothing can be written nothing is."""
+        """Put a file first; where nothing can be written nothing is.
+
+        What came from the browser is dated by it: see `SavedSessions.remove_uploads`.
+        """
         names = [str(path), *(str(p) for p in self.found() if p != path)][:_MOST_RECENT]
         draft = self._list.with_name(f".{_RECENT}.{secrets.token_hex(4)}")
         try:
             self._list.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             draft.write_text(json.dumps(names), encoding="utf-8")
             draft.replace(self._list)
+            if path.parent == self._uploads:
+                os.utime(path)
         except OSError:
             draft.unlink(missing_ok=True)
 
@@ -62,7 +70,7 @@ class Upload(RequestHandler):
 
     def initialize(self, folder: Path, largest: int = _LARGEST) -> None:
         """Take the folder, and the most bytes."""
-        self._folder, self._largest = folder / _UPLOADS, largest
+        self._folder, self._largest = folder / UPLOADS, largest
         self._draft: Path | None = None
         self._file: BinaryIO | None = None
         self._refused = False

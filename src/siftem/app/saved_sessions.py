@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from siftem.app.files import UPLOADS
 from siftem.errors import SiftemError
 from siftem.io.atomic import replacing
 from siftem.io.example import cache_folder
@@ -38,6 +39,8 @@ _FORMAT, _VERSION = "siftem session", 1
 _STATE, _OWNER = "session.json", "owner"
 #: Sessions and bytes that are kept; the latest always is.
 _MOST, _MOST_BYTES = 10, 2 * 10**9
+#: Seconds that a file from the browser is kept after it was opened, when no session needs it.
+_UPLOAD_KEPT = 24 * 3600.0
 #: Bytes of a state that is read: thousands of strokes take some.
 _LONGEST = 10**8
 #: Files of a session: nothing else is ever removed.
@@ -109,6 +112,32 @@ class SavedSessions:
         """Remove a session from the disk."""
         if session.folder.parent == self.folder:
             _remove(session.folder)
+
+    def remove_uploads(self) -> str:
+        """Remove files from the browser that no session needs, a day after they were opened.
+
+        Returns
+        -------
+        str
+            What was removed, in a sentence; empty when nothing was.
+        """
+        needed = {Path(s.recipe.input.file or "") for s in self.found()}
+        latest = dt.datetime.now().timestamp() - _UPLOAD_KEPT
+        names, size = [], 0
+        with contextlib.suppress(OSError):
+            for path in sorted((self.folder / UPLOADS).iterdir()):
+                told = path.stat()
+                if path.is_file() and path not in needed and told.st_mtime < latest:
+                    path.unlink()
+                    names.append(path.name)
+                    size += told.st_size
+        if not names:
+            return ""
+        copies, them = ("A copy", "it") if len(names) == 1 else ("Copies", "them")
+        return (
+            f"{copies} of {', '.join(names)} ({size / 1e6:,.1f} MB), sent from the browser, went "
+            f"from the disk: no session needs {them} any more."
+        )
 
     def prune(self) -> None:
         """Remove the oldest sessions beyond the most that are kept."""
