@@ -105,7 +105,13 @@ def road(page: Page, path: Path) -> None:
 
 
 def take(page: Page, name: str) -> None:
-    shot = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+    seen, before = page.screenshot(), b""
+    for _ in range(40):  # until nothing changes any more
+        if seen == before:
+            break
+        page.wait_for_timeout(700)
+        seen, before = page.screenshot(), seen
+    shot = Image.open(io.BytesIO(seen)).convert("RGB")
     height = round(shot.height * WIDTH / shot.width)
     small = shot.resize((WIDTH, height), Image.Resampling.LANCZOS)
     small.save(IMAGES / "app" / f"{name}.webp", quality=60, method=6)

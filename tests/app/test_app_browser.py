@@ -2,10 +2,16 @@
 
 import json
 
+import numpy as np
 import pytest
+import scipy.sparse as sp
 import yaml
 
+from siftem import to_hyperspy
+from siftem.acquisition import Acquisition
 from siftem.cli.main import main
+from siftem.energy_axis import EnergyAxis
+from siftem.spectrum_image import SpectrumImage
 
 LONG = 120_000
 
@@ -281,6 +287,74 @@ def test_the_real_map_with_a_mouse_and_the_same_numbers_again(page, start_app, m
     drawn = {name: len(shapes) for name, shapes in data["segment"]["traces"].items()}
     assert drawn == {name[2:]: len(lines) for name, lines in strokes.items()}
     assert data["quantify"]["thickness"] == 100
+    assert main(["run", str(recipe), "--out", str(tmp_path / "again"), "--quiet"]) == 0
+    by_app = json.loads((tmp_path / "siftem-app" / "summary.json").read_text())
+    by_command = json.loads((tmp_path / "again" / "summary.json").read_text())
+    assert by_app == by_command
+
+
+@pytest.fixture
+def bulk_map(tmp_path):
+    """A polished section: Ca in a quarter, Fe in the rest, side by side; 2 lines each."""
+    energies = np.arange(0, 9, 0.02)
+
+    def spectrum(lines):
+        peaks = sum(h * np.exp(-((energies - e) ** 2) / 0.006) for e, h in lines.items())
+        return peaks / peaks.sum() * 280 + 20 / energies.size
+
+    means = np.tile(spectrum({6.40: 1.0, 7.06: 0.15}), (32, 32, 1))
+    means[:, :10] = spectrum({3.69: 1.0, 4.01: 0.15})
+    counts = np.random.default_rng(4).poisson(means).reshape(32 * 32, -1)
+    si = SpectrumImage(
+        sp.csr_array(counts.astype(np.float32)),
+        (32, 32),
+        axis=EnergyAxis(0.0, 0.02, energies.size),
+        acquisition=Acquisition(beam_energy=15.0, elements=("Ca", "Fe"), bulk=True),
+        signal_type="EDS_SEM",
+        pixel_size=(250.0, 250.0),
+    )
+    path = tmp_path / "section.hspy"
+    to_hyperspy(si).save(path)
+    return path
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+@pytest.mark.usefixtures("no_pictures")
+def test_a_bulk_map_with_a_mouse_and_the_same_numbers_again(page, start_app, bulk_map, tmp_path):
+    """Phases side by side: nothing to paint or subtract, net lines in place of compositions."""
+    page.goto(start_app())
+    field = page.get_by_label("File: a map, or a recipe (.yaml)")
+    field.fill(str(bulk_map))
+    field.press("Enter")
+    status(page, "Open file: done")
+    page.get_by_text("0.25 × 0.25 µm").wait_for()
+    press(page, "2 Decompose", exact=False)
+    number = page.get_by_label("Number of components")
+    assert number.input_value() == "As many as the counts tell"
+    press(page, "Decompose")
+    status(page, "Decompose: done")
+    page.get_by_text("Layout: side by side").wait_for()
+    assert page.get_by_label("Name").count() == 2
+    press(page, "3 Segment", exact=False)
+    press(page, "Train")
+    status(page, "The regions are the classes of the pixels")
+    press(page, "4 Spectra", exact=False)
+    press(page, "Subtract")
+    status(page, "Subtract: done")
+    press(page, "5 Composition", exact=False)
+    page.get_by_text("Formulas, ratios, k-factors").wait_for()
+    assert not page.get_by_label("Thickness, nm (empty: not known)").is_visible()
+    press(page, "Quantify")
+    status(page, "Quantify: done")
+    page.get_by_text("bulk specimen").first.wait_for()
+    press(page, "6 Export", exact=False)
+    press(page, "Write the folder")
+    status(page, "Write the folder: done")
+    with page.expect_download() as fetched:
+        press(page, "Fetch the recipe")
+    recipe = tmp_path / "fetched.yaml"
+    fetched.value.save_as(recipe)
     assert main(["run", str(recipe), "--out", str(tmp_path / "again"), "--quiet"]) == 0
     by_app = json.loads((tmp_path / "siftem-app" / "summary.json").read_text())
     by_command = json.loads((tmp_path / "again" / "summary.json").read_text())

@@ -64,12 +64,14 @@ def test_probabilities_sum_to_one_and_none_is_zero(trained, images):
     p = trained.predict_proba(images)
     assert p.shape == (2, 48, 52)
     np.testing.assert_allclose(p.sum(axis=0), 1.0)
-    assert p.min() >= 1 / (TREES + 2) * (1 - 1e-12)
+    assert p.min() >= 1 / (1 + (TREES + 1) ** 2) * (1 - 1e-12)
 
 
 def test_rule_of_succession(trained, images):
-    raw = clone(trained).set_params(smoothing=0.0).fit(images, strokes()).predict_proba(images)
-    expected = (TREES * raw + 1) / (TREES + 2)
+    plain = clone(trained).set_params(smoothing=0.0, sharpness=1.0)
+    raw = plain.fit(images, strokes()).predict_proba(images)
+    expected = (TREES * raw + 1) ** 2
+    expected /= expected.sum(axis=0)
     np.testing.assert_allclose(trained.predict_proba(images), expected, atol=1e-6)
     assert raw.min() == 0.0
 
@@ -306,6 +308,7 @@ def test_bad_traces_are_one_plain_sentence(images, traces, words):
         ({"min_samples_leaf": 0}, "min_samples_leaf"),
         ({"max_features": "all"}, "max_features"),
         ({"smoothing": -1}, "smoothing"),
+        ({"sharpness": 0}, "sharpness"),
         ({"n_jobs": 0}, "n_jobs"),
         ({"features": ("hue",)}, "hue"),
     ],
