@@ -67,11 +67,13 @@ def test_it_says_what_is_found_and_runs_as_it_stands(written):
 def test_what_is_commented_out_can_be_taken_in(written):
     text = written.read_text(encoding="utf-8")
     assert "take_off_angle" in text
-    opened = re.sub(r"^( *)# (anchor|quantify|  thickness|  ratios):", r"\1\2:", text, flags=re.M)
+    keys = "anchor|quantify|  thickness|  window|  ratios"
+    opened = re.sub(rf"^( *)# ({keys}):", r"\1\2:", text, flags=re.M)
     recipe = make_recipe(yaml.safe_load(opened))
     grains = [p for n, p in recipe.phases.items() if n != recipe.matrix]
     assert all(p.anchor[0].absent for p in grains)
     assert recipe.quantify.thickness == 100
+    assert recipe.quantify.window == "none"
     assert recipe.quantify.ratios == ("Mg/(Mg+Fe)",)
 
 

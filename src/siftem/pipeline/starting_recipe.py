@@ -228,6 +228,7 @@ def _rest_text(si: SpectrumImage, matched: Matched) -> str:
         [
             "# quantify:",
             "#   thickness: 100   # nm, or a range [80, 120]: corrects absorption",
+            "#   window: none   # of the detector, or polymer: takes 40% of O K away",
             f"#   ratios: [{'Mg/(Mg+Fe)' if both else 'Fe/(Fe+Pt)'}]   # of atoms",
             "",
         ]
