@@ -168,8 +168,7 @@ class PixelClassifier(BaseEstimator):
                 f"{len(labels)} label images"
             )
         names: tuple[str, ...] | None = None
-        samples, classes = [], []
-        kept: list[np.ndarray] = []
+        samples, classes, kept = [], [], list[np.ndarray]()
         for one, painted in zip(maps, labels, strict=True):
             stack: Any = one
             if not isinstance(one, PixelFeatures | FeatureTiles):
@@ -230,7 +229,8 @@ class PixelClassifier(BaseEstimator):
 
     def predict(self, images: Images | Features) -> np.ndarray:
         """Return the most probable class of each pixel, as in the traces; (ny, nx) int64."""
-        return self.classes_[self.predict_proba(images).argmax(axis=0)]
+        best = self.predict_proba(images).argmax(axis=0)
+        return self.classes_[best]
 
     def uncertainty(self, images: Images | Features) -> np.ndarray:
         """Return the entropy of each pixel's probabilities; see `normalised_entropy`."""
