@@ -91,6 +91,7 @@ def road(page: Page, path: Path) -> None:
     page.get_by_label("Elements").fill("Si")
     press(page, "2 Ca-Pv", exact=False)
     status(page, "The anchor of Fp is taken")
+    page.wait_for_timeout(2000)  # the fields show the anchor of the grain that was chosen
     page.get_by_label("Anchor").select_option("An element that the grain lacks")
     page.get_by_label("Elements").fill("Mg")
     press(page, "Subtract")

@@ -335,6 +335,7 @@ def test_a_bulk_map_with_a_mouse_and_the_same_numbers_again(page, start_app, bul
     press(page, "Decompose")
     status(page, "Decompose: done")
     page.get_by_text("Layout: side by side").wait_for()
+    page.get_by_label("Name").nth(1).wait_for()
     assert page.get_by_label("Name").count() == 2
     press(page, "3 Segment", exact=False)
     press(page, "Train")
