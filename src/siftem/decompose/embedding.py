@@ -114,7 +114,8 @@ def thin_parts(labels: np.ndarray, weights: np.ndarray, total: np.ndarray) -> np
             share = sum_labels(held, patches, which) / counts
             off = (held - np.append(0.0, share)[patches] * total) ** 2
             sigma = np.sqrt(sum_labels(off, patches, which)) / counts
-            out |= np.append(False, share - sigma < _ITS_OWN)[patches]
+            speck = np.bincount(patches.ravel(), minlength=n + 1)[1:] < _SPECK
+            out |= np.append(False, speck | (share - sigma < _ITS_OWN))[patches]
     return out
 
 
