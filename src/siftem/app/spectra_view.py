@@ -51,6 +51,7 @@ class SpectraView(View):
             name="Logarithmic", value=True, stylesheets=[CONTROL_CSS], margin=(2, 8)
         )
         self.found = self.text("", width=CONTROLS - 30)
+        # New ones each time: a figure that takes another's place may keep its size.
         self.whole = pn.pane.Bokeh(None)
         self.residual = pn.pane.Bokeh(None)
         self.known = pn.Column(
@@ -188,14 +189,16 @@ class SpectraView(View):
         if not curves:
             raise InputError(f"no spectrum of {self.grain} could be made: see the warnings")
         axis = self.session.spectrum_image.axis
-        self.whole.object = spectrum_figure(
-            axis,
-            curves,
-            marks=self._marks(),
-            size=(self.room.content - 10, int(0.53 * self.room.height)),
-            dark=self.room.dark,
-            log=self.log.value,
-            value_name="Counts",
+        self.whole = pn.pane.Bokeh(
+            spectrum_figure(
+                axis,
+                curves,
+                marks=self._marks(),
+                size=(self.room.content - 10, int(0.53 * self.room.height)),
+                dark=self.room.dark,
+                log=self.log.value,
+                value_name="Counts",
+            )
         )
         composition = spectra.compositions.get(self.grain)
         known = spectra.open_scales.get(self.grain)
@@ -230,19 +233,21 @@ class SpectraView(View):
             texts.append(f"Deviance of the fit per degree of freedom: {deviance}.")
         if fit is not None and element == _EVERY:
             self.found.object = _paragraphs(texts)
-            self.residual.object = spectrum_figure(
-                fit.spectrum.axis,
-                [Curve(f"pure {self.grain} less its fit", fit.residual, INK[self.room.dark])],
-                marks=self._marks(),
-                size=self._below(),
-                dark=self.room.dark,
-                log=False,
-                value_name="Standard deviations",
-                title=f"{self.grain}: what the fit of all lines leaves",
+            self.residual = pn.pane.Bokeh(
+                spectrum_figure(
+                    fit.spectrum.axis,
+                    [Curve(f"pure {self.grain} less its fit", fit.residual, INK[self.room.dark])],
+                    marks=self._marks(),
+                    size=self._below(),
+                    dark=self.room.dark,
+                    log=False,
+                    value_name="Standard deviations",
+                    title=f"{self.grain}: what the fit of all lines leaves",
+                )
             )
             return
         if fit is None or element not in {f.element for f in fit.model.families}:
-            self.residual.object = None
+            self.residual = pn.pane.Bokeh(None)
             self.found.object = _paragraphs(texts)
             return
         index = fit.index(element)
@@ -263,23 +268,25 @@ class SpectraView(View):
         left = fit.spectrum.values
         model = fit.mean - fit.spectrum.background
         without = model - fit.amplitudes[index] * fit.design[:, index]
-        self.residual.object = spectrum_figure(
-            fit.spectrum.axis,
-            [
-                Curve(f"pure {self.grain}", left, self.session.colours()[self.grain]),
-                Curve("fit", model, INK[self.room.dark]),
-                Curve(f"fit without {element}", without, INK[self.room.dark], "3 3"),
-            ],
-            marks=[
-                LineMark(line_text(line.element, line.name), line.energy)
-                for line in self.session.lines(element, min_weight=0.05)
-            ],
-            size=self._below(),
-            dark=self.room.dark,
-            log=False,
-            value_name="Counts",
-            window=window,
-            title=f"{self.grain} at the lines of {element}",
+        self.residual = pn.pane.Bokeh(
+            spectrum_figure(
+                fit.spectrum.axis,
+                [
+                    Curve(f"pure {self.grain}", left, self.session.colours()[self.grain]),
+                    Curve("fit", model, INK[self.room.dark]),
+                    Curve(f"fit without {element}", without, INK[self.room.dark], "3 3"),
+                ],
+                marks=[
+                    LineMark(line_text(line.element, line.name), line.energy)
+                    for line in self.session.lines(element, min_weight=0.05)
+                ],
+                size=self._below(),
+                dark=self.room.dark,
+                log=False,
+                value_name="Counts",
+                window=window,
+                title=f"{self.grain} at the lines of {element}",
+            )
         )
 
 
