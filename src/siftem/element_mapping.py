@@ -19,6 +19,7 @@ from siftem.fit.poisson import covariance_of
 from siftem.fit.spectrum_model import quantified_family
 from siftem.hyperspy_input import as_map
 from siftem.large.blocked_counts import BlockedCounts
+from siftem.notebook_progress import shows_progress
 from siftem.outline import outline
 from siftem.processors import available
 from siftem.progress import Progress, silent
@@ -111,6 +112,7 @@ class ElementMaps:
         return np.asarray(self.counts[self.index(name)])
 
 
+@shows_progress
 def element_maps(
     si: SpectrumImage,
     elements: Sequence[str] | None = None,

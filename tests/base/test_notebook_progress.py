@@ -1,5 +1,7 @@
 """Bars in notebooks: after two seconds, one for all, none elsewhere."""
 
+import importlib
+import inspect
 import types
 
 import numpy as np
@@ -126,5 +128,17 @@ def test_the_doors_show_their_progress(notebook):
     notebook.monotonic = lambda: 3.0 * next(ticks)
     siftem.decompose(si, 2, identify=False)
     assert "decompose" in notebook.shown[0]
-    for name in ("choose_n_components", "load", "run", "convert", "write_results"):
-        assert hasattr(getattr(siftem, name), "__wrapped__"), name
+
+
+def test_all_that_tells_its_progress_shows_it():
+    signals = importlib.import_module("siftem.signals")
+    public = [getattr(importlib.import_module(home), name) for name, home in siftem._HOME.items()]
+    public += [getattr(signals, name) for name in signals.__all__]
+    doors = [
+        door
+        for door in public
+        if inspect.isfunction(door) and "progress" in inspect.signature(door).parameters
+    ]
+    assert {siftem.load, siftem.element_maps, siftem.run_batch, signals.find_regions} <= {*doors}
+    for door in doors:
+        assert door.__code__ is work.__code__, door.__name__  # the wrapper's, outermost

@@ -321,3 +321,12 @@ def test_the_name_of_a_map_says_where_it_is(tmp_path):
     assert named_maps([other], folder)[0].name.startswith("a-")
     file.unlink()
     assert named_maps([other], folder)[0].name == "a"
+
+
+@pytest.mark.usefixtures("stand_ins")
+def test_one_callback_sees_the_share_of_all_maps(maps, tmp_path):
+    told = []
+    run_batch(recipe(), maps, tmp_path / "out", progress=lambda *now: told.append(now))
+    ends = [now for now in told if ":" not in now[0]]
+    assert ends == [("a1", 1 / 3), ("a2", 2 / 3), ("a10", 1.0)]
+    assert [share for _, share in told] == sorted(share for _, share in told)

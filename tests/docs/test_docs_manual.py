@@ -80,6 +80,11 @@ def test_every_public_function_has_an_example():
         public = getattr(importlib.import_module(home), name)
         if not inspect.isclass(public):
             assert "\nExamples\n-----" in inspect.getdoc(public), name
+    signals = importlib.import_module("siftem.signals")
+    for name in signals.__all__:
+        public = getattr(signals, name)
+        if not inspect.isclass(public):
+            assert "\nExamples\n-----" in inspect.getdoc(public), f"signals.{name}"
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda p: str(p.relative_to(DOCS)))

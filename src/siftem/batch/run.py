@@ -18,11 +18,13 @@ from siftem.batch.locks import held, taking_part
 from siftem.batch.map_job import MapJob, batch_key, recipe_content, work_on_map
 from siftem.batch.maps import MapFile, named_maps
 from siftem.batch.outputs import write_outputs
-from siftem.batch.watch import Outcome, Watcher
+from siftem.batch.watch import Outcome, Overall, Watcher
 from siftem.errors import InputError, SiftemError
 from siftem.large.memory_budget import parse_memory
+from siftem.notebook_progress import shows_progress
 from siftem.pipeline.file_contents import file_content
 from siftem.pipeline.recipe import Recipe, make_recipe
+from siftem.progress import Progress, silent
 
 #: Name under which the joint decomposition shows its progress.
 JOINT = "joint decomposition"
@@ -48,6 +50,7 @@ class BatchResult:
         return tuple(o for o in self.outcomes if o.status == "failed")
 
 
+@shows_progress
 def run_batch(
     recipe: Recipe,
     files: Sequence[str | Path],
@@ -61,6 +64,7 @@ def run_batch(
     memory: str | None = None,
     processes: int = 1,
     watcher: Watcher | None = None,
+    progress: Progress = silent,
 ) -> BatchResult:
     """Run one recipe over many maps, and put all results into one table and one report.
 
@@ -93,6 +97,9 @@ def run_batch(
         In which figures are drawn at a time where the maps are done in this process and in
         memory; see `siftem.write_results`.
     watcher : Watcher, optional
+        Told of each map by itself.
+    progress : Progress
+        Told of the maps together, where there is no watcher.
 
     Returns
     -------
@@ -114,7 +121,7 @@ def run_batch(
     if memory is not None:
         parse_memory(memory)
     place = BatchFolder(Path(folder).absolute())
-    watcher = watcher or Watcher()
+    watcher = watcher or Overall(progress)
     if spectra is not None:
         recipe = _with(recipe, decompose={"spectra": str(Path(spectra).absolute())})
     with told_in_one_sentence(place.root):

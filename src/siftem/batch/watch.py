@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from siftem.progress import Progress
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -42,3 +44,28 @@ class Watcher:
 
     def finished(self, outcome: Outcome) -> None:
         """A map is done with, well or not."""
+
+
+class Overall(Watcher):
+    """Tells one callback which share of all maps is done.
+
+    Parameters
+    ----------
+    progress : Progress
+    """
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress, self._jobs, self._finished = progress, 1, 0
+
+    def begin(self, names: tuple[str, ...]) -> None:
+        """Work on these maps begins."""
+        self._jobs = max(len(names), 1)
+
+    def step(self, name: str, step: str, fraction: float) -> None:
+        """A step of a map moves on; what counts is the maps that are finished."""
+        self._progress(f"{name}: {step}", self._finished / self._jobs)
+
+    def finished(self, outcome: Outcome) -> None:
+        """A map is done with, well or not."""
+        self._finished += 1
+        self._progress(outcome.name, self._finished / self._jobs)

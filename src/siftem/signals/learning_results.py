@@ -58,6 +58,16 @@ def store(signal: Any, factors: Factors) -> None:
     ------
     InputError
         When the factors do not fit the signal.
+
+    Examples
+    --------
+    >>> from siftem import signals as sft
+    >>> phantom = siftem.simulate_demo((32, 32), dose=300)
+    >>> s = siftem.to_hyperspy(phantom.spectrum_image.without_zero_peak())
+    >>> factors = siftem.decompose(s, 2)
+    >>> sft.store(s, factors)
+    >>> s.get_decomposition_loadings().data.shape
+    (2, 32, 32)
     """
     layout = checked_layout(signal)
     k = factors.spectra.shape[0]
@@ -103,6 +113,16 @@ def factors_from(signal: Any) -> Factors:
     ------
     InputError
         When there is no decomposition, or it has negative numbers (SVD, ICA).
+
+    Examples
+    --------
+    >>> from siftem import signals as sft
+    >>> phantom = siftem.simulate_demo((32, 32), dose=300)
+    >>> s = siftem.to_hyperspy(phantom.spectrum_image.without_zero_peak())
+    >>> sft.store(s, siftem.decompose(s, 2))
+    >>> again = sft.factors_from(s)
+    >>> again.maps.shape, again.spectra.sum(axis=1).round(9).tolist()
+    ((2, 32, 32), [1.0, 1.0])
     """
     results = signal.learning_results
     if results.factors is None or results.loadings is None:

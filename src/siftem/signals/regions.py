@@ -9,6 +9,7 @@ import numpy as np
 
 from siftem.decompose.factors import Factors
 from siftem.errors import InputError
+from siftem.notebook_progress import shows_progress
 from siftem.old_names import takes_old_names
 from siftem.pipeline.recipe import make_recipe
 from siftem.pipeline.results import Matched
@@ -20,6 +21,7 @@ from siftem.segment.regions import Regions
 from siftem.signals.learning_results import spectrum_image_of
 
 
+@shows_progress
 @takes_old_names(seed="random_state")
 def find_regions(
     signal: Any,
@@ -66,6 +68,15 @@ def find_regions(
     ------
     InputError
         When a component is unknown, there is only one, or nothing is left of a grain.
+
+    Examples
+    --------
+    >>> from siftem import signals as sft
+    >>> phantom = siftem.simulate_demo((32, 32), dose=300)
+    >>> s = siftem.to_hyperspy(phantom.spectrum_image.without_zero_peak())
+    >>> regions = sft.find_regions(s, siftem.decompose(s, 3), trees=20)
+    >>> regions.pure.shape, len(regions.names)
+    ((32, 32), 2)
     """
     si = spectrum_image_of(signal)
     if factors.maps.shape[1:] != si.shape:

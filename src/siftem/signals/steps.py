@@ -66,6 +66,15 @@ def decompose(signal: Any, n_components: int = 3, **options: Any) -> SignalFacto
     Returns
     -------
     SignalFactors
+
+    Examples
+    --------
+    >>> from siftem import signals as sft
+    >>> phantom = siftem.simulate_demo((32, 32), dose=300)
+    >>> s = siftem.to_hyperspy(phantom.spectrum_image.without_zero_peak())
+    >>> maps, spectra, factors = sft.decompose(s, 2)
+    >>> maps.data.shape, len(spectra.data), s.learning_results.output_dimension
+    ((2, 32, 32), 2, 2)
     """
     checked_layout(signal)  # before the work
     si = from_hyperspy(signal)
@@ -90,6 +99,16 @@ def decompose_together(
     -------
     tuple of SignalFactors
         One for each signal; each is in its ``learning_results``, too.
+
+    Examples
+    --------
+    >>> from siftem import signals as sft
+    >>> phantom = siftem.simulate_demo((32, 32), dose=300)
+    >>> s = siftem.to_hyperspy(phantom.spectrum_image.without_zero_peak())
+    >>> soft, hard = s.isig[:3.0], s.isig[3.0:]
+    >>> two = sft.decompose_together([soft, hard], 2)
+    >>> [found.maps.data.shape for found in two]
+    [(2, 32, 32), (2, 32, 32)]
     """
     for signal in signals:
         checked_layout(signal)
@@ -114,6 +133,15 @@ def integrate(signal: Any, region: Any, *, name: str | None = None) -> Any:
     -------
     hyperspy.signals.BaseSignal
         Of the kind of ``signal``.
+
+    Examples
+    --------
+    >>> from siftem import signals as sft
+    >>> phantom = siftem.simulate_demo((32, 32), dose=300)
+    >>> s = siftem.to_hyperspy(phantom.spectrum_image.without_zero_peak())
+    >>> spectrum = sft.integrate(s, phantom.mask("Fp"), name="Fp")
+    >>> spectrum.metadata.General.title, spectrum.data.shape == s.data.shape[2:]
+    ('Fp', True)
     """
     mask = np.asarray(region.data) if hasattr(region, "axes_manager") else region
     si = from_hyperspy(signal)
@@ -141,6 +169,19 @@ def subtract(
     -------
     hyperspy.signals.BaseSignal
         ``metadata.Siftem.scale``, ``.scale_sigma`` and ``.anchor`` tell what was taken out.
+
+    Examples
+    --------
+    >>> from siftem import signals as sft
+    >>> phantom = siftem.simulate_demo((32, 32), dose=300)
+    >>> s = siftem.to_hyperspy(phantom.spectrum_image.without_zero_peak())
+    >>> grains = {name: phantom.mask(name) for name in ("Fp", "Ca-Pv")}
+    >>> regions = siftem.Regions((32, 32), matrix="Brg", masks=grains)
+    >>> matrix = sft.integrate(s, regions.pure)
+    >>> mixture = sft.integrate(s, regions.mixture("Fp"))
+    >>> pure = sft.subtract(mixture, matrix, anchor=siftem.Absent("Si"), support=["Cu"])
+    >>> 0 < pure.metadata.Siftem.scale < 1
+    True
     """
     first, second = signal_to_spectrum(mixture), signal_to_spectrum(matrix)
     for_losses = (by_edges.AbsentEdge, by_edges.EdgeRatio, GivenScale)
@@ -157,12 +198,34 @@ def subtract(
 
 
 def quantify(spectrum: Any, elements: Sequence[str], **options: Any) -> Composition:
-    """Quantify a single X-ray spectrum; see :func:`siftem.quantify` for the options."""
+    """Quantify a single X-ray spectrum; see :func:`siftem.quantify` for the options.
+
+    Examples
+    --------
+    >>> from siftem import signals as sft
+    >>> phantom = siftem.simulate_demo((32, 32), dose=300)
+    >>> s = siftem.to_hyperspy(phantom.spectrum_image.without_zero_peak())
+    >>> spectrum = sft.integrate(s, phantom.mask("Fp"))
+    >>> found = sft.quantify(spectrum, ["O", "Mg", "Si", "Fe"], support=["Cu"])
+    >>> found.elements
+    ('O', 'Mg', 'Si', 'Fe')
+    """
     return quantify_spectrum(signal_to_spectrum(spectrum), elements, **options)
 
 
 def line_ratios(spectrum: Any, elements: Sequence[str], **options: Any) -> bulk.LineRatios:
-    """Compare net lines of a bulk specimen; see :func:`siftem.line_ratios` for the options."""
+    """Compare net lines of a bulk specimen; see :func:`siftem.line_ratios` for the options.
+
+    Examples
+    --------
+    >>> from siftem import signals as sft
+    >>> phantom = siftem.simulate_demo((32, 32), dose=300)
+    >>> s = siftem.to_hyperspy(phantom.spectrum_image.without_zero_peak())
+    >>> spectrum = sft.integrate(s, phantom.mask("Brg"))
+    >>> found = sft.line_ratios(spectrum, ["Mg", "Si", "Fe"], reference="Si", support=["Cu"])
+    >>> float(found["Si"])
+    1.0
+    """
     return bulk.line_ratios(signal_to_spectrum(spectrum), elements, **options)
 
 
@@ -171,6 +234,16 @@ def remove_background(spectrum: Any, low: float, high: float) -> Any:
 
     Unlike HyperSpy's ``remove_background`` it works on a single spectrum and carries the
     error of the extrapolation.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from siftem import signals as sft
+    >>> s = siftem.to_hyperspy(siftem.simulate_elnes((16, 16), counts=400).spectrum_image)
+    >>> spectrum = sft.integrate(s, np.ones((16, 16), bool))
+    >>> net = sft.remove_background(spectrum, 402, 452)
+    >>> bool(net.data.sum() < spectrum.data.sum())
+    True
     """
     return _like(background.remove_background(signal_to_spectrum(spectrum), low, high), spectrum)
 
@@ -178,7 +251,21 @@ def remove_background(spectrum: Any, low: float, high: float) -> Any:
 def elemental_ratios(
     spectrum: Any, edges: Sequence[Edge | str], **options: Any
 ) -> ratios.ElementalRatios:
-    """Ratios of atoms from edges; see :func:`siftem.elemental_ratios` for the options."""
+    """Ratios of atoms from edges; see :func:`siftem.elemental_ratios` for the options.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from siftem import signals as sft
+    >>> s = siftem.to_hyperspy(siftem.simulate_elnes((16, 16), counts=400).spectrum_image)
+    >>> spectrum = sft.integrate(s, np.ones((16, 16), bool))
+    >>> titanium = siftem.Edge("Ti_L3", background=(402, 452), signal=(453, 500))
+    >>> oxygen = siftem.Edge("O_K", background=(502, 528), signal=(530, 560))
+    >>> sft.elemental_ratios(
+    ...     spectrum, [titanium, oxygen], convergence_angle=10.0, collection_angle=20.0
+    ... ).elements
+    ('Ti', 'O')
+    """
     return ratios.elemental_ratios(signal_to_spectrum(spectrum), edges, **options)
 
 
@@ -198,6 +285,17 @@ def as_counts(signal: Any, *, model: noise.NoiseModel | None = None) -> Any:
         Lazy. Its ``metadata.Siftem.pedestal`` is taken off by `integrate`; don't rebin it.
         ``metadata.Siftem.notes`` tells what was found, and HyperSpy's
         ``Noise_properties.Variance_linear_model`` of the *original* signal is set to it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from siftem import signals as sft
+    >>> elnes = siftem.simulate_elnes((16, 16), counts=400).spectrum_image
+    >>> s = siftem.to_hyperspy(elnes)
+    >>> s.data = 3.0 * s.data.compute()  # a camera that shows three for each electron
+    >>> counted = sft.as_counts(s)
+    >>> round(s.data.sum() / counted.data.sum().compute())
+    3
     """
     layout = read_layout(signal, "EELS")
     if len(layout.order) == 4:
@@ -241,6 +339,16 @@ def run(signal: Any, *, progress: Progress = silent, **sections: Any) -> RunResu
     -------
     RunResult
         For :func:`siftem.write_results`; ``.factors`` are in ``signal.learning_results``.
+
+    Examples
+    --------
+    >>> from siftem import signals as sft
+    >>> phantom = siftem.simulate_demo((32, 32), dose=300)
+    >>> s = siftem.to_hyperspy(phantom.spectrum_image.without_zero_peak())
+    >>> elements = ["O", "Mg", "Al", "Si", "Ca", "Fe"]
+    >>> result = sft.run(s, elements=elements, support=["Cu"], unmix={"run": False})
+    >>> len(result.factors.names) == s.learning_results.output_dimension
+    True
     """
     checked_layout(signal)
     si = from_hyperspy(signal)
