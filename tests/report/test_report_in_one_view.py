@@ -5,11 +5,14 @@ import csv
 import io
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 from test_report_html import FIGURES, Page
 
+from siftem.cli.tables import print_result
 from siftem.pipeline.summary import summarize
 from siftem.report.composition_tables import composition_table
 from siftem.report.html import render_report, report_tables
@@ -154,3 +157,20 @@ def test_contents_between_both_limits_are_set_apart(made_run):
     assert "Dotted" not in summary_table(made_run).note
     parts = report_tables(run)
     assert any(c.kind == "between" for row in parts["overview"].rows for c in row)
+
+
+def test_text_marks_what_is_found_below_its_detection_limit(made_run):
+    c = made_run.compositions["Brg"]
+    mg = np.array(c.elements) == "Mg"
+    between = replace(c, detection_limits=np.where(mg, 1.0, 0.0))
+    marked = [line for line in repr(between).splitlines() if "*" in line]
+    assert [line.split()[0] for line in marked[:-1]] == ["Mg"]
+    assert "*: above the critical level, below the detection limit" in marked[-1]
+    assert "*" not in repr(replace(c, detection_limits=np.zeros(len(mg))))
+    run = replace(made_run, compositions={**made_run.compositions, "Brg": between})
+    console = Console(file=io.StringIO(), width=200)
+    print_result(console, run, Path("out"), {"seconds": 1.0, "peak_memory_MB": 1.0})
+    printed = console.file.getvalue()
+    for text in (repr(run), printed):
+        assert any(" * " in line for line in text.splitlines() if "Mg" in line)
+        assert "*: above the critical level" in text

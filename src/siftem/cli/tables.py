@@ -16,7 +16,7 @@ from siftem.pipeline.minerals import formulas_of, names_of
 from siftem.pipeline.results import RunResult
 from siftem.printed_numbers import range_text, with_error
 from siftem.quantify.open_ranges import atomic_ratio, interval_of, is_open
-from siftem.report.contents import content_cells, open_phases, plain_text
+from siftem.report.contents import between_note, content_cells, open_phases, plain_text
 from siftem.report.layout_tables import layout_sentence
 from siftem.report.phase_names import mineral_notes
 
@@ -36,10 +36,14 @@ def print_result(
         table.add_column("")
         for name in phases:
             table.add_column(name, justify="right")
+        rows: list[list[str]] = []
         for element in dict.fromkeys(e for c in shown.values() for e in c.elements):
             cells = [content_cells(c, element, assumed.get(n, ())) for n, c in shown.items()]
-            table.add_row(element, *map(plain_text, cells))
+            rows.append([plain_text(cell) for cell in cells])
+            table.add_row(element, *rows[-1])
         console.print(table)
+        if note := between_note(rows):
+            console.print(note, markup=False)
     for ratio in result.recipe.quantify.ratios:
         values = []
         for name in phases:

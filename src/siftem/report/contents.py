@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 
 import numpy as np
@@ -15,6 +15,8 @@ from siftem.report.table import Cell, assumed_cells, below_limit, error_cells, r
 
 #: In place of a detection limit above 100%.
 NO_LIMIT = "no limit"
+#: Behind contents that are found below their detection limit, where text can't be dotted.
+BETWEEN_SIGN = " *"
 #: What a note under a table says of ranges.
 RANGES = (
     "Ranges hold all errors with a probability of 95%, and all that no anchor fixes: the value "
@@ -127,5 +129,12 @@ def limit_text(limit: float, *, per: float = 100.0, digits: int = 2) -> str:
 
 
 def plain_text(cells: tuple[Cell, ...]) -> str:
-    """Return the text of some cells in one line."""
-    return " ".join(cell.text for cell in cells if cell.text)
+    """Return the text of some cells in one line, with a sign where it is below its limit."""
+    text = " ".join(cell.text for cell in cells if cell.text)
+    return text + BETWEEN_SIGN if any(cell.kind == "between" for cell in cells) else text
+
+
+def between_note(rows: Iterable[Iterable[str]]) -> str:
+    """Return what the sign means, when a text of a table has it."""
+    signed = any(text.endswith(BETWEEN_SIGN) for row in rows for text in row)
+    return "*: above the critical level, below the detection limit" if signed else ""

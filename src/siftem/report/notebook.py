@@ -32,6 +32,7 @@ from siftem.quantify.fractions import Composition
 from siftem.quantify.open_ranges import is_open
 from siftem.report.contents import (
     NO_LIMIT,
+    between_note,
     content_cells,
     limit_text,
     open_phases,
@@ -62,7 +63,7 @@ def composition_text(c: Composition) -> str:
     ]
     if len(rows) > len(lines):
         lines.append(f"... {len(rows) - len(lines)} more elements")
-    return "\n".join([f"<Composition of {c.name or 'a spectrum'}>", *lines, _note(c)])
+    return "\n".join([f"<Composition of {c.name or 'a spectrum'}>", *lines, _note(c, rows)])
 
 
 def _composition_rows(c: Composition) -> list[tuple[str, ...]]:
@@ -82,14 +83,15 @@ def _composition_rows(c: Composition) -> list[tuple[str, ...]]:
     return rows
 
 
-def _note(c: Composition) -> str:
-    return f"at%: {_OPEN if is_open(c) else _ERRORS}; 95%: interval with all errors"
+def _note(c: Composition, rows: Sequence[Sequence[str]]) -> str:
+    note = f"at%: {_OPEN if is_open(c) else _ERRORS}; 95%: interval with all errors"
+    return "; ".join(filter(None, (note, between_note(rows))))
 
 
 def composition_html(c: Composition) -> str:
     """Return a composition as a table and a picture of its intervals."""
     rows = _composition_rows(c)
-    table = _table(rows[0], rows[1:], _note(c))
+    table = _table(rows[0], rows[1:], _note(c, rows))
     height = 14.0 + 4.5 * len(c.elements)
     picture = _picture(lambda ax: plot_composition(c, ax), 88.0, height)
     return _beside(f"Composition of {c.name or 'a spectrum'}", table, picture)
@@ -215,16 +217,17 @@ def run_text(result: RunResult) -> str:
             f"<RunResult of {result.recipe.title or result.spectrum_image.title}>",
             f"layout: {layout_sentence(result)}",
             *lines,
-            *([_run_note(result)] if len(rows) > 2 else []),
+            *([_run_note(result, rows)] if len(rows) > 2 else []),
             *(f"{part} is missing: {_cut(why)}" for part, why in result.missing.items()),
             f"notes and warnings: {len(result.warnings)}, in .warnings",
         ]
     )
 
 
-def _run_note(result: RunResult) -> str:
+def _run_note(result: RunResult, rows: Sequence[Sequence[str]]) -> str:
     shown = [result.compositions[n] for n in result.pure if n in result.compositions]
-    return f"± counting; {_OPEN}" if open_phases(shown) else "± counting"
+    notes = ("± counting", _OPEN if open_phases(shown) else "", between_note(rows))
+    return "; ".join(filter(None, notes))
 
 
 def _run_rows(result: RunResult) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
@@ -255,7 +258,7 @@ def run_html(result: RunResult) -> str:
     shown = [_cut(plus_minus(note)) for note in notes[:_MOST_WARNINGS]]
     if more > 0:
         shown.append(f"... {more} more in .warnings")
-    said = [_run_note(result)] if len(rows) > 2 else []
+    said = [_run_note(result, rows)] if len(rows) > 2 else []
     table = _table(
         head, rows[:_MOST_ROWS], "; ".join([*said, f"layout: {layout_sentence(result)}"])
     )
