@@ -31,6 +31,7 @@ CHANGES = {
     "signal_type": "EELS",
     "title": "another",
     "notes": ("a note",),
+    "doubts": ("a doubt",),
     "pedestal": 0.5,
 }
 

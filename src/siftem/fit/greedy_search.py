@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import pairwise
 
 import numpy as np
 from scipy.interpolate import BSpline
@@ -119,9 +118,10 @@ class GreedySearch:
         self._set(replace(found, shift=found.shift + shift))
 
     def line_counts(self, spectra: np.ndarray, chosen: Sequence[str]) -> np.ndarray:
-        """Counts that are lines of each chosen element, in other spectra on the same axis.
+        """Counts of each chosen element's hardest family in other spectra on the same axis.
 
-        By weighted least squares without negative amounts, all lines together.
+        By weighted least squares without negative amounts, all lines together. The hardest family
+        on the axis is the least overlapped.
 
         Parameters
         ----------
@@ -135,12 +135,13 @@ class GreedySearch:
         places = [list(self.library.of(e)) for e in chosen]
         lines = self.library.profiles[:, [i for own in places for i in own]]
         design = np.hstack([self.smooth, lines])
-        starts = self.smooth.shape[1] + np.cumsum([0, *(len(own) for own in places)])
+        starts = self.smooth.shape[1] + np.cumsum([0, *(len(own) for own in places[:-1])])
+        there = np.array([len(own) > 0 for own in places])
         out = np.zeros((len(spectra), len(chosen)))
         for row, values in zip(out, np.asarray(spectra, float), strict=True):
             weight = 1 / np.sqrt(np.maximum(values, 1e-3 * values.max()))
             amounts = nnls(design * weight[:, None], values * weight)[0] * design.sum(axis=0)
-            row[:] = [amounts[a:b].sum() for a, b in pairwise(starts)]
+            row[there] = amounts[starts[there]]
         return out
 
     def next_element(self, chosen: list[str], significance: float) -> str | None:

@@ -313,6 +313,8 @@ def _stray(
     every = [f.element for f in found]
     beam, width = si.acquisition.beam_energy or 200.0, si.acquisition.resolution or 130.0
     whole = Spectrum(si.sum_spectrum(), si.axis, acquisition=si.acquisition)
+    first = round((factors.axis.offset - si.axis.offset) / si.axis.scale)
+    whole = whole.sliced(slice(first, first + factors.axis.size))
     search = GreedySearch(whole, every, beam, Detector(resolution=width))
     search.calibrate(every)
     # All lines together: those of grids lie beside lines of the specimen, as Cu Ka beside Ni Kb.
