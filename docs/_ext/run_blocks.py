@@ -29,13 +29,12 @@ from typing import Any, ClassVar
 
 from docutils import nodes
 from docutils.parsers.rst import directives
+from only_unix import ONLY_UNIX
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 #: Folder of pictures that blocks made, inside the sources, where Sphinx looks for them.
 PICTURES = "_run"
-#: What PowerShell takes for something else; lists with commas go in quotes.
-_ONLY_UNIX = re.compile(r"<<|&&|\|\||[|>]|\\$|\$\(|^export |(?<![\w\"'.,])\w+,\w+", re.MULTILINE)
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
@@ -101,7 +100,7 @@ class Run(SphinxDirective):
         return folders[page]
 
     def _shell(self, code: str, folder: Path) -> str:
-        found = _ONLY_UNIX.search(code)
+        found = ONLY_UNIX.search(code)
         if found:
             raise self.error(f"PowerShell does not know {found.group()!r}:\n{code}")
         environment = {

@@ -108,6 +108,25 @@ def test_pages_use_only_names_that_exist(path):
         assert hasattr(importlib.import_module("siftem.signals"), name), name
 
 
+COMMAND = re.compile(r"^    (?:siftem|python|pip) .*", re.MULTILINE)
+
+
+def test_commands_of_the_manual_work_in_powershell():
+    """Those that readers type; jobs of a scheduler run in bash, as do containers and releases."""
+    from only_unix import ONLY_UNIX
+
+    seen = 0
+    for path in (ROOT / "README.md", *PAGES):
+        text = path.read_text(encoding="utf-8")
+        blocks = re.findall(r"^```bash\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+        blocks = [b for b in blocks if not b.startswith(("#!/bin/bash", ".ci/", "podman "))]
+        for code in (*blocks, *COMMAND.findall(text)):
+            typed = re.sub(r"\s#.*", "", code)
+            assert not ONLY_UNIX.search(typed), f"{path.name}: {typed}"
+            seen += 1
+    assert seen > 20
+
+
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda p: p.stem)
 def test_gallery_scripts_begin_with_a_title(path):
     text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))

@@ -74,7 +74,7 @@ def find_regions(
     >>> from siftem import signals as sft
     >>> phantom = siftem.simulate_demo((32, 32), dose=300)
     >>> s = siftem.to_hyperspy(phantom.spectrum_image.without_zero_peak())
-    >>> regions = sft.find_regions(s, siftem.decompose(s, 3), trees=20)
+    >>> regions = sft.find_regions(s, siftem.decompose(s, 3, identify=False), trees=20)
     >>> regions.pure.shape, len(regions.names)
     ((32, 32), 2)
     """

@@ -346,7 +346,7 @@ def run(signal: Any, *, progress: Progress = silent, **sections: Any) -> RunResu
     >>> phantom = siftem.simulate_demo((32, 32), dose=300)
     >>> s = siftem.to_hyperspy(phantom.spectrum_image.without_zero_peak())
     >>> elements = ["O", "Mg", "Al", "Si", "Ca", "Fe"]
-    >>> result = sft.run(s, elements=elements, support=["Cu"], unmix={"run": False})
+    >>> result = sft.run(s, elements=elements, support=["Cu"], decompose={"components": 2})
     >>> len(result.factors.names) == s.learning_results.output_dimension
     True
     """
