@@ -111,6 +111,14 @@ class PoissonNMF(TransformerMixin, BaseEstimator):
     Coordinate descent on this likelihood: Lin & Boutros 2020 (BMC Bioinformatics 21, 6);
     Hsieh & Dhillon 2011 (KDD, 1064); Carbonetto et al. 2021 (arXiv 2105.13440).
     Extrapolation: Ang & Gillis 2019 (Neural Computation 31, 417).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> counts = np.random.default_rng(0).poisson(np.outer([4, 4, 1, 1], [9, 1, 5]) + 1)
+    >>> model = siftem.PoissonNMF(1)
+    >>> model.fit_transform(counts).shape, model.components_.sum().round(6)
+    ((4, 1), np.float64(1.0))
     """
 
     def __init__(

@@ -40,6 +40,13 @@ class Edge:
     signal : tuple of float, optional
         Window of the signal, in eV; by default the 50 eV from the onset on. It must hold no
         other edge.
+
+    Examples
+    --------
+    >>> siftem.Edge("Ti_L3").onset
+    455.5
+    >>> siftem.Edge("Ti_L3", background=(402, 452)).background_window
+    (402, 452)
     """
 
     name: str

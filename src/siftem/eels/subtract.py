@@ -47,6 +47,11 @@ class AbsentEdge(_OnEdges):
     ----------
     edge : Edge or str
         Such as "Ti_L3".
+
+    Examples
+    --------
+    >>> siftem.AbsentEdge("Ti_L3").describe()
+    'no Ti_L3 edge in the grain'
     """
 
     edge: Edge | str
@@ -73,6 +78,11 @@ class EdgeRatio(_OnEdges):
         Its standard deviation.
     gos : str
         See :func:`siftem.eels.edges.cross_section`.
+
+    Examples
+    --------
+    >>> siftem.EdgeRatio("O_K", "Mn_L3", 1.0, sigma=0.05).describe()
+    'O/Mn = 1 by atoms'
     """
 
     numerator: Edge | str

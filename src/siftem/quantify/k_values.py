@@ -42,6 +42,12 @@ class GivenKFactors:
         given, else the first with k = 1, else Si with k = 1.
     shells : mapping of str to str
         Shell ("K", "L", "M") of each lone element in ``values``, where it is known.
+
+    Examples
+    --------
+    >>> given = siftem.GivenKFactors({"Si": 1.0, "Fe": 1.35}, relative_sigma={"Fe": 0.02})
+    >>> sorted(given.elements)
+    ['Fe', 'Si']
     """
 
     values: Mapping[str, float]

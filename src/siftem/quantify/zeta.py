@@ -42,6 +42,12 @@ class ZetaFactors:
     References
     ----------
     Watanabe & Williams 2006, J. Microsc. 221, 89.
+
+    Examples
+    --------
+    >>> zeta = siftem.ZetaFactors({"Si": 700.0, "Fe": 950.0}, relative_sigma={"Fe": 0.02})
+    >>> zeta.line, zeta.detector
+    ('alpha', 'included')
     """
 
     values: Mapping[str, float]

@@ -64,6 +64,12 @@ class Detector:
     Notes
     -----
     Frozen: ``dataclasses.replace(detector, resolution=128)`` makes another one.
+
+    Examples
+    --------
+    >>> detector = siftem.Detector(resolution=128.0)
+    >>> round(float(detector.fwhm(5.895)))
+    128
     """
 
     resolution: float = TYPICAL_RESOLUTION
