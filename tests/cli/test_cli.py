@@ -201,6 +201,8 @@ def test_version_and_help(capsys):
 def test_inspect_tells_what_is_in_a_file(small_map, capsys):
     assert main(["inspect", str(small_map), "--quiet"]) == 0
     shown = capsys.readouterr().out
+    assert "Mn Kα" in shown
+    assert "Mn Ka" not in shown
     assert "40 x 40 pixels" in shown
     assert "beam 200 keV" in shown
     for line in ("Mg K", "Si K", "Fe K"):

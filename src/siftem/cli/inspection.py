@@ -56,7 +56,7 @@ def _describe_map(si: SpectrumImage) -> list[str]:
         for label, value, unit in (
             ("beam", a.beam_energy, "keV"),
             ("take-off angle", a.take_off_angle, "degrees"),
-            ("resolution", a.resolution, "eV at Mn Ka"),
+            ("resolution", a.resolution, "eV at Mn Kα"),
             ("live time", a.live_time, "s"),
         )
         if value is not None

@@ -87,7 +87,7 @@ class Detector:
     def __post_init__(self) -> None:
         if not _SHARPEST < self.resolution <= _BLUNTEST:
             raise InputError(
-                f"detector resolution must be the FWHM at Mn Ka in eV, between {_SHARPEST:.1f} "
+                f"detector resolution must be the FWHM at Mn Kα in eV, between {_SHARPEST:.1f} "
                 f"(the limit of silicon) and {_BLUNTEST:g}, got {self.resolution}"
             )
         if not (math.isfinite(self.collection_depth) and self.collection_depth >= 0):
