@@ -154,9 +154,9 @@ def test_the_whole_road_with_a_mouse_and_the_same_numbers_again(
     before = page.get_by_role("row", name="pure Brg").inner_text()
     slider = page.get_by_role("slider").nth(1)
     slider.focus()
-    for _ in range(6):
-        slider.press("ArrowLeft")
-    page.get_by_text("Smoothness: 0.4").wait_for()
+    for _ in range(20):
+        slider.press("ArrowRight")
+    page.get_by_text("Smoothness: 3").wait_for()
     row = page.get_by_role("row", name="pure Brg")
     wait_until(page, lambda: row.inner_text() != before)
     for overlay in ("Probability", "Uncertainty", "Left out", "Phase map", "Regions"):
@@ -169,7 +169,7 @@ def test_the_whole_road_with_a_mouse_and_the_same_numbers_again(
     start_app.kill()
     page.goto(start_app())
     go_on(page)
-    page.get_by_text("Smoothness: 0.4").wait_for()
+    page.get_by_text("Smoothness: 3").wait_for()
     assert row.inner_text() == kept
 
     press(page, "4 Spectra", exact=False)
@@ -198,7 +198,7 @@ def test_the_whole_road_with_a_mouse_and_the_same_numbers_again(
     fetched.value.save_as(recipe)
 
     data = yaml.safe_load(recipe.read_text())
-    assert data["segment"]["smoothness"] == 0.4
+    assert data["segment"]["smoothness"] == 3
     kept = {name: len(shapes) for name, shapes in data["segment"]["traces"].items()}
     assert kept == {name[2:]: len(lines) for name, lines in strokes.items()}
     assert main(["run", str(recipe), "--out", str(tmp_path / "again"), "--quiet"]) == 0
