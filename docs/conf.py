@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 import warnings
 from pathlib import Path
@@ -83,15 +82,6 @@ sphinx_gallery_conf = {
     "reset_modules": ("matplotlib", "gallery_style.drawn_as_siftem"),
     "thumbnail_size": (600, 400),
 }
-
-# Addresses of other projects are checked where there is a network.
-linkcheck_timeout = 20
-linkcheck_retries = 2
-linkcheck_workers = 2
-# DOIs answer programs with a page that asks for a browser.
-linkcheck_ignore = [r"https?://localhost.*", r"https://doi\.org/.*"]
-if os.environ.get("SIFTEM_OFFLINE"):
-    linkcheck_ignore.append(r"https?://.*")
 
 # HyperSpy tells its own developers about imports that will move.
 warnings.filterwarnings("ignore", module=r"hyperspy\..*")
