@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 
 from siftem.cluster.open_map import open_map
-from siftem.decompose.row_blocks import CountRows
-from siftem.decompose.solver_rows import solver_rows
+from siftem.decomposition.row_blocks import CountRows
+from siftem.decomposition.solver_rows import solver_rows
 from siftem.large.blocked_counts import BlockedCounts
 from siftem.spectrum_image import SpectrumImage
 

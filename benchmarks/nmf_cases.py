@@ -8,8 +8,8 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.optimize import linear_sum_assignment
 
-from siftem.decompose import solver
-from siftem.decompose.row_blocks import CountRows
+from siftem.decomposition import solver
+from siftem.decomposition.row_blocks import CountRows
 from siftem.simulate.phantom import simulate
 from siftem.spectrum_image import SpectrumImage
 

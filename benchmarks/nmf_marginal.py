@@ -10,8 +10,8 @@ import scipy.sparse as sp
 from scipy.special import digamma, gammaln, polygamma
 
 from siftem.blas_threads import one_blas_thread
-from siftem.decompose.channel_kernels import step_channels
-from siftem.decompose.row_blocks import CountRows
+from siftem.decomposition.channel_kernels import step_channels
+from siftem.decomposition.row_blocks import CountRows
 from siftem.errors import DoubtWarning, InputError
 from siftem.progress import Progress, silent
 
@@ -65,7 +65,7 @@ def fit_marginal(
     The weights of component c have the prior ``Gamma(shape_c, mean_c)``; their posterior is
     approximated by independent gammas (Cemgil 2009, Comput. Intell. Neurosci. 785152;
     Gopalan, Hofman & Blei 2015, UAI). For one component that is exact. The spectra take the
-    Newton step of `siftem.decompose.solver`, on the statistics gathered at
+    Newton step of `siftem.decomposition.solver`, on the statistics gathered at
     ``exp(E[ln w])``; the mean of the prior is fitted too, and its shape unless given.
 
     Parameters

@@ -11,7 +11,7 @@ import scipy.sparse as sp
 
 from benchmarks.nmf_cases import Case
 from siftem import PoissonNMF
-from siftem.decompose.initialise import pooled_counts, pooling_matrix
+from siftem.decomposition.initialise import pooled_counts, pooling_matrix
 
 #: Channels that are summed for the maps.
 _CHANNELS = 20

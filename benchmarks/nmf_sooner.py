@@ -14,9 +14,9 @@ from benchmarks.nmf_cases import Case, angles, case, deviance, oracle
 from benchmarks.nmf_peers import Outcome
 from benchmarks.nmf_tables import Cell, Report
 from siftem import PoissonNMF
-from siftem.decompose import solver
-from siftem.decompose.factors import decompose
-from siftem.decompose.row_blocks import CountRows
+from siftem.decomposition import solver
+from siftem.decomposition.factors import decompose
+from siftem.decomposition.row_blocks import CountRows
 from siftem.errors import SiftemWarning
 
 #: Times to the stop of the multiplicative updates, to own convergence, by dose.

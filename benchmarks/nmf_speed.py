@@ -13,8 +13,8 @@ import scipy.sparse as sp
 from benchmarks import nmf_peers
 from benchmarks.nmf_cases import Case, case
 from benchmarks.nmf_tables import Cell, Report
-from siftem.decompose import solver
-from siftem.decompose.row_blocks import CountRows
+from siftem.decomposition import solver
+from siftem.decomposition.row_blocks import CountRows
 
 _LARGE = """
 import json, sys, time

@@ -26,8 +26,8 @@ from validation.foreign_physics import atomic_weight
 
 import siftem
 from siftem.errors import SiftemError
-from siftem.quantify.composition import Composition
-from siftem.quantify.k_values import GivenKFactors
+from siftem.quantification.composition import Composition
+from siftem.quantification.k_values import GivenKFactors
 from validation import any_map_scores as scores
 
 #: Share of a pixel's film from which on it is of one phase.

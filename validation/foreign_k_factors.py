@@ -11,7 +11,7 @@ from validation.foreign_phantoms import Phantom, other_standard, standard
 
 from siftem.acquisition import Acquisition
 from siftem.energy_axis import EnergyAxis
-from siftem.quantify.standards import calibrate_k_factors
+from siftem.quantification.standards import calibrate_k_factors
 from siftem.spectrum import Spectrum
 
 #: Thickness (nm) and density of each standard.

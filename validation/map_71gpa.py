@@ -26,16 +26,16 @@ from scipy.ndimage import gaussian_filter
 from siftem.errors import SiftemWarning
 from siftem.pipeline.recipe import read_recipe
 from siftem.pipeline.run import run
-from siftem.quantify.charge_balance import thickness_from_charge_balance
-from siftem.quantify.composition import Composition, quantify
-from siftem.quantify.film import AbsorbingFilm, Film
-from siftem.quantify.partition import partition_coefficient
+from siftem.quantification.charge_balance import thickness_from_charge_balance
+from siftem.quantification.composition import Composition, quantify
+from siftem.quantification.film import AbsorbingFilm, Film
+from siftem.quantification.partition import partition_coefficient
 from siftem.spectrum import Spectrum
-from siftem.unmix.anchors import Absent
-from siftem.unmix.constrained import unmix
-from siftem.unmix.integrate import integrate
-from siftem.unmix.subtract import subtract
-from siftem.unmix.weighted import weighted_mixtures
+from siftem.unmixing.anchors import Absent
+from siftem.unmixing.constrained import unmix
+from siftem.unmixing.integrate import integrate
+from siftem.unmixing.subtract import subtract
+from siftem.unmixing.weighted import weighted_mixtures
 
 RECIPE = Path(__file__).resolve().parents[1] / "examples" / "71gpa.yaml"
 THICKNESS = 100.0

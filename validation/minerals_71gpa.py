@@ -35,8 +35,8 @@ from siftem.pipeline.opened_run import open_run
 from siftem.pipeline.recipe import read_recipe
 from siftem.pipeline.run import run
 from siftem.pipeline.subtraction import matrix_in
-from siftem.quantify.composition import Composition
-from siftem.quantify.minerals import parse_ratio
+from siftem.quantification.composition import Composition
+from siftem.quantification.minerals import parse_ratio
 
 RECIPE = Path(__file__).resolve().parents[1] / "examples" / "71gpa.yaml"
 DENSITIES = {"Brg": 4.25, "Fp": 4.1, "Ca-Pv": 4.4}

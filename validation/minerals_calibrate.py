@@ -32,8 +32,8 @@ from siftem.errors import SiftemWarning
 from siftem.minerals.constraint_results import DISAGREES
 from siftem.minerals.constraints import ChargeBalance, Constraint, KnownStoichiometry
 from siftem.minerals.joint_calibration import EVENNESS, calibrate_jointly
-from siftem.quantify.composition import Composition, quantify
-from siftem.quantify.k_values import GivenKFactors
+from siftem.quantification.composition import Composition, quantify
+from siftem.quantification.k_values import GivenKFactors
 from siftem.simulate.phases import PhaseModel
 from siftem.simulate.spectra import Microscope, phase_spectrum
 from siftem.spectrum import Spectrum

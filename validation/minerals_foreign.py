@@ -32,8 +32,8 @@ from siftem.errors import InputError, SiftemWarning
 from siftem.minerals.analysis import Analysis
 from siftem.minerals.identification import identify
 from siftem.minerals.phase_library import shipped_phases
-from siftem.quantify.composition import quantify
-from siftem.quantify.k_values import GivenKFactors
+from siftem.quantification.composition import quantify
+from siftem.quantification.k_values import GivenKFactors
 from siftem.spectrum import Spectrum
 
 COUNTS = 1e6

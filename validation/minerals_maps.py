@@ -26,8 +26,8 @@ from siftem.pipeline.demo import demo_recipe
 from siftem.pipeline.minerals import joint_calibration
 from siftem.pipeline.recipe import make_recipe
 from siftem.pipeline.run import run
-from siftem.quantify.composition import Composition
-from siftem.quantify.minerals import parse_ratio
+from siftem.quantification.composition import Composition
+from siftem.quantification.minerals import parse_ratio
 from siftem.simulate.phases import MODEL_CASE
 from siftem.xray.elements import atomic_weight
 from siftem.xray.k_factors import k_factor_family

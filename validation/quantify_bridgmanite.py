@@ -26,7 +26,7 @@ from scipy.stats import norm
 
 from siftem.acquisition import Acquisition
 from siftem.energy_axis import EnergyAxis
-from siftem.quantify.composition import quantify
+from siftem.quantification.composition import quantify
 from siftem.spectrum import Spectrum
 
 #: wt%: the model case's bridgmanite with Ti and Mn besides.

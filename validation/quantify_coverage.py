@@ -28,16 +28,16 @@ import numpy as np
 
 from siftem.errors import SiftemError, SiftemWarning
 from siftem.fit.line_fit import fit_lines
-from siftem.quantify.composition import Composition, quantify
-from siftem.quantify.film import AbsorbingFilm, Film
+from siftem.quantification.composition import Composition, quantify
+from siftem.quantification.film import AbsorbingFilm, Film
 from siftem.segment.regions import Regions
 from siftem.simulate.phantom import Phantom, simulate
 from siftem.simulate.phases import MODEL_CASE
-from siftem.unmix.anchors import Absent, KnownRatio
-from siftem.unmix.constrained import unmix
-from siftem.unmix.integrate import integrate
-from siftem.unmix.subtract import subtract
-from siftem.unmix.weighted import weighted_mixtures
+from siftem.unmixing.anchors import Absent, KnownRatio
+from siftem.unmixing.constrained import unmix
+from siftem.unmixing.integrate import integrate
+from siftem.unmixing.subtract import subtract
+from siftem.unmixing.weighted import weighted_mixtures
 from siftem.xray.detector import Detector
 from siftem.xray.elements import atomic_weight
 

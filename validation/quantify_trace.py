@@ -15,12 +15,12 @@ import warnings
 from dataclasses import replace
 
 from siftem.errors import SiftemWarning
-from siftem.quantify.composition import Composition, quantify
+from siftem.quantification.composition import Composition, quantify
 from siftem.segment.regions import Regions
 from siftem.simulate.phantom import Phantom, simulate
 from siftem.simulate.phases import MODEL_CASE, PhaseModel
 from siftem.spectrum import Spectrum
-from siftem.unmix.integrate import integrate
+from siftem.unmixing.integrate import integrate
 
 SIZE = 128
 #: A pixel with less of a grain than this share of the thickness is pure matrix. Ca-perovskite

@@ -22,10 +22,10 @@ import numpy as np
 from siftem.errors import SiftemWarning
 from siftem.pipeline.recipe import read_recipe
 from siftem.pipeline.run import run
-from siftem.quantify.composition import Composition, quantify
+from siftem.quantification.composition import Composition, quantify
 from siftem.segment.regions import Region
 from siftem.spectrum import Spectrum
-from siftem.unmix.integrate import integrate
+from siftem.unmixing.integrate import integrate
 
 RECIPE = Path(__file__).resolve().parents[1] / "examples" / "71gpa.yaml"
 TRACES = ("Nd", "Sm", "Hf", "Lu", "U")

@@ -8,7 +8,7 @@ table gives the angle in degrees between each phase's spectrum and the truth:
 
 - for the oracle;
 - for `siftem.subtract`, of plain sums and of sums weighted by the grain's share in each pixel
-  (:func:`siftem.unmix.weighted.weighted_mixtures`), with the angle over the oracle's in
+  (:func:`siftem.unmixing.weighted.weighted_mixtures`), with the angle over the oracle's in
   brackets;
 - for `siftem.unmix`, with free channels and on the physics basis;
 - with ``--nmf``, for scikit-learn's NMF (Kullback-Leibler, multiplicative updates).
@@ -27,16 +27,16 @@ import scipy.sparse as sp
 
 from siftem.errors import SiftemWarning
 from siftem.fit.line_fit import fit_lines
-from siftem.quantify.film import AbsorbingFilm, Film
+from siftem.quantification.film import AbsorbingFilm, Film
 from siftem.segment.regions import Regions
 from siftem.simulate.phantom import Phantom, simulate_demo
 from siftem.spectrum import spectral_angle
-from siftem.unmix.anchors import Absent, KnownRatio
-from siftem.unmix.constrained import unmix
-from siftem.unmix.integrate import integrate
-from siftem.unmix.profile import free_spectra
-from siftem.unmix.subtract import subtract
-from siftem.unmix.weighted import weighted_mixtures
+from siftem.unmixing.anchors import Absent, KnownRatio
+from siftem.unmixing.constrained import unmix
+from siftem.unmixing.integrate import integrate
+from siftem.unmixing.profile import free_spectra
+from siftem.unmixing.subtract import subtract
+from siftem.unmixing.weighted import weighted_mixtures
 from siftem.xray.elements import atomic_weight
 
 SHARE = 0.02

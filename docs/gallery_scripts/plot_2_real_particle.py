@@ -10,7 +10,7 @@ import exspy
 
 import siftem
 from siftem.hyperspy_input import as_spectrum
-from siftem.quantify.k_values import GivenKFactors
+from siftem.quantification.k_values import GivenKFactors
 
 signal = exspy.data.EDS_TEM_FePt_nanoparticles()
 found = siftem.find_elements(signal)

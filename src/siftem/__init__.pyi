@@ -4,14 +4,14 @@ from siftem import datasets as datasets
 from siftem.acquisition import Acquisition as Acquisition
 from siftem.batch.run import run_batch as run_batch
 from siftem.cluster.open_map import open_map as open_map
-from siftem.decompose.factors import Factors as Factors
-from siftem.decompose.factors import decompose as decompose
-from siftem.decompose.kinds import count_kinds as count_kinds
-from siftem.decompose.matching import Markers as Markers
-from siftem.decompose.matching import match_phases as match_phases
-from siftem.decompose.poisson_nmf import PoissonNMF as PoissonNMF
-from siftem.decompose.rank import choose_n_components as choose_n_components
-from siftem.decompose.together import decompose_together as decompose_together
+from siftem.decomposition.factors import Factors as Factors
+from siftem.decomposition.factors import decompose as decompose
+from siftem.decomposition.kinds import count_kinds as count_kinds
+from siftem.decomposition.matching import Markers as Markers
+from siftem.decomposition.matching import match_phases as match_phases
+from siftem.decomposition.poisson_nmf import PoissonNMF as PoissonNMF
+from siftem.decomposition.rank import choose_n_components as choose_n_components
+from siftem.decomposition.together import decompose_together as decompose_together
 from siftem.eels.background import remove_background as remove_background
 from siftem.eels.edges import Edge as Edge
 from siftem.eels.noise import NoiseModel as NoiseModel
@@ -50,14 +50,14 @@ from siftem.pipeline.opened_run import open_run as open_run
 from siftem.pipeline.recipe import Recipe as Recipe
 from siftem.pipeline.run import run as run
 from siftem.pipeline.workflow import Workflow as Workflow
-from siftem.quantify.charge_balance import (
+from siftem.quantification.charge_balance import (
     thickness_from_charge_balance as thickness_from_charge_balance,
 )
-from siftem.quantify.composition import Composition as Composition
-from siftem.quantify.composition import quantify as quantify
-from siftem.quantify.k_values import GivenKFactors as GivenKFactors
-from siftem.quantify.line_ratios import line_ratios as line_ratios
-from siftem.quantify.zeta import ZetaFactors as ZetaFactors
+from siftem.quantification.composition import Composition as Composition
+from siftem.quantification.composition import quantify as quantify
+from siftem.quantification.k_values import GivenKFactors as GivenKFactors
+from siftem.quantification.line_ratios import line_ratios as line_ratios
+from siftem.quantification.zeta import ZetaFactors as ZetaFactors
 from siftem.report.folder import write_results as write_results
 from siftem.segment.classifier import PixelClassifier as PixelClassifier
 from siftem.segment.graph_cut import graph_cut as graph_cut
@@ -67,15 +67,15 @@ from siftem.simulate.elnes import simulate_elnes as simulate_elnes
 from siftem.simulate.phantom import simulate_demo as simulate_demo
 from siftem.spectrum import Spectrum as Spectrum
 from siftem.spectrum_image import SpectrumImage as SpectrumImage
-from siftem.unmix.anchors import Absent as Absent
-from siftem.unmix.anchors import GivenScale as GivenScale
-from siftem.unmix.anchors import KnownRatio as KnownRatio
-from siftem.unmix.anchors import MostMatrix as MostMatrix
-from siftem.unmix.anchors import Stoichiometry as Stoichiometry
-from siftem.unmix.constrained import unmix as unmix
-from siftem.unmix.integrate import integrate as integrate
-from siftem.unmix.subtract import subtract as subtract
-from siftem.unmix.weighted import weighted_mixtures as weighted_mixtures
+from siftem.unmixing.anchors import Absent as Absent
+from siftem.unmixing.anchors import GivenScale as GivenScale
+from siftem.unmixing.anchors import KnownRatio as KnownRatio
+from siftem.unmixing.anchors import MostMatrix as MostMatrix
+from siftem.unmixing.anchors import Stoichiometry as Stoichiometry
+from siftem.unmixing.constrained import unmix as unmix
+from siftem.unmixing.integrate import integrate as integrate
+from siftem.unmixing.subtract import subtract as subtract
+from siftem.unmixing.weighted import weighted_mixtures as weighted_mixtures
 from siftem.xray.detector import Detector as Detector
 
 __version__: str

@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from siftem.decompose.nonnegative_quadratic import minimise_quadratic, safe_step
+from siftem.decomposition.nonnegative_quadratic import minimise_quadratic, safe_step
 
 # Sums may be reordered (SIMD), which changes the last digits but not from run to run.
 _SIMD = {"reassoc", "contract", "nsz", "arcp"}

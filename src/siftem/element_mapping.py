@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import scipy.sparse as sp
 
-from siftem.decompose.shared_work import share_out
+from siftem.decomposition.shared_work import share_out
 from siftem.element_map_kernels import add_up_events, fit_pixels
 from siftem.errors import DoubtWarning, InputError, SiftemWarning
 from siftem.fit.element_search import find_elements
@@ -23,7 +23,7 @@ from siftem.notebook_progress import shows_progress
 from siftem.outline import outline
 from siftem.processors import available
 from siftem.progress import Progress, silent
-from siftem.quantify.line_checks import warn_of_unexplained
+from siftem.quantification.line_checks import warn_of_unexplained
 from siftem.spectrum import Spectrum
 from siftem.spectrum_image import SpectrumImage
 from siftem.xray.detector import Detector

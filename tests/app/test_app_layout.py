@@ -10,7 +10,7 @@ from siftem.acquisition import Acquisition
 from siftem.app.overlays import left_out_overlay, mask_overlay, phases_overlay
 from siftem.app.page import Page
 from siftem.app.region_counts import areas_html, region_counts_html
-from siftem.decompose.layout import MIXED, VACUUM
+from siftem.decomposition.layout import MIXED, VACUUM
 from siftem.energy_axis import EnergyAxis
 from siftem.pipeline.layout import PhaseMap
 from siftem.pipeline.left_out import BORDER, INTERSECTION, VACUUM_REASON, left_out, rim_of

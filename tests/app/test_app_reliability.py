@@ -21,7 +21,7 @@ from siftem.pipeline.demo import demo_recipe
 from siftem.pipeline.open_scales import OpenScale
 from siftem.pipeline.workflow import Workflow
 from siftem.report.composition_tables import overview_table
-from siftem.unmix.subtract import PureSpectrum
+from siftem.unmixing.subtract import PureSpectrum
 
 
 @pytest.fixture(scope="module")

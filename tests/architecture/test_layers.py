@@ -15,11 +15,11 @@ LAYERS = [
     {"errors", "progress", "robust", "thinning", "energy_axis", "acquisition", "spectrum"}
     | {"processors", "large"}
     | {"spectrum_image", "sparse_rows", "blas_threads", "printed_numbers", "views", "outline"}
-    | {"hyperspy_input", "notebook_progress", "old_names", "callable_package"},
+    | {"hyperspy_input", "notebook_progress", "old_names"},
     {"counting"},
     {"xray"},
     {"fit"},
-    {"simulate", "decompose", "segment", "unmix", "quantify"},
+    {"simulate", "decomposition", "segment", "unmixing", "quantification"},
     {"eels", "minerals", "element_map_kernels"},
     {"element_mapping"},
     {"io", "figures"},

@@ -12,7 +12,7 @@ import pytest
 from threadpoolctl import ThreadpoolController, threadpool_limits
 
 from siftem.blas_threads import one_blas_thread
-from siftem.decompose.factors import decompose
+from siftem.decomposition.factors import decompose
 from siftem.simulate.phantom import simulate
 
 

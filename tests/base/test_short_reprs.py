@@ -6,7 +6,7 @@ import siftem
 from siftem.eels.ratios import ElementalRatios
 from siftem.fit.null_scatter import NullElements
 from siftem.outline import outline
-from siftem.quantify.line_ratios import LineRatios
+from siftem.quantification.line_ratios import LineRatios
 
 
 def test_net_lines_read_as_ratios_with_errors():

@@ -12,8 +12,8 @@ from siftem.batch.joint import JointJob, find_shared_spectra, stacked
 from siftem.batch.maps import MapFile
 from siftem.batch.run import map_recipe, run_batch
 from siftem.batch.stack_layout import channel_shift
-from siftem.decompose.factors import decompose
-from siftem.decompose.given_spectra import fit_maps
+from siftem.decomposition.factors import decompose
+from siftem.decomposition.given_spectra import fit_maps
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError, SiftemError
 from siftem.io.spectra_sets import SpectraSet, read_spectra, write_spectra_table

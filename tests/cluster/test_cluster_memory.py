@@ -77,7 +77,7 @@ def stored(tmp_path_factory):
 
 
 def test_no_more_than_a_few_blocks_are_ever_read_at_a_time(stored, monkeypatch):
-    from siftem.decompose import pooled_blocks
+    from siftem.decomposition import pooled_blocks
     from siftem.io.sparse_file import SparseFile
 
     expected = siftem.decompose(siftem.load(stored), 3)

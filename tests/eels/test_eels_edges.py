@@ -15,7 +15,7 @@ from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError
 from siftem.simulate.elnes import simulate_elnes
 from siftem.spectrum import Spectrum
-from siftem.unmix.anchors import GivenScale
+from siftem.unmixing.anchors import GivenScale
 
 AXIS = EnergyAxis(400.0, 1.0, 400, "eV")
 SETTINGS = Acquisition(beam_energy=200.0, convergence_angle=10.0, collection_angle=30.0)

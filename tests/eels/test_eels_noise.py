@@ -10,7 +10,7 @@ from siftem.eels.noise import NoiseModel, as_counts, counted, estimate_noise
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError
 from siftem.simulate.elnes import simulate_elnes
-from siftem.unmix.integrate import integrate
+from siftem.unmixing.integrate import integrate
 
 
 @pytest.mark.parametrize(

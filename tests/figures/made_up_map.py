@@ -6,13 +6,13 @@ import numpy as np
 import scipy.sparse as sp
 
 from siftem.acquisition import Acquisition
-from siftem.decompose.factors import Factors
+from siftem.decomposition.factors import Factors
 from siftem.energy_axis import EnergyAxis
 from siftem.figures.line_labels import LineLabel
 from siftem.segment.regions import Region, Regions
 from siftem.spectrum import Spectrum
 from siftem.spectrum_image import SpectrumImage
-from siftem.unmix.integrate import integrate
+from siftem.unmixing.integrate import integrate
 
 PEAKS = {
     "O Kα": 0.525,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from test_figures_layout import assert_tidy
 
-from siftem.decompose.rank import RankChoice
+from siftem.decomposition.rank import RankChoice
 from siftem.figures.components import components_figure
 
 

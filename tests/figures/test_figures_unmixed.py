@@ -9,7 +9,7 @@ from siftem.figures.style import BEHIND_COLOUR, Look, phase_colours
 from siftem.figures.unmixed import figure3
 from siftem.fit.spectrum_model import Calibration
 from siftem.spectrum import Spectrum
-from siftem.unmix.unmixed import Unmixed
+from siftem.unmixing.unmixed import Unmixed
 
 CUT = 4
 

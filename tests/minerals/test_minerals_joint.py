@@ -17,7 +17,7 @@ from siftem.minerals.constraints import (
 )
 from siftem.minerals.joint_model import MeasuredPhase, layout_of
 from siftem.minerals.joint_posterior import constrained_posterior, phase_fractions
-from siftem.quantify.k_values import GivenKFactors
+from siftem.quantification.k_values import GivenKFactors
 from siftem.simulate.phases import PhaseModel
 from siftem.simulate.spectra import Microscope, phase_spectrum
 from siftem.spectrum import Spectrum

@@ -5,7 +5,7 @@ import siftem
 from siftem.errors import InputError
 from siftem.figures.onuma import onuma_figure
 from siftem.minerals.lattice_strain import ionic_radius
-from siftem.quantify.partition import PartitionCoefficient
+from siftem.quantification.partition import PartitionCoefficient
 
 RARE_EARTHS = ("La", "Ce", "Nd", "Sm", "Gd", "Dy", "Er", "Yb", "Lu")
 PAIR = ("Ca-Pv", "melt")

@@ -15,8 +15,8 @@ from siftem.pipeline.steps.composition import partition_coefficients
 from siftem.pipeline.subtraction import phase_anchors, pure_spectra
 from siftem.pipeline.summary import summarize
 from siftem.pipeline.workflow import Workflow
-from siftem.quantify.detection_limit import QUANTILE
-from siftem.quantify.partition import partition_coefficient
+from siftem.quantification.detection_limit import QUANTILE
+from siftem.quantification.partition import partition_coefficient
 from siftem.simulate.phases import MODEL_CASE
 from siftem.xray.cross_sections import casnati
 

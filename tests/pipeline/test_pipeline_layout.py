@@ -9,8 +9,8 @@ import scipy.sparse as sp
 from scipy.ndimage import gaussian_filter
 
 from siftem.acquisition import Acquisition
-from siftem.decompose.layout import Lies, PhaseLayout
-from siftem.decompose.support import AS_BESIDE
+from siftem.decomposition.layout import Lies, PhaseLayout
+from siftem.decomposition.support import AS_BESIDE
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import RecipeError
 from siftem.pipeline.open_scales import Host, open_scale
@@ -23,7 +23,7 @@ from siftem.pipeline.workflow import Workflow
 from siftem.segment.regions import Region
 from siftem.spectrum import spectral_angle
 from siftem.spectrum_image import SpectrumImage
-from siftem.unmix.integrate import integrate
+from siftem.unmixing.integrate import integrate
 
 N, CHANNELS = 40, 450
 ENERGY = 0.2 + 0.02 * np.arange(CHANNELS)

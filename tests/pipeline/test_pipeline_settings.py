@@ -13,8 +13,8 @@ from siftem.pipeline.subtraction import matrix_in, pure_spectra
 from siftem.pipeline.workflow import Workflow
 from siftem.progress import silent
 from siftem.spectrum import Spectrum
-from siftem.unmix.anchors import GivenScale
-from siftem.unmix.subtract import subtract
+from siftem.unmixing.anchors import GivenScale
+from siftem.unmixing.subtract import subtract
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,8 @@ import yaml
 
 import siftem
 from siftem.cli.main import main
-from siftem.decompose.factors import Factors
-from siftem.decompose.layout import Lies, PhaseLayout
+from siftem.decomposition.factors import Factors
+from siftem.decomposition.layout import Lies, PhaseLayout
 from siftem.pipeline.recipe import Recipe, make_recipe, read_recipe
 from siftem.pipeline.recipe_schema import recipe_schema, schema_text
 from siftem.pipeline.results import Matched

@@ -13,7 +13,7 @@ import scipy.sparse as sp
 from pydantic import BaseModel
 
 import siftem
-from siftem.decompose.layout import Lies
+from siftem.decomposition.layout import Lies
 from siftem.errors import Cancelled, DoubtWarning, InputError, ReadError, RecipeError, SiftemWarning
 from siftem.fit.line_evidence import FoundElement
 from siftem.pipeline.changes import merged_recipe

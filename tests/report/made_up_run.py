@@ -6,7 +6,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from siftem.acquisition import Acquisition
-from siftem.decompose.factors import Factors
+from siftem.decomposition.factors import Factors
 from siftem.energy_axis import EnergyAxis
 from siftem.fit.spectrum_model import Calibration, SpectrumModel
 from siftem.pipeline.agreement import assumed_absent
@@ -21,7 +21,7 @@ from siftem.pipeline.subtraction import pure_spectra
 from siftem.progress import silent
 from siftem.segment.regions import Region, Regions
 from siftem.spectrum_image import SpectrumImage
-from siftem.unmix.integrate import integrate
+from siftem.unmixing.integrate import integrate
 from siftem.xray.detector import Detector
 from siftem.xray.k_factors import k_factor_family
 from siftem.xray.lines import line_families

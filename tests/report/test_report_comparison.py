@@ -14,7 +14,7 @@ from siftem.report.html import render_report
 from siftem.report.mineral_tables import formula_table, limit_table, wanted_table
 from siftem.report.run_tables import subtraction_table
 from siftem.report.table import ASSUMED
-from siftem.unmix.subtract import Subtracted
+from siftem.unmixing.subtract import Subtracted
 
 
 def texts(table):

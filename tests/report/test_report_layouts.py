@@ -8,7 +8,7 @@ from rich.console import Console
 from test_report_html import Page
 
 from siftem.cli.tables import print_result
-from siftem.decompose.layout import MIXED, VACUUM, Lies, PhaseLayout
+from siftem.decomposition.layout import MIXED, VACUUM, Lies, PhaseLayout
 from siftem.io.images import read_label_image
 from siftem.pipeline.open_scales import OpenScale
 from siftem.pipeline.store import write_data
@@ -18,7 +18,7 @@ from siftem.report.html import render_report
 from siftem.report.layout_tables import phase_table
 from siftem.report.pictures import draw_figure1, draw_figure2
 from siftem.report.run_tables import subtraction_table
-from siftem.unmix.scale_range import ScaleRange
+from siftem.unmixing.scale_range import ScaleRange
 
 NAMES = ("Brg", "Fp", "Ca-Pv")
 

@@ -19,7 +19,7 @@ from siftem.pipeline.minerals import formulas_of, joint_calibration, mineral_com
 from siftem.pipeline.recipe import make_recipe
 from siftem.pipeline.step_keys import step_keys
 from siftem.pipeline.summary import summary_text
-from siftem.quantify.partition import PartitionCoefficient
+from siftem.quantification.partition import PartitionCoefficient
 from siftem.report.folder import write_results
 from siftem.report.html import render_report, report_tables
 from siftem.report.mineral_exports import film_table, strain_table

@@ -25,7 +25,7 @@ from siftem.pipeline.file_names import file_names
 from siftem.pipeline.opened_run import RESULTS, write_run
 from siftem.pipeline.stored_results import write_stored
 from siftem.pipeline.summary import summary_text
-from siftem.quantify.minerals import Quantity
+from siftem.quantification.minerals import Quantity
 from siftem.segment.classifier import PixelClassifier
 from siftem.views import VIEWS, view
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from siftem.decompose.factors import Factors
-from siftem.decompose.matching import line_strengths
+from siftem.decomposition.factors import Factors
+from siftem.decomposition.matching import line_strengths
 from siftem.errors import InputError
 from siftem.pipeline.recipe import Recipe, make_recipe
 

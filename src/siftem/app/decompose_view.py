@@ -17,7 +17,7 @@ from siftem.app.region_counts import areas_html
 from siftem.app.spectrum_figure import Curve, LineMark, deviance_figure, spectrum_figure
 from siftem.app.step_view import StepPage, View, put_text
 from siftem.app.style import COLUMN_CSS, CONTROL_CSS, CONTROLS, RESIZED, paragraph, swatch
-from siftem.decompose.rank import RankChoice
+from siftem.decomposition.rank import RankChoice
 from siftem.figures.page import image_aspect
 from siftem.pipeline.results import Matched
 

@@ -9,7 +9,7 @@ import numpy as np
 from siftem.fit.element_search import FoundElement, find_elements
 from siftem.fit.line_search import CANDIDATES
 from siftem.spectrum_image import SpectrumImage
-from siftem.unmix.integrate import integrate
+from siftem.unmixing.integrate import integrate
 
 
 def found_elements(si: SpectrumImage, absent: Collection[str] = ()) -> tuple[FoundElement, ...]:

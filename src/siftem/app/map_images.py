@@ -8,7 +8,7 @@ from functools import cache, partial
 
 import numpy as np
 
-from siftem.decompose.factors import Factors
+from siftem.decomposition.factors import Factors
 from siftem.element_mapping import ElementMaps
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import SiftemError

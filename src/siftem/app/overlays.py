@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from siftem.decompose.layout import MIXED, VACUUM
+from siftem.decomposition.layout import MIXED, VACUUM
 from siftem.figures.phase_map import MIXED_COLOUR, VACUUM_COLOUR
 from siftem.figures.style import OVERLAP_COLOUR
 from siftem.pipeline.layout import PhaseMap

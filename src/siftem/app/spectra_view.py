@@ -21,7 +21,7 @@ from siftem.pipeline.recipe import Phase
 from siftem.pipeline.results import Matched
 from siftem.pipeline.steps.spectra import RegionSpectra
 from siftem.printed_numbers import with_error
-from siftem.unmix.subtract import PureSpectrum
+from siftem.unmixing.subtract import PureSpectrum
 from siftem.xray.detector import Detector
 
 _FIELD = {"width": CONTROLS - 30, "stylesheets": [CONTROL_CSS], "margin": (2, 8)}

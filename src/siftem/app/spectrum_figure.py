@@ -19,7 +19,7 @@ from bokeh.models import (
 from bokeh.plotting import figure
 
 from siftem.app.style import INK, PAPER, colour_figure
-from siftem.decompose.rank import RankChoice
+from siftem.decomposition.rank import RankChoice
 from siftem.energy_axis import EnergyAxis
 from siftem.figures.spectra import shown_range
 from siftem.segment.smoothness import SmoothnessChoice

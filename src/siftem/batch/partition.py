@@ -9,7 +9,7 @@ from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
 from siftem.batch.means import weighted_mean
-from siftem.quantify.partition import PartitionCoefficient
+from siftem.quantification.partition import PartitionCoefficient
 
 if TYPE_CHECKING:  # loading it takes long
     from siftem.minerals.lattice_strain import OnumaDiagram

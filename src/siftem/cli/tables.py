@@ -15,7 +15,7 @@ from siftem.pipeline.agreement import assumed_absent, flagged
 from siftem.pipeline.minerals import formulas_of, names_of
 from siftem.pipeline.results import RunResult
 from siftem.printed_numbers import range_text, with_error
-from siftem.quantify.open_ranges import atomic_ratio, interval_of, is_open
+from siftem.quantification.open_ranges import atomic_ratio, interval_of, is_open
 from siftem.report.contents import between_note, content_cells, open_phases, plain_text
 from siftem.report.layout_tables import layout_sentence
 from siftem.report.phase_names import mineral_notes

@@ -12,8 +12,8 @@ from siftem.eels.edges import Edge, EdgeSignal, as_edge, cross_section, edge_sig
 from siftem.errors import InputError
 from siftem.hyperspy_input import as_spectrum
 from siftem.spectrum import Spectrum
-from siftem.unmix.anchors import GivenScale
-from siftem.unmix.subtract import PureSpectrum, Subtracted, subtract
+from siftem.unmixing.anchors import GivenScale
+from siftem.unmixing.subtract import PureSpectrum, Subtracted, subtract
 
 #: The matrix must show an anchoring edge this clearly (in sigma).
 _CLEAR = 5.0

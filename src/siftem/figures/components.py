@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from siftem.decompose.rank import RankChoice
+from siftem.decomposition.rank import RankChoice
 from siftem.figures.page import MARGIN, TITLE_HEIGHT, Page
 from siftem.figures.style import GUIDE_COLOUR, drawing_style
 

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from siftem.decompose.layout import MIXED, VACUUM
+from siftem.decomposition.layout import MIXED, VACUUM
 from siftem.figures.legend import Swatch, draw_swatches, swatches_height, swatches_width
 from siftem.figures.maps import draw_image, shown_step
 from siftem.figures.page import MARGIN, Page, image_grid
@@ -32,7 +32,7 @@ class Labels:
     names : tuple of str
         Label i is ``names[i]``.
     labels : ndarray of int, shape (ny, nx)
-        `siftem.decompose.layout.VACUUM` and `siftem.decompose.layout.MIXED` are no phases.
+        `siftem.decomposition.layout.VACUUM` and `siftem.decomposition.layout.MIXED` are no phases.
     area_percent, area_sigma : mapping of str to float
         Of the phases, of "mixed" and "vacuum".
     """

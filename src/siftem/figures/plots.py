@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
-from siftem.decompose.factors import Factors
+from siftem.decomposition.factors import Factors
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError
 from siftem.figures.line_labels import LineLabel, band_height, draw_line_labels, line_text
@@ -29,11 +29,11 @@ from siftem.figures.spectra import (
     shown_range,
 )
 from siftem.figures.style import BEHIND_COLOUR, FONT_SIZE, drawing_style, phase_colours
-from siftem.quantify.fractions import Composition
+from siftem.quantification.fractions import Composition
 from siftem.segment.regions import Regions
 from siftem.spectrum import Spectrum
 from siftem.spectrum_image import ZERO_PEAK_END, SpectrumImage
-from siftem.unmix.unmixed import Unmixed
+from siftem.unmixing.unmixed import Unmixed
 from siftem.xray.lines import visible_lines
 
 #: mm: one panel, and the side of an image in a row of them.

@@ -8,7 +8,7 @@ from types import MappingProxyType
 import numpy as np
 from matplotlib.figure import Figure
 
-from siftem.decompose.factors import Factors
+from siftem.decomposition.factors import Factors
 from siftem.figures.legend import draw_swatches, draw_titled_legend, height_below
 from siftem.figures.line_labels import LineLabel
 from siftem.figures.maps import (

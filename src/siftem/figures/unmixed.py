@@ -16,7 +16,7 @@ from siftem.figures.spectra import Curve, Strip, draw_stack, energy_scale, stack
 from siftem.figures.style import BEHIND_COLOUR, Look, drawing_style, phase_colours
 from siftem.spectrum import Spectrum
 from siftem.spectrum_image import SpectrumImage
-from siftem.unmix.unmixed import Unmixed
+from siftem.unmixing.unmixed import Unmixed
 
 #: Pixels that took no part, such as the rims of grains.
 _LEFT_OUT = "#8a8a8a"

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from siftem.decompose.blockwise import BlockWeights, remove_orphans
-from siftem.decompose.sweep_state import Pace, SweepState
+from siftem.decomposition.blockwise import BlockWeights, remove_orphans
+from siftem.decomposition.sweep_state import Pace, SweepState
 from siftem.errors import InputError
 from siftem.io.atomic import replacing
 

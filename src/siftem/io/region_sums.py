@@ -16,7 +16,7 @@ from siftem.io.images import read_label_image, read_probabilities, read_regions
 from siftem.segment.regions import Region, Regions
 from siftem.spectrum import Spectrum
 from siftem.spectrum_image import SpectrumImage
-from siftem.unmix.integrate import integrate
+from siftem.unmixing.integrate import integrate
 
 #: What stands for a set of regions.
 RegionSource = str | os.PathLike[str] | Regions | Region | Mapping[str, Any] | np.ndarray

@@ -9,7 +9,7 @@ import numpy as np
 
 from siftem.errors import InputError
 from siftem.minerals.groups import group_of
-from siftem.quantify.minerals import ANIONS, VALENCES, parse_ratio
+from siftem.quantification.minerals import ANIONS, VALENCES, parse_ratio
 from siftem.xray.elements import atomic_number
 
 #: Charge of the anions of salts.

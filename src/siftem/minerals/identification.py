@@ -21,7 +21,7 @@ from siftem.minerals.phase_library import (
     shipped_phases,
 )
 from siftem.outline import outline
-from siftem.quantify.composition import Composition
+from siftem.quantification.composition import Composition
 
 #: Elements that a measurement says nothing of unless they were quantified: no line, or one that
 #: comes from the support as well.

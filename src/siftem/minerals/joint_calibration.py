@@ -19,9 +19,9 @@ from siftem.minerals.joint_posterior import (
     state_slopes,
 )
 from siftem.outline import outline
-from siftem.quantify.composition import Composition
-from siftem.quantify.film import MASS_THICKNESS, Film
-from siftem.quantify.k_values import KValues
+from siftem.quantification.composition import Composition
+from siftem.quantification.film import MASS_THICKNESS, Film
+from siftem.quantification.k_values import KValues
 
 #: Mass attenuation of soft lines differs by this much between tables (relative).
 _ATTENUATION_SIGMA = 0.12

@@ -9,8 +9,8 @@ import numpy as np
 
 from siftem.errors import InputError
 from siftem.outline import outline
-from siftem.quantify.composition import Composition
-from siftem.quantify.film_range import THICKEST
+from siftem.quantification.composition import Composition
+from siftem.quantification.film_range import THICKEST
 from siftem.xray.absorption import element_attenuation, escaping_share
 from siftem.xray.elements import atomic_weight
 

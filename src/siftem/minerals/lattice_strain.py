@@ -13,8 +13,8 @@ import numpy as np
 from siftem.errors import InputError
 from siftem.old_names import takes_old_names
 from siftem.outline import outline
-from siftem.quantify.minerals import VALENCES
-from siftem.quantify.partition import PartitionCoefficient
+from siftem.quantification.minerals import VALENCES
+from siftem.quantification.partition import PartitionCoefficient
 
 #: Coordination numbers of the table of radii.
 COORDINATIONS = (6, 8, 12)
@@ -171,7 +171,7 @@ def lattice_strain(
 
     Examples
     --------
-    >>> from siftem.quantify.partition import PartitionCoefficient
+    >>> from siftem.quantification.partition import PartitionCoefficient
     >>> measured = [
     ...     PartitionCoefficient(e, ("Ca-Pv", "melt"), d, 0.05 * d, 0.0)
     ...     for e, d in {"La": 8.5, "Nd": 16.0, "Sm": 19.0, "Yb": 13.0, "Lu": 12.0}.items()

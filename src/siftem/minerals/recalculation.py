@@ -9,7 +9,7 @@ import numpy as np
 
 from siftem.errors import InputError
 from siftem.minerals.groups import Group
-from siftem.quantify.minerals import ANIONS, cation_charges
+from siftem.quantification.minerals import ANIONS, cation_charges
 
 #: Anions that sites may take.
 _HALOGENS = ("F", "Cl")

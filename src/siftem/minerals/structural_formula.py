@@ -16,8 +16,8 @@ from siftem.minerals.recalculation import Recalculated, recalculate
 from siftem.old_names import takes_old_names
 from siftem.outline import outline
 from siftem.printed_numbers import measured
-from siftem.quantify.composition import Composition
-from siftem.quantify.intervals import LEAST_END
+from siftem.quantification.composition import Composition
+from siftem.quantification.intervals import LEAST_END
 
 #: Ions below this amount are not written into the formula.
 _WRITTEN = 0.005

@@ -11,8 +11,8 @@ from scipy.stats import gamma
 from siftem.errors import InputError
 from siftem.minerals.joint_model import PER_PATH, MeasuredPhase, attenuation_of
 from siftem.outline import outline
-from siftem.quantify.composition import Composition
-from siftem.quantify.film import MASS_THICKNESS
+from siftem.quantification.composition import Composition
+from siftem.quantification.film import MASS_THICKNESS
 from siftem.xray.absorption import SOFTEST, escaping_share
 
 #: A pixel belongs to the reference where it holds less than this share of other phases.

@@ -6,8 +6,8 @@ from collections.abc import Collection
 
 from siftem.pipeline.recipe import Recipe
 from siftem.pipeline.results import RunResult
-from siftem.quantify.composition import Composition
-from siftem.quantify.detection_limit import QUANTILE
+from siftem.quantification.composition import Composition
+from siftem.quantification.detection_limit import QUANTILE
 
 #: Differences of more standard deviations than this are worth a flag.
 FLAGGED = 3.0

@@ -13,7 +13,7 @@ from siftem.pipeline.steps.composition import trace_lines
 from siftem.segment.regions import Regions
 from siftem.simulate.phantom import Phantom
 from siftem.spectrum import Spectrum, spectral_angle
-from siftem.unmix.unmixed import Unmixed
+from siftem.unmixing.unmixed import Unmixed
 
 #: A grain is truly there, for scoring a simulated run, from this share of the thickness on.
 TRUE_SHARE = 0.15

@@ -9,10 +9,10 @@ import numpy as np
 from siftem.eels.ratios import ElementalRatios
 from siftem.pipeline.agreement import assumed_absent
 from siftem.pipeline.results import RunResult
-from siftem.quantify.composition import Composition
-from siftem.quantify.line_ratios import LineRatios
-from siftem.quantify.minerals import ANIONS, Quantity, oxide_name
-from siftem.quantify.open_ranges import (
+from siftem.quantification.composition import Composition
+from siftem.quantification.line_ratios import LineRatios
+from siftem.quantification.minerals import ANIONS, Quantity, oxide_name
+from siftem.quantification.open_ranges import (
     atomic_ratio,
     formula_atoms,
     interval_of,

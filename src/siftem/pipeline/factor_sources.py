@@ -13,9 +13,9 @@ from siftem.errors import InputError
 from siftem.io.exchange import read_emsa
 from siftem.io.hyperspy_bridge import load
 from siftem.pipeline.recipe_quantify import KFactors, Quantify, Standard, ZetaFactors
-from siftem.quantify import zeta
-from siftem.quantify.k_values import GivenKFactors, factor_line
-from siftem.quantify.standards import calibrate_k_factors
+from siftem.quantification import zeta
+from siftem.quantification.k_values import GivenKFactors, factor_line
+from siftem.quantification.standards import calibrate_k_factors
 from siftem.spectrum import Spectrum
 from siftem.xray.cross_sections import CrossSectionTable
 from siftem.xray.detector import Detector

@@ -12,7 +12,7 @@ from siftem.minerals.joint_calibration import JointCalibration
 from siftem.minerals.thickness import ThicknessMap, thickness_map
 from siftem.pipeline.minerals import joint_calibration
 from siftem.pipeline.results import RunResult
-from siftem.unmix.unmixed import Unmixed
+from siftem.unmixing.unmixed import Unmixed
 
 #: Maps that were made, by the unmixing they are of.
 _MADE: WeakKeyDictionary[Unmixed, tuple[Any, ThicknessMap | None]] = WeakKeyDictionary()

@@ -16,9 +16,9 @@ from siftem.fit.spectrum_model import Absorption, Calibration, quantified_family
 from siftem.pipeline.factor_sources import FactorSources, factor_sources
 from siftem.pipeline.parts import attempted
 from siftem.pipeline.recipe import Phase, Recipe
-from siftem.quantify.composition import Composition, quantify
-from siftem.quantify.factor_lines import resolved_factors
-from siftem.quantify.k_values import k_values
+from siftem.quantification.composition import Composition, quantify
+from siftem.quantification.factor_lines import resolved_factors
+from siftem.quantification.k_values import k_values
 from siftem.spectrum import Spectrum
 from siftem.spectrum_image import SpectrumImage
 from siftem.xray.detector import BARE, POLYMER, Detector

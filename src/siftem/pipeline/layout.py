@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from siftem.decompose.factors import Factors
-from siftem.decompose.layout import MIXED, VACUUM, Lies, PhaseLayout
+from siftem.decomposition.factors import Factors
+from siftem.decomposition.layout import MIXED, VACUUM, Lies, PhaseLayout
 from siftem.pipeline.recipe import Recipe
 from siftem.segment.regions import Regions
 from siftem.views import view

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from siftem.decompose.layout import MIXED, VACUUM
+from siftem.decomposition.layout import MIXED, VACUUM
 from siftem.pipeline.layout import by_labels
 from siftem.pipeline.results import FeatureImages, Matched
 from siftem.segment.regions import Regions

@@ -16,7 +16,7 @@ from siftem.pipeline.recipe import Recipe
 from siftem.pipeline.recipe_minerals import Identify
 from siftem.pipeline.results import RunResult
 from siftem.pipeline.subtraction import matrix_in
-from siftem.quantify.composition import Composition
+from siftem.quantification.composition import Composition
 
 #: Names and formulas that were made: they go with their compositions.
 _NAMED: WeakKeyDictionary[Composition, tuple[Identify, Identification]] = WeakKeyDictionary()

@@ -7,7 +7,7 @@ from typing import Any
 
 from siftem.minerals.lattice_strain import OnumaDiagram, lattice_strain
 from siftem.pipeline.results import RunResult
-from siftem.quantify.partition import PartitionCoefficient
+from siftem.quantification.partition import PartitionCoefficient
 
 
 def onuma_diagrams(result: RunResult, *, fewest: int = 3) -> tuple[OnumaDiagram, ...]:

@@ -3,7 +3,7 @@
 A grain that occurs pure is the sum of its own pixels. One that another phase may overlap lies
 between two ends: its purest pixels as they are, and as much of the host taken off as leaves
 nothing negative. What lies on a support has the support below it, as thick as beside it, within
-what the particle's own thickness tells of that (`siftem.decompose.support`).
+what the particle's own thickness tells of that (`siftem.decomposition.support`).
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from itertools import product
 import numpy as np
 from scipy.ndimage import uniform_filter
 
-from siftem.decompose.purest import purest
-from siftem.decompose.support import Below
+from siftem.decomposition.purest import purest
+from siftem.decomposition.support import Below
 from siftem.errors import InputError
 from siftem.fit.line_fit import LineFit
-from siftem.quantify.composition import Composition
+from siftem.quantification.composition import Composition
 from siftem.segment.regions import Region
 from siftem.spectrum import Spectrum
 from siftem.spectrum_image import SpectrumImage
-from siftem.unmix.anchors import GivenScale
-from siftem.unmix.scale_range import ScaleRange, matching_scale, most_scale, vanishing_together
-from siftem.unmix.subtract import PureSpectrum, subtract
+from siftem.unmixing.anchors import GivenScale
+from siftem.unmixing.scale_range import ScaleRange, matching_scale, most_scale, vanishing_together
+from siftem.unmixing.subtract import PureSpectrum, subtract
 
 #: Side of the blocks by which the evenness of a support is measured, in pixels.
 _BLOCK = 5

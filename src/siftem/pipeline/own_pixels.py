@@ -10,9 +10,9 @@ from functools import partial
 import numpy as np
 from scipy.ndimage import distance_transform_edt
 
-from siftem.decompose.layout import Lies
-from siftem.decompose.purest import FEWEST_COUNTS, FEWEST_PIXELS, MOST_PIXELS, purest
-from siftem.decompose.support import AS_BESIDE, Below
+from siftem.decomposition.layout import Lies
+from siftem.decomposition.purest import FEWEST_COUNTS, FEWEST_PIXELS, MOST_PIXELS, purest
+from siftem.decomposition.support import AS_BESIDE, Below
 from siftem.errors import DoubtWarning, SiftemWarning
 from siftem.pipeline.fit_settings import FitSettings
 from siftem.pipeline.layout import by_labels
@@ -22,7 +22,7 @@ from siftem.pipeline.results import Matched
 from siftem.segment.regions import Region, Regions
 from siftem.spectrum import Spectrum
 from siftem.spectrum_image import SpectrumImage
-from siftem.unmix.integrate import integrate
+from siftem.unmixing.integrate import integrate
 
 #: Within this many pixels of a border the tails of a probe may reach.
 _BLUR = 4.0
@@ -57,7 +57,7 @@ def region_spectra(
         Of the halves by which the purest pixels are picked.
     impure : mutable mapping of str to float, optional
         Gets, for each phase that is the sum of its purest pixels, how much of these may still be
-        other phases; see `siftem.decompose.purest.Purest`.
+        other phases; see `siftem.decomposition.purest.Purest`.
 
     Returns
     -------

@@ -11,7 +11,7 @@ from pydantic import Field, field_validator, model_validator
 from siftem.eels.subtract import AbsentEdge, EdgeRatio
 from siftem.errors import InputError
 from siftem.pipeline.recipe_parts import EdgeChoice, NotNegative, Section, checked_elements
-from siftem.unmix.anchors import (
+from siftem.unmixing.anchors import (
     Absent,
     Anchor,
     GivenScale,

@@ -15,7 +15,7 @@ from siftem.pipeline.recipe_parts import (
     Window,
     checked_elements,
 )
-from siftem.quantify.k_values import factor_line
+from siftem.quantification.k_values import factor_line
 
 
 class _Factors(Section):

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from siftem.decompose.factors import Factors
-from siftem.decompose.kinds import Kinds
-from siftem.decompose.layout import PhaseLayout
-from siftem.decompose.rank import RankChoice
+from siftem.decomposition.factors import Factors
+from siftem.decomposition.kinds import Kinds
+from siftem.decomposition.layout import PhaseLayout
+from siftem.decomposition.rank import RankChoice
 from siftem.eels.ratios import ElementalRatios
 from siftem.fit.spectrum_model import Calibration
 from siftem.outline import outline
@@ -19,9 +19,9 @@ from siftem.pipeline.layout import PhaseMap, phase_map
 from siftem.pipeline.line_gain import LineGain
 from siftem.pipeline.open_scales import OpenScale
 from siftem.pipeline.recipe import Recipe
-from siftem.quantify.composition import Composition
-from siftem.quantify.line_ratios import LineRatios
-from siftem.quantify.partition import PartitionCoefficient
+from siftem.quantification.composition import Composition
+from siftem.quantification.line_ratios import LineRatios
+from siftem.quantification.partition import PartitionCoefficient
 from siftem.segment.classifier import PixelClassifier, normalised_entropy
 from siftem.segment.feature_tiles import FeatureTiles
 from siftem.segment.features import PixelFeatures
@@ -30,8 +30,8 @@ from siftem.segment.traces import GrainShares
 from siftem.simulate.phantom import Phantom
 from siftem.spectrum import Spectrum
 from siftem.spectrum_image import SpectrumImage
-from siftem.unmix.subtract import PureSpectrum
-from siftem.unmix.unmixed import Unmixed
+from siftem.unmixing.subtract import PureSpectrum
+from siftem.unmixing.unmixed import Unmixed
 from siftem.views import view
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from siftem.decompose.layout import MIXED
+from siftem.decomposition.layout import MIXED
 from siftem.errors import InputError, SiftemError, SiftemWarning
 from siftem.io.atomic import left_beside, name_beside, refusals_told
 from siftem.io.exchange import write_emsa
@@ -26,7 +26,7 @@ from siftem.pipeline.parts import attempted
 from siftem.pipeline.results import RunResult
 from siftem.pipeline.summary import spectrum_files
 from siftem.spectrum_image import SpectrumImage
-from siftem.unmix.unmixed import Unmixed
+from siftem.unmixing.unmixed import Unmixed
 
 __all__ = [
     "CLASSIFIER",

@@ -15,12 +15,12 @@ import scipy.sparse as sp
 import yaml
 
 from siftem.acquisition import Acquisition
-from siftem.decompose.factors import Factors
-from siftem.decompose.indeterminacy import Indeterminacy
-from siftem.decompose.kinds import Kinds
-from siftem.decompose.layout import Lies, PhaseLayout
-from siftem.decompose.rank import RankChoice
-from siftem.decompose.support import Below
+from siftem.decomposition.factors import Factors
+from siftem.decomposition.indeterminacy import Indeterminacy
+from siftem.decomposition.kinds import Kinds
+from siftem.decomposition.layout import Lies, PhaseLayout
+from siftem.decomposition.rank import RankChoice
+from siftem.decomposition.support import Below
 from siftem.eels.edges import Edge, EdgeSignal
 from siftem.eels.ratios import ElementalRatios
 from siftem.energy_axis import EnergyAxis
@@ -36,18 +36,18 @@ from siftem.pipeline.line_gain import LineGain
 from siftem.pipeline.open_scales import OpenScale
 from siftem.pipeline.recipe import Recipe, make_recipe
 from siftem.pipeline.results import Decomposed, RunResult, Segmentation, Truth
-from siftem.quantify.composition import Composition
-from siftem.quantify.film import AbsorbingFilm, Film
-from siftem.quantify.k_values import KValues
-from siftem.quantify.line_ratios import LineRatios
-from siftem.quantify.minerals import Quantity
-from siftem.quantify.partition import PartitionCoefficient
+from siftem.quantification.composition import Composition
+from siftem.quantification.film import AbsorbingFilm, Film
+from siftem.quantification.k_values import KValues
+from siftem.quantification.line_ratios import LineRatios
+from siftem.quantification.minerals import Quantity
+from siftem.quantification.partition import PartitionCoefficient
 from siftem.segment.regions import Region, Regions
 from siftem.spectrum import Spectrum
 from siftem.spectrum_image import SpectrumImage
-from siftem.unmix.scale_range import ScaleRange
-from siftem.unmix.subtract import PureSpectrum, Subtracted
-from siftem.unmix.unmixed import Unmixed
+from siftem.unmixing.scale_range import ScaleRange
+from siftem.unmixing.subtract import PureSpectrum, Subtracted
+from siftem.unmixing.unmixed import Unmixed
 from siftem.xray.detector import Detector
 from siftem.xray.lines import Line, LineFamily
 

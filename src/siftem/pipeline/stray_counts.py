@@ -13,7 +13,7 @@ import numpy as np
 
 from siftem.errors import DoubtWarning
 from siftem.pipeline.fit_settings import GRID
-from siftem.quantify.composition import Composition
+from siftem.quantification.composition import Composition
 from siftem.spectrum import Spectrum
 
 #: Of a phase's line counts no more than this is stray, and phases darker than this part of the

@@ -19,11 +19,11 @@ from siftem.pipeline.recipe_anchors import AnchorSettings
 from siftem.pipeline.recipe_phases import Phase, order_of_subtraction
 from siftem.segment.regions import Regions
 from siftem.spectrum import Spectrum
-from siftem.unmix.anchors import (
+from siftem.unmixing.anchors import (
     Anchor,
 )
-from siftem.unmix.subtract import PureSpectrum, subtract
-from siftem.unmix.weighted import WeightedMixture
+from siftem.unmixing.subtract import PureSpectrum, subtract
+from siftem.unmixing.weighted import WeightedMixture
 
 
 def pure_spectra(

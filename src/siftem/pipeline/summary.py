@@ -22,7 +22,7 @@ from siftem.pipeline.onuma import strain_data
 from siftem.pipeline.own_pixels import mixture_name
 from siftem.pipeline.results import LineGain, RunResult
 from siftem.pipeline.steps.composition import counts_for_wanted_limits
-from siftem.quantify.partition import PartitionCoefficient
+from siftem.quantification.partition import PartitionCoefficient
 
 #: Version of the keys below.
 SUMMARY_SCHEMA = 1

@@ -9,8 +9,8 @@ from dataclasses import replace
 import numpy as np
 
 from siftem.errors import DoubtWarning
-from siftem.quantify.composition import Composition
-from siftem.quantify.film_range import window_losses
+from siftem.quantification.composition import Composition
+from siftem.quantification.film_range import window_losses
 from siftem.xray.detector import Detector
 
 #: Change of atomic percent from which on it is told.

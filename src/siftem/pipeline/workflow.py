@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from siftem.blas_threads import one_blas_thread
-from siftem.decompose.rank import RankChoice
+from siftem.decomposition.rank import RankChoice
 from siftem.errors import InputError
 from siftem.notebook_progress import shows_progress
 from siftem.pipeline.changes import merged_recipe

@@ -8,7 +8,7 @@ from siftem.eels.ratios import ElementalRatios
 from siftem.pipeline.agreement import FLAGGED, assumed_absent, flagged, run_differences
 from siftem.pipeline.results import RunResult
 from siftem.printed_numbers import plus_minus, signed, significant
-from siftem.quantify.partition import PartitionCoefficient
+from siftem.quantification.partition import PartitionCoefficient
 from siftem.report.contents import content_cells
 from siftem.report.table import Cell, Table, below_limit, error_cells, heading, name, range_cells
 

@@ -9,9 +9,9 @@ from siftem.pipeline.agreement import assumed_absent
 from siftem.pipeline.composition_summary import oxides_by_cation
 from siftem.pipeline.results import RunResult
 from siftem.printed_numbers import significant
-from siftem.quantify.composition import Composition
-from siftem.quantify.minerals import Quantity
-from siftem.quantify.open_ranges import atomic_ratio, is_open, oxide_percent
+from siftem.quantification.composition import Composition
+from siftem.quantification.minerals import Quantity
+from siftem.quantification.open_ranges import atomic_ratio, is_open, oxide_percent
 from siftem.report.contents import (
     RANGES,
     content_cells,

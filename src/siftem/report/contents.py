@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 
 from siftem.printed_numbers import significant, whole_number
-from siftem.quantify.composition import Composition
-from siftem.quantify.minerals import Quantity
-from siftem.quantify.open_ranges import Proportion, interval_of, is_open
+from siftem.quantification.composition import Composition
+from siftem.quantification.minerals import Quantity
+from siftem.quantification.open_ranges import Proportion, interval_of, is_open
 from siftem.report.table import Cell, assumed_cells, below_limit, error_cells, range_cells
 
 #: In place of a detection limit above 100%.

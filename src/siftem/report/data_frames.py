@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from siftem.decompose.factors import Factors
+from siftem.decomposition.factors import Factors
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError
 from siftem.pipeline.agreement import assumed_absent
 from siftem.pipeline.results import RunResult
-from siftem.quantify.fractions import Composition
+from siftem.quantification.fractions import Composition
 from siftem.segment.regions import Regions
 from siftem.spectrum import Spectrum
-from siftem.unmix.unmixed import Unmixed
+from siftem.unmixing.unmixed import Unmixed
 
 
 def _frame(columns: Mapping[str, Any], index: Sequence[Any], name: str) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from siftem.decompose.layout import MIXED, VACUUM
+from siftem.decomposition.layout import MIXED, VACUUM
 from siftem.pipeline.layout import by_labels, describe_layout
 from siftem.pipeline.results import RunResult
 from siftem.printed_numbers import whole_number

@@ -11,7 +11,7 @@ from siftem.pipeline.minerals import mineral_compositions, names_of
 from siftem.pipeline.onuma import onuma_diagrams
 from siftem.pipeline.results import RunResult
 from siftem.printed_numbers import range_text, significant
-from siftem.quantify.composition import Composition
+from siftem.quantification.composition import Composition
 from siftem.report.table import Cell, Table, error_cells, heading, name
 
 #: Oxides in the order in which such programs list them; iron as FeOt there.

@@ -7,8 +7,8 @@ from siftem.pipeline.composition_summary import formula
 from siftem.pipeline.results import RunResult
 from siftem.pipeline.steps.composition import counts_for_wanted_limits
 from siftem.printed_numbers import significant, whole_number
-from siftem.quantify.minerals import Quantity
-from siftem.quantify.open_ranges import formula_atoms, is_open
+from siftem.quantification.minerals import Quantity
+from siftem.quantification.open_ranges import formula_atoms, is_open
 from siftem.report.composition_tables import quantified_phases
 from siftem.report.contents import derived_cells, limit_text
 from siftem.report.table import Cell, Table, assumed_cells, below_limit, heading, name

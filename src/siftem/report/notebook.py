@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from siftem.decompose.factors import Factors
+from siftem.decomposition.factors import Factors
 from siftem.figures.new_axes import new_axes, settle, small_png
 from siftem.figures.plots import (
     UNITS,
@@ -28,8 +28,8 @@ from siftem.pipeline.agreement import assumed_absent
 from siftem.pipeline.layout import PhaseMap
 from siftem.pipeline.results import RunResult
 from siftem.printed_numbers import plus_minus, range_text, significant, whole_number
-from siftem.quantify.fractions import Composition
-from siftem.quantify.open_ranges import is_open
+from siftem.quantification.fractions import Composition
+from siftem.quantification.open_ranges import is_open
 from siftem.report.contents import (
     NO_LIMIT,
     between_note,
@@ -42,7 +42,7 @@ from siftem.report.layout_tables import layout_sentence, role_words
 from siftem.segment.regions import Regions
 from siftem.spectrum import Spectrum
 from siftem.spectrum_image import SpectrumImage
-from siftem.unmix.unmixed import Unmixed
+from siftem.unmixing.unmixed import Unmixed
 
 #: Rows of a table, lines of a text: what one screen holds.
 _MOST_ROWS = 40

@@ -21,7 +21,7 @@ from siftem.pipeline.onuma import onuma_diagrams
 from siftem.pipeline.own_pixels import mixture_name
 from siftem.pipeline.parts import attempted
 from siftem.pipeline.results import RunResult
-from siftem.unmix.unmixed import Unmixed
+from siftem.unmixing.unmixed import Unmixed
 from siftem.xray.detector import Detector
 from siftem.xray.lines import parse_line
 

@@ -10,8 +10,8 @@ from siftem.fit.structure import structure_of
 from siftem.pipeline.agreement import assumed_absent, flagged
 from siftem.pipeline.results import RunResult
 from siftem.printed_numbers import range_text
-from siftem.quantify.fractions import Composition
-from siftem.quantify.open_ranges import is_open
+from siftem.quantification.fractions import Composition
+from siftem.quantification.open_ranges import is_open
 from siftem.report.composition_tables import quantified_phases
 from siftem.report.contents import content_cells
 from siftem.report.layout_tables import role_words

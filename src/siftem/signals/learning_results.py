@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from siftem.decompose.factors import Factors, component_name
+from siftem.decomposition.factors import Factors, component_name
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError
 from siftem.io.acquisition_metadata import text_in

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from siftem.decompose.factors import Factors
+from siftem.decomposition.factors import Factors
 from siftem.errors import InputError
 from siftem.notebook_progress import shows_progress
 from siftem.old_names import takes_old_names

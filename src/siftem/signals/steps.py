@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from siftem.decompose import factors as factorisation
-from siftem.decompose import together
-from siftem.decompose.factors import Factors
+from siftem.decomposition import factors as factorisation
+from siftem.decomposition import together
+from siftem.decomposition.factors import Factors
 from siftem.eels import background, noise, ratios
 from siftem.eels import subtract as by_edges
 from siftem.eels.edges import Edge
@@ -24,15 +24,15 @@ from siftem.pipeline.recipe import make_recipe
 from siftem.pipeline.results import RunResult
 from siftem.pipeline.workflow import Workflow
 from siftem.progress import Progress, silent
-from siftem.quantify import line_ratios as bulk
-from siftem.quantify.composition import Composition
-from siftem.quantify.composition import quantify as quantify_spectrum
+from siftem.quantification import line_ratios as bulk
+from siftem.quantification.composition import Composition
+from siftem.quantification.composition import quantify as quantify_spectrum
 from siftem.signals.learning_results import checked_layout, store
 from siftem.spectrum import Spectrum
 from siftem.spectrum_image import SpectrumImage
-from siftem.unmix import integrate as integration
-from siftem.unmix.anchors import Anchor, GivenScale
-from siftem.unmix.subtract import subtract as subtract_spectra
+from siftem.unmixing import integrate as integration
+from siftem.unmixing.anchors import Anchor, GivenScale
+from siftem.unmixing.subtract import subtract as subtract_spectra
 
 
 class SignalFactors(NamedTuple):

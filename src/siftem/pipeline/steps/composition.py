@@ -23,14 +23,14 @@ from siftem.pipeline.stray_counts import line_counts, with_stray_counts
 from siftem.pipeline.subtraction import matrix_in
 from siftem.pipeline.window_doubt import warn_of_window
 from siftem.progress import Progress
-from siftem.quantify.composition import Composition
-from siftem.quantify.detection_limit import counts_for_limit
-from siftem.quantify.partition import PartitionCoefficient, partition_coefficient
+from siftem.quantification.composition import Composition
+from siftem.quantification.detection_limit import counts_for_limit
+from siftem.quantification.partition import PartitionCoefficient, partition_coefficient
 from siftem.segment.regions import Region, Regions
 from siftem.spectrum import Spectrum
 from siftem.spectrum_image import SpectrumImage
-from siftem.unmix.integrate import integrate
-from siftem.unmix.unmixed import Unmixed
+from siftem.unmixing.integrate import integrate
+from siftem.unmixing.unmixed import Unmixed
 from siftem.xray.lines import parse_line
 
 #: Lines that are compared over the matrix and over rectangles when the recipe names none.

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from scipy.optimize import nnls
 
-from siftem.decompose.factors import Factors, decompose
-from siftem.decompose.given_spectra import fit_maps
-from siftem.decompose.initialise import COUNTS_IN_BLOCK
-from siftem.decompose.kinds import count_kinds
-from siftem.decompose.rank import ENOUGH_BINS, RankChoice, choose_n_components
-from siftem.decompose.support import is_dim
+from siftem.decomposition.factors import Factors, decompose
+from siftem.decomposition.given_spectra import fit_maps
+from siftem.decomposition.initialise import COUNTS_IN_BLOCK
+from siftem.decomposition.kinds import count_kinds
+from siftem.decomposition.rank import ENOUGH_BINS, RankChoice, choose_n_components
+from siftem.decomposition.support import is_dim
 from siftem.errors import InputError, SiftemWarning
 from siftem.io.atomic import refusals_told
 from siftem.io.fit_checkpoint import FitCheckpoint

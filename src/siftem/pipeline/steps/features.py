@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from siftem.decompose.layout import VACUUM
+from siftem.decomposition.layout import VACUUM
 from siftem.large.disk_images import image_beside
 from siftem.large.line_strips import reach, strips
 from siftem.pipeline.layout import by_labels

@@ -22,13 +22,13 @@ from siftem.pipeline.results import Matched
 from siftem.pipeline.steps.step import Circumstances, Step, plain
 from siftem.pipeline.subtraction import pure_losses, pure_spectra
 from siftem.progress import Progress
-from siftem.quantify.composition import Composition
-from siftem.quantify.line_ratios import LineRatios
-from siftem.quantify.line_ratios import line_ratios as compared_lines
+from siftem.quantification.composition import Composition
+from siftem.quantification.line_ratios import LineRatios
+from siftem.quantification.line_ratios import line_ratios as compared_lines
 from siftem.segment.regions import Regions
 from siftem.spectrum import Spectrum
 from siftem.spectrum_image import SpectrumImage
-from siftem.unmix.weighted import WeightedMixture, weighted_mixtures
+from siftem.unmixing.weighted import WeightedMixture, weighted_mixtures
 
 
 @dataclass(frozen=True, eq=False)

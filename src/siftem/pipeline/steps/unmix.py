@@ -18,8 +18,8 @@ from siftem.pipeline.subtraction import phase_anchors
 from siftem.progress import Progress
 from siftem.segment.regions import Regions
 from siftem.spectrum_image import SpectrumImage
-from siftem.unmix.constrained import unmix
-from siftem.unmix.unmixed import Unmixed
+from siftem.unmixing.constrained import unmix
+from siftem.unmixing.unmixed import Unmixed
 
 #: With "auto", mixed pixels with more non-zero channels than this are not unmixed: a second
 #: or two for each of the first few hundred thousand, minutes for more.

@@ -1,0 +1,1 @@
+"""Poisson factorisation of sparse counts into maps and spectra."""

@@ -1,0 +1,178 @@
+"""The pixels of a region that hold most of one phase, told by counts that are not summed.
+
+A share that is picked for being large is large by luck as well. Each count goes to one of two
+halves by the toss of a coin: one half picks the pixels, the other is summed, and then they change
+places. What comes out is the mean of the pixels that were picked, without luck.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+from scipy.ndimage import gaussian_filter
+
+from siftem.decomposition.share_weights import share_weights
+from siftem.thinning import split_counts
+
+#: Shares of the region that are tried.
+_PARTS = (0.03, 0.06, 0.12, 0.25, 0.5, 1.0)
+#: Fewer pixels or counts than this make no spectrum.
+FEWEST_PIXELS, FEWEST_COUNTS = 30, 1000.0
+#: Of larger regions, pixels at even distances serve.
+MOST_PIXELS = 60_000
+#: Shares that differ by no more than this, and their error, count as the same.
+_AS_PURE = 0.003
+#: What other phases add to a spectrum counts this much more than noise of the same size.
+_WORSE = 2.0
+#: Noise of a share that is good enough to pick pixels by.
+_NOISE = 0.05
+_WIDEST = 3.0
+
+
+@dataclass(frozen=True, eq=False)
+class Purest:
+    """Sum over the purest pixels of a region.
+
+    Parameters
+    ----------
+    spectrum : ndarray of shape (m,)
+        Counts; each pixel's from the half that did not pick it.
+    pixels : float
+        Pixels that were picked, the mean of both halves.
+    share : float
+        Mean share of the phase in them, in units of the spectra that were given.
+    sigma : float
+        Its standard deviation by counting.
+    typical : float
+        Mean share in the whole region.
+    impure : float
+        How much of the pixels may still be other phases: no more than the purest ones that were
+        tried are purer than the region by, with two errors. What falls off from a border, as
+        probes and diffusion make it, has fallen by half at the least on the way to them.
+    """
+
+    spectrum: np.ndarray
+    pixels: float
+    share: float
+    sigma: float
+    typical: float
+    impure: float
+
+
+def purest(
+    counts: sp.csr_array,
+    inside: np.ndarray,
+    spectra: np.ndarray,
+    own: int,
+    *,
+    by_noise: bool = False,
+    random_state: int = 0,
+) -> Purest:
+    """Sum the pixels of a region in which a phase has its largest share.
+
+    Parameters
+    ----------
+    counts : scipy.sparse.csr_array of shape (ny * nx, m)
+        Or `siftem.large.blocked_counts.BlockedCounts`. Of fractions, all serve to pick and to sum.
+    inside : ndarray of bool, shape (ny, nx)
+        The region.
+    spectra : ndarray of shape (k, m)
+        Of what the pixels hold, each summing to one.
+    own : int
+        Which of them.
+    by_noise : bool
+        Take more pixels where what they add of other phases is less than the noise they take.
+    random_state : int
+        Seed of the halves.
+
+    Returns
+    -------
+    Purest
+        Of all pixels of the region, where there are too few to choose from.
+    """
+    if np.count_nonzero(inside) > MOST_PIXELS:
+        inside = _sparser(inside)
+    pixels = np.flatnonzero(inside.ravel())
+    rows = sp.csr_array(counts[pixels])
+    rng = np.random.default_rng(random_state)
+    whole = rows.dtype.kind != "f" or np.array_equal(rows.data, np.rint(rows.data))
+    halves = split_counts(rows, 0.5, rng) if whole else (rows, rows)
+    picked = [_order(half, inside, spectra, own) for half in halves]
+    judged = [_Judge(half, spectra, own) for half in halves[::-1]]
+    n = rows.shape[0]
+    tried = []
+    for part in _PARTS:
+        size = min(max(round(part * n), FEWEST_PIXELS), n)
+        share, sigma, held = _mean([j.share(o[:size]) for j, o in zip(judged, picked, strict=True)])
+        if held >= FEWEST_COUNTS or part == 1.0:
+            tried.append((size, share, sigma, held))
+    _, most, error, _ = max(tried, key=lambda t: t[1] - t[2])
+    if by_noise:
+        apart = _WORSE * max(float(np.linalg.norm(spectra[own] - s)) for s in spectra)
+        wrong = [(apart * max(most - t[1], 0.0)) ** 2 + 1 / max(t[3], 1.0) for t in tried]
+        size, share, sigma, _ = tried[int(np.argmin(wrong))]
+    else:
+        # Where more pixels are as pure within the errors, more of them are better.
+        as_pure = [t for t in tried if t[1] + np.hypot(t[2], error) >= most - _AS_PURE]
+        size, share, sigma, _ = as_pure[-1]
+    total = np.zeros(rows.shape[1])
+    for half, order in zip(halves[::-1], picked, strict=True):
+        total += np.asarray(half[np.sort(order[:size])].sum(axis=0, dtype=np.float64)).ravel()
+    typical = _mean([j.share(np.arange(n)) for j in judged])[0]
+    scale = 1.0 if whole else 0.5
+    impure = max(most - typical, 0.0) + 2.0 * error
+    return Purest(scale * total, float(size), share, sigma, typical, impure)
+
+
+def _sparser(inside: np.ndarray) -> np.ndarray:
+    """Keep every so many pixels of a region."""
+    step = -(-int(np.count_nonzero(inside)) // MOST_PIXELS)
+    out = np.zeros(inside.size, bool)
+    out[np.flatnonzero(inside.ravel())[::step]] = True
+    return out.reshape(inside.shape)
+
+
+def _order(half: sp.csr_array, inside: np.ndarray, spectra: np.ndarray, own: int) -> np.ndarray:
+    """Rows of the region, the largest share first."""
+    weights = share_weights(half, spectra)[own]
+    level = np.asarray(half.sum(axis=1, dtype=np.float64)).ravel()
+    typical = max(float(level.mean()), 1e-9)
+    noise = np.std(weights - weights.mean() * level / typical) / typical
+    sigma = float(np.clip(noise / _NOISE / np.sqrt(4 * np.pi), 0.0, _WIDEST))
+    if sigma > 0.4:
+        weights, level = (_within(v, inside, sigma) for v in (weights, level))
+    share = weights / np.maximum(level, 1e-9)
+    # What has hardly any counts has no share.
+    share[level < 0.1 * typical] = -np.inf
+    return np.argsort(-share, kind="stable")
+
+
+def _within(values: np.ndarray, inside: np.ndarray, sigma: float) -> np.ndarray:
+    """Smoothed over the region alone; (pixels of the region,)."""
+    image = np.zeros(inside.shape)
+    image[inside] = values
+    return np.asarray(gaussian_filter(image, sigma, mode="constant")[inside])
+
+
+class _Judge:
+    """Shares of a phase in sets of pixels, by one half of the counts."""
+
+    def __init__(self, half: sp.csr_array, spectra: np.ndarray, own: int) -> None:
+        self._weights = share_weights(half, spectra)[own]
+        self._level = np.asarray(half.sum(axis=1, dtype=np.float64)).ravel()
+
+    def share(self, rows: np.ndarray) -> tuple[float, float, float]:
+        """Mean share, its standard deviation, counts."""
+        held = float(self._level[rows].sum())
+        if held <= 0:
+            return 0.0, np.inf, 0.0
+        share = float(self._weights[rows].sum()) / held
+        off = self._weights[rows] - share * self._level[rows]
+        return share, float(np.sqrt((off**2).sum())) / held, held
+
+
+def _mean(found: list[tuple[float, float, float]]) -> tuple[float, float, float]:
+    shares, sigmas, held = (np.array(v) for v in zip(*found, strict=True))
+    return float(shares.mean()), float(np.sqrt((sigmas**2).mean() / len(sigmas))), float(held.sum())

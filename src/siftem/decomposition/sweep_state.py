@@ -1,0 +1,126 @@
+"""Where a fit stands after a sweep: all that is needed to go on from there."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from siftem import __version__
+
+
+@dataclass
+class Pace:
+    """How a fit is going.
+
+    Parameters
+    ----------
+    beta : float
+        How far the spectra run ahead along their last change.
+    first_gain, gain : float
+        By which the objective fell at first at the most, and in the last sweep.
+    expected : float
+        What the next step of the spectra is to gain.
+    last : float
+        The objective.
+    trusted : bool
+        Whether the next sweep starts from a step, and not from a run ahead.
+    """
+
+    beta: float
+    first_gain: float = 0.0
+    gain: float = np.inf
+    expected: float = np.inf
+    last: float = np.inf
+    trusted: bool = True
+
+    def numbers(self) -> dict[str, float]:
+        """Return them by name, as numbers."""
+        return {name: float(value) for name, value in vars(self).items()}
+
+    @classmethod
+    def of(cls, numbers: Mapping[str, float]) -> Pace:
+        """Return what `numbers` returned as it was."""
+        rest = {name: value for name, value in numbers.items() if name != "trusted"}
+        return cls(**rest, trusted=bool(numbers["trusted"]))
+
+
+@dataclass(eq=False)
+class SweepState:
+    """State of `siftem.decomposition.solver.alternate` between two sweeps.
+
+    ``at`` (where the last step led), ``ahead`` (from where the next sweep starts) and ``best``
+    (of the lowest objective) are spectra (k, m); ``weights``, of ``best``, an array (n, k) or
+    `BlockWeights`; ``history`` holds the objective of each sweep.
+    """
+
+    at: np.ndarray
+    ahead: np.ndarray
+    best: np.ndarray | None
+    weights: Any
+    history: list[float]
+    pace: Pace
+
+
+class Checkpoint(Protocol):
+    """Keeps the state of a fit, so that a killed one goes on where it was."""
+
+    def load(self, key: str, weights: Any) -> SweepState | None:
+        """Return what was kept of the fit with this key; ``weights`` are its first ones."""
+
+    def due(self) -> bool:
+        """Whether it is time to keep the state again."""
+
+    def keep(self, key: str, state: SweepState) -> None:
+        """Keep the state; whole or not at all."""
+
+    def done(self) -> None:
+        """Forget the state: the fit has ended."""
+
+
+def fit_key(given: Mapping[str, Any]) -> str:
+    """Name a fit by the contents of all that it is given: its data, its start, its settings.
+
+    Parameters
+    ----------
+    given : mapping
+        Plain values, arrays, dataclasses of these, and objects with an ``identity``.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits.
+
+    Raises
+    ------
+    TypeError
+        For anything else: what the key can't tell apart must not pass unseen.
+    """
+    digest = hashlib.sha256(__version__.encode())
+    _take_in(digest, given)
+    return digest.hexdigest()
+
+
+def _take_in(digest: Any, value: Any) -> None:
+    digest.update(f"<{type(value).__name__}>".encode())
+    if value is None or isinstance(value, (bool, int, float, str)):
+        digest.update(repr(value).encode())
+    elif isinstance(value, np.ndarray):
+        digest.update(repr((value.dtype.str, value.shape)).encode())
+        digest.update(np.ascontiguousarray(value).data)
+    elif isinstance(value, Mapping):
+        for name in sorted(value):
+            _take_in(digest, name)
+            _take_in(digest, value[name])
+    elif isinstance(value, (list, tuple)):
+        for part in value:
+            _take_in(digest, part)
+    elif isinstance(identity := getattr(value, "identity", None), str):
+        digest.update(identity.encode())
+    elif is_dataclass(value):
+        _take_in(digest, {field.name: getattr(value, field.name) for field in fields(value)})
+    else:
+        raise TypeError(f"a fit can't be told from others by a {type(value).__name__}")

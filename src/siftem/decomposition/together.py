@@ -1,0 +1,113 @@
+"""One factorisation of several signals of one scan: shared maps, spectra of each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import scipy.sparse as sp
+
+from siftem.blas_threads import one_blas_thread
+from siftem.decomposition.factors import Factors, decompose
+from siftem.energy_axis import EnergyAxis
+from siftem.errors import InputError
+from siftem.hyperspy_input import as_map
+from siftem.notebook_progress import shows_progress
+from siftem.progress import Progress, silent
+from siftem.spectrum_image import SpectrumImage
+
+
+@shows_progress
+@one_blas_thread()
+def decompose_together(
+    images: Sequence[SpectrumImage],
+    n_components: int = 3,
+    *,
+    random_state: int = 0,
+    n_init: int = 1,
+    tol: float = 1e-7,
+    max_iter: int = 500,
+    n_jobs: int | None = None,
+    progress: Progress = silent,
+) -> tuple[Factors, ...]:
+    """Factorise signals that were taken in one scan, such as X-rays and energy losses.
+
+    The channels of all signals stand side by side in one Poisson likelihood, so each signal
+    weighs by its counts, and a component has one map for all of them.
+
+    Parameters
+    ----------
+    images : sequence of SpectrumImage
+        Two or more of one scan size. Analogue signals first go through
+        :func:`siftem.as_counts`. Zero peaks of X-ray maps are cropped.
+    n_components, random_state, n_init, tol, max_iter, n_jobs, progress
+        As for :func:`siftem.decompose`.
+
+    Returns
+    -------
+    tuple of Factors
+        One for each signal, components in the same order with the same names. Maps count
+        that signal's share: they differ by a factor for each component. A component that a
+        signal does not see has a map of zeros and a flat spectrum there.
+
+    Raises
+    ------
+    InputError
+        With fewer than two signals, or of different scan sizes.
+
+    Examples
+    --------
+    >>> phantom = siftem.simulate_demo((32, 32), dose=300)
+    >>> si = phantom.spectrum_image.without_zero_peak()
+    >>> soft, hard = si.cropped(None, 3.0), si.cropped(3.0, None)
+    >>> two = siftem.decompose_together([soft, hard], n_components=2)
+    >>> [f.spectra.shape[0] for f in two]
+    [2, 2]
+    """
+    if len(images) < 2:
+        raise InputError(
+            f"decompose_together takes two signals or more of one scan, got {len(images)}"
+        )
+    images = [as_map(si).without_zero_peak() for si in images]
+    shapes = [si.shape for si in images]
+    if len(set(shapes)) > 1:
+        sizes = ", ".join(f"{ny} x {nx}" for ny, nx in shapes)
+        raise InputError(
+            f"signals of one scan have one size, but these have {sizes} pixels: "
+            "crop or rebin them to the same pixels first"
+        )
+    cuts = np.cumsum([si.n_channels for si in images])
+    joined = SpectrumImage(
+        sp.csr_array(sp.hstack([si.counts for si in images], format="csr")),
+        shapes[0],
+        # Channel numbers: the signals have no common energy.
+        EnergyAxis(0.0, 1.0, int(cuts[-1]), "eV"),
+        signal_type="",
+    )
+    found = decompose(
+        joined,
+        n_components,
+        random_state=random_state,
+        n_init=n_init,
+        tol=tol,
+        max_iter=max_iter,
+        n_jobs=n_jobs,
+        progress=progress,
+    )
+    parts = []
+    for si, stop in zip(images, cuts, strict=True):
+        spectra = found.spectra[:, stop - si.n_channels : stop]
+        share = spectra.sum(axis=1)
+        flat = np.full_like(spectra, 1 / si.n_channels)
+        shapes_of = np.divide(spectra, share[:, None], out=flat, where=share[:, None] > 0)
+        parts.append(
+            replace(
+                found,
+                maps=found.maps * share[:, None, None],
+                spectra=shapes_of,
+                axis=si.axis,
+                indeterminacy=None,
+            )
+        )
+    return tuple(parts)

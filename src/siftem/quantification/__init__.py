@@ -1,0 +1,1 @@
+"""Compositions of phases, with detection limits and all their errors."""

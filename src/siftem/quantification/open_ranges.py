@@ -1,0 +1,174 @@
+"""Intervals of what follows from compositions, with all that is not known of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Protocol
+
+import numpy as np
+
+from siftem.quantification.minerals import ANIONS, cation_charges, oxides_per_atom, parse_ratio
+from siftem.xray.elements import atomic_weight
+
+#: An interval is as good as a range when what is not fixed makes it wider by this factor.
+_DOMINATES = 1.5
+
+
+class Fractions(Protocol):
+    """What is asked here of a `quantification.fractions.Composition`, which builds on this."""
+
+    @property
+    def elements(self) -> tuple[str, ...]:
+        """In the order of all arrays."""
+
+    @property
+    def weight_fractions(self) -> np.ndarray:
+        """As estimated; (n,)."""
+
+    @property
+    def covariance(self) -> np.ndarray:
+        """From counting and model; (n, n)."""
+
+    @property
+    def systematic(self) -> np.ndarray:
+        """From k-factors, attenuation and ratios of lines; (n, n)."""
+
+    @property
+    def identification_ends(self) -> np.ndarray | None:
+        """Weight fractions at the ends of what nobody fixed; (ends, n)."""
+
+    def intervals(self, *, identification: bool = True) -> np.ndarray:
+        """95% intervals of the atomic fractions; (n, 2)."""
+
+    def index(self, element: str) -> int:
+        """Position of an element."""
+
+
+def is_open(composition: Fractions) -> bool:
+    """Whether what nobody fixed outweighs all other errors, so that values are ranges.
+
+    Parameters
+    ----------
+    composition : Fractions
+
+    Returns
+    -------
+    bool
+        Whether the 95% interval of some element is wider by half with
+        ``identification_ends`` than by counting, model and systematic errors alone.
+    """
+    if composition.identification_ends is None:
+        return False
+    wide = np.ptp(composition.intervals(), axis=1)
+    without = composition.intervals(identification=False)
+    return bool((wide > _DOMINATES * np.ptp(without, axis=1)).any())
+
+
+def ends_of(composition: Fractions) -> np.ndarray:
+    """Return the weight fractions as estimated, then those at the ends; (1 + ends, n)."""
+    now = composition.weight_fractions[None]
+    ends = composition.identification_ends
+    return now if ends is None else np.vstack([now, ends])
+
+
+@dataclass(frozen=True, eq=False)
+class Proportion:
+    """Two sums of weight fractions, of which one is divided by the other.
+
+    Parameters
+    ----------
+    top, bottom : ndarray of shape (n,)
+        Coefficients of the weight fractions.
+    """
+
+    top: np.ndarray
+    bottom: np.ndarray
+
+
+def atomic_ratio(c: Fractions, text: str) -> Proportion:
+    """Return an atomic ratio such as "(Mg+Fe)/O"."""
+    top, bottom = parse_ratio(text, c.elements)
+    return Proportion(top / _weights(c), bottom / _weights(c))
+
+
+def oxide_percent(c: Fractions, element: str) -> Proportion:
+    """Return the weight percent of an element's oxide, O by stoichiometry."""
+    cations = [e for e in c.elements if e not in ANIONS]
+    bottom = np.zeros(len(c.elements))
+    bottom[[c.index(e) for e in cations]] = oxides_per_atom(cations)
+    return Proportion(100 * bottom * _only(c, element) / _weights(c), bottom / _weights(c))
+
+
+def formula_atoms(c: Fractions, element: str, oxygens: float) -> Proportion:
+    """Return the atoms of an element in a formula unit, O by stoichiometry."""
+    bottom = cation_charges(c.elements) / 2
+    return Proportion(oxygens * _only(c, element) / _weights(c), bottom / _weights(c))
+
+
+def _only(c: Fractions, element: str) -> np.ndarray:
+    return np.array([float(e == element) for e in c.elements])
+
+
+def _weights(c: Fractions) -> np.ndarray:
+    return np.array([atomic_weight(e) for e in c.elements])
+
+
+def interval_of(
+    c: Fractions, proportion: Proportion, *, level: float = 0.95
+) -> tuple[float, float]:
+    """Return the interval of a proportion with all errors, and all that is not known.
+
+    It holds the intervals of Fieller of the estimate and of the compositions at the ends of
+    what is not known, each with the errors from counting, model and systematics together.
+
+    Parameters
+    ----------
+    c : Fractions
+    proportion : Proportion
+        Of amounts that are not negative.
+    level : float
+
+    Returns
+    -------
+    low, high : float
+        At least 0; ``high`` is infinite where the denominator may be zero.
+    """
+    total = c.covariance + c.systematic  # the model's errors are in the covariance
+    both = np.stack([proportion.top, proportion.bottom])
+    errors = both @ total @ both.T
+    found = []
+    for fractions in ends_of(c):
+        top, bottom = both @ fractions
+        found.append(fieller(float(top), float(bottom), errors, level=level))
+    return min(low for low, _ in found), max(high for _, high in found)
+
+
+def fieller(
+    top: float, bottom: float, covariance: np.ndarray, *, level: float = 0.95
+) -> tuple[float, float]:
+    """Return the interval of a ratio by Fieller (1954, J. R. Stat. Soc. B 16, 175), cut at 0.
+
+    It holds the ratios ``D`` for which ``top - D bottom`` is zero within its error, so that
+    neither has to be far from zero.
+
+    Parameters
+    ----------
+    top, bottom : float
+    covariance : ndarray of shape (2, 2)
+    level : float
+
+    Returns
+    -------
+    low, high : float
+        ``high`` is infinite where ``bottom`` may be zero.
+    """
+    z2 = NormalDist().inv_cdf((1 + level) / 2) ** 2
+    above = top**2 - z2 * float(covariance[0, 0])
+    below = bottom**2 - z2 * float(covariance[1, 1])
+    middle = top * bottom - z2 * float(covariance[0, 1])
+    root = float(np.sqrt(max(middle**2 - above * below, 0.0)))
+    # In these forms of the roots nothing cancels.
+    low = above / (middle + root) if above > 0 and top > 0 and middle + root > 0 else 0.0
+    high = max(middle + root, 0.0) / below if below > 0 and bottom > 0 else np.inf
+    return float(low), float(high)

@@ -1,0 +1,198 @@
+"""k- and zeta-factors from the spectrum of a standard of known composition."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from siftem.errors import InputError
+from siftem.fit.line_fit import LineFit
+from siftem.fit.line_fitter import LineFitter
+from siftem.fit.spectrum_model import Absorption, Calibration
+from siftem.fit.structure import warn_of_structure
+from siftem.quantification.film import AbsorbingFilm, checked_film
+from siftem.quantification.k_values import GivenKFactors
+from siftem.quantification.zeta import ZetaFactors
+from siftem.spectrum import Spectrum
+from siftem.xray.detector import Detector
+
+#: A line of a standard must exceed its noise this much to calibrate anything.
+_CLEAR = 5.0
+
+
+def calibrate_k_factors(
+    standard: Spectrum,
+    weight_fractions: Mapping[str, float],
+    *,
+    reference: str | None = None,
+    relative_sigma: Mapping[str, float] | float = 0.0,
+    support: Sequence[str] = (),
+    beam_energy: float | None = None,
+    thickness: float | None = None,
+    density: float | None = None,
+    take_off_angle: float | None = None,
+    detector: Detector | None = None,
+    calibration: Calibration | None = None,
+    energy_range: tuple[float | None, float | None] = (0.25, None),
+    n_continuum: int | None = None,
+) -> GivenKFactors:
+    """Return k-factors from a standard's spectrum and its known composition.
+
+    ``k_i = (C_i / I_i) (I_ref / C_ref)`` for emitted photons of whole families, fitted and
+    corrected for absorption just as :func:`siftem.quantify` does, so that errors of the
+    detector's efficiency and of the cross-sections cancel when the results are used there
+    with the same detector.
+
+    Parameters
+    ----------
+    standard : Spectrum
+    weight_fractions : mapping of str to float
+        Element -> share by weight, in any common unit.
+    reference : str, optional
+        Element with k = 1; Si if it is among them, else the first.
+    relative_sigma : mapping or float
+        Relative standard deviation of the known composition, of each element or of all.
+    support, beam_energy, thickness, density, take_off_angle, detector, calibration, \
+energy_range, n_continuum
+        As for :func:`siftem.quantify`.
+
+    Returns
+    -------
+    GivenKFactors
+        For families, detector apart. ``relative_sigma`` holds for each element what follows
+        from its own counting error and from the composition's.
+
+    Raises
+    ------
+    InputError
+        When an element of the standard has no clear line in the spectrum.
+    """
+    fit, index, fractions = _fitted_standard(
+        standard, weight_fractions, (thickness, density, take_off_angle), support,
+        beam_energy=beam_energy, detector=detector, calibration=calibration,
+        energy_range=energy_range, n_continuum=n_continuum,
+    )  # fmt: skip
+    elements = list(fractions)
+    tie = reference or ("Si" if "Si" in fractions else elements[0])
+    if tie not in fractions:
+        raise InputError(
+            f"the reference {tie} must be an element of the standard, {', '.join(elements)}"
+        )
+    photons = fit.amplitudes[index]
+    k = np.array(list(fractions.values())) / photons
+    k /= k[elements.index(tie)]
+    return GivenKFactors(
+        values=dict(zip(elements, k.tolist(), strict=True)),
+        line="family",
+        detector="apart",
+        relative_sigma=_relative(fit, index, elements, relative_sigma),
+        reference=tie,
+        shells=_shells(fit, index),
+    )
+
+
+def calibrate_zeta_factors(
+    standard: Spectrum,
+    weight_fractions: Mapping[str, float],
+    *,
+    dose: float,
+    thickness: float,
+    density: float,
+    relative_sigma: Mapping[str, float] | float = 0.0,
+    support: Sequence[str] = (),
+    beam_energy: float | None = None,
+    take_off_angle: float | None = None,
+    detector: Detector | None = None,
+    calibration: Calibration | None = None,
+    energy_range: tuple[float | None, float | None] = (0.25, None),
+    n_continuum: int | None = None,
+) -> ZetaFactors:
+    """Return zeta-factors from a standard of known composition and mass thickness.
+
+    ``zeta_i = rho t C_i D / I_i`` for emitted photons of whole families (Watanabe & Williams
+    2006, J. Microsc. 221, 89).
+
+    Parameters
+    ----------
+    standard : Spectrum
+    weight_fractions : mapping of str to float
+        Element -> share by weight, in any common unit.
+    dose : float
+        Electrons that hit the pixels of the spectrum.
+    thickness, density : float
+        nm and g/cm3.
+    relative_sigma : mapping or float
+        Relative standard deviation of what is known: composition and mass thickness.
+    support, beam_energy, take_off_angle, detector, calibration, energy_range, n_continuum
+        As for :func:`siftem.quantify`.
+
+    Returns
+    -------
+    ZetaFactors
+        kg electron / (m2 photon), for families, detector apart.
+    """
+    if not 0 < dose < np.inf:
+        raise InputError(f"dose must be a positive number of electrons, got {dose}")
+    fit, index, fractions = _fitted_standard(
+        standard, weight_fractions, (thickness, density, take_off_angle), support,
+        beam_energy=beam_energy, detector=detector, calibration=calibration,
+        energy_range=energy_range, n_continuum=n_continuum,
+    )  # fmt: skip
+    elements = list(fractions)
+    film = checked_film(thickness, density, 90.0)
+    assert film is not None
+    zeta = film.mass_thickness * np.array(list(fractions.values())) * dose / fit.amplitudes[index]
+    return ZetaFactors(
+        values=dict(zip(elements, zeta.tolist(), strict=True)),
+        line="family",
+        detector="apart",
+        relative_sigma=_relative(fit, index, elements, relative_sigma),
+        shells=_shells(fit, index),
+    )
+
+
+def _shells(fit: LineFit, index: list[int]) -> dict[str, str]:
+    families = [fit.model.families[i] for i in index]
+    return {f.element: f.shell for f in families}
+
+
+def _relative(
+    fit: LineFit, index: list[int], elements: list[str], known: Mapping[str, float] | float
+) -> dict[str, float]:
+    counting = np.sqrt(np.diag(fit.covariance)[index]) / fit.amplitudes[index]
+    own = [known.get(e, 0.0) if isinstance(known, Mapping) else known for e in elements]
+    return dict(zip(elements, np.hypot(counting, own).tolist(), strict=True))
+
+
+def _fitted_standard(
+    standard: Spectrum,
+    weight_fractions: Mapping[str, float],
+    film_and_angle: tuple[float | None, float | None, float | None],
+    support: Sequence[str],
+    **settings: Any,
+) -> tuple[LineFit, list[int], dict[str, float]]:
+    fitter = LineFitter.of(standard.acquisition, weight_fractions, support, **settings)
+    thickness, density, angle = film_and_angle
+    total = sum(weight_fractions.values())
+    bad = [e for e, c in weight_fractions.items() if not (np.isfinite(c) and c > 0)]
+    if bad or not weight_fractions:
+        raise InputError(
+            f"a standard's weight fractions must be positive numbers, "
+            f"got {weight_fractions[bad[0]] if bad else 'none'}"
+        )
+    fractions = {e: c / total for e, c in weight_fractions.items()}
+    film = checked_film(thickness, density, angle or standard.acquisition.take_off_angle)
+    absorption: Absorption | None = None if film is None else AbsorbingFilm(fractions, film)
+    fit = replace(fitter, absorption=absorption).fit(standard)
+    warn_of_structure(fit, stacklevel=4)
+    index = [fit.index(e) for e in fractions]
+    for element, i in zip(fractions, index, strict=True):
+        if fit.amplitudes[i] < _CLEAR * fit.sigma_at_zero(i):
+            raise InputError(
+                f"the standard {standard.name!r} shows no clear {fit.names[i]} line: "
+                f"its k-factor can't be calibrated with it; leave {element} out"
+            )
+    return fit, index, fractions
