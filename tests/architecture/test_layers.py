@@ -153,6 +153,23 @@ def test_importing_siftem_and_its_version_loads_nothing_heavy():
     assert run_python(code).splitlines() == [f"siftem {siftem.__version__}", "[]"]
 
 
+def test_no_command_imports_what_only_estimators_or_tables_of_laws_need():
+    """Both take longer to import than most maps to factorise."""
+    slow = {"sklearn", "scipy.stats"}
+    homes = set()
+    for path in MODULES:
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.Import):
+                names = {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                names = {f"{node.module}.{alias.name}" for alias in node.names}
+            else:
+                continue
+            if any(f"{name}.".startswith(f"{one}.") for name in names for one in slow):
+                homes.add(path.stem)
+    assert homes == {"poisson_nmf"}
+
+
 def test_type_checkers_and_editors_know_the_same_names():
     stub = ast.parse((ROOT / "__init__.pyi").read_text(encoding="utf-8"))
     known = {

@@ -4,7 +4,6 @@ import json
 
 import numpy as np
 import pytest
-import sklearn
 from sklearn.base import clone
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
@@ -226,7 +225,7 @@ def test_what_json_cannot_describe_is_not_saved(tmp_path, images, own):
 
 def test_what_may_differ_when_it_is_trained_again_is_told(tmp_path, images, trained, monkeypatch):
     own = PixelClassifier(KNeighborsClassifier(3), sigmas=(1,)).fit(images, strokes())
-    monkeypatch.setattr(sklearn, "__version__", "0.1.2")
+    monkeypatch.setattr(classifier_file, "version_of", lambda name: "0.1.2")
     own.save(tmp_path / "own.npz")
     trained.save(tmp_path / "forest.npz")
     monkeypatch.undo()

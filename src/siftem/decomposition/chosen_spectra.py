@@ -14,7 +14,7 @@ from siftem.decomposition.detector_shapes import DetectorView
 from siftem.decomposition.identify import identify, matrix_share
 from siftem.decomposition.initialise import pooled_counts
 from siftem.decomposition.layout import PhaseLayout, phase_layout
-from siftem.decomposition.poisson_nmf import PoissonNMF
+from siftem.decomposition.poisson_fit import PoissonFit
 from siftem.decomposition.smooth_maps import refined_spectra
 from siftem.decomposition.solver import even_weights, poisson_objective, solve_weights
 from siftem.decomposition.solver_rows import SolverRows, W, solver_rows
@@ -68,7 +68,7 @@ class ChosenSpectra:
 
 
 def choose_spectra(
-    si: SpectrumImage, model: PoissonNMF, *, layout: str = "auto", n_jobs: int | None = None
+    si: SpectrumImage, model: PoissonFit, *, layout: str = "auto", n_jobs: int | None = None
 ) -> ChosenSpectra | None:
     """Fit pooled pixels, and choose among the answers that fit equally well.
 
@@ -84,7 +84,7 @@ def choose_spectra(
     Parameters
     ----------
     si : SpectrumImage
-    model : PoissonNMF
+    model : PoissonFit
         How to fit the pooled counts; it is fitted in place.
     layout : str
         As of :func:`siftem.decompose`.
@@ -103,20 +103,22 @@ def choose_spectra(
     return found if found is None or lies is None else _with_layout(found, lies, si)
 
 
-def _by_fit(si: SpectrumImage, model: PoissonNMF, *, n_jobs: int | None) -> ChosenSpectra | None:
+def _by_fit(si: SpectrumImage, model: PoissonFit, *, n_jobs: int | None) -> ChosenSpectra | None:
     chooser = _Chooser(si)
     k = model.n_components
     pooled, shape = pooled_counts(si.counts, si.shape, k)
     asked = model.n_init
     if asked == 1 and k > 3 and pooled.nnz < _CHEAP:
         # Many phases have many local optima; where fits are cheap, try more of them.
-        model.set_params(n_init=_STARTS)
-    model.set_params(map_shape=shape).fit(pooled)
+        model.n_init = _STARTS
+    model.map_shape = shape
+    model.fit_weights(pooled)
     found = _best_of(model, chooser, pooled, n_jobs)
     if k > 2 and model.n_init == 1 and found is not None and found.alike:
-        model.set_params(n_init=_STARTS).fit(pooled)
+        model.n_init = _STARTS
+        model.fit_weights(pooled)
         found = _best_of(model, chooser, pooled, n_jobs)
-    model.set_params(n_init=asked)
+    model.n_init = asked
     return found
 
 
@@ -177,7 +179,7 @@ class _Chooser:
             return None
         return DetectorView(self.mean, self.si.axis, self.resolution)
 
-    def __call__(self, model: PoissonNMF, start: int, pooled_pixels: int) -> ChosenSpectra | None:
+    def __call__(self, model: PoissonFit, start: int, pooled_pixels: int) -> ChosenSpectra | None:
         si, spectra = self.si, model.components_of_starts_[start]
         refined = refined_spectra(si.counts, si.shape, spectra)
         found = identify(si.counts, si.shape, refined, line_width=self.width)
@@ -207,7 +209,7 @@ class _Chooser:
 
 
 def _best_of(
-    model: PoissonNMF, chooser: _Chooser, pooled: sp.csr_array, n_jobs: int | None
+    model: PoissonFit, chooser: _Chooser, pooled: sp.csr_array, n_jobs: int | None
 ) -> ChosenSpectra | None:
     """Choose for the most likely starts, and between them."""
     order = np.argsort(model.deviances_of_starts_, kind="stable")[:_COMPARED]

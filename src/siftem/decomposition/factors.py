@@ -17,7 +17,7 @@ from siftem.decomposition.indeterminacy import Indeterminacy, shear_freedom
 from siftem.decomposition.layout import PhaseLayout, phase_layout
 from siftem.decomposition.lone_pixels import left_out, lone_pixels
 from siftem.decomposition.physics_basis import fitted_by
-from siftem.decomposition.poisson_nmf import PoissonNMF
+from siftem.decomposition.poisson_fit import PoissonFit
 from siftem.decomposition.solver import even_weights, poisson_objective, solve_weights
 from siftem.decomposition.solver_rows import solver_rows
 from siftem.decomposition.sweep_state import Checkpoint
@@ -283,7 +283,7 @@ def _decomposed(
     checkpoint: Checkpoint | None,
     progress: Progress,
 ) -> Factors:
-    model = PoissonNMF(
+    model = PoissonFit(
         n_components,
         n_init=n_init,
         map_shape=si.shape,
@@ -297,7 +297,7 @@ def _decomposed(
     found = None
     if identify and n_components > 1:
         found = choose_spectra(si, model, layout=layout, n_jobs=n_jobs)
-        model.set_params(map_shape=si.shape)
+        model.map_shape = si.shape
     rows = solver_rows(si.counts, n_jobs=n_jobs)
     if found is None:
         weights = model.fit_weights(si.counts)

@@ -13,7 +13,7 @@ from siftem.blas_threads import one_blas_thread
 from siftem.counting.outliers import checked_counts
 from siftem.decomposition import solver
 from siftem.decomposition.initialise import pooled_counts
-from siftem.decomposition.poisson_nmf import PoissonNMF
+from siftem.decomposition.poisson_fit import PoissonFit
 from siftem.decomposition.pooled_blocks import pooled_in_memory
 from siftem.decomposition.solver_rows import solver_rows
 from siftem.errors import DoubtWarning, InputError, SiftemWarning
@@ -168,12 +168,12 @@ def choose_n_components(
         test, train = split_counts(pooled.astype(np.float64), test_share, rng)
         rows = solver_rows(test, n_jobs=n_jobs)
         for column, k in enumerate(ranks):
-            model = PoissonNMF(
+            model = PoissonFit(
                 k, map_shape=shape, tol=1e-5, random_state=random_state, n_jobs=n_jobs
             )
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", SiftemWarning)
-                weights = model.fit_transform(train)
+                weights = model.fit_weights(train)
             # A channel that no training count fell into would forbid every test count there.
             spectra = model.components_ + 1e-3 / model.components_.shape[1]
             spectra /= spectra.sum(axis=1, keepdims=True)

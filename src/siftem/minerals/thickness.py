@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import gamma
+from scipy.special import gammaincinv
 
 from siftem.errors import InputError
 from siftem.minerals.joint_model import PER_PATH, MeasuredPhase, attenuation_of
@@ -314,7 +314,7 @@ def _effective(p: MeasuredPhase, mean: float, variance: float) -> float:
         return mean
     shape = mean**2 / variance
     # Midpoints of equal probability; a gamma density by its quantiles.
-    films = gamma.ppf((np.arange(64) + 0.5) / 64, shape, scale=mean / shape)
+    films = mean / shape * gammaincinv(shape, (np.arange(64) + 0.5) / 64)
     amounts = p.amounts / p.amounts.sum()
     grid = np.concatenate([[0.0], np.linspace(0.2, 6.0, 117) * mean])
     both = np.concatenate([films, grid])

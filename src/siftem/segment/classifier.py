@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 from scipy.special import xlogy
-from sklearn.base import BaseEstimator, clone
 
 from siftem.errors import InputError
 from siftem.large.line_strips import converted
 from siftem.segment.classifier_file import read_classifier, write_classifier
+from siftem.segment.estimator import Estimator
 from siftem.segment.feature_tiles import LARGEST_WHOLE, FeatureTiles
 from siftem.segment.features import (
     PixelFeatures,
@@ -38,7 +38,7 @@ KINDS = ("original", "gaussian", "hessian", "difference", "membrane")
 WIDTHS = (1.0, 2.0, 4.0, 8.0)
 
 
-class PixelClassifier(BaseEstimator):
+class PixelClassifier(Estimator):
     """Learn classes from painted traces and give each pixel its probabilities.
 
     By default a forest of extremely randomised trees (`siftem.segment.forest`) on the features
@@ -274,9 +274,7 @@ class PixelClassifier(BaseEstimator):
         classifier.traces_ = found.traces
         return classifier
 
-    def _fit_samples(
-        self, samples: np.ndarray, labels: np.ndarray, names: tuple[str, ...]
-    ) -> PixelClassifier:
+    def _fit_samples(self, samples: np.ndarray, labels: np.ndarray, names: tuple[str, ...]) -> None:
         classes = np.unique(labels)
         if classes.size == 0:
             raise InputError("the traces are empty: paint some pixels of each class")
@@ -295,7 +293,6 @@ class PixelClassifier(BaseEstimator):
         self.channels_ = _channels(names)
         self.oob_score_ = float(getattr(estimator, "oob_score_", np.nan))
         self._samples, self._labels = samples, labels
-        return self
 
     def _new_estimator(self) -> Any:
         if self.classifier is not None:
@@ -304,6 +301,8 @@ class PixelClassifier(BaseEstimator):
                     f"classifier must have predict_proba, {type(self.classifier).__name__} "
                     "has not: choose one that gives probabilities"
                 )
+            from sklearn.base import clone
+
             estimator = clone(self.classifier)
             if estimator.get_params().get("random_state", 0) is None:
                 estimator.set_params(random_state=self.random_state)

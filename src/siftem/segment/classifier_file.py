@@ -12,13 +12,12 @@ from __future__ import annotations
 import json
 import zipfile
 from collections.abc import Mapping, Sequence
+from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import Any, NamedTuple
 from warnings import warn
 
 import numpy as np
-import sklearn
-from sklearn.utils.discovery import all_estimators
 
 from siftem.errors import InputError, ReadError, SiftemWarning
 
@@ -65,7 +64,7 @@ def write_classifier(
     description = {
         "format": FORMAT,
         "version": FORMAT_VERSION,
-        "scikit-learn": sklearn.__version__,
+        "scikit-learn": version_of("scikit-learn"),
         "settings": plain,
         "feature_names": list(names),
     }
@@ -133,9 +132,11 @@ def read_classifier(path: str | Path) -> SavedClassifier:
     if described is None and version <= _RANDOM_FOREST:
         said = "by an older siftem, with another kind of forest: the probabilities will differ"
         warn(f"{path} was saved {said}", SiftemWarning, stacklevel=3)
-    elif described is not None and _release(written_by) != _release(sklearn.__version__):
+    elif described is not None and _release(written_by) != _release(
+        present := version_of("scikit-learn")
+    ):
         warn(
-            f"{path} was saved with scikit-learn {written_by}, this is {sklearn.__version__}: "
+            f"{path} was saved with scikit-learn {written_by}, this is {present}: "
             "the probabilities may differ slightly",
             SiftemWarning,
             stacklevel=3,
@@ -191,6 +192,8 @@ def _rebuild(described: Any, path: str | Path) -> Any:
 
 
 def _known_classifiers() -> dict[str, type]:
+    from sklearn.utils.discovery import all_estimators  # takes a second, and is seldom needed
+
     return dict(all_estimators(type_filter="classifier"))
 
 

@@ -17,7 +17,7 @@ from scipy.ndimage import (
     label,
     maximum,
 )
-from scipy.stats import chi2
+from scipy.special import chdtri
 
 #: Smoothing of the components in pixels.
 _SIGMA = 1.5
@@ -136,7 +136,7 @@ def unlike_painted(
         distance = np.einsum("ij,ji->i", off, np.linalg.solve(own, off.T))
         which[distance < nearest] = i
         nearest = np.minimum(nearest, distance)
-    far = (nearest > chi2.ppf(_WITHIN, images.shape[1])).reshape(level.shape)
+    far = (nearest > chdtri(images.shape[1], 1 - _WITHIN)).reshape(level.shape)
     like = np.where(far, -1, which.reshape(level.shape))
     patches, number = label(far)
     every = np.arange(number + 1)
