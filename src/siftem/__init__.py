@@ -64,7 +64,7 @@ _HOME = {
     "integrate": "siftem.unmixing.integrate",
     "lattice_strain": "siftem.minerals.lattice_strain",
     "line_ratios": "siftem.quantification.line_ratios",
-    "list_signals": "siftem.io.contents",
+    "list_signals": "siftem.io.signal_choice",
     "load": "siftem.io.hyperspy_bridge",
     "match_phases": "siftem.decomposition.matching",
     "null_elements": "siftem.fit.null_elements",

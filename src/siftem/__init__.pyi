@@ -32,7 +32,6 @@ from siftem.errors import SiftemWarning as SiftemWarning
 from siftem.fit.element_search import find_elements as find_elements
 from siftem.fit.null_elements import null_elements as null_elements
 from siftem.fit.spectrum_model import Calibration as Calibration
-from siftem.io.contents import list_signals as list_signals
 from siftem.io.convert import convert as convert
 from siftem.io.example import fetch_71gpa as fetch_71gpa
 from siftem.io.fit_checkpoint import FitCheckpoint as FitCheckpoint
@@ -40,6 +39,7 @@ from siftem.io.hyperspy_bridge import from_hyperspy as from_hyperspy
 from siftem.io.hyperspy_bridge import load as load
 from siftem.io.hyperspy_export import to_hyperspy as to_hyperspy
 from siftem.io.region_sums import sum_spectra as sum_spectra
+from siftem.io.signal_choice import list_signals as list_signals
 from siftem.minerals.analysis import Analysis as Analysis
 from siftem.minerals.identification import identify as identify
 from siftem.minerals.joint_calibration import calibrate_jointly as calibrate_jointly

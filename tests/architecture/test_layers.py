@@ -124,9 +124,9 @@ def test_no_modules_import_each_other_in_a_circle():
     assert not on_a_circle
 
 
-def test_no_module_is_over_400_lines_or_named_after_nothing():
+def test_no_module_is_over_500_lines_or_named_after_nothing():
     for path in MODULES:
-        assert len(path.read_text(encoding="utf-8").splitlines()) <= 400, path
+        assert len(path.read_text(encoding="utf-8").splitlines()) <= 500, path
         assert path.stem not in {"utils", "util", "helpers", "misc", "common", "core", "manager"}
 
 

@@ -16,10 +16,10 @@ import tifffile
 import siftem
 from siftem.errors import ReadError
 from siftem.io import counts as counts_module
-from siftem.io import file_headers, sparse_file, tiff_files, zarr_store
-from siftem.io.contents import list_signals
+from siftem.io import file_headers, sparse_file, zarr_store
 from siftem.io.counts import CountsBuilder
 from siftem.io.images import read_label_image, read_regions
+from siftem.io.signal_choice import list_signals
 from siftem.io.sparse_writer import write_sparse_file
 from siftem.large.memory_budget import available_memory
 from siftem.segment import classifier_file
@@ -48,9 +48,9 @@ def small_limits(monkeypatch):
     monkeypatch.setattr(zarr_store, "_BELIEVED_NOTE", 2**16)
     monkeypatch.setattr(sparse_file, "_BELIEVED_CHUNK", 2**20)
     monkeypatch.setattr(sparse_file, "BELIEVED_ENTRIES", 2**16)
-    monkeypatch.setattr(siftem.io.damaged_files, "BELIEVED_ENTRIES", 2**16)
-    monkeypatch.setattr(tiff_files, "_BELIEVED_IMAGE", 2**20)
-    monkeypatch.setattr(tiff_files, "_PADDING", 2**10)
+    monkeypatch.setattr(siftem.io.vendor_files, "BELIEVED_ENTRIES", 2**16)
+    monkeypatch.setattr(file_headers, "_BELIEVED_IMAGE", 2**20)
+    monkeypatch.setattr(file_headers, "_PADDING", 2**10)
     monkeypatch.setattr(classifier_file, "_BELIEVED_BYTES", 2**20)
 
 

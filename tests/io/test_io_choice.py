@@ -3,7 +3,7 @@ import pytest
 
 import siftem
 from siftem.errors import InputError, ReadError
-from siftem.io.contents import list_signals
+from siftem.io.signal_choice import list_signals
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 import siftem
 from siftem.errors import InputError, ReadError
 from siftem.io.convert import convert
-from siftem.io.event_streams import FrameChoice, event_bands
+from siftem.io.cube_blocks import FrameChoice, event_bands
 from siftem.io.formats.jeol import JeolStream
 from siftem.io.formats.velox import velox_streams
 

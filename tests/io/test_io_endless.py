@@ -11,8 +11,8 @@ import rsciio.phenom
 
 import siftem
 from siftem.errors import ReadError
-from siftem.io import hdf5_probe, hdf5_walk, watched
-from siftem.io.contents import list_signals
+from siftem.io import guarded_readers, hdf5_probe, hdf5_walk
+from siftem.io.signal_choice import list_signals
 from siftem.io.sparse_file import open_sparse_file
 
 #: Stands in for a damaged file over which the HDF5 library never comes back, or crashes.
@@ -116,8 +116,8 @@ def test_the_process_of_the_walk_answers_each_line(tmp_path):
 
 @pytest.fixture
 def hurried(monkeypatch):
-    monkeypatch.setattr(watched, "_SECONDS", 0.3)
-    monkeypatch.setattr(watched, "_AGAIN_AFTER", 0.1)
+    monkeypatch.setattr(guarded_readers, "_SECONDS", 0.3)
+    monkeypatch.setattr(guarded_readers, "_AGAIN_AFTER", 0.1)
 
 
 #: Seconds of processor time after which a test fails that would hang.
@@ -158,9 +158,9 @@ def greedy(filename, **options):
 def test_readers_that_never_come_back_are_ended(
     hurried, tmp_path, monkeypatch, reader, match, read
 ):
-    monkeypatch.setattr(watched, "_GROWTH", 2 * 10**8)
+    monkeypatch.setattr(guarded_readers, "_GROWTH", 2 * 10**8)
     if reader is greedy:
-        monkeypatch.setattr(watched, "_SECONDS", 60.0)
+        monkeypatch.setattr(guarded_readers, "_SECONDS", 60.0)
     reader.__module__ = rsciio.phenom.__name__
     monkeypatch.setattr(rsciio.phenom, "file_reader", reader)
     path = tmp_path / "cut.elid"
@@ -174,7 +174,7 @@ def test_the_limit_is_of_the_thread_that_reads(hurried, tmp_path):
 
     def read():
         try:
-            with watched.watched(tmp_path, 10):
+            with guarded_readers.watched(tmp_path, 10):
                 endless("")
         except ReadError as error:
             found.append(str(error))
@@ -186,18 +186,18 @@ def test_the_limit_is_of_the_thread_that_reads(hurried, tmp_path):
 
 
 def test_who_is_done_in_time_is_left_alone(tmp_path, monkeypatch):
-    monkeypatch.setattr(watched, "_SECONDS", 0.02)
-    monkeypatch.setattr(watched, "_LOOK_EVERY", 0.01)
+    monkeypatch.setattr(guarded_readers, "_SECONDS", 0.02)
+    monkeypatch.setattr(guarded_readers, "_LOOK_EVERY", 0.01)
     for _ in range(20):  # the end may be meant while the block is left: never afterwards
         begun = time.process_time()
         try:
-            with watched.watched(tmp_path, 10):
+            with guarded_readers.watched(tmp_path, 10):
                 while time.process_time() - begun < 0.025:
                     pass
         except ReadError:
             pass
         sum(range(100_000))
-    with pytest.raises(ValueError, match="own"), watched.watched(tmp_path, 10):
+    with pytest.raises(ValueError, match="own"), guarded_readers.watched(tmp_path, 10):
         raise ValueError("own")
 
 

@@ -18,7 +18,7 @@ from siftem.io.vendor_files import checked_path, stored_bytes
 
 
 def refused(path, match):
-    for read in (siftem.load, siftem.io.contents.list_signals):
+    for read in (siftem.load, siftem.io.signal_choice.list_signals):
         with pytest.raises(ReadError, match=match) as caught:
             read(path)
         assert "\n" not in str(caught.value)
@@ -27,7 +27,7 @@ def refused(path, match):
 
 @pytest.fixture(autouse=True)
 def contents_imported():
-    import siftem.io.contents
+    import siftem.io.signal_choice
     import siftem.io.spectra_sets  # noqa: F401
 
 

@@ -10,7 +10,7 @@ import tifffile
 
 from siftem import EnergyAxis, Regions, SpectrumImage
 from siftem.errors import InputError, ReadError
-from siftem.io.imagej_rois import read_rois
+from siftem.io.imagej_rois import mask_outlines, read_rois, write_rois
 from siftem.io.images import (
     read_label_image,
     read_pixel_size,
@@ -20,7 +20,6 @@ from siftem.io.images import (
     write_regions,
 )
 from siftem.io.region_sums import region_masks, sum_spectra
-from siftem.io.roi_writer import mask_outlines, write_rois
 
 SHAPE = (6, 9)
 

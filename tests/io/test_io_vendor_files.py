@@ -8,7 +8,7 @@ import pytest
 
 import siftem
 from siftem.errors import ReadError
-from siftem.io.contents import list_signals
+from siftem.io.signal_choice import list_signals
 
 
 def against_hyperspy(path, position):

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from siftem.errors import InputError, SeveralMapsError
 from siftem.fit.element_search import find_elements
-from siftem.io.contents import list_signals
 from siftem.io.hyperspy_bridge import load
+from siftem.io.signal_choice import list_signals
 from siftem.progress import Progress
 from siftem.spectrum import Spectrum
 from siftem.spectrum_image import SpectrumImage

@@ -18,18 +18,25 @@ from siftem.io.acquisition_metadata import (
     with_whole_live_time,
 )
 from siftem.io.counts import CountsBuilder, refuse_bloated
-from siftem.io.cube_blocks import BLOCK_BYTES, PixelBlock, frame_blocks
-from siftem.io.damaged_files import damage_as_read_error, guarded, most_entries, refuse_absurd
-from siftem.io.event_streams import FrameChoice, event_bands
+from siftem.io.cube_blocks import BLOCK_BYTES, FrameChoice, PixelBlock, event_bands, frame_blocks
 from siftem.io.formats.known import VENDORS, refuse_damaged
 from siftem.io.formats.vendor import EventFiles, Events
 from siftem.io.hyperspy_bridge import channel_window, header_of, load, map_blocks, no_counts
-from siftem.io.library_messages import quiet
 from siftem.io.signal_axes import Layout, read_layout
 from siftem.io.signal_choice import choose_spectrum_images, find_survey, is_map
 from siftem.io.sparse_file import MapHeader, is_sparse_file, open_sparse_file
 from siftem.io.sparse_writer import SparseFileWriter, write_sparse_file
-from siftem.io.vendor_files import OpenedFile, StoredSignal, checked_path, opened
+from siftem.io.vendor_files import (
+    OpenedFile,
+    StoredSignal,
+    checked_path,
+    damage_as_read_error,
+    guarded,
+    most_entries,
+    opened,
+    quiet,
+    refuse_absurd,
+)
 from siftem.large.memory_budget import BASE_BYTES, parse_memory
 from siftem.notebook_progress import shows_progress
 from siftem.progress import Progress, silent

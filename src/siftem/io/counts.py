@@ -195,7 +195,7 @@ def refuse_bloated(entries: int, most: int | None) -> None:
     entries : int
         Values that are not zero.
     most : int, optional
-        See `siftem.io.damaged_files.most_entries`.
+        See `siftem.io.vendor_files.most_entries`.
 
     Raises
     ------

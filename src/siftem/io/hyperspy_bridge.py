@@ -21,13 +21,21 @@ from siftem.io.acquisition_metadata import (
 )
 from siftem.io.counts import CountsBuilder
 from siftem.io.cube_blocks import BLOCK_BYTES, PixelBlock, cube_blocks
-from siftem.io.damaged_files import damage_as_read_error, guarded, most_entries, refuse_absurd
 from siftem.io.formats.known import vendor_of
-from siftem.io.library_messages import quiet
 from siftem.io.signal_axes import Layout, read_layout
 from siftem.io.signal_choice import choose_spectrum_images, find_survey, is_map, signal_type_of
 from siftem.io.sparse_file import MapHeader, is_sparse_file, read_sparse_file, spectrum_image
-from siftem.io.vendor_files import OpenedFile, StoredSignal, checked_path, opened
+from siftem.io.vendor_files import (
+    OpenedFile,
+    StoredSignal,
+    checked_path,
+    damage_as_read_error,
+    guarded,
+    most_entries,
+    opened,
+    quiet,
+    refuse_absurd,
+)
 from siftem.notebook_progress import shows_progress
 from siftem.progress import Progress, silent
 from siftem.spectrum_image import SpectrumImage

@@ -14,7 +14,7 @@ from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError
 from siftem.io.acquisition_metadata import LIVE_TIME_NODE
 from siftem.io.atomic import replacing
-from siftem.io.library_messages import quiet
+from siftem.io.vendor_files import quiet
 from siftem.spectrum import Spectrum
 from siftem.spectrum_image import SpectrumImage
 

@@ -1,15 +1,21 @@
-"""Outlines drawn in ImageJ or Fiji, as masks."""
+"""Outlines drawn in ImageJ or Fiji, as masks.
+
+Masks as outlines that ImageJ and Fiji open in the ROI Manager.
+"""
 
 from __future__ import annotations
 
 import itertools
 import os
+import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from siftem.errors import InputError, ReadError
+from siftem.io.atomic import replacing
 
 
 def read_rois(path: str | os.PathLike[str], shape: tuple[int, int]) -> dict[str, np.ndarray]:
@@ -123,3 +129,125 @@ def _points(points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     inside = (x >= 0) & (x < shape[1]) & (y >= 0) & (y < shape[0])
     mask[y[inside], x[inside]] = True
     return mask
+
+
+#: Commands of ImageJ's composite outlines.
+_MOVE, _LINE, _CLOSE = 0, 1, 4
+#: Steps (dy, dx) along the corners of pixels, each a quarter turn from the one before.
+_STEPS = ((0, 1), (1, 0), (0, -1), (-1, 0))
+
+
+def write_rois(path: str | os.PathLike[str], masks: Mapping[str, np.ndarray]) -> None:
+    """Write named masks as a .zip of the ROI Manager, one composite outline for each.
+
+    Outlines run along the edges of pixels, holes the other way round, as after ImageJ's
+    Create Selection: `siftem.io.imagej_rois.read_rois` gives the same masks back.
+
+    Parameters
+    ----------
+    path : str or path-like
+        Must end in .zip; an existing file is replaced.
+    masks : mapping of str to ndarray of bool, shape (ny, nx)
+        True means inside. A mask without pixels has no outline and is left out.
+
+    Raises
+    ------
+    InputError
+        When a mask is not boolean, or all are empty.
+    """
+    import roifile
+
+    if Path(path).suffix.lower() != ".zip":
+        raise InputError(f"path must end in .zip, got {os.fspath(path)}")
+    outlines = {}
+    for name, region in masks.items():
+        mask = np.asarray(region)
+        if mask.dtype != np.bool_ or mask.ndim != 2:
+            raise InputError(
+                f"the mask of {name!r} must be boolean (ny, nx), True inside, "
+                f"got {mask.dtype} {mask.shape}"
+            )
+        if mask.any():
+            outlines[str(name)] = mask_outlines(mask)
+    if not outlines:
+        raise InputError("there is nothing to outline: no mask holds any pixel")
+    with replacing(path) as draft, zipfile.ZipFile(draft, "w", zipfile.ZIP_DEFLATED) as file:
+        for number, (name, loops) in enumerate(outlines.items(), start=1):
+            corners = np.concatenate(loops)
+            roi = roifile.ImagejRoi()
+            roi.roitype, roi.name, roi.version = roifile.ROI_TYPE.RECT, name, 228
+            roi.left, roi.top = (int(n) for n in corners.min(axis=0))
+            roi.right, roi.bottom = (int(n) for n in corners.max(axis=0))
+            roi.multi_coordinates = _composite(loops)
+            roi.shape_roi_size = roi.multi_coordinates.size
+            # Names may repeat or hold what no file name can; without a time the bytes are the same.
+            member = zipfile.ZipInfo(f"{number:04d}.roi")
+            file.writestr(member, roi.tobytes(), zipfile.ZIP_DEFLATED)
+
+
+def mask_outlines(mask: np.ndarray) -> list[np.ndarray]:
+    """Return the closed outlines of a mask along the edges of its pixels.
+
+    Parameters
+    ----------
+    mask : ndarray of bool, shape (ny, nx)
+
+    Returns
+    -------
+    list of ndarray of int, shape (n, 2)
+        Corners (x, y), pixel (x, y) covering x ... x + 1 and y ... y + 1. Outer outlines run
+        clockwise on the screen and those of holes counter-clockwise; each point that is not a
+        corner is left out. Pixels that touch at a corner only have outlines of their own.
+    """
+    padded = np.pad(mask, 1)
+    inside = padded[1:-1, 1:-1]
+    # Edges with the mask on their right hand, by where they begin: (y, x), direction.
+    begins: dict[tuple[int, int], list[int]] = {}
+    for direction, (outside, dy, dx) in enumerate(
+        (
+            (padded[:-2, 1:-1], 0, 0),
+            (padded[1:-1, 2:], 0, 1),
+            (padded[2:, 1:-1], 1, 1),
+            (padded[1:-1, :-2], 1, 0),
+        )
+    ):
+        for y, x in np.argwhere(inside & ~outside).tolist():
+            begins.setdefault((y + dy, x + dx), []).append(direction)
+    loops = []
+    while begins:
+        start = next(iter(begins))
+        loops.append(_followed(begins, start))
+    return loops
+
+
+def _followed(begins: dict[tuple[int, int], list[int]], start: tuple[int, int]) -> np.ndarray:
+    """Follow edges to a closed outline and take them away; corners (n, 2) as (x, y)."""
+    corners: list[tuple[int, int]] = []
+    first = begins[start][0]
+    point, direction = start, first
+    while True:
+        begins[point].remove(direction)
+        if not begins[point]:
+            del begins[point]
+        point = (point[0] + _STEPS[direction][0], point[1] + _STEPS[direction][1])
+        options = [*begins.get(point, ()), *([first] if point == start else ())]
+        # Turning right first keeps pixels apart that touch at a corner only.
+        before = direction
+        direction = next(d for d in _right_first(before) if d in options)
+        if direction != before:
+            corners.append((point[1], point[0]))
+        if point == start and direction == first:
+            return np.array(corners)
+
+
+def _right_first(direction: int) -> tuple[int, int, int]:
+    return (direction + 1) % 4, direction, (direction + 3) % 4
+
+
+def _composite(loops: list[np.ndarray]) -> np.ndarray:
+    path: list[float] = []
+    for loop in loops:
+        for i, (x, y) in enumerate(loop.tolist()):
+            path += [_MOVE if i == 0 else _LINE, x, y]
+        path.append(_CLOSE)
+    return np.array(path, np.float32)

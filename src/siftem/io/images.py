@@ -11,7 +11,7 @@ import numpy as np
 
 from siftem.errors import InputError, ReadError
 from siftem.io.atomic import replacing
-from siftem.io.tiff_files import refuse_bad_tiff
+from siftem.io.file_headers import refuse_bad_tiff
 
 #: Largest class number of a 16-bit label image.
 _LARGEST_LABEL = 2**16 - 1

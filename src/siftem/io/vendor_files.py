@@ -1,31 +1,77 @@
-"""Opening any file that HyperSpy reads, lazily, quietly and as the file has it."""
+"""Opening any file that HyperSpy reads, lazily, quietly and as the file has it.
+
+Files whose header or content cannot be trusted: stop early, and in one sentence.
+
+Keeping the messages of HyperSpy and RosettaSciIO off the terminal.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import glob
 import importlib
+import logging
+import math
 import os
 import types
+import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from siftem.acquisition import plain_texts
-from siftem.errors import InputError, ReadError
+from siftem.errors import InputError, ReadError, SiftemError
 from siftem.io.acquisition_metadata import text_in
+from siftem.io.cube_blocks import PixelBlock
 from siftem.io.file_headers import (
+    BELIEVED_ENTRIES,
+    ENTRIES_PER_BYTE,
+    MOST_CHANNELS,
+    is_absurd,
     is_hdf5,
     largest_dataset,
+    refuse_bad_tiff,
     written_by_hyperspy,
 )
 from siftem.io.formats.known import refuse_damaged, vendor_of
-from siftem.io.guarded_readers import claims_checked, plain_signals
-from siftem.io.library_messages import quiet
-from siftem.io.tiff_files import refuse_bad_tiff
-from siftem.io.watched import watched
+from siftem.io.guarded_readers import claims_checked, plain_signals, watched
+from siftem.io.signal_axes import Layout
 from siftem.io.zarr_store import refuse_bad_store
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[list[str]]:
+    """Collect the messages of HyperSpy and RosettaSciIO instead of printing them.
+
+    Yields
+    ------
+    list of str
+        Filled while the block runs.
+    """
+    complaints: list[str] = []
+
+    class Ear(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            complaints.append(record.getMessage())
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        # These set up their loggers when they are imported, so that comes first.
+        importlib.import_module("rsciio")
+        importlib.import_module("hyperspy.api")
+
+        ear = Ear(level=logging.WARNING)
+        loggers = [logging.getLogger(name) for name in ("hyperspy", "rsciio", "exspy")]
+        before = [(logger.handlers[:], logger.propagate) for logger in loggers]
+        for logger in loggers:
+            logger.handlers[:], logger.propagate = [ear], False
+        try:
+            yield complaints
+        finally:
+            for logger, (handlers, propagate) in zip(loggers, before, strict=True):
+                logger.handlers[:], logger.propagate = handlers, propagate
+
 
 #: Keeps readers that let dask choose their blocks well below a block of counts.
 _DASK_CHUNK = "32MiB"
@@ -329,3 +375,94 @@ def _one_line(error: BaseException) -> str:
     text = " ".join(str(error).split())
     text = f"{type(error).__name__}: {text}" if text else type(error).__name__
     return text if len(text) <= 160 else f"{text[:157]}..."
+
+
+#: The sparse result needs some bytes for every pixel, even for empty ones.
+_BELIEVED_PIXELS, _PIXELS_PER_BYTE = 2**24, 16
+
+
+def refuse_absurd(stored: StoredSignal, layout: Layout, path: Path) -> None:
+    """Stop before a damaged or hostile header makes us fill the memory.
+
+    Parameters
+    ----------
+    stored : StoredSignal
+    layout : Layout
+        What its axes mean.
+    path : Path
+        The file it is in.
+
+    Raises
+    ------
+    ReadError
+        When the claimed shape cannot be in a file of this size, or when it is known
+        that the reader would lose a part of the map.
+    """
+    n_values = math.prod(int(n) for n in stored.signal.data.shape)
+    pixels = layout.shape[0] * layout.shape[1]
+    size = stored_bytes(path)
+    if (
+        layout.axis.size > MOST_CHANNELS
+        or is_absurd(n_values, size)
+        or pixels > max(_BELIEVED_PIXELS, _PIXELS_PER_BYTE * size)
+    ):
+        shape = " x ".join(str(n) for n in stored.signal.data.shape)
+        raise ReadError(
+            f"the header claims {shape} values in a file of {size / 1e6:.3g} MB: it is damaged"
+        )
+    refusal = vendor_of(stored.reader).refusal
+    if refusal is not None and (why := refusal(layout)):
+        raise ReadError(why)
+
+
+def most_entries(path: Path) -> int:
+    """Values that are not zero which a measured map in a file can have at the most.
+
+    Noise can't be packed: a value and its place take several bits, where those of a map made up
+    to fill the memory take a thousandth.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    int
+    """
+    return max(BELIEVED_ENTRIES, ENTRIES_PER_BYTE * stored_bytes(path))
+
+
+@contextlib.contextmanager
+def damage_as_read_error() -> Iterator[None]:
+    """Turn whatever a lazy reader raises when it meets the damage into a ReadError."""
+    try:
+        yield
+    except SiftemError:
+        raise
+    except MemoryError as error:
+        raise ReadError("there is not enough memory to read the map") from error
+    except Exception as error:
+        raise ReadError(
+            f"the map cannot be read, the file is damaged or incomplete ({type(error).__name__})"
+        ) from error
+
+
+def guarded(blocks: Iterator[PixelBlock]) -> Iterator[PixelBlock]:
+    """Pass blocks on; only errors of making them become a ReadError.
+
+    What the receiver raises between two blocks (a cancelled run) is not touched.
+
+    Parameters
+    ----------
+    blocks : iterator
+
+    Yields
+    ------
+    pixels, block
+    """
+    while True:
+        with damage_as_read_error():
+            item = next(blocks, None)
+        if item is None:
+            return
+        yield item

@@ -17,8 +17,8 @@ from siftem.errors import InputError, SiftemError, SiftemWarning
 from siftem.io.atomic import left_beside, name_beside, refusals_told
 from siftem.io.exchange import write_emsa
 from siftem.io.hyperspy_export import write_maps
+from siftem.io.imagej_rois import write_rois
 from siftem.io.images import write_label_image, write_regions, write_values
-from siftem.io.roi_writer import write_rois
 from siftem.pipeline.file_names import file_name, file_names
 from siftem.pipeline.film_map import film_map
 from siftem.pipeline.layout import PhaseMap

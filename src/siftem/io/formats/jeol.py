@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from siftem.errors import ReadError
-from siftem.io.event_streams import FrameChoice
+from siftem.io.cube_blocks import FrameChoice
 from siftem.io.formats.vendor import EventFiles, Events, Vendor
 from siftem.io.signal_axes import Layout
 

@@ -10,8 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from siftem.io.cube_blocks import PixelBlock
-from siftem.io.event_streams import EventStream, FrameChoice
+from siftem.io.cube_blocks import EventStream, FrameChoice, PixelBlock
 from siftem.io.signal_axes import Layout
 
 
