@@ -16,8 +16,8 @@ import numpy as np
 import yaml
 
 import siftem
-from siftem.figures.agreement import agreement_figure
-from siftem.figures.smoothness import smoothness_figure
+from siftem.figures.choices import smoothness_figure
+from siftem.figures.regions import agreement_figure
 from siftem.figures.style import png_bytes
 from siftem.pipeline.recipe import Recipe, read_recipe
 from siftem.pipeline.steps.load import input_file

@@ -8,12 +8,12 @@ from typing import Any
 
 #: Function -> module that defines it, in `figures/` or `report/`.
 VIEWS = {
-    "composition_frame": "siftem.report.data_frames",
+    "composition_frame": "siftem.report.notebook",
     "composition_html": "siftem.report.notebook",
     "composition_text": "siftem.report.notebook",
-    "factors_frame": "siftem.report.data_frames",
+    "factors_frame": "siftem.report.notebook",
     "factors_html": "siftem.report.notebook",
-    "phase_map_frame": "siftem.report.data_frames",
+    "phase_map_frame": "siftem.report.notebook",
     "phase_map_html": "siftem.report.notebook",
     "plot_composition": "siftem.figures.plots",
     "plot_factors": "siftem.figures.plots",
@@ -23,15 +23,15 @@ VIEWS = {
     "plot_spectrum": "siftem.figures.plots",
     "plot_spectrum_image": "siftem.figures.plots",
     "plot_unmixed": "siftem.figures.plots",
-    "regions_frame": "siftem.report.data_frames",
+    "regions_frame": "siftem.report.notebook",
     "regions_html": "siftem.report.notebook",
-    "run_frame": "siftem.report.data_frames",
+    "run_frame": "siftem.report.notebook",
     "run_html": "siftem.report.notebook",
     "run_text": "siftem.report.notebook",
-    "spectrum_frame": "siftem.report.data_frames",
+    "spectrum_frame": "siftem.report.notebook",
     "spectrum_html": "siftem.report.notebook",
     "spectrum_image_html": "siftem.report.notebook",
-    "unmixed_frame": "siftem.report.data_frames",
+    "unmixed_frame": "siftem.report.notebook",
     "unmixed_html": "siftem.report.notebook",
 }
 

@@ -6,8 +6,8 @@ import numba
 import pytest
 from rich.console import Console
 
-from siftem.cli import compiling
-from siftem.cli.compiling import compiling_told
+from siftem.cli import display
+from siftem.cli.display import compiling_told
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ def console():
 
 
 def test_what_is_compiled_is_told_once_with_its_time(console, monkeypatch):
-    monkeypatch.setattr(compiling, "_SHORT", 0.0)
+    monkeypatch.setattr(display, "_SHORT", 0.0)
     inner = numba.njit(lambda x: x + 1)
     outer = numba.njit(lambda x: inner(x) * 2)
     with compiling_told(console):

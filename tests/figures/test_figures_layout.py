@@ -12,7 +12,7 @@ from siftem.figures.fit import fit_figure
 from siftem.figures.protocol import figure1, figure2
 from siftem.figures.regions import regions_figure
 from siftem.figures.style import Look, drawing_style, phase_colours, png_bytes
-from siftem.figures.trace_windows import TraceLine
+from siftem.figures.trace_lines import TraceLine
 from siftem.fit.line_fit import fit_lines
 
 TRACES = (TraceLine("Nd Lα", 5.228, 17.04, 3.94), TraceLine("Sm Lα", 5.633, 8.4, -0.1))

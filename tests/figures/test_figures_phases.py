@@ -9,8 +9,8 @@ from matplotlib.colors import to_rgb
 from test_figures_layout import CASES, assert_tidy, images, letters, texts_drawn
 
 from siftem.decomposition.layout import MIXED, VACUUM
-from siftem.figures.phase_map import MIXED_COLOUR, Labels, phase_map_figure
 from siftem.figures.protocol import figure1, figure2
+from siftem.figures.regions import MIXED_COLOUR, Labels, phase_map_figure
 from siftem.figures.style import phase_colours
 
 

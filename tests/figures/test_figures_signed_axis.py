@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from siftem.energy_axis import EnergyAxis
-from siftem.figures.page import Page
-from siftem.figures.signed_axis import linear_end
+from siftem.figures.page import Page, linear_end
 from siftem.figures.spectra import Curve, Strip, draw_stack
 
 AXIS = EnergyAxis(1.0, 0.01, 400)

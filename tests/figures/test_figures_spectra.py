@@ -18,8 +18,13 @@ from siftem.figures.spectra import (
     shown_range,
 )
 from siftem.figures.style import drawing_style, new_figure
-from siftem.figures.trace_lines import draw_trace_lines
-from siftem.figures.trace_windows import TraceLine, Window, binned_per_pixel, line_windows
+from siftem.figures.trace_lines import (
+    TraceLine,
+    Window,
+    binned_per_pixel,
+    draw_trace_lines,
+    line_windows,
+)
 from siftem.fit.line_fit import fit_lines
 from siftem.fit.spectrum_model import Calibration, SpectrumModel
 from siftem.spectrum import Spectrum

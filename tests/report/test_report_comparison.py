@@ -9,9 +9,9 @@ from test_report_html import FIGURES, Page
 from siftem.pipeline.agreement import run_differences
 from siftem.pipeline.steps.composition import counts_for_wanted_limits
 from siftem.printed_numbers import plus_minus, signed, with_error
-from siftem.report.comparison_tables import comparison_tables, comparison_text, partition_tables
+from siftem.report.composition_tables import comparison_tables, comparison_text, partition_tables
 from siftem.report.html import render_report
-from siftem.report.mineral_tables import formula_table, limit_table, wanted_table
+from siftem.report.minerals import formula_table, limit_table, wanted_table
 from siftem.report.run_tables import subtraction_table
 from siftem.report.table import ASSUMED
 from siftem.unmixing.subtract import Subtracted

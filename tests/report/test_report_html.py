@@ -14,8 +14,7 @@ from made_up_run import ELEMENTS, RATIOS, build_run
 from siftem import __version__
 from siftem.pipeline.recipe import make_recipe
 from siftem.printed_numbers import MISSING, with_error
-from siftem.report.captions import figure1_caption
-from siftem.report.html import render_report
+from siftem.report.html import figure1_caption, render_report
 from siftem.report.table import ASSUMED, BELOW_LIMIT
 
 PNG = b"\x89PNG\r\n\x1a\n made-up picture"

@@ -12,12 +12,12 @@ import pytest
 from rich.console import Console
 from test_report_html import FIGURES, Page
 
-from siftem.cli.tables import print_result
+from siftem.cli.display import print_result
 from siftem.pipeline.summary import summarize
 from siftem.report.composition_tables import composition_table
 from siftem.report.html import render_report, report_tables
-from siftem.report.mineral_tables import limit_table
-from siftem.report.summary_table import summary_table, what_to_heed
+from siftem.report.minerals import limit_table
+from siftem.report.run_tables import summary_table, what_to_heed
 from siftem.report.table import Cell, Table, heading, name
 
 

@@ -7,15 +7,14 @@ import pytest
 from rich.console import Console
 from test_report_html import Page
 
-from siftem.cli.tables import print_result
+from siftem.cli.display import print_result
 from siftem.decomposition.layout import MIXED, VACUUM, Lies, PhaseLayout
 from siftem.io.images import read_label_image
 from siftem.pipeline.open_scales import OpenScale
 from siftem.pipeline.store import write_data
 from siftem.pipeline.summary import summarize
-from siftem.report.captions import figure1_caption, figure2_caption
-from siftem.report.html import render_report
-from siftem.report.layout_tables import phase_table
+from siftem.report.html import figure1_caption, figure2_caption, render_report
+from siftem.report.phase_names import phase_table
 from siftem.report.pictures import draw_figure1, draw_figure2
 from siftem.report.run_tables import subtraction_table
 from siftem.unmixing.scale_range import ScaleRange

@@ -22,7 +22,7 @@ from siftem.pipeline.summary import summary_text
 from siftem.quantification.partition import PartitionCoefficient
 from siftem.report.folder import write_results
 from siftem.report.html import render_report, report_tables
-from siftem.report.mineral_exports import film_table, strain_table
+from siftem.report.minerals import film_table, strain_table
 from siftem.report.phase_names import (
     calibration_tables,
     mineral_notes,

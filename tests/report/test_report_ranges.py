@@ -7,12 +7,12 @@ import pytest
 from rich.console import Console
 from test_report_html import Page, phase_tables
 
-from siftem.cli.tables import print_result
+from siftem.cli.display import print_result
 from siftem.pipeline.steps.composition import partition_coefficients
 from siftem.pipeline.summary import summarize
 from siftem.printed_numbers import range_text
 from siftem.report.html import render_report
-from siftem.report.mineral_tables import formula_table
+from siftem.report.minerals import formula_table
 from siftem.report.table import ASSUMED, BELOW_LIMIT
 
 

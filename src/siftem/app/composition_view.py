@@ -19,10 +19,10 @@ from siftem.app.reliability import (
 from siftem.app.step_view import StepPage, View
 from siftem.app.style import CONTROL_CSS, CONTROLS, RESIZED
 from siftem.pipeline.results import RunResult
-from siftem.report.comparison_tables import partition_tables
 from siftem.report.composition_tables import (
     composition_table,
     overview_table,
+    partition_tables,
     quantified_phases,
     ratio_table,
 )

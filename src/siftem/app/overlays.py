@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from siftem.decomposition.layout import MIXED, VACUUM
-from siftem.figures.phase_map import MIXED_COLOUR, VACUUM_COLOUR
+from siftem.figures.regions import MIXED_COLOUR, VACUUM_COLOUR
 from siftem.figures.style import OVERLAP_COLOUR
 from siftem.pipeline.layout import PhaseMap
 from siftem.pipeline.left_out import (

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from siftem.app.overlays import reason_colour
 from siftem.app.style import swatch
-from siftem.figures.phase_map import MIXED_COLOUR, VACUUM_COLOUR
+from siftem.figures.regions import MIXED_COLOUR, VACUUM_COLOUR
 from siftem.pipeline.layout import PhaseMap
 from siftem.pipeline.left_out import LeftOut
 from siftem.printed_numbers import with_error

@@ -19,7 +19,7 @@ from rich.progress import (
 )
 
 from siftem.batch.watch import Outcome, Watcher
-from siftem.cli.options import ERRORS, OUTPUT, Out, Quiet, Scheduler
+from siftem.cli.display import ERRORS, OUTPUT, Out, Quiet, Scheduler
 from siftem.errors import Cancelled
 from siftem.processors import available
 

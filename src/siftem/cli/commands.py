@@ -12,11 +12,21 @@ import typer
 
 from siftem import __version__
 from siftem.cli.batch import batch
-from siftem.cli.compiling import compiling_told
 from siftem.cli.convert import convert
-from siftem.cli.display import ProgressBars, resources_used
-from siftem.cli.element_maps import maps
-from siftem.cli.options import ERRORS, OUTPUT, Out, Quiet, Scheduler, Show, Signal, Support
+from siftem.cli.display import (
+    ERRORS,
+    OUTPUT,
+    Out,
+    ProgressBars,
+    Quiet,
+    Scheduler,
+    Show,
+    Signal,
+    Support,
+    compiling_told,
+    resources_used,
+)
+from siftem.cli.inspection import maps
 from siftem.errors import Cancelled, InputError, SiftemError
 from siftem.processors import available
 
@@ -310,8 +320,8 @@ def _run_and_write(
     again: bool = False,
     show: bool = False,
 ) -> None:
-    from siftem.cli.large_map import map_on_disk
-    from siftem.cli.tables import print_result
+    from siftem.cli.convert import map_on_disk
+    from siftem.cli.display import print_result
     from siftem.pipeline.store import check_destination, tidy_up
     from siftem.pipeline.warning_record import recorded_warnings
     from siftem.pipeline.workflow import Workflow

@@ -1,15 +1,38 @@
-"""Progress bars, time and memory."""
+"""Progress bars, time and memory.
+
+Telling that kernels are compiled, which happens once after installation.
+
+Options that several commands have, and where all of them print.
+
+The short summary of a run on the terminal.
+"""
 
 from __future__ import annotations
 
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from types import TracebackType
+from typing import Annotated
 
+import numpy as np
+import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from siftem.errors import InputError
+from siftem.figures.line_labels import spelled_line
+from siftem.pipeline.agreement import assumed_absent, flagged
+from siftem.pipeline.minerals import formulas_of, names_of
+from siftem.pipeline.results import RunResult
+from siftem.printed_numbers import range_text, with_error
+from siftem.quantification.open_ranges import atomic_ratio, interval_of, is_open
+from siftem.report.contents import between_note, content_cells, open_phases, plain_text
+from siftem.report.phase_names import layout_sentence, mineral_notes
 
 
 class ProgressBars:
@@ -70,3 +93,155 @@ def resources_used() -> Callable[[], dict[str, float]]:
         return {"seconds": time.perf_counter() - start, "peak_memory_MB": megabytes}
 
     return used
+
+
+#: Shorter compilations need no word, seconds.
+_SHORT = 1.0
+
+
+@contextmanager
+def compiling_told(console: Console, quiet: bool = False) -> Iterator[None]:
+    """Say when kernels begin to be compiled, and how long that took in all.
+
+    Numba keeps what it compiled beside the package or where ``NUMBA_CACHE_DIR`` says.
+
+    Parameters
+    ----------
+    console : Console
+        Where it is said.
+    quiet : bool
+        Say nothing.
+    """
+    if quiet:
+        yield
+        return
+    from numba.core import event
+
+    class Watch(event.Listener):
+        """Kernels may be compiled in the course of another's compilation."""
+
+        depth, begun, seconds = 0, 0.0, 0.0
+
+        def on_start(self, event: event.Event) -> None:
+            if not self.depth:
+                self.begun = time.perf_counter()
+                if not self.seconds:
+                    console.print("compiling kernels, once after installation ...", markup=False)
+            self.depth += 1
+
+        def on_end(self, event: event.Event) -> None:
+            self.depth -= 1
+            if not self.depth:
+                self.seconds += time.perf_counter() - self.begun
+
+    watch = Watch()
+    event.register("numba:compile", watch)
+    try:
+        yield
+    finally:
+        event.unregister("numba:compile", watch)
+    if watch.seconds > _SHORT:
+        console.print(
+            f"{watch.seconds:.0f} s of this run went to compiling: not so next time", markup=False
+        )
+
+
+#: Errors and progress go to standard error, results to standard output.
+ERRORS = Console(stderr=True, highlight=False, soft_wrap=True)
+OUTPUT = Console(highlight=False, soft_wrap=True)
+
+Out = Annotated[Path | None, typer.Option("--out", "-o", help="Folder for the results.")]
+Show = Annotated[bool, typer.Option("--open", help="Open the report in the browser at the end.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, errors only.")]
+Signal = Annotated[int | None, typer.Option("--signal", help="Number of the signal in the file.")]
+Support = Annotated[
+    str | None, typer.Option("--support", help="Elements of grid and holder, e.g. Cu,C.")
+]
+Scheduler = Annotated[str | None, typer.Option("--scheduler", help="Address of a Dask scheduler.")]
+
+
+def print_result(
+    console: Console, result: RunResult, folder: Path, resources: Mapping[str, float]
+) -> None:
+    """Print layout, compositions, warnings, time and memory."""
+    console.print(f"layout: {layout_sentence(result)}", markup=False)
+    phases = [n for n in result.pure if n in result.compositions]
+    if phases:
+        assumed = assumed_absent(result.recipe)
+        shown = {n: result.compositions[n] for n in phases}
+        title = "Composition, at% (± counting only"
+        title += "; ranges: all that may be)" if open_phases(shown.values()) else ")"
+        table = Table(title=title, title_justify="left")
+        table.add_column("")
+        for name in phases:
+            table.add_column(name, justify="right")
+        rows: list[list[str]] = []
+        for element in dict.fromkeys(e for c in shown.values() for e in c.elements):
+            cells = [content_cells(c, element, assumed.get(n, ())) for n, c in shown.items()]
+            rows.append([plain_text(cell) for cell in cells])
+            table.add_row(element, *rows[-1])
+        console.print(table)
+        if note := between_note(rows):
+            console.print(note, markup=False)
+    for ratio in result.recipe.quantify.ratios:
+        values = []
+        for name in phases:
+            c = result.compositions[name]
+            try:
+                quantity = c.ratio(ratio)
+            except InputError:  # an element of it is not in this phase's range
+                continue
+            if is_open(c):
+                low, high = interval_of(c, atomic_ratio(c, ratio))
+                values.append(f"{name} {range_text(low, high)}")
+            elif np.isfinite(quantity.value) and quantity.sigma < abs(quantity.value):
+                shown_value = with_error(quantity.value, quantity.sigma)
+                systematic = c.ratio_systematic(ratio)
+                values.append(f"{name} {shown_value} (systematic {systematic:.2g})")
+        if values:
+            console.print(f"{ratio}: {'; '.join(values)}", markup=False)
+    for name, formula in formulas_of(result).items():
+        console.print(f"{name}: {formula}", markup=False)
+    for name, found in names_of(result).items():
+        console.print(f"{name} may be: {found}", markup=False)
+    for note in mineral_notes(result):
+        console.print(f"note: {note}", markup=False)
+    for pair, text in _partition(result).items():
+        console.print(f"D({pair}): {text}", markup=False)
+    for phase, far in flagged(result).items():
+        listed = ", ".join(f"{e} by {z:+.1f} sigma" for e, z in far.items())
+        console.print(f"{phase}: unmixing differs from subtraction in {listed}", markup=False)
+    for gain in result.gains:
+        # Nothing over the rectangle, or over both: how many times more says nothing.
+        times = f" ({gain.gain:.1f} times)" if np.isfinite(gain.gain) else ""
+        console.print(
+            f"{spelled_line(gain.line)}: signal to noise {gain.whole:.1f} over the whole pure "
+            f"{result.matrix}, {gain.rectangle:.1f} over a rectangle{times}",
+            markup=False,
+        )
+    if result.truth:
+        for name, value in result.truth.overlap.items():
+            console.print(f"{name}: intersection over union with the true mask {value:.3f}")
+        for name, value in result.truth.angles.items():
+            console.print(f"{name}: {value:.2f} degrees from the true spectrum")
+    for warning in result.warnings:
+        kind = "warning" if warning in result.doubts else "note"
+        console.print(f"{kind}: {warning}", markup=False)
+    console.print(
+        f"{resources['seconds']:.1f} s, {resources['peak_memory_MB']:.0f} MB at the most; "
+        f"report: {folder / 'report.html'}",
+        markup=False,
+    )
+
+
+def _partition(result: RunResult) -> dict[str, str]:
+    """Partition coefficients that were measured, for each pair of phases."""
+    out: dict[str, list[str]] = {}
+    for d in result.partition:
+        if d.is_range:
+            shown = f"{d.element} {range_text(*d.interval_95)}"
+            out.setdefault("/".join(d.phases), []).append(shown)
+        elif not d.limit:
+            shown = f"{d.element} {with_error(d.value, d.sigma)}"
+            out.setdefault("/".join(d.phases), []).append(shown)
+    return {pair: ", ".join(texts) for pair, texts in out.items()}

@@ -1,4 +1,9 @@
-"""Panels placed in millimetres, from the top left of a page."""
+"""Panels placed in millimetres, from the top left of a page.
+
+Numbers beside axes.
+
+A vertical axis that is linear about zero, where noise has both signs, and logarithmic above.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +11,11 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, SymmetricalLogLocator
 
 from siftem.figures.style import (
     FONT_SIZE,
@@ -231,3 +238,62 @@ def image_aspect(shape: tuple[int, int], pixel_size: tuple[float, float] | None)
     ny, nx = shape
     dy, dx = pixel_size or (1.0, 1.0)
     return (ny * dy) / (nx * dx)
+
+
+_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def short_number(value: float) -> str:
+    """Return 0, 0.01, 1, 30 or 3×10³ for one digit times a power of ten."""
+    if value == 0:
+        return "0"
+    exponent = math.floor(math.log10(value) + 1e-9)
+    factor = round(value / 10.0**exponent)
+    if -2 <= exponent <= 2:
+        return f"{factor * 10.0**exponent:g}"
+    power = "10" + str(exponent).translate(_SUPERSCRIPTS)
+    return power if factor == 1 else f"{factor}×{power}"
+
+
+#: Decades that the linear part takes, from zero to where it ends.
+_LINEAR_DECADES = 0.7
+#: How far the axis goes below zero at the least, as a share of the linear part.
+_BELOW = 0.7
+
+
+def linear_end(values: np.ndarray, sigma: np.ndarray) -> float:
+    """Return where noise ends: three typical standard deviations of the fainter half.
+
+    Parameters
+    ----------
+    values, sigma : ndarray of shape (channels,)
+    """
+    faint = sigma[values <= np.median(values)]
+    return float(max(3 * np.median(faint), 1e-12))
+
+
+def signed_axis(ax: Axes, values: np.ndarray, sigma: np.ndarray, high: float) -> None:
+    """Make the vertical axis linear up to `linear_end` and logarithmic beyond, with few numbers.
+
+    Parameters
+    ----------
+    ax : Axes
+    values, sigma : ndarray of shape (channels,)
+        There is room for the lowest of them.
+    high : float
+        Upper limit.
+    """
+    end = linear_end(values, sigma)
+    high = max(high, 2 * end)
+    ax.set_yscale("symlog", linthresh=end, linscale=_LINEAR_DECADES)
+    ax.set_ylim(min(-_BELOW * end, 1.5 * float(values.min())), high)
+    # Numbers near the ends would run into those of the panels above and below.
+    first, last = math.ceil(math.log10(end)), math.floor(math.log10(high / 1.3))
+    decades = range(last, first - 1, -max(1, math.ceil((last - first + 1) / 2)))
+    ax.yaxis.set_major_locator(FixedLocator([0.0, *sorted(10.0**d for d in decades)]))
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda v, _: short_number(v)))
+    ax.yaxis.set_minor_locator(
+        SymmetricalLogLocator(base=10, linthresh=end, subs=list(range(2, 10)))
+    )
+    ax.yaxis.set_minor_formatter(NullFormatter())
+    ax.axhline(0.0, color="black", linewidth=0.35, zorder=0.8)

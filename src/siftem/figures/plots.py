@@ -1,11 +1,17 @@
-"""What ``.plot()`` of a result draws: one look, into new axes or the user's own."""
+"""What ``.plot()`` of a result draws: one look, into new axes or the user's own.
+
+Axes of the user's, or new ones that notebooks show and ``plt.show()`` finds.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import io
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
+from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
@@ -14,11 +20,8 @@ from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError
 from siftem.figures.line_labels import LineLabel, band_height, draw_line_labels, line_text
 from siftem.figures.maps import bar_ticks, draw_image
-from siftem.figures.new_axes import new_axes, one_panel, settle
-from siftem.figures.page import frame_size
-from siftem.figures.phase_map import area_swatches, draw_phase_map
-from siftem.figures.regions import draw_regions
-from siftem.figures.signed_axis import signed_axis
+from siftem.figures.page import frame_size, signed_axis
+from siftem.figures.regions import area_swatches, draw_phase_map, draw_regions
 from siftem.figures.spectra import (
     Curve,
     EnergyScale,
@@ -28,13 +31,90 @@ from siftem.figures.spectra import (
     log_limits,
     shown_range,
 )
-from siftem.figures.style import BEHIND_COLOUR, FONT_SIZE, drawing_style, phase_colours
+from siftem.figures.style import (
+    BEHIND_COLOUR,
+    FONT_SIZE,
+    MM_PER_INCH,
+    SMALL_FONT_SIZE,
+    drawing_style,
+    new_figure,
+    phase_colours,
+)
 from siftem.quantification.fractions import Composition
 from siftem.segment.regions import Regions
 from siftem.spectrum import Spectrum
 from siftem.spectrum_image import ZERO_PEAK_END, SpectrumImage
 from siftem.unmixing.unmixed import Unmixed
 from siftem.xray.lines import visible_lines
+
+#: Pixels per inch on a screen.
+_SCREEN_DPI = 150
+
+
+def new_axes(width: float, height: float, rows: int = 1, columns: int = 1, **grid: Any) -> Any:
+    """Return axes in a new figure of pyplot's; to be called outside of `drawing_style`.
+
+    A notebook's backend sets itself up with the first figure, in settings that `drawing_style`
+    would take back.
+
+    Parameters
+    ----------
+    width, height : float
+        mm.
+    rows, columns : int
+    **grid
+        As for ``Figure.subplots``.
+
+    Returns
+    -------
+    ndarray of Axes, shape (rows, columns)
+    """
+    size = (width / MM_PER_INCH, height / MM_PER_INCH)
+    figure = plt.figure(figsize=size, dpi=_SCREEN_DPI, layout="constrained", facecolor="white")
+    with drawing_style():
+        axes = figure.subplots(rows, columns, squeeze=False, **grid)
+    for ax in axes.flat:
+        settle(ax)
+    return axes
+
+
+@contextmanager
+def one_panel(ax: Axes | None, width: float, height: float) -> Iterator[Axes]:
+    """Give axes to draw into: the user's in the user's style, or new ones in that of siftem."""
+    panel = new_axes(width, height)[0, 0] if ax is None else ax
+    with nullcontext() if ax is not None else drawing_style():
+        yield panel
+
+
+def settle(ax: Axes) -> None:
+    """Fix the sizes of ticks, which matplotlib looks up only when it draws."""
+    for which, length, width in (("major", 2.2, 0.5), ("minor", 1.2, 0.35)):
+        ax.tick_params(
+            which=which, labelsize=SMALL_FONT_SIZE, length=length, width=width, direction="out"
+        )
+
+
+def small_png(draw: Callable[[Axes], Any], width: float, height: float) -> bytes:
+    """Return one panel as a PNG for a page.
+
+    Parameters
+    ----------
+    draw : callable
+        Draws into the axes it is given.
+    width, height : float
+        mm.
+    """
+    buffer = io.BytesIO()
+    with drawing_style():
+        figure = new_figure(width, height)
+        figure.set_layout_engine("constrained")
+        ax = figure.add_subplot()
+        settle(ax)
+        draw(ax)
+        figure.savefig(buffer, format="png", dpi=_SCREEN_DPI, metadata={"Software": None})
+        figure.clear()
+    return buffer.getvalue()
+
 
 #: mm: one panel, and the side of an image in a row of them.
 _WIDTH, _HEIGHT, _IMAGE = 150.0, 60.0, 48.0
@@ -291,7 +371,7 @@ def plot_phase_map(
     Parameters
     ----------
     shown : PhaseMap
-        It has all that `siftem.figures.phase_map.Labels` has.
+        It has all that `siftem.figures.regions.Labels` has.
     ax : Axes, optional
     colours : mapping of str to str, optional
         Of each phase; by default in their order.

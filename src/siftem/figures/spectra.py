@@ -13,9 +13,7 @@ from scipy.ndimage import uniform_filter1d
 
 from siftem.energy_axis import EnergyAxis
 from siftem.figures.line_labels import LineLabel, band_height, draw_line_labels
-from siftem.figures.numbers_on_axes import short_number
-from siftem.figures.page import MARGIN, Page, frame_size
-from siftem.figures.signed_axis import signed_axis
+from siftem.figures.page import MARGIN, Page, frame_size, short_number, signed_axis
 from siftem.figures.style import fitted_text, text_height, text_width
 
 #: mm left of a frame for numbers and the label of the axis, and below for the energies.

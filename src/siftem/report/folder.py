@@ -20,7 +20,7 @@ from siftem.pipeline.warning_record import recorded_warnings
 from siftem.pipeline.workflow import Workflow
 from siftem.progress import Progress, silent
 from siftem.report.html import render_report, report_tables
-from siftem.report.mineral_exports import oxide_csv, partition_csv
+from siftem.report.minerals import oxide_csv, partition_csv
 from siftem.report.pictures import figure_jobs
 
 #: The page that a reader opens.

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from siftem.report.environment import environment
-from siftem.report.provenance import versions
+from siftem.report.provenance import environment, versions
 from siftem.report.table import Table
 
 

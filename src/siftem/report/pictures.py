@@ -8,10 +8,10 @@ from functools import partial
 from siftem.figures.fit import fit_figure
 from siftem.figures.line_labels import LineLabel, seen_lines, spelled_line
 from siftem.figures.onuma import onuma_figure
-from siftem.figures.phase_map import Labels, phase_map_figure
 from siftem.figures.protocol import figure1, figure2
+from siftem.figures.regions import Labels, phase_map_figure
 from siftem.figures.style import Look, drawn_once, phase_colours
-from siftem.figures.trace_windows import TraceLine
+from siftem.figures.trace_lines import TraceLine
 from siftem.figures.unmixed import figure3
 from siftem.fit.line_fit import LineFit
 from siftem.pipeline.file_names import file_names
@@ -118,7 +118,7 @@ def draw_figure2(result: RunResult, kind: str = "png") -> bytes:
 
 
 def draw_phase_map(result: RunResult, kind: str = "png") -> bytes:
-    """Draw one label a pixel as a picture; see `siftem.figures.phase_map.phase_map_figure`."""
+    """Draw one label a pixel as a picture; see `siftem.figures.regions.phase_map_figure`."""
     figure = phase_map_figure(
         _labels(result),
         colours=phase_colours(result.factors.names),

@@ -1,12 +1,19 @@
-"""What was run, with which versions, and what it took."""
+"""What was run, with which versions, and what it took.
+
+How templates are filled: nothing is taken for HTML that is none, nothing may be missing.
+"""
 
 from __future__ import annotations
 
+import base64
 import platform
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
 from siftem import __version__
+from siftem.pipeline.file_names import file_name
 from siftem.pipeline.results import RunResult
 from siftem.printed_numbers import significant, whole_number
 
@@ -105,3 +112,22 @@ def resource_facts(resources: Mapping[str, float] | None) -> dict[str, str]:
         else:
             out[key.replace("_", " ")] = significant(float(value), 4)
     return out
+
+
+def environment() -> Environment:
+    """Return the environment of all templates, with filters for tables as CSV."""
+    made = Environment(
+        loader=PackageLoader("siftem.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters["base64"] = lambda text: encoded(text.encode("utf-8"))
+    made.filters["file_name"] = file_name
+    return made
+
+
+def encoded(data: bytes) -> str:
+    """Return bytes in base64, for a page."""
+    return base64.b64encode(data).decode("ascii")
