@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from siftem.io.sparse_file import MapHeader
-from siftem.io.sparse_writer import SparseFileWriter
+from siftem.large.sparse_file import MapHeader
+from siftem.large.sparse_writer import SparseFileWriter
 from siftem.simulate.counting import poisson_counts
 from siftem.simulate.phantom import simulate_demo
 

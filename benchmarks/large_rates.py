@@ -20,10 +20,10 @@ from typing import Any
 
 import numpy as np
 
-from siftem.cluster.open_map import open_map
 from siftem.decomposition.row_blocks import CountRows
 from siftem.decomposition.solver_rows import solver_rows
 from siftem.large.blocked_counts import BlockedCounts
+from siftem.large.open_map import open_map
 from siftem.spectrum_image import SpectrumImage
 
 

@@ -20,8 +20,8 @@ from pathlib import Path
 
 import numpy as np
 
-from siftem.cluster.open_map import open_map
 from siftem.errors import SiftemWarning
+from siftem.large.open_map import open_map
 from siftem.pipeline.demo import demo_recipe
 from siftem.pipeline.recipe import make_recipe
 from siftem.pipeline.workflow import Workflow

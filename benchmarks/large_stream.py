@@ -20,8 +20,8 @@ from large_run import peak_memory
 from siftem.energy_axis import EnergyAxis
 from siftem.io.cube_blocks import FrameChoice, event_bands
 from siftem.io.formats.velox import velox_streams
-from siftem.io.sparse_file import MapHeader, open_sparse_file
-from siftem.io.sparse_writer import SparseFileWriter
+from siftem.large.sparse_file import MapHeader, open_sparse_file
+from siftem.large.sparse_writer import SparseFileWriter
 
 CHANNELS = 4096
 

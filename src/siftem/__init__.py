@@ -68,7 +68,7 @@ _HOME = {
     "load": "siftem.io.hyperspy_bridge",
     "match_phases": "siftem.decomposition.matching",
     "null_elements": "siftem.fit.null_elements",
-    "open_map": "siftem.cluster.open_map",
+    "open_map": "siftem.large.open_map",
     "open_run": "siftem.pipeline.opened_run",
     "quantify": "siftem.quantification.composition",
     "remove_background": "siftem.eels.background",

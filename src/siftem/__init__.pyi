@@ -3,7 +3,6 @@
 from siftem import datasets as datasets
 from siftem.acquisition import Acquisition as Acquisition
 from siftem.batch.run import run_batch as run_batch
-from siftem.cluster.open_map import open_map as open_map
 from siftem.decomposition.factors import Factors as Factors
 from siftem.decomposition.factors import decompose as decompose
 from siftem.decomposition.kinds import count_kinds as count_kinds
@@ -40,6 +39,7 @@ from siftem.io.hyperspy_bridge import load as load
 from siftem.io.hyperspy_export import to_hyperspy as to_hyperspy
 from siftem.io.region_sums import sum_spectra as sum_spectra
 from siftem.io.signal_choice import list_signals as list_signals
+from siftem.large.open_map import open_map as open_map
 from siftem.minerals.analysis import Analysis as Analysis
 from siftem.minerals.identification import identify as identify
 from siftem.minerals.joint_calibration import calibrate_jointly as calibrate_jointly

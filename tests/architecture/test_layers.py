@@ -13,7 +13,7 @@ ROOT = Path(siftem.__file__).parent
 #: Each layer may import from the ones before it; those in one set are siblings.
 LAYERS = [
     {"errors", "progress", "robust", "thinning", "energy_axis", "acquisition", "spectrum"}
-    | {"processors", "large"}
+    | {"processors", "files", "large"}
     | {"spectrum_image", "sparse_rows", "blas_threads", "printed_numbers", "views", "outline"}
     | {"hyperspy_input", "notebook_progress", "old_names"},
     {"counting"},
@@ -23,7 +23,7 @@ LAYERS = [
     {"eels", "minerals", "element_map_kernels"},
     {"element_mapping"},
     {"io", "figures"},
-    {"cluster", "datasets"},
+    {"datasets"},
     {"pipeline"},
     {"report", "signals"},
     {"batch", "app"},
@@ -34,8 +34,8 @@ HOMES = {
     "exspy": {"io", "eels"},
     "rsciio": {"io"},
     "matplotlib": {"figures"},
-    "dask": {"io", "cluster"},
-    "distributed": {"cluster"},
+    "dask": {"io", "large"},
+    "distributed": {"large"},
     "filelock": {"batch"},
     "pyarrow": {"batch"},
     "typer": {"cli"},

@@ -15,7 +15,7 @@ from made_up_batch import recipe
 from siftem.batch.full_disk import DiskFullError, is_disk_full
 from siftem.batch.run import run_batch
 from siftem.errors import SiftemError
-from siftem.io.atomic import replacing
+from siftem.files.atomic import replacing
 
 
 def contents(out):

@@ -196,7 +196,7 @@ def test_a_classifier_trained_on_one_map_serves_all(recipe, real_maps, tmp_path)
 def test_maps_that_stay_on_disk_have_the_same_common_spectra(recipe, real_maps, tmp_path):
     """Of other widths, channels and file formats."""
     from siftem import load
-    from siftem.io.sparse_writer import write_sparse_file
+    from siftem.large.sparse_writer import write_sparse_file
 
     whole = load(real_maps[1][1])
     part = replace(whole, shape=(16, 32), counts=whole.counts[: 16 * 32], survey=None)

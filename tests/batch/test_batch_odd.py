@@ -10,7 +10,7 @@ from made_up_batch import recipe
 
 import siftem.batch.locks as locks
 import siftem.batch.map_job as map_job
-import siftem.cluster.batch_workers as batch_workers
+import siftem.large.batch_workers as batch_workers
 from siftem.batch.folder import BatchFolder
 from siftem.batch.joint import JointJob, find_shared_spectra
 from siftem.batch.maps import MapFile, named_maps

@@ -10,8 +10,8 @@ from pathlib import Path
 import made_up_batch
 import pytest
 
-from siftem.cluster.batch_workers import run_jobs
 from siftem.errors import InputError, SiftemError
+from siftem.large.batch_workers import run_jobs
 
 
 def run(function, jobs, **options):
@@ -94,7 +94,7 @@ def test_errors_and_threads_of_workers(monkeypatch):
 
 
 def test_a_scheduler_that_does_not_answer(monkeypatch):
-    monkeypatch.setattr("siftem.cluster.batch_workers.CONNECT_SECONDS", 1)
+    monkeypatch.setattr("siftem.large.batch_workers.CONNECT_SECONDS", 1)
     with pytest.raises(InputError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9"):
         run(made_up_batch.die_once, {}, scheduler="tcp://127.0.0.1:9")
     with pytest.raises(SiftemError, match="no address of a Dask scheduler"):
@@ -103,7 +103,7 @@ def test_a_scheduler_that_does_not_answer(monkeypatch):
 
 def test_a_scheduler_need_not_import_what_its_workers_do():
     code = (
-        "import sys; import siftem.cluster.batch_workers;"
+        "import sys; import siftem.large.batch_workers;"
         "print(sorted(set(sys.modules) & {'numba', 'sklearn', 'matplotlib', 'hyperspy', 'scipy'}))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -375,7 +375,7 @@ STOPPED = """
 import os, signal, sys
 import siftem.io.convert
 from siftem.cli.main import entry
-from siftem.io.atomic import replacing
+from siftem.files.atomic import replacing
 
 kind = getattr(signal, sys.argv.pop())
 # Whoever runs the tests in the background of a shell has it ignored.

@@ -6,7 +6,7 @@ import tifffile
 
 import siftem
 from siftem.cli.main import main
-from siftem.io.sparse_writer import write_sparse_file
+from siftem.large.sparse_writer import write_sparse_file
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from siftem.element_map_kernels import fit_pixels
 from siftem.element_mapping import element_maps
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError, SiftemWarning
-from siftem.io.sparse_writer import write_sparse_file
+from siftem.large.sparse_writer import write_sparse_file
 from siftem.spectrum_image import SpectrumImage
 
 AXIS = EnergyAxis(0.905, 0.01, 600)

@@ -15,13 +15,15 @@ import tifffile
 
 import siftem
 from siftem.errors import ReadError
+from siftem.files import file_headers
 from siftem.io import counts as counts_module
-from siftem.io import file_headers, sparse_file, zarr_store
+from siftem.io import zarr_store
 from siftem.io.counts import CountsBuilder
 from siftem.io.images import read_label_image, read_regions
 from siftem.io.signal_choice import list_signals
-from siftem.io.sparse_writer import write_sparse_file
+from siftem.large import sparse_file
 from siftem.large.memory_budget import available_memory
+from siftem.large.sparse_writer import write_sparse_file
 from siftem.segment import classifier_file
 from siftem.segment.classifier_file import read_classifier, write_classifier
 

@@ -11,9 +11,10 @@ import rsciio.phenom
 
 import siftem
 from siftem.errors import ReadError
-from siftem.io import guarded_readers, hdf5_probe, hdf5_walk
+from siftem.files import hdf5_probe, hdf5_walk
+from siftem.io import guarded_readers
 from siftem.io.signal_choice import list_signals
-from siftem.io.sparse_file import open_sparse_file
+from siftem.large.sparse_file import open_sparse_file
 
 #: Stands in for a damaged file over which the HDF5 library never comes back, or crashes.
 SCRIPT = """

@@ -13,7 +13,7 @@ import pytest
 
 import siftem
 from siftem.errors import ReadError
-from siftem.io.file_headers import is_absurd
+from siftem.files.file_headers import is_absurd
 from siftem.io.vendor_files import checked_path, stored_bytes
 
 

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 import siftem
 from siftem.errors import InputError, ReadError
-from siftem.io.sparse_file import MapHeader, is_sparse_file, open_sparse_file, read_sparse_file
-from siftem.io.sparse_writer import DiskFile, SparseFileWriter, write_sparse_file
+from siftem.large.sparse_file import MapHeader, is_sparse_file, open_sparse_file, read_sparse_file
+from siftem.large.sparse_writer import DiskFile, SparseFileWriter, write_sparse_file
 
 ACQUISITION = siftem.Acquisition(beam_energy=200.0, take_off_angle=22.0, elements=("Mg", "Si"))
 

@@ -13,7 +13,7 @@ import h5py
 import pytest
 
 from siftem.errors import InputError, SiftemError, SiftemWarning
-from siftem.io.atomic import left_beside, name_beside, replacing
+from siftem.files.atomic import left_beside, name_beside, replacing
 from siftem.pipeline.changes import merged_recipe
 from siftem.pipeline.demo import demo_recipe
 from siftem.pipeline.store import check_destination, tidy_up, whole_folder

@@ -5,7 +5,7 @@ import pytest
 import scipy.sparse as sp
 
 import siftem
-from siftem.io.sparse_writer import write_sparse_file
+from siftem.large.sparse_writer import write_sparse_file
 from siftem.unmixing import mixed_rows
 from siftem.unmixing.mixed_rows import MixedRows
 

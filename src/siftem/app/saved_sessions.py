@@ -20,7 +20,7 @@ from typing import Any
 
 from siftem.app.files import UPLOADS
 from siftem.errors import SiftemError
-from siftem.io.atomic import replacing
+from siftem.files.atomic import replacing
 from siftem.io.example import cache_folder
 from siftem.pipeline.recipe import Recipe, make_recipe
 from siftem.pipeline.road import STEPS

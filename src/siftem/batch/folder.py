@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from siftem.errors import InputError
-from siftem.io.atomic import replacing
+from siftem.files.atomic import replacing
 
 #: Version of the records and of the batch's summary.
 SCHEMA = 1

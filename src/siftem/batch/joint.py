@@ -19,12 +19,12 @@ from siftem.batch.full_disk import is_disk_full, told_in_one_sentence
 from siftem.batch.locks import held
 from siftem.batch.map_job import keep_trace, one_sentence
 from siftem.batch.stack_layout import StackLayout, channel_shift, widened
-from siftem.cluster.open_map import open_map
 from siftem.errors import Cancelled, InputError, SiftemError
 from siftem.io.fit_checkpoint import FitCheckpoint
-from siftem.io.sparse_file import MapHeader
-from siftem.io.sparse_writer import SparseFileWriter
 from siftem.io.spectra_sets import SpectraSet, write_spectra_table
+from siftem.large.open_map import open_map
+from siftem.large.sparse_file import MapHeader
+from siftem.large.sparse_writer import SparseFileWriter
 from siftem.pipeline.file_contents import file_content
 from siftem.pipeline.recipe import make_recipe
 from siftem.pipeline.step_keys import step_key

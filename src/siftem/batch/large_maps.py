@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from siftem import processors
-from siftem.cluster.open_map import open_map
 from siftem.io.convert import convert
-from siftem.io.sparse_file import is_sparse_file
+from siftem.large.open_map import open_map
+from siftem.large.sparse_file import is_sparse_file
 from siftem.pipeline.recipe import Recipe
 from siftem.pipeline.steps.load import input_file
 from siftem.progress import Progress

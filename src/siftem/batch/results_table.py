@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from siftem.batch.folder import Record, write_whole
-from siftem.io.atomic import replacing
+from siftem.files.atomic import replacing
 
 
 @dataclass(frozen=True)

@@ -248,7 +248,7 @@ class _Work:
     ) -> None:
         """Do jobs in this process, or on workers."""
         if self.workers is not None or self.scheduler is not None:
-            from siftem.cluster.batch_workers import run_jobs
+            from siftem.large.batch_workers import run_jobs
 
             run_jobs(
                 function,

@@ -166,7 +166,7 @@ def recipe(
     quiet: Quiet = False,
 ) -> None:
     """Look at a map and write a commented recipe: elements, support, layout, phases as found."""
-    from siftem.io.atomic import replacing
+    from siftem.files.atomic import replacing
     from siftem.pipeline.recipe_parts import listed_names
     from siftem.pipeline.recipe_schema import schema_text
     from siftem.pipeline.starting_recipe import starting_recipe

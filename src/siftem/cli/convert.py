@@ -47,7 +47,7 @@ def convert(
 ) -> None:
     """Write a map as a sparse map file, for maps that are larger than memory."""
     from siftem.io.convert import convert as convert_file
-    from siftem.io.sparse_file import open_sparse_file
+    from siftem.large.sparse_file import open_sparse_file
 
     energy_range = None if energies is None else _energies(energies)
     chosen = None if frames is None else _frames(frames)
@@ -153,10 +153,10 @@ def map_on_disk(
     if (memory is None and scheduler is None) or recipe.input.demo is not None:
         yield None
         return
-    from siftem.cluster.open_map import open_map
-    from siftem.io.atomic import refusals_told
+    from siftem.files.atomic import refusals_told
     from siftem.io.convert import convert
-    from siftem.io.sparse_file import is_sparse_file
+    from siftem.large.open_map import open_map
+    from siftem.large.sparse_file import is_sparse_file
     from siftem.pipeline.steps.load import input_file
 
     path = Path(input_file(recipe))

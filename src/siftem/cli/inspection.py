@@ -131,7 +131,7 @@ def maps(
 ) -> None:
     """Map all line families by a fit to each pixel, as TIFF stacks with their errors."""
     from siftem.element_mapping import element_maps
-    from siftem.io.atomic import refusals_told
+    from siftem.files.atomic import refusals_told
     from siftem.io.hyperspy_bridge import load
     from siftem.io.images import write_values
     from siftem.pipeline.recipe_parts import listed_names

@@ -14,8 +14,7 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.ndimage import gaussian_filter
 
-from siftem.large.disk_images import image_beside
-from siftem.large.line_strips import on_grid, reach, smoothed, strips
+from siftem.large.disk_images import image_beside, on_grid, reach, smoothed, strips
 from siftem.large.rows_of_counts import rows_of
 from siftem.robust import grid_step
 

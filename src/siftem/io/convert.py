@@ -24,8 +24,6 @@ from siftem.io.formats.vendor import EventFiles, Events
 from siftem.io.hyperspy_bridge import channel_window, header_of, load, map_blocks, no_counts
 from siftem.io.signal_axes import Layout, read_layout
 from siftem.io.signal_choice import choose_spectrum_images, find_survey, is_map
-from siftem.io.sparse_file import MapHeader, is_sparse_file, open_sparse_file
-from siftem.io.sparse_writer import SparseFileWriter, write_sparse_file
 from siftem.io.vendor_files import (
     OpenedFile,
     StoredSignal,
@@ -38,6 +36,8 @@ from siftem.io.vendor_files import (
     refuse_absurd,
 )
 from siftem.large.memory_budget import BASE_BYTES, parse_memory
+from siftem.large.sparse_file import MapHeader, is_sparse_file, open_sparse_file
+from siftem.large.sparse_writer import SparseFileWriter, write_sparse_file
 from siftem.notebook_progress import shows_progress
 from siftem.progress import Progress, silent
 from siftem.spectrum_image import SpectrumImage

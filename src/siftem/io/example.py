@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 
 from siftem.errors import ReadError
-from siftem.io.atomic import replacing
+from siftem.files.atomic import replacing
 
 FILE_NAME = "71GPa_experimental_data.hspy"
 SHA256 = "2fd9d5adc92d18ec820f6bbaf7555f9a2ac2a1113ebda28cbe28e9dd34e48a28"

@@ -12,7 +12,7 @@ import numpy as np
 from siftem.decomposition.blockwise import BlockWeights, remove_orphans
 from siftem.decomposition.sweep_state import Pace, SweepState
 from siftem.errors import InputError
-from siftem.io.atomic import replacing
+from siftem.files.atomic import replacing
 
 _VERSION = 2
 

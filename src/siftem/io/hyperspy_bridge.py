@@ -24,7 +24,6 @@ from siftem.io.cube_blocks import BLOCK_BYTES, PixelBlock, cube_blocks
 from siftem.io.formats.known import vendor_of
 from siftem.io.signal_axes import Layout, read_layout
 from siftem.io.signal_choice import choose_spectrum_images, find_survey, is_map, signal_type_of
-from siftem.io.sparse_file import MapHeader, is_sparse_file, read_sparse_file, spectrum_image
 from siftem.io.vendor_files import (
     OpenedFile,
     StoredSignal,
@@ -36,6 +35,7 @@ from siftem.io.vendor_files import (
     quiet,
     refuse_absurd,
 )
+from siftem.large.sparse_file import MapHeader, is_sparse_file, read_sparse_file, spectrum_image
 from siftem.notebook_progress import shows_progress
 from siftem.progress import Progress, silent
 from siftem.spectrum_image import SpectrumImage

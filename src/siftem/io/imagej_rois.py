@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from siftem.errors import InputError, ReadError
-from siftem.io.atomic import replacing
+from siftem.files.atomic import replacing
 
 
 def read_rois(path: str | os.PathLike[str], shape: tuple[int, int]) -> dict[str, np.ndarray]:

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from siftem.errors import InputError, ReadError
-from siftem.io.atomic import replacing
-from siftem.io.file_headers import refuse_bad_tiff
+from siftem.files.atomic import replacing
+from siftem.files.file_headers import refuse_bad_tiff
 
 #: Largest class number of a 16-bit label image.
 _LARGEST_LABEL = 2**16 - 1

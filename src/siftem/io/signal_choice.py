@@ -16,8 +16,8 @@ from siftem.acquisition import Acquisition
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError, ReadError, SeveralMapsError, SiftemError
 from siftem.io.signal_axes import read_layout
-from siftem.io.sparse_file import is_sparse_file, open_sparse_file
 from siftem.io.vendor_files import OpenedFile, StoredSignal, checked_path, opened, refuse_absurd
+from siftem.large.sparse_file import is_sparse_file, open_sparse_file
 
 #: Where a file is silent, an axis that reaches this energy (keV) is one of X-rays: energy
 #: losses are seldom recorded so far out, and no X-ray detector's range ends before it.

@@ -11,7 +11,7 @@ import numpy as np
 
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError, ReadError
-from siftem.io.atomic import replacing
+from siftem.files.atomic import replacing
 from siftem.io.vendor_files import opened
 
 _MOST_BYTES = 256 * 2**20

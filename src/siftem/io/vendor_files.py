@@ -22,9 +22,7 @@ from typing import Any
 
 from siftem.acquisition import plain_texts
 from siftem.errors import InputError, ReadError, SiftemError
-from siftem.io.acquisition_metadata import text_in
-from siftem.io.cube_blocks import PixelBlock
-from siftem.io.file_headers import (
+from siftem.files.file_headers import (
     BELIEVED_ENTRIES,
     ENTRIES_PER_BYTE,
     MOST_CHANNELS,
@@ -34,6 +32,8 @@ from siftem.io.file_headers import (
     refuse_bad_tiff,
     written_by_hyperspy,
 )
+from siftem.io.acquisition_metadata import text_in
+from siftem.io.cube_blocks import PixelBlock
 from siftem.io.formats.known import refuse_damaged, vendor_of
 from siftem.io.guarded_readers import claims_checked, plain_signals, watched
 from siftem.io.signal_axes import Layout

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from siftem.errors import ReadError
-from siftem.io.file_headers import is_bloated
+from siftem.files.file_headers import is_bloated
 
 #: Where Zarr says how its chunks are packed; longer ones are no such files.
 _NOTES, _LONGEST_NOTE = (".zarray", ".zmetadata", "zarr.json"), 2**26

@@ -1,1 +1,1 @@
-"""Maps that are larger than memory: counts in blocks, images on disk, strips of lines."""
+"""Maps that are larger than memory: counts in blocks, the sparse map file, images on disk, Dask."""

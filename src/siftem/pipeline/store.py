@@ -14,7 +14,7 @@ import numpy as np
 
 from siftem.decomposition.layout import MIXED
 from siftem.errors import InputError, SiftemError, SiftemWarning
-from siftem.io.atomic import left_beside, name_beside, refusals_told
+from siftem.files.atomic import left_beside, name_beside, refusals_told
 from siftem.io.exchange import write_emsa
 from siftem.io.hyperspy_export import write_maps
 from siftem.io.imagej_rois import write_rois

@@ -25,13 +25,13 @@ from siftem.eels.edges import Edge, EdgeSignal
 from siftem.eels.ratios import ElementalRatios
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import SiftemError
+from siftem.files.atomic import replacing
 from siftem.fit.line_fit import LineFit
 from siftem.fit.misfit import Misfit
 from siftem.fit.spectrum_model import Calibration, SpectrumModel
-from siftem.io.atomic import replacing
 from siftem.large.blocked_counts import BlockedCounts
 from siftem.large.disk_images import let_go
-from siftem.large.left_counts import CountSums, LeftCounts
+from siftem.large.rows_of_counts import CountSums, LeftCounts
 from siftem.pipeline.line_gain import LineGain
 from siftem.pipeline.open_scales import OpenScale
 from siftem.pipeline.recipe import Recipe, make_recipe

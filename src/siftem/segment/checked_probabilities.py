@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from siftem.errors import InputError
-from siftem.large.line_strips import strips
+from siftem.large.disk_images import strips
 
 
 def checked_probabilities(probabilities: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.special import xlogy
 
 from siftem.errors import InputError
-from siftem.large.line_strips import converted
+from siftem.large.disk_images import converted
 from siftem.segment.classifier_file import read_classifier, write_classifier
 from siftem.segment.estimator import Estimator
 from siftem.segment.feature_tiles import LARGEST_WHOLE, FeatureTiles

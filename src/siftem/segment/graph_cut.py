@@ -9,7 +9,7 @@ import maxflow
 import numpy as np
 
 from siftem.errors import InputError
-from siftem.large.line_strips import strips
+from siftem.large.disk_images import strips
 from siftem.segment.checked_probabilities import checked_probabilities
 from siftem.segment.cut_kernels import held_pixels, pairs_of_free
 from siftem.segment.strip_cut import LARGEST_WHOLE, cut_in_strips

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from siftem.errors import InputError
-from siftem.large.disk_images import let_go
-from siftem.large.line_strips import sampled, strips
+from siftem.large.disk_images import let_go, sampled, strips
 
 Images = Mapping[str, np.ndarray] | np.ndarray
 

@@ -13,8 +13,7 @@ from collections.abc import Callable
 import maxflow
 import numpy as np
 
-from siftem.large.disk_images import image_beside, let_go
-from siftem.large.line_strips import converted, strips
+from siftem.large.disk_images import converted, image_beside, let_go, strips
 
 #: Pixels beyond which a map is cut in strips, and of one strip with its margins.
 LARGEST_WHOLE = 500_000

@@ -17,8 +17,7 @@ import numpy as np
 from scipy.ndimage import maximum_filter
 
 from siftem.errors import DoubtWarning, InputError
-from siftem.large.disk_images import image_beside, let_go
-from siftem.large.line_strips import on_grid, sampled, smoothed, strips
+from siftem.large.disk_images import image_beside, let_go, on_grid, sampled, smoothed, strips
 from siftem.outline import outline
 from siftem.robust import grid_step, lower_spread, most_common_ratio
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from siftem.io.file_headers import refuse_bad_header
+from siftem.files.file_headers import refuse_bad_header
 from siftem.io.formats.bruker import BRUKER
 from siftem.io.formats.jeol import JEOL
 from siftem.io.formats.velox import VELOX
@@ -28,7 +28,7 @@ def refuse_damaged(file: Path) -> None:
     Raises
     ------
     ReadError
-        See `siftem.io.file_headers.refuse_bad_header`; or for what a vendor's header says.
+        See `siftem.files.file_headers.refuse_bad_header`; or for what a vendor's header says.
     """
     refuse_bad_header(file)
     for vendor in VENDORS:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from siftem.errors import ReadError
-from siftem.io.file_headers import VELOX_STREAMS, is_hdf5
+from siftem.files.file_headers import VELOX_STREAMS, is_hdf5
 from siftem.io.formats.vendor import EventFiles, Events, Vendor
 from siftem.io.signal_axes import Layout
 

@@ -17,7 +17,7 @@ from siftem.decomposition.kinds import count_kinds
 from siftem.decomposition.rank import ENOUGH_BINS, RankChoice, choose_n_components
 from siftem.decomposition.support import is_dim
 from siftem.errors import InputError, SiftemWarning
-from siftem.io.atomic import refusals_told
+from siftem.files.atomic import refusals_told
 from siftem.io.fit_checkpoint import FitCheckpoint
 from siftem.io.spectra_sets import read_spectra
 from siftem.pipeline.file_contents import file_content

@@ -9,8 +9,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from siftem.decomposition.layout import VACUUM
-from siftem.large.disk_images import image_beside
-from siftem.large.line_strips import reach, strips
+from siftem.large.disk_images import image_beside, reach, strips
 from siftem.pipeline.layout import by_labels
 from siftem.pipeline.recipe import Recipe
 from siftem.pipeline.recipe_segment import Segment

@@ -10,8 +10,7 @@ import numpy as np
 from scipy.ndimage import binary_dilation, distance_transform_edt, label
 
 from siftem.errors import SiftemWarning
-from siftem.large.disk_images import image_beside, let_go
-from siftem.large.line_strips import converted, strips
+from siftem.large.disk_images import converted, image_beside, let_go, strips
 from siftem.pipeline.layout import by_labels
 from siftem.pipeline.recipe import Recipe
 from siftem.pipeline.results import Classified, FeatureImages, Matched, Segmentation

@@ -15,8 +15,8 @@ from concurrent.futures import CancelledError
 from typing import Any
 
 from siftem import __version__, processors
-from siftem.cluster.addresses import checked_address
 from siftem.errors import InputError, SiftemError
+from siftem.large.open_map import checked_address
 from siftem.progress import Progress
 
 #: Seconds after which a scheduler counts as absent.

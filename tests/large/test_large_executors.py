@@ -9,12 +9,11 @@ import numpy as np
 import pytest
 
 import siftem
-from siftem.cluster import executors
-from siftem.cluster.executors import DaskBlocks
 from siftem.errors import InputError, SiftemError
-from siftem.io.sparse_writer import write_sparse_file
-from siftem.large import disk_images
+from siftem.large import disk_images, open_map
 from siftem.large.blocked_counts import InTurn, add_in_order
+from siftem.large.open_map import DaskBlocks
+from siftem.large.sparse_writer import write_sparse_file
 
 EXECUTORS = ["synchronous", "threads", "processes", "distributed"]
 
@@ -210,7 +209,7 @@ def test_sums_are_added_in_one_order(number):
     [(1, 1, 1), (63, 1, 1), (64, 1, 8), (100, 2, 1), (511, 1, 8), (512, 1, 64), (6200, 64, 8)],
 )
 def test_blocks_are_grouped_so_that_tasks_stay_few_and_even(number, workers, expected):
-    assert executors._blocks_a_task(number, workers) == expected
+    assert open_map._blocks_a_task(number, workers) == expected
 
 
 def as_sums(value):
@@ -218,7 +217,7 @@ def as_sums(value):
 
 
 def test_unusable_schedulers_are_refused(stored, monkeypatch):
-    monkeypatch.setattr("siftem.cluster.open_map.ANSWER_WITHIN", "1s")
+    monkeypatch.setattr("siftem.large.open_map.ANSWER_WITHIN", "1s")
     with (
         pytest.raises(InputError, match="scheduler must be"),
         siftem.open_map(stored, scheduler="slurm"),

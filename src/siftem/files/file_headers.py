@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from siftem.errors import ReadError
-from siftem.io.hdf5_probe import refuse_endless_hdf5
+from siftem.files.hdf5_probe import refuse_endless_hdf5
 
 _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 #: A data set this small is always believed; a larger one must have some bytes in the file

@@ -16,8 +16,8 @@ import numpy as np
 import scipy.sparse as sp
 
 from siftem.errors import InputError
-from siftem.io.atomic import replacing
-from siftem.io.sparse_file import FORMAT, VERSION, MapHeader
+from siftem.files.atomic import replacing
+from siftem.large.sparse_file import FORMAT, VERSION, MapHeader
 from siftem.spectrum_image import SpectrumImage, refuse_absurd_total, total_of
 
 #: Entries after which a block ends, at the next pixel: some 10 MB at work.

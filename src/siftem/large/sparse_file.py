@@ -18,9 +18,9 @@ import scipy.sparse as sp
 from siftem.acquisition import Acquisition
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError, ReadError
-from siftem.io.file_headers import BELIEVED_ENTRIES, ENTRIES_PER_BYTE, is_bloated
-from siftem.io.hdf5_probe import refuse_endless_hdf5
-from siftem.io.kernels import (
+from siftem.files.file_headers import BELIEVED_ENTRIES, ENTRIES_PER_BYTE, is_bloated
+from siftem.files.hdf5_probe import refuse_endless_hdf5
+from siftem.large.kernels import (
     BEYOND_AXIS,
     GOOD,
     NOT_POSITIVE,

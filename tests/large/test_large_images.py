@@ -13,9 +13,9 @@ from scipy.ndimage import gaussian_filter
 import siftem
 from siftem import robust
 from siftem.errors import SiftemError
-from siftem.io.sparse_writer import write_sparse_file
-from siftem.large import disk_images, line_strips
+from siftem.large import disk_images
 from siftem.large.disk_images import StoredImages, copied_beside, image_beside, let_go, new_image
+from siftem.large.sparse_writer import write_sparse_file
 from siftem.pipeline.demo import demo_recipe
 from siftem.pipeline.workflow import Workflow
 from siftem.segment.traces import certain_pixels, grain_shares
@@ -25,7 +25,7 @@ from siftem.segment.traces import certain_pixels, grain_shares
 def small_limits(monkeypatch):
     """Make small images count as large ones, of many strips."""
     monkeypatch.setattr(disk_images, "PIXELS_IN_MEMORY", 500)
-    monkeypatch.setattr(line_strips, "_PIXELS", 300)
+    monkeypatch.setattr(disk_images, "_PIXELS", 300)
 
 
 def test_an_image_on_disk_is_an_array_whose_file_goes_with_it(tmp_path, small_limits):
@@ -79,7 +79,7 @@ def test_a_full_disk_is_told_before_anything_is_mapped(tmp_path, small_limits, m
 @pytest.mark.parametrize("sigma", [0.6, 2.3, 8.0])
 def test_strips_are_smoothed_as_the_whole_image_is(small_limits, sigma):
     image = np.random.default_rng(1).random((101, 37))
-    parts = list(line_strips.smoothed(image.__getitem__, image.shape, sigma))
+    parts = list(disk_images.smoothed(image.__getitem__, image.shape, sigma))
     assert len(parts) > 1
     found = np.concatenate([part for _, part in parts])
     np.testing.assert_array_equal(found, gaussian_filter(image, sigma, mode="nearest"))
@@ -88,7 +88,7 @@ def test_strips_are_smoothed_as_the_whole_image_is(small_limits, sigma):
 def test_a_grid_is_that_of_the_whole_image(small_limits, monkeypatch):
     image = np.random.default_rng(1).random((101, 37))
     monkeypatch.setattr(robust, "_ENOUGH_PIXELS", 500)
-    np.testing.assert_array_equal(line_strips.sampled(image), image[::3, ::3])
+    np.testing.assert_array_equal(disk_images.sampled(image), image[::3, ::3])
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +119,7 @@ def test_a_run_with_images_on_disk_gives_what_one_in_memory_gives(
     )
     scratch = tmp_path / "scratch"
     monkeypatch.setattr(disk_images, "PIXELS_IN_MEMORY", 1000)
-    monkeypatch.setattr(line_strips, "_PIXELS", 700)
+    monkeypatch.setattr(disk_images, "_PIXELS", 700)
     with siftem.open_map(path, scratch=scratch, scheduler=scheduler, n_workers=2) as si:
         workflow = workflow_of(si)
         workflow.run("spectra")
@@ -156,7 +156,7 @@ def test_traces_of_maps_on_disk_take_no_memory_of_their_size(in_memory, tmp_path
     tiled = np.tile(small, (1, 24, 6)).astype(np.float32)
     whole, traces, in_ram = traced(tiled)
     monkeypatch.setattr(disk_images, "PIXELS_IN_MEMORY", 2**13)
-    monkeypatch.setattr(line_strips, "_PIXELS", 2**13)
+    monkeypatch.setattr(disk_images, "_PIXELS", 2**13)
     # Every seventh pixel: no divisor of the period of the tiles.
     monkeypatch.setattr(robust, "_ENOUGH_PIXELS", 15_100)
     maps = new_image(tiled.shape, np.float32, tmp_path)

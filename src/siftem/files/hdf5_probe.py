@@ -13,7 +13,7 @@ import threading
 from pathlib import Path
 
 from siftem.errors import ReadError
-from siftem.io import hdf5_walk
+from siftem.files import hdf5_walk
 
 #: Processor time that a small file may take (some milliseconds do), and bytes for each further
 #: second; a busy machine may need longer, and where the system can't limit processor time this

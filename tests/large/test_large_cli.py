@@ -7,9 +7,9 @@ import pytest
 
 import siftem
 from siftem.cli.main import main
-from siftem.cluster.addresses import checked_address
 from siftem.errors import InputError
-from siftem.io.sparse_writer import write_sparse_file
+from siftem.large.open_map import checked_address
+from siftem.large.sparse_writer import write_sparse_file
 from siftem.pipeline.summary import summary_text
 from siftem.report.folder import write_results
 

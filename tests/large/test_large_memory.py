@@ -11,8 +11,8 @@ import pytest
 
 import siftem
 from siftem.errors import InputError, SiftemWarning
-from siftem.io.sparse_writer import write_sparse_file
 from siftem.large.memory_budget import BASE_BYTES, BLOCK_BYTES, parse_memory, workers_within
+from siftem.large.sparse_writer import write_sparse_file
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def stored(tmp_path_factory):
 
 def test_no_more_than_a_few_blocks_are_ever_read_at_a_time(stored, monkeypatch):
     from siftem.decomposition import pooled_blocks
-    from siftem.io.sparse_file import SparseFile
+    from siftem.large.sparse_file import SparseFile
 
     expected = siftem.decompose(siftem.load(stored), 3)
     sizes = []
@@ -232,7 +232,7 @@ def test_opening_reads_no_counts(stored):
     """A header is a few kilobytes, whatever the map holds."""
     import h5py
 
-    from siftem.io.sparse_file import open_sparse_file
+    from siftem.large.sparse_file import open_sparse_file
 
     read = []
     original = h5py.Dataset.__getitem__

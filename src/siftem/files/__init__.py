@@ -1,0 +1,1 @@
+"""Files before anyone reads them, and while they are written."""
