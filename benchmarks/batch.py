@@ -26,8 +26,8 @@ from pathlib import Path
 
 import psutil
 
+from siftem.batch.folder import Outcome, Watcher
 from siftem.batch.run import run_batch
-from siftem.batch.watch import Outcome, Watcher
 from siftem.io.hyperspy_export import to_hyperspy
 from siftem.pipeline.demo import demo_recipe
 from siftem.pipeline.recipe import Recipe

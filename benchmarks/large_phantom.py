@@ -16,8 +16,7 @@ import numpy as np
 
 from siftem.large.sparse_file import MapHeader
 from siftem.large.sparse_writer import SparseFileWriter
-from siftem.simulate.counting import poisson_counts
-from siftem.simulate.phantom import simulate_demo
+from siftem.simulate.phantom import poisson_counts, simulate_demo
 
 #: Side of the piece of specimen that is simulated; larger maps repeat it, mirrored.
 TILE = 512

@@ -33,9 +33,8 @@ from siftem.quantification.partition import partition_coefficient
 from siftem.spectrum import Spectrum
 from siftem.unmixing.anchors import Absent
 from siftem.unmixing.constrained import unmix
-from siftem.unmixing.integrate import integrate
+from siftem.unmixing.integrate import integrate, weighted_mixtures
 from siftem.unmixing.subtract import subtract
-from siftem.unmixing.weighted import weighted_mixtures
 
 RECIPE = Path(__file__).resolve().parents[1] / "examples" / "71gpa.yaml"
 THICKNESS = 100.0

@@ -34,8 +34,7 @@ from siftem.minerals.constraints import ChargeBalance, Constraint, KnownStoichio
 from siftem.minerals.joint_calibration import EVENNESS, calibrate_jointly
 from siftem.quantification.composition import Composition, quantify
 from siftem.quantification.k_values import GivenKFactors
-from siftem.simulate.phases import PhaseModel
-from siftem.simulate.spectra import Microscope, phase_spectrum
+from siftem.simulate.spectra import Microscope, PhaseModel, phase_spectrum
 from siftem.spectrum import Spectrum
 from siftem.xray.absorption import thin_film_absorption
 from siftem.xray.elements import atomic_weight

@@ -28,7 +28,7 @@ from siftem.pipeline.recipe import make_recipe
 from siftem.pipeline.run import run
 from siftem.quantification.composition import Composition
 from siftem.quantification.minerals import parse_ratio
-from siftem.simulate.phases import MODEL_CASE
+from siftem.simulate.spectra import MODEL_CASE
 from siftem.xray.elements import atomic_weight
 from siftem.xray.k_factors import k_factor_family
 

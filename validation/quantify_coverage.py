@@ -32,12 +32,11 @@ from siftem.quantification.composition import Composition, quantify
 from siftem.quantification.film import AbsorbingFilm, Film
 from siftem.segment.regions import Regions
 from siftem.simulate.phantom import Phantom, simulate
-from siftem.simulate.phases import MODEL_CASE
+from siftem.simulate.spectra import MODEL_CASE
 from siftem.unmixing.anchors import Absent, KnownRatio
 from siftem.unmixing.constrained import unmix
-from siftem.unmixing.integrate import integrate
+from siftem.unmixing.integrate import integrate, weighted_mixtures
 from siftem.unmixing.subtract import subtract
-from siftem.unmixing.weighted import weighted_mixtures
 from siftem.xray.detector import Detector
 from siftem.xray.elements import atomic_weight
 

@@ -18,7 +18,7 @@ from siftem.errors import SiftemWarning
 from siftem.quantification.composition import Composition, quantify
 from siftem.segment.regions import Regions
 from siftem.simulate.phantom import Phantom, simulate
-from siftem.simulate.phases import MODEL_CASE, PhaseModel
+from siftem.simulate.spectra import MODEL_CASE, PhaseModel
 from siftem.spectrum import Spectrum
 from siftem.unmixing.integrate import integrate
 

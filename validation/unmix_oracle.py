@@ -8,7 +8,7 @@ table gives the angle in degrees between each phase's spectrum and the truth:
 
 - for the oracle;
 - for `siftem.subtract`, of plain sums and of sums weighted by the grain's share in each pixel
-  (:func:`siftem.unmixing.weighted.weighted_mixtures`), with the angle over the oracle's in
+  (:func:`siftem.unmixing.integrate.weighted_mixtures`), with the angle over the oracle's in
   brackets;
 - for `siftem.unmix`, with free channels and on the physics basis;
 - with ``--nmf``, for scikit-learn's NMF (Kullback-Leibler, multiplicative updates).
@@ -33,10 +33,9 @@ from siftem.simulate.phantom import Phantom, simulate_demo
 from siftem.spectrum import spectral_angle
 from siftem.unmixing.anchors import Absent, KnownRatio
 from siftem.unmixing.constrained import unmix
-from siftem.unmixing.integrate import integrate
-from siftem.unmixing.profile import free_spectra
+from siftem.unmixing.integrate import integrate, weighted_mixtures
+from siftem.unmixing.joint_fit import free_spectra
 from siftem.unmixing.subtract import subtract
-from siftem.unmixing.weighted import weighted_mixtures
 from siftem.xray.elements import atomic_weight
 
 SHARE = 0.02

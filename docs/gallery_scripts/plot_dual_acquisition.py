@@ -16,9 +16,8 @@ import siftem
 from siftem.acquisition import Acquisition
 from siftem.energy_axis import EnergyAxis
 from siftem.signals import find_regions
-from siftem.simulate.counting import poisson_counts
-from siftem.simulate.phases import PhaseModel
-from siftem.simulate.spectra import Microscope, phase_spectrum
+from siftem.simulate.phantom import poisson_counts
+from siftem.simulate.spectra import Microscope, PhaseModel, phase_spectrum
 
 phantom = siftem.simulate_elnes((48, 48), counts=30)
 eels = phantom.spectrum_image

@@ -54,7 +54,7 @@ _HOME = {
     "decompose": "siftem.decomposition.factors",
     "decompose_together": "siftem.decomposition.together",
     "element_maps": "siftem.element_mapping",
-    "elemental_ratios": "siftem.eels.ratios",
+    "elemental_ratios": "siftem.eels.edges",
     "estimate_noise": "siftem.eels.noise",
     "fetch_71gpa": "siftem.io.example",
     "find_elements": "siftem.fit.element_search",
@@ -85,7 +85,7 @@ _HOME = {
     "to_hyperspy": "siftem.io.hyperspy_export",
     "thickness_from_charge_balance": "siftem.quantification.charge_balance",
     "unmix": "siftem.unmixing.constrained",
-    "weighted_mixtures": "siftem.unmixing.weighted",
+    "weighted_mixtures": "siftem.unmixing.integrate",
     "write_results": "siftem.report.folder",
 }
 

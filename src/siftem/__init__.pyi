@@ -13,10 +13,10 @@ from siftem.decomposition.rank import choose_n_components as choose_n_components
 from siftem.decomposition.together import decompose_together as decompose_together
 from siftem.eels.background import remove_background as remove_background
 from siftem.eels.edges import Edge as Edge
+from siftem.eels.edges import elemental_ratios as elemental_ratios
 from siftem.eels.noise import NoiseModel as NoiseModel
 from siftem.eels.noise import as_counts as as_counts
 from siftem.eels.noise import estimate_noise as estimate_noise
-from siftem.eels.ratios import elemental_ratios as elemental_ratios
 from siftem.eels.subtract import AbsentEdge as AbsentEdge
 from siftem.eels.subtract import EdgeRatio as EdgeRatio
 from siftem.eels.subtract import subtract_by_edges as subtract_by_edges
@@ -74,8 +74,8 @@ from siftem.unmixing.anchors import MostMatrix as MostMatrix
 from siftem.unmixing.anchors import Stoichiometry as Stoichiometry
 from siftem.unmixing.constrained import unmix as unmix
 from siftem.unmixing.integrate import integrate as integrate
+from siftem.unmixing.integrate import weighted_mixtures as weighted_mixtures
 from siftem.unmixing.subtract import subtract as subtract
-from siftem.unmixing.weighted import weighted_mixtures as weighted_mixtures
 from siftem.xray.detector import Detector as Detector
 
 __version__: str

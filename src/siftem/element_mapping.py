@@ -19,13 +19,12 @@ from siftem.fit.poisson import covariance_of
 from siftem.fit.spectrum_model import quantified_family
 from siftem.hyperspy_input import as_map
 from siftem.large.blocked_counts import BlockedCounts
-from siftem.notebook_progress import shows_progress
-from siftem.outline import outline
 from siftem.processors import available
-from siftem.progress import Progress, silent
+from siftem.progress import Progress, shows_progress, silent
 from siftem.quantification.line_checks import warn_of_unexplained
 from siftem.spectrum import Spectrum
 from siftem.spectrum_image import SpectrumImage
+from siftem.views import outline
 from siftem.xray.detector import Detector
 from siftem.xray.elements import element_symbols
 

@@ -9,9 +9,8 @@ import pytest
 import scipy.sparse as sp
 
 import siftem
-from siftem import notebook_progress
-from siftem.notebook_progress import shows_progress
-from siftem.progress import Progress, silent
+from siftem import progress
+from siftem.progress import Progress, shows_progress, silent
 
 
 class Notebook:
@@ -35,8 +34,8 @@ def notebook(monkeypatch):
         get_ipython=lambda: types.SimpleNamespace(kernel=object()),
         display=types.SimpleNamespace(display=made.display),
     )
-    monkeypatch.setitem(notebook_progress.sys.modules, "IPython", module)
-    monkeypatch.setattr(notebook_progress, "time", made)
+    monkeypatch.setitem(progress.sys.modules, "IPython", module)
+    monkeypatch.setattr(progress, "time", made)
     return made
 
 
@@ -76,7 +75,7 @@ def test_pictures_are_not_drawn_faster_than_they_are_seen(notebook):
     work(notebook, 2.9)  # steps of 0.29 s from 2 s on
     assert len(notebook.shown) == 4
     notebook.shown.clear()
-    bar = notebook_progress.NotebookBar("many")
+    bar = progress.NotebookBar("many")
     notebook.now += 3.0
     for i in range(1000):
         bar("step", i / 1000)
@@ -107,13 +106,13 @@ def test_silence_can_be_asked_for_and_an_error_ends_the_bar(notebook):
     with pytest.raises(ValueError):
         fails()
     assert "fails: 5.0 s" in notebook.shown[-1]
-    assert notebook_progress._under_way == []
+    assert progress._under_way == []
 
 
 def test_outside_of_notebooks_nothing_is_shown(notebook, monkeypatch):
     shell = types.SimpleNamespace()  # IPython in a terminal has no kernel
     for module in (types.SimpleNamespace(get_ipython=lambda: shell), None):
-        monkeypatch.setitem(notebook_progress.sys.modules, "IPython", module)
+        monkeypatch.setitem(progress.sys.modules, "IPython", module)
         work(notebook, 10.0)
     assert notebook.shown == []
 

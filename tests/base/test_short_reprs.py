@@ -3,10 +3,10 @@
 import numpy as np
 
 import siftem
-from siftem.eels.ratios import ElementalRatios
+from siftem.eels.edges import ElementalRatios
 from siftem.fit.null_scatter import NullElements
-from siftem.outline import outline
 from siftem.quantification.line_ratios import LineRatios
+from siftem.views import outline
 
 
 def test_net_lines_read_as_ratios_with_errors():

@@ -12,7 +12,7 @@ import made_up_batch
 import pytest
 from made_up_batch import recipe
 
-from siftem.batch.full_disk import DiskFullError, is_disk_full
+from siftem.batch.folder import DiskFullError, is_disk_full
 from siftem.batch.run import run_batch
 from siftem.errors import SiftemError
 from siftem.files.atomic import replacing
@@ -69,7 +69,7 @@ def test_no_space_for_records_or_tables(stand_ins, maps, tmp_path, monkeypatch):
             yield draft
 
     monkeypatch.setattr("siftem.batch.folder.replacing", no_space)
-    monkeypatch.setattr("siftem.batch.results_table.replacing", no_space)
+    monkeypatch.setattr("siftem.batch.outputs.replacing", no_space)
     for full_at in ("a1.json", "results.csv", "results.parquet", "summary.json"):
         with pytest.raises(DiskFullError, match="no space is left"):
             run_batch(recipe(), maps, out)

@@ -8,10 +8,8 @@ import pytest
 import yaml
 
 from siftem.batch.folder import BatchFolder
-from siftem.batch.joint import JointJob, find_shared_spectra, stacked
-from siftem.batch.maps import MapFile
-from siftem.batch.run import map_recipe, run_batch
-from siftem.batch.stack_layout import channel_shift
+from siftem.batch.joint import JointJob, channel_shift, find_shared_spectra, stacked
+from siftem.batch.run import MapFile, map_recipe, run_batch
 from siftem.decomposition.factors import decompose
 from siftem.decomposition.given_spectra import fit_maps
 from siftem.energy_axis import EnergyAxis

@@ -129,8 +129,8 @@ def test_ten_kills_of_a_real_batch(real_maps, tmp_path, options, capsys):
 
 @pytest.mark.slow
 def test_a_real_batch_with_a_killed_worker_gives_the_same_results(real_maps, tmp_path):
+    from siftem.batch.folder import Watcher
     from siftem.batch.run import run_batch
-    from siftem.batch.watch import Watcher
     from siftem.pipeline.recipe import read_recipe
 
     recipe, files = real_maps

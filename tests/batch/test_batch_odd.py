@@ -8,14 +8,12 @@ from pathlib import Path
 import pytest
 from made_up_batch import recipe
 
-import siftem.batch.locks as locks
+import siftem.batch.folder as locks
 import siftem.batch.map_job as map_job
 import siftem.large.batch_workers as batch_workers
-from siftem.batch.folder import BatchFolder
+from siftem.batch.folder import BatchFolder, Watcher
 from siftem.batch.joint import JointJob, find_shared_spectra
-from siftem.batch.maps import MapFile, named_maps
-from siftem.batch.run import map_recipe, run_batch
-from siftem.batch.watch import Watcher
+from siftem.batch.run import MapFile, map_recipe, named_maps, run_batch
 from siftem.errors import ReadError, SiftemError
 from siftem.pipeline.recipe import read_recipe
 from siftem.progress import silent
@@ -186,7 +184,7 @@ class TestNames:
         assert len(rows(tmp_path / "out")) > 2
 
     def test_large_counts_are_not_rounded(self, maps, tmp_path):
-        from siftem.batch.results_table import Row, write_csv_table
+        from siftem.batch.outputs import Row, write_csv_table
 
         numbers = [1048577.0, 105234567.0, 1.23456789]
         write_csv_table(tmp_path / "t.csv", [Row("a", "f", "done", value=v) for v in numbers])

@@ -7,11 +7,8 @@ import shutil
 import pytest
 from made_up_batch import recipe
 
-from siftem.batch.folder import BatchFolder, natural_order
-from siftem.batch.locks import held, taking_part
-from siftem.batch.maps import named_maps
-from siftem.batch.run import run_batch
-from siftem.batch.watch import Watcher
+from siftem.batch.folder import BatchFolder, Watcher, held, natural_order, taking_part
+from siftem.batch.run import named_maps, run_batch
 from siftem.errors import InputError, SiftemError
 
 pytestmark = pytest.mark.usefixtures("stand_ins")

@@ -11,10 +11,8 @@ from made_up_batch import element, recipe
 from pyarrow import parquet
 
 from siftem.batch.folder import BatchFolder, Record
-from siftem.batch.means import weighted_mean
-from siftem.batch.outputs import write_outputs
-from siftem.batch.partition import diagrams_of, partition_means
-from siftem.batch.results_table import COLUMNS, rows_of
+from siftem.batch.outputs import COLUMNS, rows_of, write_outputs
+from siftem.batch.overview import diagrams_of, partition_means, weighted_mean
 from siftem.batch.run import run_batch
 
 pytestmark = pytest.mark.usefixtures("stand_ins")

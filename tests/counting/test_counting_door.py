@@ -8,9 +8,7 @@ import scipy.sparse as sp
 from scipy.ndimage import gaussian_filter, shift
 
 import siftem
-from siftem.counting.door import as_counted
-from siftem.counting.grid import common_step, row_steps
-from siftem.counting.scatter import scatter_of
+from siftem.counting.door import as_counted, common_step, row_steps, scatter_of
 from siftem.errors import SiftemWarning
 from siftem.thinning import thin
 

@@ -6,10 +6,9 @@ import pytest
 import siftem
 from siftem.acquisition import Acquisition
 from siftem.energy_axis import EnergyAxis
-from siftem.simulate.counting import poisson_counts
 from siftem.simulate.elnes import simulate_elnes
-from siftem.simulate.phases import PhaseModel
-from siftem.simulate.spectra import Microscope, phase_spectrum
+from siftem.simulate.phantom import poisson_counts
+from siftem.simulate.spectra import Microscope, PhaseModel, phase_spectrum
 from siftem.spectrum import spectral_angle
 
 

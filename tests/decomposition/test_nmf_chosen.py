@@ -15,7 +15,7 @@ from siftem.decomposition.initialise import pooled_counts
 from siftem.decomposition.smooth_maps import refined_spectra
 from siftem.energy_axis import EnergyAxis
 from siftem.simulate.phantom import simulate
-from siftem.simulate.phases import PhaseModel
+from siftem.simulate.spectra import PhaseModel
 from siftem.xray.detector import Detector
 
 AXIS = EnergyAxis(0.2, 0.01, 800)

@@ -8,8 +8,7 @@ import pytest
 import siftem
 from siftem.acquisition import Acquisition
 from siftem.eels.background import fit_power_law, remove_background
-from siftem.eels.edges import Edge, cross_section, edge_signal
-from siftem.eels.ratios import elemental_ratios
+from siftem.eels.edges import Edge, cross_section, edge_signal, elemental_ratios
 from siftem.eels.subtract import AbsentEdge, EdgeRatio, subtract_by_edges
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError

@@ -15,7 +15,7 @@ from siftem.spectrum import Spectrum
 from siftem.xray.detector import Detector
 from siftem.xray.elements import atomic_weight
 from siftem.xray.lines import family_emission, line_families, line_family
-from siftem.xray.pile_up import pile_up
+from siftem.xray.response import pile_up
 
 AXIS = EnergyAxis(0.2, 0.01, 1500)
 ROCK = {"O": 0.45, "Mg": 0.18, "Al": 0.03, "Si": 0.21, "Ca": 0.04, "Fe": 0.06, "Nd": 0.02}

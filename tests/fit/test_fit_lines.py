@@ -11,7 +11,7 @@ from siftem.spectrum import Spectrum
 from siftem.xray.absorption import thin_film_absorption
 from siftem.xray.detector import Detector
 from siftem.xray.lines import line_families, line_family, valence_lines
-from siftem.xray.pile_up import pile_up
+from siftem.xray.response import pile_up
 
 AXIS = EnergyAxis(0.2, 0.01, 900)
 ELEMENTS = ["O", "Mg", "Al", "Si", "Fe", "Nd"]

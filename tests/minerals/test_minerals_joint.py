@@ -18,8 +18,7 @@ from siftem.minerals.constraints import (
 from siftem.minerals.joint_model import MeasuredPhase, layout_of
 from siftem.minerals.joint_posterior import constrained_posterior, phase_fractions
 from siftem.quantification.k_values import GivenKFactors
-from siftem.simulate.phases import PhaseModel
-from siftem.simulate.spectra import Microscope, phase_spectrum
+from siftem.simulate.spectra import Microscope, PhaseModel, phase_spectrum
 from siftem.spectrum import Spectrum
 from siftem.xray.elements import atomic_weight
 from siftem.xray.k_factors import k_factor_family

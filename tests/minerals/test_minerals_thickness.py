@@ -7,8 +7,7 @@ import siftem
 from siftem.acquisition import Acquisition
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError
-from siftem.simulate.phases import PhaseModel
-from siftem.simulate.spectra import Microscope, phase_spectrum
+from siftem.simulate.spectra import Microscope, PhaseModel, phase_spectrum
 from siftem.spectrum import Spectrum
 
 AXIS = EnergyAxis(0.0, 0.01, 1000)

@@ -17,7 +17,7 @@ from siftem.pipeline.summary import summarize
 from siftem.pipeline.workflow import Workflow
 from siftem.quantification.detection_limit import QUANTILE
 from siftem.quantification.partition import partition_coefficient
-from siftem.simulate.phases import MODEL_CASE
+from siftem.simulate.spectra import MODEL_CASE
 from siftem.xray.cross_sections import casnati
 
 STOICHIOMETRY = {"stoichiometry": {"ratio": "(Ca+Mg+Fe)/(Si+Al)", "value": 1.0, "sigma": 0.05}}

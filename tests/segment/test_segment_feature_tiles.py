@@ -3,11 +3,10 @@
 import numpy as np
 import pytest
 
-from siftem.segment import classifier, feature_tiles
+from siftem.segment import classifier, features
 from siftem.segment.classifier import PixelClassifier
-from siftem.segment.feature_tiles import FeatureTiles
-from siftem.segment.features import PixelFeatures, pixel_features
-from siftem.segment.features import feature_tiles as prepared
+from siftem.segment.features import FeatureTiles, PixelFeatures, pixel_features
+from siftem.segment.features import features as prepared
 
 
 @pytest.fixture
@@ -22,7 +21,7 @@ def images():
 @pytest.mark.parametrize("bytes_", [1, 30_000_000])
 def test_tiles_have_the_features_of_the_whole(images, sigmas, bytes_, monkeypatch):
     whole = pixel_features(images, sigmas=sigmas)
-    monkeypatch.setattr(feature_tiles, "_TILE", bytes_)
+    monkeypatch.setattr(features, "_TILE", bytes_)
     tiles = prepared(images, sigmas=sigmas)
     assert tiles.names == whole.names
     assert tiles.shape == whole.shape
@@ -52,7 +51,7 @@ def test_tiles_of_wide_maps_keep_their_size(size, cuts_lines, monkeypatch):
 
     monkeypatch.setattr(tiles, "compute", measured)
     assert any(columns.stop < size for _, columns, _ in tiles.tiles()) == cuts_lines
-    assert max(sizes) * 4 * len(tiles.names) <= 1.1 * feature_tiles._TILE
+    assert max(sizes) * 4 * len(tiles.names) <= 1.1 * features._TILE
     assert sum(sizes) < 2 * size**2
 
 
@@ -65,7 +64,7 @@ def test_a_large_map_is_classified_tile_by_tile(images, monkeypatch):
     assert isinstance(features, PixelFeatures)
     expected = whole.fit(features, traces).predict_proba(features)
     monkeypatch.setattr(classifier, "LARGEST_WHOLE", 1000)
-    monkeypatch.setattr(feature_tiles, "_TILE", 1)
+    monkeypatch.setattr(features, "_TILE", 1)
     large = PixelClassifier(random_state=0, n_trees=30)
     tiles = large.compute_features(images)
     assert isinstance(tiles, FeatureTiles)

@@ -7,7 +7,7 @@ from scipy import ndimage, stats
 from siftem.errors import InputError
 from siftem.segment import features as module
 from siftem.segment.features import FEATURES, PixelFeatures, pixel_features
-from siftem.segment.scaled_images import anscombe
+from siftem.segment.images import anscombe
 
 
 def spread(image):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from siftem.errors import InputError
-from siftem.segment import region as region_module
+from siftem.segment import regions as region_module
 from siftem.segment.regions import Region, Regions
 
 

@@ -4,11 +4,9 @@ from scipy import stats
 
 from siftem import InputError
 from siftem.energy_axis import EnergyAxis
-from siftem.simulate.counting import poisson_counts
 from siftem.simulate.geometry import Ellipsoid, Polyhedron, thickness_fractions
-from siftem.simulate.phantom import simulate, simulate_demo
-from siftem.simulate.phases import MODEL_CASE, PhaseModel
-from siftem.simulate.spectra import Microscope, phase_spectrum
+from siftem.simulate.phantom import poisson_counts, simulate, simulate_demo
+from siftem.simulate.spectra import MODEL_CASE, Microscope, PhaseModel, phase_spectrum
 from siftem.spectrum import spectral_angle
 from siftem.xray.detector import Detector
 from siftem.xray.k_factors import k_factor_family

@@ -5,10 +5,9 @@ import pytest
 
 from siftem import InputError
 from siftem.simulate import phantom as phantom_module
-from siftem.simulate.counting import poisson_counts
 from siftem.simulate.geometry import Polyhedron
-from siftem.simulate.phantom import simulate
-from siftem.simulate.phases import MODEL_CASE, PhaseModel
+from siftem.simulate.phantom import poisson_counts, simulate
+from siftem.simulate.spectra import MODEL_CASE, PhaseModel
 from siftem.xray.elements import atomic_weight
 
 VALENCE = {"Mg": 2, "Al": 3, "Si": 4, "Ca": 2, "Fe": 2, "Nd": 3, "Sm": 3, "Hf": 4, "Lu": 3, "U": 4}

@@ -9,13 +9,13 @@ from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError, SiftemWarning
 from siftem.fit.line_fit import fit_lines
 from siftem.segment.regions import Regions
-from siftem.simulate.counting import poisson_counts
+from siftem.simulate.phantom import poisson_counts
 from siftem.spectrum import spectral_angle
 from siftem.spectrum_image import SpectrumImage
 from siftem.unmixing.anchors import Absent, GivenScale, KnownRatio
 from siftem.unmixing.constrained import unmix
+from siftem.unmixing.joint_fit import free_spectra, profile_information, share_groups
 from siftem.unmixing.kernels import accumulate_ratios, solve_abundances
-from siftem.unmixing.profile import free_spectra, profile_information, share_groups
 from siftem.xray.absorption import thin_film_absorption
 
 SHAPE = (40, 40)

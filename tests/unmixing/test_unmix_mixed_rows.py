@@ -6,8 +6,8 @@ import scipy.sparse as sp
 
 import siftem
 from siftem.large.sparse_writer import write_sparse_file
-from siftem.unmixing import mixed_rows
-from siftem.unmixing.mixed_rows import MixedRows
+from siftem.unmixing import pixel_sets
+from siftem.unmixing.pixel_sets import MixedRows
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def test_parts_make_no_difference(phantom, case, monkeypatch):
     counts = phantom.spectrum_image.counts
     one, *expected = held(counts, case)
     assert len(one.parts) == 2  # all pixels, and the last row
-    monkeypatch.setattr(mixed_rows, "_ENTRIES", 700)
+    monkeypatch.setattr(pixel_sets, "_ENTRIES", 700)
     many, *found = held(counts, case)
     assert len(many.parts) > 10
     for ours, theirs in zip(found, expected, strict=True):

@@ -8,8 +8,8 @@ from siftem.segment.regions import Regions
 from siftem.spectrum import Spectrum
 from siftem.spectrum_image import SpectrumImage
 from siftem.unmixing.anchors import Absent
+from siftem.unmixing.integrate import weighted_mixtures
 from siftem.unmixing.subtract import subtract
-from siftem.unmixing.weighted import weighted_mixtures
 
 SHAPE = (40, 40)
 

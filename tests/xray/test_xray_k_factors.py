@@ -49,14 +49,14 @@ def test_with_casnati(beam, element):
 
 
 def test_coster_kronig_raises_nd_la_by_18_percent(monkeypatch):
-    from siftem.xray import lines, vacancies
+    from siftem.xray import cross_sections, lines
 
     with_transfer = k_factor_alpha("Nd", "L", 200.0, table=BOTE_SALVAT)
-    for cached in (vacancies.subshell_emission, lines._family, emission):
+    for cached in (cross_sections.subshell_emission, lines._family, emission):
         cached.cache_clear()
-    monkeypatch.setattr(vacancies, "vacancy_transfer", lambda *_: 0.0)
+    monkeypatch.setattr(cross_sections, "vacancy_transfer", lambda *_: 0.0)
     without = k_factor_alpha("Nd", "L", 200.0, table=BOTE_SALVAT)
-    for cached in (vacancies.subshell_emission, lines._family, emission):
+    for cached in (cross_sections.subshell_emission, lines._family, emission):
         cached.cache_clear()
     # validation/xray_bote_salvat.py: 1.1789.
     assert without / with_transfer == pytest.approx(1.179, abs=0.002)

@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 
 from siftem.xray.elements import symbol_of
-from siftem.xray.line_groups import line_groups
-from siftem.xray.lines import line_family
+from siftem.xray.lines import line_family, line_groups
 
 BEAM = 300.0
 

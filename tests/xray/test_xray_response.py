@@ -3,8 +3,7 @@ import pytest
 
 from siftem.energy_axis import EnergyAxis
 from siftem.fit.spectrum_model import Calibration
-from siftem.xray.pile_up import pile_up
-from siftem.xray.response import PeakTails, spread_exponentially, with_tails
+from siftem.xray.response import PeakTails, pile_up, spread_exponentially, with_tails
 
 AXIS = EnergyAxis(0.0, 0.01, 1000)
 

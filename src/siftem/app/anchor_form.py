@@ -10,7 +10,7 @@ from siftem.app.step_view import listed, put_text
 from siftem.app.style import CONTROL_CSS, CONTROLS, TEXT_CSS
 from siftem.errors import InputError
 from siftem.pipeline.recipe import AnchorChoice, Phase
-from siftem.xray.element_ratio import ratio_elements
+from siftem.xray.elements import ratio_elements
 
 _FIELD = {"width": CONTROLS - 30, "stylesheets": [CONTROL_CSS], "margin": (2, 8)}
 _HALF = {"width": CONTROLS // 2 - 24, "stylesheets": [CONTROL_CSS], "margin": (2, 8)}

@@ -1,20 +1,32 @@
-"""The folder of a batch: where things are, and what is known of each map."""
+"""The folder of a batch: where things are, and what is known of each map.
+
+Locks that the operating system frees when their owner dies, however it dies.
+
+A full disk: told apart from other errors, because it stops everything.
+
+Who looks on while a batch works.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import json
 import os
 import re
 import shutil
-from collections.abc import Mapping
+import uuid
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from siftem.errors import InputError
+from filelock import FileLock, Timeout
+
+from siftem.errors import InputError, SiftemError
 from siftem.files.atomic import replacing
+from siftem.progress import Progress
 
 #: Version of the records and of the batch's summary.
 SCHEMA = 1
@@ -208,3 +220,201 @@ def natural_order(name: str) -> list[tuple[int, int, str]]:
     """Key that sorts map2 before map10."""
     parts = re.split(r"(\d+)", name)
     return [(1, int(p), "") if p.isdigit() else (0, 0, p.lower()) for p in parts] + [(0, 0, name)]
+
+
+_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+#: What libraries that keep no error number write (HDF5 among them).
+_WORDS = ("no space left on device", "disk quota exceeded", "file too large")
+
+
+class DiskFullError(SiftemError):
+    """Nothing more can be written where the results go."""
+
+
+def is_disk_full(error: BaseException | None) -> bool:
+    """Whether an error, or one that it came from, says that the disk or the quota is full."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        if isinstance(error, OSError) and error.errno in _ERRORS:
+            return True
+        if any(words in str(error).lower() for words in _WORDS):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def disk_full_message(folder: Path) -> str:
+    """Say what happened and what to do, in one sentence."""
+    return (
+        f"no space is left for the results in {folder}: free some and run the same command "
+        f"again, all maps that were finished are kept"
+    )
+
+
+@contextlib.contextmanager
+def told_in_one_sentence(folder: Path) -> Iterator[None]:
+    """Turn errors of writing into one sentence.
+
+    Raises
+    ------
+    DiskFullError
+        When the disk is full.
+    SiftemError
+        When it cannot be written for another reason.
+    """
+    try:
+        yield
+    except DiskFullError:
+        raise
+    except Exception as error:
+        if is_disk_full(error):
+            raise DiskFullError(disk_full_message(folder)) from error
+        if isinstance(error, OSError):
+            raise SiftemError(f"cannot write in {folder}: {error.strerror or error}") from error
+        raise
+
+
+#: What systems answer whose file systems know no locks.
+_NO_LOCKS = {errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOLCK}
+
+
+@contextlib.contextmanager
+def held(path: Path, *, wait: float) -> Iterator[bool]:
+    """Hold the lock of a file; give False when another process has it.
+
+    Parameters
+    ----------
+    path : Path
+        Its folder exists.
+    wait : float
+        Seconds to wait for it; negative waits for ever.
+
+    Raises
+    ------
+    SiftemError
+        When the file system knows no locks.
+    """
+    # Without this, a file system without locks would be given marker files instead, which stay
+    # when their owner is killed, and everyone would wait for them for ever.
+    lock = FileLock(path, fallback_to_soft=False)
+    try:
+        lock.acquire(timeout=wait, poll_interval=0.1)
+    except Timeout:
+        yield False
+        return
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        raise SiftemError(
+            f"the file system of {path.parent} knows no file locks, which keep two batches from "
+            f"spoiling each other: choose an output folder on another one"
+        ) from None
+    try:
+        yield True
+    finally:
+        lock.release()
+
+
+@contextlib.contextmanager
+def taking_part(folder: BatchFolder, batch: str) -> Iterator[None]:
+    """Take part in the work on a folder; several batches may, if they do the same.
+
+    Each takes a lock on a file of its own, which ends with its process. Files whose lock
+    is free are of batches that were killed.
+
+    Parameters
+    ----------
+    folder : BatchFolder
+    batch : str
+        Key of recipe and options.
+
+    Raises
+    ------
+    SiftemError
+        When a batch with another recipe is at work in the folder.
+    """
+    users = folder.private / "running"
+    own = users / f"{batch}.{uuid.uuid4().hex[:8]}.lock"
+    with contextlib.ExitStack() as stack:
+        with (
+            told_in_one_sentence(folder.root),
+            held(folder.private / "folder.lock", wait=-1),
+        ):
+            users.mkdir(parents=True, exist_ok=True)
+            for other in users.glob("*.lock"):
+                with held(other, wait=0) as free:
+                    if not free and not other.name.startswith(f"{batch}."):
+                        raise SiftemError(
+                            f"a batch with another recipe is at work in {folder.root}: "
+                            f"wait until it is done, or choose another output folder"
+                        )
+                if free:
+                    other.unlink(missing_ok=True)
+            stack.enter_context(held(own, wait=-1))
+            stack.callback(own.unlink, missing_ok=True)
+        yield
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a job.
+
+    Parameters
+    ----------
+    name : str
+    status : {"done", "kept", "failed", "busy", "disk full"}
+        "kept" means that an earlier result is up to date.
+    error : str
+        One sentence.
+    seconds : float
+    """
+
+    name: str
+    status: str
+    error: str = ""
+    seconds: float = 0.0
+
+
+class Watcher:
+    """Told what happens in a batch; this one does nothing, others override what they need.
+
+    The methods may be called from several threads.
+    """
+
+    def begin(self, names: tuple[str, ...]) -> None:
+        """Work on these maps begins."""
+
+    def dashboard(self, address: str) -> None:
+        """Dask shows its dashboard at this address."""
+
+    def step(self, name: str, step: str, fraction: float) -> None:
+        """A share (0 to 1) of a step is done for a map."""
+
+    def finished(self, outcome: Outcome) -> None:
+        """A map is done with, well or not."""
+
+
+class Overall(Watcher):
+    """Tells one callback which share of all maps is done.
+
+    Parameters
+    ----------
+    progress : Progress
+    """
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress, self._jobs, self._finished = progress, 1, 0
+
+    def begin(self, names: tuple[str, ...]) -> None:
+        """Work on these maps begins."""
+        self._jobs = max(len(names), 1)
+
+    def step(self, name: str, step: str, fraction: float) -> None:
+        """A step of a map moves on; what counts is the maps that are finished."""
+        self._progress(f"{name}: {step}", self._finished / self._jobs)
+
+    def finished(self, outcome: Outcome) -> None:
+        """A map is done with, well or not."""
+        self._finished += 1
+        self._progress(outcome.name, self._finished / self._jobs)

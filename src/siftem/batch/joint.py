@@ -1,4 +1,7 @@
-"""Joint decomposition: pixels of several maps factorised together, to share spectra."""
+"""Joint decomposition: pixels of several maps factorised together, to share spectra.
+
+Where maps of a joint decomposition lie in their stack, and which channels they share.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +14,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import scipy.sparse as sp
 
 from siftem import processors
-from siftem.batch.folder import BatchFolder, write_whole
-from siftem.batch.full_disk import is_disk_full, told_in_one_sentence
-from siftem.batch.locks import held
+from siftem.batch.folder import BatchFolder, held, is_disk_full, told_in_one_sentence, write_whole
 from siftem.batch.map_job import keep_trace, one_sentence
-from siftem.batch.stack_layout import StackLayout, channel_shift, widened
+from siftem.energy_axis import EnergyAxis
 from siftem.errors import Cancelled, InputError, SiftemError
 from siftem.io.fit_checkpoint import FitCheckpoint
 from siftem.io.spectra_sets import SpectraSet, write_spectra_table
@@ -33,6 +35,81 @@ from siftem.pipeline.warning_record import recorded_warnings
 from siftem.pipeline.workflow import Workflow
 from siftem.progress import Progress
 from siftem.spectrum_image import SpectrumImage
+
+#: Channels of two maps count as the same when they lie closer than this share of a channel.
+_SAME_CHANNEL = 0.05
+
+
+@dataclass(frozen=True)
+class StackLayout:
+    """Maps below each other, on the channels that all have.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Lines and columns of the stack; narrow maps leave pixels on their right empty.
+    axis : EnergyAxis
+        Of the common channels, as in the first map.
+    channels : dict of str to slice
+        The common channels as each map counts them.
+    places : dict of str to (slice, slice)
+        Lines and columns of each map.
+    """
+
+    shape: tuple[int, int]
+    axis: EnergyAxis
+    channels: dict[str, slice]
+    places: dict[str, tuple[slice, slice]]
+
+    @classmethod
+    def of(cls, images: Mapping[str, SpectrumImage]) -> StackLayout:
+        """Lay out maps whose channels coincide.
+
+        Raises
+        ------
+        InputError
+            When they have no channels in common.
+        """
+        first = next(iter(images.values()))
+        shifts = {n: channel_shift(first.axis, si.axis) or 0 for n, si in images.items()}
+        low = max(shifts.values())
+        high = min(shifts[n] + si.n_channels for n, si in images.items())
+        if high <= low:
+            raise InputError("the maps have no energy channels in common: leave the odd one out")
+        places, top = {}, 0
+        for name, si in images.items():
+            ny, nx = si.shape
+            places[name] = (slice(top, top + ny), slice(0, nx))
+            top += ny
+        return cls(
+            (top, max(si.shape[1] for si in images.values())),
+            first.axis.cropped(slice(low, high)),
+            {n: slice(low - shift, high - shift) for n, shift in shifts.items()},
+            places,
+        )
+
+
+def channel_shift(axis: EnergyAxis, other: EnergyAxis) -> int | None:
+    """Return how many channels ``other`` begins after ``axis``; None if they don't coincide."""
+    axis, other = axis.to_kev(), other.to_kev()
+    size = max(axis.size, other.size)
+    if abs(axis.scale - other.scale) * size > _SAME_CHANNEL * axis.scale:
+        return None
+    shift = (other.offset - axis.offset) / axis.scale
+    if abs(shift - round(shift)) > _SAME_CHANNEL or not -other.size < round(shift) < axis.size:
+        return None
+    return round(shift)
+
+
+def widened(counts: sp.csr_array, width: int, wanted: int) -> sp.csr_array:
+    """Give each line of a map (lines * width, m) empty pixels up to a wider one's width."""
+    if width == wanted:
+        return counts
+    lengths = np.diff(counts.indptr).reshape(-1, width)
+    lengths = np.pad(lengths, ((0, 0), (0, wanted - width)))
+    ends = np.concatenate([[0], np.cumsum(lengths.ravel(), dtype=np.int64)])
+    return sp.csr_array((counts.data, counts.indices, ends), shape=(lengths.size, counts.shape[1]))
+
 
 #: Entries that are copied at a time.
 _ENTRIES = 1_000_000
@@ -171,7 +248,7 @@ def _prepared(
     recipe = make_recipe(dict(job.recipes[name]))
     if not job.memory:
         return Workflow(recipe).run("prepare").spectrum_image
-    from siftem.batch.large_maps import kept_on_disk
+    from siftem.batch.map_job import kept_on_disk
 
     scratch = state / "maps" / name
     image = opened.enter_context(kept_on_disk(recipe, job.memory, scratch, progress))

@@ -1,23 +1,40 @@
-"""The work on one map of a batch: wherever it is done, and however often it is begun."""
+"""The work on one map of a batch: wherever it is done, and however often it is begun.
+
+Maps of a batch that stay on disk while they are worked on.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import shutil
 import time
 import traceback
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from siftem.batch.folder import BatchFolder, Record, files_in
-from siftem.batch.full_disk import disk_full_message, is_disk_full, told_in_one_sentence
-from siftem.batch.locks import held
-from siftem.batch.watch import Outcome
+from siftem import processors
+from siftem.batch.folder import (
+    BatchFolder,
+    Outcome,
+    Record,
+    disk_full_message,
+    files_in,
+    held,
+    is_disk_full,
+    told_in_one_sentence,
+)
 from siftem.errors import Cancelled, SiftemError
+from siftem.io.convert import convert
+from siftem.large.open_map import open_map
+from siftem.large.sparse_file import is_sparse_file
 from siftem.pipeline.file_contents import code_state, with_contents
 from siftem.pipeline.recipe import Recipe, make_recipe
 from siftem.pipeline.step_keys import step_key
+from siftem.pipeline.steps.load import input_file
 from siftem.pipeline.workflow import Workflow
 from siftem.progress import Progress
 from siftem.report.folder import write_results
@@ -142,8 +159,6 @@ def _owned(job: MapJob, folder: BatchFolder, progress: Progress) -> Outcome:
             return Outcome(job.name, "kept")
         folder.tidy(job.name)
         if job.memory:
-            from siftem.batch.large_maps import kept_on_disk
-
             blocks = folder.checkpoints(job.name) / "blocks"
             with kept_on_disk(recipe, job.memory, blocks, progress) as image:
                 _run(job, recipe, record, folder, progress, image)
@@ -209,3 +224,39 @@ def keep_trace(folder: BatchFolder, name: str, error: Exception) -> None:
     traces.mkdir(exist_ok=True)
     text = "".join(traceback.format_exception(error))
     (traces / f"{name}.txt").write_text(text, encoding="utf-8")
+
+
+@contextlib.contextmanager
+def kept_on_disk(
+    recipe: Recipe, memory: str, scratch: Path, progress: Progress
+) -> Iterator[SpectrumImage]:
+    """Open the map of a recipe on disk; a file in another format is converted first.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    memory : str
+        Budget such as "2GB".
+    scratch : Path
+        Folder for intermediate files. It is removed when all went well, and kept after an
+        error or a kill, to go on from.
+    progress : Progress
+
+    Yields
+    ------
+    SpectrumImage
+        Its ``counts`` are blocks on disk.
+    """
+    path = Path(input_file(recipe))
+    scratch.mkdir(parents=True, exist_ok=True)
+    if not is_sparse_file(path):
+        path = convert(
+            path,
+            scratch / "map.sift",
+            signal=recipe.input.signal,
+            memory=memory,
+            progress=progress,
+        )
+    with open_map(path, memory=memory, n_workers=processors.available(), scratch=scratch) as image:
+        yield image
+    shutil.rmtree(scratch, ignore_errors=True)

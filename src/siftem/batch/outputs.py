@@ -1,21 +1,210 @@
-"""What a batch leaves for its reader: table, summary, recipe and overview report."""
+"""What a batch leaves for its reader: table, summary, recipe and overview report.
+
+All results of a batch as one table: CSV and Parquet.
+"""
 
 from __future__ import annotations
 
+import csv
+import io
 import json
-from collections.abc import Collection, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from siftem import __version__
 from siftem.batch.folder import SCHEMA, BatchFolder, Record, write_whole
-from siftem.batch.overview import overview_of, phase_means
-from siftem.batch.partition import PartitionMean, diagrams_of, partition_means
-from siftem.batch.results_table import rows_of, write_csv_table, write_parquet_table
+from siftem.batch.overview import (
+    PartitionMean,
+    diagrams_of,
+    overview_of,
+    partition_means,
+    phase_means,
+)
+from siftem.files.atomic import replacing
 from siftem.pipeline.recipe import Recipe
 from siftem.pipeline.summary import partition_data, rounded
 from siftem.report.overview import render_overview
+
+
+@dataclass(frozen=True)
+class Row:
+    """One quantity of one phase of one map; for a map that failed, its error alone.
+
+    Parameters
+    ----------
+    map, file, status, error : str
+    phase, role : str
+        ``role`` is "matrix" or "grain".
+    quantity : str
+        "pixels", "counts", "weight", "atoms", "oxide", "ratio", "name" (of its probability),
+        "formula", "calibrated atoms" or "partition" (``phase`` is then a pair).
+    of : str
+        The element, oxide, ratio, proposed name or number of the structural formula.
+    unit : str
+    value, sigma, systematic : float, optional
+        Value, its statistical and its systematic error (standard deviations).
+    found : bool, optional
+        Whether an element exceeds its critical level.
+    detection_limit : float, optional
+        In the unit of the value.
+    assumed_absent : bool, optional
+        Whether the anchor takes the element for absent: then it has no number.
+    """
+
+    map: str
+    file: str
+    status: str
+    error: str = ""
+    phase: str = ""
+    role: str = ""
+    quantity: str = ""
+    of: str = ""
+    unit: str = ""
+    value: float | None = None
+    sigma: float | None = None
+    systematic: float | None = None
+    found: bool | None = None
+    detection_limit: float | None = None
+    assumed_absent: bool | None = None
+
+
+_NUMBERS = ("value", "sigma", "systematic", "detection_limit")
+_TRUTHS = ("found", "assumed_absent")
+COLUMNS = tuple(Row.__dataclass_fields__)
+
+
+def rows_of(record: Record, summary: Mapping[str, Any] | None) -> list[Row]:
+    """Return the rows of a map.
+
+    Parameters
+    ----------
+    record : Record
+    summary : mapping, optional
+        ``summary.json`` of its run; None for a map that failed.
+    """
+    head: dict[str, Any] = {"map": record.map, "file": record.file, "status": record.status}
+    if summary is None:
+        return [Row(**head, error=record.error)]
+    rows = []
+    for phase, data in summary["phases"].items():
+        own = {**head, "phase": phase, "role": data["role"]}
+        rows.append(Row(**own, quantity="pixels", unit="1", value=data["pixels"]))
+        rows.append(Row(**own, quantity="counts", unit="1", value=data["counts"]))
+        elements = data.get("elements", {})
+        for quantity, short, unit in (("weight", "wt", "wt%"), ("atoms", "at", "at%")):
+            for element, e in elements.items():
+                this = {**own, "quantity": quantity, "of": element, "unit": unit}
+                if e.get("assumed_absent"):  # not measured: no number
+                    rows.append(Row(**this, assumed_absent=True))
+                    continue
+                rows.append(
+                    Row(
+                        **this,
+                        value=e[f"{short}_percent"],
+                        sigma=e[f"{short}_sigma"],
+                        systematic=e[f"{short}_systematic"],
+                        found=e["found"],
+                        detection_limit=e.get(f"detection_limit_{short}_percent"),
+                        assumed_absent=False,
+                    )
+                )
+        for oxide, o in data.get("oxides_wt_percent", {}).items():
+            rows.append(Row(**own, quantity="oxide", of=oxide, unit="wt%", **_value(o)))
+        # Atoms of a composition, atoms from edges, net lines of a bulk specimen.
+        for kind in ("atomic_ratios", "elemental_ratios", "line_ratios"):
+            for ratio, r in data.get(kind, {}).items():
+                found = r.get("found")
+                value = _value(r)
+                rows.append(Row(**own, quantity="ratio", of=ratio, unit="1", found=found, **value))
+        rows += [Row(**own, **fields) for fields in _mineral_fields(data)]
+    joint = summary.get("joint_calibration") or {}
+    for phase, data in joint.get("phases", {}).items():
+        own = {**head, "phase": phase, "role": summary["phases"][phase]["role"]}
+        for element, e in data["elements"].items():
+            value = {"value": e["at_percent"], "sigma": e["at_sigma"]}
+            systematic = e["at_systematic"]
+            rows.append(
+                Row(
+                    **own, quantity="calibrated atoms", of=element, unit="at%", **value,
+                    systematic=systematic,
+                )
+            )  # fmt: skip
+    for d in summary.get("partition", {}).get("subtract", ()):
+        pair = {**head, "phase": f"{d['numerator']} / {d['denominator']}"}
+        # A limit, or what is known as a range only, is no value.
+        value = {} if d["limit"] or d["is_range"] else {
+            "value": d["value_by_weight"], "sigma": d["sigma"], "systematic": d["systematic"]
+        }  # fmt: skip
+        rows.append(Row(**pair, quantity="partition", of=d["element"], unit="1", **value))
+    return rows
+
+
+def _mineral_fields(data: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What a phase may be, and the numbers of its structural formula."""
+    out: list[dict[str, Any]] = []
+    named = data.get("identified")
+    if named is not None:
+        best = named["best"]
+        value = named["none_probability"]
+        if best is not None:
+            value = named["candidates"][0]["probability"]
+        out.append({"quantity": "name", "of": best or "none of these", "unit": "1", "value": value})
+    formula = data.get("structural_formula") or {"numbers": {}}
+    for key, number in formula["numbers"].items():
+        value = {} if number["assumed_absent"] else _value(number)
+        out.append({"quantity": "formula", "of": key, "unit": "1", **value})
+    return out
+
+
+def _value(data: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: data.get(name) for name in ("value", "sigma", "systematic")}
+
+
+def write_csv_table(path: Path, rows: Sequence[Row]) -> None:
+    """Write the table as CSV (UTF-8, comma, one row of titles); what is not known stays empty."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        data = asdict(row)
+        for name in _NUMBERS:
+            if data[name] is not None:
+                data[name] = _in_digits(float(data[name]))
+        for name in _TRUTHS:
+            if data[name] is not None:
+                data[name] = "true" if data[name] else "false"
+        writer.writerow(data)
+    write_whole(path, text.getvalue())
+
+
+def _in_digits(value: float) -> str:
+    """Whole numbers (pixels, counts) whole, others with six digits."""
+    return f"{value:.0f}" if value.is_integer() and abs(value) < 1e15 else f"{value:.6g}"
+
+
+def write_parquet_table(path: Path, rows: Sequence[Row]) -> None:
+    """Write the table as Parquet: text, doubles and truth values."""
+    import pyarrow
+    from pyarrow import parquet
+
+    kinds = dict.fromkeys(COLUMNS, pyarrow.string())
+    kinds.update(dict.fromkeys(_NUMBERS, pyarrow.float64()))
+    kinds.update(dict.fromkeys(_TRUTHS, pyarrow.bool_()))
+    columns = {
+        name: pyarrow.array([_number(name, getattr(row, name)) for row in rows], kind)
+        for name, kind in kinds.items()
+    }
+    with replacing(path) as draft:
+        parquet.write_table(pyarrow.table(columns), draft)
+
+
+def _number(name: str, value: Any) -> Any:
+    if isinstance(value, str):  # names of files need not be text
+        return value.encode(errors="backslashreplace").decode()
+    return float(value) if name in _NUMBERS and value is not None else value
+
 
 #: What a batch leaves besides the maps, without the endings.
 _OUTPUTS = {"results", "recipe", "report", "summary"}

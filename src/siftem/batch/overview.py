@@ -1,20 +1,27 @@
-"""What the overview report of a batch shows."""
+"""What the overview report of a batch shows.
+
+Partition coefficients over the maps of a batch: means, and their Onuma diagrams.
+
+Means over the maps of a batch.
+"""
 
 from __future__ import annotations
 
 import base64
 import contextlib
 import io
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from statistics import NormalDist
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from siftem.batch.folder import BatchFolder, Record
-from siftem.batch.means import weighted_mean
-from siftem.batch.partition import PartitionMean
 from siftem.pipeline.recipe import Recipe
 from siftem.printed_numbers import significant, whole_number
+from siftem.quantification.partition import PartitionCoefficient
 from siftem.report.overview import MapLine, Overview, PhaseTable, Thumbnail
 from siftem.report.table import (
     Cell,
@@ -25,6 +32,169 @@ from siftem.report.table import (
     name,
     range_cells,
 )
+
+if TYPE_CHECKING:  # loading it takes long
+    from siftem.minerals.lattice_strain import OnumaDiagram
+
+
+@dataclass(frozen=True)
+class Mean:
+    """A weighted mean.
+
+    Parameters
+    ----------
+    value, sigma : float
+    reduced_chi_square : float
+        Scatter over what the errors promise; NaN for a single value.
+    n : int
+        Values.
+    """
+
+    value: float
+    sigma: float
+    reduced_chi_square: float
+    n: int
+
+
+def weighted_mean(values: Sequence[float], sigmas: Sequence[float]) -> Mean | None:
+    """Return the mean weighted by ``1 / sigma**2``, its error widened where values scatter.
+
+    The error is ``sum(1 / sigma**2) ** -1/2``, times the square root of chi-square per
+    degree of freedom where that exceeds one [1]_.
+
+    Parameters
+    ----------
+    values, sigmas : sequence of float
+        Pairs without a finite value and a positive sigma are left out.
+
+    Returns
+    -------
+    Mean or None
+        None when nothing is left.
+
+    References
+    ----------
+    .. [1] R. T. Birge, The calculation of errors by the method of least squares, Phys. Rev.
+       40, 207 (1932).
+    """
+    pairs = [
+        (v, s)
+        for v, s in zip(values, sigmas, strict=True)
+        if math.isfinite(v) and math.isfinite(s) and s > 0
+    ]
+    if not pairs:
+        return None
+    weight = math.fsum(s**-2 for _, s in pairs)
+    value = math.fsum(v * s**-2 for v, s in pairs) / weight
+    sigma = weight**-0.5
+    if len(pairs) == 1:
+        return Mean(value, sigma, math.nan, 1)
+    chi = math.fsum(((v - value) / s) ** 2 for v, s in pairs) / (len(pairs) - 1)
+    return Mean(value, sigma * math.sqrt(max(chi, 1.0)), chi, len(pairs))
+
+
+_QUANTILE = NormalDist().inv_cdf(0.975)
+
+
+@dataclass(frozen=True)
+class PartitionMean:
+    """A partition coefficient over the maps.
+
+    Parameters
+    ----------
+    coefficient : PartitionCoefficient
+        Mean of ln D over the maps that measured it, weighted with their errors from counting
+        and widened where they scatter by more; its systematic error is the same in every map.
+        Where no map measured it, the tightest limit or range.
+    maps : int
+        That it rests on.
+    reduced_chi_square : float
+        Scatter of the maps over what their errors promise; NaN for a single map or a limit.
+    """
+
+    coefficient: PartitionCoefficient
+    maps: int
+    reduced_chi_square: float = math.nan
+
+
+def partition_means(summaries: Sequence[Summary]) -> tuple[PartitionMean, ...]:
+    """Return the partition coefficients of each pair of phases and element over the maps.
+
+    Parameters
+    ----------
+    summaries : sequence of mapping
+        Of the runs, as in ``summary.json``.
+    """
+    found: dict[tuple[str, str, str], list[PartitionCoefficient]] = {}
+    for summary in summaries:
+        for d in summary.get("partition", {}).get("subtract", ()):
+            own = _coefficient(d)
+            found.setdefault((*own.phases, own.element), []).append(own)
+    means = (_mean(own) for own in found.values())
+    return tuple(mean for mean in means if mean is not None)
+
+
+def diagrams_of(
+    means: Sequence[PartitionMean], coordination: int, temperature: float | None, *, fewest: int = 3
+) -> list[OnumaDiagram]:
+    """Return the Onuma diagrams of the pairs of phases with so many ions of known radii."""
+    from siftem.minerals.lattice_strain import lattice_strain
+
+    out = []
+    for pair in dict.fromkeys(m.coefficient.phases for m in means):
+        own = [m.coefficient for m in means if m.coefficient.phases == pair]
+        diagram = lattice_strain(own, coordination=coordination, temperature=temperature)
+        if len(diagram.points) >= fewest:
+            out.append(diagram)
+    return out
+
+
+def _coefficient(d: Summary) -> PartitionCoefficient:
+    """A coefficient as a summary holds it, where null is no number, or no upper end."""
+    low, high = d.get("interval_95") or (None, None)
+    value, sigma, systematic = (
+        math.nan if d[key] is None else float(d[key])
+        for key in ("value_by_weight", "sigma", "systematic")
+    )
+    return PartitionCoefficient(
+        d["element"], (d["numerator"], d["denominator"]), value, sigma, systematic,
+        d["limit"] or "", (low or 0.0, math.inf if high is None else high), bool(d["is_range"]),
+    )  # fmt: skip
+
+
+def _mean(own: Sequence[PartitionCoefficient]) -> PartitionMean | None:
+    measured = [d for d in own if not d.limit and not d.is_range and d.value > 0 and d.sigma > 0]
+    mean = weighted_mean(
+        [math.log(d.value) for d in measured], [d.sigma / d.value for d in measured]
+    )
+    if mean is None:
+        return _tightest(own)
+    value = math.exp(mean.value)
+    systematic = math.fsum(d.systematic / d.value for d in measured) / len(measured)
+    reach = math.exp(_QUANTILE * math.hypot(mean.sigma, systematic))
+    coefficient = replace(
+        measured[0],
+        value=value,
+        sigma=value * mean.sigma,
+        systematic=value * systematic,
+        interval_95=(value / reach, value * reach),
+    )
+    return PartitionMean(coefficient, mean.n, mean.reduced_chi_square)
+
+
+def _tightest(own: Sequence[PartitionCoefficient]) -> PartitionMean | None:
+    """The limit, or else the range, that says most; None where limits lie on both sides."""
+    limits = [d for d in own if d.limit and not d.is_range and math.isfinite(d.value)]
+    if len({d.limit for d in limits}) == 1:
+        most = min if limits[0].limit == "below" else max
+        return PartitionMean(most(limits, key=lambda d: d.value), len(limits))
+    ranges = [d for d in own if d.is_range and d.interval_95[1] > d.interval_95[0] > 0]
+    if limits or not ranges:
+        return None
+    return PartitionMean(
+        min(ranges, key=lambda d: d.interval_95[1] / d.interval_95[0]), len(ranges)
+    )
+
 
 #: Width of the small pictures, in pixels.
 _THUMBNAIL = 420

@@ -18,7 +18,7 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from siftem.batch.watch import Outcome, Watcher
+from siftem.batch.folder import Outcome, Watcher
 from siftem.cli.display import ERRORS, OUTPUT, Out, Quiet, Scheduler
 from siftem.errors import Cancelled
 from siftem.processors import available

@@ -90,7 +90,7 @@ def run_commands(arguments: list[str]) -> int:
 
 
 def _is_disk_full(error: Exception) -> bool:
-    from siftem.batch.full_disk import is_disk_full
+    from siftem.batch.folder import is_disk_full
 
     return is_disk_full(error)
 

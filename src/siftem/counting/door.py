@@ -1,15 +1,234 @@
-"""Numbers of an X-ray map brought back to counts, where they are not."""
+"""Numbers of an X-ray map brought back to counts, where they are not.
+
+The step of which all values of a map are whole multiples: what one count was written as.
+
+How much the values of a map scatter, compared with counts of the same mean.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.sparse as sp
 
-from siftem.counting.grid import common_step, row_steps
-from siftem.counting.scatter import scatter_of
 from siftem.spectrum_image import ZERO_PEAK_END, SpectrumImage
+
+#: Values that are looked at first; most maps are told by them.
+_FIRST = 20_000
+#: Fewer values than this tell nothing.
+_FEWEST = 50
+#: A multiple may miss a whole number by this much. By chance, n values all do so with a
+#: probability of (2 * 0.02)^n.
+_MISS = 0.02
+#: Relative rounding of a stored value: float32, after a division or two.
+_ROUNDING = 4e-7
+#: The smallest distinct values, of which the step is made; larger ones bear more rounding.
+_DISTINCT = 500
+#: Rows that decide whether each row has a step of its own.
+_ROWS = 400
+#: Non-zero values of a row that let it speak.
+_ROW_VALUES = 6
+#: Of those rows, as many must have a step.
+_MOST_ROWS = 0.99
+
+
+def common_step(values: np.ndarray, *, fewest: int = _FEWEST) -> float:
+    """Return the largest step of which all values are whole multiples.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n,)
+        Positive; integer or float. Rounding of single precision is allowed for.
+    fewest : int
+        Values that are needed.
+
+    Returns
+    -------
+    float
+        1 for plain counts; 100 for counts that were multiplied by it; 1/16 for the mean of 16
+        frames. 0 when there is none (interpolated or smoothed values), or too few values.
+    """
+    if values.size < fewest:
+        return 0.0
+    first = values[:: max(1, values.size // _FIRST)]
+    if values.dtype.kind in "iu":
+        divisor = int(np.gcd.reduce(first))
+        return float(divisor if divisor == 1 else np.gcd.reduce(values))
+    step = _real_step(np.unique(first.astype(np.float64)))
+    for _ in range(2):
+        if step == 0.0:
+            return 0.0
+        # Small multiples hardly suffer from rounding: they tell the step of the large ones.
+        multiples = np.rint(values / step)
+        step = float(values @ multiples / (multiples @ multiples))
+    multiples = values / step
+    missed = np.abs(multiples - np.rint(multiples))
+    return step if (missed <= _MISS + _ROUNDING * multiples).all() else 0.0
+
+
+def row_steps(counts: sp.csr_array) -> np.ndarray | None:
+    """Return the step of each row, when rows have steps of their own.
+
+    So it is where each pixel was divided by its own sum, live time or current.
+
+    Parameters
+    ----------
+    counts : scipy.sparse.csr_array of shape (pixels, channels)
+
+    Returns
+    -------
+    ndarray of shape (pixels,) or None
+        1 for empty rows; None when not nearly all rows have a step.
+    """
+    filled = np.flatnonzero(np.diff(counts.indptr) >= _ROW_VALUES)
+    if filled.size < _FEWEST:
+        return None
+    some = filled[:: max(1, filled.size // _ROWS)]
+    values = [_row(counts, int(i)) for i in some]
+    # Rows whose values are all the same would fit any step: they say nothing.
+    told = [v for v in values if v.max() > 1.5 * v.min()]
+    steps = np.array([common_step(v, fewest=_ROW_VALUES) for v in told])
+    if steps.size < _FEWEST or (steps > 0).mean() < _MOST_ROWS:
+        return None
+    out = np.ones(counts.shape[0])
+    for i in np.flatnonzero(np.diff(counts.indptr)):
+        row = _row(counts, int(i))
+        out[i] = common_step(row, fewest=1) or row.min()
+    return out
+
+
+def _row(counts: sp.csr_array, i: int) -> np.ndarray:
+    return np.asarray(counts.data[counts.indptr[i] : counts.indptr[i + 1]])
+
+
+def _real_step(values: np.ndarray) -> float:
+    """Greatest common divisor of sorted distinct reals; 0 when it drowns in rounding."""
+    step = float(values[0])
+    for value in values[1:_DISTINCT]:
+        rounding = 4 * _ROUNDING * float(value)
+        larger = float(value)
+        while step > rounding:  # Euclid
+            larger, step = step, abs(larger - step * round(larger / step))
+        step = larger
+        if step <= 50 * rounding:
+            return 0.0
+    return step
+
+
+#: Counts in a cell (some pixels by some channels) at the least, if the values were counts.
+_CELL_COUNTS = 10.0
+#: Bins of channels with equal counts.
+_BINS = 64
+#: Blocks of pixels, at the least and at the most.
+_FEWEST_BLOCKS, _MOST_BLOCKS = 40, 2500
+#: Singular values beyond this polynomial of the aspect ratio, times their median, are signal
+#: (Gavish & Donoho 2014, IEEE Trans. Inf. Theory 60, 5040).
+_THRESHOLD = (0.56, -0.95, 1.82, 1.43)
+#: Cells whose mean is below this share of the typical one are left out: their law is skew.
+_WEAK = 0.2
+#: Cells that are averaged before the median over the averages is taken.
+_GROUP = 50
+
+
+@dataclass(frozen=True)
+class Scatter:
+    """Variance over mean of sums over some pixels and channels.
+
+    Parameters
+    ----------
+    gain : float
+        1 for counts; g for counts that were multiplied by g; below 1 for means of frames.
+    sigma : float
+        Standard deviation, from the number of cells.
+    side : int
+        Pixels on a side of the blocks.
+    """
+
+    gain: float
+    sigma: float
+    side: int
+
+
+def scatter_of(
+    counts: sp.csr_array, shape: tuple[int, int], *, least_side: int = 1
+) -> Scatter | None:
+    """Compare the scatter of a map with that of counts.
+
+    Pixels are summed in blocks and channels in bins, until a cell would hold ten counts. What
+    a few components explain is taken off (scaled to even noise, Keenan & Kotula 2004, Surf.
+    Interface Anal. 36, 203), and the squares of the rest are compared with the means. The
+    median over groups of cells is taken, so that a bad pixel, or an edge that components
+    don't follow, has no weight.
+
+    Parameters
+    ----------
+    counts : scipy.sparse.csr_array of shape (ny * nx, channels)
+        In what may be units of one count: a block then holds enough of them.
+    shape : tuple of int
+        (ny, nx).
+    least_side : int
+        Pixels on a side of a block at the least: more than smoothing or interpolation reaches.
+
+    Returns
+    -------
+    Scatter or None
+        None when the map is too small or too dark to tell.
+    """
+    total = float(counts.sum(dtype=np.float64))
+    wanted = _BINS * _CELL_COUNTS * counts.shape[0] / max(total, 1e-300)
+    side = max(least_side, int(np.ceil(np.sqrt(min(wanted, counts.shape[0])))))
+    if (shape[0] // side) * (shape[1] // side) < _FEWEST_BLOCKS:
+        side = least_side
+    cells = _cells(counts, shape, side)
+    if cells.shape[0] < _FEWEST_BLOCKS or cells.shape[1] < 8:
+        return None
+    if cells.shape[0] > _MOST_BLOCKS:
+        cells = cells[:: -(-cells.shape[0] // _MOST_BLOCKS)]
+    rows, columns = (_not_small(cells.mean(axis=i)) for i in (1, 0))
+    scale = np.sqrt(np.outer(rows, columns) / rows.mean())
+    u, s, v = np.linalg.svd(cells / scale, full_matrices=False)
+    beta = min(cells.shape) / max(cells.shape)
+    rank = int((s > np.polyval(_THRESHOLD, beta) * np.median(s)).sum())
+    mean = (u[:, :rank] * s[:rank]) @ v[:rank] * scale
+    # What the components take of the noise, row by row and bin by bin.
+    kept = np.outer(1 - (u[:, :rank] ** 2).sum(axis=1), 1 - (v[:rank] ** 2).sum(axis=0))
+    use = (kept > 0.25) & (mean > _WEAK * cells.mean())
+    ratio = (cells - mean)[use] ** 2 / kept[use] / mean[use]
+    groups = ratio.size // _GROUP
+    if groups < 10:
+        return None
+    means = ratio[: groups * _GROUP].reshape(groups, _GROUP).mean(axis=1)
+    # The squares of normal numbers have a variance of 2; a median has 1.57 times that of a mean.
+    gain = float(np.median(means))
+    return Scatter(gain, gain * float(np.sqrt(1.57 * 2 / ratio.size)), side)
+
+
+def _cells(counts: sp.csr_array, shape: tuple[int, int], side: int) -> np.ndarray:
+    """Sums over blocks of pixels and bins of channels, empty ones left out; (blocks, bins)."""
+    ny, nx = shape
+    by, bx = ny // side, nx // side
+    y, x = np.divmod(np.arange(ny * nx), nx)
+    inside = (y < by * side) & (x < bx * side)
+    block = (y // side) * bx + x // side
+    pixels = sp.csr_array(
+        (np.ones(int(inside.sum())), (block[inside], np.flatnonzero(inside))),
+        shape=(by * bx, ny * nx),
+    )
+    spectrum = np.asarray(counts.sum(axis=0, dtype=np.float64)).ravel()
+    share = np.cumsum(spectrum) / max(spectrum.sum(), 1e-300)
+    bins = np.minimum(share * _BINS * (1 - 1e-9), _BINS - 1).astype(int)
+    channels = sp.csr_array(
+        (np.ones(bins.size), (np.arange(bins.size), bins)), shape=(bins.size, _BINS)
+    )
+    cells = (pixels @ (counts.astype(np.float64) @ channels)).toarray()
+    cells = cells[:, cells.any(axis=0)]
+    return np.asarray(cells[cells.any(axis=1)])
+
+
+def _not_small(means: np.ndarray) -> np.ndarray:
+    return np.asarray(np.maximum(means, 0.1 * np.median(means)))
+
 
 #: Variances over means between these are those of counts: components that don't follow the
 #: data add to it, and correlated channels take some off. Within, errors are right to 25%.

@@ -25,8 +25,7 @@ from siftem.energy_axis import EnergyAxis
 from siftem.errors import DoubtWarning, InputError, SiftemWarning
 from siftem.hyperspy_input import as_map
 from siftem.large.disk_images import copied_beside, let_go
-from siftem.notebook_progress import shows_progress
-from siftem.progress import Progress, silent
+from siftem.progress import Progress, shows_progress, silent
 from siftem.spectrum_image import SpectrumImage
 from siftem.views import view
 

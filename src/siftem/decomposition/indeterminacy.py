@@ -9,7 +9,7 @@ import scipy.sparse as sp
 from scipy.ndimage import uniform_filter1d
 
 from siftem.decomposition.smooth_maps import SmoothedWeights
-from siftem.outline import outline
+from siftem.views import outline
 
 _COUNTS_IN_WINDOW = 4000.0
 #: Standard deviations within which a weight or a window of channels may be negative.

@@ -32,8 +32,8 @@ from siftem.decomposition.pixel_classes import (
 from siftem.decomposition.purest import FEWEST_PIXELS
 from siftem.decomposition.share_weights import share_weights
 from siftem.decomposition.support import Below, find_support, flanks, is_dim
-from siftem.outline import outline
 from siftem.spectrum_image import SpectrumImage
+from siftem.views import outline
 
 #: Kinds of layout, as they are named in recipes.
 KINDS = ("matrix", "side by side", "particles on a support", "nested", "single")

@@ -18,11 +18,10 @@ from siftem.decomposition.pooled_blocks import pooled_in_memory
 from siftem.decomposition.solver_rows import solver_rows
 from siftem.errors import DoubtWarning, InputError, SiftemWarning
 from siftem.hyperspy_input import as_map
-from siftem.notebook_progress import shows_progress
-from siftem.outline import outline
-from siftem.progress import Progress, silent
+from siftem.progress import Progress, shows_progress, silent
 from siftem.spectrum_image import SpectrumImage
 from siftem.thinning import split_counts
+from siftem.views import outline
 
 #: Channels are summed down to about this many.
 ENOUGH_BINS = 300

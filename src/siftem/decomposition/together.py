@@ -13,8 +13,7 @@ from siftem.decomposition.factors import Factors, decompose
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError
 from siftem.hyperspy_input import as_map
-from siftem.notebook_progress import shows_progress
-from siftem.progress import Progress, silent
+from siftem.progress import Progress, shows_progress, silent
 from siftem.spectrum_image import SpectrumImage
 
 

@@ -9,8 +9,8 @@ import numpy as np
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError
 from siftem.hyperspy_input import as_spectrum
-from siftem.outline import outline
 from siftem.spectrum import Spectrum
+from siftem.views import outline
 
 #: Channels that a background needs at the least: it has two parameters.
 _FEWEST = 5

@@ -18,7 +18,7 @@ from siftem.hyperspy_input import as_spectrum
 from siftem.spectrum import Spectrum
 from siftem.xray.detector import Detector
 from siftem.xray.elements import atomic_number
-from siftem.xray.pile_up import pile_up
+from siftem.xray.response import pile_up
 
 __all__ = ["FoundElement", "find_elements", "unexplained_lines"]
 
@@ -45,7 +45,7 @@ def find_elements(
     provided that all its lines that should show do show; an element that is rarely met must
     show two resolved peaks. The continuum may bend, sum peaks are allowed for, and so are
     tails, escape peaks and the ratios of lines as far as they are not known
-    (`siftem.xray.line_groups`); a share of each peak counts as unknown. In the end all are
+    (`siftem.xray.lines`); a share of each peak counts as unknown. In the end all are
     fitted together and what is not significant is dropped. A suggestion: elements whose lines
     coincide can be mistaken for each other.
 

@@ -27,7 +27,7 @@ from siftem.fit.spectrum_model import Calibration, SpectrumModel, quantified_fam
 from siftem.fit.stiffness import Stiffness
 from siftem.spectrum import Spectrum
 from siftem.xray.lines import LineFamily
-from siftem.xray.pile_up import pile_up
+from siftem.xray.response import pile_up
 
 #: Times that response and stiffness of the continuum are fitted in turn.
 _TURNS = 2

@@ -10,8 +10,8 @@ from siftem.errors import InputError
 from siftem.fit.misfit import Misfit
 from siftem.fit.propagation import propagated_to
 from siftem.fit.spectrum_model import Calibration, SpectrumModel, quantified_family
-from siftem.outline import outline
 from siftem.spectrum import Spectrum
+from siftem.views import outline
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +34,7 @@ class LineFit:
         describe.
     ratio_covariance : ndarray of shape (p, p)
         The part of ``covariance`` that comes from ratios of lines that are not known well
-        (`siftem.xray.line_groups`) and from the step of the continuum at silicon's edge
+        (`siftem.xray.lines`) and from the step of the continuum at silicon's edge
         (`siftem.fit.dead_layer`), as far as the spectrum does not tell them: a systematic error.
     counting_covariance : ndarray of shape (p, p)
         What ``covariance`` would be if the model and its ratios of lines were true.

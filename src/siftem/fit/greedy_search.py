@@ -26,7 +26,7 @@ from siftem.fit.spectrum_model import Calibration, SpectrumModel
 from siftem.spectrum import Spectrum
 from siftem.xray.detector import Detector
 from siftem.xray.lines import family_emission, line_families
-from siftem.xray.pile_up import pile_up
+from siftem.xray.response import pile_up
 
 #: Elements that stand out most are compared by a fit.
 _TRIED = 4

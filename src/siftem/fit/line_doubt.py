@@ -11,8 +11,7 @@ from scipy.linalg import block_diag
 
 from siftem.energy_axis import EnergyAxis
 from siftem.fit.spectrum_model import Calibration, SpectrumModel
-from siftem.xray.line_groups import line_groups
-from siftem.xray.lines import family_emission
+from siftem.xray.lines import family_emission, line_groups
 from siftem.xray.profiles import detected_lines, line_profiles
 from siftem.xray.response import spread_exponentially
 
@@ -33,7 +32,7 @@ class LineDoubt:
     ----------
     groups : ndarray of shape (channels, groups)
         Counts of each group of lines for one photon of its family, times the width of its
-        prior; see `siftem.xray.line_groups`.
+        prior; see `siftem.xray.lines`.
     owner : ndarray of int, shape (groups,)
         Position of the family of each group.
     lines, escapes : ndarray of shape (channels, families)

@@ -13,8 +13,7 @@ from siftem.energy_axis import EnergyAxis
 from siftem.fit.poisson import PoissonFit, fit_poisson
 from siftem.fit.spectrum_model import Calibration, SpectrumModel
 from siftem.spectrum import Spectrum
-from siftem.xray.line_groups import LineGroup, line_groups
-from siftem.xray.lines import LineFamily
+from siftem.xray.lines import LineFamily, LineGroup, line_groups
 
 #: Groups that change the likelihood by less than this for a standard deviation are left alone.
 _SEEN = 0.1

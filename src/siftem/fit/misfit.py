@@ -13,7 +13,7 @@ from siftem.energy_axis import EnergyAxis
 from siftem.fit import kernels
 from siftem.fit.poisson import PoissonFit, covariance_of, nonnegative_quadratic
 from siftem.fit.stiffness import Stiffness
-from siftem.outline import outline
+from siftem.views import outline
 from siftem.xray.detector import Detector
 
 #: Bumps to a peak's full width at half maximum: errors are then correlated over about it.

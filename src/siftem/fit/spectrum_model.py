@@ -9,12 +9,18 @@ from functools import cached_property
 import numpy as np
 
 from siftem.energy_axis import EnergyAxis
-from siftem.outline import outline
+from siftem.views import outline
 from siftem.xray.continuum import ContinuumSplines, continuum_basis
 from siftem.xray.detector import Detector
 from siftem.xray.lines import LineFamily
-from siftem.xray.profile_slopes import RESPONSE, profile_slopes
-from siftem.xray.profiles import SOFT, DetectedLines, detected_lines, line_profiles
+from siftem.xray.profiles import (
+    RESPONSE,
+    SOFT,
+    DetectedLines,
+    detected_lines,
+    line_profiles,
+    profile_slopes,
+)
 from siftem.xray.response import PeakTails, tail_slopes, with_tails
 
 #: Lines up to this energy (keV) are measured with before harder ones.

@@ -38,8 +38,7 @@ from siftem.io.vendor_files import (
 from siftem.large.memory_budget import BASE_BYTES, parse_memory
 from siftem.large.sparse_file import MapHeader, is_sparse_file, open_sparse_file
 from siftem.large.sparse_writer import SparseFileWriter, write_sparse_file
-from siftem.notebook_progress import shows_progress
-from siftem.progress import Progress, silent
+from siftem.progress import Progress, shows_progress, silent
 from siftem.spectrum_image import SpectrumImage
 
 _Range = tuple[float | None, float | None] | None

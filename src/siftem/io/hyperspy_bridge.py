@@ -36,8 +36,7 @@ from siftem.io.vendor_files import (
     refuse_absurd,
 )
 from siftem.large.sparse_file import MapHeader, is_sparse_file, read_sparse_file, spectrum_image
-from siftem.notebook_progress import shows_progress
-from siftem.progress import Progress, silent
+from siftem.progress import Progress, shows_progress, silent
 from siftem.spectrum_image import SpectrumImage
 
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from siftem.errors import InputError
-from siftem.outline import outline
 from siftem.quantification.composition import Composition
 from siftem.quantification.minerals import ANIONS, VALENCES, cation_charges, oxide_name
+from siftem.views import outline
 from siftem.xray.elements import atomic_weight, element_symbols
 
 #: Other oxides of iron that analyses report: cations by oxygens.

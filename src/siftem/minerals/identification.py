@@ -20,8 +20,8 @@ from siftem.minerals.phase_library import (
     read_phases,
     shipped_phases,
 )
-from siftem.outline import outline
 from siftem.quantification.composition import Composition
+from siftem.views import outline
 
 #: Elements that a measurement says nothing of unless they were quantified: no line, or one that
 #: comes from the support as well.

@@ -18,10 +18,10 @@ from siftem.minerals.joint_posterior import (
     phase_fractions,
     state_slopes,
 )
-from siftem.outline import outline
 from siftem.quantification.composition import Composition
 from siftem.quantification.film import MASS_THICKNESS, Film
 from siftem.quantification.k_values import KValues
+from siftem.views import outline
 
 #: Mass attenuation of soft lines differs by this much between tables (relative).
 _ATTENUATION_SIGMA = 0.12

@@ -11,7 +11,7 @@ from scipy.optimize import least_squares
 from siftem.errors import InputError
 from siftem.minerals.constraints import Constraint
 from siftem.minerals.joint_model import Layout
-from siftem.outline import outline
+from siftem.views import outline
 
 #: Step of numerical derivatives, in prior standard deviations.
 _STEP = 1e-4

@@ -12,9 +12,9 @@ import numpy as np
 
 from siftem.errors import InputError
 from siftem.old_names import takes_old_names
-from siftem.outline import outline
 from siftem.quantification.minerals import VALENCES
 from siftem.quantification.partition import PartitionCoefficient
+from siftem.views import outline
 
 #: Coordination numbers of the table of radii.
 COORDINATIONS = (6, 8, 12)

@@ -14,7 +14,7 @@ from types import MappingProxyType
 import numpy as np
 
 from siftem.errors import InputError, ReadError
-from siftem.outline import outline
+from siftem.views import outline
 from siftem.xray.elements import element_symbols
 
 _PART = re.compile(r"([A-Z][a-z]?|\(|\))(\d*\.?\d*)")

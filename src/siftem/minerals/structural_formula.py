@@ -14,10 +14,10 @@ from siftem.minerals.end_members import is_share, numbers_of
 from siftem.minerals.groups import Group, group_of
 from siftem.minerals.recalculation import Recalculated, recalculate
 from siftem.old_names import takes_old_names
-from siftem.outline import outline
 from siftem.printed_numbers import measured
 from siftem.quantification.composition import Composition
 from siftem.quantification.intervals import LEAST_END
+from siftem.views import outline
 
 #: Ions below this amount are not written into the formula.
 _WRITTEN = 0.005

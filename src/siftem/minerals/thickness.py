@@ -10,9 +10,9 @@ from scipy.special import gammaincinv
 
 from siftem.errors import InputError
 from siftem.minerals.joint_model import PER_PATH, MeasuredPhase, attenuation_of
-from siftem.outline import outline
 from siftem.quantification.composition import Composition
 from siftem.quantification.film import MASS_THICKNESS
+from siftem.views import outline
 from siftem.xray.absorption import SOFTEST, escaping_share
 
 #: A pixel belongs to the reference where it holds less than this share of other phases.

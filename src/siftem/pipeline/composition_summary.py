@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from siftem.eels.ratios import ElementalRatios
+from siftem.eels.edges import ElementalRatios
 from siftem.pipeline.agreement import assumed_absent
 from siftem.pipeline.results import RunResult
 from siftem.quantification.composition import Composition

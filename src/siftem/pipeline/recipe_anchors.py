@@ -19,7 +19,7 @@ from siftem.unmixing.anchors import (
     MostMatrix,
     Stoichiometry,
 )
-from siftem.xray.element_ratio import ratio_elements
+from siftem.xray.elements import ratio_elements
 
 
 @dataclass(frozen=True)

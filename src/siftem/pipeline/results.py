@@ -12,9 +12,8 @@ from siftem.decomposition.factors import Factors
 from siftem.decomposition.kinds import Kinds
 from siftem.decomposition.layout import PhaseLayout
 from siftem.decomposition.rank import RankChoice
-from siftem.eels.ratios import ElementalRatios
+from siftem.eels.edges import ElementalRatios
 from siftem.fit.spectrum_model import Calibration
-from siftem.outline import outline
 from siftem.pipeline.layout import PhaseMap, phase_map
 from siftem.pipeline.line_gain import LineGain
 from siftem.pipeline.open_scales import OpenScale
@@ -23,8 +22,7 @@ from siftem.quantification.composition import Composition
 from siftem.quantification.line_ratios import LineRatios
 from siftem.quantification.partition import PartitionCoefficient
 from siftem.segment.classifier import PixelClassifier, normalised_entropy
-from siftem.segment.feature_tiles import FeatureTiles
-from siftem.segment.features import PixelFeatures
+from siftem.segment.features import FeatureTiles, PixelFeatures
 from siftem.segment.regions import Region, Regions
 from siftem.segment.traces import GrainShares
 from siftem.simulate.phantom import Phantom
@@ -32,7 +30,7 @@ from siftem.spectrum import Spectrum
 from siftem.spectrum_image import SpectrumImage
 from siftem.unmixing.subtract import PureSpectrum
 from siftem.unmixing.unmixed import Unmixed
-from siftem.views import view
+from siftem.views import outline, view
 
 if TYPE_CHECKING:
     from pandas import DataFrame

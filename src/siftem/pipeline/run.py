@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from siftem.notebook_progress import shows_progress
 from siftem.pipeline.recipe import Recipe
 from siftem.pipeline.results import RunResult
 from siftem.pipeline.workflow import Workflow
-from siftem.progress import Progress, silent
+from siftem.progress import Progress, shows_progress, silent
 
 
 @shows_progress

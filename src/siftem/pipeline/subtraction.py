@@ -22,8 +22,8 @@ from siftem.spectrum import Spectrum
 from siftem.unmixing.anchors import (
     Anchor,
 )
+from siftem.unmixing.integrate import WeightedMixture
 from siftem.unmixing.subtract import PureSpectrum, subtract
-from siftem.unmixing.weighted import WeightedMixture
 
 
 def pure_spectra(

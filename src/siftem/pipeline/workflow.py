@@ -11,7 +11,6 @@ from typing import Any
 from siftem.blas_threads import one_blas_thread
 from siftem.decomposition.rank import RankChoice
 from siftem.errors import InputError
-from siftem.notebook_progress import shows_progress
 from siftem.pipeline.changes import merged_recipe
 from siftem.pipeline.completion import run_result
 from siftem.pipeline.parts import attempted
@@ -24,7 +23,7 @@ from siftem.pipeline.steps.regions import smoothness_choice
 from siftem.pipeline.steps.step import Circumstances, Step
 from siftem.pipeline.stored_results import read_checkpoint, write_checkpoint
 from siftem.pipeline.warning_record import WarningRecord, recorded_warnings
-from siftem.progress import Progress, silent
+from siftem.progress import Progress, shows_progress, silent
 from siftem.segment.smoothness import SmoothnessChoice
 from siftem.spectrum_image import SpectrumImage
 

@@ -10,12 +10,12 @@ from scipy.optimize import brentq
 
 from siftem.errors import InputError
 from siftem.fit.spectrum_model import Calibration
-from siftem.outline import outline
 from siftem.quantification.composition import quantify
 from siftem.quantification.fractions import Composition
 from siftem.quantification.k_values import GivenKFactors
 from siftem.quantification.minerals import ANIONS, Quantity, cation_charges, ratio
 from siftem.spectrum import Spectrum
+from siftem.views import outline
 from siftem.xray.detector import Detector
 from siftem.xray.elements import element_symbols
 

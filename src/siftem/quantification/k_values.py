@@ -11,7 +11,7 @@ import numpy as np
 
 from siftem.errors import InputError
 from siftem.fit.spectrum_model import HARDEST
-from siftem.outline import outline
+from siftem.views import outline
 from siftem.xray.cross_sections import CrossSectionTable
 from siftem.xray.detector import Detector
 from siftem.xray.elements import atomic_number

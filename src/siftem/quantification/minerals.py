@@ -9,8 +9,7 @@ import numpy as np
 
 from siftem.errors import InputError
 from siftem.printed_numbers import measured, range_text
-from siftem.xray.element_ratio import parse_ratio
-from siftem.xray.elements import atomic_weight
+from siftem.xray.elements import atomic_weight, parse_ratio
 
 __all__ = [
     "ANIONS",

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 
-from siftem.eels.ratios import ElementalRatios
+from siftem.eels.edges import ElementalRatios
 from siftem.errors import InputError
 from siftem.pipeline.agreement import FLAGGED, assumed_absent, flagged, run_differences
 from siftem.pipeline.composition_summary import oxides_by_cation

@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 
 from siftem.errors import SiftemError
-from siftem.notebook_progress import shows_progress
 from siftem.pipeline.opened_run import RESULTS, open_run, write_run
 from siftem.pipeline.parts import attempted
 from siftem.pipeline.results import RunResult
@@ -18,7 +17,7 @@ from siftem.pipeline.store import KEYS, MARK, whole_folder, write_data
 from siftem.pipeline.summary import summary_text
 from siftem.pipeline.warning_record import recorded_warnings
 from siftem.pipeline.workflow import Workflow
-from siftem.progress import Progress, silent
+from siftem.progress import Progress, shows_progress, silent
 from siftem.report.html import render_report, report_tables
 from siftem.report.minerals import oxide_csv, partition_csv
 from siftem.report.pictures import figure_jobs

@@ -14,15 +14,16 @@ from siftem.errors import InputError
 from siftem.large.disk_images import converted
 from siftem.segment.classifier_file import read_classifier, write_classifier
 from siftem.segment.estimator import Estimator
-from siftem.segment.feature_tiles import LARGEST_WHOLE, FeatureTiles
 from siftem.segment.features import (
+    LARGEST_WHOLE,
+    FeatureTiles,
     PixelFeatures,
     feature_tiles,
     pixel_features,
     thread_count,
 )
 from siftem.segment.forest import Forest
-from siftem.segment.scaled_images import Images
+from siftem.segment.images import Images
 
 #: Pixels that one thread classifies at a time: about 10 MB of features.
 BLOCK = 2**15

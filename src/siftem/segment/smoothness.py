@@ -18,14 +18,13 @@ import scipy.sparse as sp
 
 from siftem.blas_threads import one_blas_thread
 from siftem.errors import DoubtWarning, InputError
-from siftem.notebook_progress import shows_progress
 from siftem.old_names import takes_old_names
-from siftem.outline import outline
-from siftem.progress import Progress, silent
+from siftem.progress import Progress, shows_progress, silent
 from siftem.segment.graph_cut import graph_cut
-from siftem.segment.scaled_images import stack_images
+from siftem.segment.images import stack_images
 from siftem.spectrum_image import SpectrumImage
 from siftem.thinning import split_counts, thin
+from siftem.views import outline
 
 #: Smoothnesses that are compared by default: the range of Fiji's slider.
 CANDIDATES = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0, 7.0, 10.0)

@@ -18,8 +18,8 @@ from scipy.ndimage import maximum_filter
 
 from siftem.errors import DoubtWarning, InputError
 from siftem.large.disk_images import image_beside, let_go, on_grid, sampled, smoothed, strips
-from siftem.outline import outline
 from siftem.robust import grid_step, lower_spread, most_common_ratio
+from siftem.views import outline
 
 #: A first smoothing window holds about this many counts.
 _COUNTS_IN_WINDOW = 4000.0

@@ -9,14 +9,13 @@ import numpy as np
 
 from siftem.decomposition.factors import Factors
 from siftem.errors import InputError
-from siftem.notebook_progress import shows_progress
 from siftem.old_names import takes_old_names
 from siftem.pipeline.recipe import make_recipe
 from siftem.pipeline.results import Matched
 from siftem.pipeline.steps.features import feature_images
 from siftem.pipeline.steps.regions import cut
 from siftem.pipeline.steps.segment import classify
-from siftem.progress import Progress, silent
+from siftem.progress import Progress, shows_progress, silent
 from siftem.segment.regions import Regions
 from siftem.signals.learning_results import spectrum_image_of
 

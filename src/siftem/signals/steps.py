@@ -10,20 +10,20 @@ import numpy as np
 from siftem.decomposition import factors as factorisation
 from siftem.decomposition import together
 from siftem.decomposition.factors import Factors
-from siftem.eels import background, noise, ratios
+from siftem.eels import background, noise
 from siftem.eels import subtract as by_edges
-from siftem.eels.edges import Edge
+from siftem.eels.edges import Edge, ElementalRatios
+from siftem.eels.edges import elemental_ratios as ratios_of_edges
 from siftem.errors import InputError
 from siftem.io.acquisition_metadata import read_acquisition, text_in
 from siftem.io.hyperspy_bridge import from_hyperspy
 from siftem.io.hyperspy_export import to_hyperspy
 from siftem.io.signal_axes import read_layout
 from siftem.io.spectrum_signals import signal_to_spectrum, spectrum_to_signal
-from siftem.notebook_progress import shows_progress
 from siftem.pipeline.recipe import make_recipe
 from siftem.pipeline.results import RunResult
 from siftem.pipeline.workflow import Workflow
-from siftem.progress import Progress, silent
+from siftem.progress import Progress, shows_progress, silent
 from siftem.quantification import line_ratios as bulk
 from siftem.quantification.composition import Composition
 from siftem.quantification.composition import quantify as quantify_spectrum
@@ -248,9 +248,7 @@ def remove_background(spectrum: Any, low: float, high: float) -> Any:
     return _like(background.remove_background(signal_to_spectrum(spectrum), low, high), spectrum)
 
 
-def elemental_ratios(
-    spectrum: Any, edges: Sequence[Edge | str], **options: Any
-) -> ratios.ElementalRatios:
+def elemental_ratios(spectrum: Any, edges: Sequence[Edge | str], **options: Any) -> ElementalRatios:
     """Ratios of atoms from edges; see :func:`siftem.elemental_ratios` for the options.
 
     Examples
@@ -266,7 +264,7 @@ def elemental_ratios(
     ... ).elements
     ('Ti', 'O')
     """
-    return ratios.elemental_ratios(signal_to_spectrum(spectrum), edges, **options)
+    return ratios_of_edges(signal_to_spectrum(spectrum), edges, **options)
 
 
 def as_counts(signal: Any, *, model: noise.NoiseModel | None = None) -> Any:

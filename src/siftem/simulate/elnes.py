@@ -11,8 +11,8 @@ from siftem.acquisition import Acquisition
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError
 from siftem.old_names import takes_old_names
-from siftem.outline import outline
 from siftem.spectrum_image import SpectrumImage
+from siftem.views import outline
 
 #: eV: onset, strength of the continuum part relative to the background below it.
 _TI_L, _O_K, _MN_L = 456.0, 532.0, 640.0

@@ -12,8 +12,7 @@ from siftem.errors import InputError
 from siftem.fit.line_fit import LineFit
 from siftem.fit.spectrum_model import quantified_family
 from siftem.unmixing.conditions import Condition, solve_scales
-from siftem.xray.element_ratio import parse_ratio, ratio_elements
-from siftem.xray.elements import atomic_number, atomic_weight
+from siftem.xray.elements import atomic_number, atomic_weight, parse_ratio, ratio_elements
 from siftem.xray.k_factors import emission
 
 

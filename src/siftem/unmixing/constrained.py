@@ -19,8 +19,7 @@ from siftem.fit.line_fitter import LineFitter
 from siftem.fit.spectrum_model import Absorption, Calibration
 from siftem.fit.structure import warn_of_structure
 from siftem.hyperspy_input import as_map
-from siftem.notebook_progress import shows_progress
-from siftem.progress import Progress, silent
+from siftem.progress import Progress, shows_progress, silent
 from siftem.spectrum import Spectrum
 from siftem.spectrum_image import SpectrumImage
 from siftem.unmixing.anchors import Absent, Anchor, as_anchors, joined

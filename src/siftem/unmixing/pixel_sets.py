@@ -1,16 +1,204 @@
-"""Which pixels of a map take part in unmixing, and which phases each may hold."""
+"""Which pixels of a map take part in unmixing, and which phases each may hold.
+
+Counts of the mixed pixels, worked on part by part: in memory by threads, or from the disk.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
+import scipy.sparse as sp
 
+from siftem import processors
 from siftem.errors import InputError
+from siftem.large.blocked_counts import BlockedCounts, BlockReader
 from siftem.large.rows_of_counts import rows_of
 from siftem.spectrum_image import SpectrumImage
-from siftem.unmixing.mixed_rows import MixedRows
+from siftem.unmixing.kernels import accumulate_ratios, solve_abundances
+
+#: Entries of a part in memory.
+_ENTRIES = 500_000
+#: A pixel's abundances are sought in this many passes at the most, and to this relative change.
+_PASSES = 60
+_SETTLED = 1e-6
+
+#: Row starts (int64), channels (int32) and counts (float64) as the kernels take them.
+Arrays = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+@dataclass(frozen=True, eq=False)
+class _Held:
+    """Rows that are in memory."""
+
+    indptr: np.ndarray
+    indices: np.ndarray
+    data: np.ndarray
+
+    def arrays(self) -> Arrays:
+        return (
+            self.indptr.astype(np.int64, copy=False),
+            self.indices.astype(np.int32, copy=False),
+            self.data.astype(np.float64, copy=False),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class _Stored:
+    """Rows of a block on disk."""
+
+    reader: BlockReader
+    first: int
+    last: int
+    rows: np.ndarray
+
+    def arrays(self) -> Arrays:
+        x = self.reader.read(self.first, self.last)[self.rows]
+        return _Held(x.indptr, x.indices, x.data).arrays()
+
+
+@dataclass(frozen=True, eq=False)
+class MixedRows:
+    """Counts of some pixels, and the sums over them that unmixing needs.
+
+    Results are added part by part in one order, so they don't depend on who does the work.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Rows and channels.
+    parts : list of (slice, rows)
+        Which rows a part holds, and where they are.
+    each : callable
+        ``each(task, items)`` yields what the task returns for each item, in order.
+    """
+
+    shape: tuple[int, int]
+    parts: list[tuple[slice, Any]]
+    each: Callable[[Callable[[Any], Any], Sequence[Any]], Iterator[Any]]
+
+    @classmethod
+    def of(cls, counts: Any, rows: np.ndarray, last: np.ndarray) -> MixedRows:
+        """Take some pixels of a map, and one more spectrum as the last row.
+
+        Parameters
+        ----------
+        counts : scipy.sparse.csr_array or BlockedCounts, (pixels, m)
+        rows : ndarray of int64
+            Pixels, in rising order.
+        last : ndarray of shape (m,)
+        """
+        parts: list[tuple[slice, Any]] = []
+        if isinstance(counts, BlockedCounts):
+            for first, end in counts.blocks:
+                a, b = np.searchsorted(rows, [first, end])
+                if b > a:
+                    stored = _Stored(counts.reader, first, end, rows[a:b] - first)
+                    parts.append((slice(int(a), int(b)), stored))
+            each = counts.work.each
+        else:
+            parts = _cut(sp.csr_array(counts[rows]))
+            each = _by_threads
+        channels = np.flatnonzero(last)
+        own = _Held(np.array([0, channels.size]), channels, last[channels])
+        parts.append((slice(rows.size, rows.size + 1), own))
+        return cls((rows.size + 1, last.size), parts, each)
+
+    def solve(self, spectra: np.ndarray, allowed: np.ndarray, maps: np.ndarray) -> float:
+        """Find the most likely abundances (rows, k), in place.
+
+        Parameters
+        ----------
+        spectra : ndarray of shape (m, k)
+        allowed : ndarray of uint8, shape (rows, k)
+            0 where a phase can't be.
+        maps : ndarray of shape (rows, k)
+
+        Returns
+        -------
+        float
+            ``sum(y ln mean) - sum(mean)`` over all rows.
+        """
+        total = 0.0
+        items = [(part, allowed[where], maps[where]) for where, part in self.parts]
+        found = self.each(partial(_solve_task, spectra), items)
+        for (where, _), (likelihood, abundances) in zip(self.parts, found, strict=True):
+            total += likelihood
+            maps[where] = abundances
+        return total
+
+    def ratios(self, spectra: np.ndarray, maps: np.ndarray) -> np.ndarray:
+        """Sum abundance times count over mean in each channel; float64 (m, k)."""
+        out = np.zeros(spectra.shape)
+        items = [(part, maps[where]) for where, part in self.parts]
+        for part in self.each(partial(_ratios_task, spectra), items):
+            out += part
+        return out
+
+    def summed(self, group: np.ndarray, number: int) -> np.ndarray:
+        """Sum rows by group, those of group -1 left out; float64 (number, m)."""
+        out = np.zeros((number, self.shape[1]))
+        items = [(part, group[where]) for where, part in self.parts]
+        for groups, part in self.each(partial(_sum_task, self.shape[1]), items):
+            out[groups] += part.toarray()
+        return out
+
+    def pooled(self, group: np.ndarray, number: int) -> MixedRows:
+        """Rows summed by group, in memory; every row has one."""
+        whole = sp.csr_array((number, self.shape[1]))
+        items = [(part, group[where]) for where, part in self.parts]
+        for groups, part in self.each(partial(_sum_task, self.shape[1]), items):
+            place = (np.ones(groups.size), (groups, np.arange(groups.size)))
+            whole = sp.csr_array(whole + sp.csr_array(place, (number, groups.size)) @ part)
+        whole.sort_indices()
+        return MixedRows(whole.shape, _cut(whole), _by_threads)
+
+
+def _cut(x: sp.csr_array) -> list[tuple[slice, Any]]:
+    """Cut rows in memory into parts of about half a million entries, without copies."""
+    number = max(1, round(x.nnz / _ENTRIES))
+    wanted = np.linspace(0, x.nnz, number + 1)[1:-1]
+    edges = np.unique([0, *np.searchsorted(x.indptr, wanted), x.shape[0]])
+    parts: list[tuple[slice, Any]] = []
+    for first, last in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
+        a, b = x.indptr[first], x.indptr[last]
+        held = _Held(x.indptr[first : last + 1] - a, x.indices[a:b], x.data[a:b])
+        parts.append((slice(first, last), held))
+    return parts
+
+
+def _by_threads(task: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[Any]:
+    with ThreadPoolExecutor(processors.available()) as pool:
+        yield from pool.map(task, items)
+
+
+def _solve_task(spectra: np.ndarray, item: tuple[Any, np.ndarray, np.ndarray]) -> Any:
+    part, allowed, maps = item
+    maps = maps.copy()
+    return solve_abundances(*part.arrays(), spectra, allowed, maps, _PASSES, _SETTLED), maps
+
+
+def _ratios_task(spectra: np.ndarray, item: tuple[Any, np.ndarray]) -> np.ndarray:
+    part, maps = item
+    out = np.zeros(spectra.shape)
+    accumulate_ratios(*part.arrays(), spectra, np.ascontiguousarray(maps), out)
+    return out
+
+
+def _sum_task(n_channels: int, item: tuple[Any, np.ndarray]) -> tuple[np.ndarray, sp.csr_array]:
+    """Groups that occur, and their sums."""
+    part, group = item
+    indptr, indices, data = part.arrays()
+    rows = np.flatnonzero(group >= 0)
+    groups, own = np.unique(group[rows], return_inverse=True)
+    pooling = sp.csr_array((np.ones(rows.size), (own.ravel(), rows)), (groups.size, group.size))
+    x = sp.csr_array((data, indices, indptr), shape=(group.size, n_channels))
+    return groups, sp.csr_array(pooling @ x)
+
 
 #: Counts of a row from which on its abundances hardly follow the noise.
 _ENOUGH = 300.0

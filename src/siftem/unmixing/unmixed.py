@@ -12,9 +12,8 @@ from siftem.energy_axis import EnergyAxis
 from siftem.fit.spectrum_model import Calibration
 from siftem.spectrum import Spectrum
 from siftem.spectrum_image import SpectrumImage
-from siftem.unmixing.joint_fit import JointFit
+from siftem.unmixing.joint_fit import JointFit, free_spectra, share_groups
 from siftem.unmixing.pixel_sets import PixelSets
-from siftem.unmixing.profile import free_spectra, share_groups
 from siftem.views import view
 
 if TYPE_CHECKING:

@@ -57,7 +57,7 @@ class Detector:
         Active silicon in mm.
     collection_depth : float
         Depth scale in nm of incomplete charge collection under the window, which gives
-        soft lines a tail; 0 means none. See `siftem.xray.charge_collection`.
+        soft lines a tail; 0 means none. See `siftem.xray.response`.
     broadening : float
         Growth of the widths with the energy, relative to silicon's Fano noise.
 

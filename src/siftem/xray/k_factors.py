@@ -10,10 +10,9 @@ from __future__ import annotations
 from functools import lru_cache
 
 from siftem.errors import InputError
-from siftem.xray.cross_sections import CrossSectionTable, checked_beam_energy
+from siftem.xray.cross_sections import CrossSectionTable, checked_beam_energy, shell_of
 from siftem.xray.elements import atomic_weight
 from siftem.xray.lines import family_emission, line_family
-from siftem.xray.vacancies import shell_of
 
 #: Relative standard uncertainty of a computed k-factor, by the shell of the element.
 _UNCERTAINTY = {"K": 0.10, "L": 0.175, "M": 0.30}
@@ -26,7 +25,7 @@ def emission(
     """Return the photons of a whole family per electron and atom per cm2.
 
     The sum over the subshells of cross-section, Coster-Kronig transfer and fluorescence
-    yield, ``sum_j V_j omega_j``; see `siftem.xray.vacancies.subshell_emission`. Photons
+    yield, ``sum_j V_j omega_j``; see `siftem.xray.cross_sections.subshell_emission`. Photons
     into the full sphere, from a film too thin for energy loss.
 
     Parameters

@@ -23,8 +23,7 @@ from siftem.pipeline.steps.features import untrained
 from siftem.pipeline.steps.step import Circumstances, Step, plain
 from siftem.progress import Progress
 from siftem.segment.classifier import PixelClassifier
-from siftem.segment.feature_tiles import FeatureTiles
-from siftem.segment.features import PixelFeatures
+from siftem.segment.features import FeatureTiles, PixelFeatures
 from siftem.segment.trace_check import component_shares, contradictions
 from siftem.segment.traces import certain_pixels
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from siftem.eels.ratios import ElementalRatios, elemental_ratios
+from siftem.eels.edges import ElementalRatios, elemental_ratios
 from siftem.errors import InputError, SiftemWarning
 from siftem.fit.spectrum_model import Absorption
 from siftem.pipeline.file_contents import file_content
@@ -28,7 +28,7 @@ from siftem.quantification.line_ratios import line_ratios as compared_lines
 from siftem.segment.regions import Regions
 from siftem.spectrum import Spectrum
 from siftem.spectrum_image import SpectrumImage
-from siftem.unmixing.weighted import WeightedMixture, weighted_mixtures
+from siftem.unmixing.integrate import WeightedMixture, weighted_mixtures
 
 
 @dataclass(frozen=True, eq=False)
