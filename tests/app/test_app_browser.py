@@ -69,6 +69,22 @@ def wait_until(page, condition, seconds=30):
     raise AssertionError("it did not happen")
 
 
+def change_and_click(page, field, text, button):
+    """Fill a field and click a button in one turn, as they come to a server that is busy."""
+    page.evaluate(
+        """([field, text, button]) => {
+          field.value = text
+          for (const kind of ["input", "change"]) field.dispatchEvent(new Event(kind))
+          button.click()
+        }""",
+        [
+            page.get_by_label(field).element_handle(),
+            text,
+            page.get_by_role("button", name=button, exact=True).element_handle(),
+        ],
+    )
+
+
 def go_on(page, title="the demo, 64 × 64 pixels"):
     """Take up the latest work again, as a new page offers it."""
     page.get_by_role("button", name=f"Go on with {title}").first.click()
@@ -92,6 +108,8 @@ def test_the_whole_road_with_a_mouse_and_the_same_numbers_again(
     page.get_by_role("button", name="Fe Kα").click()
     page.get_by_label("Map", exact=True).get_by_text("Fe Kα").wait_for(state="attached")
     picture(page, "1-data")
+    change_and_click(page, "From grid and preparation", "Cu, Ga", "Use these")
+    status(page, "Cu, Ga.")
     accessible(page)
 
     press(page, "2 Decompose", exact=False)

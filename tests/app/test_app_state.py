@@ -1,5 +1,6 @@
 """The session, its traces and its jobs, without a browser."""
 
+import queue
 import threading
 
 import numpy as np
@@ -280,6 +281,38 @@ def test_one_job_at_a_time_and_cancel_stops_at_the_next_progress():
     jobs.start("Again", lambda progress: progress("load", 0.0), seen.append)
     jobs.wait(10)
     assert seen == [None]
+
+
+def test_what_is_told_while_a_job_runs_stays_until_its_end():
+    jobs, states = runner()
+    told, gate = threading.Event(), threading.Event()
+
+    def work(progress):
+        assert told.wait(10)
+        progress("decompose", 0.5)
+        assert gate.wait(10)
+
+    jobs.start("Decompose", work)
+    jobs.tell("Elements: Mg.")
+    told.set()
+    for _ in range(1000):
+        if states[-1].fraction:
+            break
+        gate.wait(0.01)
+    shown = states[-1]
+    gate.set()
+    jobs.wait(10)
+    assert (shown.running, shown.fraction, shown.message) == (True, 0.5, "Elements: Mg.")
+    assert states[-1].message == "Decompose: done."
+
+
+def test_what_can_wait_begins_when_the_result_is_shown():
+    pushed, done = queue.Queue(), []
+    jobs = JobRunner(pushed.put, lambda _state: None)
+    jobs.latest(lambda _progress: "labels", done.append, (lambda _progress: len(done), done.append))
+    pushed.get(timeout=10)()
+    pushed.get(timeout=10)()
+    assert done == ["labels", 1]
 
 
 def test_of_quick_work_the_last_wins():

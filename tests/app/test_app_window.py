@@ -14,7 +14,14 @@ from siftem.app.gallery import Gallery, tile
 from siftem.app.live_spectrum import LiveSpectrum, pixels_about
 from siftem.app.map_and_spectrum import MapAndSpectrum
 from siftem.app.map_figure import MapFigure
-from siftem.app.map_images import MapImage, clicked_window, limits_of, map_images, window_maps
+from siftem.app.map_images import (
+    MapImage,
+    clicked_window,
+    limits_of,
+    map_images,
+    window_maps,
+    window_weights,
+)
 from siftem.app.map_mouse import PROFILE
 from siftem.app.page import Page
 from siftem.app.periodic_table import places
@@ -169,6 +176,23 @@ def test_a_window_dragged_in_the_spectrum_gives_its_map_without_the_ground(look)
     peak = 30 * 4 * np.sqrt(np.pi)
     assert np.abs(look.figure.image[:, :15]).max() < 0.05 * peak
     assert look.figure.image[:, 15:].mean() == pytest.approx(peak, rel=0.1)
+
+
+def test_maps_of_windows_are_weighted_sums_of_counts_in_any_order():
+    rng = np.random.default_rng(0)
+    dense = rng.poisson(0.3, (6, 40))
+    rows = sp.csr_array(dense.astype(np.uint16))
+    axis, windows = EnergyAxis(0.0, 0.1, 40), [(1.0, 1.4), (0.0, 0.3), (3.0, 3.9)]
+    weights = [window_weights(axis, *window, net=True) for window in windows]
+    expected = (dense @ np.array(weights).T).T.reshape(-1, 2, 3)
+    mixed = rows.copy()
+    for a, b in zip(rows.indptr[:-1], rows.indptr[1:], strict=True):
+        mixed.indices[a:b], mixed.data[a:b] = rows.indices[a:b][::-1], rows.data[a:b][::-1]
+    mixed.has_sorted_indices = False
+    for counts in (rows, mixed):
+        np.testing.assert_allclose(
+            window_maps(SpectrumImage(counts, (2, 3), axis=axis), windows), expected, atol=1e-9
+        )
 
 
 def test_a_line_clicked_in_the_spectrum_gives_its_map(look):

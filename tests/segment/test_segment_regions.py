@@ -145,7 +145,7 @@ def test_operators_refuse_what_is_no_region_of_this_map():
             _ = other | a
 
 
-@pytest.mark.parametrize("n", [0, 1, np.sqrt(2), 2.5])
+@pytest.mark.parametrize("n", [0, 1, np.sqrt(2), 2.5, np.sqrt(13), 7])
 def test_erosion_and_dilation_are_euclidean(n):
     mask = random_masks(2)["Fp"]
     region = Region("g", mask)

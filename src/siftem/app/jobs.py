@@ -6,7 +6,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -21,6 +21,9 @@ Done = Callable[[Any], None]
 
 #: Progress reaches the page at most this often, seconds.
 _TELL_EVERY = 0.1
+
+#: A quick result is on the page after this time at the latest, seconds, or the page is gone.
+_SHOWN_WITHIN = 2.0
 
 #: What the steps are called on the page.
 STEP_NAMES = {
@@ -56,7 +59,7 @@ class JobState:
         0 to 1 of this step.
     running : bool
     message : str
-        Once it is over: how it went.
+        Once it is over: how it went. While it runs: what was told meanwhile.
     failed : bool
         Whether ``message`` is an error.
     """
@@ -151,9 +154,9 @@ class JobRunner:
 
     def tell(self, message: str, *, failed: bool = False) -> None:
         """Show a message in the status line; only from where the page may be changed."""
-        if not self.state.running:
-            self.state = JobState(message=message, failed=failed)
-        self._changed(JobState(**{**vars(self.state), "message": message, "failed": failed}))
+        before = self.state if self.state.running else JobState()
+        self.state = replace(before, message=message, failed=failed)
+        self._changed(self.state)
 
     def _run(self, title: str, work: Work, done: Done | None) -> None:
         told = 0.0
@@ -165,8 +168,7 @@ class JobRunner:
             now = time.monotonic()
             if now - told > _TELL_EVERY:
                 told = now
-                state = JobState(title, STEP_NAMES.get(step, step), float(fraction), running=True)
-                self._push(lambda: self._show(state))
+                self._push(partial(self._show, STEP_NAMES.get(step, step), float(fraction)))
 
         try:
             result = work(progress)
@@ -175,10 +177,10 @@ class JobRunner:
         else:
             self._finish(JobState(title, message=f"{title}: done."), done, result)
 
-    def _show(self, state: JobState) -> None:
+    def _show(self, step: str, fraction: float) -> None:
         if self.state.running:
-            self.state = state
-            self._changed(state)
+            self.state = replace(self.state, step=step, fraction=fraction)
+            self._changed(self.state)
 
     def _finish(self, state: JobState, done: Done | None, result: Any) -> None:
         def on_page() -> None:
@@ -196,6 +198,19 @@ class JobRunner:
         if self._pending is not None:
             raise Cancelled
 
+    def _shown(self, done: Done, result: Any) -> None:
+        """Show a result, and wait for that: other work would take the time from it."""
+        over = threading.Event()
+
+        def show() -> None:
+            try:
+                done(result)
+            finally:
+                over.set()
+
+        self._push(show)
+        over.wait(_SHOWN_WITHIN)
+
     def _run_latest(self) -> None:
         while True:
             with self._lock:
@@ -207,7 +222,7 @@ class JobRunner:
             for work, done in stages:
                 try:
                     self._give_way("", 0.0)
-                    self._push(partial(done, work(self._give_way)))
+                    self._shown(done, work(self._give_way))
                 except Cancelled:
                     break
                 except Exception as error:

@@ -206,7 +206,9 @@ class MapAndSpectrum:
             return
         measures = bool(self.profile.value)
         self.figure.mouse.use(**({**self._mode, "mode": PROFILE} if measures else self._mode))
-        self._strip[:] = [self.line.pane if measures else self.histogram.pane]
+        strip = self.line.pane if measures else self.histogram.pane
+        if self._strip[0] is not strip:  # drawn anew, it would keep a stroke waiting
+            self._strip[:] = [strip]
 
     def _limited(self) -> None:
         """Take limits that were dragged in the histogram."""

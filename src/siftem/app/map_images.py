@@ -8,12 +8,14 @@ from functools import cache, partial
 
 import numpy as np
 
+from siftem.app.window_kernels import window_sums
 from siftem.decomposition.factors import Factors
 from siftem.element_mapping import ElementMaps
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import SiftemError
 from siftem.figures.line_labels import line_text
 from siftem.figures.maps import image_limits
+from siftem.large.rows_of_counts import rows_of
 from siftem.spectrum_image import SpectrumImage
 from siftem.xray.detector import Detector
 from siftem.xray.lines import Line, visible_lines
@@ -150,11 +152,18 @@ def window_maps(si: SpectrumImage, windows: Sequence[tuple[float, float]]) -> np
         May be negative where a background is taken off.
     """
     net = takes_background(si)
-    weights = [window_weights(si.axis, low, high, net=net) for low, high in windows]
-    # In the type of most counts: otherwise all of them would be copied into another one first.
-    columns = np.array(weights, np.float32).reshape(-1, si.n_channels).T
-    maps = np.asarray(si.counts @ columns)
-    return np.ascontiguousarray(maps.T).reshape(-1, *si.shape)
+    weights = np.array([window_weights(si.axis, low, high, net=net) for low, high in windows])
+    weights = weights.reshape(-1, si.n_channels)
+    counts = si.counts
+    if si.on_disk or not counts.has_sorted_indices:
+        return rows_of(counts).images(weights.T).reshape(-1, *si.shape)
+    maps = np.zeros((len(weights), si.n_pixels))
+    for own, sums in zip(weights, maps, strict=True):
+        used = np.flatnonzero(own)
+        if used.size:
+            first, behind = int(used[0]), int(used[-1]) + 1
+            window_sums(counts.indptr, counts.indices, counts.data, first, own[first:behind], sums)
+    return maps.reshape(-1, *si.shape)
 
 
 def takes_background(si: SpectrumImage) -> bool:
@@ -183,11 +192,6 @@ def line_marks(si: SpectrumImage, elements: tuple[str, ...]) -> list[tuple[str, 
     return [(line_text(e, f[0].name), f[0].energy) for e, f in found if f is not None]
 
 
-def _of(maps: Callable[[], np.ndarray], n: int) -> np.ndarray:
-    """One of the maps that are summed together, when it is shown."""
-    return maps()[n]
-
-
 def map_images(
     si: SpectrumImage, factors: Factors | None, elements: tuple[str, ...]
 ) -> dict[str, MapImage]:
@@ -210,12 +214,12 @@ def map_images(
         survey = si.survey
         out.append(MapImage(si.survey_name, "intensity", lambda: survey))
     factor = 1e3 if si.axis.unit == "eV" else 1.0
-    found = [(e, f) for e in elements if (f := mapped_line(si, e)) is not None]
-    windows = [(low * factor, high * factor) for _e, (_line, (low, high)) in found]
-    every = cache(lambda: window_maps(si, windows))
-    for n, (element, (line, _window)) in enumerate(found):
-        name = line_text(element, line.name)
-        out.append(MapImage(name, _unit(si), partial(_of, every, n)))
+    for element in elements:
+        found = mapped_line(si, element)
+        if found is not None:
+            line, (low, high) = found
+            name = line_text(element, line.name)
+            out.append(window_image(si, name, (low * factor, high * factor)))
     return {image.name: image for image in out}
 
 

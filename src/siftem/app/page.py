@@ -10,6 +10,8 @@ from typing import Any
 import panel as pn
 from bokeh.core.validation import silence
 from bokeh.core.validation.warnings import FIXED_SIZING_MODE
+from panel.reactive import Syncable
+from tornado.ioloop import IOLoop
 
 from siftem.app.composition_view import CompositionView
 from siftem.app.data_view import DataView
@@ -36,6 +38,9 @@ from siftem.spectrum_image import SpectrumImage
 
 # The heights of what has a fixed width follow from what is in it.
 silence(FIXED_SIZING_MODE)
+# A click that follows the change of a field at once makes Panel take that change first, and both
+# without the document's lock: Bokeh refuses what they change of a figure, and the click is lost.
+Syncable._event_coroutine = pn.io.with_lock(Syncable._event_coroutine)
 
 _VIEWS: tuple[type[View], ...] = (
     DataView,
@@ -66,6 +71,7 @@ class Page:
         reports: Reports | None = None,
     ) -> None:
         self._document = pn.state.curdoc if pn.state.curdoc else None
+        self._loop = IOLoop.current() if self._on_server else None
         self.session = Session(SavedSessions())
         self.jobs = JobRunner(self._push, self._job_changed)
         self.session.on_trouble = lambda said: self._push(lambda: self.jobs.tell(said, failed=True))
@@ -242,27 +248,33 @@ class Page:
     def _job_changed(self, state: JobState) -> None:
         self._bar.visible = self._cancel.visible = state.running
         self._bar.value = min(100, max(0, round(100 * state.fraction)))
-        if state.failed:
-            text = f'<span role="alert" class="error-line">{html.escape(state.message)}</span>'
-        elif state.running:
+        role = 'role="alert" class="error-line"' if state.failed else 'role="status"'
+        said = f"<span {role}>{html.escape(state.message)}</span>" if state.message else ""
+        if state.running:
             step = f": {state.step} …" if state.step else " …"
-            text = f'<span role="status">{html.escape(state.title + step)}</span>'
-        else:
-            text = f'<span role="status">{html.escape(state.message)}</span>'
-        self._status.object = text
+            said = f'<span role="status">{html.escape(state.title + step)}</span> {said}'
+        self._status.object = said
         if state.title and not state.running:
             self.session.keep()
         if state.failed and state.title and not state.running:
             self.refresh()  # fields tell again what counts
 
+    @property
+    def _on_server(self) -> bool:
+        return self._document is not None and self._document.session_context is not None
+
     def _push(self, action: Callable[[], None]) -> None:
-        document = self._document
-        if document is None or document.session_context is None:
+        """Run an action on the event loop of the server, from any thread; elsewhere at once."""
+        if self._loop is None:
             action()
             return
-        if document.session_context.destroyed:
-            return
-        document.add_next_tick_callback(action)
+        # By the loop itself: a document that holds changes back may lose what a thread adds.
+        self._loop.add_callback(self._at_next_tick, action)
+
+    def _at_next_tick(self, action: Callable[[], None]) -> None:
+        document: Any = self._document
+        if document.session_context is not None and not document.session_context.destroyed:
+            document.add_next_tick_callback(action)
 
     def _key(self, key: str) -> None:
         if key == "Alt+ArrowRight":

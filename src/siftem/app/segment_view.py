@@ -13,10 +13,11 @@ from siftem.app.map_images import map_images
 from siftem.app.map_mouse import ERASE, FILL, PAINT
 from siftem.app.map_toolbar import OF_PHASE, MapToolbar
 from siftem.app.overlays import traces_overlay
+from siftem.app.phase_buttons import PhaseButtons
 from siftem.app.segment_overlays import overlay_pixels, tables_html, training_sentence
 from siftem.app.spectrum_figure import likelihood_figure
 from siftem.app.step_view import StepPage, View, numbers
-from siftem.app.style import COLUMN_CSS, CONTROL_CSS, CONTROLS, RESIZED, phase_button_css
+from siftem.app.style import COLUMN_CSS, CONTROL_CSS, CONTROLS, RESIZED
 from siftem.errors import InputError
 from siftem.pipeline.results import Matched
 from siftem.segment.smoothness import SmoothnessChoice
@@ -52,7 +53,7 @@ class SegmentView(View):
         self._quiet = False
         self.findings = MapFindings(self.session)
         self.phase = ""
-        self.phases = pn.GridBox(ncols=2)
+        self.phases = PhaseButtons(self.button, self.choose_phase)
         self.mode = pn.widgets.RadioButtonGroup(
             name="Mouse", options=list(_MODES), value="Paint", **_FIELD
         )
@@ -89,7 +90,7 @@ class SegmentView(View):
         self.look.side.insert(0, self._tables)
         self.controls[:] = [
             self.text("<h2>1 Paint some pixels of each phase</h2>"),
-            self.phases,
+            self.phases.grid,
             self.mode,
             self.brush,
             self.hint,
@@ -343,18 +344,7 @@ class SegmentView(View):
         self.session.keep()
 
     def _phase_buttons(self) -> None:
-        made = []
-        for number, (name, colour) in enumerate(self.session.colours().items(), start=1):
-            made.append(
-                self.button(
-                    f"{number}  {name}",
-                    lambda chosen=name: self.choose_phase(chosen),
-                    width=CONTROLS // 2 - 26,
-                    margin=(2, 4),
-                    stylesheets=[phase_button_css(colour, name == self.phase)],
-                )
-            )
-        self.phases[:] = made
+        self.phases.show(self.session.colours(), self.phase)
 
     def _set_brush(self) -> None:
         if not self._quiet:

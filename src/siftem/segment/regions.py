@@ -5,6 +5,7 @@ A named set of pixels, and distances from its border.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from functools import cached_property, partial
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 #: Pixels of a strip in which borders are measured.
 _STRIP = 250_000
+#: Distances, pixels, up to which the neighbours of all pixels are looked at one by one.
+_NEAR = 6.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,6 +167,8 @@ def eroded_mask(mask: np.ndarray, n: float) -> np.ndarray:
     # Without any pixel outside there is no border to keep away from (and no distance).
     if n == 0 or mask.all():
         return mask
+    if n <= _NEAR:
+        return _eroded_by_shifts(mask, n)
     # Strips that overlap by more than the distance: the transform takes 32 bytes a pixel.
     ny, nx = mask.shape
     reach = int(np.ceil(n)) + 1
@@ -175,6 +180,25 @@ def eroded_mask(mask: np.ndarray, n: float) -> np.ndarray:
         own = slice(first - top, last - top)
         out[first:last] = seen[own] if seen.all() else (distance_transform_edt(seen) > n)[own]
     return out
+
+
+def _eroded_by_shifts(mask: np.ndarray, n: float) -> np.ndarray:
+    """As `eroded_mask`, by looking at each pixel within ``n``: sooner than distances of all."""
+    out = mask.copy()
+    reach = int(n)
+    for dy in range(-reach, reach + 1):
+        for dx in range(-reach, reach + 1):
+            if 0 < math.hypot(dy, dx) <= n:
+                rows, from_rows = _overlap(dy, mask.shape[0])
+                columns, from_columns = _overlap(dx, mask.shape[1])
+                out[rows, columns] &= mask[from_rows, from_columns]
+    return out
+
+
+def _overlap(step: int, size: int) -> tuple[slice, slice]:
+    """Places along an axis that have a neighbour so many steps further, and these neighbours."""
+    first, last = max(0, -step), max(0, size - max(0, step))
+    return slice(first, max(first, last)), slice(first + step, max(first, last) + step)
 
 
 def dilated_mask(mask: np.ndarray, n: float) -> np.ndarray:
