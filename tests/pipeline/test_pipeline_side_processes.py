@@ -5,11 +5,17 @@ import sys
 import time
 import warnings
 
+import numpy as np
 import pytest
+from siftem.io.sparse_writer import write_sparse_file
 
+from siftem.datasets import simulate_demo
 from siftem.errors import DoubtWarning, InputError, SiftemWarning
+from siftem.pipeline import input_file
+from siftem.pipeline.recipe import make_recipe
 from siftem.pipeline.side_processes import SideProcesses
 from siftem.pipeline.warning_record import recorded_warnings
+from siftem.pipeline.workflow import Workflow
 
 copies = pytest.mark.skipif(sys.platform != "linux", reason="processes are copied on Linux alone")
 
@@ -42,6 +48,31 @@ def test_copies_give_what_this_process_gives_alone():
     assert [n for n, _ in made.values()] == [n for n, _ in alone.values()] == list(range(6))
     assert list(told) == list(told_alone) == [f"said {i}" for i in range(6)]
     assert told.doubts == told_alone.doubts == ["said 1"]
+
+
+@copies
+def test_one_job_has_a_copy_to_itself():
+    with SideProcesses({"one": lambda: 1}, 2) as beside:
+        assert len(beside._running) == 1
+        assert beside.results() == {"one": 1}
+
+
+@copies
+def test_a_small_file_is_read_by_a_copy_and_what_cannot_be_read_is_left_to_its_step(
+    tmp_path, monkeypatch
+):
+    si = simulate_demo((8, 8), channels=64).spectrum_image
+    write_sparse_file(si, tmp_path / "map.sift")
+    monkeypatch.setattr("siftem.pipeline.steps.load.load", None)  # the step reads nothing
+    recipe = make_recipe({"input": {"file": str(tmp_path / "map.sift")}})
+    with input_file.reading_ahead(recipe, 2) as ahead:
+        read = Workflow(recipe, ahead=ahead).run("load").spectrum_image
+    np.testing.assert_array_equal(read.counts.todense(), si.counts.todense())
+    monkeypatch.setattr(input_file, "_LARGEST", 1)
+    for name in ("map.sift", "none.sift"):
+        recipe = make_recipe({"input": {"file": str(tmp_path / name)}})
+        with input_file.reading_ahead(recipe, 2) as ahead:
+            assert ahead.results() == {}
 
 
 @copies

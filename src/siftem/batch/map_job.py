@@ -32,9 +32,9 @@ from siftem.io.convert import convert
 from siftem.large.open_map import open_map
 from siftem.large.sparse_file import is_sparse_file
 from siftem.pipeline.file_contents import code_state, with_contents
+from siftem.pipeline.input_file import input_file
 from siftem.pipeline.recipe import Recipe, make_recipe
 from siftem.pipeline.step_keys import step_key
-from siftem.pipeline.steps.load import input_file
 from siftem.pipeline.workflow import Workflow
 from siftem.progress import Progress
 from siftem.report.folder import write_results
@@ -184,8 +184,7 @@ def _run(
     image: SpectrumImage | None = None,
 ) -> None:
     begun, name = time.perf_counter(), begun_with.map
-    given = {} if image is None else {"spectrum_image": image}
-    workflow = Workflow(recipe, checkpoints=folder.checkpoints(name), **given)
+    workflow = Workflow(recipe, checkpoints=folder.checkpoints(name), spectrum_image=image)
     result = workflow.result(progress=progress)
     seconds = {"seconds": time.perf_counter() - begun}
     if job_key(recipe) != begun_with.key:  # a map that is still being recorded, say

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import traceback
-import webbrowser
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -24,16 +22,13 @@ from siftem.cli.display import (
     Signal,
     Support,
     compiling_told,
-    resources_used,
 )
 from siftem.cli.inspection import maps
+from siftem.cli.whole_run import run_and_write
 from siftem.errors import Cancelled, InputError, SiftemError
-from siftem.processors import available
 
 #: Exit code of what was stopped with Ctrl-C.
 _INTERRUPTED = 130
-#: Exit code of a run whose maps, spectra and figures were written, but no composition or ratio.
-_NOT_QUANTIFIED = 3
 app = typer.Typer(
     name="siftem",
     help="Sift overlapping phases out of (S)TEM spectrum images.",
@@ -212,7 +207,7 @@ def demo(
     from siftem.pipeline.demo import demo_recipe
 
     made = demo_recipe(shape=(size, size), dose=dose, random_state=seed)
-    _run_and_write(made, out or Path("siftem-demo"), quiet, show=show)
+    run_and_write(made, out or Path("siftem-demo"), quiet, show=show)
 
 
 @app.command()
@@ -297,7 +292,7 @@ def run(
         signal=signal,
         unmix=unmix,
     )
-    _run_and_write(
+    run_and_write(
         wanted,
         out or Path(f"siftem-{source.stem}"),
         quiet,
@@ -307,73 +302,3 @@ def run(
         again=again,
         show=show,
     )
-
-
-def _run_and_write(
-    recipe: Any,
-    out: Path,
-    quiet: bool,
-    checkpoints: Path | None = None,
-    *,
-    memory: str | None = None,
-    scheduler: str | None = None,
-    again: bool = False,
-    show: bool = False,
-) -> None:
-    from siftem.cli.convert import map_on_disk
-    from siftem.cli.display import print_result
-    from siftem.pipeline.store import check_destination, tidy_up
-    from siftem.pipeline.warning_record import recorded_warnings
-    from siftem.pipeline.workflow import Workflow
-    from siftem.report.folder import exported_result, write_results
-
-    with recorded_warnings() as notes:
-        tidy_up(check_destination(out))
-    for note in notes:
-        ERRORS.print(note, markup=False)
-    if checkpoints is not None and checkpoints.resolve().is_relative_to(out.resolve()):
-        raise InputError(
-            f"the checkpoints in {checkpoints} would be replaced together with the results in "
-            f"{out}: choose a folder outside it"
-        )
-    used: Callable[[], dict[str, float]] = resources_used()
-    with compiling_told(ERRORS, quiet), ProgressBars(ERRORS, quiet) as progress:
-        on_disk = map_on_disk(
-            recipe,
-            memory=memory,
-            scheduler=scheduler,
-            beside=out,
-            checkpoints=checkpoints,
-            console=ERRORS,
-            progress=progress,
-        )
-        with on_disk as image:
-            workflow = Workflow(recipe, checkpoints=checkpoints, spectrum_image=image)
-            known = None if again else exported_result(workflow, out)
-            if known is not None:
-                result, folder = known, out
-            else:
-                result, keys = workflow.outcome(progress=progress)
-                folder = write_results(
-                    result,
-                    out,
-                    resources=used(),
-                    keys=keys,
-                    processes=available() if image is None else 1,
-                    progress=progress,
-                )
-    if not quiet:
-        if known is not None:
-            OUTPUT.print(
-                f"nothing has changed: the results in {folder} are those of this very recipe "
-                f"(--again computes them again)",
-                markup=False,
-            )
-        print_result(OUTPUT, result, folder, used())
-    if show:
-        webbrowser.open((folder / "report.html").absolute().as_uri())
-    for part, reason in result.missing.items():
-        ERRORS.print(f"siftem: {part} is missing: {reason}", markup=False)
-    if not result.quantified:
-        ERRORS.print(f"siftem: nothing was quantified, the rest is in {folder}", markup=False)
-        raise typer.Exit(_NOT_QUANTIFIED)

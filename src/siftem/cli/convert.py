@@ -157,7 +157,7 @@ def map_on_disk(
     from siftem.io.convert import convert
     from siftem.large.open_map import open_map
     from siftem.large.sparse_file import is_sparse_file
-    from siftem.pipeline.steps.load import input_file
+    from siftem.pipeline.input_file import input_file
 
     path = Path(input_file(recipe))
     parent = beside.absolute().parent

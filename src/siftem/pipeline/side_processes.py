@@ -31,7 +31,7 @@ class SideProcesses(Generic[Made]):
     jobs : mapping of str to callable
         Each returns what can be pickled, and computes by no threads: those aren't copied.
     processes : int
-        With this one; no more than there are jobs.
+        With this one, which may do something else: one job has a copy to itself.
 
     Examples
     --------
@@ -44,7 +44,7 @@ class SideProcesses(Generic[Made]):
     def __init__(self, jobs: Mapping[str, Callable[[], Made]], processes: int = 1) -> None:
         self._jobs = dict(jobs)
         can = hasattr(os, "fork") and os.uname().sysname == "Linux"
-        self._copies = min(processes, len(self._jobs), 255) - 1 if can else 0
+        self._copies = min(processes - 1, len(self._jobs), 255) if can else 0
         self._running: dict[int, int] = {}
         # One byte for each job, taken by whoever is free: reading a pipe is a queue of processes.
         self._queue, numbers = os.pipe()

@@ -17,6 +17,7 @@ from siftem.pipeline.parts import attempted
 from siftem.pipeline.recipe import Recipe
 from siftem.pipeline.results import RunResult
 from siftem.pipeline.road import ROAD, STEPS
+from siftem.pipeline.side_processes import SideProcesses
 from siftem.pipeline.step_keys import present_keys, step_key, step_keys
 from siftem.pipeline.steps.decompose import component_choice
 from siftem.pipeline.steps.regions import smoothness_choice
@@ -61,6 +62,11 @@ class Workflow:
         JSON, and from which they are taken when their keys fit.
     spectrum_image : SpectrumImage, optional
         Takes the place of the input that the recipe names.
+    processes : int
+        In which independent parts of a step are done at a time, on Linux. Leave it at 1 in a
+        program whose other threads work at the same time: copies of a process have none of them.
+    ahead : SideProcesses, optional
+        What reads the input already, from `siftem.pipeline.input_file.reading_ahead`.
 
     Examples
     --------
@@ -77,10 +83,13 @@ class Workflow:
         *,
         checkpoints: str | Path | None = None,
         spectrum_image: SpectrumImage | None = None,
+        processes: int = 1,
+        ahead: SideProcesses[SpectrumImage] | None = None,
     ) -> None:
         self._recipe = recipe
         self._given = spectrum_image
         self._checkpoints = None if checkpoints is None else Path(checkpoints)
+        self._processes, self._ahead = processes, ahead
         self._results: dict[str, _Done] = {}
         self._choices: dict[tuple[Any, ...], RankChoice] = {}
         self._smoothness: dict[tuple[str, str], SmoothnessChoice] = {}
@@ -268,7 +277,7 @@ class Workflow:
             known = read_checkpoint(kept, step.name, key)
             if known is not None:
                 return _Done(key, *known)
-        by = Circumstances(progress, kept, self._given)
+        by = Circumstances(progress, kept, self._given, self._processes, self._ahead)
         missing: dict[str, str] = {}
         with recorded_warnings() as notes:
             if step.instead is None:

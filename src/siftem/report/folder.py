@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -75,7 +75,8 @@ def write_results(
     """
     with whole_folder(folder) as draft:
         progress("report", 0.0)
-        jobs = {
+        jobs: dict[str, Callable[[], bytes | None]] = {"": partial(write_data, result, draft)}
+        jobs |= {
             f"{name}.{kind}": job
             for kind in dict.fromkeys(("png", *result.recipe.figures.formats))  # those of the page
             for name, job in figure_jobs(result, kind).items()
@@ -83,7 +84,6 @@ def write_results(
         with recorded_warnings() as told, SideProcesses(jobs, processes) as drawing:
             tables = report_tables(result)
             progress("report", 0.2)
-            write_data(result, draft)
             for file, table in (("oxides", oxide_csv), ("partition", partition_csv)):
                 text = attempted(f"{file}.csv", partial(table, result), "")
                 if text:

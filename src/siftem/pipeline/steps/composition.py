@@ -48,6 +48,7 @@ def quantities(
     spectra: RegionSpectra,
     unmixed: Unmixed | None,
     *,
+    processes: int = 1,
     progress: Progress,
 ) -> Quantified:
     """Quantify mixtures and unmixed spectra, and derive what follows from compositions.
@@ -76,13 +77,13 @@ def quantities(
         if not si.acquisition.bulk and si.signal_type != "EDS_SEM":
             mixtures = {n: s for n, s in spectra.integrated.items() if n not in spectra.pure}
             # Their lines were searched for others already, in what was left of them.
-            found |= compositions_of(mixtures, partial(_quantified, settings), missing)
+            found |= compositions_of(mixtures, partial(_quantified, settings), missing, processes)
             pure = {n: found[n] for n in spectra.pure if n in found}
             found |= with_stray_counts(pure, spectra.pure, recipe.support)
             progress("composition", 0.3)
             if unmixed is not None:
                 by_unmixing = compositions_of(
-                    unmixed.spectra, partial(_quantified, settings), missing
+                    unmixed.spectra, partial(_quantified, settings), missing, processes
                 )
         for name in spectra.pure:
             if name in found:
@@ -280,7 +281,15 @@ def _owns(recipe: Recipe) -> dict[str, Any]:
 
 def _run(recipe: Recipe, done: Mapping[str, Any], by: Circumstances) -> Quantified:
     si, regions = done["prepare"].spectrum_image, done["regions"].regions
-    return quantities(recipe, si, regions, done["spectra"], done["unmix"], progress=by.progress)
+    return quantities(
+        recipe,
+        si,
+        regions,
+        done["spectra"],
+        done["unmix"],
+        processes=by.processes,
+        progress=by.progress,
+    )
 
 
 STEP: Step = Step(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping
+from functools import partial
 from itertools import permutations
 from typing import Any
 
@@ -23,6 +24,7 @@ from siftem.io.spectra_sets import read_spectra
 from siftem.pipeline.file_contents import file_content
 from siftem.pipeline.recipe import Recipe
 from siftem.pipeline.results import Decomposed
+from siftem.pipeline.side_processes import SideProcesses
 from siftem.pipeline.steps.step import Circumstances, Step, plain
 from siftem.progress import Progress
 from siftem.spectrum_image import SpectrumImage
@@ -48,6 +50,7 @@ def decomposed(
     si: SpectrumImage,
     *,
     checkpoint: FitCheckpoint | None = None,
+    processes: int = 1,
     progress: Progress,
 ) -> Decomposed:
     """Factorise the counts, with as many components as the recipe says, or by given spectra."""
@@ -67,9 +70,12 @@ def decomposed(
         choice = component_choice(recipe, si, progress=progress)
         most = _beyond_scattering(choice)
         return Decomposed(_distinct(recipe, si, most, progress), choice)
-    kinds = count_kinds(si, random_state=recipe.decompose.random_state)
+    count = partial(count_kinds, si, random_state=recipe.decompose.random_state)
     if n != "auto":
-        return Decomposed(_factors(recipe, si, n, checkpoint, progress), None, kinds)
+        with SideProcesses({"kinds": count}, processes) as beside:
+            factors = _factors(recipe, si, n, checkpoint, progress)
+            return Decomposed(factors, None, beside.results()["kinds"])
+    kinds = count()
     most = min(max(kinds.n_components, len(recipe.phases)), _MANY_COMPONENTS)
     return Decomposed(_distinct(recipe, si, most, progress), kinds, kinds)
 
@@ -274,7 +280,7 @@ def _run(recipe: Recipe, done: Mapping[str, Any], by: Circumstances) -> Decompos
             by.checkpoints.mkdir(parents=True, exist_ok=True)
         fit = FitCheckpoint(by.checkpoints / "fit.npz")
     si = done["prepare"].spectrum_image
-    return decomposed(recipe, si, checkpoint=fit, progress=by.progress)
+    return decomposed(recipe, si, checkpoint=fit, processes=by.processes, progress=by.progress)
 
 
 STEP: Step = Step("decompose", "the components", ("prepare",), _owns, _run, kept=True)

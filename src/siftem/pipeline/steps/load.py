@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from siftem.errors import ReadError
-from siftem.io.example import example_path
 from siftem.io.hyperspy_bridge import load
 from siftem.io.vendor_files import checked_path, files_beside
 from siftem.pipeline.file_contents import file_content
+from siftem.pipeline.input_file import COUNTS, input_file
 from siftem.pipeline.recipe import Recipe
 from siftem.pipeline.results import Loaded
 from siftem.pipeline.steps.step import Circumstances, Step
@@ -38,26 +36,6 @@ def read_input(recipe: Recipe, *, progress: Progress) -> Loaded:
     return Loaded(phantom.spectrum_image, phantom)
 
 
-def input_file(recipe: Recipe) -> Path:
-    """Return the file that the recipe names, or the example if it has been fetched.
-
-    Raises
-    ------
-    ReadError
-        When the example has not been fetched.
-    """
-    if recipe.input.example is None:
-        assert recipe.input.file is not None
-        return Path(recipe.input.file)
-    found = example_path()
-    if found is None:
-        raise ReadError(
-            f"the example {recipe.input.example} is not on this machine: "
-            f"run 'siftem example {recipe.input.example}' first"
-        )
-    return found
-
-
 def _owns(recipe: Recipe) -> dict[str, Any]:
     if recipe.input.demo is not None:
         return {"demo": recipe.input.demo.model_dump(mode="json")}
@@ -72,6 +50,8 @@ def _owns(recipe: Recipe) -> dict[str, Any]:
 def _run(recipe: Recipe, done: Mapping[str, Any], by: Circumstances) -> Loaded:
     if by.given is not None:
         return Loaded(by.given, None)
+    if by.ahead is not None and (found := by.ahead.results()):
+        return Loaded(found[COUNTS], None)
     return read_input(recipe, progress=by.progress)
 
 

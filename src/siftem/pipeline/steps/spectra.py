@@ -19,6 +19,7 @@ from siftem.pipeline.parts import attempted
 from siftem.pipeline.recipe import Recipe
 from siftem.pipeline.recipe_phases import Phase
 from siftem.pipeline.results import Matched
+from siftem.pipeline.side_processes import SideProcesses
 from siftem.pipeline.steps.step import Circumstances, Step, plain
 from siftem.pipeline.subtraction import pure_losses, pure_spectra
 from siftem.progress import Progress
@@ -70,6 +71,7 @@ def pure_phases(
     regions: Regions,
     matched: Matched,
     *,
+    processes: int = 1,
     progress: Progress,
 ) -> RegionSpectra:
     """Integrate the regions, subtract the matrix from the mixtures, quantify what is left.
@@ -150,7 +152,10 @@ def pure_phases(
         line_ratios = bulk_ratios(pure, integrated, settings)
     else:
         compositions = compositions_of(
-            pure, lambda name, spectrum: _with_ends(settings, spectrum, scales.get(name)), missing
+            pure,
+            lambda name, spectrum: _with_ends(settings, spectrum, scales.get(name)),
+            missing,
+            processes,
         )
     progress("spectra", 1.0)
     return RegionSpectra(settings, integrated, pure, compositions, line_ratios, scales, missing)
@@ -160,6 +165,7 @@ def compositions_of(
     spectra: Mapping[str, Spectrum],
     quantify: Callable[[str, Spectrum], Composition],
     missing: MutableMapping[str, str],
+    processes: int = 1,
 ) -> dict[str, Composition]:
     """Quantify spectra by their names; what can't be quantified is left out and told.
 
@@ -170,14 +176,24 @@ def compositions_of(
         Gives the composition of a spectrum, of its name and itself.
     missing : mutable mapping of str to str
         Gets the reasons.
+    processes : int
+        In which they are quantified.
     """
+
+    def one(name: str, spectrum: Spectrum) -> tuple[Composition | None, dict[str, str], object]:
+        lost: dict[str, str] = {}
+        made = partial(quantify, name, spectrum)
+        found = attempted(f"the composition of {name}", made, None, missing=lost)
+        # The composition keeps how far its null elements scatter: every report asks for it.
+        return found, lost, found and found.null_elements
+
+    jobs = {name: partial(one, name, spectrum) for name, spectrum in spectra.items()}
     out = {}
-    for name, spectrum in spectra.items():
-        found = attempted(
-            f"the composition of {name}", partial(quantify, name, spectrum), None, missing=missing
-        )
-        if found is not None:
-            out[name] = found
+    with SideProcesses(jobs, processes) as shared:
+        for name, (found, lost, _) in shared.results().items():
+            missing.update(lost)
+            if found is not None:
+                out[name] = found
     return out
 
 
@@ -284,7 +300,9 @@ def _owns(recipe: Recipe) -> dict[str, Any]:
 
 def _run(recipe: Recipe, done: Mapping[str, Any], by: Circumstances) -> RegionSpectra:
     si, regions = done["prepare"].spectrum_image, done["regions"].regions
-    return pure_phases(recipe, si, regions, done["match"], progress=by.progress)
+    return pure_phases(
+        recipe, si, regions, done["match"], processes=by.processes, progress=by.progress
+    )
 
 
 STEP: Step = Step(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from siftem.pipeline.recipe import Recipe
+from siftem.pipeline.side_processes import SideProcesses
 from siftem.progress import Progress, silent
 from siftem.spectrum_image import SpectrumImage
 
@@ -24,11 +25,17 @@ class Circumstances:
         Folder for what a killed step goes on from.
     given : SpectrumImage, optional
         Takes the place of the recipe's input.
+    processes : int
+        In which independent parts are done at a time; see `siftem.pipeline.side_processes`.
+    ahead : SideProcesses, optional
+        What reads the recipe's input; see `siftem.pipeline.input_file.reading_ahead`.
     """
 
     progress: Progress = silent
     checkpoints: Path | None = None
     given: SpectrumImage | None = None
+    processes: int = 1
+    ahead: SideProcesses[SpectrumImage] | None = None
 
 
 @dataclass(frozen=True)

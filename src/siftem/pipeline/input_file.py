@@ -1,0 +1,63 @@
+"""The file that a recipe names, read by a copy of this process while libraries are imported."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+from siftem.errors import ReadError
+from siftem.io.example import example_path
+from siftem.io.hyperspy_bridge import load
+from siftem.pipeline.recipe import Recipe
+from siftem.pipeline.side_processes import SideProcesses
+from siftem.spectrum_image import SpectrumImage
+
+#: The job of `reading_ahead`.
+COUNTS = "counts"
+#: What a copy has read goes through a pipe: the counts of larger files are there three times.
+_LARGEST = 2**24
+
+
+def input_file(recipe: Recipe) -> Path:
+    """Return the file that the recipe names, or the example if it has been fetched.
+
+    Raises
+    ------
+    ReadError
+        When the example has not been fetched.
+    """
+    if recipe.input.example is None:
+        assert recipe.input.file is not None
+        return Path(recipe.input.file)
+    found = example_path()
+    if found is None:
+        raise ReadError(
+            f"the example {recipe.input.example} is not on this machine: "
+            f"run 'siftem example {recipe.input.example}' first"
+        )
+    return found
+
+
+def reading_ahead(recipe: Recipe, processes: int) -> SideProcesses[SpectrumImage]:
+    """Begin to read the file of a recipe.
+
+    Importing the libraries that read takes as long as reading, and as importing all others.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    processes : int
+        With this one.
+
+    Returns
+    -------
+    SideProcesses
+        With the job `COUNTS`; without any where nothing small enough is there to be read.
+    """
+    jobs = {}
+    try:
+        if recipe.input.demo is None and 0 < input_file(recipe).stat().st_size <= _LARGEST:
+            jobs[COUNTS] = partial(load, input_file(recipe), signal=recipe.input.signal)
+    except (OSError, ReadError):  # told when its turn comes
+        pass
+    return SideProcesses(jobs, processes)
