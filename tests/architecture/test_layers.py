@@ -144,13 +144,16 @@ def run_python(code):
     ).stdout
 
 
-def test_importing_siftem_and_its_version_loads_nothing_heavy():
+def test_importing_siftem_its_version_and_its_commands_loads_nothing_heavy():
     code = (
         "import sys; import siftem; from siftem.cli.main import main; main(['--version']);"
         "print(sorted(set(sys.modules) & {'numpy', 'scipy', 'numba', 'sklearn', 'hyperspy',"
-        " 'matplotlib', 'dask', 'pydantic', 'typer', 'rich', 'skimage', 'xraylib'}))"
+        " 'matplotlib', 'dask', 'pydantic', 'typer', 'rich', 'skimage', 'xraylib'}));"
+        # A command reads its file while it imports the rest.
+        "import siftem.cli.commands;"
+        "print(sorted(set(sys.modules) & {'numpy', 'scipy', 'numba', 'matplotlib', 'dask'}))"
     )
-    assert run_python(code).splitlines() == [f"siftem {siftem.__version__}", "[]"]
+    assert run_python(code).splitlines() == [f"siftem {siftem.__version__}", "[]", "[]"]
 
 
 def test_no_command_imports_what_only_estimators_or_tables_of_laws_need():

@@ -16,23 +16,18 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from siftem.errors import InputError
-from siftem.figures.line_labels import spelled_line
-from siftem.pipeline.agreement import assumed_absent, flagged
-from siftem.pipeline.minerals import formulas_of, names_of
-from siftem.pipeline.results import RunResult
 from siftem.printed_numbers import range_text, with_error
-from siftem.quantification.open_ranges import atomic_ratio, interval_of, is_open
-from siftem.report.contents import between_note, content_cells, open_phases, plain_text
-from siftem.report.phase_names import layout_sentence, mineral_notes
+
+if TYPE_CHECKING:
+    from siftem.pipeline.results import RunResult
 
 
 class ProgressBars:
@@ -164,6 +159,16 @@ def print_result(
     console: Console, result: RunResult, folder: Path, resources: Mapping[str, float]
 ) -> None:
     """Print layout, compositions, warnings, time and memory."""
+    import numpy as np
+
+    # What only results need: other commands, and the start of this one, do without.
+    from siftem.figures.line_labels import spelled_line
+    from siftem.pipeline.agreement import assumed_absent, flagged
+    from siftem.pipeline.minerals import formulas_of, names_of
+    from siftem.quantification.open_ranges import atomic_ratio, interval_of, is_open
+    from siftem.report.contents import between_note, content_cells, open_phases, plain_text
+    from siftem.report.phase_names import layout_sentence, mineral_notes
+
     console.print(f"layout: {layout_sentence(result)}", markup=False)
     phases = [n for n in result.pure if n in result.compositions]
     if phases:

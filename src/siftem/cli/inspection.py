@@ -6,9 +6,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
 import typer
 
 from siftem.cli.display import (
@@ -22,12 +21,10 @@ from siftem.cli.display import (
     compiling_told,
 )
 from siftem.errors import InputError, SeveralMapsError
-from siftem.fit.element_search import find_elements
-from siftem.io.hyperspy_bridge import load
-from siftem.io.signal_choice import list_signals
 from siftem.progress import Progress
-from siftem.spectrum import Spectrum
-from siftem.spectrum_image import SpectrumImage
+
+if TYPE_CHECKING:
+    from siftem.spectrum_image import SpectrumImage
 
 
 def describe_file(path: Path, signal: int | None, progress: Progress) -> str:
@@ -51,6 +48,9 @@ def describe_file(path: Path, signal: int | None, progress: Progress) -> str:
         When the file cannot be read, its map is damaged, or the asked signal is no spectrum
         image. A file of several maps is only listed.
     """
+    from siftem.io.hyperspy_bridge import load
+    from siftem.io.signal_choice import list_signals
+
     entries = list_signals(path)
     lines = [f"{path}: {len(entries)} signal{'s' if len(entries) != 1 else ''}"]
     for entry in entries:
@@ -102,6 +102,9 @@ def _describe_map(si: SpectrumImage) -> list[str]:
 def _describe_elements(si: SpectrumImage) -> list[str]:
     if not si.signal_type.startswith("EDS"):
         return []
+    from siftem.fit.element_search import find_elements
+    from siftem.spectrum import Spectrum
+
     try:
         cropped = si.without_zero_peak()
         found = find_elements(
@@ -130,6 +133,8 @@ def maps(
     quiet: Quiet = False,
 ) -> None:
     """Map all line families by a fit to each pixel, as TIFF stacks with their errors."""
+    import numpy as np
+
     from siftem.element_mapping import element_maps
     from siftem.files.atomic import refusals_told
     from siftem.io.hyperspy_bridge import load
