@@ -13,6 +13,9 @@ of all phases. A pull above 6, or a spectrum of under 30 pixels or 1000 counts, 
 warning names its phase; what is said of nearly every map (`OF_ALL`) does not count. With ``--out``
 all is kept as JSON, and the table as Markdown beside it.
 
+Of grains that others overlap, ``anchored_deg`` is the angle when one element is told that the grain
+lacks and its host holds.
+
 Phases are matched with the true ones by angle, one to one. The support counts for layout and
 angles; its composition is left out.
 """
@@ -37,6 +40,8 @@ from validation.foreign_phantoms import MIXED, Phantom, as_signal, names, phanto
 
 from siftem.errors import SiftemError
 from siftem.pipeline.summary import summarize
+from siftem.unmixing.anchors import GivenScale
+from siftem.unmixing.subtract import subtract
 from validation import any_map_scores as scores
 
 #: Beyond this a deviation must be told.
@@ -97,7 +102,8 @@ def compared(found: Any, made: Phantom) -> dict[str, Any]:
     pure = list(found.pure)
     by_true = scores.matched([found.pure[n].values for n in pure], true) if pure else {}
     parts = scores.matched(list(found.factors.spectra), true)
-    labels = found_labels(found, {pure[f]: t for t, f in by_true.items()})
+    by_name = {pure[f]: t for t, f in by_true.items()}
+    labels = found_labels(found, by_name)
     right, done = scores.agreement(labels, made.labels)
     phases = {}
     for i, material in enumerate(made.materials):
@@ -127,6 +133,9 @@ def compared(found: Any, made: Phantom) -> dict[str, Any]:
             }
             if "elements" in own and made.names[i] != made.support:
                 entry["elements"] = scores.elements_of(own["elements"], material.at_percent)
+            told = anchored(found, made, i, by_name)
+            if told is not None:
+                entry["anchored_deg"] = scores.angle(told, true[i])
         phases[material.name] = entry
     layout = summary.get("layout")
     return {
@@ -140,6 +149,39 @@ def compared(found: Any, made: Phantom) -> dict[str, Any]:
         "phases": phases,
         "warnings": list(found.warnings),
     }
+
+
+def anchored(found: Any, made: Phantom, own: int, by_name: Mapping[str, int]) -> np.ndarray | None:
+    """Spectrum of a grain that others overlap, with one element of each host told that it lacks.
+
+    This is what a user does who knows something of the grain. None where nothing is open, or
+    where the grain holds all elements of its hosts; a film stays as thick as the run found it.
+    """
+    name = next(n for n, t in by_name.items() if t == own)
+    known = found.open_scales.get(name)
+    if known is None or not known.hosts:
+        return None
+    anchors: list[Any] = []
+    for host, one in zip(known.hosts, known.ranges, strict=True):
+        theirs = made.materials[by_name[host]].at_percent if host in by_name else {}
+        lacks = [
+            e
+            for e in sorted(theirs, key=lambda e: -theirs[e])
+            if e not in made.materials[own].at_percent and e not in anchors
+        ]
+        if lacks and made.names[by_name[host]] != made.support:
+            anchors.append(lacks[0])
+        else:
+            anchors.append(GivenScale(one.value, one.sigma, of=host))
+    if not any(isinstance(a, str) for a in anchors):
+        return None
+    mixture = found.spectra.get(f"{name} + {found.segmentation.regions.matrix}")
+    hosts = [found.pure.get(h) for h in known.hosts]
+    if mixture is None or any(h is None for h in hosts):
+        return None
+    return subtract(
+        mixture, hosts, anchor=anchors, elements=made.elements, support=made.support_elements
+    ).values
 
 
 def found_labels(found: Any, true_index: Mapping[str, int]) -> np.ndarray:

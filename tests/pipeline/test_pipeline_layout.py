@@ -1,5 +1,6 @@
 """The road on maps whose phases lie otherwise than grains in a matrix."""
 
+import warnings
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -9,18 +10,20 @@ import scipy.sparse as sp
 from scipy.ndimage import gaussian_filter
 
 from siftem.acquisition import Acquisition
+from siftem.decomposition.borders import of_one_kind
 from siftem.decomposition.layout import Lies, PhaseLayout
 from siftem.decomposition.support import AS_BESIDE
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import RecipeError
 from siftem.pipeline.open_scales import Host, open_scale
-from siftem.pipeline.own_pixels import _of_one_kind, region_spectra
+from siftem.pipeline.own_pixels import OwnPixels, region_spectra
 from siftem.pipeline.recipe import make_recipe
+from siftem.pipeline.results import Matched
 from siftem.pipeline.steps.match import _of_rare_phases
 from siftem.pipeline.stray_counts import with_stray_counts
 from siftem.pipeline.summary import summarize
 from siftem.pipeline.workflow import Workflow
-from siftem.segment.regions import Region
+from siftem.segment.regions import Region, Regions
 from siftem.spectrum import spectral_angle
 from siftem.spectrum_image import SpectrumImage
 from siftem.unmixing.integrate import integrate
@@ -53,7 +56,7 @@ def image(mean, seed=0):
 def run(mean, elements, support=(), seed=0, **recipe):
     si = image(mean, seed)
     data = {**RECIPE, "elements": list(elements), "support": list(support), **recipe}
-    return Workflow(make_recipe(data), spectrum_image=si).result()
+    return Workflow(data, spectrum_image=si).result()
 
 
 @pytest.fixture(scope="module")
@@ -105,8 +108,8 @@ def test_purer_pixels_are_of_one_kind_when_they_are_the_others_with_less_beside(
     iron = spectrum((1.74, 1), (6.404, 5), counts=1e5)
     whole = 0.6 * chromium + 0.3 * iron + 0.1 * silicon
     parts = np.stack([whole, silicon], axis=1)
-    assert _of_one_kind(0.3 * (whole - 0.1 * silicon), parts, whole)
-    assert not _of_one_kind(0.3 * chromium, parts, whole)
+    assert of_one_kind(0.3 * (whole - 0.1 * silicon), parts, whole)
+    assert not of_one_kind(0.3 * chromium, parts, whole)
 
 
 @pytest.fixture(scope="module")
@@ -175,6 +178,30 @@ def test_a_support_is_the_film_as_it_is_on_the_whole(role, purest):
     assert (found.counts[carbon].sum() / found.n_pixels < 0.6 * mean) == purest
     if not purest:
         assert found.n_pixels == (X < 0.9 * N - 4).sum()
+
+
+@pytest.mark.parametrize("real", [False, True])
+def test_threads_that_may_be_a_blurred_border_are_told(real):
+    """Two pixels between Cr and Fe: half of each, or Mn."""
+    lines = [((5.415, 5), (5.947, 0.6)), ((6.404, 5), (7.058, 0.6)), ((5.895, 5), (6.49, 0.6))]
+    chromium, iron, manganese = (spectrum(*part, counts=900) for part in lines)
+    labels = np.where(Y < 19, 0, np.where(Y < 21, 2, 1))
+    thread = manganese if real else 0.5 * (chromium + iron)
+    si = image(np.choose(labels[..., None], [chromium, iron, thread]))
+    names = ("Cr", "Fe", "thread")
+    phases = tuple(Lies("pure", (), 0.0, float((labels == c).mean()), 900.0) for c in range(3))
+    layout = PhaseLayout("side by side", phases, labels)
+    masks = {n: labels == c for c, n in enumerate(names[1:], 1)}
+    regions = Regions((N, N), matrix="Cr", masks=masks)
+    matched = Matched(SimpleNamespace(names=names), "Cr", (), layout)
+    own = OwnPixels(si, regions, matched, 0)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        sums = region_spectra(si, regions, matched)
+        own.spectra(sums, {"Cr": sums["Cr"]}, None)
+    said = [str(w.message) for w in told if "lies in threads" in str(w.message)]
+    assert len(said) == (0 if real else 1)
+    assert all(w.startswith("thread: ") and "of Cr and" in w for w in said)
 
 
 def test_elements_of_a_rare_phase_are_sought_in_it():

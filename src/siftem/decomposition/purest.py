@@ -25,7 +25,7 @@ MOST_PIXELS = 60_000
 #: Shares that differ by no more than this, and their error, count as the same.
 _AS_PURE = 0.003
 #: What other phases add to a spectrum counts this much more than noise of the same size.
-_WORSE = 2.0
+WORSE = 2.0
 #: Noise of a share that is good enough to pick pixels by.
 _NOISE = 0.05
 _WIDEST = 3.0
@@ -68,6 +68,7 @@ def purest(
     own: int,
     *,
     by_noise: bool = False,
+    fewest: int = FEWEST_PIXELS,
     random_state: int = 0,
 ) -> Purest:
     """Sum the pixels of a region in which a phase has its largest share.
@@ -84,6 +85,8 @@ def purest(
         Which of them.
     by_noise : bool
         Take more pixels where what they add of other phases is less than the noise they take.
+    fewest : int
+        Pixels that are picked at the least.
     random_state : int
         Seed of the halves.
 
@@ -104,13 +107,13 @@ def purest(
     n = rows.shape[0]
     tried = []
     for part in _PARTS:
-        size = min(max(round(part * n), FEWEST_PIXELS), n)
+        size = min(max(round(part * n), fewest), n)
         share, sigma, held = _mean([j.share(o[:size]) for j, o in zip(judged, picked, strict=True)])
         if held >= FEWEST_COUNTS or part == 1.0:
             tried.append((size, share, sigma, held))
     _, most, error, _ = max(tried, key=lambda t: t[1] - t[2])
     if by_noise:
-        apart = _WORSE * max(float(np.linalg.norm(spectra[own] - s)) for s in spectra)
+        apart = WORSE * max(float(np.linalg.norm(spectra[own] - s)) for s in spectra)
         wrong = [(apart * max(most - t[1], 0.0)) ** 2 + 1 / max(t[3], 1.0) for t in tried]
         size, share, sigma, _ = tried[int(np.argmin(wrong))]
     else:

@@ -29,6 +29,8 @@ from siftem.unmixing.subtract import PureSpectrum, subtract
 
 #: Side of the blocks by which the evenness of a support is measured, in pixels.
 _BLOCK = 5
+#: Pixels in which a grain may be purest: its middle, however large its region is.
+_FEWEST = 4
 #: A support is never known better than this.
 _EVENEST = 0.02
 #: Width of windows whose sum may not become negative: about a line, a step of an edge (keV).
@@ -328,7 +330,7 @@ def _purer(
     """Sum of the region's purest pixels, with the same taken off as of the whole mixture."""
     shapes = np.maximum([mixture.values, host.values], 0.0) + 1e-9
     shapes = shapes / shapes.sum(axis=1, keepdims=True)
-    found = purest(si.counts, region.mask, shapes, 0, random_state=random_state)
+    found = purest(si.counts, region.mask, shapes, 0, fewest=_FEWEST, random_state=random_state)
     pedestal = found.pixels * si.pedestal
     share = found.pixels / max(mixture.n_pixels, 1)
     taken = share * (mixture.values - left.values)

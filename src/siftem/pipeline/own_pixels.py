@@ -10,6 +10,7 @@ from functools import partial
 import numpy as np
 from scipy.ndimage import distance_transform_edt
 
+from siftem.decomposition.borders import as_mixture, of_one_kind
 from siftem.decomposition.layout import Lies
 from siftem.decomposition.purest import FEWEST_COUNTS, FEWEST_PIXELS, MOST_PIXELS, purest
 from siftem.decomposition.support import AS_BESIDE, Below
@@ -26,12 +27,12 @@ from siftem.unmixing.integrate import integrate
 
 #: Within this many pixels of a border the tails of a probe may reach.
 _BLUR = 4.0
+#: A phase that is nowhere further from a border lies in threads.
+_THREAD = 2.5
+#: A part of a mixture that counts.
+_PART = 0.1
 #: Largest part of a small phase's counts that may come from around it.
 _BORDER = 0.1
-#: Windows by which pixels are compared, and the fewest counts of one that tells anything.
-_WINDOWS, _FEWEST = 150, 30.0
-#: Relative errors that do not matter, and mean square of what may differ, in units of the noise.
-_ALIKE, _MUCH = 0.03, 3.0
 
 
 def region_spectra(
@@ -144,7 +145,7 @@ def _of_purest(
     if found.pixels >= whole.n_pixels:
         return whole, found.impure
     parts = [whole.counts, *(sums[n].counts for n in others)]
-    if not _of_one_kind(found.spectrum, np.stack(parts, axis=1), whole.variance):
+    if not of_one_kind(found.spectrum, np.stack(parts, axis=1), whole.variance):
         warnings.warn(
             f"the pixels of {name} are not alike, beyond what lies around them explains: its "
             f"spectrum is a mean, perhaps of several phases; try more components",
@@ -164,33 +165,6 @@ def _of_purest(
         notes=(*whole.notes, f"the purest {round(found.pixels)} of {whole.n_pixels} pixels"),
     )
     return chosen, found.impure
-
-
-def _of_one_kind(purer: np.ndarray, parts: np.ndarray, variance: np.ndarray) -> bool:
-    """Whether purer pixels are the whole region with less of the other phases.
-
-    Parameters
-    ----------
-    purer : ndarray of shape (m,)
-        Counts of the purest pixels.
-    parts : ndarray of shape (m, k)
-        Counts of the whole region, then of the other phases.
-    variance : ndarray of shape (m,)
-        Of the whole region's counts.
-    """
-    starts = np.arange(0, purer.size, max(purer.size // _WINDOWS, 1))
-    target, noise = (np.add.reduceat(v, starts) for v in (purer, variance))
-    design = np.add.reduceat(parts, starts, axis=0)
-    told = target > _FEWEST
-    if told.sum() <= design.shape[1]:
-        return True
-    target, noise, design = target[told], noise[told], design[told]
-    share = target.sum() / max(design[:, 0].sum(), 1.0)
-    weight = 1.0 / (target + share**2 * noise + (_ALIKE * target) ** 2)
-    root = np.sqrt(weight)[:, None]
-    scales = np.linalg.lstsq(design * root, target * root[:, 0], rcond=1e-9)[0]
-    off = (target - design @ scales) * root[:, 0]
-    return float((off**2).mean()) < _MUCH
 
 
 def _summed(si: SpectrumImage, region: Region, name: str) -> Spectrum:
@@ -329,6 +303,7 @@ class OwnPixels:
             if name in pure and beside and most > 0:
                 by_border = border_scale(name, pure[name], beside, most, fit=fit)
                 scales[name] = by_border.with_ends_of(scales.get(name))
+                self._warn_of_a_border(name, pure[name], beside)
         return {n: pure[n] for n in self.names if n in pure}, scales
 
     def _labelled(self, name: str) -> np.ndarray | None:
@@ -345,6 +320,25 @@ class OwnPixels:
             return 0.0
         small = distance_transform_edt(mask).max() <= _BLUR
         return max(self.impure.get(name, 0.0), _BORDER if small else 0.0)
+
+    def _warn_of_a_border(
+        self, name: str, spectrum: Spectrum, beside: Mapping[str, Spectrum]
+    ) -> None:
+        """Tell of threads between phases that may be their blurred border."""
+        mask = self._labelled(name)
+        if mask is None or len(beside) < 2 or distance_transform_edt(mask).max() > _THREAD:
+            return
+        shares = as_mixture(spectrum.counts, np.stack([s.counts for s in beside.values()], axis=1))
+        made = {} if shares is None else dict(zip(beside, shares, strict=True))
+        made = {n: v for n, v in made.items() if v > _PART}
+        if len(made) > 1:
+            text = " and ".join(f"{100 * v:.0f}% of {n}" for n, v in made.items())
+            warnings.warn(
+                f"{name}: it lies in threads between other phases, and {text} would give its "
+                f"spectrum: it may be their border, blurred or oblique, and no phase",
+                DoubtWarning,
+                stacklevel=4,
+            )
 
     def _beside(self, name: str, pure: Mapping[str, Spectrum]) -> dict[str, Spectrum]:
         """Phases within a probe's reach, but for the hosts of a phase, of which ranges tell."""

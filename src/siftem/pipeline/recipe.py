@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -366,6 +366,13 @@ def make_recipe(data: dict[str, Any], *, source: str = "the recipe") -> Recipe:
         return Recipe.model_validate(data)
     except ValidationError as error:
         raise RecipeError(f"{source}, {one_sentence(error, Recipe)}") from None
+
+
+def as_recipe(recipe: Recipe | Mapping[str, Any] | str | Path) -> Recipe:
+    """Read a recipe's file, or check its plain data; a recipe stays as it is."""
+    if isinstance(recipe, Recipe):
+        return recipe
+    return make_recipe(dict(recipe)) if isinstance(recipe, Mapping) else read_recipe(recipe)
 
 
 def _is_no_text(data: Any) -> bool:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
 from siftem.pipeline.recipe import Recipe
 from siftem.pipeline.results import RunResult
 from siftem.pipeline.workflow import Workflow
@@ -9,14 +13,17 @@ from siftem.progress import Progress, shows_progress, silent
 
 
 @shows_progress
-def run(recipe: Recipe, *, progress: Progress = silent) -> RunResult:
+def run(
+    recipe: Recipe | Mapping[str, Any] | str | Path, *, progress: Progress = silent
+) -> RunResult:
     """Run a recipe: read, decompose, match, segment, integrate, subtract, unmix, quantify.
 
     `siftem.pipeline.workflow.Workflow` does the same step by step.
 
     Parameters
     ----------
-    recipe : Recipe
+    recipe : Recipe, mapping or path-like
+        A recipe, its plain data, or its file.
     progress : Progress
         Called with the name of each step; raise from it to stop.
 
@@ -32,8 +39,7 @@ def run(recipe: Recipe, *, progress: Progress = silent) -> RunResult:
 
     Examples
     --------
-    >>> from siftem.pipeline.recipe import read_recipe
-    >>> result = siftem.run(read_recipe("recipe.yaml"))  # doctest: +SKIP
+    >>> result = siftem.run("recipe.yaml")  # doctest: +SKIP
     >>> siftem.write_results(result, "out")  # doctest: +SKIP
     """
     return Workflow(recipe).result(progress=progress)

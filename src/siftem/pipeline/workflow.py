@@ -14,7 +14,7 @@ from siftem.errors import InputError
 from siftem.pipeline.changes import merged_recipe
 from siftem.pipeline.completion import run_result
 from siftem.pipeline.parts import attempted
-from siftem.pipeline.recipe import Recipe
+from siftem.pipeline.recipe import Recipe, as_recipe
 from siftem.pipeline.results import RunResult
 from siftem.pipeline.road import ROAD, STEPS
 from siftem.pipeline.side_processes import SideProcesses
@@ -56,7 +56,8 @@ class Workflow:
 
     Parameters
     ----------
-    recipe : Recipe
+    recipe : Recipe, mapping or path-like
+        A recipe, its plain data, or its file.
     checkpoints : path-like, optional
         A folder where the slow steps (decompose, unmix) leave their results, as arrays and
         JSON, and from which they are taken when their keys fit.
@@ -79,14 +80,14 @@ class Workflow:
 
     def __init__(
         self,
-        recipe: Recipe,
+        recipe: Recipe | Mapping[str, Any] | str | Path,
         *,
         checkpoints: str | Path | None = None,
         spectrum_image: SpectrumImage | None = None,
         processes: int = 1,
         ahead: SideProcesses[SpectrumImage] | None = None,
     ) -> None:
-        self._recipe = recipe
+        self._recipe = as_recipe(recipe)
         self._given = spectrum_image
         self._checkpoints = None if checkpoints is None else Path(checkpoints)
         self._processes, self._ahead = processes, ahead

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy.ndimage import binary_dilation, distance_transform_edt, label
+from scipy.ndimage import binary_dilation, label
 
+from siftem.decomposition.borders import near_borders
 from siftem.errors import SiftemWarning
 from siftem.large.disk_images import converted, image_beside, let_go, strips
 from siftem.pipeline.layout import by_labels
@@ -25,10 +26,6 @@ from siftem.segment.regions import Regions
 from siftem.segment.smoothness import CANDIDATES, SmoothnessChoice, suggest_smoothness
 from siftem.segment.traces import GrainShares
 from siftem.spectrum_image import SpectrumImage
-
-#: Distances from borders that are tried for phases of which enough pixels are left.
-_DEPTHS = (4.0, 3.0, 2.0)
-_ENOUGH_PIXELS, _ENOUGH_LEFT = 100, 0.4
 
 
 def cut(
@@ -59,8 +56,6 @@ def cut(
     shares = images.shares
     vacuum = shares.vacuum
     masks: dict[str, np.ndarray] = {}
-    if from_labels(recipe, matched):
-        return labelled(recipe, matched, classified)
     for g, grain in enumerate(matched.grains):
         progress("regions", g / len(matched.grains))
         if grain not in classified.probabilities:
@@ -100,7 +95,9 @@ def cut(
     )
 
 
-def labelled(recipe: Recipe, matched: Matched, classified: Classified) -> Segmentation:
+def labelled(
+    recipe: Recipe, si: SpectrumImage, matched: Matched, classified: Classified
+) -> Segmentation:
     """Make regions of the classes of pixels."""
     layout, names = matched.layout, matched.factors.names
     assert layout is not None
@@ -121,7 +118,7 @@ def labelled(recipe: Recipe, matched: Matched, classified: Classified) -> Segmen
             matrix=matched.matrix,
             masks=masks,
             margin=recipe.segment.margin,
-            excluded=(layout.labels < 0) | _borders(layout.labels),
+            excluded=(layout.labels < 0) | near_borders(layout.labels, si.counts),
         ),
         probabilities=classified.probabilities,
         traces=classified.traces,
@@ -129,23 +126,6 @@ def labelled(recipe: Recipe, matched: Matched, classified: Classified) -> Segmen
         painted=False,
         smoothness=0.0,
     )
-
-
-def _borders(labels: np.ndarray) -> np.ndarray:
-    """Pixels near the borders of phases that have many others: a probe has tails."""
-    out = np.zeros(labels.shape, bool)
-    for c in range(int(labels.max()) + 1):
-        own = labels == c
-        if own.all():
-            continue
-        away = distance_transform_edt(own)
-        for depth in _DEPTHS:
-            near = own & (away <= depth)
-            left = int(own.sum() - near.sum())
-            if left >= max(_ENOUGH_PIXELS, _ENOUGH_LEFT * own.sum()):
-                out |= near
-                break
-    return out
 
 
 def _both(present: np.ndarray) -> np.ndarray:
@@ -224,7 +204,7 @@ def _instead(recipe: Recipe, done: Mapping[str, Any]) -> Segmentation:
     """The labels of a layout; without one all pixels are the matrix, as no grain was told."""
     matched = done["match"]
     if matched.layout is not None:
-        return labelled(recipe, matched, done["segment"])
+        return labelled(recipe, done["prepare"].spectrum_image, matched, done["segment"])
     shape = matched.factors.maps.shape[1:]
     regions = Regions(shape, matrix=matched.matrix, masks={}, margin=recipe.segment.margin)
     return Segmentation(regions, {}, {}, {}, False, 0.0)
@@ -236,6 +216,8 @@ def _owns(recipe: Recipe) -> dict[str, Any]:
 
 def _run(recipe: Recipe, done: Mapping[str, Any], by: Circumstances) -> Segmentation:
     matched, smoothness = done["match"], recipe.segment.smoothness
+    if from_labels(recipe, matched):
+        return labelled(recipe, done["prepare"].spectrum_image, matched, done["segment"])
     if smoothness == "auto" and matched.grains and not by_labels(matched.layout):
         k = matched.factors.spectra.shape[0]
         si = done["prepare"].spectrum_image
