@@ -10,9 +10,10 @@ import pytest
 import rsciio.phenom
 
 import siftem
-from siftem.errors import ReadError
+from siftem.errors import Cancelled, ReadError
 from siftem.files import hdf5_probe, hdf5_walk
 from siftem.io import guarded_readers
+from siftem.io.formats.jeol import JEOL
 from siftem.io.signal_choice import list_signals
 from siftem.large.sparse_file import open_sparse_file
 
@@ -184,6 +185,34 @@ def test_the_limit_is_of_the_thread_that_reads(hurried, tmp_path):
     thread.start()
     thread.join(30)
     assert "not come back" in found[0]
+
+
+def test_a_slow_reader_tells_how_far_it_is_and_can_be_stopped(tmp_path):
+    told = []
+
+    def progress(step, fraction):
+        told.append((step, fraction))
+        if len(told) == 2:
+            raise Cancelled
+
+    slow = guarded_readers.watched(tmp_path, 10, progress=progress, reached=lambda: 0.25)
+    with pytest.raises(Cancelled), slow:
+        endless("")
+    assert told == 2 * [("opening the file", 0.25)]
+
+
+def test_frames_that_are_decoded_tell_how_far_a_jeol_stream_is_read(monkeypatch):
+    from rsciio.jeol import _api as reader
+
+    decoded = []
+    monkeypatch.setattr(reader, "_readframe_lazy", lambda words, _rest: decoded.append(words.size))
+    before, seen = reader._readframe_lazy, []
+    with JEOL.reached() as reached:
+        for size in (8, 2, 0):
+            reader._readframe_lazy(np.zeros(size), None)
+            seen.append(reached())
+    assert (decoded, seen) == ([8, 2, 0], [0, 0.75, 0])
+    assert reader._readframe_lazy is before
 
 
 def test_who_is_done_in_time_is_left_alone(tmp_path, monkeypatch):

@@ -247,7 +247,8 @@ class Page:
 
     def _job_changed(self, state: JobState) -> None:
         self._bar.visible = self._cancel.visible = state.running
-        self._bar.value = min(100, max(0, round(100 * state.fraction)))
+        # Work of which nobody knows how much is done moves the bar to and fro.
+        self._bar.value = min(100, round(100 * state.fraction)) if state.fraction > 0 else -1
         role = 'role="alert" class="error-line"' if state.failed else 'role="status"'
         said = f"<span {role}>{html.escape(state.message)}</span>" if state.message else ""
         if state.running:

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from siftem.errors import ReadError
+from siftem.progress import Progress, silent
 
 #: Keys under which HyperSpy finds objects to make, by their beginning.
 _OBJECTS = ("_sig_", "_hspy_AxesManager_", "_hspy_Axis_")
@@ -29,7 +30,7 @@ _UNUSED = ("models", "learning_results")
 _BELIEVED_BYTES = 2**31
 _NAME = "memmap_distributed"
 #: Two threads that open files must not put back each other's replacement.
-_ONE_AT_A_TIME = threading.RLock()
+ONE_AT_A_TIME = threading.RLock()
 
 
 @contextlib.contextmanager
@@ -48,7 +49,7 @@ def claims_checked(file_reader: Callable[..., Any], path: str) -> Iterator[None]
         For the message.
     """
     module = sys.modules.get(file_reader.__module__)
-    with _ONE_AT_A_TIME, contextlib.ExitStack() as stack:
+    with ONE_AT_A_TIME, contextlib.ExitStack() as stack:
         for place in (module, getattr(module, "file", None)):
             original = getattr(place, _NAME, None)
             if callable(original):
@@ -139,8 +140,15 @@ class _Ended(BaseException):
 
 
 @contextlib.contextmanager
-def watched(path: Path, n_stored_bytes: int, *, more: float = 0.0) -> Iterator[None]:
-    """Give a block of Python code a limit of processor time and of memory.
+def watched(
+    path: Path,
+    n_stored_bytes: int,
+    *,
+    more: float = 0.0,
+    progress: Progress = silent,
+    reached: Callable[[], float] = lambda: 0.0,
+) -> Iterator[None]:
+    """Give a block of Python code a limit of processor time and of memory, and tell of it.
 
     Parameters
     ----------
@@ -150,6 +158,10 @@ def watched(path: Path, n_stored_bytes: int, *, more: float = 0.0) -> Iterator[N
         Of the file.
     more : float
         Further seconds.
+    progress : Progress
+        Called from another thread while the block runs; what it raises ends the block.
+    reached : callable
+        Gives the fraction of the file that is read, as far as that is known.
 
     Raises
     ------
@@ -159,9 +171,13 @@ def watched(path: Path, n_stored_bytes: int, *, more: float = 0.0) -> Iterator[N
     seconds = _SECONDS + more + n_stored_bytes / _BYTES_PER_SECOND
     growth = max(_GROWTH, _GROWTH_PER_BYTE * n_stored_bytes)
     thread, over, lock = threading.get_ident(), threading.Event(), threading.Lock()
-    reasons: list[str] = []
+    reasons: list[str | Exception] = []
+
+    def tell() -> None:
+        progress("opening the file", reached())
+
     watcher = threading.Thread(
-        target=_watch, args=(thread, seconds, growth, over, lock, reasons), daemon=True
+        target=_watch, args=(thread, seconds, growth, over, lock, reasons, tell), daemon=True
     )
     watcher.start()
     try:
@@ -173,7 +189,10 @@ def watched(path: Path, n_stored_bytes: int, *, more: float = 0.0) -> Iterator[N
                 if reasons:  # what has not been raised yet must not be raised later
                     _raise_in(thread, None)
     except _Ended:
-        raise ReadError(f"cannot read {path}: its reader {reasons[0]}, so it is damaged") from None
+        why = reasons[0]
+        if isinstance(why, Exception):
+            raise why from None
+        raise ReadError(f"cannot read {path}: its reader {why}, so it is damaged") from None
 
 
 def _watch(
@@ -182,16 +201,22 @@ def _watch(
     growth: int,
     over: threading.Event,
     lock: threading.Lock,
-    reasons: list[str],
+    reasons: list[str | Exception],
+    tell: Callable[[], None],
 ) -> None:
     begun, before, pause = time.process_time(), _resident(), _LOOK_EVERY
+    reason: str | Exception
     while not over.wait(pause):
         if time.process_time() - begun > seconds:
             reason = f"has not come back after {seconds:.0f} s"
         elif _resident() - before > growth:
             reason = f"takes more than {growth / 1e9:.2g} GB"
         else:
-            continue
+            try:
+                tell()
+                continue
+            except Exception as stopped:
+                reason = stopped
         with lock:
             if not over.is_set():
                 reasons.append(reason)

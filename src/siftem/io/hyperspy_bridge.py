@@ -96,7 +96,7 @@ def load(
         if si.counts.nnz == 0:
             raise ReadError(f"{Path(path).name}: {no_counts(energy_range)}")
         return si
-    with opened(path) as file:
+    with opened(path, progress=progress) as file:
         chosen = choose_spectrum_images(file, signal)
         try:
             parts = [

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from siftem.acquisition import plain_texts
-from siftem.errors import InputError, ReadError, SiftemError
+from siftem.errors import Cancelled, InputError, ReadError, SiftemError
 from siftem.files.file_headers import (
     BELIEVED_ENTRIES,
     ENTRIES_PER_BYTE,
@@ -38,6 +38,7 @@ from siftem.io.formats.known import refuse_damaged, vendor_of
 from siftem.io.guarded_readers import claims_checked, plain_signals, watched
 from siftem.io.signal_axes import Layout
 from siftem.io.zarr_store import refuse_bad_store
+from siftem.progress import Progress, silent
 
 
 @contextlib.contextmanager
@@ -129,7 +130,10 @@ class OpenedFile:
 
 @contextlib.contextmanager
 def opened(
-    path: str | os.PathLike[str], *, standing_for: Path | None = None
+    path: str | os.PathLike[str],
+    *,
+    standing_for: Path | None = None,
+    progress: Progress = silent,
 ) -> Iterator[OpenedFile]:
     """Open a file with HyperSpy, and close it afterwards.
 
@@ -143,6 +147,8 @@ def opened(
     standing_for : Path, optional
         The user's file, checked before, of which ``path`` is an extract made by siftem: messages
         name it instead.
+    progress : Progress
+        Called while its reader is at work; what it raises ends that.
 
     Yields
     ------
@@ -155,7 +161,7 @@ def opened(
     """
     file = checked_path(path)
     with quiet() as complaints:
-        signals = _load(file, standing_for)
+        signals = _load(file, standing_for, progress)
         try:
             yield OpenedFile(standing_for or file, signals, complaints)
         finally:
@@ -267,7 +273,7 @@ def _plain_reader(plugin: dict[str, Any]) -> tuple[types.ModuleType, list[str]]:
     return reader, signal_types
 
 
-def _load(path: Path, standing_for: Path | None) -> list[StoredSignal]:
+def _load(path: Path, standing_for: Path | None, progress: Progress) -> list[StoredSignal]:
     plugins = _plugins_for(path)
     file = standing_for or path  # for messages
     if standing_for is None:
@@ -280,10 +286,14 @@ def _load(path: Path, standing_for: Path | None) -> list[StoredSignal]:
     for plugin in plugins:
         try:
             importlib.import_module(plugin["api"])  # takes a while, which is no fault of the file
-            more = _COMPILE_SECONDS if vendor_of(plugin["name"]).compiled else 0.0
-            with watched(file, stored_bytes(path), more=more):
+            vendor = vendor_of(plugin["name"])
+            more, size = _COMPILE_SECONDS if vendor.compiled else 0.0, stored_bytes(path)
+            with (
+                vendor.reached() as reached,
+                watched(file, size, more=more, progress=progress, reached=reached),
+            ):
                 signals = _load_with(path, plugin)
-        except ReadError:
+        except (ReadError, Cancelled):
             raise
         except Exception as error:  # readers raise anything at all on a bad file
             failure = failure or error

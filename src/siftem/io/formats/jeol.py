@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import struct
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import numpy as np
 from siftem.errors import ReadError
 from siftem.io.cube_blocks import FrameChoice
 from siftem.io.formats.vendor import EventFiles, Events, Vendor
+from siftem.io.guarded_readers import ONE_AT_A_TIME
 from siftem.io.signal_axes import Layout
 
 _COLUMN, _LINE, _IMAGE, _XRAY = 0x8000, 0x9000, 0xA000, 0xB000
@@ -238,6 +239,34 @@ def _opened(path: Path, layout: Layout, places: Sequence[int]) -> Iterator[Event
     yield Events([stream], notes, stream.image)
 
 
+@contextlib.contextmanager
+def _reached() -> Iterator[Callable[[], float]]:
+    """Note, before each frame that RosettaSciIO decodes, how much of the stream lies behind."""
+    from rsciio.jeol import _api as reader
+
+    length, left = 0, 0
+
+    def noted(decode: Callable[..., Any]) -> Callable[..., Any]:
+        def frame(words: np.ndarray, *rest: Any) -> Any:
+            nonlocal length, left
+            left = words.size
+            length = max(length, left)
+            return decode(words, *rest)
+
+        return frame
+
+    names = ("_readframe_lazy", "_readframe_dense")
+    before = {name: getattr(reader, name) for name in names if hasattr(reader, name)}
+    with ONE_AT_A_TIME:
+        for name, decode in before.items():
+            setattr(reader, name, noted(decode))
+        try:
+            yield lambda: 1.0 - left / length if left else 0.0  # what comes then is not known
+        finally:
+            for name, decode in before.items():
+                setattr(reader, name, decode)
+
+
 def _refusal(layout: Layout) -> str:
     if layout.shape[0] <= layout.shape[1]:
         return ""
@@ -256,4 +285,5 @@ JEOL = Vendor(
     no_counts="RosettaSciIO cannot decode this kind of .pts file (DigiLine, for example), "
     "export the map in another format",
     events=EventFiles(is_jeol_stream, first_frame_only, _opened),
+    reached=_reached,
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -85,6 +85,9 @@ class Vendor:
     blocks : BlockReader, optional
         For maps of (y, x, energy).
     events : EventFiles, optional
+    reached : callable
+        While its context is entered, a function tells the fraction of a file that the reader has
+        read; 0 where that is not known.
     """
 
     reader: str
@@ -95,3 +98,6 @@ class Vendor:
     no_counts: str = ""
     blocks: BlockReader | None = None
     events: EventFiles | None = None
+    reached: Callable[[], AbstractContextManager[Callable[[], float]]] = lambda: nullcontext(
+        lambda: 0.0
+    )
