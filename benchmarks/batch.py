@@ -50,7 +50,7 @@ def make_maps(folder: Path, size: int, dose: float) -> list[Path]:
 
 def timed(recipe: Recipe, files: list[Path], out: Path, workers: int, watcher: Watcher) -> float:
     start = time.perf_counter()
-    result = run_batch(recipe, files, out, workers=workers, threads=1, watcher=watcher)
+    result = run_batch(recipe, files, out, n_jobs=workers, threads=1, watcher=watcher)
     seconds = time.perf_counter() - start
     if result.failed:
         sys.exit(f"a map failed: {result.failed[0].error}")
@@ -112,7 +112,7 @@ def main() -> None:
         print(f"{MAPS} maps of {options.size} x {options.size} x 2048, {options.dose:g} counts")
         if not options.without_kill:
             # Kernels are compiled once for all that follows.
-            run_batch(recipe, files[:1], folder / "warm", workers=1, threads=1)
+            run_batch(recipe, files[:1], folder / "warm", n_jobs=1, threads=1)
         seconds: dict[int, list[float]] = {1: [], 2: []}
         busiest: dict[int, list[float]] = {1: [], 2: []}
         found = []

@@ -58,7 +58,7 @@ class Sweeps:
 
 
 def compare(path: Path, sweeps: int, workers: int) -> None:
-    with open_map(path, n_workers=workers) as si:
+    with open_map(path, n_jobs=workers) as si:
         spectra = true_spectra(path, si.n_channels)
         counts = si.total
         disk = Sweeps(solver_rows(si.counts), spectra)

@@ -69,7 +69,7 @@ def main() -> None:
     start = last = time.perf_counter()
     seconds, peaks = {}, {}
     with open_map(
-        given.map, memory=given.memory, n_workers=given.workers, scheduler=given.scheduler
+        given.map, memory=given.memory, n_jobs=given.workers, scheduler=given.scheduler
     ) as si:
         print(si, flush=True)
         recipe = demo_recipe()

@@ -72,7 +72,7 @@ def test_a_failed_map_is_told_in_one_line_and_by_the_exit_code(capsys, recipe_fi
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (["--workers", "0"], ["workers must be at least 1"]),
+        (["--n-jobs", "0"], ["n_jobs must be at least 1"]),
         (["--joint", "--spectra", "x.csv"], ["not both"]),
         (["--spectra", "none.csv"], ["cannot read", "none.csv"]),
         (["--workers", "1", "--scheduler", "tcp://127.0.0.1:9"], ["give one"]),

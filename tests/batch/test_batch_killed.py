@@ -135,7 +135,7 @@ def test_a_real_batch_with_a_killed_worker_gives_the_same_results(real_maps, tmp
 
     recipe, files = real_maps
     chosen = read_recipe(recipe, for_many=True)
-    run_batch(chosen, files, tmp_path / "undisturbed", workers=2)
+    run_batch(chosen, files, tmp_path / "undisturbed", n_jobs=2)
 
     import psutil
 
@@ -154,7 +154,7 @@ def test_a_real_batch_with_a_killed_worker_gives_the_same_results(real_maps, tmp
                 workers[0].kill()
 
     killer = Killer()
-    result = run_batch(chosen, files, tmp_path / "out", workers=2, watcher=killer)
+    result = run_batch(chosen, files, tmp_path / "out", n_jobs=2, watcher=killer)
     assert killer.killed
     assert {o.status for o in result.outcomes} == {"done"}
     same_results(tmp_path / "undisturbed", tmp_path / "out")

@@ -119,7 +119,7 @@ def test_a_map_whose_workers_died_is_left_to_the_batch_that_works_on_it(
     folder = BatchFolder(tmp_path / "out")
     folder.make()
     with locks.held(folder.lock("a1"), wait=0):
-        result = run_batch(recipe(), maps, folder.root, workers=2)
+        result = run_batch(recipe(), maps, folder.root, n_jobs=2)
     assert statuses(result) == dict.fromkeys(("a1", "a2", "a10"), "failed")
     assert [record.map for record in folder.records()] == ["a2", "a10"]
 

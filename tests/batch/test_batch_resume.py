@@ -9,7 +9,7 @@ from made_up_batch import recipe
 
 from siftem.batch.folder import BatchFolder, Watcher, held, natural_order, taking_part
 from siftem.batch.run import named_maps, run_batch
-from siftem.errors import InputError, SiftemError
+from siftem.errors import InputError, SiftemError, SiftemWarning
 
 pytestmark = pytest.mark.usefixtures("stand_ins")
 
@@ -136,8 +136,11 @@ def test_options_that_contradict_each_other(maps, tmp_path):
     with pytest.raises(InputError, match="not both"):
         run_batch(recipe(), maps, out, joint=True, spectra="s.csv")
     with pytest.raises(InputError, match="give one"):
-        run_batch(recipe(), maps, out, workers=2, scheduler="tcp://127.0.0.1:1")
-    with pytest.raises(InputError, match="workers must be at least 1, got 0"):
+        run_batch(recipe(), maps, out, n_jobs=2, scheduler="tcp://127.0.0.1:1")
+    with (
+        pytest.warns(SiftemWarning, match="workers is called n_jobs now"),
+        pytest.raises(InputError, match="n_jobs must be at least 1, got 0"),
+    ):
         run_batch(recipe(), maps, out, workers=0)
     assert not out.exists()
 

@@ -48,7 +48,7 @@ def opened(request, stored):
     """The stored map; its workers are started once for all tests."""
     name = request.param
     who = request.getfixturevalue("client") if name == "distributed" else name
-    with siftem.open_map(stored, scheduler=who, n_workers=2) as si:
+    with siftem.open_map(stored, scheduler=who, n_jobs=2) as si:
         yield si
 
 
@@ -91,7 +91,7 @@ def test_large_maps_are_single_from_the_disk_and_in_memory_alike(
 ):
     monkeypatch.setattr(disk_images, "PIXELS_IN_MEMORY", 1000)
     whole = siftem.decompose(phantom.spectrum_image, 3, random_state=1)
-    with siftem.open_map(stored, n_workers=2) as si:
+    with siftem.open_map(stored, n_jobs=2) as si:
         found = siftem.decompose(si, 3, random_state=1)
     assert found.maps.dtype == whole.maps.dtype == np.float32
     assert_same(found, in_memory["identified"], 1e-6)
@@ -101,7 +101,7 @@ def test_large_maps_are_single_from_the_disk_and_in_memory_alike(
 
 
 def test_the_plain_maximum_of_the_likelihood_is_that_in_memory(stored, in_memory):
-    with siftem.open_map(stored, n_workers=2) as si:
+    with siftem.open_map(stored, n_jobs=2) as si:
         plain = siftem.decompose(si, 3, random_state=1, identify=False, n_init=2, tol=1e-6)
     assert_same(plain, in_memory["plain"], 1e-6)
 

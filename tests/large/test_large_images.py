@@ -120,7 +120,7 @@ def test_a_run_with_images_on_disk_gives_what_one_in_memory_gives(
     scratch = tmp_path / "scratch"
     monkeypatch.setattr(disk_images, "PIXELS_IN_MEMORY", 1000)
     monkeypatch.setattr(disk_images, "_PIXELS", 700)
-    with siftem.open_map(path, scratch=scratch, scheduler=scheduler, n_workers=2) as si:
+    with siftem.open_map(path, scratch=scratch, scheduler=scheduler, n_jobs=2) as si:
         workflow = workflow_of(si)
         workflow.run("spectra")
         assert list(scratch.glob("image-*"))

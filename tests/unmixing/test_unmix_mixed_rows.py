@@ -52,7 +52,7 @@ def test_parts_make_no_difference(phantom, case, monkeypatch):
 def test_the_disk_makes_no_difference(phantom, case, scheduler, tmp_path):
     path = write_sparse_file(phantom.spectrum_image, tmp_path / "map.sift", entries_per_block=5_000)
     _, *expected = held(phantom.spectrum_image.counts, case)
-    with siftem.open_map(path, scheduler=scheduler, n_workers=2) as si:
+    with siftem.open_map(path, scheduler=scheduler, n_jobs=2) as si:
         mixed, *found = held(si.counts, case)
     assert len(mixed.parts) > 4
     for ours, theirs in zip(found, expected, strict=True):

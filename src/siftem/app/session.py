@@ -194,10 +194,16 @@ class Session:
         return None if workflow is None else session_state(workflow, self.shown)
 
     def open_demo(
-        self, *, size: int = 128, dose: float = 300.0, seed: int = 0, progress: Progress = silent
+        self,
+        *,
+        size: int = 128,
+        dose: float = 300.0,
+        random_state: int = 0,
+        progress: Progress = silent,
     ) -> None:
         """Simulate the model case; see `siftem.pipeline.demo.demo_recipe`."""
-        self.open(demo_recipe(shape=(size, size), dose=dose, random_state=seed), progress=progress)
+        made = demo_recipe(shape=(size, size), dose=dose, random_state=random_state)
+        self.open(made, progress=progress)
 
     def set_elements(self, elements: Sequence[str], support: Sequence[str]) -> None:
         """Say which elements to quantify, and which come from the grid or the preparation."""

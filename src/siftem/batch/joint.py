@@ -375,7 +375,7 @@ def stacked_on_disk(
                 writer.append(widened(part, nx, layout.shape[1]))
     progress("stack", 1.0)
     with open_map(
-        scratch / "stack.sift", memory=memory, n_workers=processors.available(), scratch=scratch
+        scratch / "stack.sift", memory=memory, n_jobs=processors.available(), scratch=scratch
     ) as stack:
         yield stack
     shutil.rmtree(scratch, ignore_errors=True)

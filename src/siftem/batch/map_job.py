@@ -256,6 +256,6 @@ def kept_on_disk(
             memory=memory,
             progress=progress,
         )
-    with open_map(path, memory=memory, n_workers=processors.available(), scratch=scratch) as image:
+    with open_map(path, memory=memory, n_jobs=processors.available(), scratch=scratch) as image:
         yield image
     shutil.rmtree(scratch, ignore_errors=True)

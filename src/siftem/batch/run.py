@@ -32,6 +32,7 @@ from siftem.batch.map_job import MapJob, batch_key, recipe_content, work_on_map
 from siftem.batch.outputs import write_outputs
 from siftem.errors import InputError, SiftemError
 from siftem.large.memory_budget import parse_memory
+from siftem.old_names import takes_old_names
 from siftem.pipeline.file_contents import file_content
 from siftem.pipeline.file_names import file_name
 from siftem.pipeline.recipe import Recipe, make_recipe
@@ -137,6 +138,7 @@ class BatchResult:
         return tuple(o for o in self.outcomes if o.status == "failed")
 
 
+@takes_old_names(workers="n_jobs")
 @shows_progress
 def run_batch(
     recipe: Recipe,
@@ -145,7 +147,7 @@ def run_batch(
     *,
     joint: bool = False,
     spectra: str | Path | None = None,
-    workers: int | None = None,
+    n_jobs: int | None = None,
     threads: int | None = None,
     scheduler: str | Any | None = None,
     memory: str | None = None,
@@ -171,10 +173,10 @@ def run_batch(
         Factorise all maps together: common spectra, maps of their own.
     spectra : path-like, optional
         Spectra that all maps share: a CSV table, or the maps.hspy of a run.
-    workers : int, optional
+    n_jobs : int, optional
         Processes on this machine; by default the maps are done in this one.
     threads : int, optional
-        Of each worker; by default cores divided by workers.
+        Of each process; by default cores divided by processes.
     scheduler : str or dask.distributed.Client, optional
         A cluster to do the work instead; its workers must see the same files.
     memory : str, optional
@@ -204,7 +206,7 @@ def run_batch(
     >>> recipe = read_recipe("recipe.yaml", for_many=True)  # doctest: +SKIP
     >>> siftem.run_batch(recipe, ["a.emd", "b.emd"], "out")  # doctest: +SKIP
     """
-    _check(recipe, joint, spectra, workers, threads, scheduler)
+    _check(recipe, joint, spectra, n_jobs, threads, scheduler)
     if memory is not None:
         parse_memory(memory)
     place = BatchFolder(Path(folder).absolute())
@@ -218,12 +220,12 @@ def run_batch(
             maps = named_maps(files, place)
             place.keep_names({m.name: m.file for m in maps})
     with taking_part(place, _taking_part_key(recipe, maps, joint)):
-        alone = workers is None and scheduler is None and memory is None
+        alone = n_jobs is None and scheduler is None and memory is None
         work = _Work(
             place,
             recipe,
             watcher,
-            workers,
+            n_jobs,
             threads,
             scheduler,
             memory or "",
@@ -237,7 +239,7 @@ class _Work:
     place: BatchFolder
     recipe: Recipe
     watcher: Watcher
-    workers: int | None
+    n_jobs: int | None
     threads: int | None
     scheduler: Any
     memory: str
@@ -334,7 +336,7 @@ class _Work:
         finished: Callable[[str, Any, str], Any],
     ) -> None:
         """Do jobs in this process, or on workers."""
-        if self.workers is not None or self.scheduler is not None:
+        if self.n_jobs is not None or self.scheduler is not None:
             from siftem.large.batch_workers import run_jobs
 
             run_jobs(
@@ -343,7 +345,7 @@ class _Work:
                 finished=finished,
                 report=self.watcher.step,
                 dashboard=self.watcher.dashboard,
-                workers=self.workers,
+                workers=self.n_jobs,
                 threads=self.threads,
                 scheduler=self.scheduler,
             )
@@ -399,14 +401,14 @@ def _check(
     recipe: Recipe,
     joint: bool,
     spectra: str | Path | None,
-    workers: int | None,
+    n_jobs: int | None,
     threads: int | None,
     scheduler: Any,
 ) -> None:
     if joint and (spectra is not None or recipe.decompose.spectra is not None):
         raise InputError("spectra are either given or found by a joint decomposition: not both")
-    if workers is not None and scheduler is not None:
+    if n_jobs is not None and scheduler is not None:
         raise InputError("the workers are those of this machine or of a scheduler: give one")
-    for name, value in (("workers", workers), ("threads", threads)):
+    for name, value in (("n_jobs", n_jobs), ("threads", threads)):
         if value is not None and value < 1:
             raise InputError(f"{name} must be at least 1, got {value}")

@@ -28,11 +28,11 @@ def batch(
     recipe: Annotated[Path, typer.Argument(help="A recipe (.yaml); its input may be left out.")],
     files: Annotated[list[Path], typer.Argument(help="Spectrum images, or patterns: maps/*.emd.")],
     out: Out = None,
-    workers: Annotated[
-        int | None, typer.Option("--workers", help="Processes on this machine.")
+    n_jobs: Annotated[
+        int | None, typer.Option("--n-jobs", "--workers", help="Processes on this machine.")
     ] = None,
     threads: Annotated[
-        int | None, typer.Option("--threads", help="Threads of each worker.")
+        int | None, typer.Option("--threads", help="Threads of each process.")
     ] = None,
     scheduler: Scheduler = None,
     joint: Annotated[
@@ -59,7 +59,7 @@ def batch(
                 out or Path(f"siftem-{recipe.stem}"),
                 joint=joint,
                 spectra=spectra,
-                workers=workers,
+                n_jobs=n_jobs,
                 threads=threads,
                 scheduler=scheduler,
                 memory=memory,

@@ -199,14 +199,17 @@ def demo(
     out: Out = None,
     dose: Annotated[float, typer.Option(help="Mean counts a pixel.")] = 300.0,
     size: Annotated[int, typer.Option(help="Pixels on each side.")] = 128,
-    seed: Annotated[int, typer.Option(help="Seed of the simulation and of the run.")] = 0,
+    random_state: Annotated[
+        int,
+        typer.Option("--random-state", "--seed", help="Seed of the simulation and of the run."),
+    ] = 0,
     show: Show = False,
     quiet: Quiet = False,
 ) -> None:
     """Simulate the model case, run everything and write the report."""
     from siftem.pipeline.demo import demo_recipe
 
-    made = demo_recipe(shape=(size, size), dose=dose, random_state=seed)
+    made = demo_recipe(shape=(size, size), dose=dose, random_state=random_state)
     run_and_write(made, out or Path("siftem-demo"), quiet, show=show)
 
 

@@ -22,6 +22,7 @@ from siftem.files.atomic import refusals_told
 from siftem.large.blocked_counts import FAN_IN, BlockedCounts, InTurn, Sums, add_in_order, added
 from siftem.large.memory_budget import give_back_freed_arrays, parse_memory, workers_within
 from siftem.large.sparse_file import open_sparse_file, spectrum_image
+from siftem.old_names import takes_old_names
 from siftem.spectrum_image import SpectrumImage
 
 #: Results of single blocks that may be under way to the caller at a time, for each worker.
@@ -187,13 +188,14 @@ def checked_address(text: str) -> str:
 ANSWER_WITHIN = "20s"
 
 
+@takes_old_names(n_workers="n_jobs")
 @contextlib.contextmanager
 def open_map(
     path: str | os.PathLike[str],
     *,
     memory: str | int | None = None,
     scheduler: Any = "threads",
-    n_workers: int | None = None,
+    n_jobs: int | None = None,
     scratch: str | os.PathLike[str] | None = None,
 ) -> Iterator[SpectrumImage]:
     """Open a sparse map file as a spectrum image whose counts stay on disk.
@@ -214,7 +216,7 @@ def open_map(
     scheduler : {"threads", "processes", "synchronous"}, str or dask.distributed.Client
         Who does the work: threads or processes of this machine, a cluster by the address of
         its scheduler ("tcp://..."), or by a client. The result does not depend on it.
-    n_workers : int, optional
+    n_jobs : int, optional
         Threads or processes; by default one for each core.
     scratch : str or path-like, optional
         Folder for intermediate files, which every worker must reach. By default a folder
@@ -243,7 +245,7 @@ def open_map(
     """
     give_back_freed_arrays()
     header, source, survey = open_sparse_file(path)
-    cores = n_workers or processors.available()
+    cores = n_jobs or processors.available()
     n_pixels = source.shape[0]
     cores = workers_within(None if memory is None else parse_memory(memory), cores, n_pixels)
     with contextlib.ExitStack() as stack:

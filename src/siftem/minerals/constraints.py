@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -17,7 +18,7 @@ _ANION_CHARGES = {"O": 2.0, "F": 1.0, "Cl": 1.0, "Br": 1.0, "I": 1.0, "N": 3.0}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Constraint:
+class Constraint(ABC):
     """Something known of one phase: a number that follows from its atoms, and its width.
 
     Parameters
@@ -37,9 +38,9 @@ class Constraint:
                 f"{self.sigma} (small for what holds exactly)"
             )
 
+    @abstractmethod
     def describe(self) -> str:
         """Say in a few words what is known."""
-        raise NotImplementedError
 
     @property
     def target(self) -> float:
@@ -51,9 +52,9 @@ class Constraint:
         """Whether it leaves the share of Fe3+ in the iron of the phase open."""
         return False
 
+    @abstractmethod
     def value(self, elements: tuple[str, ...], atoms: np.ndarray, ferric: np.ndarray) -> np.ndarray:
         """Return the number for atoms (..., n) and shares of Fe3+ in iron (...)."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, kw_only=True)
