@@ -29,8 +29,8 @@ import psutil
 from siftem.batch.folder import Outcome, Watcher
 from siftem.batch.run import run_batch
 from siftem.io.hyperspy_export import to_hyperspy
-from siftem.pipeline.demo import demo_recipe
 from siftem.pipeline.recipe import Recipe
+from siftem.pipeline.starting_recipe import demo_recipe
 from siftem.simulate.phantom import simulate_demo
 
 MAPS = 4

@@ -20,8 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from siftem.decomposition.row_blocks import CountRows
-from siftem.decomposition.solver_rows import solver_rows
+from siftem.decomposition.solver_rows import CountRows, solver_rows
 from siftem.large.blocked_counts import BlockedCounts
 from siftem.large.open_map import open_map
 from siftem.spectrum_image import SpectrumImage

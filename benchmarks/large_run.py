@@ -22,8 +22,8 @@ import numpy as np
 
 from siftem.errors import SiftemWarning
 from siftem.large.open_map import open_map
-from siftem.pipeline.demo import demo_recipe
 from siftem.pipeline.recipe import make_recipe
+from siftem.pipeline.starting_recipe import demo_recipe
 from siftem.pipeline.workflow import Workflow
 from siftem.spectrum import spectral_angle
 

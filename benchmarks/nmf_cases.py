@@ -9,7 +9,7 @@ import scipy.sparse as sp
 from scipy.optimize import linear_sum_assignment
 
 from siftem.decomposition import solver
-from siftem.decomposition.row_blocks import CountRows
+from siftem.decomposition.solver_rows import CountRows
 from siftem.simulate.phantom import simulate
 from siftem.spectrum_image import SpectrumImage
 

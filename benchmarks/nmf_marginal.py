@@ -10,8 +10,8 @@ import scipy.sparse as sp
 from scipy.special import digamma, gammaln, polygamma
 
 from siftem.blas_threads import one_blas_thread
-from siftem.decomposition.channel_kernels import step_channels
-from siftem.decomposition.row_blocks import CountRows
+from siftem.decomposition.nonnegative_quadratic import step_channels
+from siftem.decomposition.solver_rows import CountRows
 from siftem.errors import DoubtWarning, InputError
 from siftem.progress import Progress, silent
 

@@ -18,7 +18,7 @@ from sklearn.decomposition import NMF
 from benchmarks.nmf_cases import Case, deviance
 from siftem import PoissonNMF
 from siftem.decomposition import solver
-from siftem.decomposition.row_blocks import CountRows
+from siftem.decomposition.solver_rows import CountRows
 
 #: What HyperSpy's usual call costs, in a process of its own.
 _HYPERSPY = """

@@ -16,7 +16,7 @@ from benchmarks.nmf_tables import Cell, Report
 from siftem import PoissonNMF
 from siftem.decomposition import solver
 from siftem.decomposition.factors import decompose
-from siftem.decomposition.row_blocks import CountRows
+from siftem.decomposition.solver_rows import CountRows
 from siftem.errors import SiftemWarning
 
 #: Times to the stop of the multiplicative updates, to own convergence, by dose.

@@ -14,7 +14,7 @@ from benchmarks import nmf_peers
 from benchmarks.nmf_cases import Case, case
 from benchmarks.nmf_tables import Cell, Report
 from siftem.decomposition import solver
-from siftem.decomposition.row_blocks import CountRows
+from siftem.decomposition.solver_rows import CountRows
 
 _LARGE = """
 import json, sys, time

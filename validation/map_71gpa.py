@@ -25,7 +25,7 @@ from scipy.ndimage import gaussian_filter
 
 from siftem.errors import SiftemWarning
 from siftem.pipeline.recipe import read_recipe
-from siftem.pipeline.run import run
+from siftem.pipeline.workflow import run
 from siftem.quantification.charge_balance import thickness_from_charge_balance
 from siftem.quantification.composition import Composition, quantify
 from siftem.quantification.film import AbsorbingFilm, Film

@@ -31,10 +31,10 @@ from siftem.minerals.identification import identify
 from siftem.minerals.joint_calibration import JointCalibration, calibrate_jointly
 from siftem.minerals.joint_posterior import state_slopes
 from siftem.minerals.structural_formula import structural_formula
-from siftem.pipeline.opened_run import open_run
 from siftem.pipeline.recipe import read_recipe
-from siftem.pipeline.run import run
+from siftem.pipeline.store import open_run
 from siftem.pipeline.subtraction import matrix_in
+from siftem.pipeline.workflow import run
 from siftem.quantification.composition import Composition
 from siftem.quantification.minerals import parse_ratio
 

@@ -29,9 +29,9 @@ from validation.minerals_identify import exact, true_atoms, without
 from siftem.acquisition import Acquisition
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError, SiftemWarning
-from siftem.minerals.analysis import Analysis
 from siftem.minerals.identification import identify
 from siftem.minerals.phase_library import shipped_phases
+from siftem.minerals.structural_formula import Analysis
 from siftem.quantification.composition import quantify
 from siftem.quantification.k_values import GivenKFactors
 from siftem.spectrum import Spectrum

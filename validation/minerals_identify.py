@@ -20,9 +20,9 @@ import sys
 
 import numpy as np
 
-from siftem.minerals.analysis import Analysis
 from siftem.minerals.identification import NONE_PRIOR, UNSEEN, identify
 from siftem.minerals.phase_library import Phase, shipped_phases
+from siftem.minerals.structural_formula import Analysis
 from siftem.xray.elements import atomic_weight
 
 #: Relative standard deviations: counting, k-factors.

@@ -22,10 +22,10 @@ import numpy as np
 
 from siftem.errors import SiftemWarning
 from siftem.minerals.joint_calibration import JointCalibration
-from siftem.pipeline.demo import demo_recipe
 from siftem.pipeline.minerals import joint_calibration
 from siftem.pipeline.recipe import make_recipe
-from siftem.pipeline.run import run
+from siftem.pipeline.starting_recipe import demo_recipe
+from siftem.pipeline.workflow import run
 from siftem.quantification.composition import Composition
 from siftem.quantification.minerals import parse_ratio
 from siftem.simulate.spectra import MODEL_CASE

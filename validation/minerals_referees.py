@@ -16,8 +16,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from siftem.minerals.analysis import Analysis
-from siftem.minerals.structural_formula import structural_formula
+from siftem.minerals.structural_formula import Analysis, structural_formula
 
 ANALYSES = Path(__file__).with_name("mineral_analyses.csv")
 #: mineralML's calculator of each analysis, and where it keeps Fe3+.

@@ -32,7 +32,7 @@ from siftem.fit.contaminants import contaminants_of
 from siftem.fit.line_evidence import FoundElement
 from siftem.fit.line_fit import LineFit, fit_lines
 from siftem.pipeline.recipe import read_recipe
-from siftem.pipeline.run import run
+from siftem.pipeline.workflow import run
 from siftem.spectrum import Spectrum
 from siftem.xray.detector import Detector
 from siftem.xray.lines import Line, LineFamily, visible_lines

@@ -60,8 +60,8 @@ def true_regions(phantom: Phantom) -> Regions:
 
 
 def found_regions(shape: tuple[int, int], dose: float, seed: int) -> Regions:
-    from siftem.pipeline.demo import demo_recipe
-    from siftem.pipeline.run import run
+    from siftem.pipeline.starting_recipe import demo_recipe
+    from siftem.pipeline.workflow import run
 
     return run(demo_recipe(shape=shape, dose=dose, random_state=seed)).segmentation.regions
 

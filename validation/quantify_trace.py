@@ -59,8 +59,8 @@ def true_regions(phantom: Phantom) -> Regions:
 
 def found_regions(phantom: Phantom, seed: int) -> Regions:
     """Regions that a run finds in the map of the demo with the same grains."""
-    from siftem.pipeline.demo import demo_recipe
-    from siftem.pipeline.run import run
+    from siftem.pipeline.starting_recipe import demo_recipe
+    from siftem.pipeline.workflow import run
 
     return run(demo_recipe(shape=(SIZE, SIZE), random_state=seed)).segmentation.regions
 

@@ -21,7 +21,7 @@ import numpy as np
 
 from siftem.errors import SiftemWarning
 from siftem.pipeline.recipe import read_recipe
-from siftem.pipeline.run import run
+from siftem.pipeline.workflow import run
 from siftem.quantification.composition import Composition, quantify
 from siftem.segment.regions import Region
 from siftem.spectrum import Spectrum

@@ -113,8 +113,8 @@ def angles(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SiftemWarning)
         if found:
-            from siftem.pipeline.demo import demo_recipe
-            from siftem.pipeline.run import run
+            from siftem.pipeline.starting_recipe import demo_recipe
+            from siftem.pipeline.workflow import run
 
             result = run(demo_recipe(shape=(size, size), dose=dose, random_state=seed))
             regions = result.segmentation.regions

@@ -40,16 +40,16 @@ from siftem.io.hyperspy_export import to_hyperspy as to_hyperspy
 from siftem.io.region_sums import sum_spectra as sum_spectra
 from siftem.io.signal_choice import list_signals as list_signals
 from siftem.large.open_map import open_map as open_map
-from siftem.minerals.analysis import Analysis as Analysis
 from siftem.minerals.identification import identify as identify
 from siftem.minerals.joint_calibration import calibrate_jointly as calibrate_jointly
 from siftem.minerals.lattice_strain import lattice_strain as lattice_strain
+from siftem.minerals.structural_formula import Analysis as Analysis
 from siftem.minerals.structural_formula import structural_formula as structural_formula
 from siftem.minerals.thickness import thickness_map as thickness_map
-from siftem.pipeline.opened_run import open_run as open_run
 from siftem.pipeline.recipe import Recipe as Recipe
-from siftem.pipeline.run import run as run
+from siftem.pipeline.store import open_run as open_run
 from siftem.pipeline.workflow import Workflow as Workflow
+from siftem.pipeline.workflow import run as run
 from siftem.quantification.charge_balance import (
     thickness_from_charge_balance as thickness_from_charge_balance,
 )
@@ -57,7 +57,7 @@ from siftem.quantification.composition import Composition as Composition
 from siftem.quantification.composition import quantify as quantify
 from siftem.quantification.k_values import GivenKFactors as GivenKFactors
 from siftem.quantification.line_ratios import line_ratios as line_ratios
-from siftem.quantification.zeta import ZetaFactors as ZetaFactors
+from siftem.quantification.standards import ZetaFactors as ZetaFactors
 from siftem.report.folder import write_results as write_results
 from siftem.segment.classifier import PixelClassifier as PixelClassifier
 from siftem.segment.graph_cut import graph_cut as graph_cut

@@ -13,15 +13,14 @@ from siftem.decomposition.shared_work import share_out
 from siftem.element_map_kernels import add_up_events, fit_pixels
 from siftem.errors import DoubtWarning, InputError, SiftemWarning
 from siftem.fit.element_search import find_elements
-from siftem.fit.line_fit import LineFit
-from siftem.fit.line_fitter import LineFitter
+from siftem.fit.line_fit import LineFit, LineFitter
 from siftem.fit.poisson import covariance_of
 from siftem.fit.spectrum_model import quantified_family
 from siftem.hyperspy_input import as_map
 from siftem.large.blocked_counts import BlockedCounts
 from siftem.processors import available
 from siftem.progress import Progress, shows_progress, silent
-from siftem.quantification.line_checks import warn_of_unexplained
+from siftem.quantification.detection_limit import warn_of_unexplained
 from siftem.spectrum import Spectrum
 from siftem.spectrum_image import SpectrumImage
 from siftem.views import outline

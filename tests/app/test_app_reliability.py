@@ -17,8 +17,8 @@ from siftem.app.reliability import (
     poor_fit,
     reliability_table,
 )
-from siftem.pipeline.demo import demo_recipe
 from siftem.pipeline.open_scales import OpenScale
+from siftem.pipeline.starting_recipe import demo_recipe
 from siftem.pipeline.workflow import Workflow
 from siftem.report.composition_tables import overview_table
 from siftem.unmixing.subtract import PureSpectrum

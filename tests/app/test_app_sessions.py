@@ -14,8 +14,8 @@ from siftem.app.page import Page
 from siftem.app.saved_sessions import SavedSession, SavedSessions
 from siftem.app.session import Session
 from siftem.errors import Cancelled, SiftemError
-from siftem.pipeline.demo import demo_recipe
 from siftem.pipeline.recipe import make_recipe
+from siftem.pipeline.starting_recipe import demo_recipe
 
 SMALL = demo_recipe(shape=(32, 32), dose=400.0)
 

@@ -13,9 +13,9 @@ from siftem.app.jobs import JobRunner
 from siftem.app.painting import PaintedTraces
 from siftem.app.session import Session
 from siftem.errors import Cancelled, InputError, ReadError, SiftemError
-from siftem.pipeline.demo import demo_recipe
 from siftem.pipeline.painted_traces import painted_masks
 from siftem.pipeline.recipe import make_recipe, read_recipe
+from siftem.pipeline.starting_recipe import demo_recipe
 from siftem.pipeline.workflow import Workflow
 
 SMALL = demo_recipe(shape=(32, 32), dose=400.0)

@@ -174,7 +174,8 @@ def test_a_file_alone_runs_with_letters_for_phases(small_map, out):
 def test_the_demo_twice_on_one_thread_or_two_gives_the_same_bytes():
     """Of the summary: what the pictures show is not drawn for this."""
     code = (
-        "from siftem.pipeline.demo import demo_recipe; from siftem.pipeline.workflow import *; "
+        "from siftem.pipeline.starting_recipe import demo_recipe; "
+        "from siftem.pipeline.workflow import *; "
         "from siftem.pipeline.summary import summary_text; "
         "work = Workflow(demo_recipe(shape=(40, 40), dose=200)); "
         "work.change(segment={'trees': 20}, elements=['O', 'Mg', 'Al', 'Si', 'Ca', 'Fe']); "

@@ -7,8 +7,8 @@ import pytest
 import scipy.sparse as sp
 
 from siftem.decomposition.blockwise import BlockedRows
-from siftem.decomposition.row_blocks import CountRows
 from siftem.decomposition.solver import poisson_objective, solve_weights, stationarity
+from siftem.decomposition.solver_rows import CountRows
 from siftem.large.blocked_counts import BlockedCounts, InTurn
 
 

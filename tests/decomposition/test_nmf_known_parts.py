@@ -6,7 +6,7 @@ import scipy.sparse as sp
 
 from siftem import PoissonNMF
 from siftem.decomposition import solver
-from siftem.decomposition.row_blocks import CountRows
+from siftem.decomposition.solver_rows import CountRows
 from siftem.errors import InputError
 
 

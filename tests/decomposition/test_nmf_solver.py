@@ -9,15 +9,9 @@ from scipy.optimize import minimize
 from scipy.special import xlogy
 
 from siftem import PoissonNMF
-from siftem.decomposition import (
-    channel_kernels,
-    gradient_kernels,
-    nonnegative_quadratic,
-    row_kernels,
-    solver,
-)
+from siftem.decomposition import count_sums, nonnegative_quadratic, row_kernels, solver
 from siftem.decomposition.initialise import vertex_spectra
-from siftem.decomposition.row_blocks import CountRows
+from siftem.decomposition.solver_rows import CountRows
 
 
 def dense_objective(y, weights, spectra):
@@ -178,9 +172,9 @@ def test_multiplicative_updates_end_no_lower(small):
 
 
 def test_threads_do_not_change_the_answer(monkeypatch):
-    from siftem.decomposition import row_blocks
+    from siftem.decomposition import solver_rows
 
-    monkeypatch.setattr(row_blocks, "_WORK_IN_BLOCK", 400)
+    monkeypatch.setattr(solver_rows, "_WORK_IN_BLOCK", 400)
     rng = np.random.default_rng(2)
     x = sp.csr_array(rng.poisson(0.4, (300, 50)).astype(float))
     weights, spectra = start(x)
@@ -195,14 +189,13 @@ def test_threads_do_not_change_the_answer(monkeypatch):
 
 def uncompiled(monkeypatch):
     """Take the kernels as plain Python, those that they call included."""
-    for module in (nonnegative_quadratic, row_kernels, channel_kernels, gradient_kernels):
+    for module in (nonnegative_quadratic, row_kernels, count_sums):
         for name in dir(module):
             function = getattr(module, name)
             if hasattr(function, "py_func"):
                 monkeypatch.setattr(module, name, function.py_func)
     for name in ("shrink_support", "minimise_quadratic", "safe_step"):
-        for module in (row_kernels, channel_kernels):
-            monkeypatch.setattr(module, name, getattr(nonnegative_quadratic, name))
+        monkeypatch.setattr(row_kernels, name, getattr(nonnegative_quadratic, name))
 
 
 def test_compiled_equals_uncompiled(monkeypatch):

@@ -16,7 +16,7 @@ from siftem.errors import SiftemError
 from siftem.large import disk_images
 from siftem.large.disk_images import StoredImages, copied_beside, image_beside, let_go, new_image
 from siftem.large.sparse_writer import write_sparse_file
-from siftem.pipeline.demo import demo_recipe
+from siftem.pipeline.starting_recipe import demo_recipe
 from siftem.pipeline.workflow import Workflow
 from siftem.segment.traces import certain_pixels, grain_shares
 

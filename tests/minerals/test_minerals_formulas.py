@@ -5,9 +5,9 @@ import pytest
 
 import siftem
 from siftem.errors import InputError
-from siftem.minerals.analysis import Analysis
 from siftem.minerals.groups import GROUPS, group_of
 from siftem.minerals.recalculation import recalculate
+from siftem.minerals.structural_formula import Analysis
 from siftem.xray.elements import atomic_weight
 
 

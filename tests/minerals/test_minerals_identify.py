@@ -3,8 +3,8 @@ import pytest
 
 import siftem
 from siftem.errors import InputError, ReadError
-from siftem.minerals.analysis import Analysis
 from siftem.minerals.phase_library import SETTINGS, formula_atoms, read_phases, shipped_phases
+from siftem.minerals.structural_formula import Analysis
 from siftem.xray.elements import atomic_weight
 
 #: Charges that each element may have in the table's oxides, hydroxides and salts.

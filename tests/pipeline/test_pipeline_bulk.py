@@ -6,7 +6,7 @@ import pytest
 
 import siftem
 from siftem.pipeline.changes import changed_recipe, recipe_for
-from siftem.pipeline.demo import demo_recipe
+from siftem.pipeline.starting_recipe import demo_recipe
 from siftem.pipeline.summary import summarize
 from siftem.pipeline.workflow import Workflow
 

@@ -8,9 +8,9 @@ import scipy.sparse as sp
 
 import siftem
 from siftem.errors import SiftemWarning
-from siftem.pipeline.file_names import file_name, file_names
+from siftem.pipeline.file_contents import file_name, file_names
 from siftem.pipeline.recipe import make_recipe, read_recipe
-from siftem.pipeline.recipe_paths import with_absolute_paths
+from siftem.pipeline.recipe_parts import with_absolute_paths
 from siftem.pipeline.results import Loaded
 from siftem.pipeline.steps.prepare import prepare
 

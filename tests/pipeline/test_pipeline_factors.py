@@ -8,9 +8,9 @@ import pytest
 from siftem.errors import DoubtWarning, InputError
 from siftem.io.exchange import write_emsa
 from siftem.pipeline.agreement import differences, flagged
-from siftem.pipeline.demo import demo_recipe
 from siftem.pipeline.factor_sources import read_factors
 from siftem.pipeline.recipe import make_recipe
+from siftem.pipeline.starting_recipe import demo_recipe
 from siftem.pipeline.steps.composition import partition_coefficients
 from siftem.pipeline.subtraction import phase_anchors, pure_spectra
 from siftem.pipeline.summary import summarize

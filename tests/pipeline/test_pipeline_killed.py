@@ -15,7 +15,7 @@ import pytest
 from siftem.errors import InputError, SiftemError, SiftemWarning
 from siftem.files.atomic import left_beside, name_beside, replacing
 from siftem.pipeline.changes import merged_recipe
-from siftem.pipeline.demo import demo_recipe
+from siftem.pipeline.starting_recipe import demo_recipe
 from siftem.pipeline.store import check_destination, tidy_up, whole_folder
 from siftem.pipeline.workflow import Workflow
 from siftem.report.folder import write_results

@@ -15,12 +15,12 @@ from siftem.decomposition.layout import Lies, PhaseLayout
 from siftem.decomposition.support import AS_BESIDE
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import RecipeError
+from siftem.pipeline.composition_doubts import with_stray_counts
 from siftem.pipeline.open_scales import Host, open_scale
 from siftem.pipeline.own_pixels import OwnPixels, region_spectra
 from siftem.pipeline.recipe import make_recipe
 from siftem.pipeline.results import Matched
 from siftem.pipeline.steps.match import _of_rare_phases
-from siftem.pipeline.stray_counts import with_stray_counts
 from siftem.pipeline.summary import summarize
 from siftem.pipeline.workflow import Workflow
 from siftem.segment.regions import Region, Regions

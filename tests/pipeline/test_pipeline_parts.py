@@ -10,9 +10,9 @@ import siftem
 from siftem.cli.commands import run_commands
 from siftem.errors import Cancelled, InputError, RecipeError, SiftemWarning
 from siftem.pipeline.changes import merged_recipe
-from siftem.pipeline.demo import demo_recipe
 from siftem.pipeline.fit_settings import FitSettings
 from siftem.pipeline.parts import attempted
+from siftem.pipeline.starting_recipe import demo_recipe
 from siftem.pipeline.workflow import Workflow
 from siftem.report.folder import write_results
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 import siftem
 from siftem.errors import InputError, ReadError, RecipeError, SiftemWarning
 from siftem.pipeline.changes import changed_recipe, merged_recipe, recipe_for
-from siftem.pipeline.demo import demo_recipe
 from siftem.pipeline.recipe import make_recipe, read_recipe
+from siftem.pipeline.starting_recipe import demo_recipe
 from siftem.pipeline.workflow import Workflow
 
 ELEMENTS = ["O", "Mg", "Al", "Si", "Ca", "Fe", "Nd", "Sm", "Hf", "Lu", "U"]

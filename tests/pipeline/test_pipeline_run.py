@@ -7,11 +7,10 @@ import pytest
 import tifffile
 
 from siftem.errors import InputError
-from siftem.pipeline.demo import demo_recipe
 from siftem.pipeline.recipe import make_recipe, read_recipe
-from siftem.pipeline.run import run
+from siftem.pipeline.starting_recipe import demo_recipe
 from siftem.pipeline.summary import rounded, summarize
-from siftem.pipeline.workflow import Workflow
+from siftem.pipeline.workflow import Workflow, run
 from siftem.progress import silent
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "71gpa.yaml"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from siftem.energy_axis import EnergyAxis
-from siftem.pipeline.demo import demo_recipe
+from siftem.pipeline.starting_recipe import demo_recipe
 from siftem.pipeline.steps import decompose, regions, segment
 from siftem.pipeline.steps.prepare import Loaded, prepare
 from siftem.pipeline.subtraction import matrix_in, pure_spectra

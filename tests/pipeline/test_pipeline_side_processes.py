@@ -7,14 +7,14 @@ import warnings
 
 import numpy as np
 import pytest
-from siftem.io.sparse_writer import write_sparse_file
 
 from siftem.datasets import simulate_demo
 from siftem.errors import DoubtWarning, InputError, SiftemWarning
+from siftem.large.sparse_writer import write_sparse_file
 from siftem.pipeline import input_file
+from siftem.pipeline.parts import recorded_warnings
 from siftem.pipeline.recipe import make_recipe
 from siftem.pipeline.side_processes import SideProcesses
-from siftem.pipeline.warning_record import recorded_warnings
 from siftem.pipeline.workflow import Workflow
 
 copies = pytest.mark.skipif(sys.platform != "linux", reason="processes are copied on Linux alone")

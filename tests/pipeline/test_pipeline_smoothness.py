@@ -7,8 +7,8 @@ import pytest
 
 from siftem.io.hyperspy_bridge import load
 from siftem.pipeline.changes import merged_recipe
-from siftem.pipeline.demo import demo_recipe
 from siftem.pipeline.recipe import read_recipe
+from siftem.pipeline.starting_recipe import demo_recipe
 from siftem.pipeline.workflow import Workflow
 from siftem.thinning import thin
 

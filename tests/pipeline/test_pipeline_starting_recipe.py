@@ -14,11 +14,10 @@ import siftem
 from siftem.cli.main import main
 from siftem.decomposition.factors import Factors
 from siftem.decomposition.layout import Lies, PhaseLayout
-from siftem.pipeline.recipe import Recipe, make_recipe, read_recipe
-from siftem.pipeline.recipe_schema import recipe_schema, schema_text
+from siftem.pipeline.parts import recorded_warnings
+from siftem.pipeline.recipe import Recipe, make_recipe, read_recipe, recipe_schema, schema_text
 from siftem.pipeline.results import Matched
 from siftem.pipeline.starting_recipe import _elements, _phases_text
-from siftem.pipeline.warning_record import recorded_warnings
 from siftem.pipeline.workflow import Workflow
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

@@ -17,17 +17,17 @@ from siftem.decomposition.layout import Lies
 from siftem.errors import Cancelled, DoubtWarning, InputError, ReadError, RecipeError, SiftemWarning
 from siftem.fit.line_evidence import FoundElement
 from siftem.pipeline.changes import merged_recipe
-from siftem.pipeline.demo import demo_recipe
+from siftem.pipeline.composition_doubts import warn_of_window
 from siftem.pipeline.file_contents import file_content
 from siftem.pipeline.fit_settings import fit_settings
+from siftem.pipeline.parts import recorded_warnings
 from siftem.pipeline.recipe import Phase, Recipe, make_recipe
 from siftem.pipeline.road import ROAD, STEPS
+from siftem.pipeline.starting_recipe import demo_recipe
 from siftem.pipeline.step_keys import step_keys
 from siftem.pipeline.steps import composition, decompose, match, unmix
 from siftem.pipeline.steps.match import run_elements
 from siftem.pipeline.summary import summary_text
-from siftem.pipeline.warning_record import recorded_warnings
-from siftem.pipeline.window_doubt import warn_of_window
 from siftem.pipeline.workflow import Workflow
 from siftem.report.folder import export, exported_result, is_exported
 from siftem.xray.detector import BARE, POLYMER, Detector

@@ -9,7 +9,7 @@ from siftem.errors import InputError, SiftemWarning
 from siftem.fit.spectrum_model import Calibration, SpectrumModel
 from siftem.quantification.composition import quantify
 from siftem.quantification.k_values import GivenKFactors, factor_line, usual_shell
-from siftem.quantification.zeta import ZetaFactors
+from siftem.quantification.standards import ZetaFactors
 from siftem.spectrum import Spectrum
 from siftem.xray.detector import Detector
 from siftem.xray.elements import atomic_weight

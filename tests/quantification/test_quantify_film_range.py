@@ -5,8 +5,7 @@ import pytest
 
 from siftem.errors import InputError, SiftemWarning
 from siftem.quantification.composition import quantify
-from siftem.quantification.film import Film
-from siftem.quantification.film_range import film_range
+from siftem.quantification.film import Film, film_range
 from siftem.quantification.k_values import GivenKFactors
 from siftem.quantification.partition import partition_coefficient
 from siftem.xray.detector import BARE, POLYMER, Detector

@@ -5,7 +5,7 @@ import pytest
 
 from siftem.errors import InputError
 from siftem.quantification.composition import quantify
-from siftem.quantification.intervals import fraction_intervals, reach_of
+from siftem.quantification.open_ranges import fraction_intervals, reach_of
 
 NONE = np.zeros((1, 2))
 

@@ -5,8 +5,7 @@ from siftem.errors import InputError
 from siftem.quantification.composition import quantify
 from siftem.quantification.film import Film
 from siftem.quantification.k_values import GivenKFactors, k_values
-from siftem.quantification.standards import calibrate_k_factors, calibrate_zeta_factors
-from siftem.quantification.zeta import ZetaFactors
+from siftem.quantification.standards import ZetaFactors, calibrate_k_factors, calibrate_zeta_factors
 from siftem.xray.detector import Detector
 from siftem.xray.k_factors import k_factor_alpha, k_factor_family
 from siftem.xray.lines import line_family

@@ -21,8 +21,8 @@ from matplotlib.axes import Axes
 from siftem import open_run
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError, ReadError, SiftemWarning
-from siftem.pipeline.file_names import file_names
-from siftem.pipeline.opened_run import RESULTS, write_run
+from siftem.pipeline.file_contents import file_names
+from siftem.pipeline.store import RESULTS, write_run
 from siftem.pipeline.stored_results import write_stored
 from siftem.pipeline.summary import summary_text
 from siftem.quantification.minerals import Quantity

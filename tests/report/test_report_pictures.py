@@ -104,7 +104,7 @@ def test_the_real_map(map_71gpa, tmp_path):
     from pathlib import Path
 
     from siftem.pipeline.changes import recipe_for
-    from siftem.pipeline.run import run
+    from siftem.pipeline.workflow import run
     from siftem.report.html import render_report
 
     example = Path(__file__).parents[2] / "examples" / "71gpa.yaml"

@@ -29,7 +29,7 @@ from siftem.app.thumbnails import Thumbnails
 from siftem.element_mapping import ElementMaps, element_maps
 from siftem.errors import InputError
 from siftem.fit.element_search import FoundElement
-from siftem.pipeline.warning_record import recorded_warnings
+from siftem.pipeline.parts import recorded_warnings
 from siftem.progress import Progress
 
 _FIELD = {"width": CONTROLS - 30, "stylesheets": [CONTROL_CSS], "margin": (2, 8)}

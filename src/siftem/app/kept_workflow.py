@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from siftem.errors import SiftemError
+from siftem.pipeline.parts import WarningRecord
 from siftem.pipeline.recipe import Recipe
-from siftem.pipeline.warning_record import WarningRecord
 from siftem.pipeline.workflow import Workflow
 
 

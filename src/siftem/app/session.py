@@ -19,10 +19,10 @@ from siftem.app.saved_sessions import Keeper, SavedSession, SavedSessions, sessi
 from siftem.errors import Cancelled, InputError
 from siftem.figures.style import phase_colours
 from siftem.pipeline.changes import recipe_for
-from siftem.pipeline.demo import demo_recipe
 from siftem.pipeline.layout import PhaseMap, by_labels, describe_layout, phase_map
 from siftem.pipeline.recipe import EACH_MAP, Recipe, make_recipe
 from siftem.pipeline.results import Matched
+from siftem.pipeline.starting_recipe import demo_recipe
 from siftem.pipeline.workflow import Workflow
 from siftem.progress import Progress, silent
 from siftem.spectrum_image import SpectrumImage
@@ -201,7 +201,7 @@ class Session:
         random_state: int = 0,
         progress: Progress = silent,
     ) -> None:
-        """Simulate the model case; see `siftem.pipeline.demo.demo_recipe`."""
+        """Simulate the model case; see `siftem.pipeline.starting_recipe.demo_recipe`."""
         made = demo_recipe(shape=(size, size), dose=dose, random_state=random_state)
         self.open(made, progress=progress)
 

@@ -28,10 +28,10 @@ from siftem.large.open_map import open_map
 from siftem.large.sparse_file import MapHeader
 from siftem.large.sparse_writer import SparseFileWriter
 from siftem.pipeline.file_contents import file_content
+from siftem.pipeline.parts import recorded_warnings
 from siftem.pipeline.recipe import make_recipe
 from siftem.pipeline.step_keys import step_key
 from siftem.pipeline.steps.decompose import decomposed
-from siftem.pipeline.warning_record import recorded_warnings
 from siftem.pipeline.workflow import Workflow
 from siftem.progress import Progress
 from siftem.spectrum_image import SpectrumImage

@@ -33,8 +33,7 @@ from siftem.batch.outputs import write_outputs
 from siftem.errors import InputError, SiftemError
 from siftem.large.memory_budget import parse_memory
 from siftem.old_names import takes_old_names
-from siftem.pipeline.file_contents import file_content
-from siftem.pipeline.file_names import file_name
+from siftem.pipeline.file_contents import file_content, file_name
 from siftem.pipeline.recipe import Recipe, make_recipe
 from siftem.progress import Progress, shows_progress, silent
 

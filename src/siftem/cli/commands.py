@@ -162,8 +162,8 @@ def recipe(
 ) -> None:
     """Look at a map and write a commented recipe: elements, support, layout, phases as found."""
     from siftem.files.atomic import replacing
+    from siftem.pipeline.recipe import schema_text
     from siftem.pipeline.recipe_parts import listed_names
-    from siftem.pipeline.recipe_schema import schema_text
     from siftem.pipeline.starting_recipe import starting_recipe
 
     if schema:
@@ -207,7 +207,7 @@ def demo(
     quiet: Quiet = False,
 ) -> None:
     """Simulate the model case, run everything and write the report."""
-    from siftem.pipeline.demo import demo_recipe
+    from siftem.pipeline.starting_recipe import demo_recipe
 
     made = demo_recipe(shape=(size, size), dose=dose, random_state=random_state)
     run_and_write(made, out or Path("siftem-demo"), quiet, show=show)
@@ -280,8 +280,8 @@ def run(
 ) -> None:
     """Run a file or a recipe, from the counts to the compositions."""
     from siftem.pipeline.changes import changed_recipe, recipe_for
+    from siftem.pipeline.parts import recorded_warnings
     from siftem.pipeline.recipe_parts import listed_names
-    from siftem.pipeline.warning_record import recorded_warnings
 
     with recorded_warnings() as notes:
         read = recipe_for(source)

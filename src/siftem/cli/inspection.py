@@ -139,8 +139,8 @@ def maps(
     from siftem.files.atomic import refusals_told
     from siftem.io.hyperspy_bridge import load
     from siftem.io.images import write_values
+    from siftem.pipeline.parts import recorded_warnings
     from siftem.pipeline.recipe_parts import listed_names
-    from siftem.pipeline.warning_record import recorded_warnings
 
     with (
         recorded_warnings() as notes,

@@ -81,8 +81,8 @@ def _written(
 ) -> None:
     from siftem.cli.convert import map_on_disk
     from siftem.cli.display import print_result
+    from siftem.pipeline.parts import recorded_warnings
     from siftem.pipeline.store import check_destination, tidy_up
-    from siftem.pipeline.warning_record import recorded_warnings
     from siftem.pipeline.workflow import Workflow
     from siftem.report.folder import exported_result, write_results
 

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from siftem.decomposition import gradient_kernels, row_kernels
+from siftem.decomposition import count_sums, row_kernels
 from siftem.decomposition.pooled_blocks import SquareShares, write_whole
 from siftem.errors import InputError
 from siftem.large.blocked_counts import BlockedCounts, BlockReader, Sums
@@ -351,7 +351,7 @@ def _residual_task(
     indptr, indices, data = row_arrays(x)
     gradient = np.empty(w.shape)
     scale = spectra.sum(axis=1, dtype=np.float64)
-    gradient_kernels.row_gradients(
+    count_sums.row_gradients(
         indptr, indices, data, 0, len(w), spectra, scale, np.ascontiguousarray(w), gradient
     )
     used = (level > 0) & (scale > 0)

@@ -10,9 +10,8 @@ import scipy.sparse as sp
 
 from siftem.decomposition import solver
 from siftem.decomposition.initialise import pooled_level, pooling_block, vertex_spectra
-from siftem.decomposition.known_parts import KnownParts, matched_start
 from siftem.decomposition.solver_rows import SolverRows, solver_rows
-from siftem.decomposition.sweep_state import Checkpoint
+from siftem.decomposition.sweep_state import Checkpoint, KnownParts, matched_start
 from siftem.large.rows_of_counts import rows_of
 from siftem.progress import Progress
 

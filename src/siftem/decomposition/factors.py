@@ -1,4 +1,7 @@
-"""Maps and spectra of a spectrum image."""
+"""Maps and spectra of a spectrum image.
+
+Components that live in one pixel.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,10 @@ import numpy as np
 import scipy.sparse as sp
 
 from siftem.blas_threads import one_blas_thread
-from siftem.counting.outliers import checked_counts
+from siftem.counting.outliers import checked_counts, emptied
 from siftem.decomposition.chosen_spectra import ChosenSpectra, choose_spectra
 from siftem.decomposition.indeterminacy import Indeterminacy, shear_freedom
 from siftem.decomposition.layout import PhaseLayout, phase_layout
-from siftem.decomposition.lone_pixels import left_out, lone_pixels
 from siftem.decomposition.physics_basis import fitted_by
 from siftem.decomposition.poisson_fit import PoissonFit
 from siftem.decomposition.solver import even_weights, poisson_objective, solve_weights
@@ -31,6 +33,47 @@ from siftem.views import view
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+
+
+#: A component lives in a pixel that holds this share of it ...
+_SHARE = 0.05
+#: ... and so many times what any other pixel has.
+_TIMES = 5.0
+
+
+def lone_pixels(maps: np.ndarray) -> np.ndarray:
+    """Find the pixels that have a component to themselves.
+
+    Parameters
+    ----------
+    maps : ndarray of shape (k, ny, nx)
+
+    Returns
+    -------
+    ndarray of int
+        Their rows, without repeats. A map of few pixels has none: a grain may be one of them.
+    """
+    flat = maps.reshape(len(maps), -1)
+    if flat.shape[1] < 100:
+        return np.zeros(0, int)
+    brightest = flat.argmax(axis=1)
+    first = flat.max(axis=1)
+    second = np.partition(flat, -2, axis=1)[:, -2]
+    total = flat.sum(axis=1)
+    alone = (first > _TIMES * second) & (first > _SHARE * total)
+    return np.unique(brightest[alone])
+
+
+def left_out(si: SpectrumImage, pixels: np.ndarray) -> tuple[SpectrumImage, str]:
+    """Empty some pixels; return the map and one sentence about it."""
+    places = ", ".join("({}, {})".format(*divmod(int(p), si.shape[1])) for p in pixels[:3])
+    more = ", ..." if pixels.size > 3 else ""
+    note = (
+        f"a component lived in one pixel alone, at (y, x) = {places}{more}: a bright speck or a "
+        f"fault of the detector; left out, and decomposed again"
+    )
+    return emptied(si, pixels, note), note
+
 
 #: Deviance a channel that a basis may cost.
 _POOR_FIT = 5.0
@@ -190,7 +233,7 @@ def decompose(
         Choose among the factorisations that fit equally well, by the pixels that hold
         matrix alone and by the lines that a grain lacks: see `siftem.decomposition.identify`.
         X-ray spectra are then as smooth as the detector makes them
-        (`siftem.decomposition.detector_shapes`). With four components or more, several starts
+        (`siftem.decomposition.chosen_spectra`). With four components or more, several starts
         are compared: see `siftem.decomposition.chosen_spectra`. False gives the plain maximum
         of the likelihood.
     layout : {"auto", "matrix", "side by side", "particles on a support"}

@@ -22,11 +22,14 @@ from scipy.optimize import nnls
 from siftem.decomposition.class_spectra import class_spectra, purest_spectra
 from siftem.decomposition.embedding import hosts_of, thin_parts, without
 from siftem.decomposition.initialise import pooled_squares
-from siftem.decomposition.mixing import deep, deficit, distance_inside, unevenness
 from siftem.decomposition.pixel_classes import (
     PixelClasses,
+    deep,
+    deficit,
+    distance_inside,
     labels_by,
     pixel_classes,
+    unevenness,
     without_texture,
 )
 from siftem.decomposition.purest import FEWEST_PIXELS

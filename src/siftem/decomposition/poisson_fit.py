@@ -13,10 +13,8 @@ import scipy.sparse as sp
 from siftem.blas_threads import one_blas_thread
 from siftem.decomposition import solver
 from siftem.decomposition.coarse_to_fine import CoarseToFine
-from siftem.decomposition.known_parts import KnownParts
-from siftem.decomposition.row_blocks import n_threads
-from siftem.decomposition.solver_rows import SolverRows, solver_rows
-from siftem.decomposition.sweep_state import Checkpoint
+from siftem.decomposition.solver_rows import SolverRows, n_threads, solver_rows
+from siftem.decomposition.sweep_state import Checkpoint, KnownParts
 from siftem.errors import DoubtWarning, InputError
 from siftem.large.blocked_counts import BlockedCounts
 from siftem.progress import Progress, silent

@@ -7,11 +7,9 @@ from typing import Generic
 
 import numpy as np
 
-from siftem.decomposition.channel_kernels import step_channels
-from siftem.decomposition.known_parts import KnownParts
-from siftem.decomposition.row_blocks import residual
-from siftem.decomposition.solver_rows import SolverRows, W
-from siftem.decomposition.sweep_state import Checkpoint, Pace, SweepState, fit_key
+from siftem.decomposition.nonnegative_quadratic import step_channels
+from siftem.decomposition.solver_rows import SolverRows, W, residual
+from siftem.decomposition.sweep_state import Checkpoint, KnownParts, Pace, SweepState, fit_key
 from siftem.progress import Progress, silent
 
 #: Extrapolation (Ang & Gillis 2019): first weight, growth after a gain, cut after a loss.

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from siftem.fit.fitted_lines import LineFit
 from siftem.fit.greedy_search import COMMON
 from siftem.fit.line_evidence import FoundElement, SeenLine, peaks_of
 from siftem.fit.null_scatter import beside, null_scatter
+from siftem.fit.propagation import LineFit
 from siftem.fit.spectrum_model import SpectrumModel
 from siftem.xray.lines import LineFamily, visible_name
 

@@ -10,8 +10,7 @@ from siftem.blas_threads import one_blas_thread
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError
 from siftem.fit.greedy_search import COMMON, GreedySearch, left_of, smooth_columns
-from siftem.fit.line_doubt import line_doubt
-from siftem.fit.line_evidence import FoundElement
+from siftem.fit.line_evidence import FoundElement, line_doubt
 from siftem.fit.line_fit import LineFit
 from siftem.fit.line_search import CANDIDATES, LineLibrary, residual_variance
 from siftem.hyperspy_input import as_spectrum

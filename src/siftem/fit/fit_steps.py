@@ -18,13 +18,11 @@ from siftem.fit.calibrate import (
     slopes_of,
 )
 from siftem.fit.dead_layer import dead_layer_step
-from siftem.fit.fitted_lines import LineFit
 from siftem.fit.line_weights import LineWeights, Ratios
-from siftem.fit.misfit import estimated_misfit, fit_beside, no_misfit
+from siftem.fit.misfit import Stiffness, estimated_misfit, fit_beside, no_misfit
 from siftem.fit.poisson import PoissonFit, covariance_of, fit_poisson
-from siftem.fit.propagation import propagated, variance_of
+from siftem.fit.propagation import LineFit, propagated, variance_of
 from siftem.fit.spectrum_model import Calibration, SpectrumModel, quantified_family
-from siftem.fit.stiffness import Stiffness
 from siftem.spectrum import Spectrum
 from siftem.xray.lines import LineFamily
 from siftem.xray.response import pile_up

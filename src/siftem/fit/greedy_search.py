@@ -12,8 +12,7 @@ from scipy.optimize import nnls
 
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError
-from siftem.fit.line_doubt import LineDoubt, line_doubt
-from siftem.fit.line_evidence import FoundElement
+from siftem.fit.line_evidence import FoundElement, LineDoubt, line_doubt
 from siftem.fit.line_fit import LineFit, fit_lines
 from siftem.fit.line_search import (
     Left,

@@ -11,8 +11,7 @@ from scipy.linalg import cho_factor, cho_solve
 from scipy.ndimage import maximum_filter1d
 
 from siftem.energy_axis import EnergyAxis
-from siftem.fit.line_doubt import LineDoubt, line_doubt
-from siftem.fit.line_evidence import Peaks, SeenLine, peaks_of, seen_lines
+from siftem.fit.line_evidence import LineDoubt, Peaks, SeenLine, line_doubt, peaks_of, seen_lines
 from siftem.fit.spectrum_model import Calibration, SpectrumModel
 from siftem.xray.detector import Detector
 from siftem.xray.elements import symbol_of

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from siftem.fit.contaminants import contaminants_of
-from siftem.fit.line_fit import LineFit
-from siftem.fit.line_fitter import LineFitter
+from siftem.fit.line_fit import LineFit, LineFitter
 from siftem.fit.line_search import CANDIDATES
 from siftem.fit.null_scatter import NullElements, null_scatter
 from siftem.fit.spectrum_model import Absorption, Calibration

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from siftem.fit.fitted_lines import LineFit
 from siftem.fit.line_evidence import FoundElement
 from siftem.fit.line_search import CANDIDATES
 from siftem.fit.poisson import covariance_of
-from siftem.fit.propagation import variance_of
+from siftem.fit.propagation import LineFit, variance_of
 from siftem.fit.spectrum_model import SpectrumModel, quantified_family
 from siftem.xray.elements import atomic_number
 from siftem.xray.lines import line_families

@@ -12,7 +12,6 @@ from scipy.linalg import solve_triangular
 from scipy.optimize import least_squares
 
 from siftem.errors import InputError
-from siftem.minerals.analysis import Analysis
 from siftem.minerals.phase_library import (
     SAMPLES,
     SETTINGS,
@@ -20,6 +19,7 @@ from siftem.minerals.phase_library import (
     read_phases,
     shipped_phases,
 )
+from siftem.minerals.structural_formula import Analysis
 from siftem.quantification.composition import Composition
 from siftem.views import outline
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from siftem.errors import InputError
 from siftem.quantification.composition import Composition
-from siftem.quantification.film_range import THICKEST
+from siftem.quantification.film import THICKEST
 from siftem.views import outline
 from siftem.xray.absorption import element_attenuation, escaping_share
 from siftem.xray.elements import atomic_weight

@@ -13,7 +13,7 @@ from siftem.errors import InputError
 from siftem.io.exchange import read_emsa
 from siftem.io.hyperspy_bridge import load
 from siftem.pipeline.recipe_quantify import KFactors, Quantify, Standard, ZetaFactors
-from siftem.quantification import zeta
+from siftem.quantification import standards
 from siftem.quantification.k_values import GivenKFactors, factor_line
 from siftem.quantification.standards import calibrate_k_factors
 from siftem.spectrum import Spectrum
@@ -40,7 +40,7 @@ class FactorSources:
     """
 
     k_factors: GivenKFactors | None = None
-    zeta_factors: zeta.ZetaFactors | None = None
+    zeta_factors: standards.ZetaFactors | None = None
     electrons_per_pixel: float | None = None
     cross_sections: CrossSectionTable | None = None
 
@@ -160,9 +160,9 @@ def _given(section: KFactors) -> GivenKFactors:
     )
 
 
-def _zetas(section: ZetaFactors) -> zeta.ZetaFactors:
+def _zetas(section: ZetaFactors) -> standards.ZetaFactors:
     values, sigmas = _read(section)
-    return zeta.ZetaFactors(
+    return standards.ZetaFactors(
         values=values,
         line=section.line,
         detector=section.detector,

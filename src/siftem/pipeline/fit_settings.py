@@ -10,8 +10,7 @@ from weakref import WeakKeyDictionary
 from siftem.errors import DoubtWarning, InputError, SiftemWarning
 from siftem.fit.contaminants import contaminants_of
 from siftem.fit.element_search import FoundElement, find_elements, unexplained_lines
-from siftem.fit.line_fit import LineFit
-from siftem.fit.line_fitter import LineFitter
+from siftem.fit.line_fit import LineFit, LineFitter
 from siftem.fit.spectrum_model import Absorption, Calibration, quantified_family
 from siftem.pipeline.factor_sources import FactorSources, factor_sources
 from siftem.pipeline.parts import attempted

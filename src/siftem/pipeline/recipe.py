@@ -1,7 +1,11 @@
-"""The recipe: all that a run depends on, in one versioned file."""
+"""The recipe: all that a run depends on, in one versioned file.
+
+The JSON schema of recipes, by which editors complete keys and mark mistakes.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -11,10 +15,15 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from siftem.errors import RecipeError
 from siftem.pipeline.recipe_anchors import AnchorChoice
-from siftem.pipeline.recipe_errors import one_sentence
 from siftem.pipeline.recipe_minerals import Calibrate, Identify, named_phases, switched
-from siftem.pipeline.recipe_parts import Positive, Section, Window, checked_elements
-from siftem.pipeline.recipe_paths import found_from
+from siftem.pipeline.recipe_parts import (
+    Positive,
+    Section,
+    Window,
+    checked_elements,
+    found_from,
+    one_sentence,
+)
 from siftem.pipeline.recipe_phases import Phase, order_of_subtraction
 from siftem.pipeline.recipe_quantify import Quantify
 from siftem.pipeline.recipe_segment import Segment
@@ -387,3 +396,36 @@ def _is_no_text(data: Any) -> bool:
             seen.add(id(item))  # an alias may hold itself, or stand in many places
             waiting += [*item, *item.values()] if isinstance(item, dict) else item
     return False
+
+
+_TEXT = {"type": "string"}
+
+
+def recipe_schema() -> dict[str, Any]:
+    """Return the schema as plain data, short forms that recipes may use included."""
+    schema = Recipe.model_json_schema()
+    kinds = schema["$defs"]
+    anchor = {"$ref": "#/$defs/AnchorChoice"}
+    one = [anchor, _TEXT]
+    several = {"type": "array", "items": {"anyOf": one}}
+    _replace(kinds["Phase"]["properties"]["anchor"], [*one, several])
+    shape = {"$ref": "#/$defs/Shape"}
+    shapes = {"anyOf": [shape, {"type": "array", "items": shape}]}
+    by_phase = {"type": "object", "additionalProperties": shapes}
+    _replace(kinds["Segment"]["properties"]["traces"], [_TEXT, by_phase, {"type": "null"}])
+    switch = [{"type": "boolean"}, {"const": "auto"}, {"$ref": "#/$defs/Unmix"}]
+    _replace(schema["properties"]["unmix"], switch)
+    # An edge by its name alone.
+    kinds["EdgeChoice"] = {"anyOf": [_TEXT, kinds["EdgeChoice"]]}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def schema_text() -> str:
+    """Return the schema as JSON."""
+    return json.dumps(recipe_schema(), indent=1, ensure_ascii=False) + "\n"
+
+
+def _replace(field: dict[str, Any], choices: list[dict[str, Any]]) -> None:
+    for key in ("type", "items", "$ref", "anyOf"):
+        field.pop(key, None)
+    field["anyOf"] = choices

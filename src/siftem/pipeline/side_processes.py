@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Generic, TypeVar
 
 from siftem.errors import DoubtWarning, SiftemWarning
-from siftem.pipeline.warning_record import recorded_warnings
+from siftem.pipeline.parts import recorded_warnings
 
 Made = TypeVar("Made")
 #: Linux' prctl: the signal to get when the parent dies.

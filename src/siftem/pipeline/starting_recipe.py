@@ -1,4 +1,7 @@
-"""A recipe to start from: what a map shows by itself, with a word on each key."""
+"""A recipe to start from: what a map shows by itself, with a word on each key.
+
+The recipe of the demo: the model case, simulated.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +16,9 @@ from siftem.errors import InputError
 from siftem.fit.element_search import find_elements
 from siftem.fit.line_evidence import FoundElement
 from siftem.pipeline.changes import changed_recipe
+from siftem.pipeline.parts import recorded_warnings
 from siftem.pipeline.recipe import Recipe, make_recipe
 from siftem.pipeline.results import Matched
-from siftem.pipeline.warning_record import recorded_warnings
 from siftem.pipeline.workflow import Workflow
 from siftem.progress import Progress, silent
 from siftem.spectrum import Spectrum
@@ -237,3 +240,65 @@ def _rest_text(si: SpectrumImage, matched: Matched) -> str:
 
 def _flow(values: Sequence[str]) -> str:
     return str(yaml.safe_dump(list(values), default_flow_style=True, width=1000)).strip()
+
+
+def demo_recipe(
+    *, shape: tuple[int, int] = (128, 128), dose: float = 300.0, random_state: int = 0
+) -> Recipe:
+    """Return the recipe that simulates and runs the model case.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Pixels (ny, nx).
+    dose : float
+        Mean counts a pixel.
+    random_state : int
+        Of the simulation and of the run.
+    """
+    return make_recipe(
+        {
+            "title": "Simulated model case",
+            "input": {"demo": {"shape": shape, "dose": dose, "random_state": random_state}},
+            "elements": ["O", "Mg", "Al", "Si", "Ca", "Fe", "Nd", "Sm", "Hf", "Lu", "U"],
+            "support": ["Cu"],
+            "matrix": "Brg",
+            "phases": {
+                "Brg": {"high": ["Si", "Al"], "density": 4.25, "oxygens": 3},
+                "Fp": {
+                    "high": ["Mg", "Fe"],
+                    "absent": ["Si"],
+                    "anchor": {"absent": ["Si"]},
+                    "density": 4.1,
+                    "oxygens": 1,
+                },
+                # Ca-perovskite holds a few percent of Mg for Ca: assuming none would be wrong.
+                "Ca-Pv": {
+                    "high": ["Ca", "Nd"],
+                    "anchor": {
+                        "ratio": {
+                            "numerator": "Mg",
+                            "denominator": "Ca",
+                            "value": 0.03,
+                            "sigma": 0.02,
+                        }
+                    },
+                    "density": 4.4,
+                    "oxygens": 3,
+                },
+            },
+            "decompose": {"random_state": random_state},
+            "segment": {"random_state": random_state},
+            "quantify": {
+                "thickness": 100,
+                "window": "none",
+                "ratios": [
+                    "(Mg+Fe)/O",
+                    "(Mg+Fe+Ca+Al/2)/(Si+Al/2)",
+                    "(Ca+Mg+Fe)/(Si+Al)",
+                    "Mg/(Mg+Fe)",
+                ],
+            },
+            "figures": {"trace_lines": ["Nd La", "Sm La"]},
+        }
+    )

@@ -31,10 +31,9 @@ from siftem.fit.spectrum_model import Calibration, SpectrumModel
 from siftem.large.blocked_counts import BlockedCounts
 from siftem.large.disk_images import let_go
 from siftem.large.rows_of_counts import CountSums, LeftCounts
-from siftem.pipeline.line_gain import LineGain
 from siftem.pipeline.open_scales import OpenScale
 from siftem.pipeline.recipe import Recipe, make_recipe
-from siftem.pipeline.results import Decomposed, RunResult, Segmentation, Truth
+from siftem.pipeline.results import Decomposed, LineGain, RunResult, Segmentation, Truth
 from siftem.quantification.composition import Composition
 from siftem.quantification.film import AbsorbingFilm, Film
 from siftem.quantification.k_values import KValues

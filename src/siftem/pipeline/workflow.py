@@ -1,4 +1,9 @@
-"""A run step by step: what is done stays until something it depends on changes."""
+"""A run step by step: what is done stays until something it depends on changes.
+
+All results of a run in one, with the recipe that gives them again.
+
+The road from counts to compositions, all steps at once.
+"""
 
 from __future__ import annotations
 
@@ -12,21 +17,120 @@ from siftem.blas_threads import one_blas_thread
 from siftem.decomposition.rank import RankChoice
 from siftem.errors import InputError
 from siftem.pipeline.changes import merged_recipe
-from siftem.pipeline.completion import run_result
-from siftem.pipeline.parts import attempted
+from siftem.pipeline.fit_settings import FitSettings
+from siftem.pipeline.parts import WarningRecord, attempted, recorded_warnings
 from siftem.pipeline.recipe import Recipe, as_recipe
-from siftem.pipeline.results import RunResult
+from siftem.pipeline.recipe_parts import with_absolute_paths
+from siftem.pipeline.results import Matched, RunResult, Truth
 from siftem.pipeline.road import ROAD, STEPS
 from siftem.pipeline.side_processes import SideProcesses
 from siftem.pipeline.step_keys import present_keys, step_key, step_keys
+from siftem.pipeline.steps.composition import trace_lines
 from siftem.pipeline.steps.decompose import component_choice
 from siftem.pipeline.steps.regions import smoothness_choice
 from siftem.pipeline.steps.step import Circumstances, Step
 from siftem.pipeline.stored_results import read_checkpoint, write_checkpoint
-from siftem.pipeline.warning_record import WarningRecord, recorded_warnings
 from siftem.progress import Progress, shows_progress, silent
+from siftem.segment.regions import Regions
 from siftem.segment.smoothness import SmoothnessChoice
+from siftem.simulate.phantom import Phantom
+from siftem.spectrum import Spectrum, spectral_angle
 from siftem.spectrum_image import SpectrumImage
+from siftem.unmixing.unmixed import Unmixed
+
+#: A grain is truly there, for scoring a simulated run, from this share of the thickness on.
+TRUE_SHARE = 0.15
+
+
+def run_result(recipe: Recipe, done: Mapping[str, Any], warnings: tuple[str, ...]) -> RunResult:
+    """Put the results of all steps together.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    done : mapping of str to result
+        Of every step.
+    warnings : tuple of str
+    """
+    matched, spectra, numbers = done["match"], done["spectra"], done["composition"]
+    choice = done["decompose"].choice
+    notes = warnings if choice is None else tuple(dict.fromkeys((*warnings, choice.message)))
+    segmentation, phantom = done["regions"], done["prepare"].phantom
+    pure = spectra.pure
+    truth = None
+    if phantom is not None:
+        truth = _truth(phantom, segmentation.regions, pure, done["unmix"])
+    return RunResult(
+        recipe=_complete(recipe, matched, segmentation.smoothness, spectra.settings),
+        spectrum_image=done["prepare"].spectrum_image,
+        factors=matched.factors,
+        segmentation=segmentation,
+        rectangles=numbers.rectangles,
+        spectra=spectra.integrated,
+        pure=pure,
+        compositions=numbers.compositions,
+        calibration=spectra.settings.calibration if spectra.settings else None,
+        gains=numbers.gains,
+        warnings=notes,
+        truth=truth,
+        rectangle_spectrum=numbers.rectangle_spectrum,
+        unmixed=done["unmix"],
+        unmixed_compositions=numbers.unmixed,
+        partition=numbers.partition,
+        unmixed_partition=numbers.unmixed_partition,
+        classifiers=done["segment"].classifiers,
+        ratios=spectra.ratios,
+        layout=matched.layout,
+        open_scales=spectra.open_scales,
+        missing={**spectra.missing, **numbers.missing},
+    )
+
+
+def _complete(
+    recipe: Recipe, matched: Matched, smoothness: float, settings: FitSettings | None
+) -> Recipe:
+    """Write into the recipe what was chosen on the way, so that it runs the same from anywhere."""
+    unlisted = settings.unlisted if settings else ()
+    complete = recipe.model_copy(
+        update={
+            "elements": matched.elements,
+            "support": (*recipe.support, *unlisted),
+            "decompose": recipe.decompose.model_copy(
+                update={"components": matched.factors.spectra.shape[0]}
+            ),
+            "segment": recipe.segment.model_copy(update={"smoothness": smoothness}),
+            "figures": recipe.figures.model_copy(
+                update={"trace_lines": trace_lines(recipe, matched.elements)}
+            ),
+        }
+    )
+    return Recipe.model_validate(with_absolute_paths(complete.model_dump(mode="json")))
+
+
+def _truth(
+    phantom: Phantom, regions: Regions, pure: Mapping[str, Spectrum], unmixed: Unmixed | None
+) -> Truth:
+    overlap, angles, unmixed_angles, fractions = {}, {}, {}, {}
+    for i, name in enumerate(phantom.names):
+        fractions[name] = dict(phantom.weight_fractions[i])
+        if name in pure:
+            angles[name] = _angle(phantom, i, pure[name])
+        if unmixed is not None and name in unmixed.spectra:
+            unmixed_angles[name] = _angle(phantom, i, unmixed.spectra[name])
+        if name in regions.names:
+            found = regions.mask(name).mask
+            truly = phantom.mask(name, at_least=TRUE_SHARE)
+            union = (found | truly).sum()
+            overlap[name] = float((found & truly).sum() / union) if union else 1.0
+    return Truth(overlap, TRUE_SHARE, angles, fractions, unmixed_angles)
+
+
+def _angle(phantom: Phantom, phase: int, spectrum: Spectrum) -> float:
+    """Angle to the true spectrum of a phase on the same channels, degrees."""
+    axis = spectrum.axis
+    first = round((axis.offset - phantom.spectrum_image.axis.offset) / axis.scale)
+    return spectral_angle(spectrum.values, phantom.spectra[phase][first : first + axis.size])
+
 
 __all__ = ["STEPS", "Workflow"]
 
@@ -71,7 +175,7 @@ class Workflow:
 
     Examples
     --------
-    >>> from siftem.pipeline.demo import demo_recipe
+    >>> from siftem.pipeline.starting_recipe import demo_recipe
     >>> workflow = siftem.Workflow(demo_recipe(shape=(32, 32)))
     >>> regions = workflow.run("regions").regions
     >>> workflow.change(segment={"margin": 2})
@@ -309,3 +413,36 @@ def _checked(step: str) -> str:
     if step not in STEPS:
         raise InputError(f"there is no step {step!r}; the steps are {', '.join(STEPS)}")
     return step
+
+
+@shows_progress
+def run(
+    recipe: Recipe | Mapping[str, Any] | str | Path, *, progress: Progress = silent
+) -> RunResult:
+    """Run a recipe: read, decompose, match, segment, integrate, subtract, unmix, quantify.
+
+    `siftem.pipeline.workflow.Workflow` does the same step by step.
+
+    Parameters
+    ----------
+    recipe : Recipe, mapping or path-like
+        A recipe, its plain data, or its file.
+    progress : Progress
+        Called with the name of each step; raise from it to stop.
+
+    Returns
+    -------
+    RunResult
+        With all warnings; nothing is written to disk.
+
+    Raises
+    ------
+    SiftemError
+        In one sentence, when a step cannot be done.
+
+    Examples
+    --------
+    >>> result = siftem.run("recipe.yaml")  # doctest: +SKIP
+    >>> siftem.write_results(result, "out")  # doctest: +SKIP
+    """
+    return Workflow(recipe).result(progress=progress)

@@ -8,32 +8,28 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from siftem.errors import InputError
-from siftem.fit.line_fit import LineFit
-from siftem.fit.line_fitter import LineFitter
+from siftem.fit.line_fit import LineFit, LineFitter
 from siftem.fit.spectrum_model import Absorption, Calibration
 from siftem.hyperspy_input import as_spectrum
-from siftem.quantification.detection_limit import family_limits
+from siftem.quantification.detection_limit import family_limits, measurable, warn_of_unexplained
 from siftem.quantification.factor_lines import resolved_factors, warn_of_factors
 from siftem.quantification.film import (
     AbsorbingFilm,
     Film,
-    absorption_feedback,
-    checked_angle,
-    escaping_shares,
-)
-from siftem.quantification.film_range import (
     FilmRange,
     Range,
+    absorption_feedback,
+    checked_angle,
     compositions_in,
+    escaping_shares,
     film_range,
     warn_of_unknown_film,
     window_losses,
 )
 from siftem.quantification.fractions import Composition
 from siftem.quantification.k_values import GivenKFactors, KValues, k_values
-from siftem.quantification.line_checks import measurable, warn_of_unexplained
 from siftem.quantification.minerals import Quantity, oxygen_map
-from siftem.quantification.zeta import ZetaFactors, mass_thickness
+from siftem.quantification.standards import ZetaFactors, mass_thickness
 from siftem.spectrum import Spectrum
 from siftem.xray.cross_sections import CrossSectionTable
 from siftem.xray.detector import Detector

@@ -13,7 +13,6 @@ from siftem.errors import InputError
 from siftem.fit.line_fit import LineFit
 from siftem.fit.null_scatter import NullElements, null_scatter
 from siftem.quantification.film import Film
-from siftem.quantification.intervals import fraction_intervals, reach_of
 from siftem.quantification.k_values import KValues
 from siftem.quantification.minerals import (
     VALENCES,
@@ -25,7 +24,13 @@ from siftem.quantification.minerals import (
     ratio,
     with_assumed,
 )
-from siftem.quantification.open_ranges import atomic_ratio, interval_of, is_open
+from siftem.quantification.open_ranges import (
+    atomic_ratio,
+    fraction_intervals,
+    interval_of,
+    is_open,
+    reach_of,
+)
 from siftem.views import view
 from siftem.xray.elements import atomic_weight
 

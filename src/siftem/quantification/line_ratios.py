@@ -8,12 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from siftem.errors import InputError
-from siftem.fit.line_fitter import LineFitter
+from siftem.fit.line_fit import LineFitter
 from siftem.fit.spectrum_model import Calibration
 from siftem.hyperspy_input import as_spectrum
 from siftem.printed_numbers import measured
-from siftem.quantification.detection_limit import family_limits
-from siftem.quantification.line_checks import measurable, warn_of_unexplained
+from siftem.quantification.detection_limit import family_limits, measurable, warn_of_unexplained
 from siftem.spectrum import Spectrum
 from siftem.xray.detector import Detector
 from siftem.xray.elements import element_symbols

@@ -9,13 +9,11 @@ from functools import partial
 from pathlib import Path
 
 from siftem.errors import SiftemError
-from siftem.pipeline.opened_run import RESULTS, open_run, write_run
-from siftem.pipeline.parts import attempted
+from siftem.pipeline.parts import attempted, recorded_warnings
 from siftem.pipeline.results import RunResult
 from siftem.pipeline.side_processes import SideProcesses
-from siftem.pipeline.store import KEYS, MARK, whole_folder, write_data
+from siftem.pipeline.store import KEYS, MARK, RESULTS, open_run, whole_folder, write_data, write_run
 from siftem.pipeline.summary import summary_text
-from siftem.pipeline.warning_record import recorded_warnings
 from siftem.pipeline.workflow import Workflow
 from siftem.progress import Progress, shows_progress, silent
 from siftem.report.html import render_report, report_tables

@@ -10,12 +10,12 @@ import io
 from dataclasses import replace
 
 from siftem.pipeline.agreement import assumed_absent
-from siftem.pipeline.composition_summary import formula
 from siftem.pipeline.film_map import film_regions
 from siftem.pipeline.minerals import mineral_compositions, names_of
 from siftem.pipeline.onuma import onuma_diagrams
 from siftem.pipeline.results import RunResult
 from siftem.pipeline.steps.composition import counts_for_wanted_limits
+from siftem.pipeline.summary import formula
 from siftem.printed_numbers import range_text, significant, whole_number
 from siftem.quantification.composition import Composition
 from siftem.quantification.minerals import Quantity

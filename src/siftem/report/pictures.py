@@ -14,7 +14,7 @@ from siftem.figures.style import Look, drawn_once, phase_colours
 from siftem.figures.trace_lines import TraceLine
 from siftem.figures.unmixed import figure3
 from siftem.fit.line_fit import LineFit
-from siftem.pipeline.file_names import file_names
+from siftem.pipeline.file_contents import file_names
 from siftem.pipeline.fit_settings import FitSettings
 from siftem.pipeline.layout import by_labels
 from siftem.pipeline.onuma import onuma_diagrams

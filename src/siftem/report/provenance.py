@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from siftem import __version__
-from siftem.pipeline.file_names import file_name
+from siftem.pipeline.file_contents import file_name
 from siftem.pipeline.results import RunResult
 from siftem.printed_numbers import significant, whole_number
 

@@ -14,8 +14,7 @@ from siftem.blas_threads import one_blas_thread
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError, SiftemWarning
 from siftem.fit.element_search import find_elements
-from siftem.fit.line_fit import LineFit
-from siftem.fit.line_fitter import LineFitter
+from siftem.fit.line_fit import LineFit, LineFitter
 from siftem.fit.spectrum_model import Absorption, Calibration
 from siftem.fit.structure import warn_of_structure
 from siftem.hyperspy_input import as_map

@@ -11,8 +11,7 @@ import numpy as np
 
 from siftem.blas_threads import one_blas_thread
 from siftem.errors import DoubtWarning, InputError
-from siftem.fit.line_fit import LineFit
-from siftem.fit.line_fitter import LineFitter
+from siftem.fit.line_fit import LineFit, LineFitter
 from siftem.fit.spectrum_model import Absorption, Calibration
 from siftem.fit.structure import warn_of_structure
 from siftem.hyperspy_input import as_spectrum

@@ -98,7 +98,7 @@ class ContinuumSplines:
     """Kramers' law times cubic B-splines.
 
     Equal coefficients make Kramers' law; a penalty on their second differences holds them
-    straight, see `siftem.fit.stiffness`. The knots lie a quarter of the energy apart, and some
+    straight, see `siftem.fit.misfit`. The knots lie a quarter of the energy apart, and some
     peaks' widths at least, so that even without a penalty no line fits between them.
 
     Parameters

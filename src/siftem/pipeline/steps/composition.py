@@ -13,15 +13,14 @@ import numpy as np
 from siftem.errors import DoubtWarning, InputError, SiftemWarning
 from siftem.fit.null_scatter import WIDE
 from siftem.pipeline.agreement import assumed_absent
+from siftem.pipeline.composition_doubts import line_counts, warn_of_window, with_stray_counts
 from siftem.pipeline.fit_settings import GRID, FitSettings
 from siftem.pipeline.parts import attempted
 from siftem.pipeline.recipe import Recipe
 from siftem.pipeline.results import LineGain, Quantified
 from siftem.pipeline.steps.spectra import RegionSpectra, compositions_of
 from siftem.pipeline.steps.step import Circumstances, Step, plain
-from siftem.pipeline.stray_counts import line_counts, with_stray_counts
 from siftem.pipeline.subtraction import matrix_in
-from siftem.pipeline.window_doubt import warn_of_window
 from siftem.progress import Progress
 from siftem.quantification.composition import Composition
 from siftem.quantification.detection_limit import counts_for_limit

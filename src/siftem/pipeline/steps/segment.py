@@ -12,8 +12,7 @@ import numpy as np
 
 from siftem.errors import DoubtWarning, InputError
 from siftem.large.disk_images import image_beside, let_go
-from siftem.pipeline.file_contents import file_content
-from siftem.pipeline.file_names import file_names
+from siftem.pipeline.file_contents import file_content, file_names
 from siftem.pipeline.layout import by_labels
 from siftem.pipeline.painted_traces import grain_traces, painted_masks
 from siftem.pipeline.parts import attempted
