@@ -22,18 +22,25 @@ ANALYSES = Path(__file__).with_name("mineral_analyses.csv")
 #: mineralML's calculator of each analysis, and where it keeps Fe3+.
 MINERALML = {
     "Alkali_Feldspar": "Feldspar", "Amphibole": "Amphibole", "Apatite": "Apatite",
-    "Biotite": "Biotite", "Clinopyroxene": "Clinopyroxene",
-    "Garnet": "Garnet", "Ilmenite": "RhombohedralOxide", "Magnetite": "Spinel",
-    "Muscovite": "Muscovite", "Na-Pyroxene": "Clinopyroxene", "Olivine": "Olivine",
-    "Orthopyroxene": "Orthopyroxene", "Plagioclase": "Feldspar", "Spinel": "Spinel",
+    "Biotite": "Biotite", "Calcite": "Carbonate", "Chlorite": "Chlorite",
+    "Clinopyroxene": "Clinopyroxene", "Epidote": "Epidote", "Garnet": "Garnet",
+    "Hematite": "RhombohedralOxide", "Ilmenite": "RhombohedralOxide", "Kalsilite": "Kalsilite",
+    "Leucite": "Leucite", "Magnetite": "Spinel", "Melilite": "Melilite",
+    "Muscovite": "Muscovite", "Na-Pyroxene": "Clinopyroxene", "Nepheline": "Nepheline",
+    "Olivine": "Olivine", "Orthopyroxene": "Orthopyroxene", "Plagioclase": "Feldspar",
+    "Quartz": "Quartz", "Rutile": "Rutile", "Serpentine": "Serpentine", "Spinel": "Spinel",
     "Titanite": "Titanite",
 }  # fmt: skip
 #: Oxygens for which mineralML calculates where ours differ (it counts OH and F in apatite).
-OXYGENS = {"Apatite": 13.0, "Titanite": 5.0}
+OXYGENS = {
+    "Apatite": 13.0, "Chlorite": 14.0, "Epidote": 12.5, "Kalsilite": 4.0, "Leucite": 6.0,
+    "Melilite": 7.0, "Nepheline": 32.0, "Quartz": 2.0, "Rutile": 2.0, "Serpentine": 14.0,
+    "Titanite": 5.0,
+}  # fmt: skip
 #: Of some all iron is ferric there.
-FERRIC = ("Titanite",)
+FERRIC = ("Epidote", "Titanite")
 #: Of these mineralML scales to the cations and parts iron before it tells the ions.
-BALANCED = ("Garnet", "Ilmenite", "Magnetite", "Spinel")
+BALANCED = ("Garnet", "Hematite", "Ilmenite", "Magnetite", "Spinel")
 
 #: Runs in the referees' Python: rows of oxides in, cations out.
 _CHILD = """
@@ -110,9 +117,13 @@ def mineralml_cations(row: dict, found: dict[str, float]) -> dict[str, float]:
     ions = {k.split("_cat_")[0]: v for k, v in found.items()}
     if "Fe3" in ions:
         iron = {"Fe2+": ions["Fe2"], "Fe3+": ions["Fe3"]}
-        if row["mineral"] == "Ilmenite":  # its other ions are left as they were with all Fe2+
+        # Their other ions are left as they were with all Fe2+.
+        if row["mineral"] in ("Hematite", "Ilmenite"):
             return {"Fe3+": ions["Fe3"]}
         return {k: v for k, v in ions.items() if k not in ("Fe2t", "Fe2", "Fe3")} | iron
+    if row["mineral"] == "Calcite":  # as much CO2 as four of the cations need is added there
+        ions.pop("C")
+        ions = {k: v / sum(ions.values()) for k, v in ions.items()}
     charges = {"Fe2t": "Fe2+", "Fe3t": "Fe3+"}
     return {charges.get(k, k): v for k, v in ions.items()}
 

@@ -15,8 +15,9 @@ from siftem.minerals.constraints import (
     KnownStoichiometry,
     SiteOccupancy,
 )
-from siftem.minerals.joint_model import MeasuredPhase, layout_of
+from siftem.minerals.joint_model import layout_of
 from siftem.minerals.joint_posterior import constrained_posterior, phase_fractions
+from siftem.minerals.measured_phase import MeasuredPhase
 from siftem.quantification.k_values import GivenKFactors
 from siftem.simulate.spectra import Microscope, PhaseModel, phase_spectrum
 from siftem.spectrum import Spectrum

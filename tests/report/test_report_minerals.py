@@ -40,6 +40,8 @@ CALIBRATE = {
     ],
     "hold_out": ["Ca-Pv"],
     "thickness_sigma": 0.2,
+    "slope_sigma": 0.2,
+    "dead_layer_sigma": 10.0,
 }
 
 
@@ -108,9 +110,18 @@ def test_the_calibration_stands_in_tables_and_summary(minerals):
     assert "held out" in texts(known)[-1][0]
     assert any(row[0] == "k of O K, factor" for row in texts(factors))
     assert any("Fe³⁺/Fe of Brg" in row[0] for row in texts(factors))
+    free = {"film slope along y", "film slope along x", "window", "dead layer, nm"}
+    assert free <= {row[0] for row in texts(factors)}
+    own = minerals.segmentation.regions.own("Fp").mask
+    places = joint.posterior.layout.positions
+    for n, mean, at in zip(own.shape, np.argwhere(own).mean(axis=0), places["Fp"], strict=True):
+        assert at == pytest.approx((mean - (n - 1) / 2) / max(own.shape))
     assert "Ca-Pv (predicted)" in [cell.text for cell in phases.head]
     told = json.loads(summary_text(minerals))["joint_calibration"]
     assert told["phases"]["Ca-Pv"]["held_out"]
+    assert set(told["instrument"]) == free
+    assert all(c["disagrees"] is (abs(c["pull_sigma"]) > c["told_from_sigma"]) for c in
+               told["constraints"])  # fmt: skip
     assert (
         told["k_factor_changes"]["O K"]["sigma"] < told["k_factor_changes"]["O K"]["sigma_before"]
     )

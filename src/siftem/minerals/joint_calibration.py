@@ -9,15 +9,23 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from siftem.errors import InputError, SiftemWarning
-from siftem.minerals.constraint_results import DISAGREES, ConstraintResult, constraint_results
+from siftem.minerals.calibrated_numbers import (
+    Calibrated,
+    ferric_of,
+    film_of,
+    instrument_of,
+    k_factor_of,
+)
+from siftem.minerals.constraint_results import ConstraintResult, constraint_results
 from siftem.minerals.constraints import Constraint
-from siftem.minerals.joint_model import Layout, MeasuredPhase, layout_of
+from siftem.minerals.joint_model import layout_of
 from siftem.minerals.joint_posterior import (
     Posterior,
     constrained_posterior,
+    moments,
     phase_fractions,
-    state_slopes,
 )
+from siftem.minerals.measured_phase import MeasuredPhase
 from siftem.quantification.composition import Composition
 from siftem.quantification.film import MASS_THICKNESS, Film
 from siftem.quantification.k_values import KValues
@@ -27,29 +35,8 @@ from siftem.views import outline
 _ATTENUATION_SIGMA = 0.12
 #: Spread of an even film from phase to phase (relative): pores, grains that end within it.
 EVENNESS = 0.1
-
-
-@dataclass(frozen=True)
-class Calibrated:
-    """A number that was calibrated, beside what was known of it before.
-
-    Parameters
-    ----------
-    value, sigma : float
-        Posterior.
-    before, sigma_before : float
-        Prior.
-    """
-
-    value: float
-    sigma: float
-    before: float
-    sigma_before: float
-
-    def __str__(self) -> str:
-        return f"{self.value:.4g} +- {self.sigma:.2g} (before {self.before:.4g} +- " + (
-            f"{self.sigma_before:.2g})"
-        )
+#: A window that nobody told: half a normal density, hardly ever thicker than a polymer one.
+_UNTOLD_WINDOW = 0.58
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +53,10 @@ class JointCalibration:
         Mass thickness of each phase in kg/m2.
     ferric : dict of str to Calibrated
         Fe3+/Fe of the phases whose constraints leave it open.
+    instrument : dict of str to Calibrated
+        What was free of the slopes of the film (relative, across the map's longer side), the
+        detector's window (thickness over that of the one that was told, or over that of a polymer
+        one) and its dead layer (nm).
     constraints : tuple of ConstraintResult
     posterior : Posterior
         State and covariance of all unknowns, with their correlations.
@@ -77,6 +68,7 @@ class JointCalibration:
     k_factors: dict[str, Calibrated]
     film: dict[str, Calibrated]
     ferric: dict[str, Calibrated]
+    instrument: dict[str, Calibrated]
     constraints: tuple[ConstraintResult, ...]
     posterior: Posterior = field(repr=False)
 
@@ -93,9 +85,9 @@ class JointCalibration:
                 known = [n for n in self.posterior.layout.names if n.startswith(("k of", "film"))]
                 raise InputError(f"no unknown {name!r}; there are {', '.join(known)} and others")
         i, j = (self.posterior.layout.index(n) for n in (first, second))
-        of = self.posterior.covariance
-        scale = np.sqrt(of[i, i] * of[j, j])
-        return float(of[i, j] / scale) if scale > 0 else 0.0
+        _, _, of = moments(self.posterior, lambda z: z[:, [i, j]])
+        scale = np.sqrt(of[0, 0] * of[1, 1])
+        return float(of[0, 1] / scale) if scale > 0 else 0.0
 
     def describe(self) -> str:
         """Return constraints, k-factors and film as text."""
@@ -107,6 +99,7 @@ class JointCalibration:
         ]
         lines += [f"k of {name}: factor {k}" for name, k in self.k_factors.items()]
         lines += [f"film of {name}: {m} kg/m2" for name, m in self.film.items()]
+        lines += [f"{name}: {found}" for name, found in self.instrument.items()]
         lines += [f"Fe3+/Fe of {name}: {f}" for name, f in self.ferric.items()]
         return "\n".join(lines)
 
@@ -120,6 +113,10 @@ def calibrate_jointly(
     thickness_sigma: float = 0.0,
     evenness: float = EVENNESS,
     subtracted: Mapping[tuple[str, str], float] | None = None,
+    positions: Mapping[str, tuple[float, float]] | None = None,
+    slope_sigma: float = 0.0,
+    window_sigma: float | None = None,
+    dead_layer_sigma: float = 0.0,
 ) -> JointCalibration:
     """Calibrate k-factors and film with all phases of a map at once.
 
@@ -147,6 +144,17 @@ def calibrate_jointly(
     subtracted : mapping of (str, str) to float, optional
         (grain, matrix) -> factor by which the spectrum of the second was subtracted to get that
         of the first: both share its noise.
+    positions : mapping of str to (float, float), optional
+        Place (y, x) of each phase's region, from the middle of the map, over its longer side: from
+        -0.5 to 0.5. The film is a plane where ``slope_sigma`` is not 0.
+    slope_sigma : float
+        Standard deviation of the film's relative change of thickness across the longer side.
+    window_sigma : float, optional
+        Relative standard deviation of the thickness of the detector's window; where no window was
+        told, that of half a normal density of polymer windows. Given k-factors were measured
+        through it and stay. By default 0 where it was told, else .58: a polymer one at most.
+    dead_layer_sigma : float
+        Standard deviation of the detector's dead layer, nm.
 
     Returns
     -------
@@ -160,7 +168,8 @@ def calibrate_jointly(
     Warns
     -----
     SiftemWarning
-        When a constraint disagrees with all else by more than 2.5 standard deviations.
+        When a constraint disagrees with all else by more than chance would have it in 5% of
+        calibrations.
 
     Examples
     --------
@@ -193,7 +202,22 @@ def calibrate_jointly(
     for label, value in (("thickness_sigma", thickness_sigma), ("evenness", evenness)):
         if not 0 <= value < 1:
             raise InputError(f"{label} is relative and must lie between 0 and 1, got {value}")
+    for label, value in (
+        ("slope_sigma", slope_sigma),
+        ("window_sigma", window_sigma or 0.0),
+        ("dead_layer_sigma", dead_layer_sigma),
+    ):
+        if not 0 <= value < np.inf:
+            raise InputError(f"{label} must not be negative, got {value}")
+    placed = positions or {}
+    missing = [name for name in compositions if name not in placed]
+    if slope_sigma > 0 and missing:
+        raise InputError(
+            f"a film that is a plane needs the place of each phase: that of {missing[0]} is missing"
+        )
     phases = [MeasuredPhase.of(name, c) for name, c in compositions.items()]
+    if window_sigma is None:
+        window_sigma = 0.0 if any(p.window_told for p in phases) else _UNTOLD_WINDOW
     layout = layout_of(
         phases,
         attenuation_sigma=_ATTENUATION_SIGMA,
@@ -201,12 +225,16 @@ def calibrate_jointly(
         evenness=evenness,
         densities=densities or {},
         shared_noise=_shared_noise(compositions, subtracted or {}),
+        positions=placed,
+        slope_sigma=slope_sigma,
+        window_sigma=window_sigma,
+        dead_layer_sigma=dead_layer_sigma,
     )
     used = [c for c in constraints if c.phase not in held_out]
     posterior = constrained_posterior(layout, used)
     results = constraint_results(posterior, used, [c for c in constraints if c.phase in held_out])
     for r in results:
-        if abs(r.pull) > DISAGREES:
+        if r.disagrees:
             what = "what was predicted" if r.held_out else "all else"
             warnings.warn(
                 f"{r.text}: disagrees with {what} by {r.pull:+.1f} sigma: it may not hold, or "
@@ -224,37 +252,13 @@ def calibrate_jointly(
     free = {c.phase for c in used if c.ferric_is_free}
     return JointCalibration(
         compositions=found,
-        k_factors={f: _factor(posterior, f"k of {f}") for f in layout.families},
+        k_factors={f: k_factor_of(posterior, f) for f in layout.families},
         film={p.name: film_of(posterior, i) for i, p in enumerate(phases)},
-        ferric={n: _ferric(posterior, n) for n in compositions if n in free},
+        ferric={n: ferric_of(posterior, n) for n in compositions if n in free},
+        instrument=instrument_of(posterior),
         constraints=results,
         posterior=posterior,
     )
-
-
-def film_of(posterior: Posterior, i: int) -> Calibrated:
-    """Return the mass thickness of a phase, kg/m2."""
-    layout: Layout = posterior.layout
-    slopes, value = state_slopes(posterior, lambda z: layout.mass(i, z)[:, None])
-    base, spread = layout.film[layout.phases[i].name]
-    at = layout.index(f"film of {layout.phases[i].name}")
-    before = np.hypot(spread, base * np.sqrt(layout.covariance[at, at]))
-    sigma = float(np.sqrt((slopes @ posterior.covariance @ slopes.T)[0, 0]))
-    return Calibrated(float(value[0]), sigma, base, float(before))
-
-
-def _factor(posterior: Posterior, name: str) -> Calibrated:
-    i = posterior.layout.index(name)
-    value = float(np.exp(posterior.state[i]))
-    sigma = float(np.sqrt(posterior.covariance[i, i]))
-    return Calibrated(value, value * sigma, 1.0, float(np.sqrt(posterior.layout.covariance[i, i])))
-
-
-def _ferric(posterior: Posterior, phase: str) -> Calibrated:
-    i = posterior.layout.index(f"Fe3+/Fe of {phase}")
-    value = float(np.clip(0.5 + posterior.state[i], 0.0, 1.0))
-    sigma = float(np.sqrt(posterior.covariance[i, i]))
-    return Calibrated(value, sigma, 0.5, float(np.sqrt(posterior.layout.covariance[i, i])))
 
 
 def _calibrated(c: Composition, i: int, posterior: Posterior, widths: np.ndarray) -> Composition:
@@ -262,12 +266,12 @@ def _calibrated(c: Composition, i: int, posterior: Posterior, widths: np.ndarray
     layout = posterior.layout
     p = layout.phases[i]
     values, noise, rest = phase_fractions(posterior, i, widths)
-    shares = layout.compositions(posterior.state[None])[p.name][1][0]
+    shares = moments(posterior, lambda z: layout.compositions(z, {p.name})[p.name][1])[0]
     factors = [layout.index(f"k of {f}") for f in p.families]
     absorbed = [layout.index(f"absorption of {f}") for f in p.families]
-    of_k = np.sqrt(np.diag(posterior.covariance)[factors])
-    of_absorption = np.sqrt(np.diag(posterior.covariance)[absorbed])
-    moved = _by_factors(c, posterior.state[factors], posterior.state[absorbed], shares)
+    k_logs, _, of_k = moments(posterior, lambda z: z[:, factors] + layout.detector_loss(p, z))
+    logs, _, of_absorption = moments(posterior, lambda z: z[:, absorbed])
+    moved = _by_factors(c, k_logs, logs, shares)
     unbounded = c.weight_fractions if c.unbounded is None else c.unbounded
     mass = film_of(posterior, i).value
     density = c.film.density if c.film is not None else 1.0
@@ -276,8 +280,8 @@ def _calibrated(c: Composition, i: int, posterior: Posterior, widths: np.ndarray
         ends = ends * moved
         ends = ends / ends.sum(axis=1, keepdims=True)
     k = KValues(
-        c.k.values * np.exp(posterior.state[factors]),
-        of_k,
+        c.k.values * np.exp(k_logs),
+        np.sqrt(np.diag(of_k)),
         tuple("calibrated jointly" for _ in c.elements),
         c.k.scale,
     )
@@ -291,7 +295,7 @@ def _calibrated(c: Composition, i: int, posterior: Posterior, widths: np.ndarray
         k=k,
         absorption=shares,
         film=Film(mass / (density * MASS_THICKNESS), density, p.take_off_angle) if mass else None,
-        relative_systematic=np.hypot(of_k, of_absorption * (1 - shares)),
+        relative_systematic=np.sqrt(np.diag(of_k) + np.diag(of_absorption) * (1 - shares) ** 2),
         unbounded=values + (unbounded - c.weight_fractions) * moved,
         model=None,
         by_ratios=None,

@@ -2,174 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.special import ndtr, ndtri
 
 from siftem.errors import InputError
-from siftem.quantification.composition import Composition
+from siftem.minerals.measured_phase import MeasuredPhase
 from siftem.quantification.film import THICKEST
 from siftem.views import outline
-from siftem.xray.absorption import element_attenuation, escaping_share
-from siftem.xray.elements import atomic_weight
 
-#: Rounds of composition and absorption.
-_ROUNDS = 60
-#: Take-off angle where none is known, as for the intervals of an unknown film; degrees.
-_FLAT = 20.0
-#: chi for one cm2/g and one kg/m2 along the beam.
-PER_PATH = 0.1
-
-
-@dataclass(frozen=True, eq=False)
-class MeasuredPhase:
-    """What the spectrum of a phase says, before k-factors and film.
-
-    Parameters
-    ----------
-    name : str
-    elements : tuple of str
-    families : tuple of str
-        That measure the elements: phases that share one share its k-factor.
-    amounts : ndarray of shape (n,)
-        By weight, from the photons that leave the film: k times photons.
-    noise : ndarray of shape (n, n)
-        Covariance of the amounts from counting and model.
-    by_ratios : ndarray of shape (n, n)
-        From ratios of lines within families.
-    k_sigma : ndarray of shape (n,)
-        Relative prior widths of the k-factors.
-    attenuation : tuple of ndarray of shape (lines, n)
-        cm2/g of each element at the lines of each family.
-    weights : tuple of ndarray of shape (lines,)
-        Of the lines in their family; sum to one.
-    amount_map : ndarray of shape (n, n)
-        From measured amounts to reported ones.
-    mass_thickness : float or None
-        Of the film that was told, kg/m2, 0 for one that does not absorb; None: not known.
-    mass_sigma : float
-        Its standard deviation where a range was told.
-    take_off_angle : float
-        Degrees.
-    """
-
-    __repr__ = outline
-
-    name: str
-    elements: tuple[str, ...]
-    families: tuple[str, ...]
-    amounts: np.ndarray
-    noise: np.ndarray
-    by_ratios: np.ndarray
-    k_sigma: np.ndarray
-    attenuation: tuple[np.ndarray, ...]
-    weights: tuple[np.ndarray, ...]
-    amount_map: np.ndarray
-    mass_thickness: float | None = None
-    mass_sigma: float = 0.0
-    take_off_angle: float = _FLAT
-
-    @classmethod
-    def of(cls, name: str, c: Composition) -> MeasuredPhase:
-        """Return what the spectrum behind a composition says."""
-        index = list(c.columns)
-        block = np.ix_(index, index)
-        # Photons that leave the film; k is for those that are born.
-        scale = c.k.values * c.absorption
-        both = np.outer(scale, scale)
-        families = [c.fit.model.families[i] for i in index]
-        mass: float | None = None
-        sigma, angle = 0.0, c.fit.spectrum.acquisition.take_off_angle or _FLAT
-        if c.film is not None:
-            mass, angle = c.film.mass_thickness, c.film.take_off_angle
-            sigma = _range_sigma(c)
-        elif c.film_ends is None:
-            mass = 0.0
-        return cls(
-            name=name,
-            elements=c.elements,
-            families=tuple(f.name for f in families),
-            amounts=scale * c.fit.amplitudes[index],
-            noise=both * (c.fit.covariance - c.fit.ratio_covariance)[block],
-            by_ratios=both * c.fit.ratio_covariance[block],
-            k_sigma=np.asarray(c.k.relative_sigma),
-            attenuation=tuple(attenuation_of(c.elements, f.energies) for f in families),
-            weights=tuple(np.asarray(f.weights) for f in families),
-            amount_map=np.eye(len(index)) if c.amount_map is None else c.amount_map,
-            mass_thickness=mass,
-            mass_sigma=sigma,
-            take_off_angle=angle,
-        )
-
-    def shares(self, fractions: np.ndarray, mass: np.ndarray) -> np.ndarray:
-        """Share of the photons that leave films; (states, n) for fractions (states, n)."""
-        path = PER_PATH * mass / np.sin(np.radians(self.take_off_angle))
-        out = np.empty_like(fractions)
-        mixed = np.maximum(fractions, 0.0)
-        mixed = mixed / mixed.sum(axis=1, keepdims=True)
-        for i, (mu, weights) in enumerate(zip(self.attenuation, self.weights, strict=True)):
-            out[:, i] = escaping_share((mixed @ mu.T) * path[:, None]) @ weights
-        return out
-
-    def fractions(
-        self, noise: np.ndarray, k: np.ndarray, attenuation: np.ndarray, mass: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Return weight fractions and escaping shares for a number of states; (states, n).
-
-        Parameters
-        ----------
-        noise : ndarray of shape (states, n)
-            To be added to the amounts.
-        k, attenuation : ndarray of shape (states, n)
-            Logarithms of factors: on the k-factors, and on what is absorbed of each family.
-        mass : ndarray of shape (states,)
-            kg/m2.
-        """
-        seen = (self.amounts + noise) * np.exp(k)
-        amounts = seen @ self.amount_map.T
-        now = amounts / amounts.sum(axis=1, keepdims=True)
-        shares = np.ones_like(now)
-        for _ in range(_ROUNDS):
-            shares = self.shares(now, mass)
-            born = seen / shares * np.exp(attenuation * (1 - shares))
-            amounts = born @ self.amount_map.T
-            new = amounts / amounts.sum(axis=1, keepdims=True)
-            change = np.abs(new - now).max()
-            # Half a step: more O lets O out, so whole ones can swing.
-            now = (now + new) / 2
-            if change < 1e-10:
-                break
-        return now, shares
-
-    def as_atoms(self, fractions: np.ndarray) -> np.ndarray:
-        """Atomic fractions of weight fractions; (..., n)."""
-        atoms = fractions / np.array([atomic_weight(e) for e in self.elements])
-        return np.asarray(atoms / atoms.sum(axis=-1, keepdims=True))
-
-
-def attenuation_of(elements: Sequence[str], energies: np.ndarray) -> np.ndarray:
-    """Mass attenuation of each element at some energies (keV), cm2/g; (energies, elements)."""
-    return np.stack([element_attenuation(e, np.asarray(energies)) for e in elements], axis=1)
-
-
-def _range_sigma(c: Composition) -> float:
-    """Standard deviation of the mass thickness that the ends of a told range mean.
-
-    The ends are compositions: the film's mode is theirs, and what a thicker film does to the
-    composition tells how much thicker it is.
-    """
-    if c.film_ends is None or c.film is None:
-        return 0.0
-    measured = MeasuredPhase.of(c.name, replace(c, film_ends=None))
-    state = np.zeros((2, len(c.elements)))
-    step = 1.01
-    mass = c.film.mass_thickness * np.array([1.0, step])
-    moved = measured.fractions(state, state, state, mass)[0]
-    slope = (moved[1] - moved[0]) / (mass[1] - mass[0])
-    if not slope @ slope > 0:
-        return 0.0
-    return float(abs(slope @ c.film_mode()) / (slope @ slope))
+#: Unknown slopes of the film's thickness.
+SLOPES = ("film slope along y", "film slope along x")
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,7 +23,8 @@ class Layout:
 
     All have the prior mean zero: noise of each phase's amounts, logarithms of factors on the
     k-factor and on the absorption of each family, the film's mass thickness as a whole and of
-    each phase (relative), and the share of Fe3+ (less one half).
+    each phase (relative), its slopes along y and x, the detector's window and dead layer, and the
+    share of Fe3+ (less one half). Film, slopes, window and dead layer are in units of their width.
 
     Parameters
     ----------
@@ -186,8 +32,13 @@ class Layout:
     covariance : ndarray of shape (d, d)
         Prior.
     sources : dict of str to ndarray of shape (d, d)
-        Parts of it: "noise", "ratios", "k", "attenuation", "film", "iron".
+        Parts of it: "noise", "ratios", "k", "attenuation", "film", "detector", "iron".
     names : tuple of str
+    positions : dict of str to tuple of float
+        Place (y, x) of each phase, from the middle of the map, over its longer side.
+    widths : dict of str to float
+        Prior widths: "slope" (relative, across the longer side), "window" (windows), "dead layer"
+        (nm).
     """
 
     __repr__ = outline
@@ -198,14 +49,22 @@ class Layout:
     names: tuple[str, ...]
     families: tuple[str, ...]
     film: dict[str, tuple[float, float]]
+    positions: dict[str, tuple[float, float]]
+    widths: dict[str, float]
 
-    def compositions(self, z: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        """Return fractions and escaping shares of each phase for states (states, d)."""
+    def compositions(
+        self, z: np.ndarray, of: Collection[str] | None = None
+    ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """Return fractions and escaping shares of phases (all) for states (states, d)."""
         return {
             p.name: p.fractions(
-                z[:, self._noise(i)], z[:, self._k(p)], z[:, self._a(p)], self.mass(i, z)
+                z[:, self._noise(i)],
+                z[:, self._k(p)] + self.detector_loss(p, z),
+                z[:, self._a(p)],
+                self.mass(i, z),
             )
             for i, p in enumerate(self.phases)
+            if of is None or p.name in of
         }
 
     def mass(self, i: int, z: np.ndarray) -> np.ndarray:
@@ -214,11 +73,46 @@ class Layout:
         base, spread = self.film[p.name]
         at = self.names.index("film")
         own = 1 + z[:, self.names.index(f"film of {p.name}")]
-        return np.maximum((base + spread * z[:, at]) * np.maximum(own, 0.05), 0.0)
+        plane = 1 + z[:, [self.names.index(name) for name in SLOPES]] @ (
+            self.widths["slope"] * np.array(self.positions.get(p.name, (0.0, 0.0)))
+        )
+        even = base * np.exp(spread / base * z[:, at]) if base > 0 else spread * z[:, at]
+        return np.maximum(even * np.maximum(plane, 0.05) * np.maximum(own, 0.05), 0.0)
+
+    def window(self, z: np.ndarray) -> np.ndarray:
+        """Windows beyond the one that was reckoned with; (states,).
+
+        One that was told may be thicker or thinner; where nothing was told it may be there.
+        """
+        at = z[:, self.names.index("window")]
+        if any(p.window_told for p in self.phases):
+            return np.expm1(self.widths["window"] * at)
+        return half_normal(self.widths["window"], at)
+
+    def dead_layer(self, z: np.ndarray) -> np.ndarray:
+        """Nm of dead layer beyond what was reckoned with; (states,)."""
+        at, nm = z[:, self.names.index("dead layer")], self.phases[0].dead_layer_nm
+        if nm == 0:
+            return half_normal(self.widths["dead layer"], at)
+        return np.asarray(nm * np.expm1(self.widths["dead layer"] / nm * at))
+
+    def detector_loss(self, p: MeasuredPhase, z: np.ndarray) -> np.ndarray:
+        """Logarithm of what window and dead layer take from each family; (states, n)."""
+        if not p.window.size:
+            return np.zeros((len(z), len(p.elements)))
+        return self.window(z)[:, None] * p.window + self.dead_layer(z)[:, None] * p.dead_layer
 
     def ferric(self, name: str, z: np.ndarray) -> np.ndarray:
         """Share of Fe3+ in the iron of a phase; (states,)."""
         return np.asarray(0.5 + z[:, self.names.index(f"Fe3+/Fe of {name}")])
+
+    def without_width(self, at: int) -> Layout:
+        """Return the same layout where one unknown has no prior width: it is held."""
+        keep = np.ones(len(self.names))
+        keep[at] = 0.0
+        both = np.outer(keep, keep)
+        sources = {key: both * v for key, v in self.sources.items()}
+        return replace(self, covariance=both * self.covariance, sources=sources)
 
     def index(self, name: str) -> int:
         """Position of an unknown."""
@@ -235,6 +129,11 @@ class Layout:
         return [self.names.index(f"absorption of {f}") for f in p.families]
 
 
+def half_normal(width: float, at: np.ndarray) -> np.ndarray:
+    """Turn normal variates into ones of half a normal density, which never end at a bound."""
+    return np.asarray(-width * ndtri(ndtr(-at) / 2))
+
+
 def layout_of(
     phases: Sequence[MeasuredPhase],
     *,
@@ -243,6 +142,10 @@ def layout_of(
     evenness: float,
     densities: Mapping[str, float],
     shared_noise: Mapping[tuple[str, str], np.ndarray],
+    positions: Mapping[str, tuple[float, float]] | None = None,
+    slope_sigma: float = 0.0,
+    window_sigma: float = 0.0,
+    dead_layer_sigma: float = 0.0,
 ) -> Layout:
     """Lay out the unknowns of phases, with their priors.
 
@@ -260,6 +163,14 @@ def layout_of(
         g/cm3, which part an unknown film of even thickness among the phases.
     shared_noise : mapping of (str, str) to ndarray
         Covariance of the amounts of two phases, where one was subtracted for the other.
+    positions : mapping of str to tuple of float, optional
+        Place (y, x) of each phase, from the middle of the map, over its longer side.
+    slope_sigma : float
+        Relative, of the film's thickness across the longer side.
+    window_sigma : float
+        Windows: relative to the one that was told, else of polymer ones.
+    dead_layer_sigma : float
+        nm.
     """
     families: dict[str, float] = {}
     for p in phases:
@@ -272,11 +183,11 @@ def layout_of(
     names = [f"{e} of {p.name}" for p in phases for e in p.elements]
     n_noise = len(names)
     names += [f"k of {f}" for f in families] + [f"absorption of {f}" for f in families]
-    names += ["film", *(f"film of {p.name}" for p in phases)]
+    names += ["film", *(f"film of {p.name}" for p in phases), *SLOPES, "window", "dead layer"]
     names += [f"Fe3+/Fe of {p.name}" for p in phases]
     size = len(names)
     sources = {key: np.zeros((size, size)) for key in
-               ("noise", "ratios", "k", "attenuation", "film", "iron")}  # fmt: skip
+               ("noise", "ratios", "k", "attenuation", "film", "detector", "iron")}  # fmt: skip
     start = 0
     starts = {}
     for p in phases:
@@ -306,11 +217,21 @@ def layout_of(
         spread = p.mass_sigma or thickness_sigma * p.mass_thickness
         film[p.name] = (p.mass_thickness, spread)
         sources["film"][at, at] = evenness**2 if spread > 0 else 0.0
-    at = names.index("film")
-    sources["film"][at, at] = 1.0
+    widths = {"slope": slope_sigma, "window": window_sigma, "dead layer": dead_layer_sigma}
+    for name, source, width in (
+        ("film", "film", 1.0),
+        *((name, "film", slope_sigma) for name in SLOPES),
+        ("window", "detector", window_sigma),
+        ("dead layer", "detector", dead_layer_sigma),
+    ):
+        at = names.index(name)
+        sources[source][at, at] = 1.0 if width > 0 else 0.0
     for p in phases:
         at = names.index(f"Fe3+/Fe of {p.name}")
         # As wide as equal chances between 0 and 1.
         sources["iron"][at, at] = 1 / 12
     total = np.sum(list(sources.values()), axis=0)
-    return Layout(tuple(phases), total, sources, tuple(names), tuple(families), film)
+    return Layout(
+        tuple(phases), total, sources, tuple(names), tuple(families), film,
+        dict(positions or {}), widths,
+    )  # fmt: skip

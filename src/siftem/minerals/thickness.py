@@ -9,7 +9,7 @@ import numpy as np
 from scipy.special import gammaincinv
 
 from siftem.errors import InputError
-from siftem.minerals.joint_model import PER_PATH, MeasuredPhase, attenuation_of
+from siftem.minerals.measured_phase import PER_PATH, MeasuredPhase, attenuation_of
 from siftem.quantification.composition import Composition
 from siftem.quantification.film import MASS_THICKNESS
 from siftem.views import outline

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 from weakref import WeakKeyDictionary
+
+import numpy as np
 
 from siftem.blas_threads import one_blas_thread
 from siftem.errors import InputError, ReadError, SiftemError, SiftemWarning
@@ -59,6 +61,10 @@ def joint_calibration(result: RunResult) -> JointCalibration | str | None:
                 densities=_densities(result.recipe),
                 thickness_sigma=calibrate.thickness_sigma,
                 evenness=calibrate.evenness,
+                positions=_positions(result, shown),
+                slope_sigma=calibrate.slope_sigma,
+                window_sigma=calibrate.window_sigma,
+                dead_layer_sigma=calibrate.dead_layer_sigma,
                 subtracted={
                     (n, result.matrix): matrix_in(n, result.pure, result.matrix)
                     for n in shown
@@ -69,6 +75,19 @@ def joint_calibration(result: RunResult) -> JointCalibration | str | None:
         made = f"the joint calibration is missing: {error}"
     _CALIBRATED[first] = (own, made)
     return made
+
+
+def _positions(result: RunResult, names: Collection[str]) -> dict[str, tuple[float, float]]:
+    """Middle of each phase's pixels, from that of the map, over the map's longer side."""
+    regions = result.segmentation.regions
+    out = {}
+    for name in names:
+        mask = np.asarray(regions.own(name).mask)
+        if mask.any():
+            middle = (np.array(mask.shape) - 1) / 2
+            y, x = (np.argwhere(mask).mean(axis=0) - middle) / max(mask.shape)
+            out[name] = (float(y), float(x))
+    return out
 
 
 def mineral_compositions(result: RunResult) -> dict[str, Composition]:
@@ -208,6 +227,7 @@ def calibration_data(result: RunResult) -> dict[str, Any] | None:
             {
                 "text": c.text, "phase": c.phase, "target": c.target, "sigma": c.sigma,
                 "before": c.before, "after": c.after, "pull_sigma": c.pull, "bits": c.bits,
+                "told_from_sigma": c.told_from, "disagrees": c.disagrees,
                 "shows_from": c.shows_from, "held_out": c.held_out,
             }
             for c in joint.constraints
@@ -215,6 +235,7 @@ def calibration_data(result: RunResult) -> dict[str, Any] | None:
         "k_factor_changes": calibrated(joint.k_factors),
         "mass_thickness_kg_m2": calibrated(joint.film),
         "ferric_share_of_iron": calibrated(joint.ferric),
+        "instrument": calibrated(joint.instrument),
         "phases": {
             name: {
                 "held_out": name in result.recipe.calibrate.hold_out,

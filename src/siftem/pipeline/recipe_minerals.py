@@ -104,6 +104,16 @@ class Calibrate(Section):
     evenness: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.1, description="relative spread of the film from phase to phase, if it is not known"
     )
+    slope_sigma: Annotated[float, Field(ge=0, lt=5)] = Field(
+        0.0, description="the film is a plane: width of its relative change across the map"
+    )
+    window_sigma: Annotated[float, Field(ge=0, lt=2)] | None = Field(
+        None,
+        description="relative, of the detector's window; if none was told, polymer windows (.58)",
+    )
+    dead_layer_sigma: NotNegative = Field(
+        0.0, description="nm of silicon, of the detector's dead layer"
+    )
 
     @model_validator(mode="after")
     def _something_is_left(self) -> Calibrate:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from siftem.decomposition.layout import MIXED, VACUUM
-from siftem.minerals.constraint_results import DISAGREES
+from siftem.minerals.constraint_results import FALSE_ALARMS
 from siftem.minerals.joint_calibration import Calibrated, JointCalibration
 from siftem.minerals.structural_formula import Estimate
 from siftem.pipeline.layout import by_labels, describe_layout
@@ -104,7 +104,7 @@ def calibration_tables(result: RunResult) -> tuple[Table, ...]:
             name(c.text + (" (held out)" if c.held_out else "")),
             Cell(significant(c.before, 4)),
             Cell(significant(c.after, 4)),
-            Cell(f"{signed(c.pull)} σ", "flag" if abs(c.pull) > DISAGREES else "value"),
+            Cell(f"{signed(c.pull)} σ", "flag" if c.disagrees else "value"),
             Cell(significant(c.shows_from, 2)),
             Cell("" if c.held_out else f"{c.bits:.1f}"),
         )
@@ -116,6 +116,7 @@ def calibration_tables(result: RunResult) -> tuple[Table, ...]:
             *((f"k of {f}, factor", k) for f, k in joint.k_factors.items()),
             *((f"film of {n}, kg/m²", m) for n, m in joint.film.items()),
             *((f"Fe³⁺/Fe of {n}", f) for n, f in joint.ferric.items()),
+            *joint.instrument.items(),
         )
     )
     shown = joint.compositions
@@ -145,9 +146,10 @@ def calibration_tables(result: RunResult) -> tuple[Table, ...]:
                 heading("from all else"), heading("shows from"), heading("bits"),
             ),
             constraints,
-            f"How far each lies from what all else says, in standard deviations of both; beyond "
-            f"{DISAGREES:g} one of them does not hold. Shows from: so far off the truth has to be "
-            "for that; off by less, it is taken for true. Bits: what would be lost without it.",
+            "How far each lies from what all else says, in standard deviations of both. Marked: "
+            f"where all hold, one of them lies so far off in {100 * FALSE_ALARMS:g}% of maps. "
+            "Shows from: so far off the truth has to be for that; off by less, it is taken for "
+            "true. Bits: what would be lost without it.",
         ),
         Table(
             "What was calibrated",
@@ -178,7 +180,7 @@ def mineral_notes(result: RunResult) -> tuple[str, ...]:
             f"{c.text}: disagrees with {'what was predicted' if c.held_out else 'all else'} by "
             f"{signed(c.pull)} sigma: it may not hold, or another constraint does not"
             for c in joint.constraints
-            if abs(c.pull) > DISAGREES
+            if c.disagrees
         ]
     return tuple(text for text in out if text)
 
