@@ -32,6 +32,14 @@ class Acquisition:
     bulk : bool
         Whether photons come from a thick specimen, as in scanning microscopes and X-ray
         fluorescence: k-factors of thin films do not hold then.
+
+    Examples
+    --------
+    >>> acquisition = siftem.Acquisition(beam_energy=200.0, live_time=600.0, elements=("Mg", "Si"))
+    >>> acquisition.over(0.25).live_time
+    150.0
+    >>> acquisition.fwhm  # eV, a typical one: the file does not say
+    130.0
     """
 
     beam_energy: float | None = None

@@ -61,6 +61,15 @@ class ElementMaps:
         Of the sum of all pixels.
     nonnegative : bool
         Whether counts are kept from being negative.
+
+    Examples
+    --------
+    >>> phantom = siftem.simulate_demo((32, 32), dose=300)
+    >>> maps = siftem.element_maps(
+    ...     phantom.spectrum_image, ["O", "Mg", "Al", "Si", "Ca", "Fe", "Cu"], nonnegative=False
+    ... )
+    >>> maps.names[maps.index("Mg")], maps["Mg"].shape
+    ('Mg K', (32, 32))
     """
 
     __repr__ = outline

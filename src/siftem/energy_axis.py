@@ -34,6 +34,11 @@ class EnergyAxis:
     >>> axis = siftem.EnergyAxis(0.2, 0.01, 1800)
     >>> axis.window(1.0, 2.0)
     slice(80, 181, None)
+    >>> axis.cropped(axis.window(1.0, 2.0)).size, axis.contains(20.0)
+    (101, False)
+    >>> losses = siftem.EnergyAxis(400.0, 0.5, 600, "eV")
+    >>> losses.to_kev().offset, losses.window_kev(0.4, 0.45) == losses.window(400, 450)
+    (0.4, True)
     """
 
     offset: float

@@ -8,11 +8,27 @@ class SiftemError(Exception):
 
     The message is one sentence for the person at the keyboard: what was expected,
     what came, and what to do about it. The command line prints it without a traceback.
+
+    Examples
+    --------
+    >>> try:
+    ...     siftem.load("not_there.bcf")
+    ... except siftem.SiftemError as error:
+    ...     print(error)
+    cannot read not_there.bcf: there is no such file
     """
 
 
 class InputError(SiftemError, ValueError):
-    """A parameter or an array does not fit: wrong shape, range, name or content."""
+    """A parameter or an array does not fit: wrong shape, range, name or content.
+
+    Examples
+    --------
+    >>> siftem.Absent("Xx")
+    Traceback (most recent call last):
+    ...
+    siftem.errors.InputError: ...
+    """
 
 
 class ReadError(SiftemError):
@@ -28,15 +44,39 @@ class RecipeError(InputError):
 
 
 class Cancelled(SiftemError):
-    """Raised by a progress callback to stop the work; what was finished before stays."""
+    """Raised by a progress callback to stop the work; what was finished before stays.
+
+    Examples
+    --------
+    >>> def impatient(step, fraction):
+    ...     raise siftem.Cancelled
+    >>> siftem.load("map.hspy", progress=impatient)
+    Traceback (most recent call last):
+    ...
+    siftem.errors.Cancelled: cancelled
+    """
 
     def __init__(self, message: str = "cancelled") -> None:
         super().__init__(message)
 
 
 class SiftemWarning(UserWarning):
-    """Something the user should know; it also goes into the report."""
+    """Something the user should know; it also goes into the report.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> with warnings.catch_warnings():
+    ...     warnings.simplefilter("error", siftem.SiftemWarning)  # stop where something is doubtful
+    ...     si = siftem.load("map.hspy")
+    """
 
 
 class DoubtWarning(SiftemWarning):
-    """A number may be wrong, by more than its error tells: stands on top of the report."""
+    """A number may be wrong, by more than its error tells: stands on top of the report.
+
+    Examples
+    --------
+    >>> issubclass(siftem.DoubtWarning, siftem.SiftemWarning)
+    True
+    """

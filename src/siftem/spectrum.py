@@ -64,6 +64,18 @@ class Spectrum:
     <Spectrum 'Fp' 4 channels 0.195 to 0.235 keV, sum 19>
     >>> float(spectrum.standard_deviation[1])
     3.0
+    >>> spectrum.sum(slice(0, 3))
+    (18.0, 4.2...)
+    >>> spectrum.cropped(0.205, 0.225).values.tolist(), spectrum.sliced(slice(1, 3)).values.tolist()
+    ([9.0, 4.0], [9.0, 4.0])
+    >>> round(spectrum.angle_to([1.0, 2.0, 1.0, 0.0]))  # degrees
+    6
+    >>> import numpy as np
+    >>> spectrum.propagate(np.array([[1.0, 1.0, 0.0, 0.0]])).tolist()  # of the first two's sum
+    [[14.0]]
+    >>> spectrum.to_pandas().shape[0]
+    4
+    >>> ax = spectrum.plot(log=False)
     """
 
     values: np.ndarray

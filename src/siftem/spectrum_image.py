@@ -88,6 +88,12 @@ class SpectrumImage:
     >>> si = phantom.spectrum_image.without_zero_peak()
     >>> si.shape, si.axis.unit
     ((32, 32), 'keV')
+    >>> float(si.total_map().sum()) == float(si.sum_spectrum().sum()) == si.total
+    True
+    >>> si.window_map(1.2, 1.3).shape  # Mg K
+    (32, 32)
+    >>> si.cropped(high=10.0).axis.last < si.axis.last
+    True
     >>> axes = si.plot()
     """
 

@@ -75,16 +75,35 @@ def docstrings(path):
             yield getattr(node, "name", path.stem), text, getattr(node, "lineno", 0)
 
 
-def test_every_public_function_has_an_example():
-    for name, home in siftem._HOME.items():
-        public = getattr(importlib.import_module(home), name)
-        if not inspect.isclass(public):
-            assert "\nExamples\n-----" in inspect.getdoc(public), name
+#: What siftem itself asks of anchors, and of the states of a fit.
+ASKED_BY_SIFTEM = {"conditions", "scale", "terms", "due", "keep", "load", "done"}
+
+
+def test_every_public_function_and_class_has_an_example():
+    public = {n: getattr(importlib.import_module(h), n) for n, h in siftem._HOME.items()}
     signals = importlib.import_module("siftem.signals")
-    for name in signals.__all__:
-        public = getattr(signals, name)
-        if not inspect.isclass(public):
-            assert "\nExamples\n-----" in inspect.getdoc(public), f"signals.{name}"
+    steps = {f"signals.{name}": getattr(signals, name) for name in signals.__all__}
+    public |= {name: step for name, step in steps.items() if not inspect.isclass(step)}
+    for name, one in public.items():
+        assert "\nExamples\n-----" in inspect.getdoc(one), name
+
+
+def test_the_examples_of_a_class_show_its_methods():
+    for name, home in siftem._HOME.items():
+        shown = getattr(importlib.import_module(home), name)
+        if not inspect.isclass(shown):
+            continue
+        examples = inspect.getdoc(shown).partition("\nExamples\n-----")[2]
+        for method, function in vars(shown).items():
+            if (
+                method.startswith("_")
+                or method in ASKED_BY_SIFTEM
+                or isinstance(function, property)
+            ):
+                continue
+            if callable(function) or isinstance(function, (classmethod, functools.cached_property)):
+                own = "\nExamples\n-----" in (inspect.getdoc(getattr(shown, method)) or "")
+                assert own or f".{method}" in examples, f"{name}.{method}"
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda p: str(p.relative_to(DOCS)))

@@ -111,6 +111,22 @@ class Factors:
         and the maps then fitted to them; None where the sweeps went over all pixels.
     layout : PhaseLayout, optional
         How the phases lie, in the same order, where the pixels tell.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> axis = siftem.EnergyAxis(0.2, 0.01, 4)
+    >>> spectra = np.array([[0.1, 0.2, 0.3, 0.4], [0.4, 0.4, 0.1, 0.1]])
+    >>> maps = np.array([[[9.0, 5.0]], [[1.0, 5.0]]])
+    >>> factors = siftem.Factors(maps, spectra, axis, ("A", "B"), 0.0, 1, True)  # as decompose does
+    >>> factors
+    <Factors of 1 x 2 pixels, 4 channels: A 70.0%, B 30.0% of the counts>
+    >>> factors.shares[0].tolist()
+    [[0.9, 0.5]]
+    >>> named = factors.reordered((1, 0), ("Fp", "Brg"))
+    >>> named.to_pandas().columns.tolist()
+    ['Fp', 'Brg']
+    >>> axes = named.plot(elements=["O"])
     """
 
     maps: np.ndarray

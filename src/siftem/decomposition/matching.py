@@ -26,6 +26,12 @@ class Markers:
         Elements that this phase has more of than the others.
     absent : tuple of str
         Elements that it lacks.
+
+    Examples
+    --------
+    >>> phases = {"Brg": siftem.Markers(), "Fp": siftem.Markers(high=("Fe",), absent=("Si",))}
+    >>> phases["Fp"].absent
+    ('Si',)
     """
 
     high: tuple[str, ...] = ()

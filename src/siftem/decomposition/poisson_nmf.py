@@ -110,6 +110,9 @@ class PoissonNMF(PoissonFit, TransformerMixin, BaseEstimator):
     >>> model = siftem.PoissonNMF(1)
     >>> model.fit_transform(counts).shape, model.components_.sum().round(6)
     ((4, 1), np.float64(1.0))
+    >>> weights = model.fit(counts).transform(counts)
+    >>> bool(np.allclose(model.inverse_transform(weights).sum(axis=1), counts.sum(axis=1)))
+    True
     """
 
     def fit(self, X: Any, y: None = None) -> Self:

@@ -50,6 +50,14 @@ class NoiseModel:
         the detector smears an electron over several channels.
     rank : int
         Components of the signal that were told from noise.
+
+    Examples
+    --------
+    >>> camera = siftem.NoiseModel(gain=3.0, floor=12.0, correlation_factor=1.5)
+    >>> camera.electron, camera.pedestal
+    (4.5, 4.0)
+    >>> print(camera.describe())
+    noise estimated from the data: 4.5 units of the data for one electron ...
     """
 
     gain: float

@@ -61,6 +61,16 @@ class Calibration:
     covariance : ndarray of shape (parameters, parameters), optional
         Of the parameters that were fitted, in the order of `siftem.fit.calibrate.NAMES`;
         None for values taken as exact.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> nominal = siftem.EnergyAxis(0.2, 0.01, 1000)
+    >>> calibration = siftem.Calibration(shift=0.02)
+    >>> round(calibration.true_axis(nominal).offset, 3)
+    0.18
+    >>> bool(np.allclose(calibration.true_energies(nominal), nominal.centers - 0.02))
+    True
     """
 
     shift: float = 0.0

@@ -31,6 +31,15 @@ class FitCheckpoint:
         File to write; its folder must exist.
     every : float
         Seconds between two states.
+
+    Examples
+    --------
+    >>> phantom = siftem.simulate_demo((32, 32), dose=300)
+    >>> si = phantom.spectrum_image.without_zero_peak()
+    >>> kept = siftem.FitCheckpoint("fit.npz", every=60.0)
+    >>> nmf = siftem.PoissonNMF(2, max_iter=3, checkpoint=kept).fit(si.counts)
+    >>> kept.due(), kept.path.exists()  # removed when the fit has come to its end
+    (False, False)
     """
 
     def __init__(self, path: str | os.PathLike[str], *, every: float = 30.0) -> None:

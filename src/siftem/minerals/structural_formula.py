@@ -44,6 +44,16 @@ class Analysis:
         Whole compositions at the ends of what is not known.
     absent : tuple of str
         Elements that were assumed to be absent, not measured.
+
+    Examples
+    --------
+    >>> oxides = {"SiO2": 40.9, "FeO": 9.8, "MgO": 49.1}
+    >>> olivine = siftem.Analysis.from_oxides(oxides, sigma=0.2, name="olivine")
+    >>> atoms = olivine.as_atoms(olivine.weight_fractions)
+    >>> [f"{element} {n:.2f}" for element, n in zip(olivine.elements, 4 * atoms / atoms[0])]
+    ['O 4.00', 'Si 1.00', 'Fe 0.20', 'Mg 1.79']
+    >>> siftem.Analysis.of(olivine) is olivine  # compositions of siftem are taken, too
+    True
     """
 
     __repr__ = outline

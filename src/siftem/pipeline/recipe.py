@@ -148,7 +148,19 @@ class Figures(Section):
 
 
 class Recipe(Section):
-    """All that a run depends on."""
+    """All that a run depends on.
+
+    Examples
+    --------
+    >>> recipe = siftem.Recipe(input={"file": "map.hspy"}, elements=["Mg", "Si"])
+    >>> recipe.elements, recipe.segment.margin
+    (('Mg', 'Si'), 1)
+    >>> print(recipe.to_yaml())
+    siftem: 1
+    title: ''
+    input: {file: map.hspy}
+    ...
+    """
 
     siftem: Literal[1] = 1
     title: str = ""

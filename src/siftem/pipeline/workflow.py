@@ -180,6 +180,16 @@ class Workflow:
     >>> regions = workflow.run("regions").regions
     >>> workflow.change(segment={"margin": 2})
     ('regions', 'spectra', 'unmix', 'composition')
+    >>> workflow.done("decompose"), workflow.get("regions") is None
+    (True, True)
+    >>> workflow.set_recipe(workflow.recipe)  # nothing is changed by that
+    ()
+    >>> workflow.key("load") == workflow.keys()["load"], workflow.warnings("load")
+    (True, ())
+    >>> choice = workflow.choose_components(range(1, 5))  # doctest: +SKIP
+    >>> smoothness = workflow.choose_smoothness().smoothness  # doctest: +SKIP
+    >>> workflow.result().compositions["Fp"]  # doctest: +SKIP
+    >>> result, keys = workflow.outcome()  # doctest: +SKIP
     """
 
     def __init__(

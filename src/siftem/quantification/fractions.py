@@ -93,6 +93,35 @@ class Composition:
         much of other phases was taken off. The intervals hold all of them.
     not_in_range : tuple of str
         Elements, of the support as well, without a line in the fitted range.
+
+    Examples
+    --------
+    >>> phantom = siftem.simulate_demo((32, 32), dose=300)
+    >>> si = phantom.spectrum_image.without_zero_peak()
+    >>> spectrum = siftem.integrate(si, phantom.mask("Brg", at_least=0.99), name="Brg")
+    >>> elements = ["O", "Mg", "Al", "Si", "Ca", "Fe"]
+    >>> c = siftem.quantify(spectrum, elements, support=["Cu"], thickness=100, density=4.2)
+    >>> c.elements[c.index("Mg")], c.intervals(0.68).shape
+    ('Mg', (6, 2))
+    >>> low, high = c.interval("Mg")  # by weight, from counting alone
+    >>> low < c.with_error("Mg").value < high
+    True
+    >>> c.ratio("Mg/Si").systematic == c.ratio_systematic("Mg/Si")
+    True
+    >>> list(c.oxides())
+    ['MgO', 'Al2O3', 'SiO2', 'CaO', 'FeO']
+    >>> 0.7 < c.formula_units(3)["Mg"].value < 1.1
+    True
+    >>> float(abs(c.film_mode()).max())  # the film is known
+    0.0
+    >>> wider = c.with_range(c.weight_fractions[::-1] / c.weight_fractions.sum())
+    >>> bool((wider.intervals() - c.intervals())[:, 1].max() > 0)
+    True
+    >>> c.null_elements.rms < 2  # near 1 when errors are true
+    True
+    >>> c.to_pandas().shape[0]
+    6
+    >>> ax = c.plot(by="weight")
     """
 
     name: str

@@ -48,6 +48,8 @@ class GivenKFactors:
     >>> given = siftem.GivenKFactors({"Si": 1.0, "Fe": 1.35}, relative_sigma={"Fe": 0.02})
     >>> sorted(given.elements)
     ['Fe', 'Si']
+    >>> given.of("Fe", "K"), given.sigma_of("Fe", "K"), given.shells_of("Fe")
+    (1.35, 0.02, ('',))
     """
 
     values: Mapping[str, float]

@@ -57,6 +57,8 @@ class ZetaFactors:
     >>> zeta = siftem.ZetaFactors({"Si": 700.0, "Fe": 950.0}, relative_sigma={"Fe": 0.02})
     >>> zeta.line, zeta.detector
     ('alpha', 'included')
+    >>> zeta.as_k_factors().reference
+    'Si'
     """
 
     values: Mapping[str, float]

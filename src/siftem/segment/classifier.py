@@ -92,6 +92,25 @@ class PixelClassifier(Estimator):
         What was painted, one label image for each map it was trained on.
     feature_importances_ : ndarray of shape (n_features,)
         Share of each feature in the decisions, where the classifier tells.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> images = np.zeros((2, 24, 24))
+    >>> images[0, :, :12], images[1, :, 12:] = 9.0, 9.0
+    >>> traces = np.zeros((24, 24), int)
+    >>> traces[4:20, 3:6], traces[4:20, 18:21] = 1, 2  # painted pixels of two classes
+    >>> classifier = siftem.PixelClassifier(n_trees=20)
+    >>> features = classifier.compute_features(images)  # once, for several trainings
+    >>> found = classifier.fit(features, traces).predict(features)
+    >>> found[0, 0], found[0, -1]
+    (np.int64(1), np.int64(2))
+    >>> classifier.predict_proba(features).shape, classifier.uncertainty(features).shape
+    ((2, 24, 24), (24, 24))
+    >>> classifier.save("classifier.npz")
+    >>> again = siftem.PixelClassifier.load("classifier.npz")
+    >>> bool((again.predict(images) == found).all())
+    True
     """
 
     def __init__(

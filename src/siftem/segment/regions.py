@@ -246,6 +246,20 @@ class Regions:
     >>> regions = siftem.Regions(si.shape, matrix="Brg", masks=masks)
     >>> regions.pure.n_pixels + regions.mixture("Fp").n_pixels < si.n_pixels
     True
+    >>> list(regions.as_dict())
+    ['pure Brg', 'mixture Fp', 'mixture Ca-Pv', 'intersection']
+    >>> sum(regions.pixel_counts().values()) == si.n_pixels
+    True
+    >>> both = regions.intersection_of("Fp", "Ca-Pv").n_pixels
+    >>> both == regions.intersection.n_pixels, regions.own("Brg") == regions.pure
+    (True, True)
+    >>> regions.mask("Fp").n_pixels >= regions.mixture("Fp").n_pixels
+    True
+    >>> labels = phantom.mask("Fp").astype(int)
+    >>> siftem.Regions.from_labels(labels, matrix="Brg", classes={0: "Brg", 1: "Fp"}).names
+    ('Fp',)
+    >>> "pure Brg" in regions.to_pandas().index
+    True
     >>> ax = regions.plot(background=si.total_map())
     """
 

@@ -132,6 +132,11 @@ class Stoichiometry:
     k_factors : mapping of str to float
         k by weight of emitted family photons for elements whose computed one is not to be
         used, in the scale of `siftem.xray.k_factors.k_factor_family` (Si K = 1).
+
+    Examples
+    --------
+    >>> siftem.Stoichiometry("(Ca+Mg+Fe)/(Si+Al)", 1.0, sigma=0.02).describe()
+    '(Ca+Mg+Fe)/(Si+Al) = 1 +- 0.02 by atoms'
     """
 
     ratio: str
@@ -188,6 +193,11 @@ class KnownRatio:
         Standard deviation of the ratio.
     by : {"atoms", "weight"}
         What the ratio counts.
+
+    Examples
+    --------
+    >>> siftem.KnownRatio("Ca", "Si", 1.0, sigma=0.05).describe()
+    'Ca/Si = 1 +- 0.05 by atoms'
     """
 
     numerator: str
@@ -246,6 +256,11 @@ class MostMatrix:
         Elements that are looked at.
     significance : float
         Only lines that exceed their noise in the matrix by this factor count.
+
+    Examples
+    --------
+    >>> siftem.MostMatrix(("O", "Mg", "Si")).describe()
+    'as much matrix as leaves no line negative'
     """
 
     among: tuple[str, ...]

@@ -68,8 +68,17 @@ class Detector:
     Examples
     --------
     >>> detector = siftem.Detector(resolution=128.0)
-    >>> round(float(detector.fwhm(5.895)))
+    >>> round(float(detector.fwhm(5.895)))  # eV
     128
+    >>> f"{float(detector.sigma(5.895)):.4f}"  # keV
+    '0.0544'
+    >>> float(detector.efficiency(0.3)) < float(detector.efficiency(5.0)) < 1
+    True
+    >>> import numpy as np
+    >>> detector.sigma_slopes(np.array([1.0, 5.9])).shape
+    (2, 2)
+    >>> siftem.Detector.of(siftem.Acquisition(resolution=125.0)).resolution
+    125.0
     """
 
     resolution: float = TYPICAL_RESOLUTION
