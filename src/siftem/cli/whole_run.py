@@ -50,8 +50,8 @@ def run_and_write(
     from siftem.pipeline.input_file import reading_ahead
 
     # A map that stays on disk does so because there is little memory.
-    processes = available() if memory is None and scheduler is None else 1
-    with reading_ahead(recipe, processes) as ahead:
+    n_jobs = available() if memory is None and scheduler is None else 1
+    with reading_ahead(recipe, n_jobs) as ahead:
         _written(
             recipe,
             out,
@@ -61,7 +61,7 @@ def run_and_write(
             scheduler=scheduler,
             again=again,
             show=show,
-            processes=processes,
+            n_jobs=n_jobs,
             ahead=ahead,
         )
 
@@ -76,7 +76,7 @@ def _written(
     scheduler: str | None,
     again: bool,
     show: bool,
-    processes: int,
+    n_jobs: int,
     ahead: Any,
 ) -> None:
     from siftem.cli.convert import map_on_disk
@@ -111,7 +111,7 @@ def _written(
                 recipe,
                 checkpoints=checkpoints,
                 spectrum_image=image,
-                processes=processes,
+                n_jobs=n_jobs,
                 ahead=ahead,
             )
             known = None if again else exported_result(workflow, out)
@@ -124,7 +124,7 @@ def _written(
                     out,
                     resources=used(),
                     keys=keys,
-                    processes=processes,
+                    n_jobs=n_jobs,
                     progress=progress,
                 )
     if not quiet:

@@ -19,6 +19,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.image import AxesImage
+from PIL import Image
 
 #: Width of a journal's double column, mm.
 PAGE_WIDTH = 180.0
@@ -162,14 +163,16 @@ def png_bytes(figure: Figure, *, dpi: int = DPI) -> bytes:
         Pixels per inch.
     """
     buffer = io.BytesIO()
+    before, size = figure.canvas, figure.dpi
     with drawing_style():
-        figure.savefig(
-            buffer,
-            format="png",
-            dpi=dpi,
-            metadata={"Software": None},
-            pil_kwargs={"compress_level": 4},  # a third of the time for the same size
-        )
+        figure.set_dpi(dpi)
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        drawn = Image.fromarray(np.asarray(canvas.buffer_rgba()))
+        figure.set_dpi(size)
+        figure.set_canvas(before)
+    # Nothing shines through paper: without opacity the same size takes half of the time.
+    drawn.convert("RGB").save(buffer, format="png", dpi=(dpi, dpi), compress_level=3)
     return buffer.getvalue()
 
 

@@ -1,20 +1,22 @@
-"""The file that a recipe names, read by a copy of this process while libraries are imported."""
+"""The map of a recipe, read or simulated by a copy of this process while libraries are imported."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 from siftem.errors import ReadError
 from siftem.io.example import example_path
 from siftem.io.hyperspy_bridge import load
-from siftem.pipeline.recipe import Recipe
+from siftem.pipeline.recipe import DemoInput, Recipe
 from siftem.pipeline.side_processes import SideProcesses
+from siftem.simulate.phantom import Phantom, simulate_demo
 from siftem.spectrum_image import SpectrumImage
 
 #: The job of `reading_ahead`.
 COUNTS = "counts"
-#: What a copy has read goes through a pipe: the counts of larger files are there three times.
+#: Bytes of a file, or counts. What a copy has read goes through a pipe, and is there three times.
 _LARGEST = 2**24
 
 
@@ -38,15 +40,22 @@ def input_file(recipe: Recipe) -> Path:
     return found
 
 
-def reading_ahead(recipe: Recipe, processes: int) -> SideProcesses[SpectrumImage]:
-    """Begin to read the file of a recipe.
+def simulated(demo: DemoInput) -> Phantom:
+    """Simulate the model case as a recipe asks for it."""
+    return simulate_demo(
+        demo.shape, channels=demo.channels, dose=demo.dose, random_state=demo.random_state
+    )
+
+
+def reading_ahead(recipe: Recipe, n_jobs: int) -> SideProcesses[SpectrumImage | Phantom]:
+    """Begin to read the file of a recipe, or to simulate its map.
 
     Importing the libraries that read takes as long as reading, and as importing all others.
 
     Parameters
     ----------
     recipe : Recipe
-    processes : int
+    n_jobs : int
         With this one.
 
     Returns
@@ -54,10 +63,14 @@ def reading_ahead(recipe: Recipe, processes: int) -> SideProcesses[SpectrumImage
     SideProcesses
         With the job `COUNTS`; without any where nothing small enough is there to be read.
     """
-    jobs = {}
+    jobs: dict[str, Callable[[], SpectrumImage | Phantom]] = {}
+    demo = recipe.input.demo
     try:
-        if recipe.input.demo is None and 0 < input_file(recipe).stat().st_size <= _LARGEST:
+        if demo is not None:
+            if demo.dose * demo.shape[0] * demo.shape[1] <= _LARGEST:
+                jobs[COUNTS] = partial(simulated, demo)
+        elif 0 < input_file(recipe).stat().st_size <= _LARGEST:
             jobs[COUNTS] = partial(load, input_file(recipe), signal=recipe.input.signal)
     except (OSError, ReadError):  # told when its turn comes
         pass
-    return SideProcesses(jobs, processes)
+    return SideProcesses(jobs, n_jobs)

@@ -167,7 +167,7 @@ class Workflow:
         JSON, and from which they are taken when their keys fit.
     spectrum_image : SpectrumImage, optional
         Takes the place of the input that the recipe names.
-    processes : int
+    n_jobs : int
         In which independent parts of a step are done at a time, on Linux. Leave it at 1 in a
         program whose other threads work at the same time: copies of a process have none of them.
     ahead : SideProcesses, optional
@@ -198,13 +198,13 @@ class Workflow:
         *,
         checkpoints: str | Path | None = None,
         spectrum_image: SpectrumImage | None = None,
-        processes: int = 1,
-        ahead: SideProcesses[SpectrumImage] | None = None,
+        n_jobs: int = 1,
+        ahead: SideProcesses[SpectrumImage | Phantom] | None = None,
     ) -> None:
         self._recipe = as_recipe(recipe)
         self._given = spectrum_image
         self._checkpoints = None if checkpoints is None else Path(checkpoints)
-        self._processes, self._ahead = processes, ahead
+        self._n_jobs, self._ahead = n_jobs, ahead
         self._results: dict[str, _Done] = {}
         self._choices: dict[tuple[Any, ...], RankChoice] = {}
         self._smoothness: dict[tuple[str, str], SmoothnessChoice] = {}
@@ -392,7 +392,7 @@ class Workflow:
             known = read_checkpoint(kept, step.name, key)
             if known is not None:
                 return _Done(key, *known)
-        by = Circumstances(progress, kept, self._given, self._processes, self._ahead)
+        by = Circumstances(progress, kept, self._given, self._n_jobs, self._ahead)
         missing: dict[str, str] = {}
         with recorded_warnings() as notes:
             if step.instead is None:

@@ -47,7 +47,7 @@ def quantities(
     spectra: RegionSpectra,
     unmixed: Unmixed | None,
     *,
-    processes: int = 1,
+    n_jobs: int = 1,
     progress: Progress,
 ) -> Quantified:
     """Quantify mixtures and unmixed spectra, and derive what follows from compositions.
@@ -76,7 +76,7 @@ def quantities(
         if not si.acquisition.bulk and si.signal_type != "EDS_SEM":
             mixtures = {n: s for n, s in spectra.integrated.items() if n not in spectra.pure}
             # Their lines were searched for others already, in what was left of them.
-            found |= compositions_of(mixtures, partial(_quantified, settings), missing, processes)
+            found |= compositions_of(mixtures, partial(_quantified, settings), missing, n_jobs)
             pure = {n: found[n] for n in spectra.pure if n in found}
             found |= with_stray_counts(pure, spectra.pure, recipe.support)
             progress("composition", 0.3)
@@ -286,7 +286,7 @@ def _run(recipe: Recipe, done: Mapping[str, Any], by: Circumstances) -> Quantifi
         regions,
         done["spectra"],
         done["unmix"],
-        processes=by.processes,
+        n_jobs=by.n_jobs,
         progress=by.progress,
     )
 

@@ -50,7 +50,7 @@ def decomposed(
     si: SpectrumImage,
     *,
     checkpoint: FitCheckpoint | None = None,
-    processes: int = 1,
+    n_jobs: int = 1,
     progress: Progress,
 ) -> Decomposed:
     """Factorise the counts, with as many components as the recipe says, or by given spectra."""
@@ -72,7 +72,7 @@ def decomposed(
         return Decomposed(_distinct(recipe, si, most, progress), choice)
     count = partial(count_kinds, si, random_state=recipe.decompose.random_state)
     if n != "auto":
-        with SideProcesses({"kinds": count}, processes) as beside:
+        with SideProcesses({"kinds": count}, n_jobs) as beside:
             factors = _factors(recipe, si, n, checkpoint, progress)
             return Decomposed(factors, None, beside.results()["kinds"])
     kinds = count()
@@ -280,7 +280,7 @@ def _run(recipe: Recipe, done: Mapping[str, Any], by: Circumstances) -> Decompos
             by.checkpoints.mkdir(parents=True, exist_ok=True)
         fit = FitCheckpoint(by.checkpoints / "fit.npz")
     si = done["prepare"].spectrum_image
-    return decomposed(recipe, si, checkpoint=fit, processes=by.processes, progress=by.progress)
+    return decomposed(recipe, si, checkpoint=fit, n_jobs=by.n_jobs, progress=by.progress)
 
 
 STEP: Step = Step("decompose", "the components", ("prepare",), _owns, _run, kept=True)

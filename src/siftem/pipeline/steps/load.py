@@ -8,12 +8,12 @@ from typing import Any
 from siftem.io.hyperspy_bridge import load
 from siftem.io.vendor_files import checked_path, files_beside
 from siftem.pipeline.file_contents import file_content
-from siftem.pipeline.input_file import COUNTS, input_file
+from siftem.pipeline.input_file import COUNTS, input_file, simulated
 from siftem.pipeline.recipe import Recipe
 from siftem.pipeline.results import Loaded
 from siftem.pipeline.steps.step import Circumstances, Step
 from siftem.progress import Progress
-from siftem.simulate.phantom import simulate_demo
+from siftem.simulate.phantom import Phantom
 
 
 def read_input(recipe: Recipe, *, progress: Progress) -> Loaded:
@@ -27,11 +27,8 @@ def read_input(recipe: Recipe, *, progress: Progress) -> Loaded:
     if recipe.input.demo is None:
         si = load(input_file(recipe), signal=recipe.input.signal, progress=progress)
         return Loaded(si, None)
-    demo = recipe.input.demo
     progress("simulate", 0.0)
-    phantom = simulate_demo(
-        demo.shape, channels=demo.channels, dose=demo.dose, random_state=demo.random_state
-    )
+    phantom = simulated(recipe.input.demo)
     progress("simulate", 1.0)
     return Loaded(phantom.spectrum_image, phantom)
 
@@ -51,7 +48,10 @@ def _run(recipe: Recipe, done: Mapping[str, Any], by: Circumstances) -> Loaded:
     if by.given is not None:
         return Loaded(by.given, None)
     if by.ahead is not None and (found := by.ahead.results()):
-        return Loaded(found[COUNTS], None)
+        counts = found[COUNTS]
+        if isinstance(counts, Phantom):
+            return Loaded(counts.spectrum_image, counts)
+        return Loaded(counts, None)
     return read_input(recipe, progress=by.progress)
 
 

@@ -71,7 +71,7 @@ def pure_phases(
     regions: Regions,
     matched: Matched,
     *,
-    processes: int = 1,
+    n_jobs: int = 1,
     progress: Progress,
 ) -> RegionSpectra:
     """Integrate the regions, subtract the matrix from the mixtures, quantify what is left.
@@ -155,7 +155,7 @@ def pure_phases(
             pure,
             lambda name, spectrum: _with_ends(settings, spectrum, scales.get(name)),
             missing,
-            processes,
+            n_jobs,
         )
     progress("spectra", 1.0)
     return RegionSpectra(settings, integrated, pure, compositions, line_ratios, scales, missing)
@@ -165,7 +165,7 @@ def compositions_of(
     spectra: Mapping[str, Spectrum],
     quantify: Callable[[str, Spectrum], Composition],
     missing: MutableMapping[str, str],
-    processes: int = 1,
+    n_jobs: int = 1,
 ) -> dict[str, Composition]:
     """Quantify spectra by their names; what can't be quantified is left out and told.
 
@@ -176,7 +176,7 @@ def compositions_of(
         Gives the composition of a spectrum, of its name and itself.
     missing : mutable mapping of str to str
         Gets the reasons.
-    processes : int
+    n_jobs : int
         In which they are quantified.
     """
 
@@ -189,7 +189,7 @@ def compositions_of(
 
     jobs = {name: partial(one, name, spectrum) for name, spectrum in spectra.items()}
     out = {}
-    with SideProcesses(jobs, processes) as shared:
+    with SideProcesses(jobs, n_jobs) as shared:
         for name, (found, lost, _) in shared.results().items():
             missing.update(lost)
             if found is not None:
@@ -300,9 +300,7 @@ def _owns(recipe: Recipe) -> dict[str, Any]:
 
 def _run(recipe: Recipe, done: Mapping[str, Any], by: Circumstances) -> RegionSpectra:
     si, regions = done["prepare"].spectrum_image, done["regions"].regions
-    return pure_phases(
-        recipe, si, regions, done["match"], processes=by.processes, progress=by.progress
-    )
+    return pure_phases(recipe, si, regions, done["match"], n_jobs=by.n_jobs, progress=by.progress)
 
 
 STEP: Step = Step(

@@ -10,6 +10,7 @@ from typing import Any
 from siftem.pipeline.recipe import Recipe
 from siftem.pipeline.side_processes import SideProcesses
 from siftem.progress import Progress, silent
+from siftem.simulate.phantom import Phantom
 from siftem.spectrum_image import SpectrumImage
 
 
@@ -25,7 +26,7 @@ class Circumstances:
         Folder for what a killed step goes on from.
     given : SpectrumImage, optional
         Takes the place of the recipe's input.
-    processes : int
+    n_jobs : int
         In which independent parts are done at a time; see `siftem.pipeline.side_processes`.
     ahead : SideProcesses, optional
         What reads the recipe's input; see `siftem.pipeline.input_file.reading_ahead`.
@@ -34,8 +35,8 @@ class Circumstances:
     progress: Progress = silent
     checkpoints: Path | None = None
     given: SpectrumImage | None = None
-    processes: int = 1
-    ahead: SideProcesses[SpectrumImage] | None = None
+    n_jobs: int = 1
+    ahead: SideProcesses[SpectrumImage | Phantom] | None = None
 
 
 @dataclass(frozen=True)
