@@ -124,7 +124,7 @@ def _written(
                     out,
                     resources=used(),
                     keys=keys,
-                    n_jobs=n_jobs,
+                    processes=n_jobs,
                     progress=progress,
                 )
     if not quiet:

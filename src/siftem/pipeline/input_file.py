@@ -56,7 +56,7 @@ def reading_ahead(recipe: Recipe, n_jobs: int) -> SideProcesses[SpectrumImage | 
     ----------
     recipe : Recipe
     n_jobs : int
-        With this one.
+        Processes, this one among them.
 
     Returns
     -------

@@ -168,8 +168,8 @@ class Workflow:
     spectrum_image : SpectrumImage, optional
         Takes the place of the input that the recipe names.
     n_jobs : int
-        In which independent parts of a step are done at a time, on Linux. Leave it at 1 in a
-        program whose other threads work at the same time: copies of a process have none of them.
+        Processes for independent parts of a step, on Linux. Leave it at 1 in a program whose other
+        threads work at the same time: copies of a process have none of them.
     ahead : SideProcesses, optional
         What reads the input already, from `siftem.pipeline.input_file.reading_ahead`.
 

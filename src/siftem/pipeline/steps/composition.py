@@ -82,7 +82,7 @@ def quantities(
             progress("composition", 0.3)
             if unmixed is not None:
                 by_unmixing = compositions_of(
-                    unmixed.spectra, partial(_quantified, settings), missing, processes
+                    unmixed.spectra, partial(_quantified, settings), missing, n_jobs
                 )
         for name in spectra.pure:
             if name in found:

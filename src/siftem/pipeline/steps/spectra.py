@@ -177,7 +177,7 @@ def compositions_of(
     missing : mutable mapping of str to str
         Gets the reasons.
     n_jobs : int
-        In which they are quantified.
+        Processes in which they are quantified.
     """
 
     def one(name: str, spectrum: Spectrum) -> tuple[Composition | None, dict[str, str], object]:

@@ -27,7 +27,7 @@ class Circumstances:
     given : SpectrumImage, optional
         Takes the place of the recipe's input.
     n_jobs : int
-        In which independent parts are done at a time; see `siftem.pipeline.side_processes`.
+        Processes for independent parts; see `siftem.pipeline.side_processes`.
     ahead : SideProcesses, optional
         What reads the recipe's input; see `siftem.pipeline.input_file.reading_ahead`.
     """
