@@ -6,7 +6,7 @@ import pytest
 from siftem.segment import classifier, features
 from siftem.segment.classifier import PixelClassifier
 from siftem.segment.features import FeatureTiles, PixelFeatures, pixel_features
-from siftem.segment.features import features as prepared
+from siftem.segment.features import feature_tiles as prepared
 
 
 @pytest.fixture
