@@ -52,7 +52,7 @@ _HOME = {
     "convert": "siftem.io.convert",
     "count_kinds": "siftem.decomposition.kinds",
     "decompose": "siftem.decomposition.factors",
-    "decompose_together": "siftem.decomposition.together",
+    "decompose_together": "siftem.decomposition.shared_spectra",
     "element_maps": "siftem.element_mapping",
     "elemental_ratios": "siftem.eels.edges",
     "estimate_noise": "siftem.eels.noise",

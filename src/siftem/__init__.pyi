@@ -10,7 +10,7 @@ from siftem.decomposition.matching import Markers as Markers
 from siftem.decomposition.matching import match_phases as match_phases
 from siftem.decomposition.poisson_nmf import PoissonNMF as PoissonNMF
 from siftem.decomposition.rank import choose_n_components as choose_n_components
-from siftem.decomposition.together import decompose_together as decompose_together
+from siftem.decomposition.shared_spectra import decompose_together as decompose_together
 from siftem.eels.background import remove_background as remove_background
 from siftem.eels.edges import Edge as Edge
 from siftem.eels.edges import elemental_ratios as elemental_ratios

@@ -18,7 +18,7 @@ from siftem.app.spectrum_figure import Curve, LineMark, spectrum_figure
 from siftem.app.step_view import listed, numbers, put_text
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError
-from siftem.pipeline.recipe_phases import Phase
+from siftem.pipeline.recipe_sections import Phase
 from siftem.pipeline.starting_recipe import demo_recipe
 from siftem.segment.regions import Regions
 

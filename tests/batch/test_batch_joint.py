@@ -11,7 +11,7 @@ from siftem.batch.folder import BatchFolder
 from siftem.batch.joint import JointJob, channel_shift, find_shared_spectra, stacked
 from siftem.batch.run import MapFile, map_recipe, run_batch
 from siftem.decomposition.factors import decompose
-from siftem.decomposition.given_spectra import fit_maps
+from siftem.decomposition.shared_spectra import fit_maps
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError, SiftemError
 from siftem.io.spectra_sets import SpectraSet, read_spectra, write_spectra_table

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from siftem.decomposition.factors import decompose
-from siftem.decomposition.given_spectra import fit_maps
+from siftem.decomposition.shared_spectra import fit_maps
 from siftem.errors import InputError
 from siftem.simulate.phantom import simulate_demo
 

@@ -8,7 +8,7 @@ from made_up_map import build_case
 from matplotlib.text import Text
 
 from siftem.energy_axis import EnergyAxis
-from siftem.figures.fit import fit_figure
+from siftem.figures.fits import fit_figure
 from siftem.figures.protocol import figure1, figure2
 from siftem.figures.regions import regions_figure
 from siftem.figures.style import Look, drawing_style, phase_colours, png_bytes

@@ -5,8 +5,8 @@ import pytest
 from made_up_map import build_case
 from test_figures_layout import CASES, assert_tidy, images, letters
 
+from siftem.figures.fits import figure3
 from siftem.figures.style import BEHIND_COLOUR, Look, phase_colours
-from siftem.figures.unmixed import figure3
 from siftem.fit.spectrum_model import Calibration
 from siftem.spectrum import Spectrum
 from siftem.unmixing.unmixed import Unmixed

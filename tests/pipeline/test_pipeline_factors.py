@@ -7,7 +7,7 @@ import pytest
 
 from siftem.errors import DoubtWarning, InputError
 from siftem.io.exchange import write_emsa
-from siftem.pipeline.agreement import differences, flagged
+from siftem.pipeline.composition_doubts import differences, flagged
 from siftem.pipeline.factor_sources import read_factors
 from siftem.pipeline.recipe import make_recipe
 from siftem.pipeline.starting_recipe import demo_recipe

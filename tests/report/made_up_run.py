@@ -9,7 +9,7 @@ from siftem.acquisition import Acquisition
 from siftem.decomposition.factors import Factors
 from siftem.energy_axis import EnergyAxis
 from siftem.fit.spectrum_model import Calibration, SpectrumModel
-from siftem.pipeline.agreement import assumed_absent
+from siftem.pipeline.composition_doubts import assumed_absent
 from siftem.pipeline.fit_settings import fit_settings
 from siftem.pipeline.own_pixels import region_spectra
 from siftem.pipeline.recipe import make_recipe

@@ -6,7 +6,7 @@ import pytest
 from made_up_run import build_run
 from test_report_html import FIGURES, Page
 
-from siftem.pipeline.agreement import run_differences
+from siftem.pipeline.composition_doubts import run_differences
 from siftem.pipeline.steps.composition import counts_for_wanted_limits
 from siftem.printed_numbers import plus_minus, signed, with_error
 from siftem.report.composition_tables import comparison_tables, comparison_text, partition_tables

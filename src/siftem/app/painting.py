@@ -8,7 +8,7 @@ import numpy as np
 
 from siftem.errors import InputError
 from siftem.pipeline.painted_traces import painted_masks, shape_mask
-from siftem.pipeline.recipe_segment import Shape
+from siftem.pipeline.recipe_sections import Shape
 
 Shapes = dict[str, tuple[Shape, ...]]
 Points = Sequence[tuple[float, float]]

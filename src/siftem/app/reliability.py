@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from siftem.fit.element_search import structure_of
 from siftem.fit.line_fit import LineFit
-from siftem.fit.structure import structure_of
-from siftem.pipeline.agreement import assumed_absent
+from siftem.pipeline.composition_doubts import assumed_absent
 from siftem.pipeline.results import RunResult
 from siftem.printed_numbers import plus_minus, significant, whole_number, with_error
 from siftem.report.table import (

@@ -163,7 +163,7 @@ def print_result(
 
     # What only results need: other commands, and the start of this one, do without.
     from siftem.figures.line_labels import spelled_line
-    from siftem.pipeline.agreement import assumed_absent, flagged
+    from siftem.pipeline.composition_doubts import assumed_absent, flagged
     from siftem.pipeline.minerals import formulas_of, names_of
     from siftem.quantification.open_ranges import atomic_ratio, interval_of, is_open
     from siftem.report.contents import between_note, content_cells, open_phases, plain_text

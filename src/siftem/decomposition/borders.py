@@ -12,8 +12,7 @@ import scipy.sparse as sp
 from scipy.ndimage import distance_transform_edt
 from scipy.optimize import nnls
 
-from siftem.decomposition.class_spectra import sum_of
-from siftem.decomposition.purest import MOST_PIXELS, WORSE
+from siftem.decomposition.purest import MOST_PIXELS, WORSE, sum_of
 
 #: Distances from borders that are tried for phases of which enough pixels are left.
 _DEPTHS = (4, 3, 2)

@@ -18,11 +18,11 @@ from scipy.linalg import cho_solve_banded, cholesky_banded
 from scipy.ndimage import uniform_filter1d
 from scipy.optimize import linear_sum_assignment
 
-from siftem.decomposition.class_spectra import spectra_inside
 from siftem.decomposition.identify import identify, matrix_share
 from siftem.decomposition.initialise import pooled_counts
 from siftem.decomposition.layout import PhaseLayout, phase_layout
 from siftem.decomposition.poisson_fit import PoissonFit
+from siftem.decomposition.purest import spectra_inside
 from siftem.decomposition.smooth_maps import refined_spectra
 from siftem.decomposition.solver import even_weights, poisson_objective, solve_weights
 from siftem.decomposition.solver_rows import SolverRows, W, solver_rows

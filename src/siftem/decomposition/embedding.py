@@ -94,7 +94,7 @@ def thin_parts(labels: np.ndarray, weights: np.ndarray, total: np.ndarray) -> np
         Class of each pixel.
     weights : ndarray of shape (k, ny, nx)
         Counts of each pixel that are of each class, without bias; see
-        `siftem.decomposition.share_weights`. A thread that holds mostly its own class is a
+        `siftem.decomposition.purest`. A thread that holds mostly its own class is a
         thin shell or seam, and no border of others.
     total : ndarray of shape (ny, nx)
         Counts of each pixel.

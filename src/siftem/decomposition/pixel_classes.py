@@ -19,11 +19,9 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.ndimage import binary_dilation, distance_transform_edt, gaussian_filter
 
-from siftem.decomposition.class_spectra import class_spectra
 from siftem.decomposition.initialise import pooling_matrix
 from siftem.decomposition.kinds import in_common
-from siftem.decomposition.purest import purest
-from siftem.decomposition.share_weights import binning
+from siftem.decomposition.purest import binning, class_spectra, purest
 from siftem.decomposition.shared_work import share_out
 from siftem.processors import available
 

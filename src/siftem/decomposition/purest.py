@@ -3,18 +3,58 @@
 A share that is picked for being large is large by luck as well. Each count goes to one of two
 halves by the toss of a coin: one half picks the pixels, the other is summed, and then they change
 places. What comes out is the mean of the pixels that were picked, without luck.
+
+Amounts of given spectra in each pixel, of either sign, with few channels to be noisy in.
+
+Spectra of classes of pixels.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
 from scipy.ndimage import gaussian_filter
 
-from siftem.decomposition.share_weights import share_weights
+from siftem.large.rows_of_counts import rows_of
 from siftem.thinning import split_counts
+
+#: Channels are summed down to about this many: a spectrum of a thousand counts is then no more
+#: than half noise, which would lower all amounts.
+_BINS = 150
+#: No bin counts more than one with this part of the mean.
+_FLOOR = 0.1
+
+
+def binning(n_channels: int) -> sp.csr_array:
+    """Matrix (m, bins) that sums neighbouring channels."""
+    width = max(n_channels // _BINS, 1)
+    place = np.arange(n_channels)
+    return sp.csr_array((np.ones(n_channels, np.float32), (place, place // width)))
+
+
+def share_weights(counts: sp.csr_array, spectra: np.ndarray) -> np.ndarray:
+    """Counts of each of some spectra in each pixel, by weighted least squares; float64 (k, n).
+
+    ``x D H' (H D H')^-1`` with the binned spectra H and D the inverse of their mean: linear in the
+    counts, hence without bias, whatever the noise of a pixel.
+
+    Parameters
+    ----------
+    counts : scipy.sparse.csr_array of shape (n, m)
+        Or `siftem.large.blocked_counts.BlockedCounts`.
+    spectra : ndarray of shape (k, m)
+        Each summing to one.
+    """
+    bins = binning(spectra.shape[1])
+    shapes = (bins.T @ spectra.T).T
+    mean = shapes.mean(axis=0)
+    weighted = shapes / np.maximum(mean, _FLOOR * mean.mean())
+    operator = bins @ (weighted.T @ np.linalg.pinv(weighted @ shapes.T))
+    return rows_of(counts).images(operator)
+
 
 #: Shares of the region that are tried.
 _PARTS = (0.03, 0.06, 0.12, 0.25, 0.5, 1.0)
@@ -179,3 +219,64 @@ class _Judge:
 def _mean(found: list[tuple[float, float, float]]) -> tuple[float, float, float]:
     shares, sigmas, held = (np.array(v) for v in zip(*found, strict=True))
     return float(shares.mean()), float(np.sqrt((sigmas**2).mean() / len(sigmas))), float(held.sum())
+
+
+def class_spectra(counts: sp.csr_array, labels: np.ndarray, k: int) -> np.ndarray:
+    """Mean spectrum of each class, summing to one; (k, m)."""
+    out = np.array([sum_of(counts, labels == c) for c in range(k)])
+    out = out + 1e-6 * out.sum(axis=0) + 1e-12
+    return np.asarray(out / out.sum(axis=1, keepdims=True))
+
+
+def purest_spectra(counts: sp.csr_array, labels: np.ndarray, k: int) -> np.ndarray:
+    """Spectrum of the purest pixels of each class, summing to one; (k, m)."""
+    means = class_spectra(counts, labels, k)
+    out = np.array(means)
+    for c in range(k):
+        found = purest(counts, labels == c, means, c).spectrum
+        if found.sum() > 0:
+            out[c] = found / found.sum()
+    return out
+
+
+def sum_of(counts: sp.csr_array, inside: np.ndarray) -> np.ndarray:
+    """Sum the counts of the pixels of a mask (ny, nx); float64 (m,)."""
+    return rows_of(counts).sum_of_rows(np.flatnonzero(inside.ravel()))
+
+
+def spectra_inside(
+    counts: sp.csr_array, insides: Sequence[np.ndarray]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Sum the purest pixels of each phase.
+
+    Parameters
+    ----------
+    counts : scipy.sparse.csr_array of shape (ny * nx, m)
+        Or `siftem.large.blocked_counts.BlockedCounts`. Of large maps all pixels inside are
+        summed.
+    insides : sequence of ndarray of bool, shape (ny, nx)
+        Pixels of each phase.
+
+    Returns
+    -------
+    spectra : ndarray of shape (k, m)
+        Counts.
+    counts, pixels : ndarray of shape (k,)
+    """
+    sums = np.array([sum_of(counts, inside) for inside in insides])
+    pixels = np.array([float(max(inside.sum(), 1)) for inside in insides])
+    if insides[0].size <= MOST_PIXELS:
+        spectra = sums + 1e-6 * sums.sum(axis=0) + 1e-12
+        for _ in range(2):  # the first purest spectra are the better measure of purity
+            spectra = spectra / spectra.sum(axis=1, keepdims=True)
+            found = [
+                purest(counts, inside, spectra, c, by_noise=True)
+                if inside.sum() >= FEWEST_PIXELS
+                else None
+                for c, inside in enumerate(insides)
+            ]
+            for c, one in enumerate(found):
+                if one is not None and one.spectrum.sum() > 0:
+                    sums[c], pixels[c] = one.spectrum, one.pixels
+            spectra = sums + 1e-6 * sums.sum(axis=0) + 1e-12
+    return sums, sums.sum(axis=1), pixels

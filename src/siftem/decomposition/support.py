@@ -14,9 +14,7 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.ndimage import binary_dilation, distance_transform_edt
 
-from siftem.decomposition.class_spectra import sum_of
-from siftem.decomposition.purest import FEWEST_PIXELS
-from siftem.decomposition.share_weights import share_weights
+from siftem.decomposition.purest import FEWEST_PIXELS, share_weights, sum_of
 
 #: Within this distance of a border pixels may be blurred, and surely mixed within the other.
 _BLUR, _BORDER = 1.5, 2.5

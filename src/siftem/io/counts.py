@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from siftem.counting.full_scale import FullScale
+from siftem.counting.outliers import FullScale
 from siftem.errors import InputError, ReadError
 from siftem.large.memory_budget import available_memory
 

@@ -12,7 +12,7 @@ from siftem.acquisition import Acquisition
 from siftem.errors import InputError
 from siftem.io.exchange import read_emsa
 from siftem.io.hyperspy_bridge import load
-from siftem.pipeline.recipe_quantify import KFactors, Quantify, Standard, ZetaFactors
+from siftem.pipeline.recipe_sections import KFactors, Quantify, Standard, ZetaFactors
 from siftem.quantification import standards
 from siftem.quantification.k_values import GivenKFactors, factor_line
 from siftem.quantification.standards import calibrate_k_factors

@@ -12,7 +12,7 @@ from skimage.draw import polygon2mask
 from siftem.errors import RecipeError
 from siftem.io.imagej_rois import read_rois
 from siftem.io.images import read_label_image
-from siftem.pipeline.recipe_segment import Shape
+from siftem.pipeline.recipe_sections import Shape
 
 _OUTLINES = (".zip", ".roi")
 

@@ -24,9 +24,7 @@ from siftem.pipeline.recipe_parts import (
     found_from,
     one_sentence,
 )
-from siftem.pipeline.recipe_phases import Phase, order_of_subtraction
-from siftem.pipeline.recipe_quantify import Quantify
-from siftem.pipeline.recipe_segment import Segment
+from siftem.pipeline.recipe_sections import Phase, Quantify, Segment, order_of_subtraction
 from siftem.spectrum_image import ZERO_PEAK_END
 
 __all__ = ["EACH_MAP", "SCHEMA", "AnchorChoice", "Phase", "Recipe", "make_recipe", "read_recipe"]

@@ -16,7 +16,7 @@ from siftem.pipeline.own_pixels import mixture_name
 from siftem.pipeline.parts import attempted
 from siftem.pipeline.recipe import Recipe
 from siftem.pipeline.recipe_anchors import AnchorSettings
-from siftem.pipeline.recipe_phases import Phase, order_of_subtraction
+from siftem.pipeline.recipe_sections import Phase, order_of_subtraction
 from siftem.segment.regions import Regions
 from siftem.spectrum import Spectrum
 from siftem.unmixing.anchors import (

@@ -16,7 +16,7 @@ import numpy as np
 
 from siftem import __version__
 from siftem.eels.edges import ElementalRatios
-from siftem.pipeline.agreement import assumed_absent, run_differences
+from siftem.pipeline.composition_doubts import assumed_absent, run_differences
 from siftem.pipeline.file_contents import file_names
 from siftem.pipeline.film_map import film_data
 from siftem.pipeline.minerals import calibration_data, mineral_data

@@ -11,10 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from siftem.errors import DoubtWarning, InputError, SiftemWarning
-from siftem.fit.element_search import unexplained_lines
+from siftem.fit.element_search import unexplained_lines, warn_of_structure
 from siftem.fit.line_fit import LineFit
 from siftem.fit.spectrum_model import quantified_family
-from siftem.fit.structure import warn_of_structure
 
 #: One-sided 95% quantile of the normal distribution.
 QUANTILE = 1.645

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from siftem.errors import InputError
+from siftem.fit.element_search import warn_of_structure
 from siftem.fit.line_fit import LineFit, LineFitter
 from siftem.fit.spectrum_model import Absorption, Calibration
-from siftem.fit.structure import warn_of_structure
 from siftem.quantification.film import AbsorbingFilm, checked_film
 from siftem.quantification.k_values import GivenKFactors, KValues, factor_line
 from siftem.quantification.minerals import Quantity

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from siftem.eels.edges import ElementalRatios
 from siftem.errors import InputError
-from siftem.pipeline.agreement import FLAGGED, assumed_absent, flagged, run_differences
+from siftem.pipeline.composition_doubts import FLAGGED, assumed_absent, flagged, run_differences
 from siftem.pipeline.results import RunResult
 from siftem.pipeline.summary import oxides_by_cation
 from siftem.printed_numbers import plus_minus, signed, significant

@@ -9,7 +9,7 @@ import csv
 import io
 from dataclasses import replace
 
-from siftem.pipeline.agreement import assumed_absent
+from siftem.pipeline.composition_doubts import assumed_absent
 from siftem.pipeline.film_map import film_regions
 from siftem.pipeline.minerals import mineral_compositions, names_of
 from siftem.pipeline.onuma import onuma_diagrams

@@ -31,7 +31,7 @@ from siftem.figures.plots import (
     small_png,
 )
 from siftem.figures.style import drawing_style, phase_colours
-from siftem.pipeline.agreement import assumed_absent
+from siftem.pipeline.composition_doubts import assumed_absent
 from siftem.pipeline.layout import PhaseMap
 from siftem.pipeline.results import RunResult
 from siftem.printed_numbers import plus_minus, range_text, significant, whole_number

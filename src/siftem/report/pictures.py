@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from siftem.figures.fit import fit_figure
+from siftem.figures.fits import figure3, fit_figure
 from siftem.figures.line_labels import LineLabel, seen_lines, spelled_line
 from siftem.figures.onuma import onuma_figure
 from siftem.figures.protocol import figure1, figure2
 from siftem.figures.regions import Labels, phase_map_figure
 from siftem.figures.style import Look, drawn_once, phase_colours
 from siftem.figures.trace_lines import TraceLine
-from siftem.figures.unmixed import figure3
 from siftem.fit.line_fit import LineFit
 from siftem.pipeline.file_contents import file_names
 from siftem.pipeline.fit_settings import FitSettings
@@ -134,7 +133,7 @@ def _labels(result: RunResult) -> Labels:
 
 
 def draw_figure3(result: RunResult, unmixed: Unmixed, kind: str = "png") -> bytes:
-    """Draw the figure of unmixing as a picture; see `siftem.figures.unmixed.figure3`."""
+    """Draw the figure of unmixing as a picture; see `siftem.figures.fits.figure3`."""
     figure = figure3(
         result.spectrum_image,
         unmixed,

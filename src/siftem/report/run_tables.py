@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from siftem.figures.line_labels import spelled_line
-from siftem.fit.structure import structure_of
-from siftem.pipeline.agreement import assumed_absent, flagged
+from siftem.fit.element_search import structure_of
+from siftem.pipeline.composition_doubts import assumed_absent, flagged
 from siftem.pipeline.layout import by_labels
 from siftem.pipeline.results import RunResult
 from siftem.printed_numbers import plus_minus, range_text, signed, significant, whole_number

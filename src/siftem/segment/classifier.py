@@ -1,11 +1,15 @@
-"""A pixel classifier trained on a few painted traces."""
+"""A pixel classifier trained on a few painted traces.
+
+Settings by name, as estimators of scikit-learn have them, whose import takes a second.
+"""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from scipy.special import xlogy
@@ -13,7 +17,6 @@ from scipy.special import xlogy
 from siftem.errors import InputError
 from siftem.large.disk_images import converted
 from siftem.segment.classifier_file import read_classifier, write_classifier
-from siftem.segment.estimator import Estimator
 from siftem.segment.features import (
     LARGEST_WHOLE,
     FeatureTiles,
@@ -24,6 +27,49 @@ from siftem.segment.features import (
 )
 from siftem.segment.forest import Forest
 from siftem.segment.images import Images
+
+
+class Estimator:
+    """What ``sklearn.base.clone``, pipelines and searches ask of an estimator.
+
+    The parameters are those of the constructor, which does no more than to store them.
+    """
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the parameters by name; ``deep`` adds those of an estimator among them."""
+        own = {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+        if deep:
+            for name, value in list(own.items()):
+                if hasattr(value, "get_params"):
+                    own |= {f"{name}__{n}": v for n, v in value.get_params().items()}
+        return own
+
+    def set_params(self, **params: Any) -> Self:
+        """Change parameters by name, ``name__inner`` those of an estimator among them."""
+        known = inspect.signature(type(self)).parameters
+        for name, value in params.items():
+            outer, _, inner = name.partition("__")
+            if outer not in known:
+                raise InputError(
+                    f"{type(self).__name__} has no parameter {outer!r}; it has {', '.join(known)}"
+                )
+            if inner:
+                getattr(self, outer).set_params(**{inner: value})
+            else:
+                setattr(self, outer, value)
+        return self
+
+    def __repr__(self) -> str:
+        known = inspect.signature(type(self)).parameters.items()
+        own = ((n, p.default, getattr(self, n)) for n, p in known)
+        changed = ", ".join(f"{n}={v!r}" for n, default, v in own if repr(v) != repr(default))
+        return f"{type(self).__name__}({changed})"
+
+    def __sklearn_tags__(self) -> Any:
+        from sklearn.base import BaseEstimator
+
+        return BaseEstimator().__sklearn_tags__()
+
 
 #: Pixels that one thread classifies at a time: about 10 MB of features.
 BLOCK = 2**15

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from siftem.decomposition import factors as factorisation
-from siftem.decomposition import together
+from siftem.decomposition import shared_spectra
 from siftem.decomposition.factors import Factors
 from siftem.eels import background, noise
 from siftem.eels import subtract as by_edges
@@ -113,7 +113,7 @@ def decompose_together(
     for signal in signals:
         checked_layout(signal)
     images = [from_hyperspy(s) for s in signals]
-    found = together.decompose_together(images, n_components, **options)
+    found = shared_spectra.decompose_together(images, n_components, **options)
     for signal, factors in zip(signals, found, strict=True):
         store(signal, factors)
     return tuple(_as_signals(f, si) for f, si in zip(found, images, strict=True))

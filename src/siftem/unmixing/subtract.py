@@ -11,9 +11,9 @@ import numpy as np
 
 from siftem.blas_threads import one_blas_thread
 from siftem.errors import DoubtWarning, InputError
+from siftem.fit.element_search import warn_of_structure
 from siftem.fit.line_fit import LineFit, LineFitter
 from siftem.fit.spectrum_model import Absorption, Calibration
-from siftem.fit.structure import warn_of_structure
 from siftem.hyperspy_input import as_spectrum
 from siftem.spectrum import Spectrum
 from siftem.unmixing.anchors import (

@@ -12,8 +12,12 @@ import numpy as np
 
 from siftem.errors import DoubtWarning, InputError, SiftemWarning
 from siftem.fit.null_scatter import WIDE
-from siftem.pipeline.agreement import assumed_absent
-from siftem.pipeline.composition_doubts import line_counts, warn_of_window, with_stray_counts
+from siftem.pipeline.composition_doubts import (
+    assumed_absent,
+    line_counts,
+    warn_of_window,
+    with_stray_counts,
+)
 from siftem.pipeline.fit_settings import GRID, FitSettings
 from siftem.pipeline.parts import attempted
 from siftem.pipeline.recipe import Recipe

@@ -12,7 +12,7 @@ from siftem.decomposition.layout import VACUUM
 from siftem.large.disk_images import image_beside, reach, strips
 from siftem.pipeline.layout import by_labels
 from siftem.pipeline.recipe import Recipe
-from siftem.pipeline.recipe_segment import Segment
+from siftem.pipeline.recipe_sections import Segment
 from siftem.pipeline.results import FeatureImages, Matched
 from siftem.pipeline.steps.step import Circumstances, Step
 from siftem.robust import lower_spread

@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from siftem.decomposition.class_spectra import sum_of
 from siftem.decomposition.factors import Factors, component_name
 from siftem.decomposition.kinds import Kinds
 from siftem.decomposition.matching import Markers, line_strengths, match_phases
-from siftem.decomposition.purest import FEWEST_PIXELS
+from siftem.decomposition.purest import FEWEST_PIXELS, sum_of
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import DoubtWarning, InputError, RecipeError, SiftemWarning
 from siftem.fit.element_search import FoundElement, find_elements

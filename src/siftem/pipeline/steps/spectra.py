@@ -17,7 +17,7 @@ from siftem.pipeline.open_scales import OpenScale, with_open_ends
 from siftem.pipeline.own_pixels import OwnPixels, mixture_name, region_spectra
 from siftem.pipeline.parts import attempted
 from siftem.pipeline.recipe import Recipe
-from siftem.pipeline.recipe_phases import Phase
+from siftem.pipeline.recipe_sections import Phase
 from siftem.pipeline.results import Matched
 from siftem.pipeline.side_processes import SideProcesses
 from siftem.pipeline.steps.step import Circumstances, Step, plain

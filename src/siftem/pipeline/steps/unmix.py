@@ -11,7 +11,7 @@ import numpy as np
 from siftem.errors import DoubtWarning, InputError, SiftemWarning
 from siftem.large.rows_of_counts import rows_of
 from siftem.pipeline.recipe import Recipe
-from siftem.pipeline.recipe_phases import Phase
+from siftem.pipeline.recipe_sections import Phase
 from siftem.pipeline.steps.spectra import RegionSpectra
 from siftem.pipeline.steps.step import Circumstances, Step, plain
 from siftem.pipeline.subtraction import phase_anchors
