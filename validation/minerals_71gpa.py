@@ -8,7 +8,8 @@ Needs the map (``siftem example 71gpa``); with RUN, the folder of a run of
 - names proposed for the measured compositions;
 - calibrated on bridgmanite and ferropericlase, Ca-perovskite held out: its ratios before and as
   predicted, with counting and all other errors, and how far what is known of it lies;
-- calibrated on bridgmanite alone, ferropericlase held out: (Mg+Fe)/O as predicted;
+- calibrated on bridgmanite alone, and on it and Ca-perovskite, ferropericlase held out: (Mg+Fe)/O
+  as predicted;
 - (Mg+Fe)/O of ferropericlase with its total error when it takes part;
 - k-factors and film found, beside what was computed and told, and Fe3+/Fe of bridgmanite.
 """
@@ -128,6 +129,13 @@ def main() -> None:
     )
     found = calibrate_jointly(before, known("Brg", "Fp"), held_out=["Fp"], **common)
     told("calibrated on Brg alone, Fp held out", found, before)
+    told_sources(found)
+    found = calibrate_jointly(before, known("Brg", "Fp", "Ca-Pv"), held_out=["Fp"], **common)
+    told("calibrated on Brg and Ca-Pv, Fp held out", found, before)
+    told_sources(found)
+
+
+def told_sources(found: JointCalibration) -> None:
     print("  errors of the predicted (Mg+Fe)/O by their source")
     for source, sigma in sources_of(found, "Fp", "(Mg+Fe)/O").items():
         print(f"    {source}: {sigma:.3f}")

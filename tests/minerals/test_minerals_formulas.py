@@ -256,3 +256,41 @@ def test_oxides_become_elements():
 def test_bad_analyses(values, covariance, words):
     with pytest.raises(InputError, match=words):
         Analysis("x", ("O", "Mg"), np.array(values), covariance)
+
+
+def measured(atoms, sigma):
+    """An analysis of so many atoms, each with the same relative error."""
+    weights = np.array([n * atomic_weight(e) for e, n in atoms.items()])
+    return siftem.Analysis("x", tuple(atoms), weights, np.diag((sigma * weights) ** 2))
+
+
+@pytest.mark.parametrize(
+    ("atoms", "group", "words"),
+    [
+        ({"Fe": 0.9, "Ni": 0.1}, "olivine", "O was not quantified"),
+        ({"Fe": 1.0, "S": 1.0, "O": 0.02}, "spinel", "need more O than there is"),
+        ({"Mg": 1.0, "O": 1.3}, "periclase", "more O than the charges"),
+        ({"Mg": 1.8, "Fe": 0.2, "O": 2.0}, "olivine", "site T holds at most"),
+    ],
+)
+def test_what_can_not_be_of_the_group_is_told(atoms, group, words):
+    doubts = siftem.structural_formula(measured(atoms, 0.01), group, draws=500).doubts
+    assert any(words in doubt for doubt in doubts)
+
+
+@pytest.mark.parametrize(
+    ("atoms", "group"),
+    [
+        ({"Mg": 1.0, "O": 1.04}, "periclase"),
+        ({"Mg": 2.0, "Si": 1.0, "O": 4.3}, "olivine"),
+        ({"Fe": 3.0, "O": 4.0}, "spinel"),
+        # OH is no excess, and half-open iron no lack.
+        ({"K": 1.0, "Al": 3.0, "Si": 3.0, "O": 12.0}, "mica"),
+        ({"Fe": 2.0, "O": 3.0}, "ilmenite"),
+        ({"Fe": 0.9, "Ni": 0.1}, "compound"),
+    ],
+)
+def test_what_may_be_of_the_group_is_not_doubted(atoms, group):
+    more = {"atoms": 1.0} if group == "compound" else {}
+    found = siftem.structural_formula(measured(atoms, 0.03), group, draws=500, **more)
+    assert found.doubts == ()

@@ -344,6 +344,13 @@ def test_bad_wishes_say_what_to_do(unknown_film, constraints, more, words):
         siftem.calibrate_jointly(unknown_film, constraints, **more)
 
 
+def test_charges_of_a_phase_without_anions_balance_nothing():
+    metal = oxide({"Fe": 0.9, "Ni": 0.1}, 0.1)
+    known = ChargeBalance(phase="x", sigma=0.01)
+    with pytest.raises(InputError, match=r"no anion .* give a ratio such as Fe/S"):
+        constrained_posterior(layout([metal]), [known])
+
+
 def test_bad_constraints():
     with pytest.raises(InputError, match="sigma must be positive"):
         ChargeBalance(phase="x", sigma=0.0)

@@ -121,9 +121,14 @@ class ChargeBalance(Constraint):
     def value(self, elements: tuple[str, ...], atoms: np.ndarray, ferric: np.ndarray) -> np.ndarray:
         """Return the charge of the cations over that of the anions."""
         anions = np.array([_ANION_CHARGES.get(e, 0.0) for e in elements])
-        return np.asarray(
-            cation_charge(elements, atoms, ferric, self.iron, self.valences) / (atoms @ anions)
-        )
+        if not anions.any():
+            raise InputError(
+                f"{self.describe()}: no anion ({', '.join(_ANION_CHARGES)}) was quantified in it; "
+                f"of a metal or a sulphide give a ratio such as Fe/S"
+            )
+        charge = cation_charge(elements, atoms, ferric, self.iron, self.valences)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.asarray(charge / (atoms @ anions))
 
 
 @dataclass(frozen=True, kw_only=True)

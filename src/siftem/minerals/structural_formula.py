@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from siftem.errors import InputError
+from siftem.minerals.formula_doubts import formula_doubts
 from siftem.minerals.groups import Group, group_of
 from siftem.minerals.recalculation import Recalculated, is_share, numbers_of, recalculate
 from siftem.old_names import takes_old_names
@@ -229,6 +230,9 @@ class StructuralFormula:
         The same ions on their sites; "sum" is what a site holds.
     numbers : dict of str to Estimate
         "cations", "Mg/(Mg+Fe)", "Fe3+/Fe" and the like, and end members (fractions).
+    doubts : tuple of str
+        Why the composition can't be of this group: measured O that is not what the charges need,
+        or empty tetrahedra.
     """
 
     __repr__ = outline
@@ -238,6 +242,7 @@ class StructuralFormula:
     ions: dict[str, Estimate]
     sites: dict[str, dict[str, Estimate]]
     numbers: dict[str, Estimate]
+    doubts: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         """Return the formula in writing, such as "(Mg0.90 Fe2+0.10) (Si1.00) O3"."""
@@ -334,8 +339,10 @@ def structural_formula(
         *(end + unit[2] @ both.T for end in ends),
     ]
     # One call, so that all have the same ions on the same sites.
-    whole = recalculate(analysis.elements, analysis.as_atoms(np.vstack(clouds)), recipe)
+    moles = analysis.as_atoms(np.vstack(clouds))
+    whole = recalculate(analysis.elements, moles, recipe)
     cuts = np.cumsum([len(cloud) for cloud in clouds])[:-1]
+    tetrahedra = np.sum(list(whole.sites.get("T", {}).values()), axis=0) + np.zeros(len(moles))
     absent = set(analysis.absent)
 
     def estimate(values: np.ndarray, assumed: bool = False, most: float = np.inf) -> Estimate:
@@ -357,6 +364,9 @@ def structural_formula(
             )
             for key, v in numbers_of(recipe.name, whole).items()
         },
+        doubts=formula_doubts(
+            analysis.elements, np.split(moles, cuts)[3:], recipe, np.split(tetrahedra, cuts)[3:]
+        ),
     )
 
 

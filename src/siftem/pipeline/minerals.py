@@ -198,6 +198,7 @@ def _formula_data(found: StructuralFormula) -> dict[str, Any]:
         "group": found.group.name,
         "source": found.group.source,
         "formula": str(found),
+        "doubts": list(found.doubts),
         "ions": plain(found.ions),
         "sites": {site: plain(held) for site, held in found.sites.items()},
         "numbers": plain(found.numbers),

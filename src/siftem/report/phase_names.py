@@ -173,6 +173,8 @@ def mineral_notes(result: RunResult) -> tuple[str, ...]:
     """Return what is to be heeded of names and calibration, in one sentence each."""
     joint = joint_calibration(result)
     out = [names_problem(result)]
+    for phase, formula in formulas_of(result).items():
+        out += [f"{phase} as {formula.group.name}: {doubt}" for doubt in formula.doubts]
     if isinstance(joint, str):
         out.append(joint)
     elif joint is not None:

@@ -1,0 +1,88 @@
+"""Where a composition can't be of the group that its formula was calculated for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from siftem.minerals.groups import Group
+from siftem.quantification.minerals import ANIONS, cation_charges
+
+#: Groups that may hold more oxygen than their cations need, in OH.
+_HYDROUS = ("mica", "amphibole", "apatite", "oxide")
+#: Groups whose tetrahedra are full.
+_FULL = ("olivine", "pyroxene", "garnet", "feldspar", "mica", "amphibole")
+#: What is told: beyond these quantiles, and by so much of what it should be.
+_SURE, _MUCH = (0.0015, 0.9985), 0.05
+
+
+def formula_doubts(
+    elements: Sequence[str],
+    ends: Sequence[np.ndarray],
+    group: Group,
+    tetrahedra: Sequence[np.ndarray],
+) -> tuple[str, ...]:
+    """Say why a formula may mean nothing, in one sentence each.
+
+    Oxygen of a formula is what the charges of the cations need: of a metal or a sulphide that makes
+    an oxide, unless the measured oxygen is looked at.
+
+    Parameters
+    ----------
+    elements : sequence of str
+    ends : sequence of ndarray of shape (draws, n)
+        Random atoms with all errors, about each end of what is not known.
+    group : Group
+    tetrahedra : sequence of ndarray of shape (draws,)
+        What site T holds in the same draws; none for groups without.
+    """
+    if group.oxygens is None:
+        return ()
+    if "O" not in elements:
+        return ("O was not quantified: as much as the charges of the cations need is assumed",)
+    out = []
+    held = _oxygen_shares(elements, ends)
+    if held["most"] < 1 - _MUCH:
+        out.append(
+            f"the charges of the cations need more O than there is (at most "
+            f"{100 * held['most']:.2g}% of it): no oxide with these charges"
+        )
+    elif held["least"] > 1 + _MUCH and group.name not in _HYDROUS:
+        out.append(
+            f"there is more O than the charges of the cations need (at least "
+            f"{100 * held['least']:.3g}% of it): a cation or H is missing, or k-factors are off"
+        )
+    full = next((s.capacity for s in group.sites if s.name == "T"), 0.0)
+    if group.name in _FULL and full and tetrahedra:
+        most = max(_quantile(t, 1) for t in tetrahedra) / full
+        if most < 1 - _MUCH:
+            out.append(
+                f"site T holds at most {100 * most:.2g}% of what it has in {group.name}: take "
+                f"another group"
+            )
+    return tuple(out)
+
+
+def _oxygen_shares(elements: Sequence[str], ends: Sequence[np.ndarray]) -> Mapping[str, float]:
+    """Least and most of measured O over what the cations need, iron of either charge."""
+    cations = [e for e in elements if e not in ANIONS]
+    index = [elements.index(e) for e in cations]
+    charges = np.array(cation_charges(cations), dtype=np.float64)
+    iron = np.array([float(e == "Fe") for e in cations])
+    halogens = [elements.index(e) for e in ("F", "Cl") if e in elements]
+    least, most = np.inf, -np.inf
+    for atoms in ends:
+        oxygen = atoms[:, elements.index("O")]
+        ferrous = atoms[:, index] @ charges
+        ferric = ferrous + atoms[:, index] @ iron
+        salt = atoms[:, halogens].sum(axis=1)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            most = max(most, _quantile(2 * oxygen / (ferrous - salt), 1))
+            least = min(least, _quantile(2 * oxygen / ferric, 0))
+    return {"least": least, "most": most}
+
+
+def _quantile(values: np.ndarray, end: int) -> float:
+    known = values[np.isfinite(values)]
+    return float(np.quantile(known, _SURE[end])) if known.size else (np.inf if end else -np.inf)
