@@ -12,6 +12,7 @@ that is nowhere alone, one element that it lacks (`validation.any_map.anchored`)
 * PCA and ICA, ``blind_source_separation`` after the decomposition
 * k-means on the scores of a weighted PCA (scikit-learn), mean spectra of clusters
 
+siftem's are the pure spectra of its run, freed from noise (`siftem.denoised`) as its factors are.
 Angles in degrees between spectra and true ones, matched one to one, from 0.2 keV up. With
 ``--siftem`` the angles of siftem come from a study by `validation.any_map` of the same maps.
 """
@@ -127,7 +128,7 @@ def siftem_angles(row: Mapping[str, Any], *, anchors: bool = False) -> list[floa
     """The same from a row of `validation.any_map`."""
     if "error" in row:
         return str(row["error"])
-    found = [p.get("angle_deg", 90.0) for p in row["phases"].values()]
+    found = [p.get("denoised_deg", 90.0) for p in row["phases"].values()]
     if anchors:
         told = [p.get("anchored_deg") for p in row["phases"].values()]
         found = [a if t is None else t for a, t in zip(found, told, strict=True)]

@@ -14,7 +14,8 @@ warning names its phase; what is said of nearly every map (`OF_ALL`) does not co
 all is kept as JSON, and the table as Markdown beside it.
 
 Of grains that others overlap, ``anchored_deg`` is the angle when one element is told that the grain
-lacks and its host holds.
+lacks and its host holds; it and ``denoised_deg`` are of spectra freed from noise
+(`siftem.denoised`), as those of factorisations are.
 
 Phases are matched with the true ones by angle, one to one. The support counts for layout and
 angles; its composition is left out.
@@ -38,8 +39,10 @@ from validation.drawn_layouts import DRAWN
 from validation.foreign_k_factors import k_factors
 from validation.foreign_phantoms import MIXED, Phantom, as_signal, names, phantom
 
+from siftem.decomposition.detector_shapes import denoised
 from siftem.errors import SiftemError
 from siftem.pipeline.summary import summarize
+from siftem.spectrum import Spectrum
 from siftem.unmixing.anchors import GivenScale
 from siftem.unmixing.subtract import subtract
 from validation import any_map_scores as scores
@@ -118,6 +121,7 @@ def compared(found: Any, made: Phantom) -> dict[str, Any]:
             entry |= {
                 "as": name,
                 "angle_deg": scores.angle(found.pure[name].values, true[i]),
+                "denoised_deg": scores.angle(denoised(found.pure[name]), true[i]),
                 "overlap": _mask_overlap(found, name, made.present[i], labels == i),
                 "pixels": own.get("pixels"),
                 "counts": own.get("counts"),
@@ -135,7 +139,7 @@ def compared(found: Any, made: Phantom) -> dict[str, Any]:
                 entry["elements"] = scores.elements_of(own["elements"], material.at_percent)
             told = anchored(found, made, i, by_name)
             if told is not None:
-                entry["anchored_deg"] = scores.angle(told, true[i])
+                entry["anchored_deg"] = scores.angle(denoised(told), true[i])
         phases[material.name] = entry
     layout = summary.get("layout")
     return {
@@ -151,7 +155,7 @@ def compared(found: Any, made: Phantom) -> dict[str, Any]:
     }
 
 
-def anchored(found: Any, made: Phantom, own: int, by_name: Mapping[str, int]) -> np.ndarray | None:
+def anchored(found: Any, made: Phantom, own: int, by_name: Mapping[str, int]) -> Spectrum | None:
     """Spectrum of a grain that others overlap, with one element of each host told that it lacks.
 
     This is what a user does who knows something of the grain. None where nothing is open, or
@@ -181,7 +185,7 @@ def anchored(found: Any, made: Phantom, own: int, by_name: Mapping[str, int]) ->
         return None
     return subtract(
         mixture, hosts, anchor=anchors, elements=made.elements, support=made.support_elements
-    ).values
+    )
 
 
 def found_labels(found: Any, true_index: Mapping[str, int]) -> np.ndarray:

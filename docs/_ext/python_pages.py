@@ -21,7 +21,7 @@ GROUPS = {
         "SpectrumImage", "Spectrum", "EnergyAxis", "Acquisition",
     ),
     "Decomposition": (
-        "decompose", "decompose_together", "PoissonNMF", "Factors", "count_kinds",
+        "decompose", "decompose_together", "PoissonNMF", "Factors", "denoised", "count_kinds",
         "choose_n_components", "match_phases", "Markers",
     ),
     "Segmentation and regions": (

@@ -53,6 +53,7 @@ _HOME = {
     "count_kinds": "siftem.decomposition.kinds",
     "decompose": "siftem.decomposition.factors",
     "decompose_together": "siftem.decomposition.shared_spectra",
+    "denoised": "siftem.decomposition.detector_shapes",
     "element_maps": "siftem.element_mapping",
     "elemental_ratios": "siftem.eels.edges",
     "estimate_noise": "siftem.eels.noise",

@@ -3,6 +3,7 @@
 from siftem import datasets as datasets
 from siftem.acquisition import Acquisition as Acquisition
 from siftem.batch.run import run_batch as run_batch
+from siftem.decomposition.detector_shapes import denoised as denoised
 from siftem.decomposition.factors import Factors as Factors
 from siftem.decomposition.factors import decompose as decompose
 from siftem.decomposition.kinds import count_kinds as count_kinds

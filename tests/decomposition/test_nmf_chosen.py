@@ -9,12 +9,8 @@ from scipy.special import xlogy
 
 import siftem
 from siftem import PoissonNMF, decompose
-from siftem.decomposition.chosen_spectra import (
-    DetectorView,
-    NonNegativeFit,
-    choose_spectra,
-    detector_shapes,
-)
+from siftem.decomposition.chosen_spectra import choose_spectra
+from siftem.decomposition.detector_shapes import DetectorView, NonNegativeFit, detector_shapes
 from siftem.decomposition.initialise import pooled_counts
 from siftem.decomposition.smooth_maps import refined_spectra
 from siftem.energy_axis import EnergyAxis
