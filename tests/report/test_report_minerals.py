@@ -300,6 +300,17 @@ def test_the_film_stands_in_file_table_and_summary(minerals, made_run, tmp_path)
     assert scaled["scale_relative_sigma"] == pytest.approx(
         joint.film["Brg"].sigma / joint.film["Brg"].value, rel=1e-4
     )
+    # By the image of the same scan, where there is one.
+    data = made_run.recipe.model_dump(mode="json", exclude_none=True)
+    by_image = replace(made_run, recipe=make_recipe(data | {"calibrate": {"film_map": "haadf"}}))
+    si = made_run.spectrum_image
+    none = replace(by_image, spectrum_image=replace(si, survey=None))
+    assert film_map(none) is None
+    assert any("the file holds none" in note for note in mineral_notes(none))
+    seen = replace(si, survey=np.full(si.shape, 100.0), survey_name="HAADF")
+    shown = replace(by_image, spectrum_image=seen, unmixed=replace(made_run.unmixed))
+    assert np.nanmean(film_map(shown).mass[pure]) == pytest.approx(brg["mean"], rel=1e-4)
+    assert json.loads(summary_text(shown))["film"]["by"] == "haadf"
     # Without a film, or without unmixing, nothing is said of it.
     bare = replace(made_run, unmixed=None)
     assert film_map(bare) is None

@@ -206,8 +206,7 @@ def thickness_map(
     phases = {n: MeasuredPhase.of(n, compositions[n]) for n in names}
     per_count = {n: _mass_per_count(compositions[n]) for n in names}
     total = np.sum([np.maximum(c, 0.0) for c in seen.values()], axis=0)
-    others = total - np.maximum(seen[reference], 0.0)
-    pure = (total > 0) & (others <= _PURE * total)
+    pure = pure_pixels(seen, reference)
     if not pure.any():
         raise InputError(
             f"no pixel holds {reference} with less than {100 * _PURE:g}% of other phases: take "
@@ -238,6 +237,13 @@ def thickness_map(
         )
         sigma = sigma / (1 + damped / mass_thickness)
     return ThicknessMap(mass, sigma, parts, mass_sigma / mass_thickness, tuple(phases.values()))
+
+
+def pure_pixels(parts: Mapping[str, np.ndarray], reference: str) -> np.ndarray:
+    """Return where all but 5% of what is there is of the reference; bool (ny, nx)."""
+    total = np.sum([np.maximum(part, 0.0) for part in parts.values()], axis=0)
+    others = total - np.maximum(parts[reference], 0.0)
+    return np.asarray((total > 0) & (others <= _PURE * total))
 
 
 def _mass_per_count(c: Composition) -> float:

@@ -8,6 +8,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from siftem.errors import InputError
+from siftem.minerals.image_thickness import image_thickness
 from siftem.minerals.joint_calibration import JointCalibration
 from siftem.minerals.thickness import ThicknessMap, thickness_map
 from siftem.pipeline.minerals import joint_calibration
@@ -33,7 +34,8 @@ def film_map(result: RunResult) -> ThicknessMap | None:
     known = _matrix_film(result)
     if known is None:
         return None
-    own = (known, tuple(id(result.compositions[n]) for n in unmixed.names))
+    by, dark = result.recipe.calibrate.film_map, result.recipe.calibrate.film_dark
+    own = (known, by, dark, tuple(id(result.compositions[n]) for n in unmixed.names))
     made = _MADE.get(unmixed)
     if made is not None and made[0] == own:
         return made[1]
@@ -46,10 +48,32 @@ def film_map(result: RunResult) -> ThicknessMap | None:
             mass_sigma=known[1],
             counts_sigma=dict(zip(unmixed.names, unmixed.maps_sigma, strict=True)),
         )
+        if by == "haadf":
+            found = _by_image(result, found, dark)
     except InputError:
         found = None
     _MADE[unmixed] = (own, found)
     return found
+
+
+def _by_image(result: RunResult, film: ThicknessMap, dark: float | None) -> ThicknessMap:
+    si = result.spectrum_image
+    if si.survey is None or film_problem(result):
+        raise InputError(film_problem(result))
+    return image_thickness(film, si.survey, result.compositions, reference=result.matrix, dark=dark)
+
+
+def film_problem(result: RunResult) -> str:
+    """Say why the film can't be mapped by the image that the recipe asks for; empty if it can."""
+    si = result.spectrum_image
+    if result.recipe.calibrate.film_map == "counts":
+        return ""
+    if si.survey is None or "ADF" not in si.survey_name.upper():
+        return (
+            "no map of mass thickness: calibrate: film_map: haadf asks for an annular dark-field "
+            "image of the same scan, and the file holds none: take counts"
+        )
+    return ""
 
 
 def _matrix_film(result: RunResult) -> tuple[float, float] | None:
@@ -77,6 +101,7 @@ def film_data(result: RunResult) -> dict[str, Any] | None:
         return None
     return {
         "reference": result.matrix,
+        "by": result.recipe.calibrate.film_map,
         "scale_relative_sigma": found.scale_sigma,
         "regions": {name: dict(vars(region)) for name, region in film_regions(result).items()},
     }

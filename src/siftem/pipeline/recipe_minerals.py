@@ -111,6 +111,12 @@ class Calibrate(Section):
         None,
         description="relative, of the detector's window; if none was told, polymer windows (.58)",
     )
+    film_map: Literal["counts", "haadf"] = Field(
+        "counts", description="what the map of mass thickness is by: counts, or the file's HAADF"
+    )
+    film_dark: NotNegative | None = Field(
+        None, description="level of the HAADF without film, if it is known"
+    )
     dead_layer_sigma: NotNegative = Field(
         0.0, description="nm of silicon, of the detector's dead layer"
     )

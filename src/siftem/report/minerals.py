@@ -201,6 +201,7 @@ def film_table(result: RunResult) -> Table | None:
         )
     if not rows:
         return None
+    by = "counting" if result.recipe.calibrate.film_map == "counts" else "the HAADF image's noise"
     return Table(
         "Thickness of the film",
         (
@@ -208,7 +209,7 @@ def film_table(result: RunResult) -> Table | None:
             heading("effective, g/m²"), heading("effective, nm"),
         ),
         tuple(rows),
-        f"Mean mass thickness ± counting (± the film of {result.matrix}, which sets the scale); "
+        f"Mean mass thickness ± {by} (± the film of {result.matrix}, which sets the scale); "
         f"scatter from pixel to pixel without counting. Effective: the even film that absorbs the "
         f"softest line alike.",
     )  # fmt: skip

@@ -11,6 +11,7 @@ from siftem.decomposition.layout import MIXED, VACUUM
 from siftem.minerals.constraint_results import FALSE_ALARMS
 from siftem.minerals.joint_calibration import Calibrated, JointCalibration
 from siftem.minerals.structural_formula import Estimate
+from siftem.pipeline.film_map import film_problem
 from siftem.pipeline.layout import by_labels, describe_layout
 from siftem.pipeline.minerals import formulas_of, joint_calibration, names_of, names_problem
 from siftem.pipeline.results import RunResult
@@ -172,7 +173,7 @@ def calibration_tables(result: RunResult) -> tuple[Table, ...]:
 def mineral_notes(result: RunResult) -> tuple[str, ...]:
     """Return what is to be heeded of names and calibration, in one sentence each."""
     joint = joint_calibration(result)
-    out = [names_problem(result)]
+    out = [names_problem(result), film_problem(result)]
     for phase, formula in formulas_of(result).items():
         out += [f"{phase} as {formula.group.name}: {doubt}" for doubt in formula.doubts]
     if isinstance(joint, str):
