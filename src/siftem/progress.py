@@ -47,7 +47,7 @@ def shows_progress(function: Callable[P, R]) -> Callable[P, R]:
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         bar = None
         if "progress" not in kwargs and not _under_way and in_notebook():
-            bar = NotebookBar(function.__name__)
+            bar = NotebookBar(function.__name__.strip("_"))
             kwargs["progress"] = bar
         _under_way.append(function.__name__)
         try:

@@ -127,6 +127,12 @@ def test_the_doors_show_their_progress(notebook):
     notebook.monotonic = lambda: 3.0 * next(ticks)
     siftem.decompose(si, 2, identify=False)
     assert "decompose" in notebook.shown[0]
+    notebook.shown.clear()
+    siftem.PoissonNMF(2, tol=0.5).fit(counts)
+    assert "fit, " in notebook.shown[0]
+    notebook.shown.clear()
+    siftem.PoissonNMF(2, tol=0.5, progress=silent).fit(counts)
+    assert notebook.shown == []
 
 
 def test_all_that_tells_its_progress_shows_it():

@@ -6,7 +6,7 @@ import tarfile
 
 import pytest
 
-from siftem.errors import InputError, ReadError
+from siftem.errors import Cancelled, InputError, ReadError
 from siftem.io import example
 
 MEMBER = f"espm-1.1.1/generated_datasets/{example.FILE_NAME}"
@@ -29,12 +29,33 @@ def archive(path, members):
     return path
 
 
+class Pip:
+    """A pip that has ended, unless it hangs."""
+
+    def __init__(self, complaints="", hangs=False):
+        self.complaints, self.hangs, self.killed = complaints, hangs, False
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        pass
+
+    def communicate(self, timeout):
+        if self.hangs:
+            raise subprocess.TimeoutExpired("pip", timeout)
+        return None, self.complaints
+
+    def kill(self):
+        self.killed = True
+
+
 @pytest.fixture
 def fake_pip(monkeypatch):
     """Answer as pip would, with the given members in the archive."""
     commands = []
 
-    def install(members=None, *, stderr="", returncode=0):
+    def install(members=None, *, stderr=""):
         def run(command, **options):
             commands.append(command)
             if members is not None:
@@ -42,9 +63,9 @@ def fake_pip(monkeypatch):
 
                 folder = Path(command[command.index("--dest") + 1])
                 archive(folder / "espm-1.1.1.tar.gz", members)
-            return subprocess.CompletedProcess(command, returncode, "", stderr)
+            return Pip(stderr)
 
-        monkeypatch.setattr(example.subprocess, "run", run)
+        monkeypatch.setattr(example.subprocess, "Popen", run)
         return commands
 
     return install
@@ -109,22 +130,30 @@ def test_a_link_in_place_of_the_map_is_not_followed(tmp_path):
 
 def test_offline_or_without_pip(fake_pip):
     reason = "WARNING: Retrying\nERROR: No matching distribution found for espm==1.1.1\n"
-    fake_pip(stderr=reason, returncode=1)
+    fake_pip(stderr=reason)
     with pytest.raises(ReadError, match=r"are you online\? .*SIFTEM_DATA.*No matching") as caught:
         example.fetch_71gpa()
     assert "\n" not in str(caught.value)
-    fake_pip(stderr="/usr/bin/python: No module named pip", returncode=1)
+    fake_pip(stderr="/usr/bin/python: No module named pip")
     with pytest.raises(ReadError, match="needs pip"):
         example.fetch_71gpa()
 
 
-def test_a_download_that_hangs(monkeypatch):
-    def run(command, **options):
-        raise subprocess.TimeoutExpired(command, options["timeout"])
-
-    monkeypatch.setattr(example.subprocess, "run", run)
+def test_a_download_that_hangs_tells_of_itself_and_is_ended(monkeypatch):
+    pip, told = Pip(hangs=True), []
+    monkeypatch.setattr(example.subprocess, "Popen", lambda _command, **_options: pip)
+    monkeypatch.setattr(example, "_LONGEST_DOWNLOAD", 0.01)
     with pytest.raises(ReadError, match="took too long"):
-        example.fetch_71gpa()
+        example.fetch_71gpa(progress=lambda step, fraction: told.append(step))
+    assert pip.killed and told
+
+    def impatient(step, fraction):
+        raise Cancelled
+
+    pip.killed = False
+    with pytest.raises(Cancelled):
+        example.fetch_71gpa(progress=impatient)
+    assert pip.killed
 
 
 def test_the_folder_variable_comes_first_and_is_checked(tmp_path, monkeypatch):

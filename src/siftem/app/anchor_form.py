@@ -18,14 +18,18 @@ _HALF = {"width": CONTROLS // 2 - 24, "stylesheets": [CONTROL_CSS], "margin": (2
 _ABSENT = "An element that the grain lacks"
 _RATIO = "A known ratio of two elements"
 _STOICHIOMETRY = "A known ratio of sums of atoms"
-_MOST = "Nothing: an interval, or its upper limit for some elements"
+_MOST = "Nothing is known of it"
 _SCALE = "A given scale"
 _EDGE = "An edge that the grain lacks"
 _EDGE_RATIO = "A known ratio of two edges"
 _OF_X_RAYS = [_ABSENT, _RATIO, _STOICHIOMETRY, _MOST, _SCALE]
 _OF_LOSSES = [_EDGE, _EDGE_RATIO, _MOST, _SCALE]
 #: What the field with names is called.
-_NAMED = {_ABSENT: "Elements", _MOST: "Elements (empty: an interval)", _EDGE: "Edge, such as Ti_L3"}
+_NAMED = {
+    _ABSENT: "Elements",
+    _MOST: "Upper limit for (empty: interval)",
+    _EDGE: "Edge, such as Ti_L3",
+}
 
 #: Ratios, with what an empty field shows.
 _EXAMPLES = {_RATIO: "Mg/Ca", _STOICHIOMETRY: "(Ca+Mg+Fe)/(Si+Al)", _EDGE_RATIO: "O_K/Mn_L3"}

@@ -79,7 +79,7 @@ class DataView(View):
         self.fitting = self.button("Fit maps of their lines", self.fit_maps)
         self._fitted: tuple[object, ElementMaps] | None = None
         self.table = PeriodicTable(lambda symbol: page.attempt(lambda: self._step_on(symbol)))
-        self.evidence = self.text("")
+        self.evidence = self.text("", sizing_mode="stretch_width")
         self._found: tuple[FoundElement, ...] = ()
         self._of_found: object = None
         self.about = self.text("", width=800, sizing_mode=RESIZED)
@@ -283,7 +283,13 @@ class DataView(View):
             return
         if self.shown.value == _ELEMENTS:
             self._show_states()
-            scrolled = pn.Column(self.evidence, scroll="y", height=max(120, self.room.height - 420))
+            scrolled = pn.Column(
+                self.evidence,
+                scroll="y",
+                width=self.room.content - 10,
+                height=max(120, self.room.height - 420),
+                sizing_mode=RESIZED,
+            )
             self.content[:] = [head, self.table, scrolled]
             return
         if self.maps is None:

@@ -185,12 +185,15 @@ class JobRunner:
     def _finish(self, state: JobState, done: Done | None, result: Any) -> None:
         def on_page() -> None:
             self.state = state
-            self._changed(state)
             if done is not None:
                 try:
                     done(result)
                 except Exception as error:
                     self.tell(_sentence(error), failed=True)
+            # It is said to be done when it can be seen; what was told meanwhile stays.
+            if not self.state.running:
+                self.state = replace(self.state, title=state.title)
+            self._changed(self.state)
 
         self._push(on_page)
 

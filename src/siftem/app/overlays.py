@@ -8,7 +8,6 @@ import numpy as np
 
 from siftem.decomposition.layout import MIXED, VACUUM
 from siftem.figures.regions import MIXED_COLOUR, VACUUM_COLOUR
-from siftem.figures.style import OVERLAP_COLOUR
 from siftem.pipeline.layout import PhaseMap
 from siftem.pipeline.left_out import (
     BORDER,
@@ -20,6 +19,8 @@ from siftem.pipeline.left_out import (
 )
 from siftem.segment.regions import Regions
 
+#: Of pixels that hold several grains: seen on dark and on bright maps, and of no phase.
+OVERLAP_COLOUR = "#7DF9FF"
 #: Of the reasons for which pixels are left out; rims have the last one.
 _REASON_COLOURS = {
     BORDER: "#F0E442",

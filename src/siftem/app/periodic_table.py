@@ -139,7 +139,7 @@ def evidence_html(found: Sequence[FoundElement]) -> str:
         )
         rows.append(
             f"<tr><th>{html.escape(one.element)}</th><td>{one.significance:.0f} σ</td>"
-            f"<td>{one.counts:,.0f}</td><td class='name'>{html.escape(lines)}</td></tr>"
+            f"<td>{one.counts:,.0f}</td><td class='name wrapped'>{html.escape(lines)}</td></tr>"
         )
     head = "".join(
         f"<th class='{kind}'>{text}</th>"

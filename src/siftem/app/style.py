@@ -101,6 +101,7 @@ th, td { padding: 1.5px 5px; text-align: right; white-space: nowrap; }
 thead th { border-bottom: 1.5px solid var(--siftem-ink, #1d1d1f); }
 thead th[colspan] { text-align: center; }
 th.name, td.name, tbody th { text-align: left; font-weight: 500; }
+td.wrapped { white-space: normal; }
 td.error, td.systematic { padding-left: 0; text-align: left; color: var(--siftem-quiet, #555555); }
 td.flag { color: var(--siftem-alarm, #9c1c00); font-weight: 700; }
 td.below { color: var(--siftem-quiet, #555555); font-style: italic; }

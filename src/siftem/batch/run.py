@@ -137,8 +137,8 @@ class BatchResult:
         return tuple(o for o in self.outcomes if o.status == "failed")
 
 
-@takes_old_names(workers="n_jobs")
 @shows_progress
+@takes_old_names(workers="n_jobs")
 def run_batch(
     recipe: Recipe,
     files: Sequence[str | Path],

@@ -22,7 +22,7 @@ from siftem.decomposition.sweep_state import Checkpoint, KnownParts, matched_sta
 from siftem.errors import DoubtWarning, InputError
 from siftem.large.blocked_counts import BlockedCounts
 from siftem.large.rows_of_counts import rows_of
-from siftem.progress import Progress, silent
+from siftem.progress import Progress, shows_progress, silent
 
 #: Tolerance and sweeps of the coarse levels, which only make a start.
 _COARSE = (1e-3, 30)
@@ -200,6 +200,11 @@ class PoissonFit:
         As `fit_transform`; of `siftem.large.blocked_counts.BlockedCounts` they stay on disk, as
         `siftem.decomposition.blockwise.BlockWeights`.
         """
+        # A bar in notebooks, unless somebody else looks after the progress.
+        return self._fit(X) if self.progress is None else self._fit(X, progress=self.progress)
+
+    @shows_progress
+    def _fit(self, X: Any, *, progress: Progress = silent) -> Any:
         x = self._counts(X, reset=True)
         self._check_parameters(x.shape)
         known = KnownParts.checked(
@@ -213,11 +218,11 @@ class PoissonFit:
         plan = self._plan()
         levels = plan.levels(x, n_jobs=n_threads(self.n_jobs))
 
-        def one(start: int, rows: SolverRows[Any], progress: Progress) -> solver.Solution[Any]:
+        def one(start: int, rows: SolverRows[Any], report: Progress) -> solver.Solution[Any]:
             rng, draw = rngs[start], start > 0
-            return plan.run(rows, levels, known, rng, draw=draw, progress=progress)
+            return plan.run(rows, levels, known, rng, draw=draw, progress=report)
 
-        reports: list[Any] = [self.progress or silent, *[silent] * (self.n_init - 1)]
+        reports: list[Any] = [progress, *[silent] * (self.n_init - 1)]
         if self.n_init > 1 and counts.n_jobs > 1:
             single = [counts.in_one_thread() for _ in range(self.n_init)]
             with ThreadPoolExecutor(counts.n_jobs) as pool:

@@ -19,6 +19,7 @@ from siftem.fit.line_evidence import FoundElement, line_doubt
 from siftem.fit.line_fit import LineFit
 from siftem.fit.line_search import CANDIDATES, LineLibrary, residual_variance
 from siftem.hyperspy_input import as_spectrum
+from siftem.progress import Progress, shows_progress, silent
 from siftem.spectrum import Spectrum
 from siftem.xray.detector import Detector
 from siftem.xray.elements import atomic_number
@@ -32,6 +33,7 @@ _MOST = 30
 _CALIBRATE_AT = (2, 5, 10, 18)
 
 
+@shows_progress
 def find_elements(
     spectrum: Spectrum,
     *,
@@ -40,6 +42,7 @@ def find_elements(
     significance: float = 6.0,
     candidates: Sequence[str] = CANDIDATES,
     energy_range: tuple[float | None, float | None] = (0.25, None),
+    progress: Progress = silent,
 ) -> tuple[FoundElement, ...]:
     """Suggest the elements of a spectrum.
 
@@ -66,6 +69,8 @@ def find_elements(
         Elements that are tried.
     energy_range : tuple
         In keV.
+    progress : Progress
+        Called with the elements found so far; how many there will be is not known.
 
     Returns
     -------
@@ -109,12 +114,14 @@ def find_elements(
             if best is None:
                 break
             chosen.append(best)
+            progress(f"{len(chosen)} elements so far", 0.0)
             if len(chosen) in calibrate_at:
                 # Once at each number: what is dropped then and comes again would go on for ever.
                 calibrate_at.remove(len(chosen))
                 search.calibrate(chosen)
                 chosen = search.reconsidered(chosen, significance)
         for _ in range(2):
+            progress(f"checking {len(chosen)} elements", 0.0)
             search.calibrate(chosen)
             before, chosen = list(chosen), search.reconsidered(chosen, significance)
             if chosen == before:  # the scale was fitted with these very elements

