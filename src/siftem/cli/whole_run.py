@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import webbrowser
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,7 @@ def _written(
     from siftem.pipeline.workflow import Workflow
     from siftem.report.folder import exported_result, write_results
 
+    gc.freeze()  # modules and classes stay: nobody need look through them again
     with recorded_warnings() as notes:
         tidy_up(check_destination(out))
     for note in notes:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, field, replace
-from typing import TypedDict
+from typing import NamedTuple, TypedDict
 from weakref import WeakKeyDictionary
 
-from siftem.errors import DoubtWarning, InputError, SiftemWarning
+from siftem.errors import DoubtWarning, InputError, SiftemError, SiftemWarning
 from siftem.fit.contaminants import contaminants_of
 from siftem.fit.element_search import FoundElement, find_elements, unexplained_lines
 from siftem.fit.line_fit import LineFit, LineFitter
 from siftem.fit.spectrum_model import Absorption, Calibration, quantified_family
 from siftem.pipeline.factor_sources import FactorSources, factor_sources
-from siftem.pipeline.parts import attempted
+from siftem.pipeline.parts import attempted, recorded_warnings
 from siftem.pipeline.recipe import Phase, Recipe
 from siftem.quantification.composition import Composition, quantify
 from siftem.quantification.factor_lines import resolved_factors
@@ -28,6 +28,8 @@ STRONG = 0.003
 #: What scattered electrons excite beside the specimen: grids, and what ion beams leave.
 GRID = frozenset({"Cu", "Ga", "Pt", "Au"})
 _SHOWN: WeakKeyDictionary[SpectrumImage, tuple[FoundElement, ...]] = WeakKeyDictionary()
+#: Settings that were fitted ahead, and the recipe that they are for.
+_AHEAD: WeakKeyDictionary[SpectrumImage, tuple[Recipe, Ahead]] = WeakKeyDictionary()
 #: What a recipe says of the detector's window.
 _WINDOWS = {None: None, "none": BARE, "polymer": POLYMER}
 
@@ -168,6 +170,14 @@ class FitSettings:
         return {element: every[element] for element in elements if element in every}
 
 
+class Ahead(NamedTuple):
+    """Settings that were fitted before their turn; what there was to say, and doubts among it."""
+
+    settings: FitSettings
+    notes: tuple[str, ...]
+    doubts: tuple[str, ...]
+
+
 def shown_elements(si: SpectrumImage) -> tuple[FoundElement, ...]:
     """Elements whose lines the sum of all pixels shows; of one map they are sought once."""
     if si not in _SHOWN:
@@ -219,6 +229,22 @@ def _unlisted_elements(fit: LineFit, si: SpectrumImage) -> tuple[str, ...]:
     return tuple(f.element for f in beside)
 
 
+def settings_ahead(recipe: Recipe, si: SpectrumImage) -> Ahead | None:
+    """Fit the settings for the elements that a recipe lists; what is amiss waits for its turn."""
+    with recorded_warnings() as told:
+        try:
+            made = fit_settings(recipe, si, recipe.elements)
+        except SiftemError:
+            return None
+    return Ahead(made, tuple(told), tuple(told.doubts))
+
+
+def keep_ahead(recipe: Recipe, si: SpectrumImage, ahead: Ahead | None) -> None:
+    """Have `fit_settings` return what `settings_ahead` made, for this very recipe and map."""
+    if ahead is not None:
+        _AHEAD[si] = recipe, ahead
+
+
 def fit_settings(recipe: Recipe, si: SpectrumImage, elements: tuple[str, ...]) -> FitSettings:
     """Fit the energy scale and resolution to the whole map; read what overrides k-factors.
 
@@ -227,6 +253,12 @@ def fit_settings(recipe: Recipe, si: SpectrumImage, elements: tuple[str, ...]) -
     InputError
         When the beam energy is unknown, or factors can't be used.
     """
+    known = _AHEAD.get(si)
+    if known is not None and known[0] is recipe and elements == recipe.elements:
+        for note in known[1].notes:
+            category = DoubtWarning if note in known[1].doubts else SiftemWarning
+            warnings.warn(note, category, stacklevel=2)
+        return known[1].settings
     acquisition = si.acquisition
     if acquisition.beam_energy is None:
         raise InputError(

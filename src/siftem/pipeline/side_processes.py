@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import pickle
 import signal
@@ -110,6 +111,7 @@ class SideProcesses(Generic[Made]):
 
 def _work_and_end(side: SideProcesses[Made], pipe: int) -> None:
     """Be the copy: never return, nor run what the original does at its end."""
+    gc.freeze()  # looking through what is shared would copy it
     try:
         # Whoever is killed takes the copies along, and with them the locks that they share.
         ctypes.CDLL(None).prctl(_WHEN_PARENT_DIES, signal.SIGKILL)

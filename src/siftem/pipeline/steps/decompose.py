@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from itertools import permutations
 from typing import Any
@@ -22,6 +22,7 @@ from siftem.files.atomic import refusals_told
 from siftem.io.fit_checkpoint import FitCheckpoint
 from siftem.io.spectra_sets import read_spectra
 from siftem.pipeline.file_contents import file_content
+from siftem.pipeline.fit_settings import keep_ahead, settings_ahead
 from siftem.pipeline.recipe import Recipe
 from siftem.pipeline.results import Decomposed
 from siftem.pipeline.side_processes import SideProcesses
@@ -72,9 +73,15 @@ def decomposed(
         return Decomposed(_distinct(recipe, si, most, progress), choice)
     count = partial(count_kinds, si, random_state=recipe.decompose.random_state)
     if n != "auto":
-        with SideProcesses({"kinds": count}, n_jobs) as beside:
+        jobs: dict[str, Callable[[], Any]] = {"kinds": count}
+        if n_jobs > 1 and recipe.elements:
+            # A copy has time for what comes later, too.
+            jobs["settings"] = partial(settings_ahead, recipe, si)
+        with SideProcesses(jobs, n_jobs) as beside:
             factors = _factors(recipe, si, n, checkpoint, progress)
-            return Decomposed(factors, None, beside.results()["kinds"])
+            made = beside.results()
+        keep_ahead(recipe, si, made.get("settings"))
+        return Decomposed(factors, None, made["kinds"])
     kinds = count()
     most = min(max(kinds.n_components, len(recipe.phases)), _MANY_COMPONENTS)
     return Decomposed(_distinct(recipe, si, most, progress), kinds, kinds)
