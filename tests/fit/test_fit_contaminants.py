@@ -12,6 +12,10 @@ ELEMENTS, COUNTS = ["O", "Mg", "Si", "Ca", "Fe"], 3e6
 CHLORINE = ((2.622, 0.92), (2.816, 0.08))
 
 
+#: Behind thick matter Lb is twice La, in a film 0.7 of it.
+TUNGSTEN = ((8.398, 0.30), (9.672, 0.5), (9.962, 0.2))
+
+
 def unlisted(seed, lines, counts, shift=0.0):
     mean = expected(COUNTS) + counts * sum(w * peak(e + shift) for e, w in lines)
     drawn = np.random.default_rng(seed).poisson(mean).astype(float)
@@ -27,6 +31,12 @@ def test_chlorine_that_is_there_is_found_named_and_fitted():
     # Within its error of what was put there.
     assert chlorine.counts == pytest.approx(2500, abs=3 * 2500 / chlorine.significance)
     assert "Cl" not in found.z and "not listed but there: Cl K" in found.describe()
+
+
+def test_tungsten_of_an_aperture_is_found_though_its_soft_lines_are_lost():
+    (tungsten,) = unlisted(0, TUNGSTEN, 2500).contaminants
+    assert (tungsten.element, tungsten.line) == ("W", "W L")
+    assert tungsten.energy == pytest.approx(8.39, abs=0.01)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,8 @@ from rich.console import Console
 from test_report_html import FIGURES, Page
 
 from siftem.cli.display import print_result
+from siftem.errors import DoubtWarning
+from siftem.pipeline.steps.composition import warn_of_poor_fits
 from siftem.pipeline.summary import summarize
 from siftem.report.composition_tables import composition_table
 from siftem.report.html import render_report, report_tables
@@ -121,6 +123,11 @@ def test_a_fit_that_misses_its_counts_is_told_once(made_run):
     assert told.startswith("Fp: the model does not describe its spectrum at")
     warned = replace(run, warnings=("Fp: the model does not describe this spectrum",))
     assert what_to_heed(warned) == ()
+    with pytest.warns(
+        DoubtWarning, match="^Fp by unmixing: the model does not .* 4.0. keV"
+    ) as made:
+        warn_of_poor_fits({"Fp by unmixing": poor, "Fp": c})
+    assert len(made) == 1
 
 
 def test_a_limit_above_the_pure_element_is_none(made_run):

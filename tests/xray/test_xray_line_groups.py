@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from siftem.xray.absorption import element_attenuation
 from siftem.xray.elements import symbol_of
 from siftem.xray.lines import line_family, line_groups
 
@@ -73,3 +74,18 @@ def test_the_textbook_weights_of_tungsten_lie_within_two_widths():
     for group, textbook in zip(found[:3], (0.6, 0.06, 0.05), strict=True):
         ours = sum(line.weight for line in group.family.lines) / family.alpha_fraction
         assert abs(np.log(textbook / ours)) < 2 * group.width
+
+
+def test_from_deep_inside_soft_lines_are_lost():
+    """The ratio of two lines from a bulk piece, over that of a film, lies within two widths."""
+    for element, shell, soft, hard in (("Cu", "K", 8.041, 8.905), ("Pb", "L", 10.55, 12.61)):
+        bulk = np.log(np.divide(*element_attenuation(element, np.array([soft, hard]))))
+        family = line_family(element, shell, beam_energy=BEAM)
+        film, deep = (
+            {g.family.lines[0].name: g.width for g in line_groups(family, thick=thick)}
+            for thick in (False, True)
+        )
+        assert film.keys() == deep.keys()
+        strongest = next(iter(film))
+        assert deep[strongest] < 1.0
+        assert 2 * film[strongest] < bulk < 2.5 * deep[strongest]

@@ -15,15 +15,17 @@ from siftem.fit.spectrum_model import SpectrumModel
 from siftem.xray.lines import LineFamily, visible_name
 
 #: Standard deviations beside a fit from which on an element is fitted itself.
-_WORTH = 2.5
-#: Standard deviations, once it is fitted, from which on it is there.
-_THERE = 4.0
+_WORTH = 2.0
+#: Standard deviations, once it is fitted, from which on it is there: softer lines (keV) lie in the
+#: feet of others, where the model is less sure.
+_THERE, _THERE_SOFT, _SOFT = 3.5, 4.0, 1.0
 #: Elements that are fitted, and found, at the most.
 _TRIED, _MOST = 10, 6
 #: Lines lie where they should within this many standard deviations, or keV.
 _AWAY, _NEAR = 3.0, 0.012
-#: Peaks of an element have the ratios of tables within this share.
-_RATIO = 0.25
+#: Peaks of an element have the ratios of tables within this share; on their way out of what is
+#: thick, soft L lines are lost.
+_RATIO = {"K": 0.25, "L": 1.0, "M": 0.25}
 #: keV by which lines are moved to see how a fit changes.
 _STEP = 0.002
 
@@ -37,7 +39,7 @@ def contaminants_of(
 
     An element that stands out beside the fit is fitted itself, with the errors of the model
     estimated anew: what its lines explain was taken for such errors before. It is there if it then
-    stands out by four standard deviations, lies where its lines lie, and has their ratios.
+    stands out clearly (`_THERE`), lies where its lines lie, and has their ratios.
 
     Parameters
     ----------
@@ -75,10 +77,13 @@ def _seen(fit: LineFit, element: str) -> FoundElement | None:
     """Return an element of a fit if it is there; None if something else is taken for it."""
     place = fit.index(element)
     photons = float(fit.amplitudes[place])
-    significance = float(fit.unbounded[place] / np.sqrt(fit.covariance[place, place]))
-    if photons <= 0 or significance < _THERE:
-        return None
+    # Whether it is there does not hang on how well the ratios of its lines are known.
+    variance = fit.covariance[place, place] - fit.ratio_covariance[place, place]
+    significance = float(fit.unbounded[place] / np.sqrt(variance))
     family, model = fit.model.families[place], fit.model
+    least = _THERE if family.alpha_energy > _SOFT else _THERE_SOFT
+    if photons <= 0 or significance < least:
+        return None
     shift, sigma = _further(fit, _change_with_shift(fit, family) * photons)
     if abs(shift) > max(_AWAY * sigma, _NEAR):
         return None
@@ -90,7 +95,7 @@ def _seen(fit: LineFit, element: str) -> FoundElement | None:
     evidence = [SeenLine(_name(peaks.parts[strongest]), family.alpha_energy, significance)]
     for i in np.flatnonzero(np.arange(counts.size) != strongest):
         more, sigma = _further(fit, peaks.profiles[:, i])
-        if abs(more) > _AWAY * np.hypot(sigma, _RATIO * photons):
+        if abs(more) > _AWAY * np.hypot(sigma, _RATIO[family.shell[0]] * photons):
             return None
         if photons + more > _AWAY * sigma:
             part = peaks.parts[i]

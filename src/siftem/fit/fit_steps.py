@@ -17,7 +17,7 @@ from siftem.fit.calibrate import (
     scan_scale,
     slopes_of,
 )
-from siftem.fit.dead_layer import dead_layer_step
+from siftem.fit.continuum_steps import continuum_steps
 from siftem.fit.line_weights import LineWeights, Ratios
 from siftem.fit.misfit import Stiffness, estimated_misfit, fit_beside, no_misfit
 from siftem.fit.poisson import PoissonFit, covariance_of, fit_poisson
@@ -52,7 +52,9 @@ class FitSteps:
         self.model, self.spectrum, self.dropped = model, spectrum, dropped
         self.pulses, self.templates = pulses, templates
         # Who takes the model for true takes its ratios of lines for true.
-        self.weights = LineWeights.tabulated(model.families if model_error and free_ratios else ())
+        self.weights = LineWeights.tabulated(
+            model.families if model_error and free_ratios else (), model.thick
+        )
         lines = len(model.families)
         place = slice(lines, lines + model.continuum_size)
         self.stiffness = Stiffness.start(place, float(spectrum.counts.sum()))
@@ -159,7 +161,9 @@ class FitSteps:
         steps = np.zeros((axis.size, 0))
         if self.weights.groups and model.n_continuum is None:
             continuum = design[:, at] @ found.amplitudes[at]
-            steps = dead_layer_step(model, axis, calibration, continuum)
+            steps = continuum_steps(
+                model, axis, calibration, continuum, design[:, : photons.size] * photons
+            )
         return self.weights.ratios(model, axis, calibration, photons, found.mean, steps)
 
     def _beside_misfit(

@@ -333,7 +333,11 @@ def line_doubt(model: SpectrumModel, axis: EnergyAxis, calibration: Calibration)
     -------
     LineDoubt
     """
-    parts = [(g, i) for i, family in enumerate(model.families) for g in line_groups(family)]
+    parts = [
+        (group, i)
+        for i, family in enumerate(model.families)
+        for group in line_groups(family, thick=family.element in model.thick)
+    ]
     groups = np.zeros((axis.size, 0))
     if parts:
         whole = replace(model, families=tuple(g.family for g, _ in parts))

@@ -56,7 +56,9 @@ def fit_lines(
     spectrum : Spectrum
         Counts, or counts less a scaled matrix (:func:`siftem.subtract`).
     elements, support : sequence of str
-        All families of these elements in the range are fitted.
+        All families of these elements in the range are fitted; those of the support may come from
+        thick pieces, which absorb their soft lines more than the hard ones, and the
+        continuum above their edges.
     beam_energy : float
         keV.
     detector : Detector, optional
@@ -96,7 +98,9 @@ def fit_lines(
             f"spectrum {spectrum.name!r} holds no counts in the fitted range: nothing to fit"
         )
     kev = cut.axis.to_kev()
-    every = list(dict.fromkeys([*element_symbols(elements), *element_symbols(support)]))
+    listed = element_symbols(elements)
+    thick = tuple(e for e in element_symbols(support) if e not in listed)
+    every = list(dict.fromkeys([*listed, *thick]))
     families = line_families(
         every, beam_energy=beam_energy, low=kev.first, high=kev.last, split_l=split_l
     )
@@ -109,6 +113,7 @@ def fit_lines(
         absorption,
         spline_range=(kev.first, min(kev.last, beam_energy)),
         valence=tuple(valence_lines(every, low=kev.first, high=kev.last)),
+        thick=thick,
     )
     extra = {k: np.asarray(v, float)[window] for k, v in (templates or {}).items()}
     with one_blas_thread():

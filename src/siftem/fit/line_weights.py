@@ -43,9 +43,13 @@ class LineWeights:
     away: np.ndarray
 
     @classmethod
-    def tabulated(cls, families: Sequence[LineFamily]) -> LineWeights:
-        """Return the weights of tables."""
-        found = [(g, i) for i, family in enumerate(families) for g in line_groups(family)]
+    def tabulated(cls, families: Sequence[LineFamily], thick: Sequence[str] = ()) -> LineWeights:
+        """Return the weights of tables; ``thick`` as for `SpectrumModel`."""
+        found = [
+            (group, i)
+            for i, family in enumerate(families)
+            for group in line_groups(family, thick=family.element in thick)
+        ]
         owner = np.array([i for _, i in found], dtype=int)
         return cls(tuple(g for g, _ in found), owner, np.zeros(owner.size))
 
@@ -122,7 +126,7 @@ class Ratios:
     lines : ndarray of shape (channels, n)
         Change of the expected counts with ``away``.
     steps : ndarray of shape (channels, m)
-        Counts in steps of the continuum, for one standard deviation (`siftem.fit.dead_layer`).
+        Counts in steps of the continuum, for one standard deviation (`siftem.fit.continuum_steps`).
     """
 
     weights: LineWeights

@@ -159,8 +159,9 @@ class LineFit:
         describe.
     ratio_covariance : ndarray of shape (p, p)
         The part of ``covariance`` that comes from ratios of lines that are not known well
-        (`siftem.xray.lines`) and from the step of the continuum at silicon's edge
-        (`siftem.fit.dead_layer`), as far as the spectrum does not tell them: a systematic error.
+        (`siftem.xray.lines`) and from steps of the continuum at edges
+        (`siftem.fit.continuum_steps`), as far as the spectrum does not tell them: a systematic
+        error.
     counting_covariance : ndarray of shape (p, p)
         What ``covariance`` would be if the model and its ratios of lines were true.
     design : ndarray of shape (channels, p)

@@ -126,6 +126,8 @@ class SpectrumModel:
         Lines beside the families, each with an amplitude of its own.
     emitted : tuple of LineFamily, optional
         The families with other weights of their lines; by default as they are.
+    thick : tuple of str
+        Elements of grids, holders and the column, whose photons may come from deep inside.
     """
 
     __repr__ = outline
@@ -138,6 +140,7 @@ class SpectrumModel:
     spline_range: tuple[float, float] = (0.2, 20.0)
     valence: tuple[LineFamily, ...] = ()
     emitted: tuple[LineFamily, ...] | None = None
+    thick: tuple[str, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:

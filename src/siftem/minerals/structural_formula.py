@@ -19,7 +19,6 @@ from siftem.old_names import takes_old_names
 from siftem.printed_numbers import measured
 from siftem.quantification.composition import Composition
 from siftem.quantification.minerals import ANIONS, VALENCES, cation_charges, oxide_name
-from siftem.quantification.open_ranges import LEAST_END
 from siftem.views import outline
 from siftem.xray.elements import atomic_weight, element_symbols
 
@@ -389,8 +388,8 @@ def _estimate(clouds: list[np.ndarray], assumed: bool, most: float) -> Estimate:
     if not np.isfinite(value[0]) or any(c.size < 2 for c in finite):
         return Estimate(float("nan"), float("nan"), float("nan"), (float("nan"),) * 2, assumed)
     quantiles = np.array([np.quantile(c, [0.025, 0.975]) for c in finite[2:]])
-    # Nothing here can be negative, or more than all: cut there, intervals hold the truth as often.
-    least = LEAST_END * _QUANTILE * max(_spread(c) for c in finite[2:])
+    # Nothing here can be negative, or more than all: that says no more than none, or all.
+    least = _QUANTILE * max(_spread(c) for c in finite[2:])
     return Estimate(
         float(value[0]),
         _spread(finite[0]),

@@ -178,9 +178,6 @@ def fieller(
 
 
 _NORMAL = NormalDist()
-#: Upper end of what came out at -3 standard deviations, of its distance when it comes out at 0
-#: (Feldman & Cousins 1998, Phys. Rev. D 57, 3873, table X: 0.42 of 1.96).
-LEAST_END = 0.21
 
 
 def fraction_intervals(
@@ -197,6 +194,9 @@ def fraction_intervals(
     What is only known to lie in a range moves the ends apart; with a wide range the truth can
     miss at one end only, so the rest needs the one-sided quantile there (Imbens & Manski
     2004, Econometrica 72, 1845): the z of ``Phi(z + range/sigma) - Phi(-z) = level``.
+
+    What came out below zero has the upper end of zero, or its own distance from zero if that is
+    larger.
 
     Parameters
     ----------
@@ -228,8 +228,9 @@ def fraction_intervals(
             away = np.nan_to_num(moved / (1 + moved) - inside, nan=0.0)
         ends.append(side * np.hypot(z * noise, away))
     found = values[:, None] + reach + np.stack(ends, axis=1)
-    # An estimate far below zero was low by luck, or the model errs there: no proof of nothing.
-    found[:, 1] = np.maximum(found[:, 1], LEAST_END * z * noise)
+    # An estimate below zero was low by luck, or what it rests on errs there by as much as it lies
+    # below, and may err as well to the other side: it says no more than one of zero.
+    found[:, 1] = np.maximum(found[:, 1], np.maximum(z * noise, -values))
     return np.clip(found, 0.0, 1.0)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from siftem.errors import DoubtWarning, InputError, SiftemWarning
+from siftem.fit.element_search import warn_of_structure
 from siftem.fit.null_scatter import WIDE
 from siftem.pipeline.composition_doubts import (
     assumed_absent,
@@ -92,6 +93,9 @@ def quantities(
             if name in found:
                 _warn_of_unlisted(name, found[name], settings.unlisted)
                 _warn_of_wide_scatter(name, found[name])
+        # The fits of pure spectra were looked at when others' lines were searched for in them.
+        warn_of_poor_fits({n: c for n, c in found.items() if n not in spectra.pure})
+        warn_of_poor_fits({f"{n} by unmixing": c for n, c in by_unmixing.items()})
         warn_of_window({n: found[n] for n in spectra.pure if n in found}, settings.detector)
         progress("composition", 0.6)
         lines = trace_lines(recipe, settings.elements)
@@ -135,6 +139,12 @@ def _warn_of_unlisted(name: str, composition: Composition, unlisted: Sequence[st
             DoubtWarning,
             stacklevel=3,
         )
+
+
+def warn_of_poor_fits(compositions: Mapping[str, Composition]) -> None:
+    """Warn of each fit that does not describe its spectrum, under the name given here."""
+    for name, composition in compositions.items():
+        warn_of_structure(composition.fit, name)
 
 
 def _warn_of_wide_scatter(name: str, composition: Composition) -> None:
