@@ -2,6 +2,7 @@
 
 import queue
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -235,6 +236,23 @@ def test_the_recipe_on_paper_gives_the_same_regions(session, tmp_path):
     assert again.pixel_counts() == regions.pixel_counts()
     for name in regions.names:
         np.testing.assert_array_equal(again.masks[name], regions.masks[name])
+
+
+def test_elements_that_the_components_show_are_offered_beside_those_of_the_file(
+    session, monkeypatch
+):
+    session.workflow.change(elements=[], support=["Cu"])
+    session.workflow.run("prepare")
+    in_file = session.spectrum_image.acquisition.elements
+    assert session.elements() == tuple(dict.fromkeys((*in_file, "Cu")))
+    matched = SimpleNamespace(elements=(*in_file, "Zr"))
+    get = session.workflow.get
+    monkeypatch.setattr(
+        session.workflow, "get", lambda step: matched if step == "match" else get(step)
+    )
+    assert "Zr" in session.elements()
+    session.workflow.change(elements=["Mg"])
+    assert session.elements() == ("Mg", "Cu")  # what is listed stays as it is
 
 
 # Jobs -------------------------------------------------------------------------------------

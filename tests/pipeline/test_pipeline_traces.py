@@ -57,6 +57,7 @@ def test_runs_and_pixels():
         ({"runs": [(0, 5, 30)]}, "does not have"),
         ({"runs": [(0, 5, 3)]}, "does not have"),
         ({"line": [(-9, -9), (-5, -5)]}, "covers no pixel"),
+        ({"line": [(2, 2), (2, 1e12)]}, "millions of pixels away"),
         ({"polygon": [(40, 40), (40, 50), (50, 50)]}, "covers no pixel"),
     ],
 )

@@ -142,7 +142,9 @@ class DataView(View):
 
     def open_demo(self) -> None:
         """Simulate the model case in a job."""
-        size, dose = int(self.size.value), float(self.dose.value)
+        size, dose = int(self.size.value), self.dose.value
+        if dose is None:
+            raise InputError("say how many counts a pixel of the demo has")
         self.page.open(
             "Open the demo",
             lambda progress: self.session.open_demo(size=size, dose=dose, progress=progress),
@@ -319,7 +321,8 @@ class DataView(View):
             return
         self._of = state
         recipe = self.session.recipe
-        self.elements.value = ", ".join(recipe.elements or si.acquisition.elements)
+        listed = [e for e in self.session.elements() if e not in recipe.support]
+        self.elements.value = ", ".join(listed)
         self.support.value = ", ".join(recipe.support)
         pixel = f" of {length_text(si.pixel_size)}" if si.pixel_size else ""
         beam = si.acquisition.beam_energy

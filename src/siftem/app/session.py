@@ -388,6 +388,11 @@ class Session:
         return element_lines(self.spectrum_image, element, min_weight=min_weight)
 
     def elements(self) -> tuple[str, ...]:
-        """Return the elements of the recipe, else of the file, then those of the support."""
-        listed = self.recipe.elements or self.spectrum_image.acquisition.elements
+        """Return the elements that are quantified, then those of the support.
+
+        Those of the recipe, else of the file, to which the components add what they show.
+        """
+        matched = self.workflow.get("match")
+        found = self.spectrum_image.acquisition.elements if matched is None else matched.elements
+        listed = self.recipe.elements or found
         return tuple(dict.fromkeys((*listed, *self.recipe.support)))

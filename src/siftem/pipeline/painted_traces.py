@@ -59,6 +59,10 @@ def painted_masks(
     return out
 
 
+#: Pixels from the map's corner beyond which nobody means to paint: each one would be passed.
+_FARTHEST = 1e6
+
+
 def shape_mask(one: Shape, shape: tuple[int, int], name: str = "") -> np.ndarray:
     """Return the pixels of one painted shape; bool (ny, nx).
 
@@ -74,6 +78,8 @@ def shape_mask(one: Shape, shape: tuple[int, int], name: str = "") -> np.ndarray
         mask = np.asarray(polygon2mask(shape, np.array(one.polygon)))
     elif one.line is not None:
         points = np.array(one.line)
+        if np.abs(points).max() > _FARTHEST:
+            raise RecipeError(f"{what} lies millions of pixels away from the map")
         for start, end in itertools.pairwise(points):
             mask |= _stroke(start, end, one.width, shape)
         if len(points) == 1:
