@@ -48,7 +48,8 @@ def minimise_quadratic(
     worth a try first. Two sweeps of coordinate descent mostly tell which coordinates are
     positive; elimination then gives their values. When its answer is not the minimum,
     coordinate descent goes on; its value never rises, so a stop after any sweep is safe.
-    ``work`` is (k + 1, k + 1).
+    ``work`` is (k + 1, k + 1). Numba compiles anew for each number of sweeps that is written into a
+    call: kernels pass it as ``np.int64``.
     """
     k = start.shape[0]
     for c in range(k):
@@ -282,7 +283,7 @@ def _step_channels(
                 curvature[d, c] = curvature[c, d]
                 p += 1
         if not shrink_support(gradient, curvature, old, own, new, work, parts):
-            minimise_quadratic(gradient, curvature, old, own, 100, 1e-6, new, work)
+            minimise_quadratic(gradient, curvature, old, own, np.int64(100), 1e-6, new, work)
         slope = 0.0
         bend = 0.0
         fall = 0.0

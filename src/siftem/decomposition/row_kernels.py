@@ -354,7 +354,7 @@ def _solve_rows(
                     curvature[d, c] = row_sum[p]
                     p += 1
             if not shrink_support(gradient, curvature, w, own, new, work, parts):
-                minimise_quadratic(gradient, curvature, w, own, 30, 1e-5, new, work)
+                minimise_quadratic(gradient, curvature, w, own, np.int64(30), 1e-5, new, work)
             slope, curve, fall = model_change(gradient, curvature, w, new, parts)
             if not slope < 0:
                 break
