@@ -78,6 +78,15 @@ def test_phases_of_one_composition_share_the_probability():
     assert found.candidates[0].probability < 0.9
 
 
+def test_oxygen_that_was_reckoned_says_nothing():
+    """Of serpentine by oxides O lacks that of OH; oxides of iron are alike, and no metal."""
+    serpentine = siftem.Analysis.from_oxides({"SiO2": 41.3, "MgO": 41.0, "FeO": 3.0}, sigma=0.3)
+    assert siftem.identify(serpentine, settings=["rock"]).best == "serpentine"
+    iron = siftem.identify(siftem.Analysis.from_oxides({"FeO": 93.0}, sigma=0.3))
+    assert {"hematite", "magnetite"} <= {c.name for c in iron.candidates}
+    assert all("O" in "".join(c.members) for c in iron.candidates)
+
+
 def test_what_the_table_lacks_is_none_of_these():
     for atoms in ({"O": 3, "Mg": 1, "Si": 2.0}, {"Fe": 1, "Sb": 1}, {"O": 3, "Ca": 1, "Zr": 1.4}):
         found = siftem.identify(analysis(atoms))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -121,12 +121,14 @@ def identify(
     that differs from those of the table by some 25% of its contents and lies within the ranges
     of none of them; it wins where all lie several sigma away. Phases of one composition
     share their probability: only ``settings`` can part them. Elements without a line (H to N,
-    unless quantified) are left out of the formulas.
+    unless quantified) are left out of the formulas, and so is O where it was not measured but
+    reckoned from the cations: it says nothing of OH, carbonate or the charge of iron.
 
     Parameters
     ----------
     composition : Composition or Analysis
-        With O measured, unless it is free of O.
+        With O measured, unless it is free of O: of O by stoichiometry and of analyses by oxides the
+        cations alone are compared, with phases that hold O.
     table : path or sequence of Phase, optional
         A CSV of your own whose phases come besides those of the package, and in place of those of
         the same name; or all phases that are to be compared.
@@ -159,6 +161,9 @@ def identify(
     if not 0 < none_prior < 1:
         raise InputError(f"none_prior must lie between 0 and 1, got {none_prior}")
     phases = _chosen(table, settings)
+    if analysis.oxygen_by_charges and len(analysis.elements) > 1:
+        analysis = _without_oxygen(analysis)
+        phases = tuple(p for p in phases if "O" in p.elements)
     frame = _Frame(analysis)
     points = frame.coordinates(_points(analysis))
     named = np.full(len(phases), -np.inf)
@@ -209,6 +214,20 @@ def identify(
     return Identification(analysis.name, candidates, none)
 
 
+def _without_oxygen(analysis: Analysis) -> Analysis:
+    """What was measured of an analysis whose O was reckoned."""
+    kept = [i for i, e in enumerate(analysis.elements) if e != "O"]
+    cut = np.ix_(kept, kept)
+    return replace(
+        analysis,
+        elements=tuple(analysis.elements[i] for i in kept),
+        weight_fractions=analysis.weight_fractions[kept],
+        covariance=analysis.covariance[cut],
+        systematic=analysis.systematic[cut],
+        ends=None if analysis.ends is None else analysis.ends[:, kept],
+    )
+
+
 @lru_cache(maxsize=4096)
 def _samples(phase: Phase) -> np.ndarray:
     """Shares of the members, always the same; (samples, members)."""
@@ -251,6 +270,7 @@ class _Frame:
 
     def __init__(self, analysis: Analysis) -> None:
         self.elements = analysis.elements
+        self.unseen = (*UNSEEN, "O") if analysis.oxygen_by_charges else UNSEEN
         atoms = analysis.atoms
         y = np.append(atoms / atoms.sum(), 0.0)
         self.kept = np.delete(np.arange(len(y)), int(np.argmax(y)))
@@ -275,7 +295,7 @@ class _Frame:
 
     def projected(self, phase: Phase, shares: np.ndarray) -> np.ndarray | None:
         """Coordinates of compositions of a phase; None when it shares no element."""
-        others = [e for e in phase.elements if e not in self.elements and e not in UNSEEN]
+        others = [e for e in phase.elements if e not in self.elements and e not in self.unseen]
         inside = phase.atoms(shares, self.elements)
         if not inside.sum() > 0:
             return None

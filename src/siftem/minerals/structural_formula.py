@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from siftem.errors import InputError
+from siftem.minerals.estimates import Estimate, estimated
 from siftem.minerals.formula_doubts import formula_doubts
 from siftem.minerals.groups import Group, group_of
 from siftem.minerals.recalculation import Recalculated, is_share, numbers_of, recalculate
 from siftem.old_names import takes_old_names
-from siftem.printed_numbers import measured
 from siftem.quantification.composition import Composition
 from siftem.quantification.minerals import ANIONS, VALENCES, cation_charges, oxide_name
 from siftem.views import outline
@@ -44,6 +44,9 @@ class Analysis:
         Whole compositions at the ends of what is not known.
     absent : tuple of str
         Elements that were assumed to be absent, not measured.
+    oxygen_by_charges : bool
+        Whether O was reckoned from the cations, not measured: it says nothing of OH, of carbonate
+        or of the charge of iron.
 
     Examples
     --------
@@ -65,6 +68,7 @@ class Analysis:
     systematic: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
     ends: np.ndarray | None = None
     absent: tuple[str, ...] = ()
+    oxygen_by_charges: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "elements", element_symbols(self.elements))
@@ -100,6 +104,7 @@ class Analysis:
             composition.systematic,
             composition.identification_ends,
             composition.assumed_absent,
+            "O" in composition.elements and composition.amount_map is not None,
         )
 
     @classmethod
@@ -162,6 +167,7 @@ class Analysis:
             ("O", *elements),
             to_all @ values,
             to_all @ np.diag(list(variance.values())) @ to_all.T,
+            oxygen_by_charges=True,
         )
 
     @property
@@ -176,42 +182,6 @@ class Analysis:
 
 #: Ions below this amount are not written into the formula.
 _WRITTEN = 0.005
-#: Of an interval of 95%.
-_QUANTILE = 1.96
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A number that follows from a composition.
-
-    Parameters
-    ----------
-    value : float
-    sigma : float
-        Standard deviation from counting and model.
-    systematic : float
-        Standard deviation from k-factors, attenuation and film.
-    interval_95 : tuple of float
-        With all errors and what is not known; never below 0, of fractions never above 1.
-    assumed_absent : bool
-        Whether it is of an element that was assumed to be absent, or a ratio or end member with
-        one: nothing was measured.
-    """
-
-    value: float
-    sigma: float
-    systematic: float
-    interval_95: tuple[float, float]
-    assumed_absent: bool = False
-
-    def __str__(self) -> str:
-        if self.assumed_absent:
-            return "assumed absent"
-        shown = measured(self.value, self.sigma, self.systematic)
-        error = f" +- {shown.sigma}" if shown.sigma else ""
-        return f"{shown.value}{error}" + (
-            f" (systematic {shown.systematic})" if shown.systematic else ""
-        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -345,7 +315,7 @@ def structural_formula(
     absent = set(analysis.absent)
 
     def estimate(values: np.ndarray, assumed: bool = False, most: float = np.inf) -> Estimate:
-        return _estimate(np.split(values, cuts), assumed, most)
+        return estimated(np.split(values, cuts), assumed, most)
 
     def of_ion(ion: str) -> bool:
         return (ion[:-2] if ion.endswith("+") else ion) in absent
@@ -379,33 +349,6 @@ def _sites(
         out[site] = {ion: estimate(values, absent(ion)) for ion, values in held.items()}
         out[site]["sum"] = estimate(np.sum(list(held.values()), axis=0))
     return out
-
-
-def _estimate(clouds: list[np.ndarray], assumed: bool, most: float) -> Estimate:
-    """Value, both standard deviations and the interval that holds those of all ends."""
-    value, counting, systematic, *ends = clouds
-    finite = [c[np.isfinite(c)] for c in (counting, systematic, *ends)]
-    if not np.isfinite(value[0]) or any(c.size < 2 for c in finite):
-        return Estimate(float("nan"), float("nan"), float("nan"), (float("nan"),) * 2, assumed)
-    quantiles = np.array([np.quantile(c, [0.025, 0.975]) for c in finite[2:]])
-    # Nothing here can be negative, or more than all: that says no more than none, or all.
-    least = _QUANTILE * max(_spread(c) for c in finite[2:])
-    return Estimate(
-        float(value[0]),
-        _spread(finite[0]),
-        _spread(finite[1]),
-        (
-            max(min(float(quantiles[:, 0].min()), most - least), 0.0),
-            min(max(float(quantiles[:, 1].max()), least), most),
-        ),
-        assumed,
-    )
-
-
-def _spread(values: np.ndarray) -> float:
-    """Standard deviation; 0 where there is nothing but rounding."""
-    sigma = float(values.std())
-    return sigma if sigma > 1e-12 * max(1.0, float(np.abs(values).max())) else 0.0
 
 
 def _root(covariance: np.ndarray) -> np.ndarray:
