@@ -10,7 +10,7 @@ import tifffile
 
 from siftem import EnergyAxis, Regions, SpectrumImage
 from siftem.errors import InputError, ReadError
-from siftem.io.imagej_rois import mask_outlines, read_rois, write_rois
+from siftem.io.imagej_rois import mask_outlines, read_rois, stroke_mask, write_rois
 from siftem.io.images import (
     read_label_image,
     read_pixel_size,
@@ -200,3 +200,11 @@ class TestSums:
         for name in ("none.tif", "none.npy", "none.zip", "text.tif", "text.npy", "a.doc"):
             with pytest.raises(ReadError, match="cannot read"):
                 region_masks(tmp_path / name, SHAPE)
+
+
+@pytest.mark.parametrize("row", [1.5, 2.5])
+def test_a_stroke_along_the_border_of_two_rows_takes_the_second(row):
+    found = stroke_mask(np.array([[row, 0.0], [row, 3.0]]), 0.0, (5, 5))
+    expected = np.zeros((5, 5), bool)
+    expected[int(row + 0.5), :4] = True
+    np.testing.assert_array_equal(found, expected)

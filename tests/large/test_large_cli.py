@@ -124,7 +124,7 @@ def test_a_run_from_disk_gives_the_same_summary(tmp_path, phantom, capsys):
 
 def test_inspect_knows_sparse_files(tmp_path, phantom, capsys, monkeypatch):
     # Which elements it finds is looked at with the command.
-    monkeypatch.setattr("siftem.cli.inspection.find_elements", lambda *given, **how: ())
+    monkeypatch.setattr("siftem.fit.element_search.find_elements", lambda *given, **how: ())
     path = write_sparse_file(phantom.spectrum_image, tmp_path / "map.sift")
     assert main(["inspect", str(path), "-q"]) == 0
     assert "40 x 44 x 2048" in capsys.readouterr().out

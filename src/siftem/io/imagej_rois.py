@@ -74,6 +74,40 @@ def read_rois(path: str | os.PathLike[str], shape: tuple[int, int]) -> dict[str,
     return masks
 
 
+def stroke_mask(points: np.ndarray, width: float, shape: tuple[int, int]) -> np.ndarray:
+    """Return the pixels of a line: within half its width, and those that it passes through.
+
+    Parameters
+    ----------
+    points : ndarray of shape (n, 2)
+        (y, x) of its corners, n >= 1; centres of pixels are whole numbers.
+    width : float
+        In pixels.
+    shape : tuple of int
+        Scan size (ny, nx); what lies outside is cut off.
+
+    Returns
+    -------
+    ndarray of bool, shape (ny, nx)
+    """
+    mask = np.zeros(shape, dtype=bool)
+    points = points if len(points) > 1 else np.repeat(points, 2, axis=0)
+    for start, end in itertools.pairwise(points):
+        reach = width / 2 + 1
+        first = np.maximum(np.floor(np.minimum(start, end) - reach), 0).astype(int)
+        last = np.minimum(np.ceil(np.maximum(start, end) + reach).astype(int) + 1, shape)
+        near = tuple(slice(a, max(a, b)) for a, b in zip(first, last, strict=True))
+        y, x = np.mgrid[near]
+        along = end - start
+        length = max(float(along @ along), 1e-12)
+        t = np.clip(((y - start[0]) * along[0] + (x - start[1]) * along[1]) / length, 0, 1)
+        away = np.hypot(y - start[0] - t * along[0], x - start[1] - t * along[1])
+        mask[near] |= away <= width / 2
+        steps = int(4 * np.abs(along).max()) + 2
+        mask |= _points(np.linspace(start, end, steps)[:, ::-1] + 0.5, shape)
+    return mask
+
+
 def _mask_of(roi: Any, shape: tuple[int, int]) -> np.ndarray:
     import roifile
 
@@ -81,7 +115,9 @@ def _mask_of(roi: Any, shape: tuple[int, int]) -> np.ndarray:
     if roi.roitype == kind.POINT:
         return _points(roi.coordinates(), shape)
     if roi.roitype in (kind.LINE, kind.POLYLINE, kind.FREELINE, kind.ANGLE):
-        return _line(roi.coordinates(), max(1.0, float(roi.stroke_width)), shape)
+        width = float(roi.stroke_width)
+        corners = np.asarray(roi.coordinates(), dtype=np.float64)[:, ::-1] - 0.5
+        return stroke_mask(corners, width if width > 1 else 0.0, shape)
     if roi.roitype == kind.OVAL:
         return _ellipse((roi.left, roi.top, roi.right, roi.bottom), shape)
     mask = np.zeros(shape, dtype=bool)
@@ -105,22 +141,6 @@ def _ellipse(box: tuple[float, float, float, float], shape: tuple[int, int]) -> 
     across = (x - (left + right) / 2) / max((right - left) / 2, 1e-9)
     down = (y - (top + bottom) / 2) / max((bottom - top) / 2, 1e-9)
     return across**2 + down**2 <= 1.0
-
-
-def _line(points: np.ndarray, width: float, shape: tuple[int, int]) -> np.ndarray:
-    points = np.asarray(points, dtype=np.float64)
-    mask = np.zeros(shape, dtype=bool)
-    y, x = np.mgrid[: shape[0], : shape[1]] + 0.5
-    for (x0, y0), (x1, y1) in itertools.pairwise(points):
-        if width > 1:
-            length = max((x1 - x0) ** 2 + (y1 - y0) ** 2, 1e-12)
-            along = np.clip(((x - x0) * (x1 - x0) + (y - y0) * (y1 - y0)) / length, 0, 1)
-            away = np.hypot(x - x0 - along * (x1 - x0), y - y0 - along * (y1 - y0))
-            mask |= away <= width / 2
-        else:
-            steps = int(4 * max(abs(x1 - x0), abs(y1 - y0))) + 2
-            mask |= _points(np.linspace((x0, y0), (x1, y1), steps), shape)
-    return mask
 
 
 def _points(points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

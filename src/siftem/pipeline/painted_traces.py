@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import numpy as np
 from skimage.draw import polygon2mask
 
 from siftem.errors import RecipeError
-from siftem.io.imagej_rois import read_rois
+from siftem.io.imagej_rois import read_rois, stroke_mask
 from siftem.io.images import read_label_image
 from siftem.pipeline.recipe_sections import Shape
 
@@ -77,13 +76,10 @@ def shape_mask(one: Shape, shape: tuple[int, int], name: str = "") -> np.ndarray
     if one.polygon is not None:
         mask = np.asarray(polygon2mask(shape, np.array(one.polygon)))
     elif one.line is not None:
-        points = np.array(one.line)
+        points = np.array(one.line, float)
         if np.abs(points).max() > _FARTHEST:
             raise RecipeError(f"{what} lies millions of pixels away from the map")
-        for start, end in itertools.pairwise(points):
-            mask |= _stroke(start, end, one.width, shape)
-        if len(points) == 1:
-            mask |= _stroke(points[0], points[0], one.width, shape)
+        mask = stroke_mask(points, one.width, shape)
     if not mask.any():
         raise RecipeError(f"{what} covers no pixel of the {shape[0]} x {shape[1]} map")
     return mask
@@ -137,28 +133,6 @@ def _listed_pixels(one: Shape, shape: tuple[int, int], what: str) -> np.ndarray:
                 f"{shape[0]} x {shape[1]} pixels does not have"
             )
         mask[y, first : last + 1] = True
-    return mask
-
-
-def _stroke(start: np.ndarray, end: np.ndarray, width: float, shape: tuple[int, int]) -> np.ndarray:
-    """Pixels within half the width of a segment, and those it passes through."""
-    mask = np.zeros(shape, bool)
-    reach = width / 2 + 1
-    low = np.floor(np.minimum(start, end) - reach).astype(int)
-    high = np.ceil(np.maximum(start, end) + reach).astype(int) + 1
-    top, left = np.maximum(low, 0)
-    bottom, right = np.minimum(high, shape)
-    if top < bottom and left < right:
-        y, x = np.mgrid[top:bottom, left:right]
-        along = end - start
-        length = max(float(along @ along), 1e-12)
-        t = np.clip(((y - start[0]) * along[0] + (x - start[1]) * along[1]) / length, 0, 1)
-        away = np.hypot(y - start[0] - t * along[0], x - start[1] - t * along[1])
-        mask[top:bottom, left:right] = away <= width / 2
-    steps = int(4 * np.abs(end - start).max()) + 2
-    ys, xs = np.rint(np.linspace(start, end, steps)).astype(int).T
-    inside = (ys >= 0) & (ys < shape[0]) & (xs >= 0) & (xs < shape[1])
-    mask[ys[inside], xs[inside]] = True
     return mask
 
 
