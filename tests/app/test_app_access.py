@@ -17,11 +17,9 @@ import panel as pn
 from bokeh.document import Document
 from panel.io.state import set_curdoc
 
-from siftem.app.access import Door, is_local, new_token
 from siftem.app.extra import require_extra
 from siftem.app.page import Page
-from siftem.app.server import make_server
-from siftem.app.visitors import Visitors
+from siftem.app.server import Door, Visitors, is_local, make_server, new_token
 from siftem.errors import Cancelled, SiftemError
 
 WEB_SOCKET = {

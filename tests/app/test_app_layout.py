@@ -7,13 +7,22 @@ import scipy.sparse as sp
 pytest.importorskip("panel")
 
 from siftem.acquisition import Acquisition
-from siftem.app.overlays import left_out_overlay, mask_overlay, phases_overlay
+from siftem.app.overlays import (
+    BORDER,
+    INTERSECTION,
+    VACUUM_REASON,
+    areas_html,
+    left_out,
+    left_out_overlay,
+    mask_overlay,
+    phases_overlay,
+    region_counts_html,
+    rim_of,
+)
 from siftem.app.page import Page
-from siftem.app.region_counts import areas_html, region_counts_html
 from siftem.decomposition.layout import MIXED, VACUUM
 from siftem.energy_axis import EnergyAxis
 from siftem.pipeline.layout import PhaseMap
-from siftem.pipeline.left_out import BORDER, INTERSECTION, VACUUM_REASON, left_out, rim_of
 from siftem.pipeline.results import FeatureImages, Matched
 from siftem.segment.regions import Regions
 from siftem.segment.traces import GrainShares

@@ -4,7 +4,7 @@ import pytest
 
 pytest.importorskip("panel")
 
-from siftem.app.quantify_form import QuantifyForm, read_factors
+from siftem.app.composition_view import QuantifyForm, read_factors
 from siftem.errors import InputError
 from siftem.pipeline.changes import merged_recipe
 from siftem.pipeline.recipe import make_recipe

@@ -9,8 +9,7 @@ import pytest
 
 pytest.importorskip("panel")
 
-from siftem.app.error_sentence import error_sentence
-from siftem.app.jobs import JobRunner
+from siftem.app.jobs import JobRunner, error_sentence
 from siftem.app.painting import PaintedTraces
 from siftem.app.session import Session
 from siftem.errors import Cancelled, InputError, ReadError, SiftemError

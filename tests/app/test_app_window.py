@@ -9,7 +9,6 @@ import scipy.sparse as sp
 pytest.importorskip("panel")
 
 from siftem.app.files import Reports
-from siftem.app.found_elements import found_elements
 from siftem.app.gallery import Gallery, tile
 from siftem.app.live_spectrum import LiveSpectrum, pixels_about
 from siftem.app.map_and_spectrum import MapAndSpectrum
@@ -24,7 +23,7 @@ from siftem.app.map_images import (
 )
 from siftem.app.map_mouse import PROFILE
 from siftem.app.page import Page
-from siftem.app.periodic_table import places
+from siftem.app.periodic_table import found_elements, places
 from siftem.app.spectrum_figure import Curve, LineMark, spectrum_figure
 from siftem.app.style import INK, PAPER, Room
 from siftem.energy_axis import EnergyAxis

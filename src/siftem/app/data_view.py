@@ -10,8 +10,7 @@ from typing import Any
 import panel as pn
 
 from siftem.app.files import MAPS, RECIPES, DropZone, RecentFiles
-from siftem.app.found_elements import found_elements
-from siftem.app.gallery import Gallery
+from siftem.app.gallery import Gallery, Thumbnails
 from siftem.app.map_and_spectrum import MapAndSpectrum
 from siftem.app.map_figure import length_text
 from siftem.app.map_images import fitted_images, map_images, takes_background
@@ -19,13 +18,13 @@ from siftem.app.periodic_table import (
     STATES,
     PeriodicTable,
     evidence_html,
+    found_elements,
     next_lists,
     states_of,
 )
 from siftem.app.saved_sessions import SavedSession, SavedSessions
 from siftem.app.step_view import StepPage, View, listed, put_text
 from siftem.app.style import COLUMN_CSS, CONTROL_CSS, CONTROLS, RESIZED, Room, paragraph
-from siftem.app.thumbnails import Thumbnails
 from siftem.element_mapping import ElementMaps, element_maps
 from siftem.errors import InputError
 from siftem.fit.element_search import FoundElement

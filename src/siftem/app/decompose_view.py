@@ -12,8 +12,7 @@ import panel as pn
 from siftem.app.gallery import thumbnail, tile
 from siftem.app.map_figure import MapFigure
 from siftem.app.map_images import MapImage, line_marks
-from siftem.app.overlays import phases_overlay
-from siftem.app.region_counts import areas_html
+from siftem.app.overlays import areas_html, phases_overlay
 from siftem.app.spectrum_figure import Curve, LineMark, deviance_figure, spectrum_figure
 from siftem.app.step_view import StepPage, View, put_text
 from siftem.app.style import COLUMN_CSS, CONTROL_CSS, CONTROLS, RESIZED, paragraph, swatch

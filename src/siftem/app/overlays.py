@@ -1,23 +1,117 @@
-"""Masks, probabilities and traces as colours over a map."""
+"""Masks, probabilities and traces as colours over a map.
+
+What lies over the map of the step Segment, and what is said beside it.
+
+What is found about the pixels of a map as it is painted: kept until something changes.
+
+Pixels of regions, traces and phases as small tables, which are the legend of the map, too.
+
+Why a pixel is in no region: what the numbers beside a map leave out, pixel by pixel.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import html
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from siftem.app.session import Session
+from siftem.app.style import swatch
 from siftem.decomposition.layout import MIXED, VACUUM
 from siftem.figures.regions import MIXED_COLOUR, VACUUM_COLOUR
-from siftem.pipeline.layout import PhaseMap
-from siftem.pipeline.left_out import (
-    BORDER,
-    EXCLUDED,
-    INTERSECTION,
-    MIXED_REASON,
-    VACUUM_REASON,
-    LeftOut,
-)
+from siftem.pipeline.layout import PhaseMap, by_labels
+from siftem.pipeline.results import Classified, FeatureImages, Matched
+from siftem.printed_numbers import with_error
+from siftem.segment.classifier import normalised_entropy
 from siftem.segment.regions import Regions
+from siftem.segment.trace_check import (
+    component_shares,
+    contradictions,
+    place_to_paint,
+    unlike_painted,
+)
+
+#: Reasons that are the same for all maps; rims bear the names of their grains.
+BORDER, INTERSECTION = "border of a mask", "several grains"
+VACUUM_REASON, MIXED_REASON, EXCLUDED = "vacuum or a hole", "mixed: blurred border", "excluded"
+
+
+def rim_of(grain: str) -> str:
+    """Return the reason of pixels in which a grain shows, though they are not in its mask."""
+    return f"faint rim of {grain}"
+
+
+@dataclass(frozen=True, eq=False)
+class LeftOut:
+    """The reason of each pixel that serves no spectrum of pure matrix or of one grain.
+
+    Parameters
+    ----------
+    reasons : tuple of str
+    numbers : ndarray of int64, shape (ny, nx)
+        Pixel of ``reasons[i]`` hold i, those in use -1.
+    """
+
+    reasons: tuple[str, ...]
+    numbers: np.ndarray
+
+    @property
+    def pixels(self) -> dict[str, int]:
+        """Pixels of each reason that occurs."""
+        counts = {r: int((self.numbers == i).sum()) for i, r in enumerate(self.reasons)}
+        return {reason: n for reason, n in counts.items() if n}
+
+
+def left_out(regions: Regions, matched: Matched, features: FeatureImages | None) -> LeftOut:
+    """Find for each pixel why it is left out; of several reasons the strongest counts.
+
+    Parameters
+    ----------
+    regions : Regions
+    matched : Matched
+    features : FeatureImages or None
+        With vacuum and rims; without them those pixels are "excluded".
+
+    Returns
+    -------
+    LeftOut
+        Vacuum goes before overlaps, those before rims and mixed pixels, and borders come last.
+    """
+    shape, layout = regions.shape, matched.layout
+    used = regions.pure.mask.copy()
+    for name in regions.names:
+        used |= regions.mixture(name).mask
+    excluded = np.asarray(regions.excluded)
+    vacuum = np.zeros(shape, bool)
+    found: list[tuple[str, np.ndarray]] = []
+    labelled = layout is not None and by_labels(layout)
+    if layout is not None:
+        vacuum |= layout.labels == VACUUM
+    if features is not None:
+        vacuum |= np.asarray(features.shares.vacuum)
+    found.append((VACUUM_REASON, vacuum))
+    found.append((INTERSECTION, regions.intersection.mask))
+    if labelled:
+        assert layout is not None
+        found.append((MIXED_REASON, excluded & (layout.labels == MIXED)))
+        found.append((BORDER, excluded))
+    elif features is not None:
+        for g, grain in enumerate(matched.grains):
+            own = regions.masks.get(grain, np.zeros(shape, bool))
+            touched = np.asarray(features.shares.touched[g])
+            found.append((rim_of(grain), excluded & touched & ~own))
+    found.append((EXCLUDED, excluded))
+    found.append((BORDER, np.ones(shape, bool)))
+    reasons = tuple(dict.fromkeys(reason for reason, _ in found))
+    numbers = np.full(shape, -1)
+    for reason, mask in reversed(found):
+        numbers[mask] = reasons.index(reason)
+    numbers[used] = -1
+    return LeftOut(reasons, numbers)
+
 
 #: Of pixels that hold several grains: seen on dark and on bright maps, and of no phase.
 OVERLAP_COLOUR = "#7DF9FF"
@@ -113,3 +207,205 @@ def traces_overlay(
         painted += mask
     out[painted > 1] = (*rgb_of(OVERLAP_COLOUR), _TRACE_ALPHA)
     return out
+
+
+class MapFindings:
+    """Why pixels are left out, which traces contradict their components, where none are.
+
+    Parameters
+    ----------
+    session : Session
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._shares: tuple[Any, Any] = (None, None)
+        self._left: tuple[Any, LeftOut | None] = (None, None)
+        self._unlike: tuple[Any, np.ndarray] = (None, np.zeros((1, 1), bool))
+
+    def left_out(self) -> LeftOut | None:
+        """Return why pixels serve no spectrum; None before there are regions."""
+        cut = self._session.workflow.get("regions")
+        if cut is None:
+            return None
+        if self._left[0] is not cut:
+            features = self._session.workflow.get("features")
+            found = left_out(cut.regions, self._session.result("match"), features)
+            self._left = cut, found
+        return self._left[1]
+
+    def contradictions(self) -> tuple[str, ...]:
+        """Return a sentence for each phase whose traces contradict its component."""
+        shares, _level = self._components()
+        names = self._session.result("match").factors.names
+        masks = self._session.traces.masks()
+        return contradictions(dict(zip(names, shares, strict=True)), masks)
+
+    def unlike_painted(self) -> np.ndarray:
+        """Return the pixels that are like no painted one; bool (ny, nx)."""
+        shares, level = self._components()
+        state = (id(shares), id(self._session.traces.shapes))
+        if self._unlike[0] != state:
+            masks = self._session.traces.masks()
+            self._unlike = state, unlike_painted(shares, level, masks)
+        return self._unlike[1]
+
+    def place_to_paint(self) -> tuple[int, int] | None:
+        """Return (y, x) where the next stroke would help most; None when all is like traces."""
+        return place_to_paint(self.unlike_painted())
+
+    def _components(self) -> tuple[np.ndarray, np.ndarray]:
+        maps = self._session.result("match").factors.maps
+        if self._shares[0] is not maps:
+            self._shares = maps, component_shares(maps)
+        found: tuple[np.ndarray, np.ndarray] = self._shares[1]
+        return found
+
+
+def region_counts_html(
+    regions: Regions | None,
+    colours: Mapping[str, str],
+    painted: Mapping[str, int],
+    left: LeftOut | None = None,
+) -> str:
+    """Return painted pixels, regions, and what is left out and why, as one HTML table.
+
+    Parameters
+    ----------
+    regions : Regions or None
+        None before training.
+    colours : mapping of str to str
+        Of all phases.
+    painted : mapping of str to int
+        Painted pixels of each phase.
+    left : LeftOut, optional
+        Why the others are left out.
+    """
+    rows = []
+    if regions is None:
+        rows += [_row(c, name, f"{painted.get(name, 0):,}") for name, c in colours.items()]
+        return _table(["phase", "painted"], rows) + (
+            "<p class='hint'>Train to see regions. Without traces, the most certain pixels of "
+            "each component train the classifier.</p>"
+        )
+    # In the order of pixel_counts: pure, the mixtures, the intersection, the rest.
+    counts = regions.pixel_counts()
+    total = sum(counts.values())
+
+    def share(n: int) -> tuple[str, str]:
+        return f"{n:,}", f"{100 * n / total:.1f}%"
+
+    for phase, (name, n) in zip((regions.matrix, *regions.names), counts.items(), strict=False):
+        mask = regions.masks.get(phase)
+        inside = "" if mask is None else f"{mask.sum():,}"
+        rows.append(_row(colours[phase], name, f"{painted.get(phase, 0):,}", inside, *share(n)))
+    if left is not None and left.pixels:
+        rows.append(_row("", "In no spectrum", "", "", *share(sum(left.pixels.values()))))
+        rows += [_row(reason_colour(r), r, "", "", *share(n)) for r, n in left.pixels.items()]
+    return _table(["region", "painted", "in mask", "pixels", "of map"], rows) + (
+        "<p class='hint'>pure: matrix alone. mixture: one grain over matrix.</p>"
+    )
+
+
+def _table(head: Sequence[str], rows: Sequence[str]) -> str:
+    first, *others = head
+    cells = f"<th class='name'>{first}</th>" + "".join(f"<th>{name}</th>" for name in others)
+    return f"<table><thead><tr>{cells}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+
+
+def areas_html(shown: PhaseMap, colours: Mapping[str, str]) -> str:
+    """Return the share of the map of each phase, with its error, as an HTML table."""
+    every = {n: colours[n] for n in shown.names} | {"mixed": MIXED_COLOUR, "vacuum": VACUUM_COLOUR}
+    areas, errors = shown.area_percent, shown.area_sigma
+    rows = "".join(
+        _row(colour, name, f"{with_error(areas[name], errors.get(name, 0.0))} %")
+        for name, colour in every.items()
+        if name in shown.names or areas[name]
+    )
+    return f"<table><caption>Area of each phase</caption><tbody>{rows}</tbody></table>"
+
+
+def _row(colour: str, name: str, *cells: str) -> str:
+    rest = "".join(f"<td>{cell}</td>" for cell in cells)
+    return f"<tr><th>{swatch(colour) if colour else ''}{html.escape(name)}</th>{rest}</tr>"
+
+
+_UNSURE = "#D55E00"
+
+
+def overlay_pixels(
+    kind: str, of: str, session: Session, findings: MapFindings
+) -> np.ndarray | None:
+    """Colours over the map, uint8 (ny, nx, 4); None where there is nothing to show yet."""
+    workflow, colours = session.workflow, session.colours()
+    cut, classified = workflow.get("regions"), workflow.get("segment")
+    if kind == "Phase map":
+        shown = session.phase_map()
+        return None if shown is None else phases_overlay(shown, colours)
+    if kind in ("Probability", "Uncertainty"):
+        if classified is None or not classified.probabilities:
+            return None
+        grains = classified.probabilities
+        alone = np.prod([1 - p for p in grains.values()], axis=0)  # no grain: pure matrix
+        present = grains.get(of, alone)
+        if kind == "Probability":
+            return probability_overlay(present, colours[of])
+        return probability_overlay(normalised_entropy(np.stack([1 - present, present])), _UNSURE)
+    if kind == "Unlike painted":
+        return mask_overlay(findings.unlike_painted(), UNLIKE_COLOUR)
+    if cut is None:
+        return None
+    if kind == "Regions":
+        return regions_overlay(cut.regions, colours)
+    if kind == "Left out":
+        left = findings.left_out()
+        return None if left is None else left_out_overlay(left)
+    if kind == "Mask" and of == cut.regions.matrix:
+        return mask_overlay(cut.regions.pure.mask, colours[of])
+    if kind == "Mask" and of in cut.regions.masks:
+        return mask_overlay(cut.regions.masks[of], colours[of])
+    return None
+
+
+def training_sentence(scores: Classified) -> str:
+    """Say what the regions come from, and how well the classifier repeats its traces."""
+    if not scores.out_of_bag:
+        return (
+            "The regions are the classes of the pixels, as the layout says: no classifier was "
+            "needed. Traces take their place."
+        )
+    said = ", ".join(f"{g} {100 * s:.1f}%" for g, s in scores.out_of_bag.items())
+    how = "painted traces" if scores.painted else "the most certain pixels"
+    return f"Trained on {how}; traces classified rightly when not seen: {said}."
+
+
+def tables_html(kind: str, session: Session, findings: MapFindings) -> str:
+    """Return what stands beside the map under an overlay: areas of phases, or pixels of regions."""
+    colours = session.colours()
+    shown = session.phase_map() if kind == "Phase map" else None
+    if shown is not None:
+        sentence = html.escape(session.layout_sentence())
+        hint = f"<p class='hint'>{sentence}. Correct it in the step Decompose.</p>"
+        return areas_html(shown, colours) + hint
+    cut, left = session.workflow.get("regions"), findings.left_out()
+    regions = None if cut is None else cut.regions
+    tables = region_counts_html(regions, colours, session.traces.pixels(), left)
+    return _advice(session, findings) + tables
+
+
+def _advice(session: Session, findings: MapFindings) -> str:
+    """Say what is wrong with the traces, and where to paint next; HTML."""
+    if not session.traces.shapes:
+        return ""
+    said = "".join(
+        f"<p class='error-line'>{html.escape(t[:1].upper() + t[1:])}?</p>"
+        for t in findings.contradictions()
+    )
+    place, unlike = findings.place_to_paint(), findings.unlike_painted()
+    if place is not None:
+        said += (
+            f"<p>{swatch(UNLIKE_COLOUR)}{unlike.sum():,} pixels ({100 * unlike.mean():.1f}%) "
+            f"are like no painted one: paint some of them next, such as at y {place[0]}, "
+            f"x {place[1]} (overlay “Unlike painted”).</p>"
+        )
+    return said

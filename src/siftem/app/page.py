@@ -1,4 +1,11 @@
-"""The page: six steps from left to right, one line that tells what is going on."""
+"""The page: six steps from left to right, one line that tells what is going on.
+
+Names of fields for screen readers, which some widgets show but do not tell.
+
+The browser's window: its size, and whether the page is light or dark.
+
+Keys that are pressed anywhere on the page.
+"""
 
 from __future__ import annotations
 
@@ -8,33 +15,183 @@ from pathlib import Path
 from typing import Any
 
 import panel as pn
+import param
 from bokeh.core.validation import silence
 from bokeh.core.validation.warnings import FIXED_SIZING_MODE
+from panel.custom import JSComponent
 from panel.reactive import Syncable
 from tornado.ioloop import IOLoop
 
 from siftem.app.composition_view import CompositionView
 from siftem.app.data_view import DataView
 from siftem.app.decompose_view import DecomposeView
-from siftem.app.error_sentence import error_sentence
 from siftem.app.export_view import ExportView
 from siftem.app.files import Reports
-from siftem.app.jobs import JobRunner, JobState
-from siftem.app.labels import Labels
+from siftem.app.jobs import JobRunner, JobState, error_sentence
 from siftem.app.map_figure import MapRanges, map_ranges
 from siftem.app.saved_sessions import SavedSession, SavedSessions
 from siftem.app.segment_view import SegmentView
 from siftem.app.session import Session
-from siftem.app.shortcuts import Shortcuts
 from siftem.app.spectra_view import SpectraView
 from siftem.app.step_view import View
-from siftem.app.style import CONTROL_CSS, PAGE_CSS, RESIZED, TEXT_CSS, Room
-from siftem.app.window import Window
+from siftem.app.style import CONTROL_CSS, PAGE_CSS, RESIZED, TEXT_CSS, THEME_CSS, Room
 from siftem.errors import SiftemError
 from siftem.hyperspy_input import as_map
 from siftem.pipeline.recipe import Recipe
 from siftem.pipeline.results import RunResult
 from siftem.spectrum_image import SpectrumImage
+
+
+class Labels(JSComponent):
+    """Names what has a text beside it and no label: check boxes, sliders, tools of figures.
+
+    Fields come and go in shadow trees, which no observer of the page sees: they are looked
+    through once a second, which takes less than a millisecond.
+    """
+
+    _esm = """
+    export function render({ model }) {
+      document.documentElement.lang = "en"
+      const name = (element, text) => {
+        if (text && element.getAttribute("aria-label") !== text)
+          element.setAttribute("aria-label", text)
+      }
+      const text = (root, selector) => root.querySelector(selector)?.textContent.trim()
+      const look = (root) => {
+        for (const input of root.querySelectorAll("input[type=checkbox]"))
+          if (!input.closest("label")) name(input, text(root, ".bk-label"))
+        for (const handle of root.querySelectorAll(".noUi-handle"))
+          name(handle, text(root, ".bk-slider-title")?.split(":")[0])
+        for (const button of root.querySelectorAll(".bk-spin-btn"))
+          name(button, button.classList.contains("bk-spin-btn-up") ? "more" : "less")
+        for (const group of root.querySelectorAll(".bk-btn-group")) {
+          group.setAttribute("role", "group")
+          for (const button of group.querySelectorAll("button"))
+            button.setAttribute("aria-pressed", String(button.classList.contains("bk-active")))
+        }
+        for (const scrolled of root.querySelectorAll(":scope > :not(style)"))
+          if (scrolled.scrollHeight > scrolled.clientHeight + 1 &&
+              /auto|scroll/.test(getComputedStyle(scrolled).overflowY) && scrolled.tabIndex < 0)
+            scrolled.tabIndex = 0
+        for (const element of root.querySelectorAll("*"))
+          if (element.shadowRoot) look(element.shadowRoot)
+      }
+      const timer = setInterval(() => look(document), 1000)
+      look(document)
+      document.querySelector("body > div")?.setAttribute("role", "main")
+      model.on("remove", () => clearInterval(timer))
+    }
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"width": 0, "height": 0, "margin": 0, **options})
+
+
+class Window(JSComponent):
+    """Tells the size of the window when it is there and when it changes, and sets its colours.
+
+    Parameters
+    ----------
+    told : callable
+        Called with width and height in CSS pixels, and whether the system prefers a dark page.
+    """
+
+    dark = param.Boolean(default=False, doc="Whether the page is dark.")
+    css = param.String(default=THEME_CSS, doc="Colours of both themes, by custom properties.")
+
+    _esm = """
+    export function render({ model }) {
+      const style = document.createElement("style")
+      style.textContent = model.css
+      document.head.append(style)
+      const prefers = window.matchMedia("(prefers-color-scheme: dark)")
+      const tell = () => model.send_msg({
+        width: window.innerWidth, height: window.innerHeight, dark: prefers.matches })
+      let waiting
+      const later = () => { clearTimeout(waiting); waiting = setTimeout(tell, 250) }
+      const paint = () => document.documentElement.classList.toggle("siftem-dark", model.dark)
+      window.addEventListener("resize", later)
+      model.on("dark", paint)
+      paint()
+      tell()
+      model.on("remove", () => {
+        window.removeEventListener("resize", later)
+        style.remove()
+      })
+    }
+    """
+
+    def __init__(self, told: Callable[[int, int, bool], None], **options: Any) -> None:
+        super().__init__(**{"width": 0, "height": 0, "margin": 0, **options})
+        self._told = told
+
+    def _handle_msg(self, message: Any) -> None:
+        self._told(int(message["width"]), int(message["height"]), bool(message["dark"]))
+
+
+class Shortcuts(JSComponent):
+    """Listens to the keyboard and calls back with the name of a key.
+
+    Keys that are typed into fields are left alone, but for Alt with an arrow.
+
+    Parameters
+    ----------
+    pressed : callable
+        Called with names such as "1", "e", "Control+z", "Alt+ArrowRight".
+    """
+
+    _esm = """
+    export function render({ model }) {
+      const wanted = /^(\\d|[bepft[\\]]|Control\\+[zyZ]|Alt\\+Arrow(Left|Right))$/
+      const listen = (event) => {
+        const target = event.composedPath()[0]
+        const name = (event.ctrlKey || event.metaKey ? "Control+" : "") +
+          (event.altKey ? "Alt+" : "") + event.key
+        const typing = target instanceof HTMLElement &&
+          (/^(TEXTAREA|SELECT)$/.test(target.tagName) ||
+            (target.tagName === "INPUT" && !/^(radio|checkbox|range)$/.test(target.type)))
+        if (!wanted.test(name) || (typing && !event.altKey)) return
+        event.preventDefault()
+        model.send_msg(name)
+      }
+      const turned = (event) => {     // the wheel alone zooms
+        if (!event.shiftKey) return
+        event.preventDefault()
+        event.stopPropagation()
+        model.send_msg(event.deltaX + event.deltaY < 0 ? "]" : "[")
+      }
+      // Tables go to the clipboard as text with tabs, which spreadsheets and papers take.
+      const copied = async (event) => {
+        const button = event.composedPath()[0]
+        if (!(button instanceof HTMLElement) || !button.matches("button.copy")) return
+        const rows = [...button.closest(".copied-table").querySelectorAll("tr")]
+        const cells = row => [...row.cells].flatMap(cell =>
+          [cell.textContent.trim(), ...Array(cell.colSpan - 1).fill("")])
+        try {
+          await navigator.clipboard.writeText(rows.map(r => cells(r).join("\\t")).join("\\n"))
+          button.textContent = "Copied"
+        } catch { button.textContent = "The browser does not allow it" }
+        setTimeout(() => { button.textContent = "Copy" }, 2000)
+      }
+      const wheel = {capture: true, passive: false}
+      document.addEventListener("keydown", listen)
+      document.addEventListener("click", copied)
+      document.addEventListener("wheel", turned, wheel)
+      model.on("remove", () => {
+        document.removeEventListener("keydown", listen)
+        document.removeEventListener("click", copied)
+        document.removeEventListener("wheel", turned, wheel)
+      })
+    }
+    """
+
+    def __init__(self, pressed: Callable[[str], None], **options: Any) -> None:
+        super().__init__(**{"width": 0, "height": 0, "margin": 0, **options})
+        self._pressed = pressed
+
+    def _handle_msg(self, message: Any) -> None:
+        self._pressed(str(message))
+
 
 # The heights of what has a fixed width follow from what is in it.
 silence(FIXED_SIZING_MODE)

@@ -1,16 +1,23 @@
-"""A periodic table on which elements are chosen, with what the spectrum shows of each."""
+"""A periodic table on which elements are chosen, with what the spectrum shows of each.
+
+The elements that the sum of all pixels shows, and by which lines.
+"""
 
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import param
 from panel.custom import JSComponent
 
 from siftem.figures.line_labels import line_text
-from siftem.fit.element_search import FoundElement
+from siftem.fit.element_search import FoundElement, find_elements
+from siftem.fit.line_search import CANDIDATES
+from siftem.spectrum_image import SpectrumImage
+from siftem.unmixing.integrate import integrate
 
 #: What an element can be, in the order of clicks; the last is nothing in particular.
 STATES = ("quantify", "support", "absent", "")
@@ -157,3 +164,16 @@ def evidence_html(found: Sequence[FoundElement]) -> str:
         "grid or preparation belongs to the support: it is fitted and left out of "
         "compositions.</p>"
     )
+
+
+def found_elements(si: SpectrumImage, absent: Collection[str] = ()) -> tuple[FoundElement, ...]:
+    """Return the elements whose lines are seen, most counts first.
+
+    Parameters
+    ----------
+    si : SpectrumImage
+    absent : collection of str
+        Elements that are not there, as the user knows: their lines are given to others.
+    """
+    whole = integrate(si, np.ones(si.shape, bool), name="all pixels")
+    return find_elements(whole, candidates=[e for e in CANDIDATES if e not in absent])

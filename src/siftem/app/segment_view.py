@@ -8,13 +8,16 @@ import panel as pn
 
 from siftem.app.map_and_spectrum import MapAndSpectrum
 from siftem.app.map_figure import MapFigure
-from siftem.app.map_findings import MapFindings
 from siftem.app.map_images import map_images
 from siftem.app.map_mouse import ERASE, FILL, PAINT
-from siftem.app.map_toolbar import OF_PHASE, MapToolbar
-from siftem.app.overlays import traces_overlay
-from siftem.app.phase_buttons import PhaseButtons
-from siftem.app.segment_overlays import overlay_pixels, tables_html, training_sentence
+from siftem.app.map_toolbar import OF_PHASE, MapToolbar, PhaseButtons
+from siftem.app.overlays import (
+    MapFindings,
+    overlay_pixels,
+    tables_html,
+    traces_overlay,
+    training_sentence,
+)
 from siftem.app.spectrum_figure import likelihood_figure
 from siftem.app.step_view import StepPage, View, numbers
 from siftem.app.style import COLUMN_CSS, CONTROL_CSS, CONTROLS, RESIZED

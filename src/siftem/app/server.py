@@ -1,26 +1,257 @@
-"""The app on a port of this machine, or with a token on one that others can reach."""
+"""The app on a port of this machine, or with a token on one that others can reach.
+
+Who may use the server: everybody on this machine, elsewhere those who hold the token.
+
+The pages that are open in browsers: how many there may be, and what is left of closed ones.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import gc
+import hmac
+import ipaddress
 import logging
+import re
+import secrets
 import socket
+import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode, urlsplit
 
 import panel as pn
+from tornado.httputil import HTTPHeaders, HTTPServerRequest
 from tornado.ioloop import PeriodicCallback
+from tornado.web import Application, OutputTransform, RequestHandler
 
-from siftem.app.access import TOKEN, Door, is_local, new_token
 from siftem.app.files import Reports, ShownReport, Upload
 from siftem.app.page import Page
 from siftem.app.saved_sessions import SavedSessions
-from siftem.app.visitors import Visitors
+from siftem.app.style import TEXT_CSS
 from siftem.errors import InputError, SiftemError
 from siftem.pipeline.changes import recipe_for
+
+#: Name of the parameter in the address and, with the port behind it, of the cookie.
+TOKEN = "token"
+_LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
+
+
+def is_local(host: str) -> bool:
+    """Whether an address to listen on can be reached from this machine only.
+
+    Parameters
+    ----------
+    host : str
+        A name or an address. An empty one means all networks.
+    """
+    host = host.strip().strip("[]").lower()
+    if host in _LOCAL_NAMES:
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def new_token() -> str:
+    """Return a token that cannot be guessed."""
+    return secrets.token_urlsafe(24)
+
+
+class Door:
+    """Checks every request of a server before it reaches anything.
+
+    Without a token only requests to names of this machine pass, so that a page elsewhere
+    cannot reach the app under a name of its own (DNS rebinding). With one, a request must
+    bear it: in the address the first time, which is answered by a cookie, in the cookie from
+    then on. Web sockets must come from the page itself.
+
+    Parameters
+    ----------
+    port : int
+    token : str or None
+    """
+
+    def __init__(self, port: int, token: str | None) -> None:
+        self.token = token
+        self.cookie = f"siftem_{TOKEN}_{port}"
+
+    def guard(self, application: Application) -> None:
+        """Put the door before all handlers of a Tornado application."""
+        inside = application.find_handler
+
+        def find_handler(request: HTTPServerRequest, **kwargs: Any) -> Any:
+            refusal = self.refusal(request)
+            if refusal is not None:
+                return application.get_handler_delegate(request, _Refused, {"reason": refusal})
+            if self._in_address(request) and request.method == "GET":
+                about = {"cookie": self.cookie, "token": self.token}
+                return application.get_handler_delegate(request, _Welcome, about)
+            return inside(request, **kwargs)
+
+        application.find_handler = find_handler
+        application.add_transform(_SafeHeaders)
+
+    def refusal(self, request: HTTPServerRequest) -> str | None:
+        """Return why a request is refused, None when it may pass."""
+        host = urlsplit(f"//{request.host}").hostname or ""
+        if self.token is None and not is_local(host):
+            return "this app is for this machine only: open it as http://localhost"
+        origin = request.headers.get("Origin")
+        if origin is not None and urlsplit(origin).netloc.lower() != request.host.lower():
+            return "the request comes from another page"
+        if self.token is None or self._in_address(request) or self._in_cookie(request):
+            return None
+        return "this app asks for a token: open the address that was printed when it started"
+
+    def _in_address(self, request: HTTPServerRequest) -> bool:
+        given = request.query_arguments.get(TOKEN, [b""])[-1]
+        return self._fits(given)
+
+    def _in_cookie(self, request: HTTPServerRequest) -> bool:
+        found = request.cookies.get(self.cookie)
+        return found is not None and self._fits(found.value.encode())
+
+    def _fits(self, given: bytes) -> bool:
+        return self.token is not None and hmac.compare_digest(given, self.token.encode())
+
+
+class _SafeHeaders(OutputTransform):
+    """Puts into every answer what a browser may do with it: nothing from or in other pages.
+
+    Bokeh makes functions from text and Panel loads modules from blobs, so scripts may come from
+    the page itself, but from no other address; nor may data go to one.
+    """
+
+    def __init__(self, request: HTTPServerRequest) -> None:
+        # Some browsers do not take 'self' for web sockets of the same address.
+        plain = re.fullmatch(r"[\w.-]+(:\d+)?|\[[0-9a-fA-F:.]+\](:\d+)?", request.host)
+        sockets = f" ws://{request.host} wss://{request.host}" if plain else ""
+        self._policy = "; ".join(
+            (
+                "default-src 'self'",
+                "script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:",
+                "style-src 'self' 'unsafe-inline'",
+                "img-src 'self' data: blob:",
+                "font-src 'self' data:",
+                f"connect-src 'self' blob:{sockets}",
+                "worker-src 'self' blob:",
+                "object-src 'none'",
+                "base-uri 'none'",
+                "form-action 'self'",
+                "frame-ancestors 'self'",
+            )
+        )
+
+    def transform_first_chunk(
+        self, status_code: int, headers: HTTPHeaders, chunk: bytes, finishing: bool
+    ) -> tuple[int, HTTPHeaders, bytes]:
+        """Add the headers before the first bytes go out."""
+        headers["Content-Security-Policy"] = self._policy
+        headers["X-Content-Type-Options"] = "nosniff"
+        headers["Referrer-Policy"] = "no-referrer"
+        return status_code, headers, chunk
+
+
+class _Refused(RequestHandler):
+    """Answers 403 with one sentence, whatever the method."""
+
+    def initialize(self, reason: str) -> None:
+        self._why = reason
+
+    def prepare(self) -> None:
+        self.set_status(403)
+        self.set_header("Content-Type", "text/plain; charset=utf-8")
+        self.finish(f"siftem: {self._why}\n")
+
+
+class _Welcome(RequestHandler):
+    """Puts the token into a cookie and out of the address."""
+
+    def initialize(self, cookie: str, token: str) -> None:
+        self._cookie_name, self._token = cookie, token
+
+    def get(self, *_: str) -> None:
+        self.set_cookie(self._cookie_name, self._token, httponly=True, samesite="Strict", path="/")
+        rest = {k: v for k, v in self.request.query_arguments.items() if k != TOKEN}
+        query = urlencode(rest, doseq=True)
+        self.redirect(self.request.path + (f"?{query}" if query else ""))
+
+
+#: Seconds without a browser after which the work for a page ends, a moment's loss of the
+#: connection apart; the page itself waits longer (see the server).
+PATIENCE = 3.0
+
+
+class Visitors:
+    """The open pages of a server.
+
+    Parameters
+    ----------
+    limit : int
+        Pages that may be open at a time: each keeps its map and results in memory.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._pages: dict[Any, Page] = {}
+        self._seen: set[Any] = set()
+
+    def __len__(self) -> int:
+        return len(self._pages)
+
+    def welcome(self, make: Callable[[], Page]) -> Any:
+        """Return a new page as a Panel object, or a sentence when there is no room for one."""
+        if len(self) >= self._limit:
+            return pn.pane.HTML(
+                f'<p role="alert">{self._limit} pages of siftem are open, as many as this server '
+                f"allows (siftem app --pages): close one, wait half a minute and reload.</p>",
+                stylesheets=[TEXT_CSS],
+            )
+        document = pn.state.curdoc
+        page = self._pages[document] = make()
+        pn.state.on_session_destroyed(lambda _context: self._goodbye(document))
+        return page.panel
+
+    def look(self, sessions: Iterable[Any]) -> None:
+        """End the work for pages that no browser shows any more.
+
+        Parameters
+        ----------
+        sessions : iterable of bokeh.server.session.ServerSession
+        """
+        for session in sessions:
+            page = self._pages.get(session.document)
+            if page is None:
+                continue
+            if session.connection_count:
+                self._seen.add(session.document)
+                continue
+            waited = 1e-3 * session.milliseconds_since_last_unsubscribe
+            if session.document in self._seen and waited > PATIENCE:
+                page.jobs.cancel()
+
+    def _goodbye(self, document: Any) -> None:
+        page = self._pages.pop(document, None)
+        self._seen.discard(document)
+        if page is not None:
+            page.close()
+            give_back_memory()
+
+
+def give_back_memory() -> None:
+    """Return what is no longer used to the system, where its C library can."""
+    gc.collect()
+    if sys.platform.startswith("linux"):
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)
+
 
 #: How long a page waits for its browser to come back, and how often this is looked at, ms.
 _WAITS, _LOOKS = 15_000, 1_000

@@ -1,7 +1,11 @@
-"""What one user has: a recipe, the results of its steps, and painted traces."""
+"""What one user has: a recipe, the results of its steps, and painted traces.
+
+A workflow whose recipe and slow results are kept on disk as the user goes on.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,20 +16,71 @@ from siftem.app.component_names import (
     named_components,
     outstanding_elements,
 )
-from siftem.app.kept_workflow import KeptWorkflow
 from siftem.app.map_images import element_lines
 from siftem.app.painting import PaintedTraces, Points
 from siftem.app.saved_sessions import Keeper, SavedSession, SavedSessions, session_state
-from siftem.errors import Cancelled, InputError
+from siftem.errors import Cancelled, InputError, SiftemError
 from siftem.figures.style import phase_colours
 from siftem.pipeline.changes import recipe_for
 from siftem.pipeline.layout import PhaseMap, by_labels, describe_layout, phase_map
+from siftem.pipeline.parts import WarningRecord
 from siftem.pipeline.recipe import EACH_MAP, Recipe, make_recipe
 from siftem.pipeline.results import Matched
 from siftem.pipeline.starting_recipe import demo_recipe
 from siftem.pipeline.workflow import Workflow
 from siftem.progress import Progress, silent
 from siftem.spectrum_image import SpectrumImage
+
+
+class KeptWorkflow(Workflow):
+    """Tells of each change, and goes on when a checkpoint cannot be written.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    checkpoints : Path
+        Made when there is a result to keep.
+    changed : callable
+        Called after each change of the recipe.
+    failed : callable
+        Called with a sentence when a result cannot be kept.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        *,
+        checkpoints: Path,
+        changed: Callable[[], None],
+        failed: Callable[[str], None],
+    ) -> None:
+        parent: Path = checkpoints.parent
+        try:
+            parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            refused = "" if os.access(parent, os.W_OK) else f"{parent} cannot be written"
+        except OSError as error:
+            refused = error.strerror or str(error)
+        if refused:
+            failed(f"Your work is not kept for later: {refused}.")
+        super().__init__(recipe, checkpoints=None if refused else checkpoints)
+        self._changed, self._failed = changed, failed
+
+    def keep_in(self, folder: Path) -> None:
+        """Keep results in another folder from now on."""
+        self._checkpoints = folder
+
+    def set_recipe(self, recipe: Recipe) -> tuple[str, ...]:
+        """Replace the recipe, and tell of it."""
+        steps = super().set_recipe(recipe)
+        self._changed()
+        return steps
+
+    def _keep(self, step: str, key: str, result: Any, notes: WarningRecord) -> None:
+        try:
+            super()._keep(step, key, result, notes)
+        except SiftemError as error:
+            self._failed(f"The result is not kept for later: {error}.")
+
 
 #: Spectra of a phase before and after another decomposition have at least this cosine.
 _ALIKE = 0.95
