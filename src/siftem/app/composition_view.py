@@ -203,6 +203,12 @@ _MINERALS = "Minerals"
 _COUNTING, _INTERVALS = "± counting", "95% intervals, all errors"
 
 
+_HINT = (
+    "<p class='hint'>± is one standard deviation from counting and from the scale of the "
+    "subtraction; (±) comes from {}, the same for all phases.</p>"
+)
+
+
 class CompositionView(View):
     """Tables of compositions."""
 
@@ -225,16 +231,12 @@ class CompositionView(View):
             stylesheets=[CONTROL_CSS],
         )
         self.tables = self.text("", width=800, sizing_mode=RESIZED)
+        self.hint = self.text("", width=CONTROLS - 30)
         self.controls[:] = [
             self.film,
             self.form.known,
             self.button("Quantify", self.quantify, kind="success", width=CONTROLS - 40),
-            self.text(
-                "<p class='hint'>± is one standard deviation from counting and from the scale of "
-                "the subtraction; (±) comes from k-factors and attenuation, the same for all "
-                "phases.</p>",
-                width=CONTROLS - 30,
-            ),
+            self.hint,
         ]
         for widget in (self.shown, self.errors):
             widget.param.watch(lambda _e: page.attempt(self._draw), "value")
@@ -265,7 +267,10 @@ class CompositionView(View):
         if matched is not None:
             recipe, si = self.session.recipe, self.session.spectrum_image
             self.film.visible = takes_background(si) and not si.acquisition.bulk
-            self.form.known.visible = takes_background(si)
+            self.form.known.visible = x_rays = takes_background(si)
+            self.hint.object = _HINT.format(
+                "k-factors and attenuation" if x_rays else "cross-sections"
+            )
             if recipe is not self._of:
                 self._of = recipe
                 self.form.show(recipe)

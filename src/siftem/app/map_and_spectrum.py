@@ -66,8 +66,8 @@ class MapAndSpectrum:
         self.palette = pn.widgets.Select(
             name="Colours", options=list(PALETTES), value=palette, width=92, **_LOOK
         )
-        self.low = pn.widgets.FloatInput(name="From", width=80, **_LOOK)
-        self.high = pn.widgets.FloatInput(name="To", width=80, **_LOOK)
+        self.low = pn.widgets.FloatInput(name="From", width=92, **_LOOK)
+        self.high = pn.widgets.FloatInput(name="To", width=92, **_LOOK)
         self.automatic = pn.widgets.Button(
             name="Auto", width=52, stylesheets=[CONTROL_CSS], margin=(20, 5, 0, 0)
         )

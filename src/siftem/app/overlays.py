@@ -267,6 +267,8 @@ def region_counts_html(
     colours: Mapping[str, str],
     painted: Mapping[str, int],
     left: LeftOut | None = None,
+    *,
+    hint: str = "pure: matrix alone. mixture: one grain over matrix.",
 ) -> str:
     """Return painted pixels, regions, and what is left out and why, as one HTML table.
 
@@ -280,6 +282,8 @@ def region_counts_html(
         Painted pixels of each phase.
     left : LeftOut, optional
         Why the others are left out.
+    hint : str
+        What pure and mixture mean.
     """
     rows = []
     if regions is None:
@@ -302,9 +306,8 @@ def region_counts_html(
     if left is not None and left.pixels:
         rows.append(_row("", "In no spectrum", "", "", *share(sum(left.pixels.values()))))
         rows += [_row(reason_colour(r), r, "", "", *share(n)) for r, n in left.pixels.items()]
-    return _table(["region", "painted", "in mask", "pixels", "of map"], rows) + (
-        "<p class='hint'>pure: matrix alone. mixture: one grain over matrix.</p>"
-    )
+    table = _table(["region", "painted", "in mask", "pixels", "of map"], rows)
+    return f"{table}<p class='hint'>{html.escape(hint)}</p>"
 
 
 def _table(head: Sequence[str], rows: Sequence[str]) -> str:
@@ -389,7 +392,10 @@ def tables_html(kind: str, session: Session, findings: MapFindings) -> str:
         return areas_html(shown, colours) + hint
     cut, left = session.workflow.get("regions"), findings.left_out()
     regions = None if cut is None else cut.regions
-    tables = region_counts_html(regions, colours, session.traces.pixels(), left)
+    options = {}
+    if cut is not None and not cut.painted and not cut.out_of_bag:  # the classes of the pixels
+        options["hint"] = f"{session.layout_sentence()}."
+    tables = region_counts_html(regions, colours, session.traces.pixels(), left, **options)
     return _advice(session, findings) + tables
 
 
