@@ -183,9 +183,12 @@ def anchored(found: Any, made: Phantom, own: int, by_name: Mapping[str, int]) ->
     hosts = [found.pure.get(h) for h in known.hosts]
     if mixture is None or any(h is None for h in hosts):
         return None
-    return subtract(
-        mixture, hosts, anchor=anchors, elements=made.elements, support=made.support_elements
-    )
+    try:
+        return subtract(
+            mixture, hosts, anchor=anchors, elements=made.elements, support=made.support_elements
+        )
+    except SiftemError:  # the matrix may hold too little of what was named
+        return None
 
 
 def found_labels(found: Any, true_index: Mapping[str, int]) -> np.ndarray:
