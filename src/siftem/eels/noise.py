@@ -18,6 +18,8 @@ from siftem.spectrum_image import SpectrumImage
 _BINS = 24
 #: Lags over which a detector smears the charge of one electron.
 _LAGS = 3
+#: Whole numbers whose gain is this near to one are counts.
+_NEAR_ONE = 0.35
 #: Pixels that are enough for an estimate.
 _PIXELS = 2000
 #: Singular values beyond this factor of their median are signal (Gavish & Donoho 2014).
@@ -265,7 +267,12 @@ def counted(si: SpectrumImage) -> SpectrumImage:
         noise = estimate_noise(si.counts[::step].toarray())
     except InputError as error:
         return replace(si, notes=(*si.notes, f"taken as counts: {error}"))
-    poisson = abs(noise.electron - 1) < max(0.05, 3 * noise.gain_sigma)
+    values = si.counts.data
+    whole = bool((values >= 0).all() and np.array_equal(values, np.rint(values)))
+    # No camera without an offset gives whole numbers at another gain near one: the components, too
+    # many where much of a map is vacuum, took some of the noise then.
+    near = _NEAR_ONE if whole else 0.05
+    poisson = abs(noise.electron - 1) < max(near, 3 * noise.gain_sigma)
     if poisson and abs(noise.floor) < max(1.0, 4 * noise.floor_sigma):
         note = f"the data are counts: their scatter says {noise.electron:.3g} for one electron"
         return replace(si, notes=(*si.notes, note))
