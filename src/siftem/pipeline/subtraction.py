@@ -8,6 +8,8 @@ from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
 
+import numpy as np
+
 from siftem.errors import DoubtWarning, InputError, SiftemWarning
 from siftem.fit.line_fit import LineFit
 from siftem.fit.spectrum_model import Absorption
@@ -23,6 +25,7 @@ from siftem.unmixing.anchors import (
     Anchor,
 )
 from siftem.unmixing.integrate import WeightedMixture
+from siftem.unmixing.matrix_spread import spread_mode
 from siftem.unmixing.subtract import PureSpectrum, subtract
 
 
@@ -34,6 +37,7 @@ def pure_spectra(
     *,
     absorption: Absorption | None = None,
     weighted: Mapping[str, WeightedMixture] = MappingProxyType({}),
+    beside: Mapping[str, Spectrum] = MappingProxyType({}),
 ) -> dict[str, Spectrum]:
     """Subtract the matrix, and other contaminants, from each mixture that has anchors.
 
@@ -50,6 +54,9 @@ def pure_spectra(
         for all phases, since anchors that compare elements need it to a few percent only.
     weighted : mapping of str to WeightedMixture, optional
         What overlaps the grains of these sums is taken out with its own weighted sum.
+    beside : mapping of str to Spectrum, optional
+        The half of the pure matrix that lies nearer to each grain: how it differs from the other
+        half is an error of the subtraction.
 
     Returns
     -------
@@ -64,7 +71,7 @@ def pure_spectra(
     order = [*(n for n in named if n in regions.names)]
     order += [n for n in regions.names if n not in order]
     made: dict[str, Spectrum] = {}
-    matrix_fit = settings.fit(matrix) if settings.sources.any else None
+    matrix_fit = settings.fit(matrix) if settings.sources.any or beside else None
 
     def pure_grain(grain: str, mixture: Spectrum) -> Spectrum:
         phase = phases[grain]
@@ -81,9 +88,14 @@ def pure_spectra(
             for part, scale in zip(weighted[grain].others, weighted[grain].anchors, strict=True):
                 contaminants.append(replace(part, name=f"weighted sum of {part.name}"))
                 anchors.append(replace(scale, of=contaminants[-1].name))
+        near, of_matrix = beside.get(grain), matrix
+        if near is not None and matrix_fit is not None:
+            of_matrix = replace(
+                matrix, modes=np.vstack([matrix.modes, spread_mode(near, matrix_fit)])
+            )
         return subtract(
             mixture,
-            [matrix, *contaminants],
+            [of_matrix, *contaminants],
             anchor=anchors,
             absorption=absorption,
             name=grain,

@@ -29,7 +29,8 @@ from siftem.quantification.line_ratios import line_ratios as compared_lines
 from siftem.segment.regions import Regions
 from siftem.spectrum import Spectrum
 from siftem.spectrum_image import SpectrumImage
-from siftem.unmixing.integrate import WeightedMixture, weighted_mixtures
+from siftem.unmixing.integrate import WeightedMixture, integrate, weighted_mixtures
+from siftem.unmixing.matrix_spread import half_beside
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,14 +130,23 @@ def pure_phases(
             partial(_with_film, settings, matrix),
             (settings, None),
         )
-    made = pure_spectra(integrated, regions, settings, missing, absorption=absorption)
+    beside = {} if bulk else _beside(recipe, si, regions)
+    made = pure_spectra(
+        integrated, regions, settings, missing, absorption=absorption, beside=beside
+    )
     if recipe.quantify.sums == "weighted":
         weighted = _weighted_sums(recipe, si, regions, made)
         for grain, mixture in weighted.items():
             label = mixture_name(grain, regions.matrix)
             integrated[label] = replace(mixture.spectrum, name=label)
         made = pure_spectra(
-            integrated, regions, settings, missing, absorption=absorption, weighted=weighted
+            integrated,
+            regions,
+            settings,
+            missing,
+            absorption=absorption,
+            weighted=weighted,
+            beside=beside,
         )
     pure, scales = own.spectra(integrated, made, settings, missing)
     progress("spectra", 0.5)
@@ -209,6 +219,16 @@ def _with_ends(settings: FitSettings, spectrum: Spectrum, known: OpenScale | Non
     if known is None:
         return found
     return with_open_ends(found, known, lambda end: settings.quantified(end, look_for_others=False))
+
+
+def _beside(recipe: Recipe, si: SpectrumImage, regions: Regions) -> dict[str, Spectrum]:
+    """Sum, for each grain that the matrix is taken off, the half of the matrix beside it."""
+    out = {}
+    for grain in regions.names:
+        near = half_beside(regions.pure.mask, regions.own(grain).mask)
+        if recipe.phases.get(grain, Phase()).anchor and near.any():
+            out[grain] = integrate(si, near, name=f"{regions.matrix} beside {grain}")
+    return out
 
 
 def _weighted_sums(
