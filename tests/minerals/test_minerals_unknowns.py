@@ -167,3 +167,17 @@ def test_a_plane_needs_the_place_of_each_phase():
         siftem.calibrate_jointly({"Brg": brg}, [], slope_sigma=0.3)
     with pytest.raises(InputError, match="dead_layer_sigma must not be negative"):
         siftem.calibrate_jointly({"Brg": brg}, [], dead_layer_sigma=-1.0)
+
+
+def test_what_is_no_number_is_no_result():
+    """A constraint that has no value away from where it was quantified."""
+
+    class Broken(KnownStoichiometry):
+        def value(self, elements, atoms, ferric):
+            found = super().value(elements, atoms, ferric)
+            return np.where(found == found[0], found, np.nan)
+
+    known = Broken(phase="x", ratio="Mg/O", sigma=0.01)
+    for p in (magnesia(1.1), absorbing()):
+        with pytest.raises(InputError, match="no state fits best"):
+            constrained_posterior(layout([p]), [known])

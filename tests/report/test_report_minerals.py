@@ -101,6 +101,17 @@ def test_formulas_stand_in_table_and_summary(minerals):
     assert not told["ions"]["Si"]["assumed_absent"]
 
 
+def test_a_formula_that_can_not_be_is_noted(made_run):
+    run = with_minerals(made_run)
+    data = run.recipe.model_dump(mode="json", exclude_none=True)
+    data["phases"]["Fp"]["group"] = "olivine"
+    run = replace(run, recipe=make_recipe(data))
+    (note,) = (n for n in mineral_notes(run) if "Fp as olivine: site T" in n)
+    told = json.loads(summary_text(run))["phases"]["Fp"]["structural_formula"]["doubts"]
+    assert any(note.endswith(doubt) for doubt in told)
+    assert not any("as perovskite" in n for n in mineral_notes(run))
+
+
 def test_the_calibration_stands_in_tables_and_summary(minerals):
     joint = joint_calibration(minerals)
     assert isinstance(joint, JointCalibration)

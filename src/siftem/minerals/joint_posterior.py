@@ -18,6 +18,8 @@ _STEP = 1e-4
 _NONE = -8.0
 #: Steps at most, how small one is the last, and how small it must be, in prior standard deviations.
 _TURNS, _CLOSE, _SETTLED = 60, 1e-7, 1e-2
+#: Weight of what need not be settled among thicknesses of an unknown film.
+_UNSETTLED = 0.01
 #: Thicknesses of an unknown film to sum over, the thickest in prior standard deviations, the finest
 #: step, and the weight below which one is left out.
 _NODES, _THICKEST, _FINEST, _NEGLIGIBLE = 16, 4.0, 0.02, 1e-4
@@ -49,6 +51,8 @@ class Posterior:
     log_density : float
         Of all data, up to a constant: what it weighs beside others with other values of what is
         held.
+    settled : bool
+        Whether the mode was found.
     mixture : tuple of (float, Posterior)
         Parts with their weights, of which it is the sum; all else is then reckoned about their
         middle. None: a single normal density.
@@ -68,6 +72,7 @@ class Posterior:
     bits: np.ndarray
     pull_correlation: np.ndarray
     log_density: float
+    settled: bool
     mixture: tuple[tuple[float, Posterior], ...] = ()
 
     def parts(self, slopes: np.ndarray, widths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -123,7 +128,7 @@ def constrained_posterior(layout: Layout, constraints: Sequence[Constraint]) -> 
     start = np.zeros((1, len(layout.covariance)))
     unknown = any(spread > 0 and base == 0 for base, spread in layout.film.values())
     if not unknown or not constraints:
-        return problem.posteriors(start)[0]
+        return _settled(problem.posteriors(start), np.ones(1))[0]
     # The film held: no width of its own.
     apart = _Problem(layout.without_width(at), constraints)
     low, high = 0.0, _THICKEST
@@ -135,6 +140,7 @@ def constrained_posterior(layout: Layout, constraints: Sequence[Constraint]) -> 
         logs = np.array([n.log_density for n in nodes])
         weights = np.exp(logs - logs.max())
         weights /= weights.sum()
+        nodes = _settled(nodes, weights)
         kept = np.flatnonzero(weights > _NEGLIGIBLE)
         if len(kept) >= _NODES / 2 or step < _FINEST:
             break
@@ -148,6 +154,16 @@ def constrained_posterior(layout: Layout, constraints: Sequence[Constraint]) -> 
         after=np.sum([w * n.after for w, n in mixture], axis=0),
         mixture=mixture,
     )
+
+
+def _settled(parts: list[Posterior], weights: np.ndarray) -> list[Posterior]:
+    """Return the parts, unless the mode of one that counts was not found."""
+    if any(not w <= _UNSETTLED and not p.settled for p, w in zip(parts, weights, strict=True)):
+        raise InputError(
+            "the constraints contradict the spectra so much that no state fits best: leave out or "
+            "widen what is farthest from the compositions as they were quantified"
+        )
+    return parts
 
 
 class _Problem:
@@ -227,18 +243,16 @@ class _Problem:
             if not moved or np.abs(step).max(initial=0.0) < _CLOSE:
                 break
             trial = x + step
-        else:
-            if np.abs(step).max() > _SETTLED:
-                raise InputError(
-                    "the constraints contradict the spectra so much that no state fits best: leave "
-                    "out or widen what is farthest from the compositions as they were quantified"
-                )
+        # What is not a number is not small.
+        settled = np.abs(step).max(axis=1, initial=0.0) <= _SETTLED
         state = fixed + x @ root.T
         left_over = misfit if moved else misfit + np.einsum("mci,mi->mc", scaled, step)
         width = np.sqrt(np.diag(self.layout.covariance))
         width = np.where(width > 0, width, 1.0)
         on_state = self.linear(state, np.diag(width))[1] / width
-        logs = -(cost + (fixed**2).sum(axis=1) + np.linalg.slogdet(precision)[1]) / 2
+        with np.errstate(invalid="ignore"):
+            volume = np.linalg.slogdet(precision)[1]
+        logs = -(cost + (fixed**2).sum(axis=1) + volume) / 2
         out = []
         for i in range(len(state)):
             inverse = np.linalg.inv(precision[i])
@@ -260,6 +274,7 @@ class _Problem:
                     bits=-0.5 * np.log2(free),
                     pull_correlation=left / np.sqrt(np.outer(free, free)),
                     log_density=float(logs[i]),
+                    settled=bool(settled[i]) or not moved,
                 )
             )
         return out
