@@ -12,7 +12,7 @@ the median of their errors over those of counting, and those farthest off. One t
 more than 3.5 sigma on the positive side may be there: each of its peaks is then looked for by
 itself, with no other lines and free in its place, and told with significance and place. A real
 element shows where its lines are; a fault of the model need not. What siftem finds by itself to
-be there, in the sum of all pixels as a run does (`siftem.fit.contaminants`), is then fitted, too,
+be there, in the sum of all pixels as a run does (`siftem.fit.null_elements`), is then fitted, too,
 for a second row.
 """
 
@@ -28,9 +28,9 @@ import numpy as np
 
 import siftem
 from siftem.errors import InputError, SiftemWarning
-from siftem.fit.contaminants import contaminants_of
 from siftem.fit.line_evidence import FoundElement
 from siftem.fit.line_fit import LineFit, fit_lines
+from siftem.fit.null_elements import contaminants_of
 from siftem.pipeline.recipe import read_recipe
 from siftem.pipeline.workflow import run
 from siftem.spectrum import Spectrum

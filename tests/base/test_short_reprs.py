@@ -4,7 +4,7 @@ import numpy as np
 
 import siftem
 from siftem.eels.edges import ElementalRatios
-from siftem.fit.null_scatter import NullElements
+from siftem.fit.null_elements import NullElements
 from siftem.quantification.line_ratios import LineRatios
 from siftem.views import outline
 

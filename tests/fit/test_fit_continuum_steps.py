@@ -5,7 +5,7 @@ import pytest
 from foreign_physics import AXIS, expected
 from scipy.special import ndtr
 
-from siftem.fit.continuum_steps import continuum_steps
+from siftem.fit.fit_steps import continuum_steps
 from siftem.fit.line_fit import fit_lines
 from siftem.fit.spectrum_model import Calibration, SpectrumModel
 from siftem.spectrum import Spectrum

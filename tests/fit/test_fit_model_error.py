@@ -10,8 +10,7 @@ from siftem.errors import InputError, SiftemWarning
 from siftem.fit.element_search import structure_of, warn_of_structure
 from siftem.fit.line_fit import fit_lines
 from siftem.fit.misfit import no_misfit
-from siftem.fit.null_elements import null_elements
-from siftem.fit.null_scatter import NullElements, null_scatter
+from siftem.fit.null_elements import NullElements, null_elements, null_scatter
 from siftem.fit.spectrum_model import Calibration, SpectrumModel
 from siftem.spectrum import Spectrum
 from siftem.xray.detector import Detector

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from siftem.errors import InputError
-from siftem.minerals.image_thickness import image_thickness
-from siftem.minerals.thickness import ThicknessMap
+from siftem.minerals.thickness import ThicknessMap, image_thickness
 from siftem.xray.elements import atomic_number, atomic_weight
 
 WEIGHTS = {"A": {"O": 0.5, "Mg": 0.2, "Si": 0.3}, "B": {"O": 0.2, "Fe": 0.8}}

@@ -7,13 +7,12 @@ import pytest
 
 import siftem
 from siftem.errors import InputError
-from siftem.minerals.calibrated_numbers import film_of, instrument_of
 from siftem.minerals.constraint_results import told_from
 from siftem.minerals.constraints import KnownStoichiometry
-from siftem.minerals.detector_layers import layer_depths
+from siftem.minerals.joint_calibration import film_of, instrument_of
 from siftem.minerals.joint_model import layout_of
 from siftem.minerals.joint_posterior import constrained_posterior
-from siftem.minerals.measured_phase import MeasuredPhase
+from siftem.minerals.measured_phase import MeasuredPhase, layer_depths
 from siftem.xray.detector import POLYMER, Detector
 from siftem.xray.elements import atomic_weight
 from siftem.xray.lines import line_family

@@ -14,8 +14,13 @@ import yaml
 from siftem.errors import InputError, RecipeError
 from siftem.io.images import write_values
 from siftem.minerals.joint_calibration import JointCalibration
-from siftem.pipeline.film_map import film_map
-from siftem.pipeline.minerals import formulas_of, joint_calibration, mineral_compositions, names_of
+from siftem.pipeline.minerals import (
+    film_map,
+    formulas_of,
+    joint_calibration,
+    mineral_compositions,
+    names_of,
+)
 from siftem.pipeline.recipe import make_recipe
 from siftem.pipeline.step_keys import step_keys
 from siftem.pipeline.summary import summary_text

@@ -126,7 +126,7 @@ class Ratios:
     lines : ndarray of shape (channels, n)
         Change of the expected counts with ``away``.
     steps : ndarray of shape (channels, m)
-        Counts in steps of the continuum, for one standard deviation (`siftem.fit.continuum_steps`).
+        Counts in steps of the continuum, for one standard deviation (`siftem.fit.fit_steps`).
     """
 
     weights: LineWeights

@@ -1,18 +1,311 @@
-"""Are the errors true? Elements that can't be there must scatter about zero by their errors."""
+"""Are the errors true? Elements that can't be there must scatter about zero by their errors.
+
+How elements that are not there scatter beside a fit.
+
+Elements of holder, column and preparation that nobody lists, found beside a fit.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from siftem.fit.contaminants import contaminants_of
-from siftem.fit.line_fit import LineFit, LineFitter
+import numpy as np
+
+from siftem.fit.greedy_search import COMMON
+from siftem.fit.line_evidence import FoundElement, SeenLine, peaks_of
+from siftem.fit.line_fit import LineFitter
 from siftem.fit.line_search import CANDIDATES
-from siftem.fit.null_scatter import NullElements, null_scatter
-from siftem.fit.spectrum_model import Absorption, Calibration
+from siftem.fit.poisson import covariance_of
+from siftem.fit.propagation import LineFit, variance_of
+from siftem.fit.spectrum_model import Absorption, Calibration, SpectrumModel, quantified_family
 from siftem.hyperspy_input import as_spectrum
 from siftem.spectrum import Spectrum
 from siftem.xray.detector import Detector
+from siftem.xray.elements import atomic_number
+from siftem.xray.lines import LineFamily, line_families, visible_name
+
+#: An element of whose lines the fitted ones can take over more than this share is none to
+#: test with: it could stand for them.
+_HIDDEN = 0.8
+#: Softer lines are hardly counted.
+_SOFTEST = 0.4
+#: From this scatter on the errors are not to be believed.
+WIDE = 1.5
+
+
+@dataclass(frozen=True)
+class NullElements:
+    """How elements that are absent scatter.
+
+    Parameters
+    ----------
+    z : mapping of str to float
+        Amount over its error, of each element by itself; normal with a width of one if the
+        errors are true.
+    contaminants : tuple of FoundElement
+        What was not listed, was found to be there, and was fitted with the rest.
+    """
+
+    z: Mapping[str, float]
+    contaminants: tuple[FoundElement, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"<NullElements: {self.describe()}>"
+
+    @property
+    def rms(self) -> float:
+        """Root mean square of z: 1 if the errors are true, more if they are too small."""
+        return float(np.sqrt(np.mean(np.square(self._values)))) if self.z else float("nan")
+
+    @property
+    def beyond_two(self) -> float:
+        """Share of the elements beyond two standard deviations; 5% if the errors are true."""
+        return float(np.mean(np.abs(self._values) > 2)) if self.z else float("nan")
+
+    @property
+    def worst(self) -> tuple[str, ...]:
+        """The elements, those farthest off first."""
+        return tuple(sorted(self.z, key=lambda e: -abs(self.z[e])))
+
+    @property
+    def _values(self) -> np.ndarray:
+        return np.array(list(self.z.values()), dtype=float)
+
+    def describe(self) -> str:
+        """Say it in a few words."""
+        if not self.z:
+            return "no absent element has a line of its own here"
+        there = ", ".join(f"{f.line} {f.significance:.1f} sigma" for f in self.contaminants)
+        farthest = ", ".join(f"{e} {self.z[e]:+.1f}" for e in self.worst[:3])
+        return (
+            f"{f'not listed but there: {there}; ' if there else ''}"
+            f"{len(self.z)} absent elements scatter by {self.rms:.1f} sigma, "
+            f"{100 * self.beyond_two:.0f}% beyond two (farthest {farthest})"
+        )
+
+
+def null_scatter(fit: LineFit, candidates: Sequence[str] = CANDIDATES) -> NullElements:
+    """Return how absent elements scatter about zero beside a fit.
+
+    All that was fitted gives way to each element, the response and the misfit as well.
+
+    Parameters
+    ----------
+    fit : LineFit
+    candidates : sequence of str
+        What to try. Left out are elements that are fitted, those without a line of their own in
+        the range, and those whose lines coincide with fitted ones.
+
+    Returns
+    -------
+    NullElements
+    """
+    for element in candidates:
+        atomic_number(element)
+    model, axis = fit.model, fit.spectrum.axis
+    kev = axis.to_kev()
+    known = {f.element for f in model.families} | set(fit.dropped)
+    families = line_families(
+        [e for e in candidates if e not in known],
+        beam_energy=model.beam_energy, low=kev.first, high=kev.last,
+    )  # fmt: skip
+    if not families:
+        return NullElements({})
+    lines = SpectrumModel(
+        tuple(families), model.beam_energy, model.detector, 1, model.absorption
+    ).line_columns(axis, fit.calibration)
+    found = beside(fit, lines)
+    out = {}
+    for element in dict.fromkeys(f.element for f in families):
+        at = [i for i, f in enumerate(families) if f.element == element]
+        family = quantified_family([families[i] for i in at], element, axis)
+        if family is None or family.alpha_energy < _SOFTEST:
+            continue
+        place = at.index(families.index(family))
+        lead = at[place]
+        if not found.information[lead, lead] > (1.0 - _HIDDEN) * found.alone[lead]:
+            continue
+        amount, covariance = found.amounts(at)
+        if covariance[place, place] > 0:  # what an anchor pins has no error left
+            out[element] = float(amount[place] / np.sqrt(covariance[place, place]))
+    return NullElements(out)
+
+
+@dataclass(frozen=True, eq=False)
+class Beside:
+    """What a spectrum tells of further columns beside a fit.
+
+    Parameters
+    ----------
+    information : ndarray of shape (n, n)
+        With the variances that the fit weighed the channels by.
+    pull : ndarray of shape (n,)
+    alone : ndarray of shape (n,)
+        What it would tell of each column if nothing had been fitted.
+    spread : ndarray of shape (n, n)
+        Covariance of the pull with all errors of the spectrum.
+    """
+
+    information: np.ndarray
+    pull: np.ndarray
+    alone: np.ndarray
+    spread: np.ndarray
+
+    def amounts(self, at: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        """Amounts of some columns, added together to the fit, and their covariance."""
+        block = np.ix_(at, at)
+        inverse = covariance_of(self.information[block])
+        return inverse @ self.pull[at], inverse @ self.spread[block] @ inverse
+
+
+def beside(fit: LineFit, columns: np.ndarray) -> Beside:
+    """Return what a spectrum tells of further columns beside a fit.
+
+    All that was fitted gives way to them, the response and the misfit as well.
+
+    Parameters
+    ----------
+    fit : LineFit
+    columns : ndarray of shape (channels, n)
+
+    Returns
+    -------
+    Beside
+    """
+    own, spectrum = np.hstack([fit.design, fit.slopes]), fit.spectrum
+    p = own.shape[1]
+    mean = np.maximum(fit.mean, 1e-9)
+    weighted, information = fit.misfit.eliminated(np.hstack([own, columns]), 1.0 / mean)
+    inner = covariance_of(information[:p, :p] + fit.precision)
+    cross, among = information[p:, :p], information[p:, p:]
+    left = among - cross @ inner @ cross.T
+    # The fit is at its optimum within bounds: it is the new columns alone that are pulled.
+    pull = weighted[:, p:].T @ (spectrum.counts - fit.mean)
+    rows = weighted[:, p:] - weighted[:, :p] @ (inner @ cross.T)
+    further = variance_of(spectrum, mean) - mean if spectrum.variance.any() else -mean
+    common, pinned = spectrum.modes @ rows, spectrum.pinned @ rows
+    spread = left + (rows * further[:, None]).T @ rows + common.T @ common - pinned.T @ pinned
+    return Beside(left, pull, np.diag(among), spread)
+
+
+#: Standard deviations beside a fit from which on an element is fitted itself.
+_WORTH = 2.0
+#: Standard deviations, once it is fitted, from which on it is there: softer lines (keV) lie in the
+#: feet of others, where the model is less sure.
+_THERE, _THERE_SOFT, _SOFT = 3.5, 4.0, 1.0
+#: Elements that are fitted, and found, at the most.
+_TRIED, _MOST = 10, 6
+#: Lines lie where they should within this many standard deviations, or keV.
+_AWAY, _NEAR = 3.0, 0.012
+#: Peaks of an element have the ratios of tables within this share; on their way out of what is
+#: thick, soft L lines are lost.
+_RATIO = {"K": 0.25, "L": 1.0, "M": 0.25}
+#: keV by which lines are moved to see how a fit changes.
+_STEP = 0.002
+
+
+def contaminants_of(
+    fit: LineFit,
+    refit: Callable[[tuple[str, ...]], LineFit],
+    candidates: Sequence[str] = tuple(sorted(COMMON)),
+) -> tuple[tuple[FoundElement, ...], LineFit]:
+    """Find elements that are there and not listed, one after the other.
+
+    An element that stands out beside the fit is fitted itself, with the errors of the model
+    estimated anew: what its lines explain was taken for such errors before. It is there if it then
+    stands out clearly (`_THERE`), lies where its lines lie, and has their ratios.
+
+    Parameters
+    ----------
+    fit : LineFit
+        Of all that is listed.
+    refit : callable
+        Fits further elements beside, at the same calibration.
+    candidates : sequence of str
+        By default elements that holders, columns and preparations bring.
+
+    Returns
+    -------
+    found : tuple of FoundElement
+        In the order in which they were found, those that stand out most first.
+    fit : LineFit
+        With them.
+    """
+    found: list[FoundElement] = []
+    passed: set[str] = set()
+    for _ in range(_TRIED):
+        z = null_scatter(fit, [e for e in candidates if e not in passed]).z
+        best = max(z, key=z.__getitem__, default=None)
+        if best is None or z[best] < _WORTH or len(found) == _MOST:
+            break
+        passed.add(best)
+        trial = refit((*(f.element for f in found), best))
+        seen = _seen(trial, best)
+        if seen is not None:
+            found.append(seen)
+            fit = trial
+    return tuple(found), fit
+
+
+def _seen(fit: LineFit, element: str) -> FoundElement | None:
+    """Return an element of a fit if it is there; None if something else is taken for it."""
+    place = fit.index(element)
+    photons = float(fit.amplitudes[place])
+    # Whether it is there does not hang on how well the ratios of its lines are known.
+    variance = fit.covariance[place, place] - fit.ratio_covariance[place, place]
+    significance = float(fit.unbounded[place] / np.sqrt(variance))
+    family, model = fit.model.families[place], fit.model
+    least = _THERE if family.alpha_energy > _SOFT else _THERE_SOFT
+    if photons <= 0 or significance < least:
+        return None
+    shift, sigma = _further(fit, _change_with_shift(fit, family) * photons)
+    if abs(shift) > max(_AWAY * sigma, _NEAR):
+        return None
+    peaks = peaks_of(
+        [family], fit.spectrum.axis, model.beam_energy, model.detector, fit.calibration
+    )
+    counts = peaks.profiles.sum(axis=0)
+    strongest = int(np.argmax(counts))
+    evidence = [SeenLine(_name(peaks.parts[strongest]), family.alpha_energy, significance)]
+    for i in np.flatnonzero(np.arange(counts.size) != strongest):
+        more, sigma = _further(fit, peaks.profiles[:, i])
+        if abs(more) > _AWAY * np.hypot(sigma, _RATIO[family.shell[0]] * photons):
+            return None
+        if photons + more > _AWAY * sigma:
+            part = peaks.parts[i]
+            evidence.append(SeenLine(_name(part), part.alpha_energy, (photons + more) / sigma))
+    return FoundElement(
+        element,
+        family.name,
+        family.alpha_energy,
+        photons * float(fit.design[:, place].sum()),
+        significance,
+        tuple(sorted(evidence, key=lambda e: -e.significance)),
+    )
+
+
+def _name(part: LineFamily) -> str:
+    return visible_name(part.lines[0])
+
+
+def _change_with_shift(fit: LineFit, family: LineFamily) -> np.ndarray:
+    """Counts of one photon that a family 1 keV higher would have more; (channels,)."""
+    of = fit.model
+    model = SpectrumModel((family,), of.beam_energy, of.detector, 1, of.absorption)
+    up, down = (
+        model.line_columns(
+            fit.spectrum.axis, replace(fit.calibration, shift=fit.calibration.shift + step)
+        )[:, 0]
+        for step in (_STEP, -_STEP)
+    )
+    return np.asarray((up - down) / (2 * _STEP))
+
+
+def _further(fit: LineFit, column: np.ndarray) -> tuple[float, float]:
+    """Amount of one more column beside a fit, and its standard deviation."""
+    amount, covariance = beside(fit, column[:, None]).amounts([0])
+    return float(amount[0]), float(np.sqrt(covariance[0, 0]))
 
 
 def null_elements(
@@ -30,7 +323,7 @@ def null_elements(
     """Fit, one at a time, elements that are not there, and see how they scatter.
 
     What is there but not listed, as Cl of a preparation or Pb of a shield, is found first, fitted
-    with the rest, and told (`siftem.fit.contaminants`).
+    with the rest, and told (`siftem.fit.null_elements`).
 
     Parameters
     ----------

@@ -160,7 +160,7 @@ class LineFit:
     ratio_covariance : ndarray of shape (p, p)
         The part of ``covariance`` that comes from ratios of lines that are not known well
         (`siftem.xray.lines`) and from steps of the continuum at edges
-        (`siftem.fit.continuum_steps`), as far as the spectrum does not tell them: a systematic
+        (`siftem.fit.fit_steps`), as far as the spectrum does not tell them: a systematic
         error.
     counting_covariance : ndarray of shape (p, p)
         What ``covariance`` would be if the model and its ratios of lines were true.

@@ -1,4 +1,7 @@
-"""One calibration of k-factors and film for all phases of a map, by what is known of them."""
+"""One calibration of k-factors and film for all phases of a map, by what is known of them.
+
+What a joint calibration found, beside what was known before.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +12,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from siftem.errors import InputError, SiftemWarning
-from siftem.minerals.calibrated_numbers import (
-    Calibrated,
-    ferric_of,
-    film_of,
-    instrument_of,
-    k_factor_of,
-)
 from siftem.minerals.constraint_results import ConstraintResult, constraint_results
 from siftem.minerals.constraints import Constraint
-from siftem.minerals.joint_model import layout_of
+from siftem.minerals.joint_model import SLOPES, Layout, layout_of
 from siftem.minerals.joint_posterior import (
     Posterior,
     constrained_posterior,
@@ -30,6 +26,95 @@ from siftem.quantification.composition import Composition
 from siftem.quantification.film import MASS_THICKNESS, Film
 from siftem.quantification.k_values import KValues
 from siftem.views import outline
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """A number that was calibrated, beside what was known of it before.
+
+    Parameters
+    ----------
+    value, sigma : float
+        Posterior.
+    before, sigma_before : float
+        Prior.
+    """
+
+    value: float
+    sigma: float
+    before: float
+    sigma_before: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.4g} +- {self.sigma:.2g} (before {self.before:.4g} +- " + (
+            f"{self.sigma_before:.2g})"
+        )
+
+
+def film_of(posterior: Posterior, i: int) -> Calibrated:
+    """Return the mass thickness of a phase, kg/m2."""
+    layout: Layout = posterior.layout
+    name = layout.phases[i].name
+    mean, _, covariance = moments(posterior, lambda z: layout.mass(i, z)[:, None])
+    base, spread = layout.film[name]
+    place = np.hypot(*layout.positions.get(name, (0.0, 0.0)))
+    own = np.hypot(_width(layout, f"film of {name}"), layout.widths["slope"] * place)
+    return Calibrated(
+        float(mean[0]), float(covariance[0, 0] ** 0.5), base, float(np.hypot(spread, base * own))
+    )
+
+
+def k_factor_of(posterior: Posterior, family: str) -> Calibrated:
+    """Return the factor on the k-factor of a family."""
+    log, sigma = _unknown(posterior, f"k of {family}")
+    value = float(np.exp(log))
+    return Calibrated(value, value * sigma, 1.0, _width(posterior.layout, f"k of {family}"))
+
+
+def ferric_of(posterior: Posterior, phase: str) -> Calibrated:
+    """Return Fe3+/Fe of a phase."""
+    name = f"Fe3+/Fe of {phase}"
+    share, sigma = _unknown(posterior, name)
+    value = float(np.clip(0.5 + share, 0.0, 1.0))
+    return Calibrated(value, sigma, 0.5, _width(posterior.layout, name))
+
+
+def instrument_of(posterior: Posterior) -> dict[str, Calibrated]:
+    """Return slopes of the film, window and dead layer, as far as they were free."""
+    layout: Layout = posterior.layout
+    widths = layout.widths
+    told = 1.0 if any(p.window_told for p in layout.phases) else 0.0
+    nm = layout.phases[0].dead_layer_nm
+    free = dict.fromkeys(SLOPES, (0.0, widths["slope"]))
+    if any(p.window.any() for p in layout.phases):
+        free["window"] = (told, widths["window"])
+    if any(p.dead_layer.any() for p in layout.phases):
+        free["dead layer, nm"] = (nm, widths["dead layer"])
+
+    def numbers(z: np.ndarray) -> np.ndarray:
+        slopes = [widths["slope"] * z[:, layout.index(name)] for name in SLOPES]
+        return np.stack([*slopes, told + layout.window(z), nm + layout.dead_layer(z)], axis=1)
+
+    mean, _, covariance = moments(posterior, numbers)
+    found = zip((*SLOPES, "window", "dead layer, nm"), mean, np.diag(covariance), strict=True)
+    return {
+        name: Calibrated(float(value), float(variance**0.5), *free[name])
+        for name, value, variance in found
+        if name in free and free[name][1] > 0
+    }
+
+
+def _unknown(posterior: Posterior, name: str) -> tuple[float, float]:
+    """Mean and standard deviation of an unknown."""
+    i = posterior.layout.index(name)
+    mean, _, covariance = moments(posterior, lambda z: z[:, [i]])
+    return float(mean[0]), float(covariance[0, 0] ** 0.5)
+
+
+def _width(layout: Layout, name: str) -> float:
+    i = layout.index(name)
+    return float(layout.covariance[i, i] ** 0.5)
+
 
 #: Mass attenuation of soft lines differs by this much between tables (relative).
 _ATTENUATION_SIGMA = 0.12

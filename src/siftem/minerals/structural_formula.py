@@ -12,8 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from siftem.errors import InputError
-from siftem.minerals.estimates import Estimate, estimated
-from siftem.minerals.formula_doubts import formula_doubts
+from siftem.minerals.formula_doubts import Estimate, estimated, formula_doubts
 from siftem.minerals.groups import Group, group_of
 from siftem.minerals.recalculation import Recalculated, is_share, numbers_of, recalculate
 from siftem.old_names import takes_old_names

@@ -8,9 +8,9 @@ from typing import NamedTuple, TypedDict
 from weakref import WeakKeyDictionary
 
 from siftem.errors import DoubtWarning, InputError, SiftemError, SiftemWarning
-from siftem.fit.contaminants import contaminants_of
 from siftem.fit.element_search import FoundElement, find_elements, unexplained_lines
 from siftem.fit.line_fit import LineFit, LineFitter
+from siftem.fit.null_elements import contaminants_of
 from siftem.fit.spectrum_model import Absorption, Calibration, quantified_family
 from siftem.pipeline.factor_sources import FactorSources, factor_sources
 from siftem.pipeline.parts import attempted, recorded_warnings

@@ -18,9 +18,7 @@ from siftem import __version__
 from siftem.eels.edges import ElementalRatios
 from siftem.pipeline.composition_doubts import assumed_absent, run_differences
 from siftem.pipeline.file_contents import file_names
-from siftem.pipeline.film_map import film_data
-from siftem.pipeline.minerals import calibration_data, mineral_data
-from siftem.pipeline.onuma import strain_data
+from siftem.pipeline.minerals import calibration_data, film_data, mineral_data, strain_data
 from siftem.pipeline.own_pixels import mixture_name
 from siftem.pipeline.results import LineGain, RunResult
 from siftem.pipeline.steps.composition import counts_for_wanted_limits

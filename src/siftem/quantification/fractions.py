@@ -11,7 +11,7 @@ import numpy as np
 
 from siftem.errors import InputError
 from siftem.fit.line_fit import LineFit
-from siftem.fit.null_scatter import NullElements, null_scatter
+from siftem.fit.null_elements import NullElements, null_scatter
 from siftem.quantification.film import Film
 from siftem.quantification.k_values import KValues
 from siftem.quantification.minerals import (

@@ -10,9 +10,7 @@ import io
 from dataclasses import replace
 
 from siftem.pipeline.composition_doubts import assumed_absent
-from siftem.pipeline.film_map import film_regions
-from siftem.pipeline.minerals import mineral_compositions, names_of
-from siftem.pipeline.onuma import onuma_diagrams
+from siftem.pipeline.minerals import film_regions, mineral_compositions, names_of, onuma_diagrams
 from siftem.pipeline.results import RunResult
 from siftem.pipeline.steps.composition import counts_for_wanted_limits
 from siftem.pipeline.summary import formula

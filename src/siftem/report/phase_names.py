@@ -11,9 +11,14 @@ from siftem.decomposition.layout import MIXED, VACUUM
 from siftem.minerals.constraint_results import FALSE_ALARMS
 from siftem.minerals.joint_calibration import Calibrated, JointCalibration
 from siftem.minerals.structural_formula import Estimate
-from siftem.pipeline.film_map import film_problem
 from siftem.pipeline.layout import by_labels, describe_layout
-from siftem.pipeline.minerals import formulas_of, joint_calibration, names_of, names_problem
+from siftem.pipeline.minerals import (
+    film_problem,
+    formulas_of,
+    joint_calibration,
+    names_of,
+    names_problem,
+)
 from siftem.pipeline.results import RunResult
 from siftem.printed_numbers import range_text, signed, significant, whole_number
 from siftem.report.table import Cell, Table, assumed_cells, error_cells, heading, name

@@ -16,7 +16,7 @@ from siftem.fit.line_fit import LineFit
 from siftem.pipeline.file_contents import file_names
 from siftem.pipeline.fit_settings import FitSettings
 from siftem.pipeline.layout import by_labels
-from siftem.pipeline.onuma import onuma_diagrams
+from siftem.pipeline.minerals import onuma_diagrams
 from siftem.pipeline.own_pixels import mixture_name
 from siftem.pipeline.parts import attempted
 from siftem.pipeline.results import RunResult

@@ -12,7 +12,7 @@ import numpy as np
 
 from siftem.errors import DoubtWarning, InputError, SiftemWarning
 from siftem.fit.element_search import warn_of_structure
-from siftem.fit.null_scatter import WIDE
+from siftem.fit.null_elements import WIDE
 from siftem.pipeline.composition_doubts import (
     assumed_absent,
     line_counts,
