@@ -26,7 +26,6 @@ from siftem.cli.display import (
 from siftem.cli.inspection import maps
 from siftem.cli.whole_run import run_and_write
 from siftem.errors import Cancelled, InputError, SiftemError
-from siftem.processors import available
 
 #: Exit code of what was stopped with Ctrl-C.
 _INTERRUPTED = 130
@@ -240,7 +239,7 @@ def inspect(
     from siftem.cli.inspection import describe_file
 
     with compiling_told(ERRORS, quiet), ProgressBars(ERRORS, quiet) as progress:
-        text = describe_file(file, signal, progress, n_jobs=available())
+        text = describe_file(file, signal, progress)
     OUTPUT.print(text, markup=False)
 
 

@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import importlib
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,17 +21,13 @@ from siftem.cli.display import (
     compiling_told,
 )
 from siftem.errors import InputError, SeveralMapsError
-from siftem.progress import Progress, silent
+from siftem.progress import Progress
 
 if TYPE_CHECKING:
-    from siftem.spectrum import Spectrum
     from siftem.spectrum_image import SpectrumImage
 
-#: Files of this size, bytes, are read too soon for a bar to tell anything.
-_SMALL = 2**24
 
-
-def describe_file(path: Path, signal: int | None, progress: Progress, *, n_jobs: int = 1) -> str:
+def describe_file(path: Path, signal: int | None, progress: Progress) -> str:
     """Describe the signals of a file and the spectrum image that would be used.
 
     Parameters
@@ -42,8 +36,6 @@ def describe_file(path: Path, signal: int | None, progress: Progress, *, n_jobs:
     signal : int, optional
         Number of the signal; by default the only usable one.
     progress : Progress
-    n_jobs : int
-        With 2 a copy of this process reads a small file while this one imports the fits.
 
     Returns
     -------
@@ -56,24 +48,8 @@ def describe_file(path: Path, signal: int | None, progress: Progress, *, n_jobs:
         When the file cannot be read, its map is damaged, or the asked signal is no spectrum
         image. A file of several maps is only listed.
     """
-    from siftem.pipeline.side_processes import SideProcesses
-
-    small = path.is_file() and path.stat().st_size <= _SMALL
-    described = partial(_described, path, signal, silent if small and n_jobs > 1 else progress)
-    with SideProcesses({"map": described}, n_jobs if small else 1) as beside:
-        if small:
-            importlib.import_module("siftem.fit.element_search")
-        lines, spectrum = beside.results()["map"]
-    return "\n".join([*lines, *_describe_elements(spectrum)])
-
-
-def _described(
-    path: Path, signal: int | None, progress: Progress
-) -> tuple[list[str], Spectrum | None]:
-    """What a file holds, and the sum of its X-ray spectra beyond the zero peak."""
     from siftem.io.hyperspy_bridge import load
     from siftem.io.signal_choice import list_signals
-    from siftem.spectrum import Spectrum
 
     entries = list_signals(path)
     lines = [f"{path}: {len(entries)} signal{'s' if len(entries) != 1 else ''}"]
@@ -85,16 +61,8 @@ def _described(
     try:
         si = load(path, signal=signal, progress=progress)
     except SeveralMapsError as error:
-        return [*lines, str(error)], None
-    lines += _describe_map(si)
-    if not si.signal_type.startswith("EDS"):
-        return lines, None
-    try:
-        cropped = si.without_zero_peak()
-    except InputError as error:  # nothing beyond the zero peak
-        return [*lines, f"lines seen: none, {error}"], None
-    whole = cropped.sum_spectrum()
-    return lines, Spectrum(whole, cropped.axis, name="sum", acquisition=si.acquisition)
+        return "\n".join([*lines, str(error)])
+    return "\n".join([*lines, *_describe_map(si), *_describe_elements(si)])
 
 
 def _describe_map(si: SpectrumImage) -> list[str]:
@@ -131,14 +99,18 @@ def _describe_map(si: SpectrumImage) -> list[str]:
     return lines
 
 
-def _describe_elements(spectrum: Spectrum | None) -> list[str]:
-    if spectrum is None:
+def _describe_elements(si: SpectrumImage) -> list[str]:
+    if not si.signal_type.startswith("EDS"):
         return []
     from siftem.fit.element_search import find_elements
+    from siftem.spectrum import Spectrum
 
     try:
-        found = find_elements(spectrum)
-    except InputError as error:
+        cropped = si.without_zero_peak()
+        found = find_elements(
+            Spectrum(cropped.sum_spectrum(), cropped.axis, name="sum", acquisition=si.acquisition)
+        )
+    except InputError as error:  # nothing beyond the zero peak
         return [f"lines seen: none, {error}"]
     if not found:
         return ["lines seen: none"]

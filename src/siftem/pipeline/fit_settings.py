@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple, TypedDict
 from weakref import WeakKeyDictionary
 
-from siftem.errors import DoubtWarning, InputError, SiftemError, SiftemWarning
+from siftem.errors import DoubtWarning, InputError, SiftemWarning
 from siftem.fit.element_search import FoundElement, find_elements, unexplained_lines
 from siftem.fit.line_fit import LineFit, LineFitter
 from siftem.fit.null_elements import contaminants_of
@@ -232,11 +232,8 @@ def _unlisted_elements(fit: LineFit, si: SpectrumImage) -> tuple[str, ...]:
 def settings_ahead(recipe: Recipe, si: SpectrumImage) -> Ahead | None:
     """Fit the settings for the elements that a recipe lists; what is amiss waits for its turn."""
     with recorded_warnings() as told:
-        try:
-            made = fit_settings(recipe, si, recipe.elements)
-        except SiftemError:
-            return None
-    return Ahead(made, tuple(told), tuple(told.doubts))
+        made = attempted("settings", lambda: fit_settings(recipe, si, recipe.elements), None)
+    return None if made is None else Ahead(made, tuple(told), tuple(told.doubts))
 
 
 def keep_ahead(recipe: Recipe, si: SpectrumImage, ahead: Ahead | None) -> None:

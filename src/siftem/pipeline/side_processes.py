@@ -30,7 +30,8 @@ class SideProcesses(Generic[Made]):
     Parameters
     ----------
     jobs : mapping of str to callable
-        Each returns what can be pickled, and computes by no threads: those aren't copied.
+        Each returns what can be pickled, and uses no threads but those that it makes itself: the
+        ones that are there already aren't copied.
     processes : int
         With this one, which may do something else: one job has a copy to itself.
 
