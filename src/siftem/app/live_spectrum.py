@@ -34,6 +34,8 @@ _ASK = """
     const serial = (asked.data.serial[0] ?? 0) + 1
     asked.data = {energies: ends, serial: [serial, serial]}
 """
+#: With numbers from the start: Bokeh walks through the whole page when they replace its nodes.
+_NO_BAND: dict[str, Any] = {"left": 0.0, "right": 0.0, "visible": False}
 _BAND = {"fill_color": "#E69F00", "fill_alpha": 0.3, "line_color": "#E69F00"}
 _HELP = "All pixels; click a line for its map"
 
@@ -58,7 +60,7 @@ class LiveSpectrum:
         # Panel takes what was asked of a figure itself away when it shows something else.
         self._asked = ColumnDataSource({"energies": [], "serial": []})
         self._asked.on_change("data", self._was_asked)
-        self._band = BoxAnnotation(visible=False)
+        self._band = BoxAnnotation(**_NO_BAND)
         self._si: SpectrumImage | None = None
         self._sum = self._mean = np.zeros(0)
         self._source = ColumnDataSource({"x": [], "here": [], "mean": []})
@@ -88,7 +90,7 @@ class LiveSpectrum:
             self._si = si
             self._sum = si.sum_spectrum()
             self._mean = self._binned(self._sum) / si.n_pixels
-            self._band = BoxAnnotation(visible=False)
+            self._band = BoxAnnotation(**_NO_BAND)
         axis = si.axis if si.axis.unit == "eV" else si.axis.to_kev()
         low, high = first_view(si.axis, self._sum, marks)
         whole = np.asarray(self._mean * si.n_pixels, np.float32)
