@@ -249,7 +249,7 @@ def decompose(
         Choose among the factorisations that fit equally well, by the pixels that hold
         matrix alone and by the lines that a grain lacks: see `siftem.decomposition.identify`.
         X-ray spectra are then as smooth as the detector makes them
-        (`siftem.decomposition.chosen_spectra`). With four components or more, several starts
+        (`siftem.decomposition.detector_shapes`). With four components or more, several starts
         are compared: see `siftem.decomposition.chosen_spectra`. False gives the plain maximum
         of the likelihood.
     layout : {"auto", "matrix", "side by side", "particles on a support"}
