@@ -60,9 +60,9 @@ def test_a_large_map_is_classified_tile_by_tile(images, monkeypatch):
     traces[30:60, 8:15] = 2
     traces[100:120] = 1
     whole = PixelClassifier(random_state=0, n_trees=30)
-    features = whole.compute_features(images)
-    assert isinstance(features, PixelFeatures)
-    expected = whole.fit(features, traces).predict_proba(features)
+    computed = whole.compute_features(images)
+    assert isinstance(computed, PixelFeatures)
+    expected = whole.fit(computed, traces).predict_proba(computed)
     monkeypatch.setattr(classifier, "LARGEST_WHOLE", 1000)
     monkeypatch.setattr(features, "_TILE", 1)
     large = PixelClassifier(random_state=0, n_trees=30)
