@@ -86,15 +86,16 @@ class PhaseButtons:
     def __init__(self, make: Callable[..., Any], choose: Callable[[str], None]) -> None:
         self.grid = pn.GridBox(ncols=2)
         self._make, self._choose = make, choose
-        self._shown: tuple[str, ...] = ()
+        self._shown: dict[str, str] = {}
 
     def show(self, colours: Mapping[str, str], chosen: str) -> None:
-        """Show phases in their colours; buttons that are there only change theirs."""
-        if self._shown != tuple(colours):
-            self._shown = tuple(colours)
+        """Show phases in their colours."""
+        if self._shown != dict(colours):
+            self._shown = dict(colours)
             self.grid[:] = [self._button(n, name) for n, name in enumerate(colours, start=1)]
-        for button, (name, colour) in zip(self.grid, colours.items(), strict=True):
-            button.stylesheets = [phase_button_css(colour, name == chosen)]
+        for button, name in zip(self.grid, colours, strict=True):
+            # A class, as Bokeh walks through the whole page when a style sheet changes.
+            button.css_classes = ["chosen"] if name == chosen else []
 
     def _button(self, number: int, name: str) -> Any:
         return self._make(
@@ -102,4 +103,5 @@ class PhaseButtons:
             lambda: self._choose(name),
             width=CONTROLS // 2 - 26,
             margin=(2, 4),
+            stylesheets=[phase_button_css(self._shown[name])],
         )

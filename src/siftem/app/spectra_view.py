@@ -8,10 +8,11 @@ import panel as pn
 
 from siftem.app.anchor_form import AnchorForm, anchor_elements
 from siftem.app.map_images import line_marks, takes_background
+from siftem.app.map_toolbar import PhaseButtons
 from siftem.app.reliability import CONFLICT, poor_fit
 from siftem.app.spectrum_figure import Curve, LineMark, spectrum_figure
 from siftem.app.step_view import StepPage, View
-from siftem.app.style import CONTROL_CSS, CONTROLS, INK, paragraph, phase_button_css
+from siftem.app.style import CONTROL_CSS, CONTROLS, INK, paragraph
 from siftem.errors import InputError
 from siftem.figures.line_labels import line_text
 from siftem.fit.line_fit import LineFit
@@ -42,7 +43,7 @@ class SpectraView(View):
         super().__init__(page)
         self._of: object = None
         self.grain = ""
-        self.grains = pn.GridBox(ncols=2)
+        self.grains = PhaseButtons(self.button, self.choose_grain)
         self.anchor = AnchorForm()
         self.element = pn.widgets.Select(
             name="Fit and residual at the line of", options=[], **_FIELD
@@ -65,7 +66,7 @@ class SpectraView(View):
         )
         self.controls[:] = [
             self.text("<h2>Phase</h2>"),
-            self.grains,
+            self.grains.grid,
             self.known,
             self.button("Subtract", self.subtract, kind="success", width=CONTROLS - 40),
             self.found,
@@ -147,16 +148,7 @@ class SpectraView(View):
     def _grain_buttons(self) -> None:
         colours = self.session.colours()
         phases = _in_order(self.session.result("match"))
-        self.grains[:] = [
-            self.button(
-                f"{number}  {name}",
-                lambda chosen=name: self.choose_grain(chosen),
-                width=CONTROLS // 2 - 26,
-                margin=(2, 4),
-                stylesheets=[phase_button_css(colours[name], name == self.grain)],
-            )
-            for number, name in enumerate(phases, start=1)
-        ]
+        self.grains.show({name: colours[name] for name in phases}, self.grain)
 
     def _draw(self) -> None:
         if not self.session.is_open:

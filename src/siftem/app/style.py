@@ -135,16 +135,16 @@ def colour_figure(plot: Any, dark: bool) -> None:
         legend.label_text_color = INK[dark]
 
 
-def phase_button_css(colour: str, chosen: bool) -> str:
-    """Return the style of a button that stands for a phase: its colour, and whether it is on."""
-    ring = "var(--siftem-ink, #1d1d1f)" if chosen else "var(--siftem-line, #c8c8c8)"
-    weight = "700" if chosen else "400"
+def phase_button_css(colour: str) -> str:
+    """Return the style of a button that stands for a phase; its class tells whether it is on."""
     return (
         CONTROL_CSS
-        + f""".bk-btn {{ border: 2px solid {ring} !important;
+        + f""".bk-btn {{ border: 2px solid var(--siftem-line, #c8c8c8) !important;
  background: var(--siftem-field, #ffffff) !important;
  box-shadow: inset 14px 0 0 {colour} !important; padding-left: 24px !important;
- color: var(--siftem-ink, #1d1d1f) !important; font-weight: {weight}; text-align: left; }}"""
+ color: var(--siftem-ink, #1d1d1f) !important; font-weight: 400; text-align: left; }}
+:host(.chosen) .bk-btn {{ border-color: var(--siftem-ink, #1d1d1f) !important;
+ font-weight: 700; }}"""
     )
 
 
