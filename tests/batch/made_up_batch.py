@@ -31,7 +31,7 @@ class Workflow:
 
     pause = 0.0
 
-    def __init__(self, recipe, *, checkpoints):
+    def __init__(self, recipe, *, checkpoints, spectrum_image=None):
         self.recipe, self.checkpoints = recipe, Path(checkpoints)
 
     def result(self, *, progress):
