@@ -76,13 +76,14 @@ def no_figures(monkeypatch):
 
 def test_phases_are_named_in_table_and_summary(minerals):
     names = names_of(minerals)
-    assert names["Fp"].best == "ferropericlase"
+    # Its O is reckoned from the cations, which a carbonate of the same Mg and Fe has, too.
+    assert {c.name for c in names["Fp"].candidates} == {"ferropericlase", "magnesite deep"}
     assert "bridgmanite" in [c.name for c in names["Brg"].candidates]
     rows = texts(names_table(minerals))
     assert rows[0][:2] == ["Brg", names["Brg"].candidates[0].name]
     assert [r[1] for r in rows if r[0] == "Fp"][-1] == "none of these"
     told = json.loads(summary_text(minerals))["phases"]["Fp"]["identified"]
-    assert told["best"] == "ferropericlase"
+    assert told["best"] == names["Fp"].best
     assert told["candidates"][0]["probability"] == pytest.approx(
         names["Fp"].candidates[0].probability, rel=1e-4
     )
@@ -257,7 +258,7 @@ def test_partition_coefficients_and_oxides_as_tables_for_others(minerals, tmp_pa
     rows = list(csv.DictReader((folder / "oxides.csv").read_text("utf-8").splitlines()))
     assert [row["Sample"] for row in rows] == list(mineral_compositions(minerals))
     fp = rows[1]
-    assert fp["Mineral"] == "ferropericlase"
+    assert fp["Mineral"] == names_of(minerals)["Fp"].best
     oxides = mineral_compositions(minerals)["Fp"].oxides()
     assert float(fp["FeOt"]) == pytest.approx(oxides["FeO"].value, rel=1e-4)
     assert float(fp["FeOt_sigma"]) > oxides["FeO"].sigma
