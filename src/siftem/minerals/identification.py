@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -41,6 +41,8 @@ _BETWEEN = 5
 _LOOKED_AT = 12
 #: Price of a share beyond its range, in standard deviations for each unit.
 _BOUND = 1e3
+#: Phases within so many standard deviations explain a composition equally well.
+_AS_NEAR = 2.0
 #: Candidates from this probability on are listed, the first one always.
 _LISTED = 0.005
 
@@ -196,6 +198,8 @@ def identify(
             most = log_density(edge, x, covariance) - nearest[i][1] ** 2 / 2
             named[i] = min(named[i], most)
     among = np.exp(named - np.logaddexp.reduce(named))
+    if analysis.oxygen_by_charges:
+        among = _levelled(among, phases, {i: found[1] for i, found in nearest.items()})
     order = [i for i in np.argsort(-among, kind="stable").tolist() if i in nearest]
     kept = [i for i in order if among[i] >= _LISTED] or order[:1]
     nearest = {i: nearest[i] for i in kept}
@@ -226,6 +230,27 @@ def _without_oxygen(analysis: Analysis) -> Analysis:
         systematic=analysis.systematic[cut],
         ends=None if analysis.ends is None else analysis.ends[:, kept],
     )
+
+
+def _levelled(
+    among: np.ndarray, phases: Sequence[Phase], distances: Mapping[int, float]
+) -> np.ndarray:
+    """Share probability among phases that differ from the best one in what was not measured.
+
+    Without O a carbonate or a hydrate of the same cations is as likely as the oxide: how wide
+    their ranges are in the table must not decide. The oxide comes first.
+    """
+    hidden = [frozenset(p.elements) & set(UNSEEN) for p in phases]
+    best = int(np.argmax(among))
+    near = max(_AS_NEAR, distances.get(best, 0.0))
+    alike = [
+        i for i, d in distances.items() if i == best or (d <= near and hidden[i] != hidden[best])
+    ]
+    out = np.array(among)
+    out[alike] = out[alike].mean()
+    for i in alike:
+        out[i] *= 1 - 1e-6 * len(hidden[i])
+    return out
 
 
 @lru_cache(maxsize=4096)
