@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -84,7 +86,21 @@ def test_oxygen_that_was_reckoned_says_nothing():
     assert siftem.identify(serpentine, settings=["rock"]).best == "serpentine"
     iron = siftem.identify(siftem.Analysis.from_oxides({"FeO": 93.0}, sigma=0.3))
     assert {"hematite", "magnetite"} <= {c.name for c in iron.candidates}
+    calcium = siftem.identify(siftem.Analysis.from_oxides({"CaO": 56.0}, sigma=0.3)).candidates
+    parts = {c.name: c.probability for c in calcium}
+    assert parts["lime"] == pytest.approx(parts["calcite or aragonite"], rel=1e-4)
     assert all("O" in "".join(c.members) for c in iron.candidates)
+
+
+def test_an_end_of_nothing_but_reckoned_oxygen_is_no_composition():
+    """The interval of a grain at few counts may end where none of its cations is left."""
+    oxides = siftem.Analysis.from_oxides({"FeO": 93.0, "SiO2": 2.0}, sigma=1.0)
+    empty = (np.array(oxides.elements) == "O").astype(float)
+    open_ended = replace(oxides, ends=np.stack([empty, oxides.weight_fractions]))
+    found, closed = siftem.identify(open_ended), siftem.identify(oxides)
+    assert found.candidates[0].name == closed.candidates[0].name
+    nothing = replace(oxides, weight_fractions=empty)
+    assert siftem.identify(nothing).best is None
 
 
 def test_what_the_table_lacks_is_none_of_these():

@@ -163,6 +163,9 @@ def identify(
     if not 0 < none_prior < 1:
         raise InputError(f"none_prior must lie between 0 and 1, got {none_prior}")
     phases = _chosen(table, settings)
+    measured = [e != "O" or not analysis.oxygen_by_charges for e in analysis.elements]
+    if not analysis.weight_fractions[measured].sum() > 0:
+        return Identification(analysis.name, (), 1.0)
     if analysis.oxygen_by_charges and len(analysis.elements) > 1:
         analysis = _without_oxygen(analysis)
         phases = tuple(p for p in phases if "O" in p.elements)
@@ -284,6 +287,8 @@ def _points(analysis: Analysis) -> np.ndarray:
     steps = np.linspace(0, 1, _BETWEEN)[1:, None]
     ends = () if analysis.ends is None else analysis.ends
     atoms = analysis.as_atoms(np.vstack([now[None], *(now + steps * (e - now) for e in ends)]))
+    # At an end nothing may be left but the O that was reckoned.
+    atoms = atoms[atoms.sum(axis=1) > 0]
     return np.asarray(atoms / atoms.sum(axis=1, keepdims=True))
 
 
