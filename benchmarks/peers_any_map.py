@@ -149,7 +149,8 @@ def table(rows: list[dict[str, Any]]) -> str:
         cases += 1
         for m in OWN:
             good[m] += middle[m] <= min(middle[m] for m in PEERS) + AS_GOOD
-    lines += ["", "No worse than the best of the others, of " + f"{cases} cases: {good}."]
+    counted = ", ".join(f"{m} in {n}" for m, n in good.items())
+    lines += ["", f"No worse than the best of the others, of {cases} cases: {counted}."]
     return "\n".join(lines)
 
 

@@ -124,6 +124,14 @@ def test_elements_that_vanish_at_one_scale_are_taken_for_absent():
     assert 0.001 < sigma < 0.003
 
 
+@pytest.mark.parametrize(("size", "taken"), [(1.0, True), (1.4, False)])
+def test_what_agrees_is_taken_when_it_is_twice_as_likely_as_chance(size, taken):
+    """Densities of the difference are 2.35 and 1.7 times those of scales that are anywhere."""
+    sigmas = tuple(size * s for s in (360.0, 720.0, 60.0, 200.0))
+    found = vanishing_together((mixed([3000, 6050, 15000, 4e4], sigmas), HOSTS), 1.0)
+    assert bool(found[2]) == taken
+
+
 @pytest.mark.parametrize(
     ("photons", "sigmas", "most"),
     [

@@ -28,8 +28,9 @@ _MISSED = 0.025
 _BINS = 100
 #: Counts that a window of the host needs to bound its scale.
 _FEWEST = 100.0
-#: Elements vanish together when scales that agree so well are rarer by chance, in this ratio.
-_BY_CHANCE = 0.3
+#: Elements vanish together when that is twice as likely as scales that agree so well by chance;
+#: before the measurement both were as likely.
+_BY_CHANCE = 0.5
 
 
 @dataclass(frozen=True)
