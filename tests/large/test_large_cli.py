@@ -8,7 +8,7 @@ import pytest
 import siftem
 from siftem.cli.main import main
 from siftem.errors import InputError
-from siftem.large.open_map import checked_address
+from siftem.large.batch_workers import checked_address
 from siftem.large.sparse_writer import write_sparse_file
 from siftem.pipeline.summary import summary_text
 from siftem.report.folder import write_results

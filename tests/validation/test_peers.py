@@ -20,12 +20,12 @@ def test_two_halves_are_found_by_everyone(found, peer):
 
 def test_the_table_counts_who_is_best():
     def row(layout, own, other):
-        angles = {m: [other] for m in peers.PEERS} | {"siftem": own}
+        angles = {m: [other] for m in peers.PEERS} | {"siftem": own, "siftem, anchored": [1.0]}
         return {"layout": layout, "dose": 30.0, "seed": 0, "size": 8, "angles": angles}
 
     text = peers.table([row("a", [1.0, 3.0], 2.1), row("b", [9.0], 2.0), row("c", "failed", 8.0)])
-    assert "| a | 30 | 2.0 | 2.1 |" in text and "| c | 30 | 90.0 |" in text
-    assert "in 1 of 3 cases" in text
+    assert "| a | 30 | 2.0 | 1.0 | 2.1 |" in text and "| c | 30 | 90.0 | 1.0 |" in text
+    assert "of 3 cases: siftem in 1, siftem, anchored in 3." in text
 
 
 def test_angles_are_those_of_matched_spectra():

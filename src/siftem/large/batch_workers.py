@@ -7,6 +7,7 @@ import itertools
 import logging
 import os
 import pickle
+import re
 import threading
 import time
 import uuid
@@ -16,7 +17,6 @@ from typing import Any
 
 from siftem import __version__, processors
 from siftem.errors import InputError, SiftemError
-from siftem.large.open_map import checked_address
 from siftem.progress import Progress
 
 #: Seconds after which a scheduler counts as absent.
@@ -36,6 +36,35 @@ _one_at_a_time = threading.Lock()
 Job = Any
 Report = Callable[[str, str, float], None]
 Finished = Callable[[str, Any, str], Job | None]
+
+
+#: A protocol that Dask knows or none, a host (in brackets where it is a number of IPv6), a port.
+_ADDRESS = re.compile(
+    r"(?:(?:tcp|tls|ucx|ucxx|ws|wss|inproc)://)?(?:\[[0-9a-fA-F:.]+\]|[^\s:/]+):\d+"
+)
+_INSIDE = re.compile(r"inproc://\S+")
+
+
+def checked_address(text: str) -> str:
+    """Return the address of a scheduler if it can be one.
+
+    Parameters
+    ----------
+    text : str
+        Such as "tcp://10.0.0.5:8786"; the protocol may be left out.
+
+    Raises
+    ------
+    InputError
+        When it cannot. Dask's client would try for a long time, and complain for longer.
+    """
+    text = text.strip()
+    if not (_ADDRESS.fullmatch(text) or _INSIDE.fullmatch(text)):
+        raise InputError(
+            f"{text!r} is no address of a Dask scheduler: give the one that it prints when it "
+            f"starts, such as tcp://10.0.0.5:8786"
+        )
+    return text
 
 
 def run_jobs(

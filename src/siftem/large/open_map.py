@@ -1,15 +1,12 @@
 """Opening a sparse map file without reading it.
 
 Dask at work on blocks: threads, processes, or any cluster through its client.
-
-Addresses of Dask's schedulers.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +16,7 @@ from typing import Any
 from siftem import processors
 from siftem.errors import InputError, SiftemError
 from siftem.files.atomic import refusals_told
+from siftem.large.batch_workers import checked_address
 from siftem.large.blocked_counts import FAN_IN, BlockedCounts, InTurn, Sums, add_in_order, added
 from siftem.large.memory_budget import give_back_freed_arrays, parse_memory, workers_within
 from siftem.large.sparse_file import open_sparse_file, spectrum_image
@@ -153,35 +151,6 @@ def _folded(task: Callable[[Any], Sums], items: Sequence[Any]) -> Sums:
 
 def _applied(task: Callable[[Any], Any], item: Any) -> Any:
     return task(item)
-
-
-#: A protocol that Dask knows or none, a host (in brackets where it is a number of IPv6), a port.
-_ADDRESS = re.compile(
-    r"(?:(?:tcp|tls|ucx|ucxx|ws|wss|inproc)://)?(?:\[[0-9a-fA-F:.]+\]|[^\s:/]+):\d+"
-)
-_INSIDE = re.compile(r"inproc://\S+")
-
-
-def checked_address(text: str) -> str:
-    """Return the address of a scheduler if it can be one.
-
-    Parameters
-    ----------
-    text : str
-        Such as "tcp://10.0.0.5:8786"; the protocol may be left out.
-
-    Raises
-    ------
-    InputError
-        When it cannot. Dask's client would try for a long time, and complain for longer.
-    """
-    text = text.strip()
-    if not (_ADDRESS.fullmatch(text) or _INSIDE.fullmatch(text)):
-        raise InputError(
-            f"{text!r} is no address of a Dask scheduler: give the one that it prints when it "
-            f"starts, such as tcp://10.0.0.5:8786"
-        )
-    return text
 
 
 #: How long to wait for a scheduler.
