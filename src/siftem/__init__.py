@@ -9,7 +9,11 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+from siftem.moved_modules import keep_old_paths
+
 __version__ = "0.1.0"
+
+keep_old_paths()
 
 #: Public name -> module that defines it.
 _HOME = {

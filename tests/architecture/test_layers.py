@@ -15,7 +15,7 @@ LAYERS = [
     {"errors", "progress", "robust", "thinning", "energy_axis", "acquisition", "spectrum"}
     | {"processors", "files", "large"}
     | {"spectrum_image", "sparse_rows", "blas_threads", "printed_numbers", "views"}
-    | {"hyperspy_input", "old_names"},
+    | {"hyperspy_input", "old_names", "moved_modules"},
     {"counting"},
     {"xray"},
     {"fit"},
