@@ -220,6 +220,16 @@ def test_elements_of_a_rare_phase_are_sought_in_it():
     assert _of_rare_phases({"Si", "O", "Ba"}, barium, si, factors) == []
 
 
+def test_where_all_that_shows_is_listed_nothing_is_missing():
+    """The file's list holds every line: there is nothing stray to look for, and no search fails."""
+    oxide, silicon = (spectrum((1.74, 3), *lines, counts=300) for lines in (((0.525, 2),), ()))
+    si = image(np.where((Y < 18)[..., None], oxide, silicon))
+    si = replace(si, acquisition=replace(si.acquisition, elements=("O", "Si")))
+    work = Workflow({**RECIPE, "decompose": {"components": 2}}, spectrum_image=si)
+    assert work.run("match").elements == ("O", "Si")
+    assert not [w for w in work.warnings("match") if "is missing" in w]
+
+
 def test_what_all_phases_hold_may_be_stray():
     """Cu in both layers alike, listed since it might be theirs."""
     grid = spectrum((8.05, 6), (8.9, 1), (0.93, 1), counts=20)

@@ -306,9 +306,9 @@ def _stray(
     if factors.layout is not None:
         levels = np.array([lies.counts_per_pixel for lies in factors.layout.phases])
     own = np.flatnonzero(levels > _FAINT * levels.max())
-    if own.size < 2:
-        return []  # nothing to compare
     some = [f for f in found if f.element in (*GRID, "C") and f.counts < _MOST_STRAY * counts]
+    if own.size < 2 or not some:
+        return []  # nothing to compare
     every = [f.element for f in found]
     beam, width = si.acquisition.beam_energy or 200.0, si.acquisition.resolution or 130.0
     whole = Spectrum(si.sum_spectrum(), si.axis, acquisition=si.acquisition)
