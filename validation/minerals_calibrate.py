@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 from statistics import NormalDist
 
@@ -92,27 +93,31 @@ def spectrum_of(
     *,
     emission: np.ndarray | float = 0.0,
     microscope: Microscope = MICROSCOPE,
+    elements: Sequence[str] = ELEMENTS,
+    density: float | None = None,
+    counts: float | None = None,
 ) -> Spectrum:
     """Spectrum of a phase where the tables are wrong by some logarithms of factors.
 
-    ``tables`` are those of the attenuation of each line, ``emission`` of how it is excited.
+    ``tables`` are those of the attenuation of each element's lines, ``emission`` of how they are
+    excited.
     """
+    density = density or DENSITIES[name]
     energies = np.array(
-        [
-            line_families([e], beam_energy=200.0, low=0.05, high=14.0)[0].energies[0]
-            for e in ELEMENTS
-        ]
+        [line_families([e], beam_energy=200.0, low=0.2, high=14.0)[0].energies[0] for e in elements]
     )
-    born = dict(zip(ELEMENTS, weights.tolist(), strict=True))
+    born = dict(zip(elements, weights.tolist(), strict=True))
     escaping = thin_film_absorption(
-        born, energies, thickness=thickness, density=DENSITIES[name], take_off_angle=22.0
+        born, energies, thickness=thickness, density=density, take_off_angle=22.0
     )
-    seen = weights * np.exp(emission - tables * (1 - escaping))
-    model = PhaseModel(name, dict(zip(ELEMENTS, seen.tolist(), strict=True)), DENSITIES[name])
-    mean = phase_spectrum(model, AXIS, replace(microscope, thickness=thickness))
-    counts = rng.poisson(mean / mean.sum() * COUNTS[name]).astype(float)
+    # The film absorbs as what it is made of; what lines are stronger by is added like a stray one.
+    stronger = 100 * weights * np.expm1(emission - tables * (1 - escaping))
+    stray = dict(microscope.support) | dict(zip(elements, stronger.tolist(), strict=True))
+    model = PhaseModel(name, born, density)
+    mean = phase_spectrum(model, AXIS, replace(microscope, thickness=thickness, support=stray))
+    seen = rng.poisson(mean / mean.sum() * (counts or COUNTS[name])).astype(float)
     about = Acquisition(beam_energy=200.0, take_off_angle=22.0)
-    return Spectrum(counts, AXIS, name=name, acquisition=about)
+    return Spectrum(seen, AXIS, name=name, acquisition=about)
 
 
 def simulated(

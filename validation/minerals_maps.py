@@ -84,6 +84,8 @@ def recipe_of(seed: int, truth: dict[str, np.ndarray]) -> dict[str, Any]:
         "detector": "apart",
         "reference": "Si",
     }
+    # Nothing of these is asked here.
+    data |= {"unmix": {"run": False}, "identify": False}
     data["calibrate"] = {"constraints": known(truth, rng)}
     return data
 

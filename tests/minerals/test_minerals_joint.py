@@ -122,10 +122,16 @@ def test_the_model_at_its_prior_gives_todays_numbers_and_both_errors(films, requ
             assert np.abs(thick - values).max() > 0.02
 
 
-def test_stoichiometric_oxygen_is_kept():
+def test_stoichiometric_oxygen_is_kept(told_film):
     c = made(oxygen="stoichiometry")["Fp"]
     prior = constrained_posterior(layout([MeasuredPhase.of("Fp", c)]), [])
     assert phase_fractions(prior, 0, np.zeros(0))[0] == pytest.approx(c.weight_fractions, abs=2e-5)
+    # Reckoned, it tells no carbonate from an oxide; measured it does.
+    assert any(
+        "C" in m for x in siftem.identify(c, settings=["deep"]).candidates for m in x.members
+    )
+    (named,) = siftem.identify(told_film["Fp"], settings=["deep"]).candidates
+    assert named.name == "ferropericlase"
 
 
 def oxide(atoms, k_sigma, noise=0.0, name="x"):

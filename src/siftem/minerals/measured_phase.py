@@ -193,15 +193,21 @@ class MeasuredPhase:
         amounts = seen @ self.amount_map.T
         now = amounts / amounts.sum(axis=1, keepdims=True)
         shares = np.ones_like(now)
+        # Half a step at first: more O lets O out, so whole ones can swing. Then as far as the last
+        # two changes say (Irons & Tuck 1969).
+        part, before = np.full((len(now), 1), 0.5), np.zeros_like(now)
         for _ in range(_ROUNDS):
             shares = self.shares(now, mass)
             born = seen / shares * np.exp(attenuation * (1 - shares))
             amounts = born @ self.amount_map.T
-            new = amounts / amounts.sum(axis=1, keepdims=True)
-            change = np.abs(new - now).max()
-            # Half a step: more O lets O out, so whole ones can swing.
-            now = (now + new) / 2
-            if change < 1e-10:
+            change = amounts / amounts.sum(axis=1, keepdims=True) - now
+            if before.any():
+                turn = change - before
+                size = np.maximum((turn**2).sum(axis=1, keepdims=True), 1e-300)
+                along = (before * turn).sum(axis=1, keepdims=True)
+                part = np.clip(-part * along / size, 0.1, 1.0)
+            now, before = now + part * change, change
+            if np.abs(change).max() < 1e-10:
                 break
         return now, shares
 

@@ -103,7 +103,7 @@ class Analysis:
             composition.systematic,
             composition.identification_ends,
             composition.assumed_absent,
-            "O" in composition.elements and composition.amount_map is not None,
+            _oxygen_was_reckoned(composition),
         )
 
     @classmethod
@@ -177,6 +177,14 @@ class Analysis:
     def as_atoms(self, weight_fractions: np.ndarray) -> np.ndarray:
         """Moles of elements of weight fractions (..., n)."""
         return weight_fractions / np.array([atomic_weight(e) for e in self.elements])
+
+
+def _oxygen_was_reckoned(composition: Composition) -> bool:
+    """Whether the O of a composition follows from its cations: no part of it from its own line."""
+    if "O" not in composition.elements or composition.amount_map is None:
+        return False
+    at = composition.index("O")
+    return not composition.amount_map[at, at] > 0
 
 
 #: Ions below this amount are not written into the formula.
