@@ -52,6 +52,7 @@ def step(page: Page, name: str) -> None:
 
 
 def move(page: Page, y: float, x: float, n: int = 201) -> None:
+    page.wait_for_function("() => Bokeh.index.query_one(v => v.model.name === 'map')")
     left, top, width, height = page.evaluate(FRAME)
     page.mouse.move(left + (x + 0.5) / n * width, top + (y + 0.5) / n * height, steps=4)
 

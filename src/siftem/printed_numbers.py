@@ -1,8 +1,9 @@
-"""Numbers as they are printed: as many digits as the error allows."""
+"""Numbers as they are printed, with as many digits as the error allows; and lists of names."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 #: Shown where there is no number.
@@ -29,6 +30,12 @@ class Measured:
     value: str
     sigma: str = ""
     systematic: str = ""
+
+
+def in_words(names: Sequence[str]) -> str:
+    """Return names as a sentence lists them, such as "A, B and C"."""
+    *others, last = names
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def with_error(value: float, sigma: float, *, digits: int = 2) -> str:

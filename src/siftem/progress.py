@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from html import escape
 from typing import Any, ParamSpec, Protocol, TypeVar
@@ -26,6 +27,58 @@ class Progress(Protocol):
 
 def silent(step: str, fraction: float) -> None:
     """Ignore progress: the default everywhere in the library."""
+
+
+class Compiling:
+    """What numba compiles: one kernel may be compiled in the course of another's compilation.
+
+    Attributes
+    ----------
+    depth : int
+        Compilations that are under way.
+    seconds : float
+        What those took that are over.
+    """
+
+    depth, begun, seconds = 0, 0.0, 0.0
+
+
+@contextmanager
+def compiling_seen(changed: Callable[[bool], None]) -> Iterator[Compiling]:
+    """Follow what is compiled while a block runs, in whatever thread, a reader's kernels too.
+
+    Parameters
+    ----------
+    changed : callable
+        Called, in the thread that compiles, with True when that begins and False when it is over.
+
+    Yields
+    ------
+    Compiling
+    """
+    from numba.core import event
+
+    seen = Compiling()
+
+    class Watch(event.Listener):
+        def on_start(self, event: event.Event) -> None:
+            seen.depth += 1
+            if seen.depth == 1:
+                seen.begun = time.perf_counter()
+                changed(True)
+
+        def on_end(self, event: event.Event) -> None:
+            if seen.depth == 1:
+                seen.seconds += time.perf_counter() - seen.begun
+                changed(False)
+            seen.depth = max(seen.depth - 1, 0)  # one may have begun before the block
+
+    watch = Watch()
+    event.register("numba:compile", watch)
+    try:
+        yield seen
+    finally:
+        event.unregister("numba:compile", watch)
 
 
 P = ParamSpec("P")

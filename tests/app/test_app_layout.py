@@ -81,6 +81,26 @@ def test_regions_that_no_classifier_made_are_not_said_to_be_trained(page):
     assert "no classifier was needed" in page._status.object
 
 
+def test_side_by_side_nothing_is_said_of_a_matrix(page):
+    decompose, segment, spectra = page.views[1:4]
+    assert not decompose.matrix.visible
+    assert "matrix" not in decompose._heads[0].object + decompose._heads[1].object
+    page.go(2)
+    assert "Train takes the classes of the pixels" in segment.counts.object
+    page.session.workflow.run("regions")
+    segment.refresh()
+    assert "mixture" not in segment.counts.object
+    page.go(3)
+    assert not spectra.known.visible and "nothing is taken off" in spectra.alone.object
+    assert spectra.do.name == "Sum the pixels"
+    page.session.set_lies({page.session.result("match").factors.names[1]: "embedded"})
+    page.go(1)
+    page.go(3)
+    spectra.choose_grain(page.session.result("match").grains[0])
+    assert decompose.matrix.visible
+    assert spectra.known.visible and spectra.do.name == "Subtract"
+
+
 def test_names_and_what_single_phases_are_count_as_soon_as_they_are_typed(page):
     view, session = page.views[1], page.session
     view.names[0].value = "calcite"

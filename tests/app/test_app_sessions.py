@@ -145,6 +145,14 @@ def test_damaged_and_foreign_files_are_no_sessions(sessions):
     assert [s.folder.name for s in sessions.found()] == ["good"]
 
 
+def test_old_names_of_keys_in_what_was_kept_are_not_told(sessions):
+    recipe = state()["recipe"]
+    recipe["decompose"] = {"seed": 3, "tolerance": 1e-3}
+    put(sessions, "older", state(recipe=recipe))
+    (saved,) = sessions.found()  # a warning would be an error here
+    assert (saved.recipe.decompose.random_state, saved.recipe.decompose.tol) == (3, 1e-3)
+
+
 def test_ages_are_in_words_and_the_oldest_go(sessions):
     now = dt.datetime.now(dt.UTC)
     for n in range(12):

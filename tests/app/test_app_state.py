@@ -4,6 +4,7 @@ import queue
 import threading
 from types import SimpleNamespace
 
+import numba
 import numpy as np
 import pytest
 
@@ -276,6 +277,29 @@ def test_a_job_runs_in_a_thread_tells_its_progress_and_gives_its_result():
     assert seen[0] is not threading.main_thread()
     assert any(s.running and s.fraction == 0.25 and s.step == "decomposing" for s in states)
     assert states[-1].message == "Decompose: done." and not states[-1].running
+
+
+def test_edges_that_stay_keep_their_windows(session):
+    session.workflow.change(quantify={"edges": [{"edge": "O_K", "signal": [535, 560]}]})
+    session.set_edges(["Mn_L3", "O_K"])
+    first, second = session.recipe.quantify.edges
+    assert (first.edge, first.signal) == ("Mn_L3", None)
+    assert (second.edge, second.signal) == ("O_K", (535, 560))
+
+
+def test_a_job_tells_that_it_waits_for_a_compiler():
+    jobs, states = runner()
+    kernel = numba.njit(lambda x: x + 1)
+
+    def work(progress):
+        progress("load", 0.25)
+        return kernel(1)
+
+    jobs.start("Open file", work)
+    jobs.wait(30)
+    told = [(s.step, s.fraction) for s in states if s.running and s.step]
+    assert [step.split(",")[0] for step, _ in told] == ["reading the map", "compiling", told[0][0]]
+    assert told[2] == told[0]
 
 
 def test_one_job_at_a_time_and_cancel_stops_at_the_next_progress():

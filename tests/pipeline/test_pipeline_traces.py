@@ -114,8 +114,8 @@ def test_a_label_image_by_number(tmp_path):
 
 def test_what_must_be_painted():
     painted = {"Fp": np.eye(4, dtype=bool)}
-    with pytest.raises(InputError, match="no pixel of Ca-Pv"):
-        grain_traces(painted, ("Ca-Pv",))
+    with pytest.raises(InputError, match="no pixel of Ca-Pv and Stv: paint"):
+        grain_traces(painted, ("Ca-Pv", "Fp", "Stv"))
     with pytest.raises(InputError, match="Fp only"):
         grain_traces(painted, ("Fp",))
     with pytest.raises(InputError, match="traces are empty"):

@@ -44,6 +44,9 @@ def laid_out(run, kind, *lies):
     )
 
 
+PURE = "Brg, Fp and Ca-Pv are pure in their own pixels"
+
+
 @pytest.fixture(scope="module")
 def beside(made_run):
     own = Lies("pure", (), 0.0, 0.3, 4000.0)
@@ -56,7 +59,7 @@ def test_no_word_of_a_matrix_where_there_is_none(beside):
     text = page.text[: page.text.index("Settings and versions")].lower()
     for word in ("matrix", "grain", "subtract", "mixture"):
         assert word not in text, text[text.index(word) - 60 :][:120]
-    assert "Layout of the phases: side by side: Brg is pure in its own pixels" in page.text
+    assert f"Layout of the phases: side by side: {PURE}" in page.text
 
 
 def test_phases_with_their_pixels_counts_and_areas(beside):
@@ -97,7 +100,7 @@ def test_the_command_line_says_the_layout(beside, tmp_path):
     with (tmp_path / "out").open("w") as file:
         console = Console(width=200, record=True, file=file)
         print_result(console, beside, tmp_path, {"seconds": 1.0, "peak_memory_MB": 1.0})
-    assert console.export_text().startswith("layout: side by side: Brg is pure in its own pixels;")
+    assert console.export_text().startswith(f"layout: side by side: {PURE}")
 
 
 def test_the_summary_and_the_files_hold_the_phase_map(beside, tmp_path):

@@ -26,12 +26,14 @@ from siftem.app.style import CONTROL_CSS, CONTROLS, RESIZED
 from siftem.errors import InputError
 from siftem.pipeline.recipe import Recipe
 from siftem.pipeline.results import RunResult
+from siftem.quantification.line_ratios import LineRatios
 from siftem.report.composition_tables import (
     composition_table,
     overview_table,
     partition_tables,
     quantified_phases,
     ratio_table,
+    ratios_by_phase,
 )
 from siftem.report.html import table_html as plain_table
 from siftem.report.phase_names import calibration_tables, names_table, structure_table
@@ -209,6 +211,14 @@ _HINT = (
 )
 
 
+def _notes(result: RunResult) -> str:
+    """What the run told, doubts first; HTML. What the table of ratios says is not said again."""
+    said = {f"{n}: {r.describe()}" for n, r in result.ratios.items() if isinstance(r, LineRatios)}
+    rest = [w for w in result.warnings if w not in result.doubts and w not in said]
+    doubts = "".join(f"<p class='error-line'>{html.escape(w)}.</p>" for w in result.doubts)
+    return doubts + "".join(f"<p class='note'>{html.escape(w)}.</p>" for w in rest)
+
+
 class CompositionView(View):
     """Tables of compositions."""
 
@@ -266,10 +276,13 @@ class CompositionView(View):
         matched = self.session.workflow.get("match") if self.session.is_open else None
         if matched is not None:
             recipe, si = self.session.recipe, self.session.spectrum_image
-            self.film.visible = takes_background(si) and not si.acquisition.bulk
-            self.form.known.visible = x_rays = takes_background(si)
-            self.hint.object = _HINT.format(
-                "k-factors and attenuation" if x_rays else "cross-sections"
+            x_rays, bulk = takes_background(si), si.acquisition.bulk
+            # Of a bulk specimen net lines are compared: nothing is to be known for that.
+            self.film.visible = self.form.known.visible = x_rays and not bulk
+            self.hint.object = (
+                ""
+                if bulk
+                else _HINT.format("k-factors and attenuation" if x_rays else "cross-sections")
             )
             if recipe is not self._of:
                 self._of = recipe
@@ -288,9 +301,10 @@ class CompositionView(View):
             return
         phases = quantified_phases(result)
         self.shown.options = [_OVERVIEW, *phases, _MINERALS]
-        self.errors.visible = self.shown.value == _OVERVIEW
+        self.shown.visible = bool(phases)
+        self.errors.visible = self.shown.visible and self.shown.value == _OVERVIEW
         width, height = self.room.content, self.room.height
-        self.tables.param.update(object=self._tables(result, phases), width=width - 30)
+        self.tables.param.update(object=self._tables(result, phases), width=width - 44)
         self.content[:] = [
             pn.Row(self.shown, self.errors),
             pn.Column(self.tables, height=height - 46, width=width - 6, scroll="y"),
@@ -299,9 +313,11 @@ class CompositionView(View):
     def _tables(self, result: RunResult, phases: tuple[str, ...]) -> str:
         """Return the chosen tables, with what they rest on, as HTML."""
         if not phases:
-            why = "the reasons are below" if result.warnings else "name the elements in Data"
-            notes = "".join(f"<p>{html.escape(w)}.</p>" for w in result.warnings)
-            return f"<p>No composition was found: {why}.</p>{notes}"
+            ratios = ratios_by_phase(result)
+            named = self.session.elements() or self.session.recipe.quantify.edges
+            why = "the reasons are below" if named else "name what to quantify in Data"
+            said = f"<p>No composition was found: {why}.</p>"
+            return (said if ratios is None else table_html(ratios)) + _notes(result)
         chosen = self.shown.value
         of = (chosen,) if chosen in phases else phases
         parts = [f"<h2>{html.escape(chosen)}</h2>"] if chosen in phases else []

@@ -38,6 +38,7 @@ _HALF = {"width": CONTROLS // 2 - 22, "stylesheets": [CONTROL_CSS], "margin": (2
 _EARLIER = 6
 _UP = "↑ folder above"
 _ONE, _ALL, _ELEMENTS = "Map and spectrum", "All maps", "Elements"
+_QUANTIFIED, _EDGES = "Elements to quantify", "Edges to compare, such as O_K, Mn_L3"
 #: Height of the line about the map, and of the small maps, screen pixels.
 _LINE, _SMALL = 42, 74
 _NONE = "(choose)"
@@ -70,7 +71,7 @@ class DataView(View):
         self.recent = pn.widgets.Select(name="Opened lately", options=[_NONE], **_INNER)
         self.path = pn.widgets.TextInput(name="File: a map, or a recipe (.yaml)", **_FIELD)
         self.elements = pn.widgets.TextAreaInput(
-            name="Elements to quantify", rows=2, resizable=False, **_FIELD
+            name=_QUANTIFIED, rows=2, resizable=False, **_FIELD
         )
         self.support = pn.widgets.TextInput(name="From grid and preparation", **_FIELD)
         self.absent = pn.widgets.TextInput(name="Known to be absent (not suggested)", **_FIELD)
@@ -181,7 +182,13 @@ class DataView(View):
         self.jobs.tell(f"{why[:1].upper()}{why[1:]}.", failed=True)
 
     def use_elements(self) -> None:
-        """Put the elements into the recipe."""
+        """Put the elements, of energy losses their edges, into the recipe."""
+        if not takes_background(self.session.spectrum_image):
+            edges = listed(self.elements.value)
+            self.session.set_edges(edges)
+            self.refresh()
+            self.jobs.tell(f"Edges: {', '.join(edges) or 'none'}.")
+            return
         self.session.set_elements(listed(self.elements.value), listed(self.support.value))
         self.refresh()
         self.jobs.tell(f"Elements: {', '.join(self.session.elements()) or 'none'}.")
@@ -315,26 +322,28 @@ class DataView(View):
                 self._list_earlier()
             return
         si = self.session.spectrum_image
-        state = (si, self.session.elements())
+        recipe = self.session.recipe
+        state = (si, self.session.elements(), recipe.quantify.edges)
         if state == self._of:
             return
         self._of = state
-        recipe = self.session.recipe
-        listed = [e for e in self.session.elements() if e not in recipe.support]
-        self.elements.value = ", ".join(listed)
+        x_rays = takes_background(si)
+        of_x_rays = [e for e in self.session.elements() if e not in recipe.support]
+        named = of_x_rays if x_rays else [e.edge for e in recipe.quantify.edges]
+        self.elements.name = _QUANTIFIED if x_rays else _EDGES
+        self.elements.value = ", ".join(named)
         self.support.value = ", ".join(recipe.support)
         pixel = f" of {length_text(si.pixel_size)}" if si.pixel_size else ""
-        beam = si.acquisition.beam_energy
+        beam, each = si.acquisition.beam_energy, si.total / si.n_pixels
         title = html.escape(recipe.title or si.title or "Map")
         self.about.object = (
             f"<p><b>{title}</b>: {si.shape[0]} × {si.shape[1]} pixels{pixel},"
             f" {si.total:,.0f} counts"
-            f" ({si.total / si.n_pixels:,.1f} a pixel)"
+            f" ({each:,.{0 if each > 1000 else 1}f} a pixel)"
             f"{f', {beam:g} keV' if beam else ''}.</p>"
         )
         self._found = self._found if self._of_found is si else ()
         self._of_found = si
-        x_rays = takes_background(si)
         self.shown.options = [_ONE, _ALL, *([_ELEMENTS] if x_rays else [])]
         for field in (self.support, self.absent, self.searching, self.fitting):
             field.visible = x_rays

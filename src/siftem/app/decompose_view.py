@@ -12,7 +12,7 @@ import panel as pn
 from siftem.app.gallery import thumbnail, tile
 from siftem.app.map_figure import MapFigure
 from siftem.app.map_images import MapImage, line_marks
-from siftem.app.overlays import areas_html, phases_overlay
+from siftem.app.overlays import areas_html, phases_overlay, with_matrix
 from siftem.app.spectrum_figure import Curve, LineMark, deviance_figure, spectrum_figure
 from siftem.app.step_view import StepPage, View, put_text
 from siftem.app.style import COLUMN_CSS, CONTROL_CSS, CONTROLS, RESIZED, paragraph, swatch
@@ -282,7 +282,7 @@ class DecomposeView(View):
             one.resize(box, room.dark)
             field.width, head.width = max(70, box[0] - 136), box[0] - 10
         if self._phases is not None:
-            self._phases.resize((box[0] - 60, box[1] - 20), room.dark)
+            self._phases.resize((box[0] - 60, box[1]), room.dark)
         self._draw_spectra()
 
     def _put_names(self, matched: Matched) -> None:
@@ -290,12 +290,14 @@ class DecomposeView(View):
         recipe, factors, colours = self.session.recipe, matched.factors, self.session.colours()
         rows = zip(factors.names, self._hints, self.names, self.lies, self._heads, strict=True)
         words = {said: word for word, said in _LIES.items()}
+        told = with_matrix(matched)
         for name, hint, field, lies, head in rows:
             put_text(field, name)
             phase = recipe.phases.get(name)
             lies.value = words[phase.lies if phase else None]
-            role = " (matrix)" if name == matched.matrix else ""
+            role = " (matrix)" if told and name == matched.matrix else ""
             head.object = f"{swatch(colours[name])}{html.escape(hint)}{role}"
+        self.matrix.visible = told
         self.matrix.options = {
             f"{name} ({hint})" if hint else name: i
             for i, (name, hint) in enumerate(zip(factors.names, self._hints, strict=True))

@@ -12,6 +12,7 @@ from typing import Any
 
 import panel as pn
 
+from siftem.app.map_images import takes_background
 from siftem.app.painting import PaintedTraces
 from siftem.app.step_view import StepPage, View, put_text
 from siftem.app.style import CONTROL_CSS, CONTROLS, RESIZED
@@ -199,6 +200,7 @@ class ExportView(View):
             self.width.options = {**self.width.options, **own}
         self.width.value, self.formats.value = figures.width_mm, list(figures.formats)
         put_text(self.lines, ", ".join(figures.trace_lines))
+        self.lines.visible = takes_background(self.session.spectrum_image)
 
     def _destination(self) -> Path:
         text = (self.folder.value_input or self.folder.value).strip()

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 from siftem.errors import Cancelled, InputError, SiftemError
-from siftem.progress import Progress
+from siftem.progress import Progress, compiling_seen
 
 
 def error_sentence(error: BaseException) -> str:
@@ -53,6 +53,9 @@ _TELL_EVERY = 0.1
 
 #: A quick result is on the page after this time at the latest, seconds, or the page is gone.
 _SHOWN_WITHIN = 2.0
+
+#: What the page says while a kernel, siftem's or a reader's, is compiled for this machine.
+_COMPILING = "compiling, some seconds, once after installation"
 
 #: What the steps are called on the page.
 STEP_NAMES = {
@@ -188,19 +191,25 @@ class JobRunner:
         self._changed(self.state)
 
     def _run(self, title: str, work: Work, done: Done | None) -> None:
-        told = 0.0
+        told, step_now, fraction_now = 0.0, "", 0.0
 
         def progress(step: str, fraction: float) -> None:
-            nonlocal told
+            nonlocal told, step_now, fraction_now
             if self._cancel.is_set():
                 raise Cancelled
+            step_now, fraction_now = STEP_NAMES.get(step, step), float(fraction)
             now = time.monotonic()
-            if now - told > _TELL_EVERY:
+            if now - told > _TELL_EVERY and not compiled.depth:
                 told = now
-                self._push(partial(self._show, STEP_NAMES.get(step, step), float(fraction)))
+                self._push(partial(self._show, step_now, fraction_now))
+
+        def compiling(begins: bool) -> None:
+            shown = (_COMPILING, 0.0) if begins else (step_now, fraction_now)
+            self._push(partial(self._show, *shown))
 
         try:
-            result = work(progress)
+            with compiling_seen(compiling) as compiled:
+                result = work(progress)
         except Exception as error:
             self._finish(JobState(title, message=_sentence(error), failed=True), None, None)
         else:

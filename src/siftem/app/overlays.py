@@ -12,7 +12,7 @@ Why a pixel is in no region: what the numbers beside a map leave out, pixel by p
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,9 +22,12 @@ from siftem.app.session import Session
 from siftem.app.style import swatch
 from siftem.decomposition.layout import MIXED, VACUUM
 from siftem.figures.regions import MIXED_COLOUR, VACUUM_COLOUR
+from siftem.figures.style import MARK_COLOUR
 from siftem.pipeline.layout import PhaseMap, by_labels
+from siftem.pipeline.own_pixels import lies_pure
 from siftem.pipeline.results import Classified, FeatureImages, Matched
-from siftem.printed_numbers import with_error
+from siftem.pipeline.steps.segment import from_labels
+from siftem.printed_numbers import in_words, with_error
 from siftem.segment.classifier import normalised_entropy
 from siftem.segment.regions import Regions
 from siftem.segment.trace_check import (
@@ -124,7 +127,7 @@ _REASON_COLOURS = {
     EXCLUDED: "#8B4513",
 }
 #: Of pixels that are like no painted one.
-UNLIKE_COLOUR = "#FFB000"
+UNLIKE_COLOUR = MARK_COLOUR
 _RIM_COLOUR = "#FF4FD8"
 
 #: Colours of traces lie opaque over what they train.
@@ -269,6 +272,8 @@ def region_counts_html(
     left: LeftOut | None = None,
     *,
     hint: str = "pure: matrix alone. mixture: one grain over matrix.",
+    before: str = "",
+    alone: Collection[str] = (),
 ) -> str:
     """Return painted pixels, regions, and what is left out and why, as one HTML table.
 
@@ -284,14 +289,15 @@ def region_counts_html(
         Why the others are left out.
     hint : str
         What pure and mixture mean.
+    before : str
+        How to get regions.
+    alone : collection of str
+        Phases of whose pixels nothing is taken off: they are called by their names.
     """
     rows = []
     if regions is None:
         rows += [_row(c, name, f"{painted.get(name, 0):,}") for name, c in colours.items()]
-        return _table(["phase", "painted"], rows) + (
-            "<p class='hint'>Train to see regions. Without traces, the most certain pixels of "
-            "each component train the classifier.</p>"
-        )
+        return _table(["phase", "painted"], rows) + f"<p class='hint'>{html.escape(before)}</p>"
     # In the order of pixel_counts: pure, the mixtures, the intersection, the rest.
     counts = regions.pixel_counts()
     total = sum(counts.values())
@@ -302,6 +308,7 @@ def region_counts_html(
     for phase, (name, n) in zip((regions.matrix, *regions.names), counts.items(), strict=False):
         mask = regions.masks.get(phase)
         inside = "" if mask is None else f"{mask.sum():,}"
+        name = phase if phase in alone else name
         rows.append(_row(colours[phase], name, f"{painted.get(phase, 0):,}", inside, *share(n)))
     if left is not None and left.pixels:
         rows.append(_row("", "In no spectrum", "", "", *share(sum(left.pixels.values()))))
@@ -392,11 +399,35 @@ def tables_html(kind: str, session: Session, findings: MapFindings) -> str:
         return areas_html(shown, colours) + hint
     cut, left = session.workflow.get("regions"), findings.left_out()
     regions = None if cut is None else cut.regions
-    options = {}
+    matched = session.result("match")
+    options: dict[str, Any] = {"before": _way_to_regions(session)}
+    names = matched.factors.names
+    options["alone"] = [
+        n
+        for n in names
+        if lies_pure(n, matched) and not (n == matched.matrix and with_matrix(matched))
+    ]
     if cut is not None and not cut.painted and not cut.out_of_bag:  # the classes of the pixels
         options["hint"] = f"{session.layout_sentence()}."
     tables = region_counts_html(regions, colours, session.traces.pixels(), left, **options)
     return _advice(session, findings) + tables
+
+
+def with_matrix(matched: Matched) -> bool:
+    """Whether anything lies in or on a phase; side by side nothing does."""
+    return matched.layout is None or any(lies.hosts for lies in matched.layout.phases)
+
+
+def _way_to_regions(session: Session) -> str:
+    """Say what is still to be done for regions."""
+    if (missing := session.not_painted()) and session.traces.shapes:
+        return f"Regions follow the strokes once {in_words(missing)} have some, too."
+    if from_labels(session.recipe, session.result("match")):
+        return "Train takes the classes of the pixels, as the layout says; traces take their place."
+    return (
+        "Train to see regions. Without traces, the most certain pixels of each component train "
+        "the classifier."
+    )
 
 
 def _advice(session: Session, findings: MapFindings) -> str:

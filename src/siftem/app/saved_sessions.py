@@ -308,7 +308,7 @@ def _read(folder: Path) -> SavedSession | None:
             about=str(data["about"]),
             until=data["until"],
             shown=int(data["shown"]),
-            recipe=make_recipe(data["recipe"]),
+            recipe=make_recipe(data["recipe"], stored=True),
         )
     except (OSError, ValueError, KeyError, TypeError, RecursionError, SiftemError):
         return None

@@ -317,7 +317,7 @@ class SegmentView(View):
         pixels = self.session.traces.pixels()
         said = ", ".join(f"{name} {n}" for name, n in pixels.items()) or "none"
         self.jobs.tell(f"Painted pixels: {said}.")
-        if self.live.value and len(pixels) > 1:
+        if self.live.value and len(pixels) > 1 and not self.session.not_painted():
             self._cut_anew()
         else:
             self._draw()

@@ -264,6 +264,11 @@ class Session:
         """Say which elements to quantify, and which come from the grid or the preparation."""
         self.workflow.change(elements=list(elements), support=list(support))
 
+    def set_edges(self, names: Sequence[str]) -> None:
+        """Say which edges of energy losses to compare; those that stay keep their windows."""
+        known = {e.edge: e for e in self.recipe.quantify.edges}
+        self.workflow.change(quantify={"edges": [known.get(n, n) for n in names]})
+
     def decompose(
         self, n_components: int | str, *, layout: str | None = None, progress: Progress = silent
     ) -> str:
@@ -394,6 +399,10 @@ class Session:
         if phase not in self.recipe.phases:
             raise InputError(f"there is no phase {phase!r} to paint: name the components first")
         return phase
+
+    def not_painted(self) -> list[str]:
+        """Return the grains that traces must hold, and do not."""
+        return [g for g in self.result("match").grains if g not in self.traces.shapes]
 
     def erase(self, points: Points, width: float) -> None:
         """Take pixels from all traces."""

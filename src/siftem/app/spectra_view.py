@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from typing import Any
 
 import panel as pn
@@ -9,6 +10,7 @@ import panel as pn
 from siftem.app.anchor_form import AnchorForm, anchor_elements
 from siftem.app.map_images import line_marks, takes_background
 from siftem.app.map_toolbar import PhaseButtons
+from siftem.app.overlays import with_matrix
 from siftem.app.reliability import CONFLICT, poor_fit
 from siftem.app.spectrum_figure import Curve, LineMark, spectrum_figure
 from siftem.app.step_view import StepPage, View
@@ -17,7 +19,7 @@ from siftem.errors import InputError
 from siftem.figures.line_labels import line_text
 from siftem.fit.line_fit import LineFit
 from siftem.pipeline.open_scales import OpenScale
-from siftem.pipeline.own_pixels import mixture_name
+from siftem.pipeline.own_pixels import lies_pure, mixture_name
 from siftem.pipeline.recipe import Phase
 from siftem.pipeline.results import Matched
 from siftem.pipeline.steps.spectra import RegionSpectra
@@ -30,6 +32,14 @@ _FIELD = {"width": CONTROLS - 30, "stylesheets": [CONTROL_CSS], "margin": (2, 8)
 _MIXTURE = ("#555555", "#a3a3ab")
 #: What the lower figure shows: the residuals of the whole fit, or one element's lines.
 _EVERY = "All: what the fit leaves"
+_SUBTRACT, _SUM = "Subtract", "Sum the pixels"
+_SUBTRACT_SAYS = (
+    "Press Subtract: the spectrum of the pure matrix is taken from the mixture of grain and matrix."
+)
+_SUM_SAYS = (
+    "Press Sum the pixels: each phase is pure in pixels of its own, so their sum is its spectrum."
+)
+_ALONE = "{} is pure in its own pixels: nothing is taken off their sum. Correct it in Decompose."
 #: Widths of a line on each side of it.
 _WINDOW = 2.6
 
@@ -64,11 +74,14 @@ class SpectraView(View):
             ),
             self.anchor.panel,
         )
+        self.alone = self.text("", width=CONTROLS - 30)
+        self.do = self.button(_SUBTRACT, self.subtract, kind="success", width=CONTROLS - 40)
         self.controls[:] = [
             self.text("<h2>Phase</h2>"),
             self.grains.grid,
             self.known,
-            self.button("Subtract", self.subtract, kind="success", width=CONTROLS - 40),
+            self.alone,
+            self.do,
             self.found,
             self.element,
             self.log,
@@ -88,8 +101,12 @@ class SpectraView(View):
         losses = not takes_background(self.session.spectrum_image)
         self.anchor.suit(losses)
         self.anchor.show(phase)
-        self.known.visible = name != self.session.result("match").matrix
-        self.element.visible = not losses
+        matched = self.session.result("match")
+        alone = lies_pure(name, matched)
+        self.known.visible = name != matched.matrix and not alone
+        self.alone.object = paragraph(_ALONE.format(html.escape(name)), "hint") if alone else ""
+        self.do.name = _SUBTRACT if with_matrix(matched) else _SUM
+        self.element.visible = not losses and not self.session.spectrum_image.acquisition.bulk
         options = list(dict.fromkeys((*anchor_elements(phase), *self.session.elements())))
         self.element.options = [*options, _EVERY]
         self.element.value = options[0] if options else _EVERY
@@ -116,7 +133,7 @@ class SpectraView(View):
         if self.grain not in matched.factors.names:
             raise InputError("choose a grain first")
         self.leave()
-        self.page.run("Subtract", lambda progress: workflow.run("spectra", progress=progress))
+        self.page.run(self.do.name, lambda progress: workflow.run("spectra", progress=progress))
 
     def refresh(self) -> None:
         """Show the grains and what was subtracted."""
@@ -158,8 +175,7 @@ class SpectraView(View):
             self.found.object = ""
             self.content[:] = [
                 self.text(
-                    "<p>Press Subtract: the spectrum of the pure matrix is taken from the "
-                    "mixture of grain and matrix.</p>",
+                    paragraph(_SUBTRACT_SAYS if self.do.name == _SUBTRACT else _SUM_SAYS),
                     margin=(30, 20),
                 )
             ]
@@ -181,18 +197,19 @@ class SpectraView(View):
         if not curves:
             raise InputError(f"no spectrum of {self.grain} could be made: see the warnings")
         axis = self.session.spectrum_image.axis
+        composition = spectra.compositions.get(self.grain)
+        part = 0.53 if composition is not None else 0.9
         self.whole = pn.pane.Bokeh(
             spectrum_figure(
                 axis,
                 curves,
                 marks=self._marks(),
-                size=(self.room.content - 10, int(0.53 * self.room.height)),
+                size=(self.room.content - 10, int(part * self.room.height)),
                 dark=self.room.dark,
                 log=self.log.value,
                 value_name="Counts",
             )
         )
-        composition = spectra.compositions.get(self.grain)
         known = spectra.open_scales.get(self.grain)
         self._draw_residual(None if composition is None else composition.fit, pure, known)
         self.content[:] = [self.whole, self.residual]
@@ -283,7 +300,9 @@ class SpectraView(View):
 
 
 def _in_order(matched: Matched) -> tuple[str, ...]:
-    """Grains, then the matrix."""
+    """Grains, then the matrix; all as they come when there is none."""
+    if not with_matrix(matched):
+        return matched.factors.names
     rest = [n for n in matched.factors.names if n not in matched.grains]
     return (*matched.grains, *rest)
 

@@ -12,6 +12,9 @@ from bokeh.models import (
     HoverTool,
     Label,
     Legend,
+    LogAxis,
+    LogTicker,
+    NumeralTickFormatter,
     Range1d,
     Span,
     Whisker,
@@ -348,6 +351,10 @@ def add_marks(
 def plain_axes(plot: figure) -> None:
     """Write the names and numbers of axes as all figures do."""
     for one in plot.axis:
+        if isinstance(one, LogAxis):
+            # Within a decade or two the names of ticks would be 7.000e+6, one over the other.
+            one.ticker = LogTicker(desired_num_ticks=4)
+            one.formatter = NumeralTickFormatter(format="0,0.[000]")
         one.axis_label_text_font_style = "normal"
         one.axis_label_text_font_size = _FONT
         one.major_label_text_font_size = "11px"

@@ -97,7 +97,7 @@ p { margin: 2px 0; }
 table { border-collapse: collapse; font-size: 12.5px; margin: 0 0 8px; }
 caption { text-align: left; font-weight: 600; padding: 2px 0 3px; }
 .tables { display: flex; flex-wrap: wrap; gap: 0 22px; align-items: flex-start; }
-th, td { padding: 1.5px 5px; text-align: right; white-space: nowrap; }
+th, td { padding: 1.5px 4px; text-align: right; white-space: nowrap; }
 thead th { border-bottom: 1.5px solid var(--siftem-ink, #1d1d1f); }
 thead th[colspan] { text-align: center; }
 th.name, td.name, tbody th { text-align: left; font-weight: 500; }

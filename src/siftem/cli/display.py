@@ -25,6 +25,7 @@ from rich.table import Table
 
 from siftem.errors import InputError
 from siftem.printed_numbers import range_text, with_error
+from siftem.progress import compiling_seen
 
 if TYPE_CHECKING:
     from siftem.pipeline.results import RunResult
@@ -110,34 +111,19 @@ def compiling_told(console: Console, quiet: bool = False) -> Iterator[None]:
     if quiet:
         yield
         return
-    from numba.core import event
+    told = False
 
-    class Watch(event.Listener):
-        """Kernels may be compiled in the course of another's compilation."""
+    def tell(begins: bool) -> None:
+        nonlocal told
+        if begins and not told:
+            told = True
+            console.print("compiling kernels, once after installation ...", markup=False)
 
-        depth, begun, seconds = 0, 0.0, 0.0
-
-        def on_start(self, event: event.Event) -> None:
-            if not self.depth:
-                self.begun = time.perf_counter()
-                if not self.seconds:
-                    console.print("compiling kernels, once after installation ...", markup=False)
-            self.depth += 1
-
-        def on_end(self, event: event.Event) -> None:
-            self.depth -= 1
-            if not self.depth:
-                self.seconds += time.perf_counter() - self.begun
-
-    watch = Watch()
-    event.register("numba:compile", watch)
-    try:
+    with compiling_seen(tell) as seen:
         yield
-    finally:
-        event.unregister("numba:compile", watch)
-    if watch.seconds > _SHORT:
+    if seen.seconds > _SHORT:
         console.print(
-            f"{watch.seconds:.0f} s of this run went to compiling: not so next time", markup=False
+            f"{seen.seconds:.0f} s of this run went to compiling: not so next time", markup=False
         )
 
 

@@ -33,6 +33,7 @@ from siftem.decomposition.pixel_classes import (
 )
 from siftem.decomposition.purest import FEWEST_PIXELS, class_spectra, purest_spectra, share_weights
 from siftem.decomposition.support import Below, find_support, flanks, is_dim
+from siftem.printed_numbers import in_words
 from siftem.spectrum_image import SpectrumImage
 from siftem.views import outline
 
@@ -162,7 +163,16 @@ class PhaseLayout:
         if self.kind == "single":
             return f"a single phase, {names[0]}"
         parts = []
+        alone = [
+            name
+            for name, lies in zip(names, self.phases, strict=True)
+            if lies.role == "pure" and not lies.hosts
+        ]
+        if len(alone) > 1:
+            parts.append(f"{in_words(alone)} are pure in their own pixels")
         for name, lies in zip(names, self.phases, strict=True):
+            if name in alone and len(alone) > 1:
+                continue
             hosts = " in ".join(names[h] for h in lies.hosts)
             on = "on" if lies.hosts and self.phases[lies.hosts[0]].role == "support" else "in"
             perhaps = f", unless {hosts} goes on below it" if hosts else ""

@@ -12,6 +12,7 @@ from siftem.errors import RecipeError
 from siftem.io.imagej_rois import read_rois, stroke_mask
 from siftem.io.images import read_label_image
 from siftem.pipeline.recipe_sections import Shape
+from siftem.printed_numbers import in_words
 
 _OUTLINES = (".zip", ".roi")
 
@@ -110,10 +111,11 @@ def grain_traces(masks: Mapping[str, np.ndarray], grains: Sequence[str]) -> np.n
     shape = next(iter(masks.values())).shape
     anything = np.any(list(masks.values()), axis=0)
     out = np.zeros((len(grains), *shape), np.int8)
+    missing = [grain for grain in grains if grain not in masks or not masks[grain].any()]
+    if missing:
+        raise RecipeError(f"the traces hold no pixel of {in_words(missing)}: paint some")
     for g, grain in enumerate(grains):
-        own = masks.get(grain, np.zeros(shape, bool))
-        if not own.any():
-            raise RecipeError(f"the traces hold no pixel of {grain}: paint some")
+        own = masks[grain]
         out[g][anything & ~own] = 1
         out[g][own] = 2
         if not (out[g] == 1).any():

@@ -369,8 +369,12 @@ def read_recipe(path: str | Path, *, for_many: bool = False) -> Recipe:
     return make_recipe(data, source=str(path))
 
 
-def make_recipe(data: dict[str, Any], *, source: str = "the recipe") -> Recipe:
+def make_recipe(
+    data: dict[str, Any], *, source: str = "the recipe", stored: bool = False
+) -> Recipe:
     """Build a recipe from plain data, with a one-line error that names the key.
+
+    Old names of keys are told, unless siftem itself ``stored`` the data: nobody could change them.
 
     Raises
     ------
@@ -382,7 +386,7 @@ def make_recipe(data: dict[str, Any], *, source: str = "the recipe") -> Recipe:
             f"{source} is of schema {version}, this siftem reads {SCHEMA}: install a newer siftem"
         )
     try:
-        return Recipe.model_validate(data)
+        return Recipe.model_validate(data, context={"stored": stored})
     except ValidationError as error:
         raise RecipeError(f"{source}, {one_sentence(error, Recipe)}") from None
 

@@ -15,7 +15,14 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
 
 from siftem.eels.edges import Edge
 from siftem.errors import InputError, SiftemWarning
@@ -38,9 +45,11 @@ class Section(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _by_new_names(cls, value: Any) -> Any:
+    def _by_new_names(cls, value: Any, info: ValidationInfo) -> Any:
         if not isinstance(value, dict):
             return value
+        if info.context and info.context["stored"]:
+            return {cls._OLD_KEYS.get(key, key): part for key, part in value.items()}
         try:
             return with_new_names(value, cls._OLD_KEYS, "the recipe")
         except InputError as error:

@@ -162,7 +162,7 @@ def _rebuilt(value: Any, file: Any, known: dict[str, np.ndarray]) -> Any:
     if "left" in value:
         return LeftCounts(_rebuilt(value["left"], file, known))
     if "recipe" in value:
-        return make_recipe(yaml.safe_load(value["recipe"]))
+        return make_recipe(yaml.safe_load(value["recipe"]), stored=True)
     if "mapping" in value:
         return {k: _rebuilt(v, file, known) for k, v in value["mapping"]}
     if "tuple" in value:

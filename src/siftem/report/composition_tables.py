@@ -15,6 +15,7 @@ from siftem.pipeline.results import RunResult
 from siftem.pipeline.summary import oxides_by_cation
 from siftem.printed_numbers import plus_minus, signed, significant
 from siftem.quantification.composition import Composition
+from siftem.quantification.line_ratios import LineRatios
 from siftem.quantification.minerals import Quantity
 from siftem.quantification.open_ranges import atomic_ratio, is_open, oxide_percent
 from siftem.quantification.partition import PartitionCoefficient
@@ -297,39 +298,59 @@ def _coefficient(d: PartitionCoefficient, *, systematic: bool = False) -> list[C
 
 def measured_ratios(result: RunResult) -> Table | None:
     """Return one row for each ratio of each pure phase and mixture; None without any."""
-    rows: list[tuple[Cell, ...]] = []
-    by_atoms = False
-    for label, ratios in result.ratios.items():
-        base = ratios.elements.index(ratios.reference)
-        for i in range(len(ratios.elements)):
-            if i == base:
-                continue
-            if isinstance(ratios, ElementalRatios):
-                by_atoms = True
-                text = f"{ratios.elements[i]}/{ratios.reference}"
-                cells = error_cells(
-                    float(ratios.values[i]),
-                    float(ratios.sigma[i]),
-                    float(ratios.systematic_sigma[i]),
-                )
-            else:
-                text = f"{ratios.families[i]}/{ratios.families[base]}"
-                value, sigma = float(ratios.values[i]), float(ratios.sigma[i])
-                cells = error_cells(value, sigma) if ratios.found[i] else below_limit(2)
-            rows.append((name(label), name(text), *cells))
+    rows = [
+        (name(label), name(text), *cells)
+        for label, ratios in result.ratios.items()
+        for text, cells in _ratio_cells(ratios).items()
+    ]
     if not rows:
         return None
-    head = (name("Spectrum"), name("Ratio"), heading("Value", 3 if by_atoms else 2))
-    if by_atoms:
-        return Table(
-            "Ratios of elements by atoms",
-            head,
-            tuple(rows),
-            "From net edges; ± from counting, (± from the cross-sections).",
-        )
+    title, note, span = _ratio_words(result)
     return Table(
-        "Ratios of net lines",
-        head,
-        tuple(rows),
-        "Of detected counts, not of atoms: without corrections for the thick specimen.",
+        title, (name("Spectrum"), name("Ratio"), heading("Value", span)), tuple(rows), note
     )
+
+
+def ratios_by_phase(result: RunResult) -> Table | None:
+    """Return one row for each measured ratio, with a column for each phase; None without any."""
+    found = {n: _ratio_cells(r) for n, r in result.ratios.items() if n in result.pure}
+    rows = list(dict.fromkeys(text for cells in found.values() for text in cells))
+    if not rows:
+        return None
+    title, note, span = _ratio_words(result)
+    nothing = (Cell("", "value", span),)
+    return Table(
+        title,
+        (name("Ratio"), *(heading(phase, span) for phase in found)),
+        tuple(
+            (name(text), *(cell for cells in found.values() for cell in cells.get(text, nothing)))
+            for text in rows
+        ),
+        note,
+    )
+
+
+def _ratio_cells(ratios: ElementalRatios | LineRatios) -> dict[str, tuple[Cell, ...]]:
+    """Value and errors of each ratio to the reference, by what it is called."""
+    base = ratios.elements.index(ratios.reference)
+    out = {}
+    for i in range(len(ratios.elements)):
+        if i == base:
+            continue
+        value, sigma = float(ratios.values[i]), float(ratios.sigma[i])
+        if isinstance(ratios, ElementalRatios):
+            text = f"{ratios.elements[i]}/{ratios.reference}"
+            out[text] = error_cells(value, sigma, float(ratios.systematic_sigma[i]))
+        else:
+            text = f"{ratios.families[i]}/{ratios.families[base]}"
+            out[text] = error_cells(value, sigma) if ratios.found[i] else below_limit(2)
+    return out
+
+
+def _ratio_words(result: RunResult) -> tuple[str, str, int]:
+    """Title and note of a table of ratios, and cells of a value."""
+    if any(isinstance(r, ElementalRatios) for r in result.ratios.values()):
+        note = "From net edges; ± from counting, (± from the cross-sections)."
+        return "Ratios of elements by atoms", note, 3
+    note = "Of detected counts, not of atoms: without corrections for the thick specimen."
+    return "Ratios of net lines", note, 2

@@ -24,6 +24,7 @@ from siftem.pipeline.parts import attempted
 from siftem.pipeline.recipe import Recipe
 from siftem.pipeline.results import Matched
 from siftem.pipeline.steps.step import Circumstances, Step
+from siftem.printed_numbers import in_words
 from siftem.spectrum import Spectrum
 from siftem.spectrum_image import SpectrumImage
 from siftem.xray.detector import Detector
@@ -65,7 +66,7 @@ def _tell_means(names: Sequence[str], kinds: Kinds) -> None:
     -----
     SiftemWarning
     """
-    phases = " and ".join(names)
+    phases = in_words(names)
     if len(names) < kinds.n_components:
         warnings.warn(
             f"{phases}: spectra differ from place to place as those of {kinds.n_components} phases "
