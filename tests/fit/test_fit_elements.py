@@ -8,7 +8,7 @@ from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError
 from siftem.fit.element_search import find_elements, unexplained_lines
 from siftem.fit.greedy_search import GreedySearch
-from siftem.fit.line_fit import fit_lines
+from siftem.fit.line_fit import fit_lines, fit_response
 from siftem.fit.line_search import families_agree, residual_variance
 from siftem.fit.spectrum_model import Calibration, SpectrumModel
 from siftem.spectrum import Spectrum
@@ -162,6 +162,24 @@ def test_what_the_others_explain_is_dropped_wherever_it_stands(absent):
     search.calibrate(list(ROCK))
     chosen = sorted([*ROCK, absent])
     assert search.reconsidered(chosen, 6.0) == sorted(ROCK)
+
+
+def test_a_set_of_elements_is_fitted_once_in_any_order():
+    search = GreedySearch(spectrum(counts(ROCK, 1e6)), list(ROCK), 200.0, Detector())
+    first, columns = search._quick_fit(["Mg", "Fe", "Si"])
+    again, others = search._quick_fit(["Si", "Mg", "Fe"])
+    assert again.mean is first.mean
+    assert not np.array_equal(others, columns)
+    assert others @ again.amplitudes == pytest.approx(first.mean, rel=1e-9, abs=1e-9)
+    assert (others / first.mean[:, None]).T @ others == pytest.approx(again.information, rel=1e-9)
+
+
+def test_a_response_alone_is_that_of_a_whole_fit():
+    axis = EnergyAxis(0.3, 0.01, 800)
+    measured = spectrum(counts(ROCK, 1e5, Calibration(shift=0.01), axis=axis), axis)
+    about = {"beam_energy": 200.0, "detector": Detector()}
+    whole = fit_lines(measured, list(ROCK), energy_range=(None, None), free_ratios=False, **about)
+    assert fit_response(measured, list(ROCK), **about) == whole.calibration
 
 
 def test_a_peak_that_is_not_quite_right_leaves_more_around_it():

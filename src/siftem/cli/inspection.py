@@ -24,6 +24,7 @@ from siftem.errors import InputError, SeveralMapsError
 from siftem.progress import Progress
 
 if TYPE_CHECKING:
+    from siftem.io.signal_choice import SignalEntry
     from siftem.spectrum_image import SpectrumImage
 
 
@@ -48,21 +49,32 @@ def describe_file(path: Path, signal: int | None, progress: Progress) -> str:
         When the file cannot be read, its map is damaged, or the asked signal is no spectrum
         image. A file of several maps is only listed.
     """
-    from siftem.io.hyperspy_bridge import load
-    from siftem.io.signal_choice import list_signals
+    from siftem.io.hyperspy_bridge import load, load_opened
+    from siftem.io.signal_choice import entries_of, list_signals
+    from siftem.io.vendor_files import checked_path, opened
+    from siftem.large.sparse_file import is_sparse_file
 
-    entries = list_signals(path)
+    if is_sparse_file(checked_path(path)):
+        lines = _listed(path, list_signals(path))
+        si = load(path, signal=signal, progress=progress)
+        return "\n".join([*lines, *_describe_map(si), *_describe_elements(si)])
+    with opened(path, progress=progress) as file:
+        lines = _listed(path, entries_of(file))
+        try:
+            si = load_opened(file, signal=signal, progress=progress)
+        except SeveralMapsError as error:
+            return "\n".join([*lines, str(error)])
+    return "\n".join([*lines, *_describe_map(si), *_describe_elements(si)])
+
+
+def _listed(path: Path, entries: list[SignalEntry]) -> list[str]:
     lines = [f"{path}: {len(entries)} signal{'s' if len(entries) != 1 else ''}"]
     for entry in entries:
         shape = " x ".join(str(n) for n in entry.shape)
         kind = f"{entry.signal_type} {entry.kind}".strip()
         lines.append(f"  {entry.index}: {entry.title or 'untitled'}: {kind}, {shape} {entry.dtype}")
         lines += [f"       {axis}" for axis in entry.axes]
-    try:
-        si = load(path, signal=signal, progress=progress)
-    except SeveralMapsError as error:
-        return "\n".join([*lines, str(error)])
-    return "\n".join([*lines, *_describe_map(si), *_describe_elements(si)])
+    return lines
 
 
 def _describe_map(si: SpectrumImage) -> list[str]:

@@ -36,7 +36,8 @@ _SHIFTS = np.linspace(-0.06, 0.06, 7)
 _GAINS, _KEPT = (-0.008, -0.004, 0.004, 0.008), (1.0, 7.0)
 _ROUNDS = 25
 #: The fit has settled when twice the log likelihood gains less; a tenth of a sigma is 0.01.
-_SETTLED = 1e-3
+#: Where the deviance is this often the channels, elements are missing, and no sigma holds.
+_SETTLED, _FAR = 1e-3, 10.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,9 +162,11 @@ def fit_calibration(
     damping = 0.0
     for _ in range(_ROUNDS):
         slopes = _slopes(model, axis, now, nominal, found.amplitudes[:n_lines])
+        misfit = total / counts.size
+        settled = _SETTLED * (misfit if misfit > _FAR else 1.0)
         improved = False
         while damping < 1e4:
-            step = _step(design, slopes, counts, found, now, damping, penalty)
+            step, expected = _step(design, slopes, counts, found, now, damping, penalty)
             trial = np.clip(now + step, _LOWEST, _HIGHEST)
             trial_design = design_of(model, axis, shapes, _calibration(trial, nominal))
             trial_found = fit_poisson(
@@ -179,14 +182,14 @@ def fit_calibration(
             if gain > 0:
                 improved = True
                 break
-            if np.abs(step / PRIOR).max() < 1e-6:
+            if abs(expected) < settled:  # nor will a shorter step gain more
                 break
             damping = max(10 * damping, 0.1)
         if not improved:
             break
         now, design, found, total = trial, trial_design, trial_found, total - gain
         damping = 0.0 if damping < 0.05 else 0.1 * damping
-        if gain < _SETTLED:
+        if gain < settled:
             break
     return CalibratedFit(_calibration(now, nominal), design, found)
 
@@ -254,8 +257,11 @@ def _step(
     now: np.ndarray,
     damping: float,
     penalty: np.ndarray | None,
-) -> np.ndarray:
-    """Step of the calibration within its bounds, amplitudes above zero profiled out."""
+) -> tuple[np.ndarray, float]:
+    """Step of the calibration within its bounds, amplitudes above zero profiled out.
+
+    Also by how much twice the log likelihood should gain.
+    """
     weight = 1 / found.mean
     used = found.amplitudes != 0
     columns = design[:, used]
@@ -266,7 +272,7 @@ def _step(
         gram = gram + penalty[np.ix_(used, used)]
     inner = covariance_of(gram)
     curvature = slopes.T @ weighted - cross.T @ inner @ cross + np.diag(1 / PRIOR**2)
-    curvature += damping * np.diag(np.diag(curvature))
+    damped = curvature + damping * np.diag(np.diag(curvature))
     residual = counts - found.mean
     pull = columns.T @ (residual * weight)
     if penalty is not None:
@@ -276,8 +282,8 @@ def _step(
     step = np.zeros(now.size)
     free = np.ones(now.size, bool)
     for _ in range(6):
-        left = gradient[free] - curvature[np.ix_(free, ~free)] @ step[~free]
-        step[free] = np.linalg.solve(curvature[np.ix_(free, free)], left)
+        left = gradient[free] - damped[np.ix_(free, ~free)] @ step[~free]
+        step[free] = np.linalg.solve(damped[np.ix_(free, free)], left)
         moved = now + step
         out = free & ((moved < _LOWEST) | (moved > _HIGHEST))
         if not out.any():
@@ -286,4 +292,4 @@ def _step(
         free &= ~out
         if not free.any():
             break
-    return step
+    return step, float(2 * gradient @ step - step @ curvature @ step)

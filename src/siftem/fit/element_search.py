@@ -108,6 +108,7 @@ def find_elements(
     with one_blas_thread():
         search = GreedySearch(cut, candidates, energy, detector)
         chosen: list[str] = []
+        calibrated: list[str] = []
         calibrate_at = set(_CALIBRATE_AT)
         for _ in range(_MOST):
             best = search.next_element(chosen, significance)
@@ -119,13 +120,13 @@ def find_elements(
                 # Once at each number: what is dropped then and comes again would go on for ever.
                 calibrate_at.remove(len(chosen))
                 search.calibrate(chosen)
-                chosen = search.reconsidered(chosen, significance)
+                calibrated, chosen = chosen, search.reconsidered(chosen, significance)
         for _ in range(2):
+            if chosen == calibrated:  # the scale was fitted with these very elements
+                break
             progress(f"checking {len(chosen)} elements", 0.0)
             search.calibrate(chosen)
-            before, chosen = list(chosen), search.reconsidered(chosen, significance)
-            if chosen == before:  # the scale was fitted with these very elements
-                break
+            calibrated, chosen = chosen, search.reconsidered(chosen, significance)
         return search.confirmed(chosen, significance)
 
 

@@ -145,17 +145,22 @@ class FitSteps:
 
     def fitted(self, given: Calibration | None) -> LineFit:
         """Run all steps; a given calibration is kept."""
-        calibration = given or Calibration(resolution=self.model.detector.resolution)
-        if given is None:
-            penalty = self._penalty()
-            calibration = scan_scale(self.model, self.spectrum, self.shapes, calibration, penalty)
-            for _ in range(_TURNS):
-                calibration = self._calibrated(calibration)
-                self._fold(calibration)
-        else:
-            self._fold(calibration)
+        calibration = given or self.calibrated()
+        self._fold(calibration)
         design, found, ratios = self._weighed(calibration)
         return self._beside_misfit(calibration, given is None, design, found, ratios)
+
+    def calibrated(self) -> Calibration:
+        """Fit the response: without errors, which the other steps give."""
+        calibration = Calibration(resolution=self.model.detector.resolution)
+        calibration = scan_scale(
+            self.model, self.spectrum, self.shapes, calibration, self._penalty()
+        )
+        for turn in range(_TURNS):
+            if turn:
+                self._fold(calibration)
+            calibration = self._calibrated(calibration)
+        return calibration
 
     def _fold(self, calibration: Calibration) -> None:
         """Set the columns that depend on the data: sum peaks, for this scale."""

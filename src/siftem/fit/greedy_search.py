@@ -13,7 +13,7 @@ from scipy.optimize import nnls
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError
 from siftem.fit.line_evidence import FoundElement, LineDoubt, line_doubt
-from siftem.fit.line_fit import LineFit, fit_lines
+from siftem.fit.line_fit import LineFit, fit_lines, fit_response
 from siftem.fit.line_search import (
     Left,
     LineLibrary,
@@ -77,6 +77,7 @@ class GreedySearch:
         self.sums = pile_up(self.spectrum.counts, axis, energies=energies)
         columns = np.column_stack([smooth_columns(kramers, axis), self.sums])
         self.smooth = columns[:, columns.any(axis=0)]
+        self._fits: dict[frozenset[str], tuple[list[int], PoissonFit]] = {}
 
     def _likely_shift(self) -> float:
         """Shift (keV) of the axis at which lines explain the spectrum best.
@@ -113,7 +114,7 @@ class GreedySearch:
         shift, axis = self.calibration.shift, self.spectrum.axis
         moved = replace(axis, offset=axis.offset - shift * axis.per_kev)
         near = replace(self.spectrum, axis=moved)
-        found = self._fit(near, chosen).calibration
+        found = fit_response(near, chosen, beam_energy=self.energy, detector=self.detector)
         self._set(replace(found, shift=found.shift + shift))
 
     def line_counts(self, spectra: np.ndarray, chosen: Sequence[str]) -> np.ndarray:
@@ -207,22 +208,44 @@ class GreedySearch:
         return LineDoubt.joined([self.library.doubt(e) for e in chosen]).columns(photons)
 
     def _quick_fit(self, chosen: list[str]) -> tuple[PoissonFit, np.ndarray]:
+        """Fit with this scale, once for a set of elements; also return the columns."""
         own = [i for e in chosen for i in self.library.of(e)]
         design = np.hstack([self.smooth, self.library.profiles[:, own]])
-        fit = fit_poisson(
-            design, self.spectrum.counts, offset=self.spectrum.background, max_iter=15, tol=1e-5
-        )
-        return fit, design
+        before = self._fits.get(frozenset(chosen))
+        if before is None:
+            fit = fit_poisson(
+                design, self.spectrum.counts, offset=self.spectrum.background, max_iter=15, tol=1e-5
+            )
+            self._fits[frozenset(chosen)] = own, fit
+            return fit, design
+        order, fit = before
+        if order == own:
+            return fit, design
+        n = self.smooth.shape[1]
+        places = np.array([*range(n), *(n + order.index(i) for i in own)])
+        amplitudes, information = fit.amplitudes[places], fit.information[np.ix_(places, places)]
+        return replace(fit, amplitudes=amplitudes, information=information), design
 
     def confirmed(self, chosen: list[str], significance: float) -> tuple[FoundElement, ...]:
         """Fit the chosen elements together and keep those that are still significant."""
         hidden: dict[str, str] = {}
         while chosen:
-            fit = self._fit(self.spectrum, chosen, self.calibration)
+            fit = fit_lines(
+                self.spectrum,
+                chosen,
+                beam_energy=self.energy,
+                detector=self.detector,
+                calibration=self.calibration,
+                energy_range=(None, None),
+                free_ratios=False,
+            )
             lines = fit.mean - fit.continuum - fit.spectrum.background
             variance = residual_variance(fit.mean, lines, fit.spectrum.axis, self.extra)
             doubt = line_doubt(fit.model, fit.spectrum.axis, fit.calibration)
-            found = [self._confirm(fit, variance, doubt, e) for e in chosen]
+            every = doubt.columns(fit.amplitudes[: len(fit.model.families)])
+            whole = left_of(fit.spectrum.counts - fit.mean, variance, fit.design, every)
+            sigma = linear_sigma(whole)
+            found = [self._confirm(fit, variance, doubt, sigma, e) for e in chosen]
             for i, f in enumerate(found):
                 owner = None if f is None else in_place_of_m_lines(f, fit, doubt)
                 if f is not None and owner is not None:
@@ -241,7 +264,12 @@ class GreedySearch:
         return ()
 
     def _confirm(
-        self, fit: LineFit, variance: np.ndarray, doubt: LineDoubt, element: str
+        self,
+        fit: LineFit,
+        variance: np.ndarray,
+        doubt: LineDoubt,
+        sigmas: np.ndarray,
+        element: str,
     ) -> FoundElement | None:
         """Size, significance and peaks of an element in a fit; None when they disagree."""
         own = [
@@ -254,8 +282,7 @@ class GreedySearch:
         families = [fit.model.families[i] for i in own]
         residual = fit.spectrum.counts - fit.mean
         every = fit.amplitudes[: len(fit.model.families)]
-        whole = left_of(residual, variance, fit.design, doubt.columns(every))
-        sigma = linear_sigma(whole)[own]
+        sigma = sigmas[own]
         photons = fit.amplitudes[own]
         emission = np.array([family_emission(f, self.energy) for f in families])
         if not families_agree(families, emission, photons, sigma):
@@ -277,19 +304,6 @@ class GreedySearch:
             float(counts[clearest]),
             float(photons[clearest] / sigma[clearest]),
             evidence,
-        )
-
-    def _fit(
-        self, spectrum: Spectrum, chosen: Sequence[str], calibration: Calibration | None = None
-    ) -> LineFit:
-        return fit_lines(
-            spectrum,
-            chosen,
-            beam_energy=self.energy,
-            detector=self.detector,
-            calibration=calibration,
-            energy_range=(None, None),
-            free_ratios=False,
         )
 
 

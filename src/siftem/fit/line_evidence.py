@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -143,6 +144,22 @@ def peaks_of(
     -------
     Peaks
     """
+    model, owners = _divided(tuple(families), beam_energy, detector)
+    profiles = model.line_columns(axis, calibration)
+    counts = profiles.sum(axis=0)
+    strongest = np.zeros(len(families))
+    np.maximum.at(strongest, owners, counts)
+    kept = counts > _WEAK * strongest[owners]
+    parts = tuple(p for p, k in zip(model.families, kept, strict=True) if k)
+    return Peaks(parts, owners[kept], profiles[:, kept])
+
+
+# The same for every scale of the energies that a search tries.
+@lru_cache(maxsize=128)
+def _divided(
+    families: tuple[LineFamily, ...], beam_energy: float, detector: Detector
+) -> tuple[SpectrumModel, np.ndarray]:
+    """Return a model with a column for each peak, and the family that each belongs to."""
     parts: list[LineFamily] = []
     owner: list[int] = []
     for number, family in enumerate(families):
@@ -162,15 +179,7 @@ def peaks_of(
             lines = tuple(family.lines[i] for i in sorted(members))
             parts.append(LineFamily(family.element, family.shell, lines))
             owner.append(number)
-    model = SpectrumModel(tuple(parts), beam_energy, detector, 1)
-    profiles = model.line_columns(axis, calibration)
-    counts, owners = profiles.sum(axis=0), np.array(owner, dtype=int)
-    strongest = np.zeros(len(families))
-    np.maximum.at(strongest, owners, counts)
-    kept = counts > _WEAK * strongest[owners]
-    return Peaks(
-        tuple(p for p, k in zip(parts, kept, strict=True) if k), owners[kept], profiles[:, kept]
-    )
+    return SpectrumModel(tuple(parts), beam_energy, detector, 1), np.array(owner, dtype=int)
 
 
 def seen_lines(

@@ -87,7 +87,53 @@ def fit_lines(
     -------
     LineFit
     """
-    detector = detector or Detector()
+    steps = _steps(
+        spectrum, elements, support, beam_energy, detector or Detector(), absorption, energy_range,
+        n_continuum, split_l, templates or {}, model_error, free_ratios,
+    )  # fmt: skip
+    with one_blas_thread():
+        return steps.fitted(calibration)
+
+
+def fit_response(
+    spectrum: Spectrum, elements: Sequence[str], *, beam_energy: float, detector: Detector
+) -> Calibration:
+    """Fit the detector's response as `fit_lines` does on all channels, and nothing after it.
+
+    Ratios of lines are kept as tabulated.
+
+    Parameters
+    ----------
+    spectrum, elements, beam_energy, detector
+        As for `fit_lines`.
+
+    Returns
+    -------
+    Calibration
+        Without errors.
+    """
+    steps = _steps(
+        spectrum, elements, (), beam_energy, detector, None, (None, None), None, False, {}, True,
+        False,
+    )  # fmt: skip
+    with one_blas_thread():
+        return steps.calibrated()
+
+
+def _steps(
+    spectrum: Spectrum,
+    elements: Sequence[str],
+    support: Sequence[str],
+    beam_energy: float,
+    detector: Detector,
+    absorption: Absorption | None,
+    energy_range: tuple[float | None, float | None],
+    n_continuum: int | None,
+    split_l: bool,
+    templates: Mapping[str, np.ndarray],
+    model_error: bool,
+    free_ratios: bool,
+) -> FitSteps:
     window = spectrum.axis.window_kev(*energy_range)
     cut = spectrum.sliced(window)
     # Pulses below the fitted range pile up, too; those of no energy do not.
@@ -115,11 +161,8 @@ def fit_lines(
         valence=tuple(valence_lines(every, low=kev.first, high=kev.last)),
         thick=thick,
     )
-    extra = {k: np.asarray(v, float)[window] for k, v in (templates or {}).items()}
-    with one_blas_thread():
-        return FitSteps(model, cut, pulses, extra, dropped, model_error, free_ratios).fitted(
-            calibration
-        )
+    extra = {k: np.asarray(v, float)[window] for k, v in templates.items()}
+    return FitSteps(model, cut, pulses, extra, dropped, model_error, free_ratios)
 
 
 @dataclass(frozen=True)

@@ -179,28 +179,31 @@ def nonnegative_quadratic(
     ----------
     Lawson & Hanson 1974, Solving Least Squares Problems.
     """
-    free = np.zeros(pull.size, bool) if signed is None else signed
     # Parameters of curvature one; the small normal equations then suffice.
-    length = np.sqrt(np.maximum(np.diag(gram), 1e-300))
-    gram = gram / np.outer(length, length)
-    gram[np.diag_indices_from(gram)] += 1e-12
+    length = np.sqrt(np.maximum(gram.diagonal(), 1e-300))
+    gram = gram / (length[:, None] * length)
+    gram.flat[:: pull.size + 1] += 1e-12
     pull = pull / length
+    if signed is None or not signed.any():
+        return _bounded(gram, pull) / length
+    # What may have either sign is solved exactly for any value of the rest: eliminate it.
+    own = cho_factor(gram[np.ix_(signed, signed)])
+    cross = gram[np.ix_(signed, ~signed)]
+    inner = cho_solve(own, cross)
     x = np.empty(pull.size)
-    bound_gram, bound_pull = gram[np.ix_(~free, ~free)], pull[~free]
-    if free.any():
-        # What may have either sign is solved exactly for any value of the rest: eliminate it.
-        own = cho_factor(gram[np.ix_(free, free)])
-        inner = cho_solve(own, gram[np.ix_(free, ~free)])
-        bound_gram = bound_gram - gram[np.ix_(~free, free)] @ inner
-        bound_pull = bound_pull - inner.T @ pull[free]
-    lower, failed = dpotrf(bound_gram, lower=1)
+    bound = gram[np.ix_(~signed, ~signed)] - cross.T @ inner
+    x[~signed] = _bounded(bound, pull[~signed] - inner.T @ pull[signed])
+    x[signed] = cho_solve(own, pull[signed] - cross @ x[~signed])
+    return x / length
+
+
+def _bounded(gram: np.ndarray, pull: np.ndarray) -> np.ndarray:
+    """As `nonnegative_quadratic`, for a well scaled problem without free signs."""
+    lower, failed = dpotrf(gram, lower=1)
     if failed:
         raise np.linalg.LinAlgError("the curvature of what is fitted is not positive")
-    target, _ = dtrtrs(lower, bound_pull, lower=1)
-    x[~free] = nnls(lower.T, target, maxiter=30 * target.size)[0]
-    if free.any():
-        x[free] = cho_solve(own, pull[free] - gram[np.ix_(free, ~free)] @ x[~free])
-    return x / length
+    target, _ = dtrtrs(lower, pull, lower=1)
+    return np.asarray(nnls(lower.T, target, maxiter=30 * target.size)[0])
 
 
 def _smooth(y: np.ndarray) -> np.ndarray:

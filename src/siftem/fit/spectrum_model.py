@@ -157,8 +157,7 @@ class SpectrumModel:
         """Columns of the valence lines on a nominal axis; (channels, lines)."""
         if not self.valence:
             return np.zeros((axis.size, 0))
-        lines = detected_lines(self.valence, self.detector, absorption=self.absorption)
-        return self._seen(lines, axis, calibration)
+        return self._seen(self._valence_lines, axis, calibration)
 
     def response_slopes(
         self, axis: EnergyAxis, calibration: Calibration, amplitudes: np.ndarray
@@ -234,6 +233,10 @@ class SpectrumModel:
     def _lines(self) -> DetectedLines:
         families = self.families if self.emitted is None else self.emitted
         return detected_lines(families, self.detector, absorption=self.absorption)
+
+    @cached_property
+    def _valence_lines(self) -> DetectedLines:
+        return detected_lines(self.valence, self.detector, absorption=self.absorption)
 
     def _as_calibrated(self, calibration: Calibration) -> Detector:
         return replace(

@@ -97,19 +97,30 @@ def load(
             raise ReadError(f"{Path(path).name}: {no_counts(energy_range)}")
         return si
     with opened(path, progress=progress) as file:
-        chosen = choose_spectrum_images(file, signal)
-        try:
-            parts = [
-                _read(s, file, energy_range, _share(progress, i, len(chosen)))
-                for i, s in enumerate(chosen)
-            ]
-            si = _summed(parts)
-            if si.counts.nnz == 0:
-                raise ReadError(_explain_no_counts(chosen[0], energy_range))
-            with damage_as_read_error():
-                survey, name = find_survey(file.signals, si.shape)
-        except (InputError, ReadError) as error:
-            raise type(error)(f"{file.path.name}: {error}") from error
+        return load_opened(file, signal=signal, energy_range=energy_range, progress=progress)
+
+
+def load_opened(
+    file: OpenedFile,
+    *,
+    signal: int | None = None,
+    energy_range: tuple[float | None, float | None] | None = None,
+    progress: Progress = silent,
+) -> SpectrumImage:
+    """Read a spectrum image out of an open file: see `load`."""
+    chosen = choose_spectrum_images(file, signal)
+    try:
+        parts = [
+            _read(s, file, energy_range, _share(progress, i, len(chosen)))
+            for i, s in enumerate(chosen)
+        ]
+        si = _summed(parts)
+        if si.counts.nnz == 0:
+            raise ReadError(_explain_no_counts(chosen[0], energy_range))
+        with damage_as_read_error():
+            survey, name = find_survey(file.signals, si.shape)
+    except (InputError, ReadError) as error:
+        raise type(error)(f"{file.path.name}: {error}") from error
     return as_counted(replace(si, title=file.path.stem, survey=survey, survey_name=name))
 
 

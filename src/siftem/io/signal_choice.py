@@ -309,7 +309,12 @@ def list_signals(path: str | os.PathLike[str]) -> list[SignalEntry]:
     if is_sparse_file(checked_path(path)):
         return [_sparse_entry(path)]
     with opened(path) as file:
-        return [_entry(stored, file) for stored in file.signals]
+        return entries_of(file)
+
+
+def entries_of(file: OpenedFile) -> list[SignalEntry]:
+    """List what is in an open file: see `list_signals`."""
+    return [_entry(stored, file) for stored in file.signals]
 
 
 def _entry(stored: StoredSignal, file: OpenedFile) -> SignalEntry:
