@@ -152,7 +152,7 @@ def test_checkpoints_and_no_unmixing(small_map, tmp_path, out, capsys):
     kept = tmp_path / "kept"
     arguments = ["run", str(recipe), "--checkpoints", str(kept), "--no-unmix"]
     assert main([*arguments, "--out", str(out)]) == 0
-    assert "D(Ca-Pv/Brg): " in capsys.readouterr().out
+    assert "D(Ca-Pv/Brg), by weight: " in capsys.readouterr().out
     assert json.loads((out / "summary.json").read_text())["unmixing"] is None
     assert not (out / "unmixed.hspy").exists()
     again = tmp_path / "again"

@@ -69,3 +69,10 @@ def test_the_name_stands_clear_of_the_curve_on_both_axes(subtracted):
     ax = stack(values, sigma)
     (name,) = (t for t in ax.texts if t.get_gid() == "curve name")
     assert name.get_position()[0] < 0.76
+
+
+def test_channels_without_a_count_do_not_stretch_the_axis():
+    """Of eighteen pixels most channels have no count, and no error either."""
+    counts = np.array([0.0] * 60 + [1.0] * 25 + [4.0] * 15 + [100.0])
+    assert linear_end(counts, np.sqrt(counts)) == 3.0
+    assert linear_end(np.zeros(5), np.zeros(5)) > 0

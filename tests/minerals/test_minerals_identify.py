@@ -109,8 +109,9 @@ def test_what_the_table_lacks_is_none_of_these():
         assert found.best is None
         assert found.none > 0.9
         assert str(found).startswith("none of these")
-        # The nearest phase is told nevertheless, with its distance.
-        assert len(found.candidates) >= 1
+        # The nearest phase is told nevertheless, with its distance, and no list of others.
+        assert str(found).count("sigma") == len(found.listed) == 1
+        assert found.listed[0].distance == min(c.distance for c in found.candidates)
 
 
 def test_beyond_its_ranges_a_phase_ends_as_sharply_as_the_errors_allow():

@@ -17,9 +17,10 @@ from siftem.errors import DoubtWarning
 from siftem.pipeline.steps.composition import warn_of_poor_fits
 from siftem.pipeline.summary import summarize
 from siftem.report.composition_tables import composition_table
+from siftem.report.contents import abreast, content_cells
 from siftem.report.html import render_report, report_tables
 from siftem.report.minerals import limit_table
-from siftem.report.run_tables import summary_table, what_to_heed
+from siftem.report.run_tables import summary_table, summary_tables, what_to_heed
 from siftem.report.table import Cell, Table, heading, name
 
 
@@ -35,7 +36,7 @@ def columns(row):
 
 
 def test_the_summary_holds_area_and_contents_with_intervals(made_run):
-    table = summary_table(made_run)
+    (table,) = summary_tables(made_run)
     assert columns(table.head) == ["", "Brg", "95%", "Fp", "95%", "Ca-Pv", "95%"]
     rows = {row[0].text: columns(row) for row in table.rows}
     areas = made_run.phase_map.area_percent
@@ -50,6 +51,31 @@ def test_the_summary_holds_area_and_contents_with_intervals(made_run):
         assert low <= 100 * c.atomic_interval_95[i, 0] < 100 * c.atomic_interval_95[i, 1] <= high
     assert rows["Si"][3:5] == ["assumed absent", ""]
     assert rows["Mg"][5:] == ["assumed absent", ""]
+
+
+def test_what_was_not_found_is_told_by_how_much_it_may_be(made_run):
+    """A light element may be half of all atoms without a count above the noise."""
+    c = made_run.compositions["Brg"]
+    i = c.index("Ca")
+    lost = replace(c, critical_levels=np.where(np.arange(len(c.elements)) == i, 1.0, 0.0))
+    assert content_cells(lost, "Ca")[0].text == "< LOD"
+    wide = c.covariance.copy()
+    wide[i, i] += 0.2**2
+    lost = replace(lost, covariance=wide)
+    told = re.fullmatch(r"< LOD \(up to ([\d.]+)\)", content_cells(lost, "Ca")[0].text)
+    assert float(told[1]) == pytest.approx(100 * lost.atomic_interval_95[i, 1], rel=0.05)
+
+
+def test_many_phases_stand_in_several_tables_and_none_without_contents(made_run):
+    assert [len(g) for g in abreast("ABCDEFG", 4)] == [4, 3]
+    assert abreast((), 4) == []
+    bare = replace(made_run, compositions={})
+    (table,) = summary_tables(bare)
+    assert [row[0].text for row in table.rows] == ["Brg", "Fp", "Ca-Pv"]
+    assert "%" not in table.caption
+    assert float(table.rows[1][1].text.split(" ")[0]) == pytest.approx(
+        made_run.phase_map.area_percent["Fp"], abs=0.06
+    )
 
 
 def test_phase_map_and_summary_come_first(page):
@@ -156,14 +182,14 @@ def test_contents_between_both_limits_are_set_apart(made_run):
         made_run,
         compositions={**made_run.compositions, "Brg": replace(c, detection_limits=limits)},
     )
-    table = summary_table(run)
+    table = summary_table(run, ("Brg", "Fp"))
     kinds = {row[0].text: row[1].kind for row in table.rows}
     assert kinds["Ca"] == "between"
     assert kinds["Mg"] == "value"
     assert "Dotted" in table.note
-    assert "Dotted" not in summary_table(made_run).note
+    assert "Dotted" not in summary_tables(made_run)[0].note
     parts = report_tables(run)
-    assert any(c.kind == "between" for row in parts["overview"].rows for c in row)
+    assert any(c.kind == "between" for row in parts["overview"][0].rows for c in row)
 
 
 def test_text_marks_what_is_found_below_its_detection_limit(made_run):

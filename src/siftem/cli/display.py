@@ -198,7 +198,7 @@ def print_result(
     for note in mineral_notes(result):
         console.print(f"note: {note}", markup=False)
     for pair, text in _partition(result).items():
-        console.print(f"D({pair}): {text}", markup=False)
+        console.print(f"D({pair}), by weight: {text}", markup=False)
     for phase, far in flagged(result).items():
         listed = ", ".join(f"{e} by {z:+.1f} sigma" for e, z in far.items())
         console.print(f"{phase}: unmixing differs from subtraction in {listed}", markup=False)

@@ -267,9 +267,13 @@ def linear_end(values: np.ndarray, sigma: np.ndarray) -> float:
     Parameters
     ----------
     values, sigma : ndarray of shape (channels,)
+        Channels without an error, as those without a count, tell nothing of the noise.
     """
-    faint = sigma[values <= np.median(values)]
-    return float(max(3 * np.median(faint), 1e-12))
+    known = sigma > 0
+    if not known.any():
+        return float(max(1e-3 * np.abs(values).max(), 1e-12))
+    values, sigma = values[known], sigma[known]
+    return float(max(3 * np.median(sigma[values <= np.median(values)]), 1e-12))
 
 
 def signed_axis(ax: Axes, values: np.ndarray, sigma: np.ndarray, high: float) -> None:

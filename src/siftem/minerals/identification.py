@@ -99,13 +99,23 @@ class Identification:
         named = sum(c.probability for c in self.candidates)
         return None if self.none > named or not self.candidates else self.candidates[0].name
 
+    @property
+    def listed(self) -> tuple[Candidate, ...]:
+        """Candidates worth reading: the probable ones, else the nearest one."""
+        probable = tuple(c for c in self.candidates if c.probability >= _LISTED)
+        return probable or tuple(sorted(self.candidates, key=lambda c: c.distance)[:1])
+
     def __str__(self) -> str:
         """Return candidates with probabilities and distances in one line."""
         shown = [
-            f"{c.name} {100 * c.probability:.0f}% ({c.distance:.1f} sigma)" for c in self.candidates
+            f"{c.name} {_percent(c.probability)} ({c.distance:.1f} sigma)" for c in self.listed
         ]
-        none = f"none of these {100 * self.none:.0f}%"
+        none = f"none of these {_percent(self.none)}"
         return "; ".join([none, *shown] if self.best is None else [*shown, none])
+
+
+def _percent(probability: float) -> str:
+    return "< 1%" if probability < 0.005 else f"{100 * probability:.0f}%"
 
 
 def identify(

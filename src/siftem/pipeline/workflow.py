@@ -54,7 +54,7 @@ def run_result(recipe: Recipe, done: Mapping[str, Any], warnings: tuple[str, ...
     """
     matched, spectra, numbers = done["match"], done["spectra"], done["composition"]
     choice = done["decompose"].choice
-    notes = warnings if choice is None else tuple(dict.fromkeys((*warnings, choice.message)))
+    notes = warnings if choice is None else tuple(dict.fromkeys((choice.message, *warnings)))
     segmentation, phantom = done["regions"], done["prepare"].phantom
     pure = spectra.pure
     truth = None

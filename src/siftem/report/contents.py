@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -15,6 +15,8 @@ from siftem.report.table import Cell, assumed_cells, below_limit, error_cells, r
 
 #: In place of a detection limit above 100%.
 NO_LIMIT = "no limit"
+#: Percent that an element may hold without being found, from which on it is told with "< LOD".
+_MUCH = 5.0
 #: Behind contents that are found below their detection limit, where text can't be dotted.
 BETWEEN_SIGN = " *"
 #: What a note under a table says of ranges.
@@ -22,6 +24,12 @@ RANGES = (
     "Ranges hold all errors with a probability of 95%, and all that no anchor fixes: the value "
     "lies anywhere in them."
 )
+
+
+def abreast(phases: Sequence[str], most: int) -> list[tuple[str, ...]]:
+    """Return phases in groups of much the same size, none larger than `most`."""
+    groups = np.array_split(np.arange(len(phases)), max(1, -(-len(phases) // most)))
+    return [tuple(phases[i] for i in group) for group in groups if len(group)]
 
 
 def content_cells(
@@ -56,11 +64,11 @@ def content_cells(
     if element in assumed:
         return assumed_cells(span)
     i, atoms = c.index(element), by == "atoms"
+    low, high = map(float, 100 * (c.atomic_interval_95 if atoms else c.weight_interval_95)[i])
     if is_open(c):
-        low, high = 100 * (c.atomic_interval_95 if atoms else c.weight_interval_95)[i]
-        return range_cells(float(low), float(high), span)
+        return range_cells(low, high, span)
     if not c.found[i]:
-        return below_limit(span)
+        return below_limit(span, high if high > _MUCH else None)
     values = c.atomic_fractions if atoms else c.weight_fractions
     errors = [c.atomic_covariance if atoms else c.covariance]
     if systematic:

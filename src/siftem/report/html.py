@@ -29,6 +29,7 @@ from siftem.report.composition_tables import (
     quantified_phases,
     ratio_table,
 )
+from siftem.report.contents import abreast
 from siftem.report.minerals import (
     film_table,
     formula_table,
@@ -51,12 +52,14 @@ from siftem.report.run_tables import (
     gain_table,
     region_table,
     subtraction_table,
-    summary_table,
+    summary_tables,
     truth_tables,
     what_to_heed,
 )
 from siftem.report.table import Table
 
+#: Phases beside each other in a table of compositions.
+_ABREAST = 6
 _KEY = "Each pixel in the colour of its phase; mixed pixels grey, vacuum white."
 
 
@@ -243,15 +246,10 @@ def report_tables(result: RunResult) -> dict[str, Any]:
     phases = quantified_phases(result)
     mixtures = quantified_mixtures(result)
     made: dict[str, tuple[Callable[[], Any], Any]] = {
-        "summary": (lambda: summary_table(result), None),
+        "summary": (lambda: summary_tables(result), []),
         "heed": (lambda: what_to_heed(result), ()),
         "facts": (lambda: facts(result), {}),
-        "overview": (
-            lambda: (
-                overview_table(result, phases, "Composition of the pure phases") if phases else None
-            ),
-            None,
-        ),
+        "overview": (lambda: _overview(result, phases, "Composition of the pure phases"), []),
         "phases": (lambda: [_phase(result, name) for name in phases], []),
         "ratios": (lambda: ratio_table(result), None),
         "measured_ratios": (lambda: measured_ratios(result), None),
@@ -273,12 +271,8 @@ def report_tables(result: RunResult) -> dict[str, Any]:
         "gains": (lambda: gain_table(result), None),
         "truth": (lambda: truth_tables(result), []),
         "mixtures": (
-            lambda: (
-                overview_table(result, mixtures, "Mixtures, before anything was taken off")
-                if mixtures
-                else None
-            ),
-            None,
+            lambda: _overview(result, mixtures, "Mixtures, before anything was taken off"),
+            [],
         ),
         "k_factors": (lambda: k_factor_table(result), None),
         "calibration": (lambda: calibration_table(result), None),
@@ -287,6 +281,10 @@ def report_tables(result: RunResult) -> dict[str, Any]:
         name: attempted(f"the part '{name}' of the report", make, instead)
         for name, (make, instead) in made.items()
     }
+
+
+def _overview(result: RunResult, names: tuple[str, ...], caption: str) -> list[Table]:
+    return [overview_table(result, some, caption) for some in abreast(names, _ABREAST)]
 
 
 def render_report(

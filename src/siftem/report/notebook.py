@@ -46,6 +46,7 @@ from siftem.report.contents import (
     plain_text,
 )
 from siftem.report.phase_names import layout_sentence, role_words
+from siftem.report.table import BELOW_LIMIT
 from siftem.segment.regions import Regions
 from siftem.spectrum import Spectrum
 from siftem.spectrum_image import SpectrumImage
@@ -82,9 +83,9 @@ def _composition_rows(c: Composition) -> list[tuple[str, ...]]:
             plain_text(content_cells(c, element, c.assumed_absent, by=by, systematic=by == "atoms"))
             for by in ("atoms", "weight")
         )
-        if at == "< LOD":
+        if at.startswith(BELOW_LIMIT):
             limit = limit_text(float(c.detection_limits[i]))
-            at = f"< LOD ({limit}{'' if limit == NO_LIMIT else ' wt%'})"
+            at = f"{BELOW_LIMIT} ({limit}{'' if limit == NO_LIMIT else ' wt%'})"
         interval = "" if assumed else range_text(*map(float, low_high[i]))
         rows.append((element, at, interval, wt, c.families[i].split()[-1]))
     return rows

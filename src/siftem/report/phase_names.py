@@ -52,7 +52,7 @@ def names_table(result: RunResult) -> Table | None:
                     )
                 ),
             )
-            for c in found.candidates
+            for c in found.listed
         ]
         rows += [none, *own] if found.best is None else [*own, none]
     if not rows:

@@ -77,7 +77,7 @@ def facts(result: RunResult) -> dict[str, str]:
     if si.acquisition.beam_energy is not None:
         acquisition.append(f"{si.acquisition.beam_energy:g} kV")
     if si.acquisition.take_off_angle is not None:
-        acquisition.append(f"take-off angle {si.acquisition.take_off_angle:g}°")
+        acquisition.append(f"take-off angle {si.acquisition.take_off_angle:.4g}°")
     if si.acquisition.resolution is not None:
         acquisition.append(f"resolution {si.acquisition.resolution:g} eV at Mn Kα")
     if si.acquisition.beam_current is not None:
@@ -92,12 +92,13 @@ def facts(result: RunResult) -> dict[str, str]:
     if recipe.support:
         out["support lines"] = ", ".join(recipe.support) + " (fitted, left out of all sums)"
     factors = result.factors
-    solver = "converged" if factors.converged else "stopped before it converged"
-    over = "" if factors.pooled_pixels is None else f" over {factors.pooled_pixels} pooled pixels"
-    out["decomposition"] = (
-        f"Poisson factorisation into {len(factors.names)} components, "
-        f"{factors.n_iter} sweeps{over}, {solver}"
-    )
+    decomposition = [f"Poisson factorisation into {len(factors.names)} components"]
+    if factors.pooled_pixels is not None:
+        decomposition.append(f"{whole_number(factors.pooled_pixels)} pooled pixels")
+    if factors.n_iter:  # none where the spectra of pure pixels serve as they are
+        decomposition.append(f"{factors.n_iter} sweep{'s' * (factors.n_iter > 1)}")
+    decomposition.append("converged" if factors.converged else "stopped before it converged")
+    out["decomposition"] = ", ".join(decomposition)
     return out
 
 

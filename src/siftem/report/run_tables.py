@@ -18,12 +18,13 @@ from siftem.printed_numbers import plus_minus, range_text, signed, significant, 
 from siftem.quantification.fractions import Composition
 from siftem.quantification.open_ranges import is_open
 from siftem.report.composition_tables import quantified_phases
-from siftem.report.contents import content_cells
+from siftem.report.contents import abreast, content_cells
 from siftem.report.phase_names import mineral_notes, role_words
 from siftem.report.table import (
     Cell,
     Table,
     assumed_cells,
+    below_limit,
     error_cells,
     heading,
     name,
@@ -243,25 +244,35 @@ def _true_composition(result: RunResult, phase: str) -> Table:
     )
 
 
+#: Phases beside each other in the summary, which itself lies beside the phase map.
+_ABREAST = 4
 #: A model's error of this share of the whole is as large as that of counting.
 _AS_LARGE = np.sqrt(0.5)
 
 
-def summary_table(result: RunResult) -> Table:
-    """Tabulate area, role and contents with 95% intervals, one phase beside the other."""
+def summary_tables(result: RunResult) -> list[Table]:
+    """Tabulate area, role and contents of the phases, so many abreast as a page holds."""
     phases = tuple(result.pure) or result.factors.names
-    shown = {n: result.compositions[n] for n in quantified_phases(result)}
-    areas, errors = result.phase_map.area_percent, result.phase_map.area_sigma
+    if quantified_phases(result):
+        return [summary_table(result, some) for some in abreast(phases, _ABREAST)]
+    roles = role_words(result)
+    rows = [(name(n), Cell(_area(result, n)), name(roles.get(n, ""))) for n in phases]
+    return [Table("The phases", (name(""), heading("area, %"), name("how it lies")), tuple(rows))]
+
+
+def _area(result: RunResult, phase: str) -> str:
+    found = result.phase_map.area_percent.get(phase)
+    error = result.phase_map.area_sigma.get(phase, 0.0)
+    return "" if found is None else f"{found:.1f}" + (f" ± {error:.1f}" if error else "")
+
+
+def summary_table(result: RunResult, phases: Sequence[str]) -> Table:
+    """Tabulate area, role and contents with 95% intervals, one phase beside the other."""
+    shown = {n: result.compositions[n] for n in phases if n in quantified_phases(result)}
     roles, assumed = role_words(result), assumed_absent(result.recipe)
-    area: list[Cell] = [name("area, %")]
-    lies: list[Cell] = [name("how it lies")]
-    for phase in phases:
-        error = errors.get(phase, 0.0)
-        found = areas.get(phase)
-        text = "" if found is None else f"{found:.1f}" + (f" ± {error:.1f}" if error else "")
-        area.append(Cell(text, "middle", 2))
-        lies.append(Cell(roles.get(phase, ""), "middle", 2))
-    rows = [tuple(area), tuple(lies)]
+    area = (name("area, %"), *(Cell(_area(result, n), "middle", 2) for n in phases))
+    lies = (name("how it lies"), *(Cell(roles.get(n, ""), "middle", 2) for n in phases))
+    rows: list[tuple[Cell, ...]] = [area, lies]
     for element in dict.fromkeys(e for c in shown.values() for e in c.elements):
         cells: list[Cell] = [name(element)]
         for phase in phases:
@@ -295,7 +306,8 @@ def _content(c: Composition, element: str, assumed: tuple[str, ...]) -> tuple[Ce
     low, high = 100 * c.atomic_interval_95[c.index(element)]
     if is_open(c):
         return range_cells(float(low), float(high), 2)
-    value = content_cells(c, element)[0]
+    found = c.found[c.index(element)]
+    value = (content_cells(c, element) if found else below_limit(1))[0]
     return (
         Cell(value.text, value.kind),
         Cell(range_text(float(low), float(high)), "error"),

@@ -93,9 +93,10 @@ def error_cells(value: float, sigma: float, systematic: float | None = None) -> 
     return _cells(measured(value, sigma, systematic), systematic is not None)
 
 
-def below_limit(span: int) -> tuple[Cell, ...]:
-    """Return the cell for an element that was not found."""
-    return (Cell(BELOW_LIMIT, "below", span),)
+def below_limit(span: int, at_most: float | None = None) -> tuple[Cell, ...]:
+    """Return the cell for an element that was not found, and how much of it there may be."""
+    more = "" if at_most is None else f" (up to {significant(at_most, 2)})"
+    return (Cell(BELOW_LIMIT + more, "below", span),)
 
 
 def range_cells(low: float, high: float, span: int) -> tuple[Cell, ...]:

@@ -263,6 +263,13 @@ def loss_ratios(
     SiftemWarning
         The ratios of each pure phase in one line, or why there are none.
     """
+    if not recipe.quantify.edges:
+        warnings.warn(
+            "no edges are named, so nothing is quantified: name those that the spectra show, as in "
+            "quantify: {edges: [O_K, Mn_L3]}, to get ratios of atoms",
+            SiftemWarning,
+            stacklevel=3,
+        )
     edges = [edge.made() for edge in recipe.quantify.edges]
     out: dict[str, ElementalRatios] = {}
     for name, spectrum in {**pure, **integrated}.items() if edges else ():
