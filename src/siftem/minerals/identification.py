@@ -8,7 +8,6 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from scipy.linalg import solve_triangular
 from scipy.optimize import least_squares
 
 from siftem.errors import InputError
@@ -20,7 +19,7 @@ from siftem.minerals.phase_library import (
     shipped_phases,
 )
 from siftem.minerals.structural_formula import Analysis
-from siftem.quantification.composition import Composition
+from siftem.quantification.composition import Composition, behind_a_window
 from siftem.views import outline
 
 #: Elements that a measurement says nothing of unless they were quantified: no line, or one that
@@ -169,7 +168,7 @@ def identify(
     >>> found.none < 0.05
     True
     """
-    analysis = Analysis.of(composition)
+    analysis = _with_window(composition)
     if not 0 < none_prior < 1:
         raise InputError(f"none_prior must lie between 0 and 1, got {none_prior}")
     phases = _chosen(table, settings)
@@ -189,13 +188,19 @@ def identify(
         x = frame.projected(phase, shares)
         if x is None:
             continue
-        spread = np.cov(x.T, bias=True) if len(x) > 1 else np.zeros((x.shape[1],) * 2)
+        drawn[i] = shares, x, frame.narrow
+        if len(x) == 1:
+            continue
         # Scott's rule for a kernel that fills the gaps between the samples.
-        dimensions = len(phase.members) - 1
-        spread = spread * len(x) ** (-2 / (dimensions + 4)) if dimensions else spread
+        spread = np.cov(x.T, bias=True) * len(x) ** (-2 / (len(phase.members) + 3))
         drawn[i] = shares, x, frame.narrow + spread
         named[i] = log_density(points, x, frame.narrow + spread)
         broad[i] = log_density(points, x, frame.wide + spread)
+    compounds = [i for i, (_, x, _) in drawn.items() if len(x) == 1]
+    if compounds:
+        x = np.concatenate([drawn[i][1] for i in compounds])
+        named[compounds] = log_density(points, x, frame.narrow, apart=True)
+        broad[compounds] = log_density(points, x, frame.wide, apart=True)
     elsewhere = np.logaddexp.reduce(broad)
     if not np.isfinite(elsewhere):
         return Identification(analysis.name, (), 1.0)
@@ -208,7 +213,7 @@ def identify(
             # Beyond its ranges a phase ends as sharply as the errors allow, and not as softly as
             # the kernel that joins its samples.
             edge = frame.of_phase(phases[i], nearest[i][0][None])
-            most = log_density(edge, x, covariance) - nearest[i][1] ** 2 / 2
+            most = float(log_density(edge, x, covariance)) - nearest[i][1] ** 2 / 2
             named[i] = min(named[i], most)
     among = np.exp(named - np.logaddexp.reduce(named))
     if analysis.oxygen_by_charges:
@@ -229,6 +234,17 @@ def identify(
         for i, (shares, distance) in nearest.items()
     )  # fmt: skip
     return Identification(analysis.name, candidates, none)
+
+
+def _with_window(composition: Composition | Analysis) -> Analysis:
+    """What is known of a composition; that behind a window nobody told of is one of its ends."""
+    analysis = Analysis.of(composition)
+    behind = None if isinstance(composition, Analysis) else behind_a_window(composition)
+    if behind is None:
+        return analysis
+    end = behind.weight_fractions[None]
+    ends = end if analysis.ends is None else np.vstack([analysis.ends, end])
+    return replace(analysis, ends=ends)
 
 
 def _without_oxygen(analysis: Analysis) -> Analysis:
@@ -331,16 +347,14 @@ class _Frame:
         self.natural = scattered(_TRACE, _SCATTER)[cut]
         self.narrow = whole[cut] + self.natural
         self.wide = (whole + scattered(_ELSEWHERE, _OTHERWISE))[cut]
-        self.root = np.linalg.cholesky(self.narrow)
+        self.white = whitening(self.narrow)
 
     def projected(self, phase: Phase, shares: np.ndarray) -> np.ndarray | None:
         """Coordinates of compositions of a phase; None when it shares no element."""
-        others = [e for e in phase.elements if e not in self.elements and e not in self.unseen]
-        inside = phase.atoms(shares, self.elements)
-        if not inside.sum() > 0:
+        of_members = _member_atoms(phase, self.elements, self.unseen)
+        if not of_members[:, :-1].any():
             return None
-        outside = phase.atoms(shares, others).sum(axis=1, keepdims=True)
-        whole = np.hstack([inside, outside])
+        whole = shares @ of_members
         return np.asarray((whole / whole.sum(axis=1, keepdims=True))[:, self.kept])
 
     def coordinates(self, fractions: np.ndarray) -> np.ndarray:
@@ -355,14 +369,12 @@ class _Frame:
         From the nearest of the points that are equally likely estimates.
         """
         x = self.of_phase(phase, shares)
-        apart = [
-            (solve_triangular(self.root, (x - y).T, lower=True) ** 2).sum(axis=0) for y in points
-        ]
+        apart = [((self.white @ (x - y).T) ** 2).sum(axis=0) for y in points]
         at, sample = np.unravel_index(int(np.argmin(apart)), (len(points), len(x)))
         y, best = points[at], shares[sample]
 
         def away(x: np.ndarray) -> np.ndarray:
-            return np.asarray(solve_triangular(self.root, (x - y).T, lower=True))
+            return np.asarray(self.white @ (x - y).T)
 
         low, high = (np.array([getattr(m, k) for m in phase.members]) for k in ("least", "most"))
         wide = high[1:] > low[1:]
@@ -393,17 +405,16 @@ class _Frame:
         distance from the phase in natural scatter: ``sqrt(det F / det (F + S))`` at no
         distance, over the directions in which the phase does not extend.
         """
-        root = np.linalg.cholesky(self.natural)
+        white = whitening(self.natural)
         step = 1e-4 * np.eye(len(phase.members))
         along = self.of_phase(phase, np.abs(shares) + step) - self.of_phase(
             phase, np.abs(shares)[None]
         )
-        tangents = solve_triangular(root, along.T, lower=True)
+        tangents = white @ along.T
         left, singular, _ = np.linalg.svd(tangents)
         rank = int((singular > 1e-6 * max(float(singular.max()), 1e-300)).sum())
         across = left[:, rank if singular.max() > 1e-12 else 0 :]
-        errors = solve_triangular(root, self.narrow - self.natural, lower=True)
-        errors = across.T @ solve_triangular(root, errors.T, lower=True) @ across
+        errors = across.T @ white @ (self.narrow - self.natural) @ white.T @ across
         shrunk = np.linalg.slogdet(np.eye(across.shape[1]) + errors)[1]
         return float(np.exp(-0.5 * (distance**2 + shrunk)))
 
@@ -414,10 +425,29 @@ class _Frame:
         return x
 
 
-def log_density(points: np.ndarray, x: np.ndarray, covariance: np.ndarray) -> float:
-    """Log of the mean normal density of points (m, n) about compositions (samples, n)."""
-    root = np.linalg.cholesky(covariance)
-    far = solve_triangular(root, np.vstack([points, x]).T, lower=True)
-    steps = far[:, : len(points), None] - far[:, None, len(points) :]
-    log = -0.5 * (steps**2).sum(axis=0) - np.log(np.diag(root)).sum()
-    return float(np.logaddexp.reduce(log, axis=None) - np.log(log.size))
+@lru_cache(maxsize=4096)
+def _member_atoms(phase: Phase, elements: tuple[str, ...], unseen: tuple[str, ...]) -> np.ndarray:
+    """Atoms of the elements, and of all others that are seen together, in each member."""
+    others = [e for e in phase.elements if e not in elements and e not in unseen]
+    alone = np.eye(len(phase.members))
+    outside = phase.atoms(alone, others).sum(axis=1, keepdims=True)
+    return np.hstack([phase.atoms(alone, elements), outside])
+
+
+def whitening(covariance: np.ndarray) -> np.ndarray:
+    """Return what makes variates of a covariance independent and of unit variance; (n, n)."""
+    return np.asarray(np.linalg.inv(np.linalg.cholesky(covariance)))
+
+
+def log_density(
+    points: np.ndarray, x: np.ndarray, covariance: np.ndarray, *, apart: bool = False
+) -> np.ndarray:
+    """Log of the mean normal density of points (m, n) about compositions (samples, n).
+
+    With ``apart`` of each composition on its own.
+    """
+    white = whitening(covariance)
+    steps = (points @ white.T)[:, None] - (x @ white.T)[None]
+    log = -0.5 * (steps**2).sum(axis=2) + np.log(np.diag(white)).sum()
+    axis = 0 if apart else None
+    return np.asarray(np.logaddexp.reduce(log, axis=axis) - np.log(len(log) if apart else log.size))

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from siftem.quantification.composition import Composition
+from siftem.quantification.film import WITH_WINDOW
 from siftem.views import outline
 from siftem.xray.absorption import element_attenuation, escaping_share
 from siftem.xray.detector import POLYMER, Detector
@@ -48,7 +49,7 @@ def layer_depths(
     more = replace(detector, dead_layer=detector.dead_layer + _NM)
     window, dead = np.zeros(len(families)), np.zeros(len(families))
     for i, family in enumerate(families):
-        if source[i] in ("given", "calibrated jointly"):
+        if source[i] in WITH_WINDOW:
             continue
         seen = family.weights * detector.efficiency(family.energies)
         seen = seen / seen.sum()

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Collection, Mapping
-from dataclasses import replace
 
 import numpy as np
 
@@ -20,17 +19,15 @@ from siftem.errors import DoubtWarning
 from siftem.pipeline.fit_settings import GRID
 from siftem.pipeline.recipe import Recipe
 from siftem.pipeline.results import RunResult
-from siftem.quantification.composition import Composition
+from siftem.quantification.composition import Composition, behind_a_window
 from siftem.quantification.detection_limit import QUANTILE
-from siftem.quantification.film import window_losses
 from siftem.spectrum import Spectrum
-from siftem.xray.detector import Detector
 
 #: Change of atomic percent from which on it is told.
 _WINDOW_TOLD = 0.02
 
 
-def warn_of_window(compositions: Mapping[str, Composition], detector: Detector) -> None:
+def warn_of_window(compositions: Mapping[str, Composition]) -> None:
     """Warn once, for the phase in which a polymer window would change most.
 
     Where the film is not known either, intervals reach to a polymer window and say so; in a known
@@ -39,21 +36,17 @@ def warn_of_window(compositions: Mapping[str, Composition], detector: Detector) 
     Parameters
     ----------
     compositions : mapping of str to Composition
-    detector : Detector
-        As all were reckoned with.
 
     Warns
     -----
     DoubtWarning
         When the content of an element would change by more than 2 at%.
     """
-    if detector.window is not None:
-        return
     most, told = _WINDOW_TOLD, ""
     for name, c in compositions.items():
-        if c.film is None and c.film_ends is not None:
+        behind = behind_a_window(c)
+        if behind is None:
             continue
-        behind = _behind_a_window(c, detector)
         now, then = c.atomic_fractions, behind.atomic_fractions
         i = int(np.argmax(np.abs(then - now)))
         if abs(then[i] - now[i]) > most:
@@ -66,15 +59,6 @@ def warn_of_window(compositions: Mapping[str, Composition], detector: Detector) 
             DoubtWarning,
             stacklevel=3,
         )
-
-
-def _behind_a_window(c: Composition, detector: Detector) -> Composition:
-    """The composition if the detector has a polymer window; absorption is left as it is."""
-    families = [c.fit.model.families[i] for i in c.columns]
-    lost = window_losses(families, detector, c.k.source)
-    amounts = c.k.values * c.fit.amplitudes[list(c.columns)] * lost
-    amounts = amounts if c.amount_map is None else c.amount_map @ amounts
-    return replace(c, weight_fractions=amounts / amounts.sum())
 
 
 #: Of a phase's line counts no more than this is stray, and phases darker than this part of the

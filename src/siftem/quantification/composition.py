@@ -234,6 +234,31 @@ def quantify(
     return found
 
 
+def behind_a_window(composition: Composition) -> Composition | None:
+    """Return the composition if the detector has a polymer window of which nobody told.
+
+    Absorption is left as it is.
+
+    Parameters
+    ----------
+    composition : Composition
+
+    Returns
+    -------
+    Composition or None
+        None where a window was told, even that there is none, and where the film is not known
+        either: its range then reaches to a window.
+    """
+    c = composition
+    if c.fit.model.detector.window is not None or (c.film is None and c.film_ends is not None):
+        return None
+    families = [c.fit.model.families[i] for i in c.columns]
+    lost = window_losses(families, c.fit.model.detector, c.k.source)
+    amounts = c.k.values * c.fit.amplitudes[list(c.columns)] * lost
+    amounts = amounts if c.amount_map is None else c.amount_map @ amounts
+    return replace(c, weight_fractions=amounts / amounts.sum())
+
+
 @dataclass(frozen=True, eq=False)
 class _Lines:
     """The elements that can be measured, by which columns of the fits, and with which factors."""

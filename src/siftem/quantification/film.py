@@ -284,6 +284,10 @@ def compositions_in(
     return np.array(out)
 
 
+#: Sources of k-factors that were measured through the detector's window.
+WITH_WINDOW = ("given", "calibrated jointly")
+
+
 def window_losses(
     families: Sequence[LineFamily], detector: Detector, source: Sequence[str]
 ) -> np.ndarray:
@@ -295,16 +299,16 @@ def window_losses(
     detector : Detector
         As it was reckoned with.
     source : sequence of str
-        Of each k-factor; a given one was measured with the window, whatever it is.
+        Of each k-factor; one that was given or calibrated holds the window, whatever it is.
 
     Returns
     -------
     ndarray of shape (families,)
-        At least 1; 1 where the k-factor is given.
+        At least 1; 1 where the k-factor holds the window.
     """
     at = np.array([f.alpha_energy for f in families])
     lost = detector.efficiency(at) / replace(detector, window=POLYMER).efficiency(at)
-    return np.where(np.array(source) == "given", 1.0, np.maximum(lost, 1.0))
+    return np.where(np.isin(source, WITH_WINDOW), 1.0, np.maximum(lost, 1.0))
 
 
 def warn_of_unknown_film(

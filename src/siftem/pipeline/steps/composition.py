@@ -96,7 +96,7 @@ def quantities(
         # The fits of pure spectra were looked at when others' lines were searched for in them.
         warn_of_poor_fits({n: c for n, c in found.items() if n not in spectra.pure})
         warn_of_poor_fits({f"{n} by unmixing": c for n, c in by_unmixing.items()})
-        warn_of_window({n: found[n] for n in spectra.pure if n in found}, settings.detector)
+        warn_of_window({n: found[n] for n in spectra.pure if n in found})
         progress("composition", 0.6)
         lines = trace_lines(recipe, settings.elements)
         matrix = spectra.integrated.get(regions.matrix)
