@@ -114,13 +114,13 @@ def test_two_contaminants(book):
     assert [s.scale for s in pure.subtracted] == pytest.approx([0.5, 0.05], rel=0.02)
     assert pure.values == pytest.approx(0.3 * grain, abs=2e-3 * grain.max())
     assert -1 < pure.scale_correlation[0, 1] < 0
-    # The absent line has hardly any error left: 3% of what it would have, since the mixture was
-    # fitted beside other ratios of its lines than the rest.
+    # The absent line has hardly any error left: 7% of what it would have, since the mixture was
+    # fitted beside other ratios of its lines, and other errors of the model, than the rest.
     fit = fit_lines(pure, book.elements, beam_energy=200.0, calibration=book.calibration)
     mg, si = fit.index("Mg"), fit.index("Si")
     # Noise is pinned, what is not known of ratios of lines is not.
     noise = (fit.covariance - fit.ratio_covariance)[mg, mg]
-    assert noise < 2e-3 * fit.sigma_at_zero(mg) ** 2
+    assert noise < 6e-3 * fit.sigma_at_zero(mg) ** 2
     assert fit.covariance[si, si] > 0
 
 

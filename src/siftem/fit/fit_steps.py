@@ -147,7 +147,9 @@ class FitSteps:
         """Run all steps; a given calibration is kept."""
         calibration = given or self.calibrated()
         self._fold(calibration)
-        design, found, ratios = self._weighed(calibration)
+        # One without errors is exact.
+        bent = given is None or given.covariance is not None
+        design, found, ratios = self._weighed(calibration, bent)
         return self._beside_misfit(calibration, given is None, design, found, ratios)
 
     def calibrated(self) -> Calibration:
@@ -202,11 +204,13 @@ class FitSteps:
             )
         return design, found
 
-    def _weighed(self, calibration: Calibration) -> tuple[np.ndarray, PoissonFit, Ratios]:
+    def _weighed(
+        self, calibration: Calibration, bent: bool
+    ) -> tuple[np.ndarray, PoissonFit, Ratios]:
         """Fit amplitudes, then also the ratios of lines, until those stand where they belong."""
         design, found = self._stiffened(calibration)
         p = design.shape[1]
-        ratios = self._ratios(calibration, design, found)
+        ratios = self._ratios(calibration, design, found, bent=bent)
         for left in reversed(range(_WEIGHED)):
             found = ratios.fitted(design, self.spectrum, found.amplitudes[:p], self._penalty())
             if ratios.beyond_reason(found.amplitudes[p:]):
@@ -216,7 +220,7 @@ class FitSteps:
                 break
             self._move(ratios, found)
             design = design_of(self.model, self.spectrum.axis, self.shapes, calibration)
-            ratios = self._ratios(calibration, design, found)
+            ratios = self._ratios(calibration, design, found, bent=bent)
         return design, found, ratios
 
     def _calibrated(self, calibration: Calibration) -> Calibration:
@@ -243,16 +247,25 @@ class FitSteps:
         emitted = self.weights.emitted(self.model.families)
         self.model = replace(self.model, emitted=emitted)
 
-    def _ratios(self, calibration: Calibration, design: np.ndarray, found: PoissonFit) -> Ratios:
+    def _ratios(
+        self,
+        calibration: Calibration,
+        design: np.ndarray,
+        found: PoissonFit,
+        *,
+        bent: bool = False,
+    ) -> Ratios:
+        """Return what may give way beside a fit; the scale may bend once it is found."""
         model, axis, at = self.model, self.spectrum.axis, self.stiffness.place
         photons = found.amplitudes[: len(model.families)]
         steps = np.zeros((axis.size, 0))
+        lines = design[:, : photons.size] * photons
         if self.weights.groups and model.n_continuum is None:
             continuum = design[:, at] @ found.amplitudes[at]
-            steps = continuum_steps(
-                model, axis, calibration, continuum, design[:, : photons.size] * photons
-            )
-        return self.weights.ratios(model, axis, calibration, photons, found.mean, steps)
+            steps = continuum_steps(model, axis, calibration, continuum, lines)
+        if not (self.weights.groups and bent):
+            lines = lines[:, :0]
+        return self.weights.ratios(model, axis, calibration, photons, found.mean, lines, steps)
 
     def _beside_misfit(
         self,
@@ -294,7 +307,7 @@ class FitSteps:
                 residual=spectrum.counts - found.mean,
                 variance=np.maximum(variance_of(spectrum, found.mean), 1e-9),
                 peaks=lines,
-                rest=np.maximum(found.mean - lines, 0.0),
+                rest=np.maximum(found.mean - lines - spectrum.background, 0.0),
             )
         self.stiffness = replace(stiffness, place=at)
         penalty = self._penalty()
@@ -322,9 +335,13 @@ class FitSteps:
         )
         weighted, _ = misfit.eliminated(design, 1 / weights)
         score = weighted.T @ (spectrum.counts - mean)
-        variance = np.diag(errors.bread)[:p]
-        pushed = _may_be_negative(model.families, axis, amplitudes, score, variance)
-        score = np.where(pushed, score, 0.0)
+        covariance = (errors.covariance + errors.apart)[:p, :p]
+        bread = np.diag(errors.bread)[:p]
+        # What was subtracted, or an anchor, may move them more or less than noise.
+        sigma = np.sqrt(np.maximum(np.diag(covariance), bread))
+        pushed = _may_be_negative(model.families, axis, amplitudes, score * bread, sigma)
+        kept = np.flatnonzero((amplitudes <= 0) & ~pushed & (np.arange(p) < n_lines))
+        step = _with_kept(errors.bread[:p, :p], kept) @ np.where(pushed, score, 0.0)
         if free:
             own = slice(p, p + known.shape[0])
             calibration = replace(calibration, covariance=errors.bread[own, own])
@@ -333,7 +350,7 @@ class FitSteps:
             model=replace(model, emitted=None),
             names=self.names,
             amplitudes=amplitudes,
-            covariance=(errors.covariance + errors.apart)[:p, :p],
+            covariance=covariance,
             ratio_covariance=errors.apart[:p, :p],
             counting_covariance=counting.covariance[:p, :p],
             design=design,
@@ -347,16 +364,25 @@ class FitSteps:
             calibration=calibration,
             dropped=self.dropped,
             operator=errors.operator[:p],
-            unbounded=amplitudes + errors.bread[:p, :p] @ score,
+            unbounded=amplitudes + step,
         )
+
+
+def _with_kept(covariance: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    """Covariance (p, p) of parameters when some of them do not move: zero for those."""
+    if not kept.size:
+        return covariance
+    with_them = covariance[:, kept]
+    inner = covariance_of(covariance[np.ix_(kept, kept)])
+    return np.asarray(covariance - with_them @ inner @ with_them.T)
 
 
 def _may_be_negative(
     families: Sequence[LineFamily],
     axis: EnergyAxis,
     amplitudes: np.ndarray,
-    score: np.ndarray,
-    variance: np.ndarray,
+    pushed: np.ndarray,
+    sigma: np.ndarray,
 ) -> np.ndarray:
     """Whether each amplitude would be below zero by noise, if it could be; bool (p,).
 
@@ -369,10 +395,10 @@ def _may_be_negative(
     ----------
     families : sequence of LineFamily
     axis : EnergyAxis
-    amplitudes, score, variance : ndarray of shape (p,)
-        The first ones are the families'.
+    amplitudes, pushed, sigma : ndarray of shape (p,)
+        The first ones are the families'; by how much the spectrum pushes them, and their errors.
     """
-    sigma, names = np.sqrt(variance), [f.name for f in families]
+    names = [f.name for f in families]
     there = set()
     for element in dict.fromkeys(f.element for f in families):
         main = quantified_family(families, element, axis)
@@ -382,6 +408,6 @@ def _may_be_negative(
                 there.add(element)
     out = np.zeros(amplitudes.size, bool)
     for i, family in enumerate(families):
-        by_noise = family.element not in there and score[i] * sigma[i] > -_CLEAR
+        by_noise = family.element not in there and pushed[i] > -_CLEAR * sigma[i]
         out[i] = by_noise or amplitudes[i] > 0
     return out

@@ -1,4 +1,4 @@
-"""Ratios of lines within families, as far as a spectrum tells them."""
+"""Ratios of lines within families and places of lines, as far as a spectrum tells them."""
 
 from __future__ import annotations
 
@@ -17,6 +17,10 @@ from siftem.xray.lines import LineFamily, LineGroup, line_groups
 
 #: Groups that change the likelihood by less than this for a standard deviation are left alone.
 _SEEN = 0.1
+#: What a scale that is fitted leaves of its curvature, relative: it changes over half an octave.
+_CURVED, _PER_OCTAVE = 5e-4, 2.0
+#: Places that change twice the likelihood by less than this for a standard deviation are kept.
+_MOVED = 1.0
 #: Farthest from the tables, and farthest in one step, in standard deviations.
 _FARTHEST, _STEP = 4.0, 1.5
 #: Steps of a logarithm that may be taken for those of the number: off by a twentieth at the most.
@@ -78,6 +82,7 @@ class LineWeights:
         calibration: Calibration,
         photons: np.ndarray,
         mean: np.ndarray,
+        lines: np.ndarray,
         steps: np.ndarray,
     ) -> Ratios:
         """Return the ratios that matter beside the noise of a spectrum.
@@ -90,9 +95,14 @@ class LineWeights:
         photons : ndarray of shape (families,)
         mean : ndarray of shape (channels,)
             Expected counts.
+        lines : ndarray of shape (channels, families)
+            Expected counts of the families whose places are free; none for a scale that is kept.
         steps : ndarray of shape (channels, m)
             See `Ratios`.
         """
+        places = _CURVED * _half_octaves(axis)
+        shifts = places * _slopes(axis, lines.sum(axis=1, keepdims=True))
+        moved = (shifts**2 / mean[:, None]).sum(axis=0) > _MOVED
         size = photons[self.owner] * self.widths * self._factors
         there = np.flatnonzero(size > 0)
         columns = np.zeros((axis.size, 0))
@@ -102,7 +112,7 @@ class LineWeights:
             columns = whole.line_columns(axis, calibration) * size[there]
             seen = (columns**2 / mean[:, None]).sum(axis=0) > _SEEN
             columns, there = columns[:, seen], there[seen]
-        return Ratios(self, there, columns, steps)
+        return Ratios(self, there, columns, steps, axis, places[:, moved], shifts[:, moved])
 
     @property
     def widths(self) -> np.ndarray:
@@ -116,7 +126,7 @@ class LineWeights:
 
 @dataclass(frozen=True, eq=False)
 class Ratios:
-    """Ratios of lines that a spectrum feels, and steps of its continuum.
+    """Ratios of lines that a spectrum feels, places of lines, and steps of its continuum.
 
     Parameters
     ----------
@@ -127,27 +137,35 @@ class Ratios:
         Change of the expected counts with ``away``.
     steps : ndarray of shape (channels, m)
         Counts in steps of the continuum, for one standard deviation (`siftem.fit.fit_steps`).
+    axis : EnergyAxis
+    places : ndarray of shape (channels, s)
+        keV that lines near an energy lie higher, for one standard deviation.
+    shifts : ndarray of shape (channels, s)
+        Change of the expected counts with these.
     """
 
     weights: LineWeights
     which: np.ndarray
     lines: np.ndarray
     steps: np.ndarray
+    axis: EnergyAxis
+    places: np.ndarray
+    shifts: np.ndarray
 
     @cached_property
     def columns(self) -> np.ndarray:
-        """Steps, then ratios; (channels, m + n)."""
-        return np.hstack([self.steps, self.lines])
+        """Steps, then shifts, then ratios; (channels, m + s + n)."""
+        return np.hstack([self.steps, self.shifts, self.lines])
 
     @property
     def size(self) -> int:
-        """Number of steps and ratios."""
-        return self.steps.shape[1] + self.which.size
+        """Number of steps, shifts and ratios."""
+        return self._others + self.which.size
 
     @property
     def away(self) -> np.ndarray:
-        """Where they stand, in standard deviations from nothing and from the tables; (m + n,)."""
-        return np.concatenate([np.zeros(self.steps.shape[1]), self.weights.away[self.which]])
+        """Where they stand, in standard deviations from nothing and from the tables; (size,)."""
+        return np.concatenate([np.zeros(self._others), self.weights.away[self.which]])
 
     @property
     def held(self) -> np.ndarray:
@@ -185,13 +203,13 @@ class Ratios:
         )
 
     def penalty(self, p: int, penalty: np.ndarray | None) -> np.ndarray:
-        """Return the inverse covariance (p + n, p + n) of what is known of p columns and these."""
+        """Return the inverse covariance of what is known of p columns and these."""
         return np.asarray(
             block_diag(np.zeros((p, p)) if penalty is None else penalty, np.eye(self.size))
         )
 
     def beyond_reason(self, away: np.ndarray) -> bool:
-        """Whether steps among these (m + n,) must stand for something else, as lines not listed."""
+        """Whether steps among these (size,) must stand for something else, as lines not listed."""
         return bool((np.abs(away[: self.steps.shape[1]]) > _FARTHEST).any())
 
     def without_steps(self) -> Ratios:
@@ -199,12 +217,12 @@ class Ratios:
         return replace(self, steps=self.steps[:, :0])
 
     def near(self, away: np.ndarray) -> bool:
-        """Whether the way to these (m + n,) can be taken for a straight one."""
+        """Whether the way to these (size,) can be taken for a straight one."""
         step = self.weights.widths[self.which] * self._of_lines(away - self.away)
         return bool((np.abs(step) < _STRAIGHT).all())
 
     def moved(self, away: np.ndarray) -> LineWeights:
-        """Return the weights with the ratios of these (m + n,), or on the way there."""
+        """Return the weights with the ratios of these (size,), or on the way there."""
         step = np.clip(self._of_lines(away - self.away), -_STEP, _STEP)
         new = self.weights.away.copy()
         new[self.which] = np.clip(new[self.which] + step, -_FARTHEST, _FARTHEST)
@@ -216,19 +234,40 @@ class Ratios:
         Parameters
         ----------
         design : ndarray of shape (channels, p)
-        amplitudes : ndarray of shape (p + m + n,)
+        amplitudes : ndarray of shape (p + size,)
         continuum : slice
             Its columns; the largest of them takes the steps.
         """
-        p, m = design.shape[1], self.steps.shape[1]
+        p, m, lines = design.shape[1], self.steps.shape[1], slice(0, continuum.start)
         out = design.copy()
         step = amplitudes[p:] - self.away
+        higher = self.places @ step[m : self._others]
+        out[:, lines] += higher[:, None] * _slopes(self.axis, design[:, lines])
         largest = continuum.start + int(np.argmax(amplitudes[continuum]))
-        owners = [*[largest] * m, *self.weights.owner[self.which]]
-        for column, by, owner in zip(self.columns.T, step, owners, strict=True):
-            if amplitudes[owner] > 0:
-                out[:, owner] += column * (by / amplitudes[owner])
+        found = [(self.steps, step[:m], [largest] * m)]
+        found.append((self.lines, self._of_lines(step), self.weights.owner[self.which]))
+        for columns, by, owners in found:
+            for column, size, owner in zip(columns.T, by, owners, strict=True):
+                if amplitudes[owner] > 0:
+                    out[:, owner] += column * (size / amplitudes[owner])
         return out
 
     def _of_lines(self, values: np.ndarray) -> np.ndarray:
-        return values[self.steps.shape[1] :]
+        return values[self._others :]
+
+    @property
+    def _others(self) -> int:
+        return self.steps.shape[1] + self.shifts.shape[1]
+
+
+def _half_octaves(axis: EnergyAxis) -> np.ndarray:
+    """Hats over the logarithm of the energy, which sum to that energy in keV; (channels, hats)."""
+    kev = np.maximum(axis.to_kev().centers, 0.1)
+    place = _PER_OCTAVE * np.log2(kev / kev[0])
+    away = place[:, None] - np.arange(np.ceil(place[-1]) + 1)
+    return kev[:, None] * np.maximum(1.0 - np.abs(away), 0.0)
+
+
+def _slopes(axis: EnergyAxis, lines: np.ndarray) -> np.ndarray:
+    """Change of counts (channels, n) when their lines lie higher, per keV."""
+    return -np.gradient(lines, axis.to_kev().scale, axis=0)

@@ -11,6 +11,7 @@ import numpy as np
 from scipy.interpolate import BSpline
 from scipy.ndimage import gaussian_filter1d
 from scipy.sparse import csr_array
+from scipy.special import erfcx
 
 from siftem.energy_axis import EnergyAxis
 from siftem.fit import kernels
@@ -107,6 +108,11 @@ _EXPECTED = 0.1
 _START = 1e-4
 _ROUNDS = 25
 _SMALLEST = 1e-12
+#: Standard deviations below zero from which on what is left above it falls off exponentially.
+_FAR_BELOW = -30.0
+#: Bumps that tell a share which changes from place to place, and how much more each of them tells
+#: with its neighbours, which it overlaps with.
+_NEAR, _OVERLAP = float(np.sqrt(4 * np.pi)) * _LOCAL, 1.5
 #: Steps of the fit beside the misfit, and what of a channel's noise may still move.
 _STEPS, _STILL = 8, 1e-2
 
@@ -193,9 +199,11 @@ def estimated_misfit(
     spread over some widths as tails are, and C, what lies under them and weak peaks. All strong
     peaks have one share s and one w, since one detector shapes them; the share t, of lines that
     are missing or in wrong ratios, changes over some peaks' widths.
-    They maximise the restricted likelihood of what is left by the fit, with a penalty that
-    leaves them at zero where counts can't tell: ``s^2 <- s^2 sqrt(sum(P^2 q^2) / sum(P^2 e))``
-    with the scores q of the bumps and their expected squares e.
+    The restricted likelihood of what is left by the fit, with a penalty that leaves them at zero
+    where counts can't tell, is greatest where ``s^2 <- s^2 sqrt(sum(P^2 q^2) / sum(P^2 e))`` ends,
+    with the scores q of the bumps and their expected squares e. What is returned is not that
+    most likely size but the mean of all that the likelihood allows: where few channels tell it,
+    errors must hold that it may be larger.
 
     Parameters
     ----------
@@ -214,7 +222,8 @@ def estimated_misfit(
     variance : ndarray of shape (channels,)
         Of counting.
     peaks, rest : ndarray of shape (channels,)
-        Expected counts in lines and in everything else.
+        Expected counts in lines and in everything else; not in what was measured and subtracted,
+        of which there is no model that could err.
     penalized : bool
         Whether the continuum is held by its stiffness.
 
@@ -247,6 +256,7 @@ def estimated_misfit(
     target = residual + columns @ amplitudes
     pull, pull_of_bumps = weighted.T @ target, basis.T @ (weight * target)
     shares = np.full((3, n), _START)
+    means = shares.copy()
     smallest = 1.0 / (_EXPECTED**2 * np.sqrt(2 * np.pi) * _LOCAL)
     for _ in range(_ROUNDS):
         sigma2 = (shares * sizes).sum(axis=0)
@@ -257,12 +267,13 @@ def estimated_misfit(
         score2 = (errors / sigma2) ** 2
         expected = np.maximum(1.0 - left / sigma2, 0.0) / sigma2
         pools = (_everywhere, _everywhere, _locally)
-        for share, size, pooled in zip(shares, sizes, pools, strict=True):
+        for i, (size, pooled, number) in enumerate(zip(sizes, pools, (n, n, _NEAR), strict=True)):
             above, below = pooled(score2 * size), pooled(expected * size) + smallest
-            share *= np.sqrt(above / below)
-            np.maximum(share, _SMALLEST, out=share)
+            known = _OVERLAP * number * pooled((expected * size) ** 2)
+            means[i] = _mean_share(shares[i], number * (above - below), known)
+            shares[i] = np.maximum(shares[i] * np.sqrt(above / below), _SMALLEST)
         stiffness = stiffness.updated(found[at], covariance[at, at])
-    return Misfit(basis, np.sqrt((shares * sizes).sum(axis=0))), stiffness
+    return Misfit(basis, np.sqrt((means * sizes).sum(axis=0))), stiffness
 
 
 def fit_beside(
@@ -330,6 +341,24 @@ def _spread(values: np.ndarray) -> np.ndarray:
     away = np.arange(-int(10 * _TAIL), int(10 * _TAIL) + 1)
     kernel = np.exp(-np.abs(away) / _TAIL)
     return np.convolve(values, kernel / kernel.sum())[away[-1] : away[-1] + values.size]
+
+
+def _mean_share(share: np.ndarray, pull: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Mean of a share that can't be negative, where its likelihood is a normal one.
+
+    Parameters
+    ----------
+    share : ndarray of shape (bumps,)
+        So far.
+    pull, known : ndarray of shape (bumps,)
+        Twice the slope of the log likelihood there, and twice its curvature.
+    """
+    sigma = np.sqrt(2.0 / np.maximum(known, 1e-300))
+    away = share / sigma + 0.5 * pull * sigma
+    # So far below zero the sum has no digits left; its limit is that of an exponential.
+    near = np.maximum(away, _FAR_BELOW)
+    mean = near + np.sqrt(2 / np.pi) / erfcx(-near / np.sqrt(2))
+    return np.asarray(sigma * np.where(away < near, -1.0 / np.minimum(away, _FAR_BELOW), mean))
 
 
 def _everywhere(values: np.ndarray) -> np.ndarray:

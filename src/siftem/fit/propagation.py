@@ -159,9 +159,9 @@ class LineFit:
         describe.
     ratio_covariance : ndarray of shape (p, p)
         The part of ``covariance`` that comes from ratios of lines that are not known well
-        (`siftem.xray.lines`) and from steps of the continuum at edges
-        (`siftem.fit.fit_steps`), as far as the spectrum does not tell them: a systematic
-        error.
+        (`siftem.xray.lines`), from the energy scale's curvature (`siftem.fit.line_weights`) and
+        from steps of the continuum at edges (`siftem.fit.fit_steps`), as far as the spectrum
+        does not tell them: a systematic error.
     counting_covariance : ndarray of shape (p, p)
         What ``covariance`` would be if the model and its ratios of lines were true.
     design : ndarray of shape (channels, p)
@@ -192,7 +192,8 @@ class LineFit:
         The amplitudes as one more Newton step would leave them if they could be negative:
         unlike those at the bound they are unbiased, and ``covariance`` is theirs. Kept at zero
         are further families of what is there, and what noise can't explain. For
-        intervals and for means over many spectra; of no use as an amount.
+        intervals and for means over many spectra; of no use as an amount. What is kept is taken
+        for absent by the others, too.
     """
 
     __repr__ = outline
