@@ -24,11 +24,13 @@ from siftem.pipeline.minerals import (
 from siftem.pipeline.recipe import make_recipe
 from siftem.pipeline.step_keys import step_keys
 from siftem.pipeline.summary import summary_text
+from siftem.printed_numbers import significant
 from siftem.quantification.partition import PartitionCoefficient
 from siftem.report.folder import write_results
 from siftem.report.html import render_report, report_tables
 from siftem.report.minerals import film_table, strain_table
 from siftem.report.phase_names import (
+    calibration_lines,
     calibration_tables,
     mineral_notes,
     names_table,
@@ -55,6 +57,7 @@ def with_minerals(run, **more):
     data = run.recipe.model_dump(mode="json", exclude_none=True)
     data["phases"]["Brg"]["group"] = "perovskite"
     data["phases"]["Fp"]["group"] = "periclase"
+    data["quantify"]["ratios"] = ["(Mg+Fe)/O", "Ca/Si"]
     data |= {"identify": {"settings": ["deep"]}, "calibrate": CALIBRATE} | more
     return replace(run, recipe=make_recipe(data))
 
@@ -135,6 +138,16 @@ def test_the_calibration_stands_in_tables_and_summary(minerals):
     for n, mean, at in zip(own.shape, np.argwhere(own).mean(axis=0), places["Fp"], strict=True):
         assert at == pytest.approx((mean - (n - 1) / 2) / max(own.shape))
     assert "Ca-Pv (predicted)" in [cell.text for cell in phases.head]
+    # On the terminal, in the table, and what no one would have seen.
+    (line,) = (x for x in calibration_lines(minerals) if "(Mg+Fe)/O" in x)
+    cell = next(row for row in texts(phases) if row[0] == "(Mg+Fe)/O")
+    assert "Ca-Pv (predicted)" in "".join(calibration_lines(minerals))
+    assert any(text and f"Fp {text[:4]}" in line for text in cell)
+    assert any("Fe3+/Fe of Brg" in x for x in calibration_lines(minerals))
+    (note,) = (n for n in mineral_notes(minerals) if "hardly checked" in n)
+    for c in joint.constraints:
+        unseen = not c.held_out and c.shows_from > 3 * c.sigma
+        assert (f"{c.text} ({significant(c.shows_from, 2)})" in note) is unseen
     told = json.loads(summary_text(minerals))["joint_calibration"]
     assert told["phases"]["Ca-Pv"]["held_out"]
     assert set(told["instrument"]) == free

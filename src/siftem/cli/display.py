@@ -153,7 +153,7 @@ def print_result(
     from siftem.pipeline.minerals import formulas_of, names_of
     from siftem.quantification.open_ranges import atomic_ratio, interval_of, is_open
     from siftem.report.contents import between_note, content_cells, open_phases, plain_text
-    from siftem.report.phase_names import layout_sentence, mineral_notes
+    from siftem.report.phase_names import calibration_lines, layout_sentence, mineral_notes
 
     console.print(f"layout: {layout_sentence(result)}", markup=False)
     phases = [n for n in result.pure if n in result.compositions]
@@ -191,6 +191,8 @@ def print_result(
                 values.append(f"{name} {shown_value} (systematic {systematic:.2g})")
         if values:
             console.print(f"{ratio}: {'; '.join(values)}", markup=False)
+    for line in calibration_lines(result):
+        console.print(line, markup=False)
     for name, formula in formulas_of(result).items():
         console.print(f"{name}: {formula}", markup=False)
     for name, found in names_of(result).items():

@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from siftem.decomposition.layout import MIXED, VACUUM
+from siftem.errors import InputError
 from siftem.minerals.constraint_results import FALSE_ALARMS
 from siftem.minerals.joint_calibration import Calibrated, JointCalibration
 from siftem.minerals.structural_formula import Estimate
@@ -20,9 +21,15 @@ from siftem.pipeline.minerals import (
     names_problem,
 )
 from siftem.pipeline.results import RunResult
-from siftem.printed_numbers import range_text, signed, significant, whole_number
+from siftem.printed_numbers import range_text, signed, significant, whole_number, with_error
+from siftem.quantification.composition import Composition
+from siftem.quantification.minerals import Quantity
 from siftem.report.table import Cell, Table, assumed_cells, error_cells, heading, name
 
+#: A constraint that shows only when it is off by more than so many of its widths is hardly checked.
+_UNSEEN = 3.0
+#: A number that is known no better than to this part of its prior width was not found.
+_AS_BEFORE = 0.9
 #: Shares below this are not written among the end members.
 _WRITTEN = 0.005
 
@@ -144,6 +151,12 @@ def calibration_tables(result: RunResult) -> tuple[Table, ...]:
                     )
                 )
         rows.append(tuple(cells))
+    for ratio in result.recipe.quantify.ratios:
+        cells = [name(ratio)]
+        for c in shown.values():
+            q = _known_ratio(c, ratio)
+            cells.extend((_blank(3),) if q is None else error_cells(q.value, q.sigma, q.systematic))
+        rows.append(tuple(cells))
     return (
         Table(
             "What is known of the phases",
@@ -170,9 +183,46 @@ def calibration_tables(result: RunResult) -> tuple[Table, ...]:
                 *(heading(f"{n} (predicted)" if n in held else n, 3) for n in shown),
             ),
             tuple(rows),
-            "± counting and model, (± all else). Predicted: held out of the calibration.",
+            "± counting and model, (± all else). Predicted: held out of the calibration. Ratios of "
+            "atoms: one that was said before is no measurement any more.",
         ),
     )  # fmt: skip
+
+
+def calibration_lines(result: RunResult) -> tuple[str, ...]:
+    """Say what the joint calibration made of the recipe's ratios and of Fe3+/Fe; empty without."""
+    joint = joint_calibration(result)
+    if not isinstance(joint, JointCalibration):
+        return ()
+    held, out = result.recipe.calibrate.hold_out, []
+    for ratio in result.recipe.quantify.ratios:
+        found = []
+        for phase, c in joint.compositions.items():
+            quantity = _known_ratio(c, ratio)
+            if quantity is not None:
+                total = float(np.hypot(quantity.sigma, quantity.systematic or 0.0))
+                role = " (predicted)" if phase in held else ""
+                found.append(f"{phase}{role} {with_error(quantity.value, total)}")
+        if found:
+            out.append(f"calibrated {ratio}, all errors: {'; '.join(found)}")
+    out += [f"Fe3+/Fe of {n} by its charges: {_share(f)}" for n, f in joint.ferric.items()]
+    return tuple(out)
+
+
+def _share(found: Calibrated) -> str:
+    """A share with its error, and whether next to nothing was learnt of it."""
+    unknown = found.sigma > _AS_BEFORE * found.sigma_before
+    return with_error(found.value, found.sigma) + (", as unknown as before" if unknown else "")
+
+
+def _known_ratio(c: Composition, ratio: str) -> Quantity | None:
+    """A ratio whose error is less than itself; None where it can't be had."""
+    try:
+        quantity = c.ratio(ratio)
+    except InputError:  # an element of it was not quantified
+        return None
+    known = np.isfinite(quantity.value) and quantity.sigma < abs(quantity.value)
+    return quantity if known else None
 
 
 def mineral_notes(result: RunResult) -> tuple[str, ...]:
@@ -184,6 +234,17 @@ def mineral_notes(result: RunResult) -> tuple[str, ...]:
     if isinstance(joint, str):
         out.append(joint)
     elif joint is not None:
+        unseen = [
+            f"{c.text} ({significant(c.shows_from, 2)})"
+            for c in joint.constraints
+            if not c.held_out and c.shows_from > _UNSEEN * c.sigma
+        ]
+        if unseen:
+            out.append(
+                f"what was said of the phases is hardly checked: {'; '.join(unseen)}. Off by less "
+                f"than the number in brackets it is taken for true, and the calibrated "
+                f"compositions are off with it"
+            )
         out += [
             f"{c.text}: disagrees with {'what was predicted' if c.held_out else 'all else'} by "
             f"{signed(c.pull)} sigma: it may not hold, or another constraint does not"
