@@ -22,7 +22,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 import scipy.sparse as sp
-from validation.foreign_k_factors import k_factors
+from validation.foreign_k_factors import absorbed, k_factors
 from validation.foreign_phantoms import THICKNESS, Phantom, as_signal, phantom
 from validation.foreign_physics import atomic_weight
 
@@ -43,7 +43,7 @@ _ROUNDING = 1e-9
 Found = tuple[str, Composition, Mapping[str, float]]
 
 
-def given(made: Phantom, counts: sp.csr_array, k: dict) -> Iterator[Found]:
+def given(made: Phantom, counts: sp.csr_array, k: dict, seed: int) -> Iterator[Found]:
     """Yield name, composition and truth (atomic percent) of phases in their true pixels."""
     axis = siftem.EnergyAxis(
         float(made.energies[0]), float(np.diff(made.energies[:2])[0]), made.energies.size, "keV"
@@ -59,6 +59,7 @@ def given(made: Phantom, counts: sp.csr_array, k: dict) -> Iterator[Found]:
         reference=k["reference"],
         line=k["line"],
         detector=k["detector"],
+        absorbed=absorbed(made, seed=seed),
     )
     for i, material in enumerate(made.materials):
         pixels = np.flatnonzero((share[i] > _PURE).ravel())
@@ -88,8 +89,8 @@ def _mixed(made: Phantom, volumes: np.ndarray) -> dict[str, float]:
     return dict(atoms)
 
 
-def found(made: Phantom, counts: sp.csr_array, k: dict) -> Iterator[Found]:
-    """Yield name, composition and truth of phases that a run finds."""
+def found(made: Phantom, counts: sp.csr_array, k: dict, seed: int) -> Iterator[Found]:
+    """Yield name, composition and truth of phases that a run finds; the seed is for `given`."""
     from siftem import signals
 
     result = signals.run(
@@ -144,7 +145,7 @@ def main() -> None:
                 k = k_factors(made, seed=seed)
                 counts = made.counts(dose, seed)
                 try:
-                    for name, *rest in (found if args.found else given)(made, counts, k):
+                    for name, *rest in (found if args.found else given)(made, counts, k, seed):
                         of_phase[name] += held(*rest)
                 except SiftemError as error:
                     print(f"{case} {dose:g} seed {seed}: {error}")

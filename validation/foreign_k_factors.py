@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
 
@@ -18,6 +18,7 @@ from siftem.spectrum import Spectrum
 FILM, DENSITY = 100.0, 5.0
 #: Elements whose lines lie on silicon's: they are measured beside titanium.
 _ON_SILICON = frozenset({"Rb", "Sr", "Y", "Zr", "Nb", "Ta", "W", "Re", "Hf", "Os"})
+_Measured = tuple[float, float, str, dict[str, float]]
 
 
 def k_factors(phantom: Phantom, counts: float = 1e6, seed: int = 0) -> dict[str, Any]:
@@ -34,19 +35,8 @@ def k_factors(phantom: Phantom, counts: float = 1e6, seed: int = 0) -> dict[str,
     seed : int
         Of the standards' noise.
     """
-    other = phantom.name.startswith("other_")
-    spectrum = other_standard if other else standard
-    told = (phantom.energies, phantom.beam_energy, phantom.take_off_angle, phantom.resolution)
-    key = (tuple(told[0][[0, 1]]), len(told[0]), *told[1:])
     values, sigmas = {"Si": 1.0}, {"Si": 0.0}
-    ti, ti_sigma, _ = _measured(spectrum, "Ti", "Si", key, counts, seed)
-    for element in phantom.elements:
-        if element == "Si":
-            continue
-        beside = "Ti" if element in _ON_SILICON else "Si"
-        k, sigma, shell = _measured(spectrum, element, beside, key, counts, seed)
-        if beside == "Ti":
-            k, sigma = k * ti, float(np.hypot(sigma, ti_sigma))
+    for element, (k, sigma, shell, _) in _factors(phantom, counts, seed):
         values[f"{element} {shell}"], sigmas[f"{element} {shell}"] = k, sigma
     return {
         "values": values,
@@ -57,6 +47,27 @@ def k_factors(phantom: Phantom, counts: float = 1e6, seed: int = 0) -> dict[str,
     }
 
 
+def absorbed(phantom: Phantom, counts: float = 1e6, seed: int = 0) -> dict[str, dict[str, float]]:
+    """What the films of the same standards absorb, as `siftem.GivenKFactors` takes it."""
+    return {element: found[3] for element, found in _factors(phantom, counts, seed)}
+
+
+def _factors(phantom: Phantom, counts: float, seed: int) -> Iterator[tuple[str, _Measured]]:
+    other = phantom.name.startswith("other_")
+    spectrum = other_standard if other else standard
+    told = (phantom.energies, phantom.beam_energy, phantom.take_off_angle, phantom.resolution)
+    key = (tuple(told[0][[0, 1]]), len(told[0]), *told[1:])
+    ti, ti_sigma, *_ = _measured(spectrum, "Ti", "Si", key, counts, seed)
+    for element in phantom.elements:
+        if element == "Si":
+            continue
+        beside = "Ti" if element in _ON_SILICON else "Si"
+        k, sigma, shell, lost = _measured(spectrum, element, beside, key, counts, seed)
+        if beside == "Ti":
+            k, sigma = k * ti, float(np.hypot(sigma, ti_sigma))
+        yield element, (k, sigma, shell, lost)
+
+
 @cache
 def _measured(
     spectrum: Callable[[dict[str, float]], np.ndarray],
@@ -65,8 +76,8 @@ def _measured(
     key: Any,
     total: float,
     seed: int,
-) -> tuple[float, float, str]:
-    """Factor by weight of an element to another one, its relative sigma, and its shell."""
+) -> _Measured:
+    """Factor by weight of an element to another one, its relative sigma, shell and absorption."""
     (first, second), n, beam_energy, take_off_angle, resolution = key
     half = {element: 0.5, beside: 0.5}
     expected = spectrum(half)
@@ -81,4 +92,5 @@ def _measured(
     )
     found = calibrate_k_factors(measured, half, reference=beside, thickness=FILM, density=DENSITY)
     sigma = np.hypot(found.relative_sigma[element], found.relative_sigma[beside])
-    return found.values[element], float(sigma), found.shells[element]
+    lost = dict(found.absorbed[element])
+    return found.values[element], float(sigma), found.shells[element], lost

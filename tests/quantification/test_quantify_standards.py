@@ -3,7 +3,7 @@ import pytest
 
 from siftem.errors import InputError
 from siftem.quantification.composition import quantify
-from siftem.quantification.film import Film
+from siftem.quantification.film import Film, attenuation_sigma
 from siftem.quantification.k_values import GivenKFactors, k_values
 from siftem.quantification.standards import ZetaFactors, calibrate_k_factors, calibrate_zeta_factors
 from siftem.xray.detector import Detector
@@ -88,6 +88,21 @@ def test_k_factors_from_a_standard(maker):
     assert k.values == pytest.approx(
         {e: k_factor_family(e, "K", 200.0) for e in STANDARD}, rel=3e-3
     )
+    # The error of O's attenuation went into its factor: in a film like the standard's it cancels.
+    lost = k.absorbed["O"]
+    assert attenuation_sigma(lost, lost) == 0.0
+    arguments = {"density": 3.3, "calibration": maker.calibration, "k_factors": k}
+    alike, thin, thick = (
+        quantify(standard, list(STANDARD), thickness=t, **arguments) for t in (80.0, 8.0, 160.0)
+    )
+    assert sum(lost.values()) == pytest.approx(1 - alike.absorption[0], rel=1e-2)
+    known = k.relative_sigma["O"]
+    assert alike.relative_systematic[0] == pytest.approx(known, rel=1e-2)
+    # 12% of what the standard took more, or less; the more so the less the same elements took it.
+    for other in (thin, thick):
+        more = abs(alike.absorption[0] - other.absorption[0])
+        by_film = np.sqrt(other.relative_systematic[0] ** 2 - known**2)
+        assert 0.08 * more < by_film < 0.12 * more
     # Percent, in any order, give the same.
     percent = {e: 100 * STANDARD[e] for e in reversed(STANDARD)}
     again = calibrate_k_factors(

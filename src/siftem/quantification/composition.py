@@ -19,10 +19,12 @@ from siftem.quantification.film import (
     FilmRange,
     Range,
     absorption_feedback,
+    attenuation_sigma,
     checked_angle,
     compositions_in,
     escaping_shares,
     film_range,
+    lost_by_absorber,
     warn_of_unknown_film,
     window_losses,
 )
@@ -37,8 +39,6 @@ from siftem.xray.elements import element_symbols
 
 __all__ = ["Composition", "Film", "quantify"]
 
-#: Mass attenuation of soft lines differs by this much between tables (relative).
-_ATTENUATION_SIGMA = 0.12
 #: Rounds of composition and absorption; four digits settle in three.
 _ROUNDS = 8
 
@@ -358,7 +358,10 @@ def _with_errors(
     by_ratios = jacobian @ fit.ratio_covariance[block] @ jacobian.T
     noise = (fit.covariance - fit.ratio_covariance)[block]
     by_model = noise - fit.counting_covariance[block]
-    relative = np.hypot(k.relative_sigma, _ATTENUATION_SIGMA * (1 - shares))
+    lost = lost_by_absorber(fit, index, settled.absorption)
+    before = k.absorbed or (None,) * len(lost)
+    by_film = [attenuation_sigma(*pair) for pair in zip(lost, before, strict=True)]
+    relative = np.hypot(k.relative_sigma, by_film)
     limits = [family_limits(fit, i) for i in index]
     scale = k.values / total
     measured_by = [fit.model.families[i].name for i in index]

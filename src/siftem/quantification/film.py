@@ -14,12 +14,14 @@ import numpy as np
 from siftem.errors import InputError, SiftemWarning
 from siftem.fit.line_fit import LineFit
 from siftem.fit.spectrum_model import Absorption
-from siftem.xray.absorption import thin_film_absorption
+from siftem.xray.absorption import element_attenuation, thin_film_absorption
 from siftem.xray.detector import POLYMER, Detector
 from siftem.xray.lines import LineFamily
 
 #: kg/m2 in one nm of a substance of 1 g/cm3.
 MASS_THICKNESS = 1e-6
+#: Mass attenuation of soft lines differs by this much between tables (relative).
+ATTENUATION_SIGMA = 0.12
 #: Step of a weight fraction for numerical derivatives.
 _NUDGE = 1e-4
 
@@ -118,6 +120,58 @@ def escaping_shares(
     seen = absorption(np.concatenate([f.energies for f in families]))
     seen = seen * np.concatenate([f.weights for f in families])
     return np.asarray(np.add.reduceat(seen, first))
+
+
+def lost_by_absorber(
+    fit: LineFit, index: Sequence[int], absorption: Absorption | None
+) -> tuple[dict[str, float], ...]:
+    """Share of the photons of each of these families that each element of the film absorbs.
+
+    Parameters
+    ----------
+    fit : LineFit
+    index : sequence of int
+        Families.
+    absorption : callable or None
+        Without an `AbsorbingFilm` nothing is absorbed.
+
+    Returns
+    -------
+    tuple of dict of str to float
+        One for each family.
+    """
+    if not isinstance(absorption, AbsorbingFilm):
+        return tuple({} for _ in index)
+    out = []
+    for i, share in zip(index, escaping_shares(fit, index, absorption), strict=True):
+        energy = np.array([fit.model.families[i].alpha_energy])
+        parts = {
+            e: max(w, 0.0) * float(element_attenuation(e, energy)[0])
+            for e, w in absorption.fractions.items()
+        }
+        whole = sum(parts.values())
+        out.append({e: (1.0 - float(share)) * part / whole for e, part in parts.items()})
+    return tuple(out)
+
+
+def attenuation_sigma(lost: Mapping[str, float], before: Mapping[str, float] | None) -> float:
+    """Relative error of a line's photons by what is not known of the attenuation.
+
+    The attenuation of a line errs by 12%. If its factor was measured with a standard, the same
+    error went into that: what is left is the difference of both films. Half of the variance is
+    taken to be alike for all that absorbs the line, half to be each absorber's own.
+
+    Parameters
+    ----------
+    lost : mapping of str to float
+        Share that each element of the film absorbs.
+    before : mapping of str to float or None
+        Likewise in the standard's film; None for a factor that no absorption went into.
+    """
+    if before is None:
+        return ATTENUATION_SIGMA * sum(lost.values())
+    left = np.array([lost.get(e, 0.0) - before.get(e, 0.0) for e in {**lost, **before}])
+    return ATTENUATION_SIGMA * float(np.sqrt(0.5 * left.sum() ** 2 + 0.5 * (left**2).sum()))
 
 
 def absorption_feedback(

@@ -42,6 +42,10 @@ class GivenKFactors:
         given, else the first with k = 1, else Si with k = 1.
     shells : mapping of str to str
         Shell ("K", "L", "M") of each lone element in ``values``, where it is known.
+    absorbed : mapping of str to (mapping of str to float)
+        Element -> share of its photons that each element of the standard's film absorbed, for
+        factors that were corrected for that: what is not known of it goes into both, and cancels
+        where film and standard are alike.
 
     Examples
     --------
@@ -58,6 +62,7 @@ class GivenKFactors:
     relative_sigma: Mapping[str, float] = field(default_factory=dict)
     reference: str = ""
     shells: Mapping[str, str] = field(default_factory=dict)
+    absorbed: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for label, choice, allowed in (
@@ -152,6 +157,8 @@ class KValues:
         "computed", "table" (computed from the user's cross-sections) or "given" for each.
     scale : float
         Factor from given to computed ones; 1 without given ones.
+    absorbed : tuple of (mapping of str to float) or None
+        For each, as in `GivenKFactors`; None where nothing is known of a standard. Empty: of none.
     """
 
     __repr__ = outline
@@ -160,6 +167,7 @@ class KValues:
     relative_sigma: np.ndarray
     source: tuple[str, ...]
     scale: float = 1.0
+    absorbed: tuple[Mapping[str, float] | None, ...] = ()
 
 
 def k_values(
@@ -214,7 +222,11 @@ def k_values(
             source[i] = "given"
         elif family.name == tie.name:
             sigma[i], source[i] = 0.0, "given"
-    return KValues(values, sigma, tuple(source), float(scale))
+    absorbed = [
+        given.absorbed.get(f.element) if s == "given" else None
+        for f, s in zip(families, source, strict=True)
+    ]
+    return KValues(values, sigma, tuple(source), float(scale), tuple(absorbed))
 
 
 def given_k(

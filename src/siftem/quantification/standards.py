@@ -15,7 +15,7 @@ from siftem.errors import InputError
 from siftem.fit.element_search import warn_of_structure
 from siftem.fit.line_fit import LineFit, LineFitter
 from siftem.fit.spectrum_model import Absorption, Calibration
-from siftem.quantification.film import AbsorbingFilm, checked_film
+from siftem.quantification.film import AbsorbingFilm, checked_film, lost_by_absorber
 from siftem.quantification.k_values import GivenKFactors, KValues, factor_line
 from siftem.quantification.minerals import Quantity
 from siftem.spectrum import Spectrum
@@ -47,6 +47,8 @@ class ZetaFactors:
         A given element by which the others are tied; the first by default.
     shells : mapping of str to str
         Shell of each lone element in ``values``, where it is known.
+    absorbed : mapping of str to (mapping of str to float)
+        As in `GivenKFactors`.
 
     References
     ----------
@@ -67,6 +69,7 @@ class ZetaFactors:
     relative_sigma: Mapping[str, float] = field(default_factory=dict)
     reference: str = ""
     shells: Mapping[str, str] = field(default_factory=dict)
+    absorbed: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.values:
@@ -87,6 +90,7 @@ class ZetaFactors:
             relative_sigma=self.relative_sigma,
             reference=self.reference or factor_line(next(iter(self.values)))[0],
             shells=self.shells,
+            absorbed=self.absorbed,
         )
 
 
@@ -203,6 +207,7 @@ energy_range, n_continuum
         relative_sigma=_relative(fit, index, elements, relative_sigma),
         reference=tie,
         shells=_shells(fit, index),
+        absorbed=_absorbed(fit, index),
     )
 
 
@@ -263,12 +268,18 @@ def calibrate_zeta_factors(
         detector="apart",
         relative_sigma=_relative(fit, index, elements, relative_sigma),
         shells=_shells(fit, index),
+        absorbed=_absorbed(fit, index),
     )
 
 
 def _shells(fit: LineFit, index: list[int]) -> dict[str, str]:
     families = [fit.model.families[i] for i in index]
     return {f.element: f.shell for f in families}
+
+
+def _absorbed(fit: LineFit, index: list[int]) -> dict[str, dict[str, float]]:
+    lost = lost_by_absorber(fit, index, fit.model.absorption)
+    return {fit.model.families[i].element: of for i, of in zip(index, lost, strict=True)}
 
 
 def _relative(
