@@ -10,9 +10,10 @@ from siftem.figures.spectra import Curve, Strip, draw_stack
 AXIS = EnergyAxis(1.0, 0.01, 400)
 
 
-def stack(values, sigma):
+def stack(values, sigma, *behind):
     page = Page(80.0)
-    (ax,) = draw_stack(page, AXIS, [Strip((Curve(values, "black", "Fp", sigma),))], top=5.0)
+    curves = (Curve(values, "black", "Fp", sigma), *behind)
+    (ax,) = draw_stack(page, AXIS, [Strip(curves)], top=5.0)
     return ax
 
 
@@ -76,3 +77,13 @@ def test_channels_without_a_count_do_not_stretch_the_axis():
     counts = np.array([0.0] * 60 + [1.0] * 25 + [4.0] * 15 + [100.0])
     assert linear_end(counts, np.sqrt(counts)) == 3.0
     assert linear_end(np.zeros(5), np.zeros(5)) > 0
+
+
+def test_noise_behind_a_smooth_spectrum_is_drawn_about_zero_too(subtracted):
+    values, sigma = subtracted
+    smooth = np.maximum(values, 30.0), np.full(400, 1.0)
+    assert stack(*smooth).get_yscale() == "log"
+    ax = stack(*smooth, Curve(values, "grey", sigma=sigma, bold=False))
+    assert ax.get_yscale() == "symlog"
+    assert ax.get_ylim()[0] < -10.0
+    assert len(ax.collections) == 1  # one band, about the spectrum in front

@@ -17,7 +17,7 @@ from siftem.errors import DoubtWarning
 from siftem.pipeline.steps.composition import warn_of_poor_fits
 from siftem.pipeline.summary import summarize
 from siftem.report.composition_tables import composition_table
-from siftem.report.contents import abreast, content_cells
+from siftem.report.contents import abreast, content_cells, without_repeats
 from siftem.report.html import render_report, report_tables
 from siftem.report.minerals import limit_table
 from siftem.report.run_tables import summary_table, summary_tables, what_to_heed
@@ -64,6 +64,17 @@ def test_what_was_not_found_is_told_by_how_much_it_may_be(made_run):
     lost = replace(lost, covariance=wide)
     told = re.fullmatch(r"< LOD \(up to ([\d.]+)\)", content_cells(lost, "Ca")[0].text)
     assert float(told[1]) == pytest.approx(100 * lost.atomic_interval_95[i, 1], rel=0.05)
+
+
+def test_what_several_notes_say_is_said_once():
+    notes = [
+        "A: O is 5.2 at% without any. The intervals hold both. Give thickness",
+        "B: Al is 2 at% without any. The intervals hold both. Give thickness",
+        "4 components: spectra differ",
+    ]
+    assert without_repeats(notes) == ["A: O is 5.2 at% without any", *notes[1:]]
+    # What a note is about stays, even when another one is about the same.
+    assert without_repeats(["A is poor", "A is poor"]) == ["A is poor", "A is poor"]
 
 
 def test_many_phases_stand_in_several_tables_and_none_without_contents(made_run):

@@ -152,7 +152,13 @@ def print_result(
     from siftem.pipeline.composition_doubts import assumed_absent, flagged
     from siftem.pipeline.minerals import formulas_of, names_of
     from siftem.quantification.open_ranges import atomic_ratio, interval_of, is_open
-    from siftem.report.contents import between_note, content_cells, open_phases, plain_text
+    from siftem.report.contents import (
+        between_note,
+        content_cells,
+        open_phases,
+        plain_text,
+        without_repeats,
+    )
     from siftem.report.phase_names import calibration_lines, layout_sentence, mineral_notes
 
     console.print(f"layout: {layout_sentence(result)}", markup=False)
@@ -217,9 +223,9 @@ def print_result(
             console.print(f"{name}: intersection over union with the true mask {value:.3f}")
         for name, value in result.truth.angles.items():
             console.print(f"{name}: {value:.2f} degrees from the true spectrum")
-    for warning in result.warnings:
+    for warning, text in zip(result.warnings, without_repeats(result.warnings), strict=True):
         kind = "warning" if warning in result.doubts else "note"
-        console.print(f"{kind}: {warning}", markup=False)
+        console.print(f"{kind}: {text}", markup=False)
     console.print(
         f"{resources['seconds']:.1f} s, {resources['peak_memory_MB']:.0f} MB at the most; "
         f"report: {folder / 'report.html'}",

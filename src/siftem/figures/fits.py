@@ -11,7 +11,6 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator
 
-from siftem.energy_axis import EnergyAxis
 from siftem.figures.legend import (
     LEGEND_ROW,
     Entry,
@@ -266,15 +265,11 @@ def _panel(
 def _strip(own: Spectrum, other: Spectrum | None, colour: str) -> Strip:
     curves = [Curve(own.values, colour, own.name, own.standard_deviation)]
     if other is not None:
-        values = _on(own.axis, other)
-        total = float(values.sum())
-        if total > 0:
-            scaled = values * (float(own.values.sum()) / total)
-            curves.append(Curve(scaled, BEHIND_COLOUR, bold=False))
+        start = round((own.axis.offset - other.axis.offset) / own.axis.scale)
+        values, sigma = (
+            v[start : start + own.axis.size] for v in (other.values, other.standard_deviation)
+        )
+        if (total := float(values.sum())) > 0:
+            scale = float(own.values.sum()) / total
+            curves.append(Curve(scale * values, BEHIND_COLOUR, sigma=scale * sigma, bold=False))
     return Strip(tuple(curves))
-
-
-def _on(axis: EnergyAxis, spectrum: Spectrum) -> np.ndarray:
-    """The channels of a spectrum that a cropped axis holds."""
-    start = round((axis.offset - spectrum.axis.offset) / axis.scale)
-    return spectrum.values[start : start + axis.size]

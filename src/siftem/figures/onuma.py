@@ -7,8 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from siftem.errors import InputError
+from siftem.figures.page import short_number
 from siftem.figures.style import PAGE_WIDTH, SMALL_FONT_SIZE, drawing_style, new_figure
 from siftem.minerals.lattice_strain import OnumaDiagram
 
@@ -83,6 +85,9 @@ def draw_onuma(ax: Axes, diagram: OnumaDiagram) -> None:
         ax.fill_between(r, low_band, high_band, color=colour, alpha=0.15, linewidth=0)
         ax.plot(r, curve.at(r), color=colour, linewidth=0.9, label=f"{curve.charge}+")
     ax.set_yscale("log")
+    ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 3.0), numticks=99))
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda v, _: short_number(v)))
+    ax.yaxis.set_minor_formatter(NullFormatter())
     ax.margins(0.09, 0.1)  # room for the names beside the outermost points
     top, bottom = diagram.phases
     ax.set_xlabel(f"ionic radius, Å (coordination {diagram.coordination})")

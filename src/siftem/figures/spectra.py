@@ -61,7 +61,7 @@ class Curve:
     name : str
         Written in the colour; nothing when empty.
     sigma : ndarray of shape (channels,), optional
-        One standard deviation, drawn as a band.
+        One standard deviation, drawn as a band about what is bold.
     bold : bool
         Whether this is what the panel is about; others stand behind.
     dashed : bool
@@ -111,7 +111,7 @@ def draw_spectrum(
     edges = axis.to_kev().edges * scale.per_kev
     values = np.asarray(curve.values, float)
     low = -np.inf if floor is None else floor
-    if curve.sigma is not None:
+    if curve.sigma is not None and curve.bold:
         ax.fill_between(
             edges,
             _closed(np.maximum(values - curve.sigma, low)),
@@ -298,9 +298,11 @@ def draw_stack(
             first.values[window], None if first.sigma is None else first.sigma[window]
         )
         ceiling = max(ceiling, *(1.8 * float(c.values[window].max()) for c in strip.curves))
-        if first.sigma is not None and (first.values[window] < floor).any():
-            # What scatters about zero would be strokes down to the end of a logarithmic axis.
-            signed_axis(ax, first.values[window], first.sigma[window], ceiling)
+        for curve in strip.curves:
+            if curve.sigma is not None and (curve.values[window] < floor).any():
+                # What scatters about zero would be strokes down to the end of a logarithmic axis.
+                signed_axis(ax, curve.values[window], curve.sigma[window], ceiling)
+                break
         else:
             log_axis(ax, floor, ceiling)
         for curve in reversed(strip.curves):

@@ -25,6 +25,11 @@ from siftem.xray.detector import BARE, POLYMER, Detector
 #: Lines that a list lacks count from this part of all line counts on: without them a composition
 #: would be of something else. Columns and holders add less, as a rule.
 STRONG = 0.003
+#: What is done with lines that are in no list, and what to do.
+_AS_SUPPORT = (
+    "are fitted beside the others and left out of compositions, as those of a support. Add what is "
+    "in the specimen to the elements (--elements), and the rest to the support (--support)"
+)
 #: What scattered electrons excite beside the specimen: grids, and what ion beams leave.
 GRID = frozenset({"Cu", "Ga", "Pt", "Au"})
 _SHOWN: WeakKeyDictionary[SpectrumImage, tuple[FoundElement, ...]] = WeakKeyDictionary()
@@ -219,10 +224,8 @@ def _unlisted_elements(fit: LineFit, si: SpectrumImage) -> tuple[str, ...]:
     if beside:
         lines = ", ".join(f"{f.line} ({100 * f.counts / whole:.2g}%)" for f in beside)
         warnings.warn(
-            f"lines of elements that are not listed hold a part of all line counts, {lines}: they "
-            "are fitted beside the others and left out of compositions, as those of a support; add "
-            "what is in the specimen to the elements (--elements), and the rest to the support "
-            "(--support)",
+            f"lines of elements that are not listed hold a part of all line counts, {lines}. They "
+            f"{_AS_SUPPORT}",
             DoubtWarning,
             stacklevel=4,
         )
@@ -307,9 +310,8 @@ def _with_contaminants(settings: FitSettings, fit: LineFit, whole: Spectrum) -> 
             f"{f.line} ({f.energy:.2f} keV, {f.significance:.1f} sigma)" for f in found
         )
         warnings.warn(
-            f"{told}: faint, but clear in the sum of all pixels, and in no list: fitted beside the "
-            f"others and left out of compositions, as those of a support; add what is in the "
-            f"specimen to the elements (--elements), and the rest to the support (--support)",
+            f"{told}: faint, but clear in the sum of all pixels, and in no list. They "
+            f"{_AS_SUPPORT}",
             SiftemWarning,
             stacklevel=3,
         )

@@ -121,8 +121,8 @@ class OpenScale:
         if not parts:
             return ""
         return (
-            f"{self.grain}: no anchor, so its mixture may hold {' and '.join(parts)}; the "
-            f"intervals of its composition hold all of that: give an anchor to narrow them"
+            f"{self.grain}: no anchor, so its mixture may hold {' and '.join(parts)}. The "
+            f"intervals of its composition hold all of that. Give an anchor to narrow them"
         )
 
 

@@ -394,13 +394,13 @@ def warn_of_unknown_film(
     if 100 * abs(then[element] - now[element]) < _TOLD:
         return
     seen_through = " behind a detector's polymer window" if window else ""
-    tell = ", and the detector's window (none or polymer) or measured k-factors" if window else ""
+    tell = " Tell the detector's window (none or polymer) or measured k-factors" if window else ""
     warnings.warn(
         f"{name or 'the spectrum'}: absorption in the film is not known: {element} is "
         f"{100 * now[element]:.3g} at% without any and {100 * then[element]:.3g} at% in a film of "
-        f"{film.mass_thickness:g} kg/m2 (200 nm of 5 g/cm3){seen_through}, and the intervals hold "
-        f"both; give thickness (nm) and density (g/cm3), or their ranges, to narrow them "
-        f"(thickness 0: nothing is absorbed){tell}",
+        f"{film.mass_thickness:g} kg/m2 (200 nm of 5 g/cm3){seen_through}. The intervals hold "
+        f"both. Give thickness (nm) and density (g/cm3), or their ranges, to narrow them "
+        f"(thickness 0: nothing is absorbed){'.' if tell else ''}{tell}",
         SiftemWarning,
         stacklevel=4,
     )

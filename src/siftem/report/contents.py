@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
@@ -30,6 +31,16 @@ def abreast(phases: Sequence[str], most: int) -> list[tuple[str, ...]]:
     """Return phases in groups of much the same size, none larger than `most`."""
     groups = np.array_split(np.arange(len(phases)), max(1, -(-len(phases) // most)))
     return [tuple(phases[i] for i in group) for group in groups if len(group)]
+
+
+def without_repeats(notes: Sequence[str]) -> list[str]:
+    """Return notes without the sentences that a later one says again; each keeps its first."""
+    parted = [re.split(r"(?<=\.) (?=[A-Z])", f"{note}.") for note in notes]
+    out = []
+    for i, (first, *more) in enumerate(parted):
+        later = {sentence for sentences in parted[i + 1 :] for sentence in sentences[1:]}
+        out.append(" ".join([first, *(s for s in more if s not in later)])[:-1])
+    return out
 
 
 def content_cells(

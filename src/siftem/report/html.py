@@ -29,7 +29,7 @@ from siftem.report.composition_tables import (
     quantified_phases,
     ratio_table,
 )
-from siftem.report.contents import abreast
+from siftem.report.contents import abreast, without_repeats
 from siftem.report.minerals import (
     film_table,
     formula_table,
@@ -322,8 +322,8 @@ def render_report(
             contents=_contents(parts, pictures, fits),
             title=result.recipe.title or result.spectrum_image.title or "Spectrum image",
             layout=layout_sentence(result),
-            doubts=(*parts["heed"], *result.doubts),
-            notes=[w for w in result.warnings if w not in result.doubts],
+            doubts=without_repeats((*parts["heed"], *result.doubts)),
+            notes=without_repeats([w for w in result.warnings if w not in result.doubts]),
             phase_map=_phase_map(result, figures),
             pictures=pictures,
             fits=fits,

@@ -345,6 +345,6 @@ def what_to_heed(result: RunResult) -> tuple[str, ...]:
     if large:
         out.append(
             f"what the model of the spectrum cannot describe is a larger error than counting in "
-            f"{', '.join(large)}: more counts would not help these"
+            f"{', '.join(large)}. More counts would not help these"
         )
     return (*out, *mineral_notes(result))

@@ -70,9 +70,8 @@ def _tell_means(names: Sequence[str], kinds: Kinds) -> None:
     if len(names) < kinds.n_components:
         warnings.warn(
             f"{phases}: spectra differ from place to place as those of {kinds.n_components} phases "
-            f"do, more than there are components: any of these spectra may be a mean of several "
-            f"phases; more components, or where the pixels can't be parted a map with more counts "
-            f"or larger pixels, would part them",
+            f"do, more than there are components. Any of these spectra may be a mean of several "
+            f"phases. More components may part them; else a map with more counts or larger pixels",
             DoubtWarning,
             stacklevel=3,
         )
@@ -80,7 +79,7 @@ def _tell_means(names: Sequence[str], kinds: Kinds) -> None:
         warnings.warn(
             f"{phases}: spectra follow the thickness, by {100 * max(kinds.by_thickness):.2g}% "
             f"(root mean square), as absorption in a film of uneven thickness makes them, or a "
-            f"phase that is only where it is thick: compositions are means over all thicknesses",
+            f"phase that is only where it is thick. Compositions are means over all thicknesses",
             DoubtWarning,
             stacklevel=3,
         )
