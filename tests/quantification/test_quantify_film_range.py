@@ -106,7 +106,7 @@ def test_an_unknown_film_is_told_when_it_matters(maker):
     spectrum = seen(maker, atoms, Film(100.0, density, 22.0))
     arguments = {"calibration": maker.calibration}
     with pytest.warns(
-        SiftemWarning, match=r"oxide: absorption .* not known: O is .* give thickness"
+        SiftemWarning, match=r"oxide: absorption .* not known: O is .* Give thickness"
     ):
         quantify(spectrum, list(atoms), **arguments)
     with warnings.catch_warnings():
