@@ -1,6 +1,7 @@
 """Is the classifier as good as Fiji's on maps of many kinds? From a few strokes, against the truth.
 
     python -m benchmarks.segment_kinds [--draws 4] [--first 0]
+    python -m benchmarks.segment_kinds --random 40 [--seed 1]
 
 Maps of discs, of small grains and needles, of large grains, of mixed ones, side by side, and of
 pairs of grains of which only one was painted; two to five classes, 6 to 200 counts a pixel,
@@ -15,6 +16,9 @@ the most probable class, without a cut: that of
   other random numbers, and its filters differ in detail;
 - a random forest of scikit-learn, as siftem had it before: all kinds, widths of 1 to 8;
 - `siftem.PixelClassifier()`, without line filters.
+
+With ``--random``, maps whose kind, classes, size, counts, contrast and images are drawn at random,
+of layers, shells and blobs too, on which nothing was chosen; as Fiji against siftem.
 """
 
 import argparse
@@ -103,6 +107,29 @@ def labels_of(case, rng):
         classes = rng.permutation(np.arange(len(seeds)) % case.classes)
         pixels = np.indices((size, size)).reshape(2, -1).T
         return classes[cKDTree(seeds).query(pixels)[1]].reshape(size, size)
+    if case.kind == "layers":
+        y, x = np.indices((size, size)) / size
+        bent = ndimage.gaussian_filter(rng.normal(size=(size, size)), size / 10)
+        angle = rng.uniform(0, np.pi)
+        depth = y * np.cos(angle) + x * np.sin(angle) + 0.05 * bent / bent.std()
+        edges = np.sort(rng.uniform(depth.min(), depth.max(), 3 * case.classes))
+        return rng.permutation(np.arange(edges.size + 1) % case.classes)[
+            np.searchsorted(edges, depth)
+        ]
+    if case.kind == "blobs":
+        fields = rng.normal(size=(case.classes, size, size))
+        fields = ndimage.gaussian_filter(fields, (0, size / 18, size / 18))
+        fields /= fields.std(axis=(1, 2), keepdims=True)
+        fields[0] += 0.6
+        return fields.argmax(axis=0)
+    if case.kind == "shells":
+        for n in range(4 * case.classes):
+            y, x = rng.uniform(0.1, 0.9, 2) * size
+            outer = rng.uniform(0.06, 0.14) * size
+            first, second = rng.integers(1, case.classes, 2) if case.classes > 2 else (1, 1)
+            labels[disk((y, x), outer, shape=labels.shape)] = 1 + n % (case.classes - 1)
+            labels[disk((y, x), 0.55 * outer, shape=labels.shape)] = (0, first, second)[n % 3]
+        return labels
     for k in range(1, case.classes):
         if case.kind == "discs":
             for _ in range(6):
@@ -132,7 +159,7 @@ def counts_of(case, labels, rng):
         inside = np.concatenate([[0.0], rng.uniform(0.55, 1.0, n)])[patches]
         shares[k] = ndimage.gaussian_filter(inside, 0.7)
     shares[0] = 1.0 - shares[1:].sum(axis=0)
-    if case.kind == "mosaic":
+    if case.kind in ("mosaic", "layers"):
         shares = np.stack([labels == k for k in range(case.classes)]).astype(float)
         shares = ndimage.gaussian_filter(shares, (0, 0.7, 0.7))
     bent = ndimage.gaussian_filter(rng.normal(size=labels.shape), case.size / 5)
@@ -179,15 +206,32 @@ def strokes(case, labels, rng, n=3, length=10):
     return traces
 
 
-def drawn(case, draw):
+def random_case(number):
+    """A case on which nothing was chosen."""
+    rng = np.random.default_rng([number, 2026])
+    kinds = ("discs", "small", "large", "mixed", "mosaic", "pairs", "layers", "blobs", "shells")
+    classes = int(rng.integers(2, 6))
+    seen = ("raw", "maps", "grain", "matrix") if classes == 2 else ("raw", "maps")
+    return Case(
+        str(rng.choice(kinds)),
+        classes,
+        int(rng.choice([96, 128, 160, 192])),
+        round(float(np.exp(rng.uniform(np.log(6), np.log(300)))), 1),
+        round(float(rng.uniform(0.3, 0.9)), 2),
+        str(rng.choice(seen)),
+    )
+
+
+def drawn(case, draw, number):
     """Truth, images, whether they are counts, and traces."""
-    number = CASES.index(case)
     for attempt in range(100):
         rng = np.random.default_rng([number, draw, attempt])
         labels = labels_of(case, rng)
         left = labels[:, : case.size // 2] if case.kind == "pairs" else labels
         if min(np.count_nonzero(left == k) for k in range(case.classes)) > 100:
             break
+    else:
+        raise ValueError(f"no map of {case} has 100 pixels of each class")
     counts, spectra = counts_of(case, labels, rng)
     images, raw = images_of(case, counts, spectra)
     return labels, images, raw, strokes(case, labels, rng)
@@ -208,27 +252,58 @@ METHODS = {
 }
 
 
+def scores_of(case, draw, number, methods):
+    """Mean intersection over union of each method."""
+    truth, images, raw, traces = drawn(case, draw, number)
+    found = (m().set_params(poisson=raw).fit(images, traces).predict(images) - 1 for m in methods)
+    return [np.mean(overlaps(one, truth, case.classes)) for one in found]
+
+
+def row(case, scores):
+    about = f"{case.kind} | {case.classes} | {case.size} | {case.counts:g} | {case.seen}"
+    print(f"| {about} |", " | ".join(f"{s:.3f}" for s in scores), "|", flush=True)
+
+
+def head(names):
+    print("| map | classes | pixels | counts | seen |", " | ".join(names), "|")
+    print("|---" * (5 + len(names)) + "|")
+
+
+def at_random(n, seed):
+    """Print maps that nobody has seen, and how often siftem is no worse."""
+    names = ("as Fiji", "siftem")
+    head(names)
+    every = []
+    for number in range(1000 * seed, 1000 * seed + n):
+        case = random_case(number)
+        every.append(scores_of(case, 0, number, [METHODS[name] for name in names]))
+        row(case, every[-1])
+    gain = np.diff(every, axis=1).ravel()
+    print("| mean | | | | |", " | ".join(f"{s:.3f}" for s in np.mean(every, axis=0)), "|")
+    print(
+        f"siftem is no worse in {np.sum(gain >= 0)} of {n}, by over .01 worse in "
+        f"{np.sum(gain < -0.01)}, at most by {max(-gain.min(), 0):.3f}"
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--draws", type=int, default=4)
     parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--random", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
-    print("| map | classes | pixels | counts | seen |", " | ".join(METHODS), "|")
-    print("|---" * (5 + len(METHODS)) + "|")
+    if options.random:
+        return at_random(options.random, options.seed)
+    head(METHODS)
     every = []
-    for case in CASES:
-        scores = []
-        for draw in range(options.first, options.first + options.draws):
-            truth, images, raw, traces = drawn(case, draw)
-            found = [
-                make().set_params(poisson=raw).fit(images, traces).predict(images) - 1
-                for make in METHODS.values()
-            ]
-            scores.append([np.mean(overlaps(one, truth, case.classes)) for one in found])
+    for number, case in enumerate(CASES):
+        draws = range(options.first, options.first + options.draws)
+        scores = [scores_of(case, draw, number, METHODS.values()) for draw in draws]
         every.append(np.mean(scores, axis=0))
-        row = f"{case.kind} | {case.classes} | {case.size} | {case.counts:g} | {case.seen}"
-        print(f"| {row} |", " | ".join(f"{s:.3f}" for s in every[-1]), "|", flush=True)
+        row(case, every[-1])
     print("| mean | | | | |", " | ".join(f"{s:.3f}" for s in np.mean(every, axis=0)), "|")
+    return None
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from siftem.decomposition.layout import MIXED, VACUUM
 from siftem.energy_axis import EnergyAxis
 from siftem.pipeline.layout import PhaseMap
 from siftem.pipeline.results import FeatureImages, Matched
+from siftem.pipeline.workflow import Workflow
 from siftem.segment.regions import Regions
 from siftem.segment.traces import GrainShares
 from siftem.spectrum_image import SpectrumImage
@@ -50,15 +51,28 @@ def two_halves():
     )
 
 
-@pytest.fixture
-def page():
-    made = Page(two_halves())
+@pytest.fixture(scope="module")
+def decomposed():
+    """A map, and the work on it up to its components; tests take copies."""
+    si = two_halves()
+    made = Page(si)
     made.jobs.wait(60)
     made.views[1].number.value = 2
     made.go(1)
     made.attempt(made.views[1].decompose)
     made.jobs.wait(60)
     assert not made.jobs.state.failed, made._status.object
+    return si, made.session.workflow
+
+
+@pytest.fixture
+def page(decomposed):
+    si, done = decomposed
+    made = Page(si)
+    made.jobs.wait(60)
+    made.session._workflow = Workflow(done.recipe, spectrum_image=si)
+    made.session._workflow._results = dict(done._results)
+    made.go(1)
     return made
 
 

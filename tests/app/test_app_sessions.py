@@ -3,6 +3,7 @@
 import datetime as dt
 import json
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -25,18 +26,35 @@ def sessions(tmp_path):
     return SavedSessions(tmp_path / "kept")
 
 
-def worked(sessions):
-    """A session with strokes and regions, as a killed server leaves it: it is not closed."""
-    session = Session(sessions)
+@pytest.fixture(scope="module")
+def by_hand(tmp_path_factory):
+    """A session with strokes and regions; tests take copies."""
+    session = Session(SavedSessions(tmp_path_factory.mktemp("by_hand") / "kept"))
     session.open(SMALL)
     session.decompose(3)
     for name, at in {"Brg": (2, 25), "Fp": (14, 20), "Ca-Pv": (15, 8)}.items():
         session.paint(name, [at], 5)
     session.workflow.run("regions")
-    session.shown = 2
-    session.keep()
-    session._keeper.wait()
     return session
+
+
+@pytest.fixture
+def worked(by_hand):
+    """A function that leaves a session as a killed server does: it is not closed."""
+
+    def left(sessions):
+        session = Session(sessions)
+        workflow, keeper = session._kept(by_hand.recipe)
+        workflow._results = dict(by_hand.workflow._results)
+        session._put(workflow, keeper)
+        session.shown, session._touched = 2, True
+        session.keep()
+        keeper.wait()
+        for path in by_hand._keeper.folder.glob("*.npz"):
+            shutil.copy(path, keeper.folder)
+        return session
+
+    return left
 
 
 def test_uploads_that_no_session_needs_go_a_day_after_they_were_opened(sessions, monkeypatch):
@@ -59,7 +77,7 @@ def test_uploads_that_no_session_needs_go_a_day_after_they_were_opened(sessions,
     assert sessions.remove_uploads() == ""
 
 
-def test_a_session_is_gone_on_with_where_it_was_left(sessions, monkeypatch):
+def test_a_session_is_gone_on_with_where_it_was_left(sessions, monkeypatch, worked):
     before = worked(sessions)
     (saved,) = sessions.found()
     assert saved.title == "the demo, 32 × 32 pixels"
@@ -83,7 +101,7 @@ def test_a_session_is_gone_on_with_where_it_was_left(sessions, monkeypatch):
     assert len(sessions.found()) == 1
 
 
-def test_each_stroke_is_kept_at_once(sessions):
+def test_each_stroke_is_kept_at_once(sessions, worked):
     session = worked(sessions)
     session.paint("Fp", [(20, 20)], 3)
     session._keeper.wait()
@@ -100,7 +118,7 @@ def test_a_map_that_was_only_looked_at_is_not_kept(sessions):
     assert sessions.found() == []
 
 
-def test_who_goes_on_owns_the_session_and_the_other_loses_nothing(sessions):
+def test_who_goes_on_owns_the_session_and_the_other_loses_nothing(sessions, worked):
     first = worked(sessions)
     second = Session(sessions)
     second.go_on(sessions.found()[0])
@@ -169,7 +187,7 @@ def test_ages_are_in_words_and_the_oldest_go(sessions):
     assert not left[0].folder.exists()
 
 
-def test_a_map_that_is_gone_is_told_and_what_is_open_stays(sessions, tmp_path):
+def test_a_map_that_is_gone_is_told_and_what_is_open_stays(sessions, tmp_path, worked):
     gone = make_recipe({"input": {"file": str(tmp_path / "gone.hspy")}})
     put(sessions, "s", state(recipe=gone.model_dump(mode="json", exclude_none=True)))
     session = worked(sessions)
@@ -193,13 +211,13 @@ def test_a_folder_that_cannot_be_written_is_told_and_work_goes_on(tmp_path):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="modes of POSIX")
-def test_nobody_else_reads_what_is_kept(sessions):
+def test_nobody_else_reads_what_is_kept(sessions, worked):
     worked(sessions)
     (saved,) = sessions.found()
     assert saved.folder.stat().st_mode & 0o077 == 0
 
 
-def test_the_page_offers_earlier_work_and_opens_it_at_its_step(tmp_path, monkeypatch):
+def test_the_page_offers_earlier_work_and_opens_it_at_its_step(tmp_path, monkeypatch, worked):
     monkeypatch.setenv("SIFTEM_SESSIONS", str(tmp_path / "kept"))
     worked(SavedSessions())
     page = Page()
@@ -223,7 +241,7 @@ def test_the_page_offers_earlier_work_and_opens_it_at_its_step(tmp_path, monkeyp
     assert len(other.views[0].earlier[-1]) == 0
 
 
-def test_opening_ends_with_the_page(sessions):
+def test_opening_ends_with_the_page(sessions, worked):
     worked(sessions)
     session = Session(sessions)
     session.close()
