@@ -216,6 +216,10 @@ def test_each_pixel_that_is_left_out_has_its_reason():
     assert rgba[3, 3].tolist() != rgba[1, 3].tolist()
     table = region_counts_html(regions, {"m": "#111111", "a": "#222222", "b": "#333333"}, {}, left)
     assert "faint rim of b" in table and "vacuum" in table
+    # A colour that is not on the map is no legend of it; what two grains share always is.
+    names = {"m": "#111111", "a": "#222222", "b": "#333333"}
+    assert table.count("swatch") == 3 + len(left.pixels)
+    assert region_counts_html(regions, names, {}, left, reasons=False).count("swatch") == 3 + 1
     gone = counts["left out"] + counts["intersection"]
     assert f"In no spectrum</th><td></td><td></td><td>{gone}</td>" in table
 

@@ -426,7 +426,7 @@ def test_what_can_wait_comes_after_the_result_or_the_error_and_not_before_newer_
 @pytest.mark.parametrize(
     ("error", "said"),
     [
-        (InputError("name the elements"), "Name the elements."),
+        (InputError("name the elements (--elements)"), "Name the elements."),
         (ReadError("cannot read x: no such file"), "Cannot read x: no such file."),
         (Cancelled(), "Cancelled; what was done before stays."),
         (MemoryError(), "Out of memory: crop the map or its energy range."),

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Iterable
 from typing import Any
 
 import panel as pn
 
+from siftem.app.jobs import without_options
 from siftem.app.map_images import takes_background
 from siftem.app.reliability import (
     grave_notes,
@@ -22,7 +24,7 @@ from siftem.app.reliability import (
     reliability_table,
 )
 from siftem.app.step_view import StepPage, View, put_text
-from siftem.app.style import CONTROL_CSS, CONTROLS, RESIZED
+from siftem.app.style import CONTROL_CSS, CONTROLS, RESIZED, paragraph
 from siftem.errors import InputError
 from siftem.pipeline.recipe import Recipe
 from siftem.pipeline.results import RunResult
@@ -211,12 +213,13 @@ _HINT = (
 )
 
 
-def _notes(result: RunResult) -> str:
-    """What the run told, doubts first; HTML. What the table of ratios says is not said again."""
-    said = {f"{n}: {r.describe()}" for n, r in result.ratios.items() if isinstance(r, LineRatios)}
-    rest = [w for w in result.warnings if w not in result.doubts and w not in said]
-    doubts = "".join(f"<p class='error-line'>{html.escape(w)}.</p>" for w in result.doubts)
-    return doubts + "".join(f"<p class='note'>{html.escape(w)}.</p>" for w in rest)
+def _notes(doubts: Iterable[str], others: Iterable[str]) -> tuple[str, str]:
+    """What a run told, as HTML."""
+
+    def written(kind: str, said: Iterable[str]) -> str:
+        return "".join(paragraph(f"{without_options(w)}.", kind) for w in said)
+
+    return written("error-line", doubts), written("note", others)
 
 
 class CompositionView(View):
@@ -317,26 +320,33 @@ class CompositionView(View):
             named = self.session.elements() or self.session.recipe.quantify.edges
             why = "the reasons are below" if named else "name what to quantify in Data"
             said = f"<p>No composition was found: {why}.</p>"
-            return (said if ratios is None else table_html(ratios)) + _notes(result)
+            # What the table says is not said again.
+            known = {
+                f"{n}: {r.describe()}"
+                for n, r in result.ratios.items()
+                if isinstance(r, LineRatios)
+            }
+            rest = (w for w in result.warnings if w not in (*result.doubts, *known))
+            notes = "".join(_notes(result.doubts, rest))
+            return (said if ratios is None else table_html(ratios)) + notes
         chosen = self.shown.value
         of = (chosen,) if chosen in phases else phases
         parts = [f"<h2>{html.escape(chosen)}</h2>"] if chosen in phases else []
         parts.append(table_html(reliability_table(result, of)))
-        parts += [f"<p class='error-line'>{html.escape(w)}.</p>" for w in grave_notes(result, of)]
+        doubts, others = _notes(grave_notes(result, of), other_notes(result, of))
+        parts.append(doubts)
+        tables: list[Table | None]
         if chosen in phases:
-            parts.append(table_html(composition_table(result, chosen)))
-            parts.append(table_html(interval_table(result, of)))
+            tables = [composition_table(result, chosen), interval_table(result, of)]
         elif chosen == _MINERALS:
             tables = [names_table(result), structure_table(result), *calibration_tables(result)]
-            parts += [table_html(table) for table in tables if table is not None]
         else:
             overview = overview_table(result, phases, "Composition of the phases")
             if self.errors.value == _INTERVALS:
                 overview = interval_table(result, phases)
-            parts.append(table_html(marked(overview, result)))
             ratios = ratio_table(result)
-            if ratios is not None:
-                parts.append(table_html(marked(ratios, result)))
-            parts += [table_html(table) for table in partition_tables(result)]
-        parts += [f"<p class='note'>{html.escape(w)}.</p>" for w in other_notes(result, of)]
-        return "".join(parts)
+            tables = [marked(overview, result), ratios and marked(ratios, result)]
+            tables += partition_tables(result)
+        beside = "".join(table_html(table) for table in tables if table is not None)
+        parts.append(f'<div class="tables">{beside}</div>')
+        return "".join((*parts, others))

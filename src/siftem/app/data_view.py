@@ -219,15 +219,15 @@ class DataView(View):
 
     def fit_maps(self) -> None:
         """Fit all lines of the elements to each pixel, in a job; the maps join the others."""
-        state = (self.session.spectrum_image, self.session.elements())
+        si, elements = self.session.spectrum_image, self.session.elements()
         support = listed(self.support.value)
 
         def work(progress: Progress) -> ElementMaps:
             with recorded_warnings():  # of sums over pixels: these maps are for looking at
-                return element_maps(*state, support=support, progress=progress)
+                return element_maps(si, elements, support=support, progress=progress)
 
         def show(maps: ElementMaps) -> None:
-            self._fitted, self._of = (state, maps), None
+            self._fitted, self._of = ((si, elements), maps), None
             self.refresh()
             self.jobs.tell("Maps by fit stand behind the others: overlaps and continuum are off.")
 
@@ -348,7 +348,7 @@ class DataView(View):
         for field in (self.support, self.absent, self.searching, self.fitting):
             field.visible = x_rays
         images = map_images(si, None, self.session.elements())
-        if self._fitted is not None and self._fitted[0] == state:
+        if self._fitted is not None and self._fitted[0] == state[:2]:
             images |= fitted_images(self._fitted[1])
         self.look.open(
             si,

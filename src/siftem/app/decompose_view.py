@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 from functools import partial
 from typing import Any
 
@@ -276,6 +277,10 @@ class DecomposeView(View):
         width, self.components.ncols = tile(
             n, aspect, (room.content - 20, height), beside=_BESIDE, above=_ABOVE, smallest=130
         )
+        # What the maps leave free is the spectrum's.
+        table = 28 + 21 * self.phase_map[0].object.count("<tr>") if len(self.phase_map) else 0
+        card = round(width * aspect) + max(_ABOVE, table) + 24
+        height = min(height, math.ceil(n / self.components.ncols) * card)
         self.scrolled.param.update(height=height, width=room.content)
         box = (width + _BESIDE - 12, round(width * aspect) + 32)
         for one, field, head in zip(self._maps, self.names, self._heads, strict=True):
@@ -342,7 +347,7 @@ class DecomposeView(View):
                 )
             ],
             marks=marks,
-            size=(self.room.content - 10, self._spectrum_height()),
+            size=(self.room.content - 10, self.room.height - int(self.scrolled.height) - 36),
             dark=self.room.dark,
             log=self.log.value,
             value_name="Counts",

@@ -5,6 +5,7 @@ Any error as one plain sentence for the page.
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 import traceback
@@ -15,6 +16,11 @@ from typing import Any
 
 from siftem.errors import Cancelled, InputError, SiftemError
 from siftem.progress import Progress, compiling_seen
+
+
+def without_options(text: str) -> str:
+    """Return a sentence without the options of the command line, which the page has not."""
+    return re.sub(r" \(--[a-z-]+\)", "", text)
 
 
 def error_sentence(error: BaseException) -> str:
@@ -34,7 +40,7 @@ def error_sentence(error: BaseException) -> str:
     if isinstance(error, Cancelled):
         return "Cancelled; what was done before stays."
     if isinstance(error, SiftemError):
-        text = " ".join(str(error).split())
+        text = without_options(" ".join(str(error).split()))
         return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
     if isinstance(error, MemoryError):
         return "Out of memory: crop the map or its energy range."

@@ -274,6 +274,7 @@ def region_counts_html(
     hint: str = "pure: matrix alone. mixture: one grain over matrix.",
     before: str = "",
     alone: Collection[str] = (),
+    reasons: bool = True,
 ) -> str:
     """Return painted pixels, regions, and what is left out and why, as one HTML table.
 
@@ -293,6 +294,8 @@ def region_counts_html(
         How to get regions.
     alone : collection of str
         Phases of whose pixels nothing is taken off: they are called by their names.
+    reasons : bool
+        Whether the colours of the reasons are on the map; that of several grains always is.
     """
     rows = []
     if regions is None:
@@ -312,7 +315,9 @@ def region_counts_html(
         rows.append(_row(colours[phase], name, f"{painted.get(phase, 0):,}", inside, *share(n)))
     if left is not None and left.pixels:
         rows.append(_row("", "In no spectrum", "", "", *share(sum(left.pixels.values()))))
-        rows += [_row(reason_colour(r), r, "", "", *share(n)) for r, n in left.pixels.items()]
+        for reason, n in left.pixels.items():
+            colour = reason_colour(reason) if reasons or reason == INTERSECTION else ""
+            rows.append(_row(colour, reason, "", "", *share(n)))
     table = _table(["region", "painted", "in mask", "pixels", "of map"], rows)
     return f"{table}<p class='hint'>{html.escape(hint)}</p>"
 
@@ -400,7 +405,7 @@ def tables_html(kind: str, session: Session, findings: MapFindings) -> str:
     cut, left = session.workflow.get("regions"), findings.left_out()
     regions = None if cut is None else cut.regions
     matched = session.result("match")
-    options: dict[str, Any] = {"before": _way_to_regions(session)}
+    options: dict[str, Any] = {"before": _way_to_regions(session), "reasons": kind == "Left out"}
     names = matched.factors.names
     options["alone"] = [
         n

@@ -320,8 +320,9 @@ class Page:
         self.session.keep()
         for i, button in enumerate(self._buttons):
             button.button_type = "primary" if i == self.active else "default"
-        self._body[:] = [self.views[self.active].panel]
+        # First filled, then seen: fields that change under a quick hand lose what it did.
         self.attempt(self.views[self.active].refresh)
+        self._body[:] = [self.views[self.active].panel]
 
     def refresh(self) -> None:
         """Show the present state in the step in front."""

@@ -84,6 +84,12 @@ CONTROL_CSS = """
 .bk-btn-default.bk-active { background: var(--siftem-line, #d5d6da) !important; }
 .bk-input { background-color: var(--siftem-field, #ffffff); color: var(--siftem-ink, #1d1d1f);
   border-color: var(--siftem-line, #b8b8bd); }
+/* Bokeh's own arrows are black, on a dark page too. */
+.bk-spin-btn:before { border-top-color: var(--siftem-quiet, #555555) !important;
+  border-bottom-color: var(--siftem-quiet, #555555) !important; }
+select:not([multiple]).bk-input { background-image: url('data:image/svg+xml;utf8,\
+<svg viewBox="0 0 25 20" xmlns="http://www.w3.org/2000/svg">\
+<path d="M 0,0 25,0 12.5,20 Z" fill="%23808088"/></svg>'); }
 label, .bk-slider-title, .bk-input-group { color: var(--siftem-ink, #1d1d1f); }
 .bk-btn:focus-visible, .bk-input:focus-visible, input:focus-visible, .noUi-handle:focus-visible
   { outline: 3px solid #E69F00 !important; outline-offset: 1px; }
