@@ -311,3 +311,44 @@ def test_what_a_host_holds_of_another_one_is_open_for_the_grain_in_both():
         away_from_it = [spectral_angle(end.values, own) for end in known.ends]
         found[bool(ends)] = min(away_from_it)
     assert 10 * found[True] < found[False]
+
+
+def test_a_film_that_goes_on_below_one_grain_does_so_below_the_others(monkeypatch):
+    """The first grain tells nothing of it: it is done again after the second, with its ends."""
+    film, own = spectrum((0.277, 6), (1.74, 1), counts=300), spectrum((6.4, 5), counts=200)
+    first, second = ((np.abs(Y - 20) < 5) & (np.abs(X - x) < 5) for x in (10, 30))
+    labels = np.select([first, second], [1, 2], 0)
+    si = image(film + np.where(labels[..., None] > 0, own, 0.0))
+    names = ("film", "first", "second")
+    phases = tuple(
+        Lies("embedded" if c else "pure", (0,) * (c > 0), 0.0, float((labels == c).mean()), 400.0)
+        for c in range(3)
+    )
+    layout = PhaseLayout("matrix", phases, labels)
+    regions = Regions((N, N), matrix="film", masks={"first": first, "second": second})
+    matched = Matched(SimpleNamespace(names=names), "film", (), layout)
+    asked = []
+
+    def told_by_the_second(si, grain, mixture, region, hosts, **options):
+        asked.append((grain, hosts["film"].goes_on))
+        pure, known = open_scale(si, grain, mixture, region, hosts, **options)
+        if grain == "second":
+            one = known.ranges[0]
+            gone = replace(one, assumed=one.high, together=("C",), as_beside=True)
+            known = replace(known, ranges=(gone,))
+        return pure, known
+
+    monkeypatch.setattr("siftem.pipeline.own_pixels.open_scale", told_by_the_second)
+    sums = region_spectra(si, regions, matched)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        pure, scales = OwnPixels(si, regions, matched, 0).spectra(
+            sums, {"film": sums["film"]}, None
+        )
+    assert asked == [("first", False), ("second", False), ("first", True)]
+    assert scales["first"].goes_on("film")
+    assert len([w for w in said if str(w.message).startswith("first: no anchor")]) == 1
+    area = sums["first + film"].n_pixels / sums["film"].n_pixels
+    assert scales["first"].ranges[0].value == pytest.approx(0.925 * area)
+    assert spectral_angle(pure["first"].values, own) < 0.3 * spectral_angle(film + own, own)
+    assert scales["first"].ranges[0].ends[0] < 0.3 * area

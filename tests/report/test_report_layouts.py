@@ -144,6 +144,7 @@ def test_the_range_of_a_scale_stands_in_its_place(made_run):
             "taken": 0.2,
             "vanishes_at_high": "Si K",
             "vanish_together": [],
+            "as_beside": False,
         }
     }
     assert "Dashed" in figure2_caption(run)

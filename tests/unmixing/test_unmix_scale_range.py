@@ -118,8 +118,10 @@ def mixed(photons, sigmas=(30.0, 40.0, 60.0, 200.0)):
 
 
 def test_elements_that_vanish_at_one_scale_are_taken_for_absent():
-    scale, sigma, elements = vanishing_together((mixed([3000, 6050, 15000, 4e4]), HOSTS), 1.0)
-    assert set(elements) == {"Al", "Ca"}
+    scale, sigma, elements, as_beside = vanishing_together(
+        (mixed([3000, 6050, 15000, 4e4]), HOSTS), 1.0
+    )
+    assert set(elements) == {"Al", "Ca"} and not as_beside
     assert scale == pytest.approx(0.301, abs=2e-3)
     assert 0.001 < sigma < 0.003
 
@@ -143,6 +145,19 @@ def test_what_agrees_is_taken_when_it_is_twice_as_likely_as_chance(size, taken):
 )
 def test_one_that_vanishes_alone_tells_nothing(photons, sigmas, most):
     assert vanishing_together((mixed(photons, sigmas), HOSTS), most)[2] == ()
+
+
+@pytest.mark.parametrize(
+    ("beside", "taken"),
+    [(None, False), (0.31, True), (0.36, False), (0.25, False)],
+)
+def test_one_that_vanishes_where_the_host_is_as_thick_as_beside_is_taken(beside, taken):
+    """Al goes at 0.3, all else later: a film of that thickness lies below the grain."""
+    known = None if beside is None else (beside, 0.02)
+    found = vanishing_together((mixed([3000, 7000, 15000, 4e4]), HOSTS), 1.0, known)
+    assert found[2:] == ((("Al",), True) if taken else ((), False))
+    if taken:
+        assert found[0] == pytest.approx(0.3, abs=5e-3)
 
 
 def test_two_scales_that_are_equal_within_their_errors_are_found_as_often_as_they_should_be():

@@ -27,7 +27,7 @@ _BRIGHTER = 1.2
 #: A film is this part, or more, of what lies within so many pixels around what is on it.
 _TOUCHES, _NEAR = 0.05, 3
 #: Relative error of an amount that is measured well, and what absorption may do to it.
-_TOLD, _ABSORBED = 0.3, 0.15
+_TOLD, ABSORBED = 0.3, 0.15
 #: What is left when the thickness explains the film's share, as part of what a film would make.
 _OF_ONE_KIND = 0.5
 #: What is surely less than this is not there, what is surely more and near one is.
@@ -143,7 +143,7 @@ def measured_below(
         return NOT_MEASURED
     amount = -slope * mean / (1 - slope) / per_pixel
     sigma = sigma * mean / (1 - slope) ** 2 / per_pixel
-    return Measured(amount, float(np.hypot(sigma, _ABSORBED)))
+    return Measured(amount, float(np.hypot(sigma, ABSORBED)))
 
 
 def is_dim(level: float, beside: float) -> bool:

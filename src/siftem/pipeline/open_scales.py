@@ -16,7 +16,7 @@ import numpy as np
 from scipy.ndimage import uniform_filter
 
 from siftem.decomposition.purest import purest
-from siftem.decomposition.support import Below
+from siftem.decomposition.support import ABSORBED, Below
 from siftem.errors import InputError
 from siftem.fit.line_fit import LineFit
 from siftem.quantification.composition import Composition
@@ -50,12 +50,15 @@ class Host:
         Its own pixels.
     ends : tuple of Spectrum
         What its spectrum may be as well, since it lies in another host itself.
+    goes_on : bool
+        It goes on below other grains as thick as beside them.
     """
 
     spectrum: Spectrum
     below: Below | None
     region: Region
     ends: tuple[Spectrum, ...] = ()
+    goes_on: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,6 +96,11 @@ class OpenScale:
             beside={**other.beside, **self.beside},
         )
 
+    def goes_on(self, host: str) -> bool:
+        """Whether a host is taken to be there as thick as beside."""
+        pairs = zip(self.hosts, self.ranges, strict=True)
+        return any(name == host and one.as_beside for name, one in pairs)
+
     def ends_beside(self, hosts: Collection[str]) -> tuple[PureSpectrum, ...]:
         """Its first and last end, if one of these is its host: it holds more or less of it."""
         return self.ends[:: max(len(self.ends) - 1, 1)] if set(hosts) & set(self.hosts) else ()
@@ -112,7 +120,7 @@ class OpenScale:
             text = f"{low:.3g} to {high:.3g} times the spectrum of {host}"
             if one.together:
                 gone = " and ".join(one.together)
-                text += f" (taken: {one.assumed:.3g}, at which {gone} vanish together)"
+                text += f" (taken: {one.assumed:.3g}, at which {gone} {_vanish(one)})"
             elif one.assumed:
                 text += f" (taken as it is beside: {one.assumed:.3g})"
             if one.vanishes:
@@ -195,7 +203,9 @@ def _with_spectra(
                 low = high
             found = ScaleRange(low, low_sigma, high, high_sigma, what)
             if fits is not None:
-                found = _at_the_common_end(found, fits)
+                found = _at_the_common_end(found, fits, _as_beside(si, host, mixture))
+            if host.goes_on and not found.together:
+                found = _going_on(found, _as_beside(si, host, mixture))
             anchor = GivenScale(found.value, found.sigma, of=host.spectrum.name)
         taken.append((host.spectrum, found))
         left = subtract(left, host.spectrum, anchor=anchor, name=grain)
@@ -208,12 +218,40 @@ def _with_spectra(
     return pure, OpenScale(grain, tuple(hosts), ranges, tuple(ends))
 
 
-def _at_the_common_end(found: ScaleRange, fits: tuple[LineFit, LineFit]) -> ScaleRange:
+def _at_the_common_end(
+    found: ScaleRange, fits: tuple[LineFit, LineFit], beside: tuple[float, float] | None
+) -> ScaleRange:
     """Take the scale at which several elements vanish at once, where there is one."""
-    scale, sigma, elements = vanishing_together(fits, found.ends[1])
+    scale, sigma, elements, goes_on = vanishing_together(fits, found.ends[1], beside)
     if not elements or scale < found.low:
         return found
-    return replace(found, assumed=scale, assumed_sigma=sigma, together=elements)
+    return replace(found, assumed=scale, assumed_sigma=sigma, together=elements, as_beside=goes_on)
+
+
+def _going_on(found: ScaleRange, beside: tuple[float, float] | None) -> ScaleRange:
+    """Take a host that goes on below other grains as it is beside this one, if it can be."""
+    if beside is None or beside[0] < found.low:
+        return found
+    scale = min(beside[0], found.ends[1])
+    return replace(found, assumed=scale, assumed_sigma=beside[1], as_beside=True)
+
+
+def _as_beside(si: SpectrumImage, host: Host, mixture: Spectrum) -> tuple[float, float] | None:
+    """Scale of a host that goes on below a grain, and its error.
+
+    What lies on it makes no pixel darker, and takes some of its soft lines away.
+    """
+    area = mixture.n_pixels / max(host.spectrum.n_pixels, 1)
+    if mixture.values.sum() <= area * host.spectrum.values.sum():
+        return None
+    absorbed = 0.5 * ABSORBED
+    return (1 - absorbed) * area, area * float(np.hypot(_unevenness(si, host.region), absorbed))
+
+
+def _vanish(one: ScaleRange) -> str:
+    """What the elements do at the scale that is taken, as a verb."""
+    text = "vanish together" if len(one.together) > 1 else "vanishes"
+    return f"{text} and it is as thick as beside" if one.as_beside else text
 
 
 def _film_scale(
@@ -283,10 +321,10 @@ def border_scale(
 
 def _named(ranges: tuple[ScaleRange, ...]) -> str:
     """What stands where an anchor would."""
-    gone = [e for one in ranges for e in one.together]
+    gone = dict.fromkeys(e for one in ranges for e in one.together)
     if not gone:
         return "none: as the purest pixels are"
-    return f"none: {' and '.join(dict.fromkeys(gone))} vanish together"
+    return f"none: {' and '.join(gone)} {'vanish together' if len(gone) > 1 else 'vanishes'}"
 
 
 def with_open_ends(

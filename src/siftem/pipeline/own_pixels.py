@@ -294,9 +294,9 @@ class OwnPixels:
             if found is None:
                 continue
             pure[grain], scales[grain] = found
-            said = scales[grain].describe()
-            if said:
-                warnings.warn(said, SiftemWarning, stacklevel=3)
+            waiting += self._to_do_again(grain, scales)
+        for said in filter(None, (scale.describe() for scale in scales.values())):
+            warnings.warn(said, SiftemWarning, stacklevel=3)
         fit = None if settings is None else settings.fit
         for name in self.names:
             beside, most = self._beside(name, pure), self._most(name)
@@ -305,6 +305,13 @@ class OwnPixels:
                 scales[name] = by_border.with_ends_of(scales.get(name))
                 self._warn_of_a_border(name, pure[name], beside)
         return {n: pure[n] for n in self.names if n in pure}, scales
+
+    def _to_do_again(self, grain: str, scales: Mapping[str, OpenScale]) -> list[str]:
+        """Grains that were done before their host was seen to go on below this one."""
+        films = [h for h in self._host_names(grain) if scales[grain].goes_on(h)]
+        known = [g for g in scales if g != grain]
+        new = [h for h in films if not any(scales[g].goes_on(h) for g in known)]
+        return [g for g in known if set(new) & set(self._host_names(g))]
 
     def _labelled(self, name: str) -> np.ndarray | None:
         """Pixels of a phase by the layout, where it makes the masks; (ny, nx)."""
@@ -382,7 +389,9 @@ class OwnPixels:
             if found is not None:
                 below, known = self._below(grain, name), scales.get(name)
                 ends = () if known is None else known.ends_beside(out)
-                out[name] = Host(replace(found, name=name), below, self.regions.own(name), ends)
+                goes_on = any(s.goes_on(name) for g, s in scales.items() if g != grain)
+                named = replace(found, name=name)
+                out[name] = Host(named, below, self.regions.own(name), ends, goes_on)
         return out
 
     def _below(self, grain: str, host: str) -> Below | None:

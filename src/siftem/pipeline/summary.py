@@ -357,6 +357,7 @@ def _phase(result: RunResult, name: str) -> dict[str, Any]:
                 "taken": one.value,
                 "vanishes_at_high": one.vanishes or None,
                 "vanish_together": list(one.together),
+                "as_beside": one.as_beside,
             }
             for host, one in zip(known.hosts, known.ranges, strict=True)
         }

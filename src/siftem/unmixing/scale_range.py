@@ -3,8 +3,9 @@
 No measured line, no continuum and no window of the grain may be negative: that bounds the host's
 scale from above. No pixel may hold a negative amount of the host: the mixture cannot hold less of
 it than would make its purest pixels pure. In between the counts tell nothing, unless two of the
-host's elements or more would vanish at one and the same scale: that they do so by chance is
-unlikely, that the grain lacks all of them is not.
+host's elements or more would vanish at one and the same scale, or the first of them where the host
+goes on below as thick as beside: that they do so by chance is unlikely, that the grain lacks them
+is not.
 """
 
 from __future__ import annotations
@@ -52,6 +53,8 @@ class ScaleRange:
         Its standard deviation; that of the lower end by default.
     together : tuple of str
         The elements that vanish at ``assumed``.
+    as_beside : bool
+        Whether the host is there as thick as beside the grain.
     """
 
     low: float
@@ -62,6 +65,7 @@ class ScaleRange:
     assumed: float | None = None
     assumed_sigma: float | None = None
     together: tuple[str, ...] = ()
+    as_beside: bool = False
 
     @property
     def value(self) -> float:
@@ -154,8 +158,8 @@ def most_scale(
 
 
 def vanishing_together(
-    fits: tuple[LineFit, LineFit], most: float
-) -> tuple[float, float, tuple[str, ...]]:
+    fits: tuple[LineFit, LineFit], most: float, beside: tuple[float, float] | None = None
+) -> tuple[float, float, tuple[str, ...], bool]:
     """Scale of the host at which several of its elements vanish from the grain at once.
 
     Parameters
@@ -164,37 +168,46 @@ def vanishing_together(
         Lines of the mixture and of the host.
     most : float
         No scale above this is possible.
+    beside : tuple of float, optional
+        The scale at which the host is as thick as beside the grain, and its standard deviation,
+        for one that may go on below it.
 
     Returns
     -------
     scale, sigma : float
         The weighted mean of their scales.
     elements : tuple of str
-        None of them unless there are two whose scales agree within errors so small that they
-        would hardly do so by chance.
+        None of them unless their scales agree, with each other or with that of the host beside,
+        within errors so small that they would hardly do so by chance.
+    as_beside : bool
+        Whether they agree with that of the host beside.
     """
     bounds = sorted(_lines(*fits))
     if not bounds:
-        return 0.0, 0.0, ()
+        return 0.0, 0.0, (), False
     first, first_sigma, _ = bounds[0]
     near = [
         (scale, sigma, what)
         for scale, sigma, what in bounds
         if scale - first <= _GUARD * np.hypot(sigma, first_sigma)
     ]
+    scale, sigma = _mean_of(near)
+    alike = [(s, e) for s, e, _ in near[1:]]
+    goes_on = beside is not None and abs(beside[0] - first) <= _GUARD * np.hypot(
+        beside[1], first_sigma
+    )
+    if beside is not None and goes_on:
+        alike.append(beside)
     # How dense the differences seen are if there is none, over those of scales that are anywhere up
     # to twice the first.
     chance = 1.0
-    for scale, sigma, _ in near[1:]:
-        error = np.hypot(sigma, first_sigma)
-        seen = NormalDist().pdf((scale - first) / error) / error
+    for other, error in alike:
+        error = float(np.hypot(error, first_sigma))
+        seen = NormalDist().pdf((other - first) / error) / error
         chance *= min(1.0 / (first * seen), 1.0) if first > 0 else 1.0
-    scale, sigma = _mean_of(near)
-    if chance > _BY_CHANCE:
-        return 0.0, 0.0, ()
-    if not 0.0 < scale <= most:
-        return 0.0, 0.0, ()
-    return scale, sigma, tuple(what.split()[0] for _, _, what in near)
+    if chance > _BY_CHANCE or not 0.0 < scale <= most:
+        return 0.0, 0.0, (), False
+    return scale, sigma, tuple(what.split()[0] for _, _, what in near), goes_on
 
 
 def _mean_of(bounds: Iterable[tuple[float, float, str]]) -> tuple[float, float]:
