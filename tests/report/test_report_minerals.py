@@ -11,6 +11,7 @@ import pytest
 import tifffile
 import yaml
 
+from siftem.decomposition.layout import MIXED, Lies, PhaseLayout
 from siftem.errors import InputError, RecipeError
 from siftem.io.images import write_values
 from siftem.minerals.joint_calibration import JointCalibration
@@ -342,13 +343,26 @@ def test_the_film_stands_in_file_table_and_summary(minerals, made_run, tmp_path)
     shown = replace(by_image, spectrum_image=seen, unmixed=replace(made_run.unmixed))
     assert np.nanmean(film_map(shown).mass[pure]) == pytest.approx(brg["mean"], rel=1e-4)
     assert json.loads(summary_text(shown))["film"]["by"] == "haadf"
-    # Without a film, or without unmixing, nothing is said of it.
+    # Without a film, or without unmixing of what overlaps, nothing is said of it.
     bare = replace(made_run, unmixed=None)
     assert film_map(bare) is None
     assert film_table(bare) is None
     assert json.loads(summary_text(bare))["film"] is None
     unknown = {n: replace(c, film=None) for n, c in made_run.compositions.items()}
     assert film_map(replace(made_run, compositions=unknown)) is None
+    # Unless an image was asked for.
+    assert any("unmixing is missing" in n for n in mineral_notes(replace(by_image, unmixed=None)))
+    (note,) = (n for n in mineral_notes(replace(shown, compositions=unknown)) if "HAADF" in n)
+    assert "nothing is known of the film" in note
+    # Phases side by side need no unmixing.
+    names = made_run.factors.names
+    lies = tuple(Lies("pure", (), 0.0, 0.5, 9.0) for _ in names)
+    labels = np.where(pure, names.index("Brg"), MIXED)
+    beside = replace(bare, layout=PhaseLayout("side by side", lies, labels))
+    np.testing.assert_array_equal(np.isfinite(film_map(beside).mass), pure)
+    assert json.loads(summary_text(beside))["film"]["regions"].keys() == {"Brg"}
+    counts = np.asarray(si.total_map())[pure]
+    assert np.corrcoef(film_map(beside).mass[pure], counts)[0, 1] > 0.99
 
 
 def test_a_range_of_thicknesses_is_an_error_of_the_scale(made_run):
