@@ -141,7 +141,6 @@ class FitSteps:
         lines = len(model.families)
         place = slice(lines, lines + model.continuum_size)
         self.stiffness = Stiffness.start(place, float(spectrum.counts.sum()))
-        self._fold(Calibration())
 
     def fitted(self, given: Calibration | None) -> LineFit:
         """Run all steps; a given calibration is kept."""
@@ -155,6 +154,7 @@ class FitSteps:
     def calibrated(self) -> Calibration:
         """Fit the response: without errors, which the other steps give."""
         calibration = Calibration(resolution=self.model.detector.resolution)
+        self._fold(calibration)
         calibration = scan_scale(
             self.model, self.spectrum, self.shapes, calibration, self._penalty()
         )
@@ -330,9 +330,11 @@ class FitSteps:
         counting = propagated(columns, precision, weights, nothing, spectrum)
         slopes = np.hstack([slopes, ratios.columns])
         precision = block_diag(precision, np.eye(ratios.size))
-        errors = propagated(
-            np.hstack([design, slopes]), precision, weights, misfit, spectrum, apart=ratios.size
-        )
+        errors = counting
+        if ratios.size or misfit.sigma.any():
+            errors = propagated(
+                np.hstack([design, slopes]), precision, weights, misfit, spectrum, apart=ratios.size
+            )
         weighted, _ = misfit.eliminated(design, 1 / weights)
         score = weighted.T @ (spectrum.counts - mean)
         covariance = (errors.covariance + errors.apart)[:p, :p]

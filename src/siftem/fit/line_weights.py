@@ -13,7 +13,7 @@ from siftem.energy_axis import EnergyAxis
 from siftem.fit.poisson import PoissonFit, fit_poisson
 from siftem.fit.spectrum_model import Calibration, SpectrumModel
 from siftem.spectrum import Spectrum
-from siftem.xray.lines import LineFamily, LineGroup, line_groups
+from siftem.xray.lines import Line, LineFamily, LineGroup, line_groups
 
 #: Groups that change the likelihood by less than this for a standard deviation are left alone.
 _SEEN = 0.1
@@ -64,14 +64,13 @@ class LineWeights:
             for group, i, factor in zip(self.groups, self.owner, self._factors, strict=True)
             for line in group.family.lines
         }
+
+        def moved(i: int, line: Line) -> Line:
+            factor = factors.get((i, line.name), 1.0)
+            return line if factor == 1.0 else replace(line, weight=line.weight * factor)
+
         return tuple(
-            replace(
-                family,
-                lines=tuple(
-                    replace(x, weight=x.weight * factors.get((i, x.name), 1.0))
-                    for x in family.lines
-                ),
-            )
+            replace(family, lines=tuple(moved(i, line) for line in family.lines))
             for i, family in enumerate(families)
         )
 

@@ -6,6 +6,7 @@ How stiff the continuum is: a penalty on its curvature, chosen by its marginal l
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 
 import numpy as np
 from scipy.interpolate import BSpline
@@ -54,7 +55,7 @@ class Stiffness:
     def penalty(self, size: int) -> np.ndarray:
         """Inverse covariance of all columns: zero but for the continuum; (size, size)."""
         out = np.zeros((size, size))
-        out[self.place, self.place] = self._curvature() / self.width**2
+        out[self.place, self.place] = self._curvature / self.width**2
         return out
 
     def updated(self, coefficients: np.ndarray, covariance: np.ndarray) -> Stiffness:
@@ -74,23 +75,29 @@ class Stiffness:
         """
         if coefficients.size < 3:
             return self
-        penalty = self._curvature()
+        penalty = self._curvature
         size = float(coefficients @ penalty @ coefficients)
         known = float((covariance * penalty).sum()) / self.width**2
         fixed = max(coefficients.size - 2 - known, 1e-3)
         width = float(np.clip(np.sqrt(size / fixed), _STIFFEST, _SOFTEST))
         return replace(self, level=coefficients, width=width)
 
+    @cached_property
     def _curvature(self) -> np.ndarray:
         size = self.level.size
         if size < 3:
             return np.zeros((size, size))
         highest = max(float(self.level.max()), 1e-12)
-        level = np.convolve(np.pad(self.level, 1, mode="edge"), _SMOOTH, mode="valid")
-        level = np.maximum(level, _LEAST * highest)
-        second = np.diff(np.eye(size), 2, axis=0) / level[1:-1, None]
+        padded = np.concatenate([self.level[:1], self.level, self.level[-1:]])
+        level = np.maximum(np.convolve(padded, _SMOOTH, mode="valid"), _LEAST * highest)
+        second = _second_differences(size) / level[1:-1, None]
         # A trace of the size itself keeps what has no counts at all determined.
         return np.asarray(second.T @ second + 1e-6 * np.eye(size) / highest**2)
+
+
+@lru_cache(maxsize=8)
+def _second_differences(size: int) -> np.ndarray:
+    return np.diff(np.eye(size), 2, axis=0)
 
 
 #: Bumps to a peak's full width at half maximum: errors are then correlated over about it.
@@ -258,7 +265,7 @@ def estimated_misfit(
     shares = np.full((3, n), _START)
     means = shares.copy()
     smallest = 1.0 / (_EXPECTED**2 * np.sqrt(2 * np.pi) * _LOCAL)
-    for _ in range(_ROUNDS):
+    for last in [False] * (_ROUNDS - 1) + [True]:
         sigma2 = (shares * sizes).sum(axis=0)
         held = gram + stiffness.penalty(p) if penalized else gram
         bumps = among.copy()
@@ -268,9 +275,12 @@ def estimated_misfit(
         expected = np.maximum(1.0 - left / sigma2, 0.0) / sigma2
         pools = (_everywhere, _everywhere, _locally)
         for i, (size, pooled, number) in enumerate(zip(sizes, pools, (n, n, _NEAR), strict=True)):
-            above, below = pooled(score2 * size), pooled(expected * size) + smallest
-            known = _OVERLAP * number * pooled((expected * size) ** 2)
-            means[i] = _mean_share(shares[i], number * (above - below), known)
+            asked = expected * size
+            above, below, curved = pooled(np.stack([score2 * size, asked, asked**2]))
+            below = below + smallest
+            if last:
+                known = _OVERLAP * number * curved
+                means[i] = _mean_share(shares[i], number * (above - below), known)
             shares[i] = np.maximum(shares[i] * np.sqrt(above / below), _SMALLEST)
         stiffness = stiffness.updated(found[at], covariance[at, at])
     return Misfit(basis, np.sqrt((means * sizes).sum(axis=0))), stiffness
@@ -326,6 +336,8 @@ def fit_beside(
     return amplitudes, mean
 
 
+# One detector made all spectra of a map.
+@lru_cache(maxsize=8)
 def _bumps(axis: EnergyAxis, detector: Detector) -> csr_array:
     kev = axis.to_kev()
     energies = np.maximum(kev.centers, 0.02)
@@ -362,14 +374,14 @@ def _mean_share(share: np.ndarray, pull: np.ndarray, known: np.ndarray) -> np.nd
 
 
 def _everywhere(values: np.ndarray) -> np.ndarray:
-    """Mean over the spectrum: all peaks have one shape, and the strongest tell most of it."""
-    return np.full(values.size, values.mean())
+    """Mean of each row: all peaks have one shape, and the strongest tell most of it."""
+    return np.asarray(values.mean(axis=1, keepdims=True))
 
 
 def _locally(values: np.ndarray) -> np.ndarray:
-    """Mean over the neighbourhood, with a little of the whole."""
+    """Mean over the neighbourhood, with a little of the whole row."""
     near = gaussian_filter1d(values, _LOCAL, mode="nearest")
-    return np.asarray(near + _GLOBAL * values.mean())
+    return np.asarray(near + _GLOBAL * values.mean(axis=1, keepdims=True))
 
 
 def _gram(basis: csr_array, weight: np.ndarray) -> np.ndarray:

@@ -434,6 +434,7 @@ class LineGroup:
     width: float
 
 
+@lru_cache(maxsize=256)
 def line_groups(family: LineFamily, *, thick: bool = False) -> tuple[LineGroup, ...]:
     """Return the groups of a family but that of the alpha lines, which is what is measured.
 
