@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from siftem.energy_axis import EnergyAxis
 from siftem.figures.line_labels import LineLabel
-from siftem.figures.page import Page
+from siftem.figures.page import Page, fix_minor_ticks
 from siftem.figures.spectra import (
     Curve,
     draw_spectrum,
@@ -17,7 +17,7 @@ from siftem.figures.spectra import (
     short_number,
     shown_range,
 )
-from siftem.figures.style import drawing_style, new_figure
+from siftem.figures.style import drawing_style, new_figure, png_bytes
 from siftem.figures.trace_lines import (
     TraceLine,
     Window,
@@ -91,6 +91,18 @@ def test_a_logarithmic_axis_has_one_to_four_numbers_well_inside(exponent, span):
     assert 1 <= len(ticks) <= 4
     assert (ticks >= exponent + 0.05 * span).all()
     assert (ticks <= exponent + 0.95 * span).all()
+
+
+def test_minor_ticks_as_one_line_are_painted_as_those_of_the_axis():
+    pictures = []
+    for fix in (lambda ax: None, fix_minor_ticks):
+        with drawing_style():
+            ax = axes()
+            log_axis(ax, 3.0, 4e3)
+            fix(ax)
+        pictures.append(png_bytes(ax.figure))
+    assert ax.yaxis.get_minorticklocs().size == 0
+    assert pictures[0] == pictures[1]
 
 
 def test_limits_show_the_continuum_but_not_the_zeros():

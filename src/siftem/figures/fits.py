@@ -22,7 +22,15 @@ from siftem.figures.legend import (
 )
 from siftem.figures.line_labels import LineLabel, band_height, draw_line_labels, seen_lines
 from siftem.figures.maps import COLOUR_BAR_ROOM, add_colour_bar, draw_image
-from siftem.figures.page import MARGIN, ROW_GAP, TITLE_HEIGHT, ImageGrid, Page, image_grid
+from siftem.figures.page import (
+    MARGIN,
+    ROW_GAP,
+    TITLE_HEIGHT,
+    ImageGrid,
+    Page,
+    fix_minor_ticks,
+    image_grid,
+)
 from siftem.figures.spectra import (
     BOTTOM_ROOM,
     LEFT_ROOM,
@@ -115,6 +123,7 @@ def fit_figure(
         ax.set_xlim(*limits)
         floor, ceiling = log_limits(spectrum.values, np.sqrt(spectrum.variance))
         log_axis(ax, floor, ceiling)
+        fix_minor_ticks(ax)
         modelled = fit.mean - spectrum.background
         for curve in (
             Curve(spectrum.values, colour, bold=False),

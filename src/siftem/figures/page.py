@@ -14,13 +14,21 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import TICKLEFT, Line2D
 from matplotlib.text import Text
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, SymmetricalLogLocator
+from matplotlib.ticker import (
+    FixedLocator,
+    FuncFormatter,
+    NullFormatter,
+    NullLocator,
+    SymmetricalLogLocator,
+)
 
 from siftem.figures.style import (
     FONT_SIZE,
     MM_PER_INCH,
     PAGE_WIDTH,
+    STYLE,
     fitted_text,
     new_figure,
     text_width,
@@ -259,6 +267,30 @@ def short_number(value: float) -> str:
 _LINEAR_DECADES = 0.7
 #: How far the axis goes below zero at the least, as a share of the linear part.
 _BELOW = 0.7
+
+
+def fix_minor_ticks(ax: Axes) -> None:
+    """Draw the vertical axis' minor ticks as one line, for axes whose limits stay as they are.
+
+    With five artists to each tick they take a fifth of the time of a page.
+    """
+    low, high = ax.get_ylim()
+    places = np.asarray(ax.yaxis.get_minorticklocs(), float)
+    places = places[(places >= low) & (places <= high)]
+    ax.yaxis.set_minor_locator(NullLocator())
+    ticks = Line2D(
+        np.zeros(places.size),
+        places,
+        linestyle="none",
+        marker=TICKLEFT,
+        markersize=STYLE["ytick.minor.size"],
+        markeredgewidth=STYLE["ytick.minor.width"],
+        color="black",
+        transform=ax.get_yaxis_transform(),
+        clip_on=False,
+        zorder=2.01,
+    )
+    ax.add_artist(ticks)
 
 
 def linear_end(values: np.ndarray, sigma: np.ndarray) -> float:

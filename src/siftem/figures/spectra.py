@@ -13,7 +13,14 @@ from scipy.ndimage import uniform_filter1d
 
 from siftem.energy_axis import EnergyAxis
 from siftem.figures.line_labels import LineLabel, band_height, draw_line_labels
-from siftem.figures.page import MARGIN, Page, frame_size, short_number, signed_axis
+from siftem.figures.page import (
+    MARGIN,
+    Page,
+    fix_minor_ticks,
+    frame_size,
+    short_number,
+    signed_axis,
+)
 from siftem.figures.style import fitted_text, text_height, text_width
 
 #: mm left of a frame for numbers and the label of the axis, and below for the energies.
@@ -305,6 +312,7 @@ def draw_stack(
                 break
         else:
             log_axis(ax, floor, ceiling)
+        fix_minor_ticks(ax)
         for curve in reversed(strip.curves):
             draw_spectrum(ax, axis, curve, scale=scale, floor=ax.get_ylim()[0])
         write_name(ax, axis, strip.curves, scale=scale)

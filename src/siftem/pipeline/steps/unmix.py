@@ -70,7 +70,7 @@ def unmixed_phases(
             warnings.warn(f"unmixing was left out: {why}", SiftemWarning, stacklevel=2)
             return None
         raise InputError(f"it can't be done: {why}")
-    matrix_fit = settings.fit(spectra.pure[regions.matrix])
+    matrix_fit = settings.fit(spectra.pure[regions.matrix]) if settings.sources.any else None
     anchors = {}
     for grain in regions.names:
         own = phase_anchors(recipe.phases.get(grain, Phase()), settings, matrix_fit)
