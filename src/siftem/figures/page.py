@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import TICKLEFT, Line2D
+from matplotlib.lines import Line2D
+from matplotlib.markers import TICKLEFT
 from matplotlib.text import Text
 from matplotlib.ticker import (
     FixedLocator,
