@@ -308,6 +308,7 @@ class FitSteps:
                 variance=np.maximum(variance_of(spectrum, found.mean), 1e-9),
                 peaks=lines,
                 rest=np.maximum(found.mean - lines - spectrum.background, 0.0),
+                taken=spectrum.background,
             )
         self.stiffness = replace(stiffness, place=at)
         penalty = self._penalty()

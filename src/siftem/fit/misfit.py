@@ -120,6 +120,8 @@ _FAR_BELOW = -30.0
 #: Bumps that tell a share which changes from place to place, and how much more each of them tells
 #: with its neighbours, which it overlaps with.
 _NEAR, _OVERLAP = float(np.sqrt(4 * np.pi)) * _LOCAL, 1.5
+#: Of the sizes, the first two are alike everywhere; the first three are those of a model.
+_ALIKE, _MODELLED = 2, 3
 #: Steps of the fit beside the misfit, and what of a channel's noise may still move.
 _STEPS, _STILL = 8, 1e-2
 
@@ -197,6 +199,7 @@ def estimated_misfit(
     variance: np.ndarray,
     peaks: np.ndarray,
     rest: np.ndarray,
+    taken: np.ndarray,
     penalized: bool = True,
 ) -> tuple[Misfit, Stiffness]:
     """Estimate the size of a model's errors, and the stiffness of its continuum beside them.
@@ -205,12 +208,13 @@ def estimated_misfit(
     peaks P (over their flanks, too, so that a wrong width or place counts), T, their counts
     spread over some widths as tails are, and C, what lies under them and weak peaks. All strong
     peaks have one share s and one w, since one detector shapes them; the share t, of lines that
-    are missing or in wrong ratios, changes over some peaks' widths.
+    are missing or in wrong ratios, changes over some peaks' widths. What was measured and
+    subtracted has no model, but is not quite what is there: it errs by a share of its own.
     The restricted likelihood of what is left by the fit, with a penalty that leaves them at zero
     where counts can't tell, is greatest where ``s^2 <- s^2 sqrt(sum(P^2 q^2) / sum(P^2 e))`` ends,
     with the scores q of the bumps and their expected squares e. What is returned is not that
-    most likely size but the mean of all that the likelihood allows: where few channels tell it,
-    errors must hold that it may be larger.
+    most likely size but, of what is modelled, the mean of all that the likelihood allows: where few
+    channels tell it, errors must hold that it may be larger.
 
     Parameters
     ----------
@@ -229,8 +233,9 @@ def estimated_misfit(
     variance : ndarray of shape (channels,)
         Of counting.
     peaks, rest : ndarray of shape (channels,)
-        Expected counts in lines and in everything else; not in what was measured and subtracted,
-        of which there is no model that could err.
+        Expected counts in lines and in everything else that is modelled.
+    taken : ndarray of shape (channels,)
+        Counts that were measured and subtracted.
     penalized : bool
         Whether the continuum is held by its stiffness.
 
@@ -254,7 +259,9 @@ def estimated_misfit(
     strong = np.where(heights > _STRONG * floor, heights, 0.0)
     weak = floor + np.minimum(heights, _STRONG * floor)
     tails = _spread(np.where(lines > _STRONG * floor, lines, 0.0))
-    sizes = np.maximum(np.stack([strong, tails, weak]), 1e-9) ** 2
+    off = basis.T @ np.maximum(taken, 0.0) / reach
+    found_in = [strong, tails, weak, off] if off.any() else [strong, tails, weak]
+    sizes = np.maximum(np.stack(found_in), 1e-9) ** 2
     weight = 1.0 / variance
     weighted = columns * weight[:, None]
     cross, among = basis.T @ weighted, _gram(basis, weight)
@@ -262,8 +269,7 @@ def estimated_misfit(
     at = stiffness.place
     target = residual + columns @ amplitudes
     pull, pull_of_bumps = weighted.T @ target, basis.T @ (weight * target)
-    shares = np.full((3, n), _START)
-    means = shares.copy()
+    shares = np.full(sizes.shape, _START)
     smallest = 1.0 / (_EXPECTED**2 * np.sqrt(2 * np.pi) * _LOCAL)
     for last in [False] * (_ROUNDS - 1) + [True]:
         sigma2 = (shares * sizes).sum(axis=0)
@@ -273,17 +279,19 @@ def estimated_misfit(
         found, covariance, errors, left = _solved(held, cross, bumps, pull, pull_of_bumps)
         score2 = (errors / sigma2) ** 2
         expected = np.maximum(1.0 - left / sigma2, 0.0) / sigma2
-        pools = (_everywhere, _everywhere, _locally)
-        for i, (size, pooled, number) in enumerate(zip(sizes, pools, (n, n, _NEAR), strict=True)):
+        for i, size in enumerate(sizes):
+            pooled, number = (_everywhere, n) if i < _ALIKE else (_locally, _NEAR)
             asked = expected * size
             above, below, curved = pooled(np.stack([score2 * size, asked, asked**2]))
             below = below + smallest
-            if last:
+            # What was measured may well be exact; what is modelled never is.
+            if last and i < _MODELLED:
                 known = _OVERLAP * number * curved
-                means[i] = _mean_share(shares[i], number * (above - below), known)
-            shares[i] = np.maximum(shares[i] * np.sqrt(above / below), _SMALLEST)
+                shares[i] = _mean_share(shares[i], number * (above - below), known)
+            else:
+                shares[i] = np.maximum(shares[i] * np.sqrt(above / below), _SMALLEST)
         stiffness = stiffness.updated(found[at], covariance[at, at])
-    return Misfit(basis, np.sqrt((means * sizes).sum(axis=0))), stiffness
+    return Misfit(basis, np.sqrt((shares * sizes).sum(axis=0))), stiffness
 
 
 def fit_beside(
