@@ -4,7 +4,6 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,7 +16,7 @@ from siftem.decomposition.layout import Lies, PhaseLayout
 from siftem.pipeline.parts import recorded_warnings
 from siftem.pipeline.recipe import Recipe, make_recipe, read_recipe, recipe_schema, schema_text
 from siftem.pipeline.results import Matched
-from siftem.pipeline.starting_recipe import _elements, _phases_text
+from siftem.pipeline.starting_recipe import _phases_text, starting_recipe
 from siftem.pipeline.workflow import Workflow
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -76,21 +75,20 @@ def test_what_is_commented_out_can_be_taken_in(written):
     assert recipe.quantify.ratios == ("Mg/(Mg+Fe)",)
 
 
-def test_elements_are_those_seen_where_none_are_listed():
-    si = siftem.simulate_demo((16, 16), dose=20).spectrum_image
-    bare = replace(si, acquisition=replace(si.acquisition, elements=()))
-    listed = replace(si, acquisition=replace(si.acquisition, elements=("Mg", "O")))
-    seen = [SimpleNamespace(element=e) for e in ("O", "Cu", "Mg", "Pt")]
-    plain = {"input": {"file": "a.hspy"}}
-
-    def found(si, **more):
-        return _elements(make_recipe({**plain, **more}), si, seen)
-
-    assert found(bare) == (("O", "Cu", "Mg", "Pt"), ())
-    assert found(bare, support=["Cu"]) == (("O", "Mg", "Pt"), ("Cu",))
-    assert found(listed) == (("Mg", "O"), ("Cu", "Pt"))
-    assert found(listed, elements=["O", "Pt"]) == (("O", "Pt"), ("Cu", "Mg"))
-    assert found(replace(listed, signal_type="EELS")) == ((), ())
+def test_elements_are_those_that_a_run_of_the_file_would_quantify(tmp_path):
+    """A file lists what somebody clicked on: without the rest every phase is 100% of that."""
+    path = tmp_path / "clicked.hspy"
+    si = siftem.simulate_demo((24, 24), dose=600, channels=1100, random_state=1).spectrum_image
+    signal = siftem.to_hyperspy(si)
+    signal.compute(progressbar=False)
+    signal.metadata.set_item("Sample.elements", ["Fe"])
+    signal.save(path)
+    recipe = make_recipe(yaml.safe_load(starting_recipe(path, components=2)))
+    assert {"Fe", "O", "Mg", "Si"} <= set(recipe.elements)
+    assert "Cu" in recipe.support
+    bare = make_recipe({"input": {"file": str(path)}, "decompose": {"components": 2}})
+    with recorded_warnings():
+        assert Workflow(bare).run("match").elements == recipe.elements
 
 
 def test_phases_side_by_side_and_other_signals_get_no_words_that_are_not_theirs():
@@ -110,6 +108,10 @@ def test_phases_side_by_side_and_other_signals_get_no_words_that_are_not_theirs(
     assert "matrix: A" in text(si, inside)
     assert "# anchor: Mg" in text(si, inside)
     assert text(si, inside).count("# anchor:") == 1
+    # An example of the signal's own kind where nothing tells one.
+    names = ("A", "B")
+    assert "# anchor: Si " in text(si, inside)
+    assert "absent_edge" in text(replace(si, signal_type="EELS"), inside)
     bulk = replace(si, acquisition=replace(si.acquisition, bulk=True))
     assert "density" in text(si, alone)
     assert "density" not in text(bulk, alone)

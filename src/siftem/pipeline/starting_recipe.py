@@ -26,6 +26,8 @@ from siftem.spectrum_image import SpectrumImage
 
 #: Elements of grids, holders, detectors and ion beams.
 _OFTEN_SUPPORT = ("C", "Cu", "Ga", "Mo", "Ni", "Au", "Pt", "Be", "Ar")
+#: Elements that a first ratio is not made of.
+_ANIONS = ("C", "N", "O", "F", "S", "Cl")
 _HEAD = """\
 # A recipe for {name}, as the map shows itself. Change it, then: siftem run {recipe}
 # Keys with their meaning, for editors: siftem recipe --schema --out recipe.schema.json, and as the
@@ -49,8 +51,8 @@ def starting_recipe(
 ) -> str:
     """Look at a map, and write a commented recipe for it.
 
-    Elements and support are those of the file and of the lines that stand out in the sum of all
-    pixels; the phases are the components of a decomposition, by their numbers.
+    Elements are those that a run of the file alone would quantify, support what else stands out in
+    the sum of all pixels; the phases are the components of a decomposition, by their numbers.
 
     Parameters
     ----------
@@ -86,10 +88,10 @@ def starting_recipe(
     with recorded_warnings():
         workflow = Workflow(recipe)
         si: SpectrumImage = workflow.run("prepare", progress=progress).spectrum_image
-        seen = _seen(si)
-        named, others = _elements(recipe, si, seen)
-        workflow.set_recipe(changed_recipe(recipe, elements=named, support=others))
         matched: Matched = workflow.run("match", progress=progress)
+        seen = _seen(si)
+    named = matched.elements
+    others = recipe.support or tuple(f.element for f in seen if f.element not in named)
     parts = [
         _HEAD.format(name=Path(path).name, recipe=name, input=_input(path, beside, signal)),
         _elements_text(si, named, others, seen),
@@ -108,19 +110,6 @@ def _seen(si: SpectrumImage) -> tuple[FoundElement, ...]:
         return find_elements(whole)
     except InputError:  # nothing to be seen
         return ()
-
-
-def _elements(
-    recipe: Recipe, si: SpectrumImage, seen: Sequence[FoundElement]
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return elements and support: as given, as the file lists them, else as seen."""
-    if not si.signal_type.startswith("EDS"):
-        return (), ()
-    found = [f.element for f in seen]
-    listed = recipe.elements or si.acquisition.elements
-    support = recipe.support or tuple(e for e in found if listed and e not in listed)
-    elements = tuple(e for e in (listed or found) if e not in support)
-    return elements, support
 
 
 def _input(path: str | os.PathLike[str], beside: str | os.PathLike[str], signal: int | None) -> str:
@@ -146,7 +135,7 @@ def _elements_text(
         "# support is fitted as well and left out of the 100%: grid, holder, preparation.",
     ]
     if support:
-        out.append("# These are seen and not listed in the file: move up what the specimen holds.")
+        out.append("# Faint, or in all phases alike: move up what the specimen holds.")
     if often:
         out.append(f"# Often of the support, and to be moved here if so: {', '.join(often)}.")
     return "\n".join([*out, f"support: {_flow(support)}", ""])
@@ -204,7 +193,8 @@ def _phases_text(si: SpectrumImage, matched: Matched) -> str:
         out += [f"  {letter}:   # {shares[i]:.1f}% of the counts{shown}", f"    component: {i + 1}"]
         if mixed[i]:
             lacks = next((e for e in strongest[matrix] if e not in strongest[i]), None)
-            known = "{absent_edge: Ti_L3}" if lacks is None else lacks
+            example = "Si" if si.signal_type.startswith("EDS") else "{absent_edge: Ti_L3}"
+            known = lacks or example
             out.append(
                 f"    # anchor: {known}   # if it lacks it altogether, and the other does not"
             )
@@ -226,16 +216,16 @@ def _rest_text(si: SpectrumImage, matched: Matched) -> str:
             "# A bulk specimen has no k-factors: net lines are compared. For a thin film:\n"
             "# acquisition: {signal_type: EDS_TEM}\n"
         )
-    both = {"Mg", "Fe"} <= set(matched.elements)
-    return "\n".join(
-        [
-            "# quantify:",
-            "#   thickness: 100   # nm, or a range [80, 120]: corrects absorption",
-            "#   window: none   # of the detector, or polymer: takes 40% of O K away",
-            f"#   ratios: [{'Mg/(Mg+Fe)' if both else 'Fe/(Fe+Pt)'}]   # of atoms",
-            "",
-        ]
-    )
+    out = [
+        "# quantify:",
+        "#   thickness: 100   # nm, or a range [80, 120]: corrects absorption",
+        "#   window: none   # of the detector, or polymer: takes 40% of O K away",
+    ]
+    cations = [e for e in matched.elements if e not in _ANIONS]
+    first, second = ("Mg", "Fe") if {"Mg", "Fe"} <= set(cations) else (*cations, "", "")[:2]
+    if second:
+        out.append(f"#   ratios: [{first}/({first}+{second})]   # of atoms")
+    return "\n".join([*out, ""])
 
 
 def _flow(values: Sequence[str]) -> str:
