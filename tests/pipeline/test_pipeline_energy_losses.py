@@ -178,9 +178,13 @@ def test_what_energy_losses_cannot_do_is_told(phantom):
 
 def test_a_grain_without_an_anchor_is_left_open(phantom):
     recipe = make_recipe({**RECIPE, "phases": {
-        "titanate": {"component": 1}, "Mn oxide": {"component": 2}}, "quantify": {}})  # fmt: skip
+        "titanate": {"component": 1}, "Mn oxide": {"component": 2}}})  # fmt: skip
     spectra = Workflow(recipe, spectrum_image=phantom.spectrum_image)
     found = spectra.run("spectra")
+    assert set(found.ratios) == {"Mn oxide + titanate"}  # and not those of one end of a range
+    assert "Mn oxide: no ratios of elements, which its scale" in " ".join(
+        spectra.warnings("spectra")
+    )
     assert list(found.pure) == ["titanate", "Mn oxide"]
     low, high = found.open_scales["Mn oxide"].ranges[0].ends
     with_anchor = Workflow(make_recipe(RECIPE), spectrum_image=phantom.spectrum_image)

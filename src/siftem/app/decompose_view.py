@@ -34,6 +34,8 @@ AUTO, _MOST = "auto", 12
 _LIES = {"as found": None, "pure": "pure", "embedded": "embedded"}
 #: Room beside and above the map of a component, screen pixels: colour bar; name and title.
 _BESIDE, _ABOVE = 84, 122
+#: The least width of its fields.
+_FIELDS = 200
 _FIELD = {"width": CONTROLS - 30, "stylesheets": [CONTROL_CSS], "margin": (2, 8)}
 
 
@@ -274,8 +276,15 @@ class DecomposeView(View):
         room, aspect = self.room, image_aspect(self._maps[0].shape, self.session.pixel_size)
         height = room.height - self._spectrum_height() - 36
         n = len(self._maps) + (self._phases is not None)
+        # Of a tall map all is seen, and its fields are wider than the map.
+        smallest = max(40, min(130, int((height - _ABOVE) / aspect)))
         width, self.components.ncols = tile(
-            n, aspect, (room.content - 20, height), beside=_BESIDE, above=_ABOVE, smallest=130
+            n,
+            aspect,
+            (room.content - 20, height),
+            beside=max(_BESIDE, _FIELDS - smallest),
+            above=_ABOVE,
+            smallest=smallest,
         )
         # What the maps leave free is the spectrum's.
         table = 28 + 21 * self.phase_map[0].object.count("<tr>") if len(self.phase_map) else 0

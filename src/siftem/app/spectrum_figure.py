@@ -9,6 +9,7 @@ import numpy as np
 from bokeh.models import (
     ColumnDataSource,
     CustomJS,
+    FixedTicker,
     HoverTool,
     Label,
     Legend,
@@ -316,6 +317,9 @@ def add_marks(
     right = [-np.inf] * _ROWS
     for mark in sorted(marks, key=lambda m: m.energy):
         x = mark.energy * per_kev
+        # At the right border a name stands before its line.
+        before = (window[1] - mark.energy) * per_kev < _MARK_ROOM
+        x -= _MARK_ROOM * before
         row = next((r for r in range(_ROWS) if x - right[r] >= _MARK_ROOM), None)
         plot.add_layout(
             Span(
@@ -330,8 +334,6 @@ def add_marks(
         if row is None:  # no room for its name: the line is still marked
             continue
         right[row] = x
-        # At the right border a name stands before its line.
-        before = (window[1] - mark.energy) * per_kev < _MARK_ROOM
         plot.add_layout(
             Label(
                 x=mark.energy,
@@ -352,8 +354,10 @@ def plain_axes(plot: figure) -> None:
     """Write the names and numbers of axes as all figures do."""
     for one in plot.axis:
         if isinstance(one, LogAxis):
-            # Within a decade or two the names of ticks would be 7.000e+6, one over the other.
-            one.ticker = LogTicker(desired_num_ticks=4)
+            # Within two decades Bokeh's ticks would be 7.000e+6, one over the other.
+            few = isinstance(plot.y_range, Range1d) and plot.y_range.end < 300 * plot.y_range.start
+            fixed = [step * 10.0**n for n in range(-6, 13) for step in (1, 2, 5)]
+            one.ticker = FixedTicker(ticks=fixed) if few else LogTicker(desired_num_ticks=4)
             one.formatter = NumeralTickFormatter(format="0,0.[000]")
         one.axis_label_text_font_style = "normal"
         one.axis_label_text_font_size = _FONT

@@ -103,7 +103,7 @@ def pure_phases(
         losses = {} if matrix is None else pure_losses(recipe, anchored, matrix, missing)
         free, scales = own.spectra(integrated, losses, None, missing)
         losses = {n: s for n in own.names if (s := losses.get(n, free.get(n))) is not None}
-        ratios = loss_ratios(recipe, losses, integrated)
+        ratios = loss_ratios(recipe, losses, integrated, scales)
         return RegionSpectra(None, integrated, losses, {}, ratios, scales, missing)
     if not elements:
         warnings.warn(
@@ -254,9 +254,15 @@ def _weighted_sums(
 
 
 def loss_ratios(
-    recipe: Recipe, pure: Mapping[str, Spectrum], integrated: Mapping[str, Spectrum]
+    recipe: Recipe,
+    pure: Mapping[str, Spectrum],
+    integrated: Mapping[str, Spectrum],
+    scales: Mapping[str, OpenScale],
 ) -> dict[str, ElementalRatios]:
     """Ratios of elements of each phase and mixture, where the recipe names edges.
+
+    A phase of which it is open how much of its host is in it has none: they would be those of one
+    end of a range.
 
     Warns
     -----
@@ -274,6 +280,8 @@ def loss_ratios(
     out: dict[str, ElementalRatios] = {}
     for name, spectrum in {**pure, **integrated}.items() if edges else ():
         try:
+            if name in pure and name in scales and scales[name].ends:
+                raise InputError("which its scale leaves open: give an anchor")
             out[name] = elemental_ratios(spectrum, edges)
             text = out[name].table().replace("\n", ", ")
         except InputError as error:
