@@ -1,6 +1,6 @@
-"""How long work tells where it is, and how it is stopped.
+"""How long work tells where it is, and how it is stopped; in notebooks with a bar.
 
-A progress bar in notebooks, for what takes longer than two seconds.
+The bar comes by itself for what takes longer than two seconds.
 """
 
 from __future__ import annotations

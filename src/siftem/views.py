@@ -1,6 +1,6 @@
-"""How results are shown: by layers above them, which are imported when somebody looks.
+"""How results are shown: one line for what holds arrays, and pictures of layers above.
 
-One line for objects that hold arrays: what they hold, not the numbers.
+The latter are imported when somebody looks.
 """
 
 from __future__ import annotations

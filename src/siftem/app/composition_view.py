@@ -1,8 +1,7 @@
-"""Composition: elements of each phase with their errors.
+"""The step Composition: fields of the quantification, and tables of each phase with its errors.
 
-The fields of a quantification: film, oxygen, formulas, ratios, k-factors.
-
-Tables of the report with a button that copies them.
+The fields hold film, oxygen, formulas, ratios and k-factors; the tables are those of the report,
+each with a button that copies it.
 """
 
 from __future__ import annotations

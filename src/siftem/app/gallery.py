@@ -1,7 +1,4 @@
-"""Small maps side by side, zoomed and moved together.
-
-Small pictures of maps, each a button that shows its map large.
-"""
+"""Maps side by side: small ones that are zoomed together, and buttons that show one large."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Work off the event loop: one long job at a time, and quick ones of which the last wins.
 
-Any error as one plain sentence for the page.
+Whatever goes wrong in it reaches the page as one plain sentence.
 """
 
 from __future__ import annotations

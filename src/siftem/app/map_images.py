@@ -1,7 +1,4 @@
-"""The images of a map that a user can look at.
-
-Compiled sums over a window of channels. Clean input only.
-"""
+"""The images of a map that a user can look at, with compiled sums over windows of channels."""
 
 from __future__ import annotations
 

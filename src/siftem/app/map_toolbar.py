@@ -1,7 +1,4 @@
-"""What lies over the map of the step Segment.
-
-A button for each phase in its colour, of which one is chosen.
-"""
+"""What lies over the map of the step Segment, and the buttons by which a phase is chosen."""
 
 from __future__ import annotations
 

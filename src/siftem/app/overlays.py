@@ -1,12 +1,7 @@
-"""Masks, probabilities and traces as colours over a map.
+"""Masks, probabilities and traces as colours over a map, and what is said beside it.
 
-What lies over the map of the step Segment, and what is said beside it.
-
-What is found about the pixels of a map as it is painted: kept until something changes.
-
-Pixels of regions, traces and phases as small tables, which are the legend of the map, too.
-
-Why a pixel is in no region: what the numbers beside a map leave out, pixel by pixel.
+Tables of the pixels of regions, traces and phases are the legend of the map, too; they tell why a
+pixel is in no region. What is found is kept until something changes.
 """
 
 from __future__ import annotations

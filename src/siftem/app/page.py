@@ -1,10 +1,7 @@
-"""The page: six steps from left to right, one line that tells what is going on.
+"""The page: six steps from left to right, and one line that tells what is going on.
 
-Names of fields for screen readers, which some widgets show but do not tell.
-
-The browser's window: its size, and whether the page is light or dark.
-
-Keys that are pressed anywhere on the page.
+Beside them what a page needs of its browser: names of fields for screen readers, size and
+brightness of the window, and keys that are pressed anywhere.
 """
 
 from __future__ import annotations

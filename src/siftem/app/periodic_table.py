@@ -1,7 +1,4 @@
-"""A periodic table on which elements are chosen, with what the spectrum shows of each.
-
-The elements that the sum of all pixels shows, and by which lines.
-"""
+"""A periodic table on which elements are chosen, with the lines that the map shows of each."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
 """The app on a port of this machine, or with a token on one that others can reach.
 
-Who may use the server: everybody on this machine, elsewhere those who hold the token.
-
-The pages that are open in browsers: how many there may be, and what is left of closed ones.
+Who may use it: everybody on this machine, elsewhere those who hold the token. How many pages may be
+open is counted here, and closed ones are cleared away.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""What one user has: a recipe, the results of its steps, and painted traces.
-
-A workflow whose recipe and slow results are kept on disk as the user goes on.
-"""
+"""What one user has: a recipe, painted traces, and the results of the steps, kept on disk."""
 
 from __future__ import annotations
 

@@ -1,10 +1,7 @@
-"""The folder of a batch: where things are, and what is known of each map.
+"""The folder of a batch: where things are, what is known of each map, and who looks on.
 
-Locks that the operating system frees when their owner dies, however it dies.
-
-A full disk: told apart from other errors, because it stops everything.
-
-Who looks on while a batch works.
+Locks are those of the operating system, which frees them however their owner dies. A full disk is
+told apart from other errors, because it stops everything.
 """
 
 from __future__ import annotations

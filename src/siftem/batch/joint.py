@@ -1,6 +1,6 @@
 """Joint decomposition: pixels of several maps factorised together, to share spectra.
 
-Where maps of a joint decomposition lie in their stack, and which channels they share.
+The maps lie below each other in one stack, on the channels that all of them have.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The work on one map of a batch: wherever it is done, and however often it is begun.
 
-Maps of a batch that stay on disk while they are worked on.
+Maps that are too large for memory stay on disk meanwhile.
 """
 
 from __future__ import annotations

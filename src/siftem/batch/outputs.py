@@ -1,7 +1,4 @@
-"""What a batch leaves for its reader: table, summary, recipe and overview report.
-
-All results of a batch as one table: CSV and Parquet.
-"""
+"""What a batch leaves for its reader: one table (CSV, Parquet), summary, recipe and report."""
 
 from __future__ import annotations
 

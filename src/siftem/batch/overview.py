@@ -1,8 +1,6 @@
-"""What the overview report of a batch shows.
+"""What the overview report of a batch shows: maps beside each other, and means over them.
 
-Partition coefficients over the maps of a batch: means, and their Onuma diagrams.
-
-Means over the maps of a batch.
+Partition coefficients are drawn against ionic radii where the recipe asks for it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Run one recipe over many maps.
-
-The maps of a batch and their names.
-"""
+"""Run one recipe over many maps, each under its own name."""
 
 from __future__ import annotations
 

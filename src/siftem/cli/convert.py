@@ -1,7 +1,4 @@
-"""``siftem convert``: any file to a sparse map file.
-
-The options of ``siftem run`` for maps that are larger than memory.
-"""
+"""``siftem convert``, and the options of ``siftem run`` for maps that are larger than memory."""
 
 from __future__ import annotations
 

@@ -1,10 +1,6 @@
-"""Progress bars, time and memory.
+"""What commands print: progress, time, memory, and the short summary of a run.
 
-Telling that kernels are compiled, which happens once after installation.
-
-Options that several commands have, and where all of them print.
-
-The short summary of a run on the terminal.
+Options that several commands have are here as well, and the word on kernels that are compiled.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""What ``siftem inspect`` prints.
-
-``siftem maps``: maps of line families by a fit to each pixel.
-"""
+"""What ``siftem inspect`` prints, and ``siftem maps``, the maps of lines by a fit to each pixel."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
 """Numbers of an X-ray map brought back to counts, where they are not.
 
-The step of which all values of a map are whole multiples: what one count was written as.
-
-How much the values of a map scatter, compared with counts of the same mean.
+What one count was written as is the step of which all values are whole multiples, or else the
+scatter of the values compared with that of counts of the same mean.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Pixels, channels and single values that no specimen and no counting can give.
 
-Counts that reached the largest number their type can hold.
+Among them are counts that reached the largest number that their type can hold.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Sums over sparse counts and weights that take one pass and no copy.
-
-Compiled gradient by the weights, to judge the solver by.
-"""
+"""Compiled sums over sparse counts and weights: one pass, no copy, and the gradient by weights."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Maps and spectra of a spectrum image.
-
-Components that live in one pixel.
-"""
+"""Maps and spectra of a spectrum image, and what to do with a component of a single pixel."""
 
 from __future__ import annotations
 

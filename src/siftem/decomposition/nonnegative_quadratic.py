@@ -1,6 +1,6 @@
-"""Small non-negative quadratic problems and safe steps along their answers. Clean input only.
+"""Compiled non-negative quadratic problems, and the Newton step of spectra that is made of them.
 
-Compiled Newton step of all spectra, channel by channel. Clean input only.
+Clean input only.
 """
 
 from __future__ import annotations

@@ -5,9 +5,8 @@ mean-field approximation: at five counts a pixel the neighbours decide together,
 pixel decides for itself, and no smoothing blurs a border. The amount of material in a pixel plays
 no part, only what its counts are made of. Spectra of k phases span k - 1 directions about their
 mean, which neighbours tell (`siftem.decomposition.kinds`): spectra of classes are kept to these, or
-noise would make classes of its own.
-
-How evenly a class of pixels is mixed: by how its shares scatter and rise inside of it.
+noise would make classes of its own. How evenly a class is mixed is told by how its shares scatter
+and rise inside of it.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Poisson (Kullback-Leibler) NMF of sparse counts, without scikit-learn.
 
-A fit from coarse to fine: pooled pixels make a cheap and good start for the full map.
+A fit goes from coarse to fine: pooled pixels make a cheap and good start for the full map.
 """
 
 from __future__ import annotations

@@ -2,11 +2,8 @@
 
 A share that is picked for being large is large by luck as well. Each count goes to one of two
 halves by the toss of a coin: one half picks the pixels, the other is summed, and then they change
-places. What comes out is the mean of the pixels that were picked, without luck.
-
-Amounts of given spectra in each pixel, of either sign, with few channels to be noisy in.
-
-Spectra of classes of pixels.
+places. What comes out is the mean of the pixels that were picked, without luck. The shares are
+amounts of the spectra of classes, of either sign, from few channels to be noisy in.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""One factorisation of several signals of one scan: shared maps, spectra of each.
+"""Maps for spectra that are known or shared.
 
-Maps of a spectrum image for spectra that are known beforehand.
+Several signals of one scan are factorised with the same maps and spectra of their own; maps are
+also fitted for spectra that are known beforehand.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""What the solver needs of the counts and of the weights, in memory or on disk.
-
-Sparse counts by pixel, cut into blocks that threads work on.
-"""
+"""What the solver needs of counts and weights: blocks of pixels, in memory or on disk."""
 
 from __future__ import annotations
 

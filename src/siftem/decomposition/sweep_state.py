@@ -1,7 +1,4 @@
-"""Where a fit stands after a sweep: all that is needed to go on from there.
-
-What is known beforehand: fixed spectra and masked pixels.
-"""
+"""Where a fit stands after a sweep, so that it can go on from there, and what is held fixed."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Ionisation edges: where they start, what is counted of them, and their cross-sections.
 
-Ratios of elements from net edges and eXSpy's cross-sections.
+Net edges and eXSpy's cross-sections give ratios of elements.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""A line fit and its residuals: whether lines and continuum explain the counts.
+"""How well a model explains the counts: line fits with residuals, and the figure of unmixing.
 
-The figure of unmixing: abundance maps, their errors, and the spectra beside the subtracted.
+The latter has abundance maps, their errors, and the spectra beside the subtracted ones.
 """
 
 from __future__ import annotations

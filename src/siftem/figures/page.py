@@ -1,8 +1,6 @@
-"""Panels placed in millimetres, from the top left of a page.
+"""Panels placed in millimetres from the top left of a page, and the numbers beside axes.
 
-Numbers beside axes.
-
-A vertical axis that is linear about zero, where noise has both signs, and logarithmic above.
+Where noise has both signs, an axis is linear about zero and logarithmic above.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What ``.plot()`` of a result draws: one look, into new axes or the user's own.
+"""What ``.plot()`` of a result draws: one look, into the user's axes or into new ones.
 
-Axes of the user's, or new ones that notebooks show and ``plt.show()`` finds.
+New ones are known to pyplot, so that notebooks show them and ``plt.show()`` finds them.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The two figures of the protocol: from maps to pure matrix, and from mixtures to grains.
 
-Masks and pure spectra of the phases, as the second figure of the protocol shows them.
+Where phases do not lie in a matrix, the second one shows their pixels and pure spectra.
 """
 
 from __future__ import annotations

@@ -1,9 +1,4 @@
-"""Regions as coloured overlays: pure matrix, mixtures, intersections.
-
-The phase map: one colour a pixel, with the area of each phase.
-
-How far two segmentations of one map agree.
-"""
+"""Regions, phase maps and the agreement of two segmentations, as colours over a map."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Faint lines over a whole region against a confined rectangle: what the many pixels gain.
 
-Faint lines and the windows of energies in which they are shown.
+Each line is shown within its own window of energies.
 """
 
 from __future__ import annotations

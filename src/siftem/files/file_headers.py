@@ -1,7 +1,4 @@
-"""What the first bytes of a file, or its HDF5 tree, say before any reader sees it.
-
-TIFF files: what their tags claim, against what is stored.
-"""
+"""What a file says of itself before any reader sees it: first bytes, HDF5 tree, tags of TIFF."""
 
 from __future__ import annotations
 

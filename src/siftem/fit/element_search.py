@@ -1,7 +1,4 @@
-"""Which elements a spectrum shows.
-
-Where a model does not describe a spectrum: told in words, wherever a spectrum is fitted.
-"""
+"""Which elements a spectrum shows, and in words where a model does not describe it."""
 
 from __future__ import annotations
 

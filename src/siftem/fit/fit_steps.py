@@ -1,6 +1,6 @@
 """The steps of a fit of lines and continuum.
 
-Steps of the continuum that splines can't make: at the edges of what absorbs it.
+Among them those of the continuum that splines can't make: at the edges of what absorbs it.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Which lines of an element a spectrum shows, one by one.
+"""Which lines of an element a spectrum shows, and what is not known of fitted lines.
 
-What is not known of fitted lines: ratios within families, tails and escape peaks.
+The latter are ratios within families, tails and escape peaks.
 """
 
 from __future__ import annotations

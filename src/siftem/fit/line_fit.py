@@ -1,6 +1,6 @@
 """Fit of all lines and the continuum of a spectrum at once, by Poisson likelihood.
 
-What all line fits of a measurement have in common, told once.
+What all fits of a measurement have in common is told once, in one object.
 """
 
 from __future__ import annotations

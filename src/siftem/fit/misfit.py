@@ -1,6 +1,6 @@
 """What a fit leaves: the discrepancy between model and spectrum, as a covariance.
 
-How stiff the continuum is: a penalty on its curvature, chosen by its marginal likelihood.
+How stiff the continuum is follows from the marginal likelihood of a penalty on its curvature.
 """
 
 from __future__ import annotations

@@ -1,8 +1,6 @@
 """Are the errors true? Elements that can't be there must scatter about zero by their errors.
 
-How elements that are not there scatter beside a fit.
-
-Elements of holder, column and preparation that nobody lists, found beside a fit.
+Those of holder, column and preparation that nobody lists are found in the same way.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""How the errors of channels and of the model move the amplitudes of a fit.
-
-Result of a fit of lines and continuum.
-"""
+"""The result of a fit of lines and continuum, and how errors of channels and model move it."""
 
 from __future__ import annotations
 

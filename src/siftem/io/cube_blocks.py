@@ -1,10 +1,8 @@
-"""A cube of counts, dense or lazy, taken apart into blocks that fit in memory.
+"""Cubes of counts and streams of X-ray events, taken apart into blocks that fit in memory.
 
-Streams of X-ray events: pixel after pixel, frame after frame, each event its own.
-
-A detector that writes events needs no cube at all. Each scan line of each frame is found once;
-then bands of lines of the map are put together from the lines of all frames, moved back by the
-drift of each frame, and nothing larger than a band is ever in memory.
+A cube may be dense or lazy. A detector that writes events needs no cube at all: each scan line of
+each frame is found once; then bands of lines of the map are put together from the lines of all
+frames, moved back by the drift of each frame, and nothing larger than a band is ever in memory.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Readers kept from what a file may make them do: claim all memory, or run what it holds.
+"""Readers kept from what a file may make them do: claim all memory, loop, or run what it holds.
 
-Readers written in Python are ended when they loop for ever or fill the memory.
+Those written in Python are ended when they loop for ever or fill the memory.
 """
 
 from __future__ import annotations

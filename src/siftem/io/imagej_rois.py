@@ -1,7 +1,4 @@
-"""Outlines drawn in ImageJ or Fiji, as masks.
-
-Masks as outlines that ImageJ and Fiji open in the ROI Manager.
-"""
+"""Outlines of ImageJ and Fiji as masks, and masks as outlines that these open."""
 
 from __future__ import annotations
 

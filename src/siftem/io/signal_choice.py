@@ -1,7 +1,4 @@
-"""Which signal of a file is the map, and which image goes with it.
-
-What a file holds, without reading its counts.
-"""
+"""What a file holds, without reading its counts: which signal is the map, which image its own."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
 """Opening any file that HyperSpy reads, lazily, quietly and as the file has it.
 
-Files whose header or content cannot be trusted: stop early, and in one sentence.
-
-Keeping the messages of HyperSpy and RosettaSciIO off the terminal.
+A file whose header or content cannot be trusted stops early, in one sentence; what HyperSpy and
+RosettaSciIO log stays off the terminal.
 """
 
 from __future__ import annotations

@@ -1,11 +1,9 @@
 """Images as large as the map that stay on disk, as the counts do that they are made of.
 
 They are ordinary arrays, mapped from files in the scratch folder of the map. What is made of an
-image on disk goes beside it; what is made of one in memory stays in memory. Whoever goes over
-an image strip by strip lets go of it after each (`siftem.large.disk_images`), so that few of its
-pages are ever resident; the operating system keeps the rest for as long as it has memory to spare.
-
-Work on images a strip of lines at a time, with the numbers that the whole image gives.
+image on disk goes beside it; what is made of one in memory stays in memory. Work goes over them a
+strip of lines at a time, gives the numbers of the whole image, and lets go of each strip, so that
+few pages are ever resident; the operating system keeps the rest for as long as it has memory.
 """
 
 from __future__ import annotations

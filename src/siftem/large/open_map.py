@@ -1,6 +1,6 @@
-"""Opening a sparse map file without reading it.
+"""Opening a sparse map file without reading it, and Dask at work on its blocks.
 
-Dask at work on blocks: threads, processes, or any cluster through its client.
+Threads, processes, or any cluster through its client.
 """
 
 from __future__ import annotations

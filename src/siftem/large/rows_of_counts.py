@@ -1,6 +1,6 @@
 """What is asked of the counts of all pixels, whether they are in memory or stay on disk.
 
-Counts that stayed elsewhere, of which the sums are known: what is kept of a map on disk.
+Of a map whose counts are elsewhere the sums are known still.
 """
 
 from __future__ import annotations

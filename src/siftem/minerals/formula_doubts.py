@@ -1,6 +1,6 @@
 """Where a composition can't be of the group that its formula was calculated for.
 
-Numbers that follow from a composition, with all its errors, by random compositions around it.
+What follows from a composition has all its errors, by random compositions around it.
 """
 
 from __future__ import annotations

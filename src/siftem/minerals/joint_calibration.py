@@ -1,6 +1,6 @@
 """One calibration of k-factors and film for all phases of a map, by what is known of them.
 
-What a joint calibration found, beside what was known before.
+What it found is told beside what was known before.
 """
 
 from __future__ import annotations

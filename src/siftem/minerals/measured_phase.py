@@ -1,6 +1,6 @@
 """What the spectrum of a phase says before k-factors and film, and what they make of it.
 
-What a detector's window and dead layer take from each line.
+A detector's window and dead layer take their part of each line.
 """
 
 from __future__ import annotations

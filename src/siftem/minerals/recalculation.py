@@ -1,6 +1,6 @@
-"""Ions on sites for many compositions at once: plain arrays, no errors.
+"""Ions on sites, end members and other numbers of many compositions at once.
 
-End members and other numbers that follow from the ions of a formula.
+Plain arrays, no errors.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The structural formula of a phase, with the errors of its composition.
 
-What the recipes of mineralogy need of a composition, wherever it comes from.
+What recalculations need of a composition is the same, wherever it comes from.
 """
 
 from __future__ import annotations

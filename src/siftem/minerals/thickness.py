@@ -1,6 +1,6 @@
-"""Maps of the mass thickness of a film, from the counts of its phases.
+"""Maps of the mass thickness of a film.
 
-Maps of the mass thickness of a film from an annular dark-field image of the same scan.
+From the counts of its phases, or from an annular dark-field image of the same scan.
 """
 
 from __future__ import annotations

@@ -1,11 +1,9 @@
-"""What a detector's window that nobody told may have done to compositions in a known film.
+"""What to doubt in compositions: the window, the two ways, and what is not the specimen's.
 
-What a grid, a holder or contamination may add to elements that are quantified.
-
-Stray counts are in every phase: of metals alike as a part of its counts, of C alike in a pixel. No
-phase can hold more of them than the one with the least.
-
-How well two ways to the same composition agree.
+A window that nobody told takes soft lines away. Subtraction and unmixing may disagree. A grid, a
+holder or contamination may add to elements that are quantified: stray counts are in every phase, of
+metals alike as a part of its counts, of C alike in a pixel, so no phase can hold more of them than
+the one with the least.
 """
 
 from __future__ import annotations

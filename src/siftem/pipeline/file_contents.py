@@ -1,6 +1,6 @@
-"""What a run depends on, as a hash of its contents: files, folders, spectrum images, the code.
+"""What a run depends on, as a hash of contents: files, folders, spectrum images, the code.
 
-Names of phases as names of files.
+Phases give names to files, too: without what a file's name can't hold.
 """
 
 from __future__ import annotations

@@ -1,8 +1,6 @@
-"""Names, structural formulas and the joint calibration of a run, from its compositions.
+"""What a run says of minerals: names, structural formulas, joint calibration, Onuma diagrams.
 
-The map of mass thickness of a run, where a film is known and all pixels were unmixed.
-
-Onuma diagrams of a run: its partition coefficients against ionic radii.
+With the map of mass thickness, where a film is known and all pixels were unmixed.
 """
 
 from __future__ import annotations

@@ -2,9 +2,8 @@
 
 This is the one place where faults are caught: what a part needs is given as a function, and what
 stands in its place when it fails is given beside it. The reason goes to the warnings of the run,
-and so into the report and the summary.
-
-Warnings of one piece of work, also when several threads work at once.
+and so into the report and the summary. Warnings are recorded for each piece of work by itself, also
+when several threads work at once.
 """
 
 from __future__ import annotations

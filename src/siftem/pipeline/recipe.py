@@ -1,7 +1,4 @@
-"""The recipe: all that a run depends on, in one versioned file.
-
-The JSON schema of recipes, by which editors complete keys and mark mistakes.
-"""
+"""The recipe: all that a run depends on, in one versioned file, and its JSON schema."""
 
 from __future__ import annotations
 

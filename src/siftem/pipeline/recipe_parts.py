@@ -1,8 +1,7 @@
 """What the parts of a recipe are made of.
 
-Files that a recipe names, found from wherever the recipe is read.
-
-What is wrong with a recipe, in one sentence that names the key.
+Files that it names are found from wherever it is read, and what is wrong with it is said in one
+sentence that names the key.
 """
 
 from __future__ import annotations

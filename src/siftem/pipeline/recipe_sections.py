@@ -1,8 +1,7 @@
-"""The phases of a recipe: what marks each, and what is known of it.
+"""The sections of a recipe: phases, segmentation and quantification.
 
-The part of a recipe that turns maps into regions: painted traces, forest, cut.
-
-The part of a recipe that turns spectra into compositions.
+What marks each phase and what is known of it; painted traces, forest and cut, which turn maps into
+regions; and what turns spectra into compositions.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What a run found, ready for figures, tables and files.
 
-What a whole region shows of a faint line beside a confined rectangle.
+Including what a whole region shows of a faint line beside a confined rectangle.
 """
 
 from __future__ import annotations

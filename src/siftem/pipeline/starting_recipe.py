@@ -1,7 +1,4 @@
-"""A recipe to start from: what a map shows by itself, with a word on each key.
-
-The recipe of the demo: the model case, simulated.
-"""
+"""Recipes to start from: what a map shows by itself, with a word on each key, and the demo's."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The folder of a run: written whole or not at all.
-
-A run's results back as objects, from the folder that it wrote.
-"""
+"""The folder of a run: written whole or not at all, and read back as objects."""
 
 from __future__ import annotations
 

@@ -1,10 +1,8 @@
 """The numbers of a run as plain data, with units in the keys: ``summary.json``.
 
-Numbers are rounded to six significant digits, so that the file is the same, byte for byte,
-whenever the results agree to rounding. Time and memory are kept apart (``resources.json``),
-because they differ from run to run.
-
-Compositions and ratios as plain data, with units in the keys.
+Numbers are rounded to six significant digits, so that the file is the same, byte for byte, whenever
+the results agree to rounding. Time and memory are kept apart (``resources.json``), because they
+differ from run to run.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""A run step by step: what is done stays until something it depends on changes.
+"""The road from counts to compositions, step by step or all at once.
 
-All results of a run in one, with the recipe that gives them again.
-
-The road from counts to compositions, all steps at once.
+What is done stays until something it depends on changes; the results come together in one object,
+with the recipe that gives them again.
 """
 
 from __future__ import annotations

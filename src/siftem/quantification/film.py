@@ -1,4 +1,4 @@
-"""Absorption of X-rays in the film itself, of a composition that is being sought.
+"""Absorption of X-rays in the film itself, for a composition that is being sought.
 
 What is known of a film, and the compositions that it leaves possible.
 """

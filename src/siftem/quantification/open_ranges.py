@@ -1,7 +1,4 @@
-"""Intervals of what follows from compositions, with all that is not known of them.
-
-Intervals of fractions that hold every kind of error, on the simplex.
-"""
+"""Intervals that hold every kind of error, of fractions on the simplex and of what follows."""
 
 from __future__ import annotations
 

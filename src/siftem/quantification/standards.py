@@ -1,6 +1,6 @@
-"""The zeta-factor method: composition and mass thickness from absolute intensities.
+"""The zeta-factor method, and k- and zeta-factors from standards of known composition.
 
-k- and zeta-factors from the spectrum of a standard of known composition.
+Absolute intensities give composition and mass thickness together.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Tables of compositions, their ratios, and what they rest on.
 
-Tables of subtraction and unmixing side by side, and of partition coefficients by both.
+Subtraction and unmixing stand side by side, also for partition coefficients.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""The report of a run as one self-contained HTML file.
-
-Captions of the two figures, panel by panel.
-"""
+"""The report of a run as one self-contained HTML file, with captions panel by panel."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Tables of formula units and of detection limits.
+"""Tables of formula units, detection limits and lattice strain.
 
-Tables that programs for thermobarometry and mineral maps read, and that of lattice strain.
+And those that programs for thermobarometry and mineral maps read.
 """
 
 from __future__ import annotations

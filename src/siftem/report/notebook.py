@@ -1,6 +1,6 @@
 """Results on one screen: as text in a shell, as a table with a picture in a notebook.
 
-Results as tables of pandas, with units in the names of the columns.
+As tables of pandas, too, with units in the names of the columns.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Tables of proposed names, structural formulas and the joint calibration.
+"""What phases may be and how they lie, in words and as tables.
 
-How the phases of a map lie, in words and as a table.
+With structural formulas and the joint calibration.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What was run, with which versions, and what it took.
+"""What was run, with which versions, and what it took; and how templates are filled.
 
-How templates are filled: nothing is taken for HTML that is none, nothing may be missing.
+Nothing is taken for HTML that is none, nothing may be missing.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Tables of regions, subtraction, signal to noise, energy scale and truth.
 
-What stands on top of a report: each phase with its area and composition, and what to heed.
+And what stands on top of a report: each phase with its area and composition, and what to heed.
 """
 
 from __future__ import annotations

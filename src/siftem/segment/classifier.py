@@ -1,6 +1,6 @@
 """A pixel classifier trained on a few painted traces.
 
-Settings by name, as estimators of scikit-learn have them, whose import takes a second.
+Its settings go by name, as those of scikit-learn's estimators do, whose import takes a second.
 """
 
 from __future__ import annotations

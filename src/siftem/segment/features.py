@@ -1,14 +1,10 @@
 """Filtered versions of the chosen images: what the pixel classifier looks at.
 
-Every image is put on a common scale and then filtered at several widths. The set is the
-usual one of trainable segmentation: the image itself, Gaussian, gradient magnitude,
-Hessian eigenvalues, differences of Gaussians, and line filters that answer to needles
-and grain boundaries.
-
-Features of a map so large that they are computed a tile at a time.
-
-Some seventy features of four bytes make 300 MB for each million pixels. Tiles with a margin as
-wide as the widest filter have the same features as the whole map has.
+Every image is put on a common scale and then filtered at several widths. The set is the usual one
+of trainable segmentation: the image itself, Gaussian, gradient magnitude, Hessian eigenvalues,
+differences of Gaussians, and line filters that answer to needles and grain boundaries. Some seventy
+features of four bytes make 300 MB for each million pixels: on large maps they are computed in
+tiles, whose margin is as wide as the widest filter, so that they are those of the whole map.
 """
 
 from __future__ import annotations

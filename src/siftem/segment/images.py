@@ -1,6 +1,6 @@
 """Images of one map by name: components, total counts, the survey, elements and lines.
 
-Images on a common scale, so that dose and unit do not matter to what is learnt from them.
+They are put on a common scale, so that dose and unit do not matter to what is learnt from them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Region algebra: pure matrix, mixtures and intersections of overlapping phases.
-
-A named set of pixels, and distances from its border.
-"""
+"""Named sets of pixels and their algebra: pure matrix, mixtures, intersections of phases."""
 
 from __future__ import annotations
 

@@ -2,10 +2,9 @@
 
 The graph of a whole map takes some 300 bytes a pixel. In the Potts model with two classes, more of
 label 1 around a strip can only bring more of label 1 into it. So a pixel that gets label 1 although
-all around the strip is held at 0 has it in the whole map, too, and likewise with 0; with a
-margin that noise does not cross, that settles nearly all. The few pixels left make a small graph.
-
-Compiled kernels of a cut of two labels: what is settled before it, and the graph of the rest.
+all around the strip is held at 0 has it in the whole map, too, and likewise with 0; with a margin
+that noise does not cross, that settles nearly all. The few pixels left make a small graph. Compiled
+kernels settle what they can before it, and build it of the rest.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Spectrum images with known truth.
-
-Counting noise: exact Poisson events, without a dense cube.
-"""
+"""Spectrum images with known truth, counted by exact Poisson events without a dense cube."""
 
 from __future__ import annotations
 

@@ -1,11 +1,9 @@
-"""Expected spectra of phases in a thin film.
+"""Expected spectra of phases in a thin film, and the phases of the model case.
 
-The phases of the model case: a doped pyrolite glass crystallised in the deep mantle.
-
-Weight fractions .817 / .116 / .068 of bridgmanite, ferropericlase and Ca-perovskite give
-pyrolite with 0.300 wt% of each dopant. Which phase takes up which dopant follows Kato et al.
-1988 (Earth Planet. Sci. Lett. 89, 123) and Corgne et al. 2005 (Geochim. Cosmochim. Acta 69,
-485); the amounts are this project's choice.
+That is a doped pyrolite glass crystallised in the deep mantle. Weight fractions .817 / .116 / .068
+of bridgmanite, ferropericlase and Ca-perovskite give pyrolite with 0.300 wt% of each dopant. Which
+phase takes up which dopant follows Kato et al. 1988 (Earth Planet. Sci. Lett. 89, 123) and Corgne
+et al. 2005 (Geochim. Cosmochim. Acta 69, 485); the amounts are this project's choice.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Sum the spectra of all pixels of a region.
+"""Sum the spectra of all pixels of a region, alike or with weights.
 
-Sum the pixels of a grain with weights, so that thick parts of it count for more.
+With weights, thick parts of a grain count for more.
 """
 
 from __future__ import annotations

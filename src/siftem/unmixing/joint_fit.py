@@ -1,6 +1,6 @@
 """Newton's method for the spectra of all phases, abundances profiled out.
 
-What many mixed pixels know of the spectra when their abundances are unknown too.
+So what many mixed pixels know of the spectra counts, although their abundances are unknown too.
 """
 
 from __future__ import annotations

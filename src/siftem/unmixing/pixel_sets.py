@@ -1,6 +1,6 @@
-"""Which pixels of a map take part in unmixing, and which phases each may hold.
+"""Which pixels take part in unmixing, which phases each may hold, and the counts of these.
 
-Counts of the mixed pixels, worked on part by part: in memory by threads, or from the disk.
+The counts are worked on part by part: in memory by threads, or from the disk.
 """
 
 from __future__ import annotations

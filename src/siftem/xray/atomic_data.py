@@ -1,13 +1,10 @@
-"""What is known of a shell: binding energy, fluorescence yield, vacancy transfer, lines.
+"""What is known of a shell, and the names of its lines from levels to Siegbahn and back.
 
-All values come from xraylib (Schoonjans et al. 2011, Spectrochim. Acta B 66, 776), which
-collects published tables; two gaps of it are closed here, each with its reason. The
-functions assume clean input: atomic numbers and subshell names of this module.
-
-Names of X-ray lines: levels to Siegbahn and back.
-
-The names follow the table of Jenkins et al. 1991 (IUPAC), X-Ray Spectrom. 20, 149, with
-Latin letters for the Greek ones.
+Binding energies, fluorescence yields, vacancy transfer and lines come from xraylib (Schoonjans et
+al. 2011, Spectrochim. Acta B 66, 776), which collects published tables; two gaps of it are closed
+here, each with its reason. Names follow the table of Jenkins et al. 1991 (IUPAC), X-Ray Spectrom.
+20, 149, with Latin letters for the Greek ones. The functions assume clean input: atomic numbers and
+subshell names of this module.
 """
 
 from __future__ import annotations

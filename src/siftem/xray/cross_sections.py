@@ -1,6 +1,6 @@
-"""How often an electron of the beam opens a vacancy in an inner shell.
+"""From electrons to photons: how often a vacancy is opened in an inner shell, and what fills it.
 
-From vacancies to photons: Coster-Kronig transfer and fluorescence yields.
+Coster-Kronig transfer moves vacancies within a shell; fluorescence yields make photons of them.
 """
 
 from __future__ import annotations

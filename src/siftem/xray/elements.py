@@ -1,7 +1,4 @@
-"""Chemical elements by symbol.
-
-Ratios of elements in writing, such as "(Mg+Fe)/O".
-"""
+"""Chemical elements by symbol, and ratios of them in writing, such as "(Mg+Fe)/O"."""
 
 from __future__ import annotations
 

@@ -1,15 +1,12 @@
-"""X-ray lines by name, and the families that rise and fall together.
-
-How well the ratios within a family of lines are known.
+"""X-ray lines by name, the families that rise and fall together, and how well these are known.
 
 The lines of one vacancy have ratios that tables agree on within a few percent. Between the
-vacancies of a shell they depend on cross-sections, Coster-Kronig transfers and fluorescence
-yields, and tables differ: by the root mean square of the logarithm, eXSpy's table from
-xraylib's by 0.10 (Lb1), 0.11 (Ll), 0.25 (median of Lb3), 0.30 (Lb2), 0.5 (Mb), and by factors
-for Mg and Mz, where textbooks lie in between. ``tests/xray/test_xray_line_groups.py`` computes
-these. Kb of light elements differs by up to ten times between tables (Al 0.013 to 0.126 of
-Ka), and from Ca on by some percent. L lines of elements before Rb come from the valence band:
-bonds change them.
+vacancies of a shell they depend on cross-sections, Coster-Kronig transfers and fluorescence yields,
+and tables differ: by the root mean square of the logarithm, eXSpy's table from xraylib's by 0.10
+(Lb1), 0.11 (Ll), 0.25 (median of Lb3), 0.30 (Lb2), 0.5 (Mb), and by factors for Mg and Mz, where
+textbooks lie in between. ``tests/xray/test_xray_line_groups.py`` computes these. Kb of light
+elements differs by up to ten times between tables (Al 0.013 to 0.126 of Ka), and from Ca on by some
+percent. L lines of elements before Rb come from the valence band: bonds change them.
 
 References
 ----------

@@ -1,7 +1,4 @@
-"""What families of lines look like in the detector.
-
-How a sum of lines changes with the detector's response.
-"""
+"""What families of lines look like in the detector, and how its response changes their sum."""
 
 from __future__ import annotations
 

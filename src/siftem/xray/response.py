@@ -1,8 +1,7 @@
 """What the detector does to a peak beyond a Gaussian: tails, shelf, events that arrive together.
 
-Incomplete charge collection: why soft lines have a tail and come out a little low.
-
-Sum peaks: pulses that arrive so close together that the detector takes them for one.
+Charge that is not all collected gives soft lines a tail and brings them a little low. Pulses that
+arrive so close together that they are taken for one make sum peaks.
 """
 
 from __future__ import annotations
