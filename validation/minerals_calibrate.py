@@ -5,8 +5,8 @@
 Each map has three phases (bridgmanite, ferropericlase, Ca-perovskite of O, Mg, Si, Ca, Fe) in
 one film of 20 to 220 nm whose thickness is not told. All that is not known is drawn from what the
 calibration takes it for: k-factors are wrong by factors of 15%, the tables' attenuation by 12%, the
-film's thickness differs by 10% from phase to phase, and the phases are off their stoichiometry by
-0.8% of each element, which makes the numbers of the constraints scatter by their width of 1%.
+film's thickness differs by 10% from phase to phase, and the phases are off their stoichiometry: by
+0.8% of each element, and of what the constraints say by their width of 1%, each on its own.
 Spectra are simulated with counting noise and fitted. Told are, over all elements above 1 at%:
 
 - the median error of at% before, and with all three phases calibrated;
@@ -57,13 +57,30 @@ DENSITIES = {"Brg": 4.25, "Fp": 4.1, "Ca-Pv": 4.4, "standard": 3.3}
 COUNTS = {"Brg": 3e6, "Fp": 1e6, "Ca-Pv": 1e6, "standard": 3e6}
 #: A glass of known composition, in another film on the same instrument.
 STANDARD = {"O": 6.0, "Mg": 0.8, "Si": 2.0, "Ca": 0.8, "Fe": 0.4}
-WIDTH, ATTENUATION, SCATTER = 0.15, 0.12, 0.008
+WIDTH, ATTENUATION, SCATTER, KNOWN = 0.15, 0.12, 0.008, 0.01
+CHARGES = np.array([0.0, 2.0, 4.0, 2.0, 2.0])
 LACKING = 0.05
 AXIS = EnergyAxis(0.0, 0.01, 1500)
 MICROSCOPE = Microscope()
 
 
-def constraints(sigma: float = 0.01, *, standard: bool = False) -> list[Constraint]:
+def drawn_atoms(name: str, rng: np.random.Generator, known: float = KNOWN) -> np.ndarray:
+    """Atomic fractions of a phase; what is known of it is off by ``known``, each on its own."""
+    ideal = np.array([(ATOMS | {"standard": STANDARD})[name].get(e, 0.0) for e in ELEMENTS])
+    off = 1 + known * rng.standard_normal(len(ELEMENTS))
+    if name == "standard":  # each ratio to Si
+        atoms = np.where(np.array(ELEMENTS) == "Si", ideal, ideal * off)
+        return np.asarray(atoms / atoms.sum())
+    atoms = ideal * np.exp(SCATTER * rng.standard_normal(len(ELEMENTS)))
+    large = np.isin(ELEMENTS, ("Mg", "Ca", "Fe"))
+    silicon = atoms[ELEMENTS.index("Si")]
+    if silicon:
+        atoms[large] *= off[1] * silicon / atoms[large].sum()
+    atoms[0] = atoms @ CHARGES / 2 / off[0]
+    return np.asarray(atoms / atoms.sum())
+
+
+def constraints(sigma: float = KNOWN, *, standard: bool = False) -> list[Constraint]:
     """What is known: charges, and one site of each phase; the ratios of a standard to 1%."""
     known: list[Constraint] = [
         *(ChargeBalance(phase=n, sigma=sigma) for n in ATOMS),
@@ -78,7 +95,7 @@ def constraints(sigma: float = 0.01, *, standard: bool = False) -> list[Constrai
                     phase="standard",
                     ratio=f"{element}/Si",
                     ratio_value=value,
-                    sigma=0.01 * value,
+                    sigma=KNOWN * value,
                 )
             )
     return known
@@ -123,7 +140,7 @@ def spectrum_of(
 def simulated(
     seed: int,
     *,
-    scatter: float = SCATTER,
+    known: float = KNOWN,
     lacking: str = "",
     standard: bool = False,
     told: float | None = None,
@@ -147,9 +164,8 @@ def simulated(
     film = float(rng.uniform(20, 220))
     said = film * (1 + (told or 0.0) * float(rng.standard_normal()))
     found, truth = {}, {}
-    for name, ideal in (ATOMS | ({"standard": STANDARD} if standard else {})).items():
-        atoms = np.array([ideal.get(e, 0.0) for e in ELEMENTS])
-        atoms = atoms * np.exp(scatter * rng.standard_normal(5))
+    for name in (*ATOMS, *(("standard",) if standard else ())):
+        atoms = drawn_atoms(name, rng, known)
         if name == lacking:
             atoms[0] *= 1 - LACKING
         truth[name] = atoms / atoms.sum()
@@ -184,8 +200,8 @@ class Told:
     def add(self, seed: int) -> None:
         """Make a map with a false phase."""
         lacking = list(ATOMS)[seed % 3]
-        found, _ = simulated(seed, scatter=SCATTER / 2, lacking=lacking, **self.how)
-        known = constraints(0.005, standard=self.standard)
+        found, _ = simulated(seed, known=KNOWN / 2, lacking=lacking, **self.how)
+        known = constraints(KNOWN / 2, standard=self.standard)
         results = calibrate_jointly(
             found, known, densities=DENSITIES, **self.calibration
         ).constraints

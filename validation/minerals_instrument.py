@@ -27,8 +27,8 @@ from validation.minerals_calibrate import (
     DENSITIES,
     ELEMENTS,
     MICROSCOPE,
-    SCATTER,
     constraints,
+    drawn_atoms,
     spectrum_of,
 )
 
@@ -72,9 +72,8 @@ class DrawnMap:
         }
         self.found: dict[str, Composition] = {}
         self.truth: dict[str, np.ndarray] = {}
-        for name, ideal in ATOMS.items():
-            atoms = np.array([ideal.get(e, 0.0) for e in ELEMENTS])
-            atoms = atoms * np.exp(SCATTER * normal(5))
+        for name in ATOMS:
+            atoms = drawn_atoms(name, rng)
             self.truth[name] = atoms / atoms.sum()
             weights = atoms * [atomic_weight(e) for e in ELEMENTS]
             own = film * (1 + self.slopes @ np.array(self.options["positions"][name]))

@@ -278,7 +278,7 @@ def test_the_table_is_sound():
     table = shipped_phases()
     assert len(table) >= 300
     assert {p.setting for p in table} == set(SETTINGS)
-    sources = {"DHZ", "IMA", "PH", "IF", "T14", "T21", "LM", "MC", "RU"}
+    sources = {"DHZ", "IMA", "PH", "IF", "T14", "T21", "LM", "MC", "RU", "M88"}
     for phase in table:
         assert set(phase.source.split()) <= sources, phase.name
         assert phase.source, phase.name

@@ -214,7 +214,8 @@ def calibrate_jointly(
     Parameters
     ----------
     compositions : mapping of str to Composition
-        Of phases of one map, or of maps of one instrument, quantified with the same k-factors.
+        Of phases of one map, quantified with the same k-factors; or of maps of one instrument, the
+        thickness of each of which was told: a film that is not known is one for all.
     constraints : sequence of Constraint
         What is known of phases. Those on phases that are held out only check the prediction.
     held_out : sequence of str
