@@ -8,7 +8,12 @@ from scipy.ndimage import gaussian_filter
 from siftem.acquisition import Acquisition
 from siftem.decomposition.factors import decompose
 from siftem.decomposition.layout import MIXED, VACUUM, find_layout, phase_layout
-from siftem.decomposition.pixel_classes import PixelClasses, pixel_classes, without_texture
+from siftem.decomposition.pixel_classes import (
+    PixelClasses,
+    _unnumbered,
+    pixel_classes,
+    without_texture,
+)
 from siftem.decomposition.purest import purest
 from siftem.energy_axis import EnergyAxis
 from siftem.spectrum import spectral_angle
@@ -65,6 +70,12 @@ def lenses(radius, depth):
         r2 = ((Y - y) ** 2 + (X - x) ** 2) / radius**2
         out = np.maximum(out, depth * np.sqrt(np.clip(1 - r2, 0, 1)))
     return out
+
+
+def test_starts_that_differ_by_the_numbers_of_their_classes_are_one():
+    labels = np.array([0, 0, 1, 2, 1])
+    assert _unnumbered(labels) == _unnumbered(np.array([2, 2, 0, 1, 0]))
+    assert _unnumbered(labels) != _unnumbered(np.array([0, 1, 1, 2, 1]))
 
 
 @pytest.mark.parametrize("dose", [5, 100, 5000])

@@ -304,7 +304,11 @@ def _best_start(
         shape = (-(-shape[0] // block), -(-shape[1] // block))
     points, some = directions.points(x, shape)
     rng = np.random.default_rng(random_state)
-    starts = [_nearest_mean(points, n_classes, rng) for _ in range(_STARTS * -(-n_classes // 3))]
+    drawn = (_nearest_mean(points, n_classes, rng) for _ in range(_STARTS * -(-n_classes // 3)))
+    # Two thirds of the seeds end in the same classes under other numbers: fitted once.
+    starts: dict[bytes, np.ndarray] = {}
+    for labels in drawn:
+        starts.setdefault(_unnumbered(labels), labels)
 
     def fitted(nearest: np.ndarray) -> tuple[float, np.ndarray]:
         belongs = np.eye(n_classes, dtype=np.float32)[nearest]
@@ -312,7 +316,13 @@ def _best_start(
         _, spectra, score = _fitted(x, shape, spectra, directions)
         return score, spectra
 
-    return max(share_out(fitted, starts, available()), key=itemgetter(0))[1]
+    return max(share_out(fitted, list(starts.values()), available()), key=itemgetter(0))[1]
+
+
+def _unnumbered(labels: np.ndarray) -> bytes:
+    """What all labels of one partition have in common, whatever the numbers of its classes."""
+    _, first, place = np.unique(labels, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first))[place].tobytes()
 
 
 def _nearest_mean(points: np.ndarray, k: int, rng: np.random.Generator) -> np.ndarray:

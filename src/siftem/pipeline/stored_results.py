@@ -125,6 +125,8 @@ def rebuilt(about: Mapping[str, Any], file: Any) -> Any:
 
 def _plain(value: Any, arrays: _Arrays) -> Any:
     """Turn a result into JSON, its arrays put aside under numbers."""
+    if value is None or type(value) in (bool, int, float, str):  # nearly all of it
+        return value
     if isinstance(value, np.ndarray):
         return {"array": arrays.add(value)}
     if isinstance(value, sp.csr_array):
@@ -146,7 +148,7 @@ def _plain(value: Any, arrays: _Arrays) -> Any:
         return {"tuple": [_plain(v, arrays) for v in value]}
     if isinstance(value, np.generic):
         return value.item()
-    if value is None or isinstance(value, (bool, int, float, str)):
+    if isinstance(value, (int, float, str)):
         return value
     raise TypeError(f"a stored result can't hold a {type(value).__name__}")
 

@@ -7,6 +7,7 @@ from statistics import NormalDist
 from typing import Protocol
 
 import numpy as np
+from scipy.special import ndtr
 
 from siftem.quantification.minerals import ANIONS, cation_charges, oxides_per_atom, parse_ratio
 from siftem.xray.elements import atomic_weight
@@ -251,15 +252,10 @@ def reach_of(values: np.ndarray, ends: np.ndarray) -> np.ndarray:
 
 def _quantiles(ratio: np.ndarray, level: float) -> np.ndarray:
     """Solve ``Phi(z + ratio) - Phi(-z) = level`` for each ratio >= 0; (n,)."""
-    one_sided, two_sided = _NORMAL.inv_cdf(level), _NORMAL.inv_cdf((1 + level) / 2)
-    out = np.empty(ratio.shape)
-    for i, wide in enumerate(ratio.tolist()):
-        low, high = one_sided, two_sided
-        for _ in range(30):
-            middle = (low + high) / 2
-            if _NORMAL.cdf(middle + wide) - _NORMAL.cdf(-middle) < level:
-                low = middle
-            else:
-                high = middle
-        out[i] = high
-    return out
+    low = np.full(ratio.shape, _NORMAL.inv_cdf(level))
+    high = np.full(ratio.shape, _NORMAL.inv_cdf((1 + level) / 2))
+    for _ in range(30):
+        middle = (low + high) / 2
+        below = ndtr(middle + ratio) - ndtr(-middle) < level
+        low, high = np.where(below, middle, low), np.where(below, high, middle)
+    return high
