@@ -167,6 +167,11 @@ def test_ratios_come_back_from_spectra_made_of_cross_sections():
         expected = expected + 500 * atoms * edge.function(AXIS.centers)
     spectrum = drawn(expected, rng)
     ratios = elemental_ratios(spectrum, [O_K, MN], reference="Mn")
+    assert ratios.below_zero() == []
+    oxygen = np.array(ratios.elements) == "O"
+    for sigmas, told in ((-2.9, []), (-3.1, ["O"])):
+        low = np.where(oxygen, sigmas * ratios.sigma, ratios.values)
+        assert replace(ratios, values=low).below_zero() == told
     assert ratios["Mn"] == 1.0
     assert ratios["O"] == pytest.approx(3.0, abs=4 * ratios.sigma[0] + 0.1)
     assert ratios.sigma[0] < 0.1

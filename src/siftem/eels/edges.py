@@ -299,6 +299,11 @@ class ElementalRatios:
             raise InputError(f"there is no ratio of {element}: {', '.join(self.elements)}")
         return float(self.values[self.elements.index(element)])
 
+    def below_zero(self) -> list[str]:
+        """Elements whose ratio lies below zero by more than three standard deviations."""
+        far = self.values < -3.0 * self.sigma
+        return [e for e, below in zip(self.elements, far, strict=True) if below]
+
     def table(self) -> str:
         """Plain text: one line for each element but the reference."""
         rows = zip(self.elements, self.values, self.sigma, self.systematic_sigma, strict=True)

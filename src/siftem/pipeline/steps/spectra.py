@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from siftem.eels.edges import ElementalRatios, elemental_ratios
-from siftem.errors import InputError, SiftemWarning
+from siftem.errors import DoubtWarning, InputError, SiftemWarning
 from siftem.fit.spectrum_model import Absorption
 from siftem.pipeline.file_contents import file_content
 from siftem.pipeline.fit_settings import FitSettings, fit_settings, with_film_calibration
@@ -22,6 +22,7 @@ from siftem.pipeline.results import Matched
 from siftem.pipeline.side_processes import SideProcesses
 from siftem.pipeline.steps.step import Circumstances, Step, plain
 from siftem.pipeline.subtraction import pure_losses, pure_spectra
+from siftem.printed_numbers import in_words
 from siftem.progress import Progress
 from siftem.quantification.composition import Composition
 from siftem.quantification.line_ratios import LineRatios
@@ -267,7 +268,8 @@ def loss_ratios(
     Warns
     -----
     SiftemWarning
-        The ratios of each pure phase in one line, or why there are none.
+        The ratios of each pure phase in one line, or why there are none; and which elements come
+        out below zero, beyond what counting explains.
     """
     if not recipe.quantify.edges:
         warnings.warn(
@@ -288,6 +290,14 @@ def loss_ratios(
             text = f"no ratios of elements, {error}"
         if name in pure:
             warnings.warn(f"{name}: {text}", SiftemWarning, stacklevel=3)
+        if name in out and (below := out[name].below_zero()):
+            warnings.warn(
+                f"{name}: less than nothing of {in_words(below)}. The background under an edge is "
+                f"not the power law that its window shows. Tell other windows (quantify: {{edges: "
+                f"[{{edge: ..., background: [...], signal: [...]}}]}})",
+                DoubtWarning,
+                stacklevel=3,
+            )
     return out
 
 
