@@ -204,6 +204,10 @@ def test_the_whole_road_with_a_mouse_and_the_same_numbers_again(
     status(page, "Quantify: done")
     picture(page, "7-composition")
     accessible(page)
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.get_by_role("button", name="Copy").nth(1).click()
+    copied = "navigator.clipboard.readText()"
+    wait_until(page, lambda: page.evaluate(copied).startswith("at%\tBrg\t\tFp\t\tCa-Pv"))
 
     press(page, "6 Export", exact=False)
     press(page, "Write the folder")

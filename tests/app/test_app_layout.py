@@ -115,6 +115,15 @@ def test_side_by_side_nothing_is_said_of_a_matrix(page):
     assert spectra.known.visible and spectra.do.name == "Subtract"
 
 
+def test_a_single_phase_has_its_spectrum_on_the_page(page):
+    page.session.decompose(1)
+    page.session.workflow.run("spectra")
+    page.go(3)
+    spectra = page.views[3]
+    assert spectra.grain == "A" and spectra.content[0] is spectra.whole
+    assert spectra.do.name == "Sum the pixels" and not spectra.known.visible
+
+
 def test_names_and_what_single_phases_are_count_as_soon_as_they_are_typed(page):
     view, session = page.views[1], page.session
     view.names[0].value = "calcite"

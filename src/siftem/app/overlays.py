@@ -421,7 +421,9 @@ def with_matrix(matched: Matched) -> bool:
 def _way_to_regions(session: Session) -> str:
     """Say what is still to be done for regions."""
     if (missing := session.not_painted()) and session.traces.shapes:
-        return f"Regions follow the strokes once {in_words(missing)} have some, too."
+        return (
+            f"Regions follow each stroke as soon as all are painted; missing: {in_words(missing)}."
+        )
     if from_labels(session.recipe, session.result("match")):
         return "Train takes the classes of the pixels, as the layout says; traces take their place."
     return (

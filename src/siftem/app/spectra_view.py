@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from typing import Any
 
 import panel as pn
@@ -104,7 +103,7 @@ class SpectraView(View):
         matched = self.session.result("match")
         alone = lies_pure(name, matched)
         self.known.visible = name != matched.matrix and not alone
-        self.alone.object = paragraph(_ALONE.format(html.escape(name)), "hint") if alone else ""
+        self.alone.object = paragraph(_ALONE.format(name), "hint") if alone else ""
         self.do.name = _SUBTRACT if with_matrix(matched) else _SUM
         self.element.visible = not losses and not self.session.spectrum_image.acquisition.bulk
         options = list(dict.fromkeys((*anchor_elements(phase), *self.session.elements())))
@@ -138,16 +137,14 @@ class SpectraView(View):
     def refresh(self) -> None:
         """Show the grains and what was subtracted."""
         matched = self.session.workflow.get("match") if self.session.is_open else None
-        if matched is None or not matched.grains:
+        if matched is None:
             self._of = None
-            self.content[:] = [
-                self.text("<p>Decompose and segment the map first.</p>", margin=(30, 20))
-            ]
+            self.content[:] = [self.text("<p>Decompose the map first.</p>", margin=(30, 20))]
             return
         if matched is not self._of:
             self._of = matched
             known = self.grain in matched.factors.names
-            self._show_grain(self.grain if known else matched.grains[0])
+            self._show_grain(self.grain if known else (*matched.grains, matched.matrix)[0])
         elif self.element.options:
             named = anchor_elements(self.session.recipe.phases.get(self.grain, Phase()))
             if named:

@@ -115,6 +115,9 @@ tbody tr:nth-child(even) { background: var(--siftem-stripe, #f5f6f8); }
 .note, .hint { color: var(--siftem-quiet, #555555); font-size: 12px; white-space: normal; }
 .swatch { display: inline-block; width: 11px; height: 11px; margin-right: 6px;
   border: 1px solid #666666; vertical-align: -1px; }
+/* A long note would keep the next table from standing beside. */
+.tables > .copied-table { width: min-content; min-width: 240px; }
+.tables caption { white-space: nowrap; }
 .copied-table > p.note { display: inline-block; margin-right: 8px; }
 button.copy { font: inherit; font-size: 12px; border: none; background: none; padding: 0 0 8px;
   color: var(--siftem-link, #0050a0); text-decoration: underline; cursor: pointer; }
