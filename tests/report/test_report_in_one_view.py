@@ -77,6 +77,19 @@ def test_what_several_notes_say_is_said_once():
     assert without_repeats(["A is poor", "A is poor"]) == ["A is poor", "A is poor"]
 
 
+def test_what_makes_no_oxides_has_no_columns_for_them(made_run, monkeypatch):
+    def widths(table):
+        return {sum(cell.span for cell in row) for row in (table.head, *table.rows)}
+
+    assert widths(composition_table(made_run, "Brg")) == {13}
+    assert "Oxides: oxygen by" in render_report(made_run, figures={})
+    monkeypatch.setattr("siftem.report.composition_tables.oxide_percents", lambda _: {})
+    bare = composition_table(made_run, "Brg")
+    assert widths(bare) == {9}
+    assert "oxide" not in "".join(cell.text for cell in bare.head)
+    assert "Oxides: oxygen by" not in render_report(made_run, figures={})
+
+
 def test_many_phases_stand_in_several_tables_and_none_without_contents(made_run):
     assert [len(g) for g in abreast("ABCDEFG", 4)] == [4, 3]
     assert abreast((), 4) == []

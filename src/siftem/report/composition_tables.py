@@ -93,7 +93,7 @@ def composition_table(result: RunResult, phase: str) -> Table:
         for by in ("weight", "atoms"):
             cells.extend(content_cells(c, element, assumed, by=by, systematic=True))
         if element not in oxides:
-            cells.append(Cell("", "name", 4))
+            cells += [Cell("", "name", 4)] if oxides else []
         else:
             label, value, systematic = oxides[element]
             cells.append(name(label.translate(_SUBSCRIPTS)))
@@ -106,19 +106,9 @@ def composition_table(result: RunResult, phase: str) -> Table:
         limit = float(c.detection_limits[i])
         cells.append(Cell("" if element in assumed else limit_text(limit)))
         rows.append(tuple(cells))
-    return Table(
-        "",
-        (
-            name("element"),
-            name("line"),
-            heading("wt%", 3),
-            heading("at%", 3),
-            Cell("oxide", "name"),
-            heading("wt% of oxide", 3),
-            heading("LOD, wt%"),
-        ),
-        tuple(rows),
-    )
+    head = [name("element"), name("line"), heading("wt%", 3), heading("at%", 3)]
+    head += [name("oxide"), heading("wt% of oxide", 3)] if oxides else []
+    return Table("", (*head, heading("LOD, wt%")), tuple(rows))
 
 
 def oxide_percents(c: Composition) -> dict[str, tuple[str, Quantity, float]]:

@@ -216,6 +216,11 @@ class PhaseSection:
     summary: str
     table: Table
 
+    @property
+    def oxides(self) -> bool:
+        """Whether the table has a column of oxides."""
+        return any(cell.text == "oxide" for cell in self.table.head)
+
 
 def table_html(table: Table) -> str:
     """Return one table as HTML, as it stands in the report but for its style sheet."""
@@ -398,7 +403,8 @@ def _phase(result: RunResult, name: str) -> PhaseSection:
     known = result.open_scales.get(name)
     if scaled is not None and known is not None and known.hosts:
         taken = " and ".join(known.hosts)
-        counts += f" with {taken} taken off; anchor: {scaled.anchor}"
+        why = scaled.anchor.removeprefix("none: ")
+        counts += f" with {taken} taken off; {'' if why == scaled.anchor else 'no '}anchor: {why}"
     elif scaled is not None:
         counts += f" after subtraction, anchored by: {plus_minus(scaled.anchor)}"
     parts.append(counts)
