@@ -24,7 +24,15 @@ IMAGES = Path(__file__).parent / "images"
 WINDOWS = ((1366, 768), (1920, 1080), (2560, 1440))
 #: Pixels of the pictures: wider windows are shown smaller.
 WIDTH = 1366
-STEPS = ("Data", "Decompose", "Segment", "Spectra", "Composition", "Export")
+#: Steps, and what is to be pressed in each.
+STEPS = {
+    "Data": "Open file",
+    "Decompose": "Decompose",
+    "Segment": "Train",
+    "Spectra": "Subtract",
+    "Composition": "Quantify",
+    "Export": "Write the folder",
+}
 STROKES = {
     "1 Brg": [[(110, 110), (112, 140)], [(20, 120), (30, 140)], [(150, 15), (165, 22)]],
     "2 Fp": [[(55, 15), (65, 30)], [(140, 95), (150, 110)], [(10, 70), (25, 60)]],
@@ -47,7 +55,8 @@ def press(page: Page, name: str, exact: bool = True) -> None:
 
 
 def step(page: Page, name: str) -> None:
-    press(page, f"{1 + STEPS.index(name)} {name}", exact=False)
+    press(page, f"{1 + list(STEPS).index(name)} {name}", exact=False)
+    page.get_by_role("button", name=STEPS[name], exact=True).wait_for()
     page.wait_for_timeout(1500)
 
 
