@@ -110,7 +110,8 @@ def test_the_model_at_its_prior_gives_todays_numbers_and_both_errors(films, requ
     prior = constrained_posterior(layout(phases, evenness=0.0), [])
     for i, c in enumerate(compositions.values()):
         values, noise, rest = phase_fractions(prior, i, np.zeros(0))
-        assert values == pytest.approx(c.weight_fractions, abs=2e-5)
+        # The film is that of the fit before the last one, in which the scale may bend.
+        assert values == pytest.approx(c.weight_fractions, abs=5e-5)
         assert np.sqrt(np.diag(noise)) == pytest.approx(c.sigma, rel=0.02, abs=1e-6)
         if films == "told_film":
             assert np.sqrt(np.diag(rest)) == pytest.approx(c.systematic_sigma, rel=0.05, abs=1e-4)
