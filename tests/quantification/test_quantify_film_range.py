@@ -174,5 +174,5 @@ def test_the_interval_of_an_unknown_window_holds_what_a_polymer_one_would_tell(m
 def test_what_an_unknown_window_may_do_is_told(maker):
     atoms, density = OXIDES["Fe2O3"]
     spectrum = seen(maker, atoms, Film(60.0, density, 22.0))
-    with pytest.warns(SiftemWarning, match="behind a detector's polymer window, and the intervals"):
+    with pytest.warns(SiftemWarning, match="behind a detector's polymer window. The intervals"):
         quantify(spectrum, list(atoms), calibration=maker.calibration)

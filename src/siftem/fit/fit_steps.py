@@ -313,7 +313,7 @@ class FitSteps:
         self.stiffness = replace(stiffness, place=at)
         penalty = self._penalty()
         penalty = np.zeros((p, p)) if penalty is None else penalty
-        amplitudes, weights = fit_beside(
+        amplitudes, weights, sure = fit_beside(
             misfit,
             whole,
             spectrum.counts,
@@ -321,6 +321,7 @@ class FitSteps:
             penalty=ratios.penalty(p, penalty),
             start=found,
             free_sign=np.arange(whole.shape[1]) >= p,
+            lines=n_lines,
         )
         design = ratios.folded(design, amplitudes, at)
         amplitudes = amplitudes[:p]
@@ -343,7 +344,8 @@ class FitSteps:
         # What was subtracted, or an anchor, may move them more or less than noise.
         sigma = np.sqrt(np.maximum(np.diag(covariance), bread))
         pushed = _may_be_negative(model.families, axis, amplitudes, score * bread, sigma)
-        kept = np.flatnonzero((amplitudes <= 0) & ~pushed & (np.arange(p) < n_lines))
+        pushed &= ~sure[:p]
+        kept = np.flatnonzero(~pushed & ((amplitudes <= 0) | sure[:p]) & (np.arange(p) < n_lines))
         step = _with_kept(errors.bread[:p, :p], kept) @ np.where(pushed, score, 0.0)
         if free:
             own = slice(p, p + known.shape[0])
