@@ -1,6 +1,6 @@
 """What a run says of minerals: names, structural formulas, joint calibration, Onuma diagrams.
 
-With the map of mass thickness, where a film is known and all pixels were unmixed.
+With the map of mass thickness, where a film is known.
 """
 
 from __future__ import annotations
