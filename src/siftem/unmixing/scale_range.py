@@ -193,11 +193,10 @@ def vanishing_together(
     ]
     scale, sigma = _mean_of(near)
     alike = [(s, e) for s, e, _ in near[1:]]
-    goes_on = beside is not None and abs(beside[0] - first) <= _GUARD * np.hypot(
-        beside[1], first_sigma
-    )
-    if beside is not None and goes_on:
-        alike.append(beside)
+    goes_on = False
+    if beside is not None:
+        goes_on = bool(abs(beside[0] - first) <= _GUARD * np.hypot(beside[1], first_sigma))
+        alike += [beside] if goes_on else []
     # How dense the differences seen are if there is none, over those of scales that are anywhere up
     # to twice the first.
     chance = 1.0
