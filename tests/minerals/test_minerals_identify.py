@@ -156,7 +156,7 @@ def test_correlations_of_the_errors_count():
     assert by_oxygen < 2 < 4 < by_silicon
 
 
-@pytest.mark.parametrize("draws", [25, pytest.param(150, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("draws", [25, pytest.param(250, marks=pytest.mark.slow)])
 def test_probabilities_are_what_they_say(draws):
     """Names of compositions that were drawn from the table: how often they are right."""
     rng = np.random.default_rng(3)
