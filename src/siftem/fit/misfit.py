@@ -338,14 +338,37 @@ def fit_beside(
     kept = np.zeros(design.shape[1], bool)
     if not misfit.sigma.any():
         return start.amplitudes, start.mean, kept
-    amplitudes, mean = _beside(misfit, design, counts, offset, penalty, start, kept, free_sign)
+    floor = max(1e-6 * float(counts.mean()), 1e-12)
+
+    def fitted_with(kept: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        amplitudes, mean = start.amplitudes, start.mean
+        for _ in range(_STEPS):
+            weight = 1.0 / mean
+            weighted, information = misfit.eliminated(design, weight)
+            sure = np.where(kept, _SURE * np.diag(information), 0.0)
+            old = amplitudes
+            amplitudes = nonnegative_quadratic(
+                information + penalty + np.diag(sure),
+                weighted.T @ (counts - offset) + sure * start.amplitudes,
+                free_sign,
+            )
+            fitted = design @ amplitudes + offset
+            left, _ = misfit.eliminated((counts - fitted)[:, None], weight)
+            errors = misfit.basis @ (misfit.sigma**2 * (misfit.basis.T @ left[:, 0]))
+            mean = np.maximum(fitted + errors, np.maximum(0.1 * fitted, floor))
+            moved = np.abs(design @ (amplitudes - old))
+            if (moved <= _STILL * np.sqrt(mean)).all():
+                break
+        return amplitudes, mean
+
+    amplitudes, mean = fitted_with(kept)
     information = misfit.eliminated(design, 1.0 / mean)[1]
     sigma = np.sqrt(np.diag(covariance_of(information + penalty)))
     most = np.maximum(_FAR * sigma, _FAR_PART * start.amplitudes)
-    moved = np.abs(amplitudes - start.amplitudes) > most
-    kept[:lines] = moved[:lines] & _strong(design[:, :lines] * start.amplitudes[:lines], start.mean)
+    far = (np.abs(amplitudes - start.amplitudes) > most)[:lines]
+    kept[:lines] = far & _strong(design[:, :lines] * start.amplitudes[:lines], start.mean)
     if kept.any():
-        amplitudes, mean = _beside(misfit, design, counts, offset, penalty, start, kept, free_sign)
+        amplitudes, mean = fitted_with(kept)
     return amplitudes, mean, kept
 
 
@@ -354,39 +377,6 @@ def _strong(lines: np.ndarray, mean: np.ndarray) -> np.ndarray:
     highest = lines.argmax(axis=0)
     own = lines[highest, np.arange(highest.size)]
     return np.asarray(own > _STRONG * np.maximum(mean[highest] - own, 0.0))
-
-
-def _beside(
-    misfit: Misfit,
-    design: np.ndarray,
-    counts: np.ndarray,
-    offset: np.ndarray,
-    penalty: np.ndarray,
-    start: PoissonFit,
-    kept: np.ndarray,
-    free_sign: np.ndarray | None,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Amplitudes and mean of `fit_beside`, with those kept that are."""
-    floor = max(1e-6 * float(counts.mean()), 1e-12)
-    amplitudes, mean = start.amplitudes, start.mean
-    for _ in range(_STEPS):
-        weight = 1.0 / mean
-        weighted, information = misfit.eliminated(design, weight)
-        sure = np.where(kept, _SURE * np.diag(information), 0.0)
-        old = amplitudes
-        amplitudes = nonnegative_quadratic(
-            information + penalty + np.diag(sure),
-            weighted.T @ (counts - offset) + sure * start.amplitudes,
-            free_sign,
-        )
-        fitted = design @ amplitudes + offset
-        left, _ = misfit.eliminated((counts - fitted)[:, None], weight)
-        errors = misfit.basis @ (misfit.sigma**2 * (misfit.basis.T @ left[:, 0]))
-        mean = np.maximum(fitted + errors, np.maximum(0.1 * fitted, floor))
-        moved = np.abs(design @ (amplitudes - old))
-        if (moved <= _STILL * np.sqrt(mean)).all():
-            break
-    return amplitudes, mean
 
 
 # One detector made all spectra of a map.
