@@ -85,7 +85,7 @@ _HOME = {
     "subtract": "siftem.unmixing.subtract",
     "subtract_by_edges": "siftem.eels.subtract",
     "suggest_smoothness": "siftem.segment.smoothness",
-    "sum_spectra": "siftem.io.region_sums",
+    "sum_spectra": "siftem.io.imagej_rois",
     "thickness_map": "siftem.minerals.thickness",
     "to_hyperspy": "siftem.io.hyperspy_export",
     "thickness_from_charge_balance": "siftem.quantification.charge_balance",

@@ -38,7 +38,7 @@ from siftem.io.fit_checkpoint import FitCheckpoint as FitCheckpoint
 from siftem.io.hyperspy_bridge import from_hyperspy as from_hyperspy
 from siftem.io.hyperspy_bridge import load as load
 from siftem.io.hyperspy_export import to_hyperspy as to_hyperspy
-from siftem.io.region_sums import sum_spectra as sum_spectra
+from siftem.io.imagej_rois import sum_spectra as sum_spectra
 from siftem.io.signal_choice import list_signals as list_signals
 from siftem.large.open_map import open_map as open_map
 from siftem.minerals.identification import identify as identify

@@ -41,6 +41,7 @@ _MOVED = {
                 "subtract": "subtract", "unmixed": "unmixed",
             },
         ),
+        ("io", "io", {"region_sums": "imagej_rois", "spectra_sets": "fit_checkpoint"}),
     )
     for name, home in modules.items()
 }  # fmt: skip

@@ -27,6 +27,7 @@ else:
         ("quantify.k_values", "GivenKFactors", "quantification"),
         ("quantify.zeta", "ZetaFactors", "quantification.standards"),
         ("unmix.anchors", "Absent", "unmixing"),
+        ("io.region_sums", "sum_spectra", "io.imagej_rois"),
     ],
 )
 def test_old_paths_lead_to_the_modules(path, name, home):

@@ -40,7 +40,7 @@ def test_it_tells_what_was_done_and_where(capsys, recipe_file, maps, tmp_path, m
 def test_figures_are_drawn_by_all_processors_where_maps_come_one_after_the_other(
     capsys, recipe_file, maps, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("siftem.cli.batch.available", lambda: 3)
+    monkeypatch.setattr("siftem.cli.runs.available", lambda: 3)
     call(capsys, recipe_file, *maps, "--out", tmp_path / "out")
     run_batch(read_recipe(recipe_file, for_many=True), maps, tmp_path / "quiet")
     for folder, drawn in (("out", 3), ("quiet", 1)):

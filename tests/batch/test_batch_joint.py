@@ -14,7 +14,7 @@ from siftem.decomposition.factors import decompose
 from siftem.decomposition.shared_spectra import fit_maps
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError, SiftemError
-from siftem.io.spectra_sets import SpectraSet, read_spectra, write_spectra_table
+from siftem.io.fit_checkpoint import SpectraSet, read_spectra, write_spectra_table
 from siftem.pipeline.recipe import make_recipe, read_recipe
 from siftem.pipeline.steps.decompose import decomposed
 from siftem.progress import silent

@@ -5,7 +5,7 @@ import pytest
 
 import siftem
 from siftem.acquisition import Acquisition
-from siftem.io.acquisition_metadata import read_acquisition, take_off_angle, with_whole_live_time
+from siftem.io.signal_metadata import read_acquisition, take_off_angle, with_whole_live_time
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ import siftem
 from siftem.errors import ReadError
 from siftem.files import file_headers
 from siftem.io import counts as counts_module
-from siftem.io import zarr_store
+from siftem.io import guarded_readers
 from siftem.io.counts import CountsBuilder
 from siftem.io.images import read_label_image, read_regions
 from siftem.io.signal_choice import list_signals
@@ -46,8 +46,8 @@ def small_limits(monkeypatch):
     """What is believed for its small size alone, in proportion to the files of these tests."""
     monkeypatch.setattr(file_headers, "_BELIEVED_CHUNK", 2**20)
     monkeypatch.setattr(file_headers, "_BELIEVED_NOTE", 2**16)
-    monkeypatch.setattr(zarr_store, "_BELIEVED_CHUNK", 2**20)
-    monkeypatch.setattr(zarr_store, "_BELIEVED_NOTE", 2**16)
+    monkeypatch.setattr(guarded_readers, "_BELIEVED_CHUNK", 2**20)
+    monkeypatch.setattr(guarded_readers, "_BELIEVED_NOTE", 2**16)
     monkeypatch.setattr(sparse_file, "_BELIEVED_CHUNK", 2**20)
     monkeypatch.setattr(sparse_file, "BELIEVED_ENTRIES", 2**16)
     monkeypatch.setattr(siftem.io.vendor_files, "BELIEVED_ENTRIES", 2**16)

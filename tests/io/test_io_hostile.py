@@ -27,8 +27,8 @@ def refused(path, match):
 
 @pytest.fixture(autouse=True)
 def contents_imported():
-    import siftem.io.signal_choice
-    import siftem.io.spectra_sets  # noqa: F401
+    import siftem.io.fit_checkpoint
+    import siftem.io.signal_choice  # noqa: F401
 
 
 def test_missing_folder_and_empty(tmp_path):
@@ -315,7 +315,7 @@ def test_an_axis_that_is_a_formula_is_not_evaluated(tmp_path, make_signal, count
     with pytest.raises(ReadError, match="is a formula"):
         siftem.convert(path, tmp_path / "map.sift")
     with pytest.raises(ReadError, match="is a formula"):
-        siftem.io.spectra_sets.read_spectra(path)
+        siftem.io.fit_checkpoint.read_spectra(path)
     assert not trace.exists()
 
 

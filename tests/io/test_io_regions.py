@@ -10,7 +10,14 @@ import tifffile
 
 from siftem import EnergyAxis, Regions, SpectrumImage
 from siftem.errors import InputError, ReadError
-from siftem.io.imagej_rois import mask_outlines, read_rois, stroke_mask, write_rois
+from siftem.io.imagej_rois import (
+    mask_outlines,
+    read_rois,
+    region_masks,
+    stroke_mask,
+    sum_spectra,
+    write_rois,
+)
 from siftem.io.images import (
     read_label_image,
     read_pixel_size,
@@ -19,7 +26,6 @@ from siftem.io.images import (
     write_probabilities,
     write_regions,
 )
-from siftem.io.region_sums import region_masks, sum_spectra
 
 SHAPE = (6, 9)
 

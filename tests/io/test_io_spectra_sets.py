@@ -5,8 +5,8 @@ import pytest
 
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError, ReadError
+from siftem.io.fit_checkpoint import SpectraSet, read_spectra, write_spectra_table
 from siftem.io.hyperspy_export import write_maps
-from siftem.io.spectra_sets import SpectraSet, read_spectra, write_spectra_table
 from siftem.simulate.phantom import simulate_demo
 
 AXIS = EnergyAxis(0.205, 0.01, 300)

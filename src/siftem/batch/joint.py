@@ -22,8 +22,7 @@ from siftem.batch.folder import BatchFolder, held, is_disk_full, told_in_one_sen
 from siftem.batch.map_job import keep_trace, one_sentence
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import Cancelled, InputError, SiftemError
-from siftem.io.fit_checkpoint import FitCheckpoint
-from siftem.io.spectra_sets import SpectraSet, write_spectra_table
+from siftem.io.fit_checkpoint import FitCheckpoint, SpectraSet, write_spectra_table
 from siftem.large.open_map import open_map
 from siftem.large.sparse_file import MapHeader
 from siftem.large.sparse_writer import SparseFileWriter

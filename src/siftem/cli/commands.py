@@ -9,8 +9,6 @@ from typing import Annotated
 import typer
 
 from siftem import __version__
-from siftem.cli.batch import batch
-from siftem.cli.convert import convert
 from siftem.cli.display import (
     ERRORS,
     OUTPUT,
@@ -23,8 +21,8 @@ from siftem.cli.display import (
     Support,
     compiling_told,
 )
-from siftem.cli.inspection import maps
-from siftem.cli.whole_run import run_and_write
+from siftem.cli.files import convert, maps
+from siftem.cli.runs import batch, run_and_write
 from siftem.errors import Cancelled, InputError, SiftemError
 
 #: Exit code of what was stopped with Ctrl-C.
@@ -236,7 +234,7 @@ def inspect(
     quiet: Quiet = False,
 ) -> None:
     """Show what is in a file: signals, axes, counts, sparsity, element lines."""
-    from siftem.cli.inspection import describe_file
+    from siftem.cli.files import describe_file
 
     with compiling_told(ERRORS, quiet), ProgressBars(ERRORS, quiet) as progress:
         text = describe_file(file, signal, progress)

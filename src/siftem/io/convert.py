@@ -13,17 +13,18 @@ import numpy as np
 import scipy.sparse as sp
 
 from siftem.errors import InputError, ReadError
-from siftem.io.acquisition_metadata import (
+from siftem.io.counts import CountsBuilder, refuse_bloated
+from siftem.io.cube_blocks import BLOCK_BYTES, FrameChoice, PixelBlock, event_bands, frame_blocks
+from siftem.io.formats import VENDORS, refuse_damaged
+from siftem.io.formats.vendor import EventFiles, Events
+from siftem.io.hyperspy_bridge import channel_window, header_of, load, map_blocks, no_counts
+from siftem.io.signal_choice import choose_spectrum_images, find_survey, is_map
+from siftem.io.signal_metadata import (
+    Layout,
+    read_layout,
     text_in,
     with_whole_live_time,
 )
-from siftem.io.counts import CountsBuilder, refuse_bloated
-from siftem.io.cube_blocks import BLOCK_BYTES, FrameChoice, PixelBlock, event_bands, frame_blocks
-from siftem.io.formats.known import VENDORS, refuse_damaged
-from siftem.io.formats.vendor import EventFiles, Events
-from siftem.io.hyperspy_bridge import channel_window, header_of, load, map_blocks, no_counts
-from siftem.io.signal_axes import Layout, read_layout
-from siftem.io.signal_choice import choose_spectrum_images, find_survey, is_map
 from siftem.io.vendor_files import (
     OpenedFile,
     StoredSignal,

@@ -13,7 +13,7 @@ from siftem.acquisition import Acquisition
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import ReadError
 from siftem.files.atomic import replacing
-from siftem.io.acquisition_metadata import take_off_angle
+from siftem.io.signal_metadata import take_off_angle
 from siftem.spectrum import Spectrum
 
 _POINT = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")

@@ -13,17 +13,18 @@ import scipy.sparse as sp
 
 from siftem.counting.door import as_counted
 from siftem.errors import InputError, ReadError
-from siftem.io.acquisition_metadata import (
+from siftem.io.counts import CountsBuilder
+from siftem.io.cube_blocks import BLOCK_BYTES, PixelBlock, cube_blocks
+from siftem.io.formats import vendor_of
+from siftem.io.signal_choice import choose_spectrum_images, find_survey, is_map, signal_type_of
+from siftem.io.signal_metadata import (
+    Layout,
     number_in,
     read_acquisition,
+    read_layout,
     text_in,
     with_whole_live_time,
 )
-from siftem.io.counts import CountsBuilder
-from siftem.io.cube_blocks import BLOCK_BYTES, PixelBlock, cube_blocks
-from siftem.io.formats.known import vendor_of
-from siftem.io.signal_axes import Layout, read_layout
-from siftem.io.signal_choice import choose_spectrum_images, find_survey, is_map, signal_type_of
 from siftem.io.vendor_files import (
     OpenedFile,
     StoredSignal,

@@ -13,7 +13,7 @@ from siftem.acquisition import Acquisition
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError
 from siftem.files.atomic import replacing
-from siftem.io.acquisition_metadata import LIVE_TIME_NODE
+from siftem.io.signal_metadata import LIVE_TIME_NODE
 from siftem.io.vendor_files import quiet
 from siftem.spectrum import Spectrum
 from siftem.spectrum_image import SpectrumImage

@@ -12,7 +12,7 @@ import numpy as np
 from siftem.acquisition import Acquisition
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError, ReadError, SeveralMapsError, SiftemError
-from siftem.io.signal_axes import read_layout
+from siftem.io.signal_metadata import read_layout
 from siftem.io.vendor_files import OpenedFile, StoredSignal, checked_path, opened, refuse_absurd
 from siftem.large.sparse_file import is_sparse_file, open_sparse_file
 

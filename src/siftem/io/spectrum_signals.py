@@ -10,9 +10,8 @@ import numpy as np
 from siftem.acquisition import plain_texts
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError
-from siftem.io.acquisition_metadata import read_acquisition, text_in
 from siftem.io.hyperspy_export import to_hyperspy
-from siftem.io.signal_axes import energy_axis_of
+from siftem.io.signal_metadata import energy_axis_of, read_acquisition, text_in
 from siftem.io.vendor_files import quiet
 from siftem.spectrum import Spectrum
 from siftem.spectrum_image import SpectrumImage

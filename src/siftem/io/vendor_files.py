@@ -31,12 +31,10 @@ from siftem.files.file_headers import (
     refuse_bad_tiff,
     written_by_hyperspy,
 )
-from siftem.io.acquisition_metadata import text_in
 from siftem.io.cube_blocks import PixelBlock
-from siftem.io.formats.known import refuse_damaged, vendor_of
-from siftem.io.guarded_readers import claims_checked, plain_signals, watched
-from siftem.io.signal_axes import Layout
-from siftem.io.zarr_store import refuse_bad_store
+from siftem.io.formats import refuse_damaged, vendor_of
+from siftem.io.guarded_readers import claims_checked, plain_signals, refuse_bad_store, watched
+from siftem.io.signal_metadata import Layout, text_in
 from siftem.progress import Progress, silent
 
 

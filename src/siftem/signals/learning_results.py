@@ -9,9 +9,8 @@ import numpy as np
 from siftem.decomposition.factors import Factors, component_name
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError
-from siftem.io.acquisition_metadata import text_in
 from siftem.io.hyperspy_bridge import from_hyperspy
-from siftem.io.signal_axes import Layout, read_layout
+from siftem.io.signal_metadata import Layout, read_layout, text_in
 
 #: Name that HyperSpy shows for how the factors were made.
 ALGORITHM = "siftem Poisson NMF"

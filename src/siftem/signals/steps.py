@@ -15,10 +15,9 @@ from siftem.eels import subtract as by_edges
 from siftem.eels.edges import Edge, ElementalRatios
 from siftem.eels.edges import elemental_ratios as ratios_of_edges
 from siftem.errors import InputError
-from siftem.io.acquisition_metadata import read_acquisition, text_in
 from siftem.io.hyperspy_bridge import from_hyperspy
 from siftem.io.hyperspy_export import to_hyperspy
-from siftem.io.signal_axes import read_layout
+from siftem.io.signal_metadata import read_acquisition, read_layout, text_in
 from siftem.io.spectrum_signals import signal_to_spectrum, spectrum_to_signal
 from siftem.pipeline.recipe import make_recipe
 from siftem.pipeline.results import RunResult

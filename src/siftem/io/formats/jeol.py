@@ -20,7 +20,7 @@ from siftem.errors import ReadError
 from siftem.io.cube_blocks import FrameChoice
 from siftem.io.formats.vendor import EventFiles, Events, Vendor
 from siftem.io.guarded_readers import ONE_AT_A_TIME
-from siftem.io.signal_axes import Layout
+from siftem.io.signal_metadata import Layout
 
 _COLUMN, _LINE, _IMAGE, _XRAY = 0x8000, 0x9000, 0xA000, 0xB000
 _FULL_SCALE = 4096

@@ -20,7 +20,7 @@ import numpy as np
 from siftem.errors import ReadError
 from siftem.files.file_headers import VELOX_STREAMS, is_hdf5
 from siftem.io.formats.vendor import EventFiles, Events, Vendor
-from siftem.io.signal_axes import Layout
+from siftem.io.signal_metadata import Layout
 
 _NEXT_PIXEL = 65535
 #: Numbers that are looked through at a time.

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from siftem.io.cube_blocks import EventStream, FrameChoice, PixelBlock
-from siftem.io.signal_axes import Layout
+from siftem.io.signal_metadata import Layout
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,7 @@ from siftem.decomposition.shared_spectra import fit_maps
 from siftem.decomposition.support import is_dim
 from siftem.errors import InputError, SiftemWarning
 from siftem.files.atomic import refusals_told
-from siftem.io.fit_checkpoint import FitCheckpoint
-from siftem.io.spectra_sets import read_spectra
+from siftem.io.fit_checkpoint import FitCheckpoint, read_spectra
 from siftem.pipeline.file_contents import file_content
 from siftem.pipeline.fit_settings import keep_ahead, settings_ahead
 from siftem.pipeline.recipe import Recipe
