@@ -137,6 +137,21 @@ def spectrum_of(
     return Spectrum(seen, AXIS, name=name, acquisition=about)
 
 
+def drawn_instrument(rng: np.random.Generator) -> tuple[GivenKFactors, np.ndarray]:
+    """Wrong k-factors, and logarithms of factors by which the tables' attenuation is off."""
+    wrong = np.exp(WIDTH * rng.standard_normal(5)).tolist()
+    tables = ATTENUATION * rng.standard_normal(5)
+    k = {e: k_factor_family(e, "K", 200.0) * w for e, w in zip(ELEMENTS, wrong, strict=True)}
+    given = GivenKFactors(
+        k,
+        line="family",
+        detector="apart",
+        reference="Si",
+        relative_sigma=dict.fromkeys(ELEMENTS, WIDTH),
+    )
+    return given, tables
+
+
 def simulated(
     seed: int,
     *,
@@ -151,16 +166,7 @@ def simulated(
     With ``told`` the thickness is told with such an error (relative).
     """
     rng = np.random.default_rng(seed)
-    wrong = np.exp(WIDTH * rng.standard_normal(5)).tolist()
-    tables = ATTENUATION * rng.standard_normal(5)
-    k = {e: k_factor_family(e, "K", 200.0) * w for e, w in zip(ELEMENTS, wrong, strict=True)}
-    given = GivenKFactors(
-        k,
-        line="family",
-        detector="apart",
-        reference="Si",
-        relative_sigma=dict.fromkeys(ELEMENTS, WIDTH),
-    )
+    given, tables = drawn_instrument(rng)
     film = float(rng.uniform(20, 220))
     said = film * (1 + (told or 0.0) * float(rng.standard_normal()))
     found, truth = {}, {}

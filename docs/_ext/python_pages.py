@@ -37,7 +37,7 @@ GROUPS = {
         "thickness_from_charge_balance", "GivenKFactors", "ZetaFactors", "Detector", "Calibration",
     ),
     "Minerals": (
-        "structural_formula", "identify", "calibrate_jointly", "lattice_strain", "thickness_map",
+        "structural_formula", "identify", "calibrate_jointly", "calibrate_maps", "lattice_strain", "thickness_map",
         "Analysis",
     ),
     "Energy losses": (

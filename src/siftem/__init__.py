@@ -52,6 +52,7 @@ _HOME = {
     "ZetaFactors": "siftem.quantification.standards",
     "as_counts": "siftem.eels.noise",
     "calibrate_jointly": "siftem.minerals.joint_calibration",
+    "calibrate_maps": "siftem.minerals.several_maps",
     "choose_n_components": "siftem.decomposition.rank",
     "convert": "siftem.io.convert",
     "count_kinds": "siftem.decomposition.kinds",

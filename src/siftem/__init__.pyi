@@ -44,6 +44,7 @@ from siftem.large.open_map import open_map as open_map
 from siftem.minerals.identification import identify as identify
 from siftem.minerals.joint_calibration import calibrate_jointly as calibrate_jointly
 from siftem.minerals.lattice_strain import lattice_strain as lattice_strain
+from siftem.minerals.several_maps import calibrate_maps as calibrate_maps
 from siftem.minerals.structural_formula import Analysis as Analysis
 from siftem.minerals.structural_formula import structural_formula as structural_formula
 from siftem.minerals.thickness import thickness_map as thickness_map

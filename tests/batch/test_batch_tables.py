@@ -106,7 +106,8 @@ def test_minerals_and_partition_coefficients_have_their_rows():
     calibrated = found["Fp", "calibrated atoms", "O"]
     assert (calibrated.value, calibrated.unit, calibrated.role) == (50.0, "at%", "grain")
     assert found["Fp / Brg", "partition", "Mg"].systematic == 0.2
-    assert found["Fp / Brg", "partition", "Nd"].value is None
+    limit = found["Fp / Brg", "partition", "Nd"]
+    assert (limit.value, limit.found, limit.detection_limit) == (None, False, 2.5)
     missing = {"phases": {"Fp": fp}, "joint_calibration": {"missing": "why"}}
     assert not [r for r in rows_of(Record("a", "a", "b", "k", "done"), missing)
                 if r.quantity == "calibrated atoms"]  # fmt: skip
@@ -234,7 +235,10 @@ def test_the_overview_holds_an_onuma_diagram(out):
     html = (folder.root / "report.html").read_text(encoding="utf-8")
     assert "Onuma diagram" in html
     assert "Ca-Pv / Brg" in html
-    means = json.loads((folder.root / "summary.json").read_text())["partition_means"]
+    told = json.loads((folder.root / "summary.json").read_text())
+    assert [c["elements"] for c in told["lattice_strain"]] == [["Nd", "Sm", "Lu"]]
+    assert "Lattice strain" in html
+    means = told["partition_means"]
     assert {m["element"]: m["maps"] for m in means} == dict.fromkeys(measured, len(done))
     # Three trivalent ions have a curve.
     (diagram,) = diagrams_of(partition_means([with_partition(

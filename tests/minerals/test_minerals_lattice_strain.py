@@ -100,6 +100,11 @@ def test_charges_have_curves_of_their_own():
     diagram = siftem.lattice_strain(both)
     assert [c.charge for c in diagram.curves] == [2, 3]
     assert diagram.curves[0].best_radius == pytest.approx(1.2, abs=0.06)
+    # Ions of a charge without a curve are explained as well.
+    few = siftem.lattice_strain([*measured(RARE_EARTHS, strained(RARE_EARTHS)),
+                                 *measured(("Hf", "Mg"), (0.1, 0.2))])  # fmt: skip
+    (panel,) = onuma_figure([few]).axes
+    assert {t.get_text() for t in panel.get_legend().get_texts()} == {"2+", "3+", "4+"}
     # Elements without a radius in this coordination, and anions, are left out.
     assert siftem.lattice_strain(measured(("Ni", "O", "Sm"), (1, 1, 1))).points[0].element == "Sm"
 
@@ -112,6 +117,7 @@ def test_the_figure_shows_every_point_and_curve():
     assert panel.get_yscale() == "log"
     assert "Ca-Pv / melt" in panel.get_ylabel()
     assert len(panel.collections) >= 1
+    assert [t.get_text() for t in panel.get_legend().get_texts()] == ["3+"]
     with pytest.raises(InputError, match="nothing to draw"):
         onuma_figure([])
 

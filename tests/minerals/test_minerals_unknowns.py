@@ -7,12 +7,13 @@ import pytest
 
 import siftem
 from siftem.errors import InputError
-from siftem.minerals.constraint_results import told_from
+from siftem.minerals.calibrated_numbers import film_of, instrument_of
+from siftem.minerals.constraint_results import constraint_results, told_from
 from siftem.minerals.constraints import KnownStoichiometry
-from siftem.minerals.joint_calibration import film_of, instrument_of
 from siftem.minerals.joint_model import layout_of
 from siftem.minerals.joint_posterior import constrained_posterior
 from siftem.minerals.measured_phase import MeasuredPhase, layer_depths
+from siftem.printed_numbers import significant
 from siftem.xray.detector import POLYMER, Detector
 from siftem.xray.elements import atomic_weight
 from siftem.xray.lines import line_family
@@ -156,6 +157,35 @@ def test_pulls_are_told_as_often_as_chance_alone_would_in_five_percent(n, shared
     """Sidak's limit for pulls that are independent, that of a single one where all are one."""
     correlation = np.full((n, n), float(shared)) + (1 - shared) * np.eye(n)
     assert told_from(correlation) == pytest.approx(limit, abs=0.03)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_what_is_said_to_be_told_has_the_pull_for_it(sign):
+    """Two phases share a k-factor, and hold; what is said of the first is then off by so much.
+
+    Pulls are normal variates of width one: one whose mean lies at the limit is told in half of
+    all cases, one 1.645 beyond in 95%.
+    """
+    noise = np.diag((2e-3 * magnesia().amounts) ** 2)
+    phases = [magnesia(1.0, name, noise=noise, k_sigma=np.full(2, 0.1)) for name in "xy"]
+
+    def first(off=0.0):
+        known = [
+            KnownStoichiometry(phase=n, ratio="Mg/O", ratio_value=1.0 + by, sigma=1e-3)
+            for n, by in (("x", off), ("y", 0.0))
+        ]
+        return constraint_results(constrained_posterior(layout(phases), known), known, [])[0]
+
+    true = first()
+    assert true.pull == pytest.approx(0.0, abs=1e-6)
+    # Noise of both lines of both phases, and both widths.
+    assert true.spread == pytest.approx(np.sqrt(4 * 2e-3**2 + 2 * 1e-3**2), rel=0.01)
+    half, sure = (first(sign * off).pull for off in (true.shows_from, true.sure_from))
+    assert half == pytest.approx(sign * true.told_from, rel=0.02)
+    assert sure == pytest.approx(sign * (true.told_from + 1.645), rel=0.02)
+    assert all(text in true.unnoticed for text in true.off_by)
+    absent = replace(true, target=0.0, spread=0.01)
+    assert absent.off_by[0] == f"{significant(absent.told_from, 2)} at%"
 
 
 def test_a_plane_needs_the_place_of_each_phase():

@@ -21,6 +21,7 @@ from siftem.pipeline.minerals import (
     joint_calibration,
     mineral_compositions,
     names_of,
+    onuma_diagrams,
 )
 from siftem.pipeline.recipe import make_recipe
 from siftem.pipeline.step_keys import step_keys
@@ -148,8 +149,19 @@ def test_the_calibration_stands_in_tables_and_summary(minerals):
     (note,) = (n for n in mineral_notes(minerals) if "hardly checked" in n)
     for c in joint.constraints:
         unseen = not c.held_out and c.shows_from > 3 * c.sigma
-        assert (f"{c.text} ({significant(c.shows_from, 2)})" in note) is unseen
+        assert (f"{c.text} ({c.off_by[0]})" in note) is unseen
+    head = [cell.text for cell in known.head]
+    for row, c in zip(texts(known), joint.constraints, strict=True):
+        assert row[head.index("unnoticed below")].startswith(
+            significant(100 * c.shows_from / (c.target or 1.0), 2)
+        )
+        assert row[head.index("told from")] == c.off_by[1]
     told = json.loads(summary_text(minerals))["joint_calibration"]
+    for said, c in zip(told["constraints"], joint.constraints, strict=True):
+        assert said["sure_from"] == pytest.approx(c.sure_from, rel=1e-4)
+        assert said["unnoticed"] == c.unnoticed
+        assert c.off_by[0] in c.unnoticed and c.off_by[1] in c.unnoticed
+        assert c.unnoticed in joint.describe()
     assert told["phases"]["Ca-Pv"]["held_out"]
     assert set(told["instrument"]) == free
     assert all(c["disagrees"] is (abs(c["pull_sigma"]) > c["told_from_sigma"]) for c in
@@ -300,13 +312,13 @@ def test_lattice_strain_of_a_run_stands_in_figure_table_and_summary(made_run):
     data = made_run.recipe.model_dump(mode="json", exclude_none=True)
     data["quantify"]["onuma"] = {"temperature": 2400}
     run = replace(made_run, partition=made, recipe=make_recipe(data))
-    table = texts(strain_table(run))
+    table = texts(strain_table(onuma_diagrams(run)))
     assert table[0][:2] == ["Ca-Pv / Brg", "3+: Nd, Sm, Gd, Lu"]
     (told,) = json.loads(summary_text(run))["lattice_strain"]
     assert told["elements"] == list(elements)
     assert told["young_modulus_GPa"] == pytest.approx(2400 * told["stiffness_GPa_K"], rel=1e-4)
     assert "Lattice strain" in render_report(run, figures={})
-    assert strain_table(made_run) is None
+    assert strain_table(onuma_diagrams(made_run)) is None
 
 
 @pytest.mark.usefixtures("no_figures")

@@ -20,6 +20,8 @@ from siftem.batch.overview import (
     phase_means,
 )
 from siftem.files.atomic import replacing
+from siftem.minerals.lattice_strain import OnumaDiagram
+from siftem.pipeline.minerals import strain_data
 from siftem.pipeline.recipe import Recipe
 from siftem.pipeline.summary import partition_data, rounded
 from siftem.report.overview import render_overview
@@ -131,9 +133,13 @@ def rows_of(record: Record, summary: Mapping[str, Any] | None) -> list[Row]:
     for d in summary.get("partition", {}).get("subtract", ()):
         pair = {**head, "phase": f"{d['numerator']} / {d['denominator']}"}
         # A limit, or what is known as a range only, is no value.
-        value = {} if d["limit"] or d["is_range"] else {
+        value = {
             "value": d["value_by_weight"], "sigma": d["sigma"], "systematic": d["systematic"]
         }  # fmt: skip
+        if d["is_range"] or d["limit"] == "above":
+            value = {}
+        elif d["limit"]:
+            value = {"found": False, "detection_limit": d["value_by_weight"]}
         rows.append(Row(**pair, quantity="partition", of=d["element"], unit="1", **value))
     return rows
 
@@ -257,30 +263,30 @@ def write_outputs(
     write_parquet_table(folder.root / "results.parquet", rows)
     write_whole(folder.root / "recipe.yaml", recipe.to_yaml())
     partition = partition_means([summary for _, summary in runs if summary is not None])
-    onuma = _onuma(recipe, partition)
+    diagrams = diagrams_of(
+        partition, recipe.quantify.onuma.coordination, recipe.quantify.onuma.temperature
+    )
+    onuma = _onuma(recipe, diagrams)
     picture = folder.root / "figure_onuma.png"
     if onuma:
         picture.write_bytes(onuma)
     else:
         picture.unlink(missing_ok=True)
-    html = render_overview(overview_of(folder, recipe, runs, notes, partition, onuma))
+    html = render_overview(overview_of(folder, recipe, runs, notes, partition, diagrams, onuma))
     write_whole(folder.root / "report.html", html)
     data = _summary(recipe, runs, notes, partition)
+    data["lattice_strain"] = rounded(strain_data(diagrams))
     text = json.dumps(data, indent=1, ensure_ascii=False)
     write_whole(folder.root / "summary.json", text + "\n")
 
 
-def _onuma(recipe: Recipe, partition: Sequence[PartitionMean]) -> bytes:
+def _onuma(recipe: Recipe, diagrams: Sequence[OnumaDiagram]) -> bytes:
     """The Onuma diagrams as a PNG; empty where too few ions have a radius."""
-    if not partition:
+    if not diagrams:
         return b""
     from siftem.figures.onuma import onuma_figure
     from siftem.figures.style import drawn_once
 
-    how = recipe.quantify.onuma
-    diagrams = diagrams_of(partition, how.coordination, how.temperature)
-    if not diagrams:
-        return b""
     return drawn_once(onuma_figure(diagrams, width=recipe.figures.width_mm))
 
 

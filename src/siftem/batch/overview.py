@@ -20,6 +20,7 @@ from siftem.batch.folder import BatchFolder, Record
 from siftem.pipeline.recipe import Recipe
 from siftem.printed_numbers import significant, whole_number
 from siftem.quantification.partition import PartitionCoefficient
+from siftem.report.minerals import strain_table
 from siftem.report.overview import MapLine, Overview, PhaseTable, Thumbnail
 from siftem.report.table import (
     Cell,
@@ -208,6 +209,7 @@ def overview_of(
     runs: Sequence[tuple[Record, Summary | None]],
     warnings: Sequence[str],
     partition: Sequence[PartitionMean] = (),
+    diagrams: Sequence[OnumaDiagram] = (),
     onuma: bytes = b"",
 ) -> Overview:
     """Put together the overview.
@@ -221,8 +223,10 @@ def overview_of(
     warnings : sequence of str
         Of the batch as a whole.
     partition : sequence of PartitionMean
+    diagrams : sequence of OnumaDiagram
+        Of these.
     onuma : bytes
-        Their diagram as a PNG; empty when there is none.
+        As a PNG; empty when there is none.
     """
     done = [(record, summary) for record, summary in runs if summary is not None]
     failed = [record for record, summary in runs if summary is None]
@@ -237,6 +241,7 @@ def overview_of(
         phases=_phase_tables(done),
         ratios=_ratio_tables(done),
         partition=_partition_tables(partition),
+        strain=strain_table(diagrams),
         onuma=base64.b64encode(onuma).decode("ascii"),
         pictures=_thumbnails(folder, [record for record, _ in done]),
         recipe=recipe.to_yaml(),

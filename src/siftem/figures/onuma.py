@@ -92,5 +92,9 @@ def draw_onuma(ax: Axes, diagram: OnumaDiagram) -> None:
     top, bottom = diagram.phases
     ax.set_xlabel(f"ionic radius, Å (coordination {diagram.coordination})")
     ax.set_ylabel(f"D, {top} / {bottom}")
-    if diagram.curves:
-        ax.legend(frameon=False, fontsize=SMALL_FONT_SIZE)
+    # Charges without a curve have a colour too.
+    for charge in sorted({p.charge for p in diagram.points} - {c.charge for c in diagram.curves}):
+        colour = _COLOURS.get(charge, "black")
+        marker = _MARKERS.get(charge, "o")
+        ax.plot([], [], marker, color=colour, markersize=3.5, fillstyle="none", label=f"{charge}+")
+    ax.legend(frameon=False, fontsize=SMALL_FONT_SIZE)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -214,6 +214,47 @@ class KnownFraction(Constraint):
         if self.element not in elements:
             raise InputError(f"{self.element} was not quantified in {self.phase}")
         return np.asarray(atoms[..., elements.index(self.element)] / atoms.sum(axis=-1))
+
+
+@dataclass(frozen=True, kw_only=True)
+class InEachMap(Constraint):
+    """What is known of a phase in each of several maps, and by what it may depart in all alike.
+
+    Parameters
+    ----------
+    phase : str
+        Of one map.
+    sigma : float
+        By what a map's phase may depart from the others'.
+    known : Constraint
+        On the phase, with its whole width.
+    departure : str
+        Name of what all maps share.
+    common : float
+        Its standard deviation.
+    """
+
+    known: Constraint
+    departure: str
+    common: float
+
+    def describe(self) -> str:
+        """Say in a few words what is known, with the whole width."""
+        return replace(self.known, phase=self.phase).describe()
+
+    @property
+    def target(self) -> float:
+        """That of all maps."""
+        return self.known.target
+
+    @property
+    def ferric_is_free(self) -> bool:
+        """Whether it leaves the share of Fe3+ open."""
+        return self.known.ferric_is_free
+
+    def value(self, elements: tuple[str, ...], atoms: np.ndarray, ferric: np.ndarray) -> np.ndarray:
+        """Return the number, departure and all."""
+        return self.known.value(elements, atoms, ferric)
 
 
 def cation_charge(

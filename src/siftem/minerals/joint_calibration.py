@@ -6,15 +6,22 @@ What it found is told beside what was known before.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from siftem.errors import InputError, SiftemWarning
+from siftem.minerals.calibrated_numbers import (
+    Calibrated,
+    ferric_of,
+    film_of,
+    instrument_of,
+    k_factor_of,
+)
 from siftem.minerals.constraint_results import ConstraintResult, constraint_results
 from siftem.minerals.constraints import Constraint
-from siftem.minerals.joint_model import SLOPES, Layout, layout_of
+from siftem.minerals.joint_model import layout_of
 from siftem.minerals.joint_posterior import (
     Posterior,
     constrained_posterior,
@@ -26,95 +33,6 @@ from siftem.quantification.composition import Composition
 from siftem.quantification.film import MASS_THICKNESS, Film
 from siftem.quantification.k_values import KValues
 from siftem.views import outline
-
-
-@dataclass(frozen=True)
-class Calibrated:
-    """A number that was calibrated, beside what was known of it before.
-
-    Parameters
-    ----------
-    value, sigma : float
-        Posterior.
-    before, sigma_before : float
-        Prior.
-    """
-
-    value: float
-    sigma: float
-    before: float
-    sigma_before: float
-
-    def __str__(self) -> str:
-        return f"{self.value:.4g} +- {self.sigma:.2g} (before {self.before:.4g} +- " + (
-            f"{self.sigma_before:.2g})"
-        )
-
-
-def film_of(posterior: Posterior, i: int) -> Calibrated:
-    """Return the mass thickness of a phase, kg/m2."""
-    layout: Layout = posterior.layout
-    name = layout.phases[i].name
-    mean, _, covariance = moments(posterior, lambda z: layout.mass(i, z)[:, None])
-    base, spread = layout.film[name]
-    place = np.hypot(*layout.positions.get(name, (0.0, 0.0)))
-    own = np.hypot(_width(layout, f"film of {name}"), layout.widths["slope"] * place)
-    return Calibrated(
-        float(mean[0]), float(covariance[0, 0] ** 0.5), base, float(np.hypot(spread, base * own))
-    )
-
-
-def k_factor_of(posterior: Posterior, family: str) -> Calibrated:
-    """Return the factor on the k-factor of a family."""
-    log, sigma = _unknown(posterior, f"k of {family}")
-    value = float(np.exp(log))
-    return Calibrated(value, value * sigma, 1.0, _width(posterior.layout, f"k of {family}"))
-
-
-def ferric_of(posterior: Posterior, phase: str) -> Calibrated:
-    """Return Fe3+/Fe of a phase."""
-    name = f"Fe3+/Fe of {phase}"
-    share, sigma = _unknown(posterior, name)
-    value = float(np.clip(0.5 + share, 0.0, 1.0))
-    return Calibrated(value, sigma, 0.5, _width(posterior.layout, name))
-
-
-def instrument_of(posterior: Posterior) -> dict[str, Calibrated]:
-    """Return slopes of the film, window and dead layer, as far as they were free."""
-    layout: Layout = posterior.layout
-    widths = layout.widths
-    told = 1.0 if any(p.window_told for p in layout.phases) else 0.0
-    nm = layout.phases[0].dead_layer_nm
-    free = dict.fromkeys(SLOPES, (0.0, widths["slope"]))
-    if any(p.window.any() for p in layout.phases):
-        free["window"] = (told, widths["window"])
-    if any(p.dead_layer.any() for p in layout.phases):
-        free["dead layer, nm"] = (nm, widths["dead layer"])
-
-    def numbers(z: np.ndarray) -> np.ndarray:
-        slopes = [widths["slope"] * z[:, layout.index(name)] for name in SLOPES]
-        return np.stack([*slopes, told + layout.window(z), nm + layout.dead_layer(z)], axis=1)
-
-    mean, _, covariance = moments(posterior, numbers)
-    found = zip((*SLOPES, "window", "dead layer, nm"), mean, np.diag(covariance), strict=True)
-    return {
-        name: Calibrated(float(value), float(variance**0.5), *free[name])
-        for name, value, variance in found
-        if name in free and free[name][1] > 0
-    }
-
-
-def _unknown(posterior: Posterior, name: str) -> tuple[float, float]:
-    """Mean and standard deviation of an unknown."""
-    i = posterior.layout.index(name)
-    mean, _, covariance = moments(posterior, lambda z: z[:, [i]])
-    return float(mean[0]), float(covariance[0, 0] ** 0.5)
-
-
-def _width(layout: Layout, name: str) -> float:
-    i = layout.index(name)
-    return float(layout.covariance[i, i] ** 0.5)
-
 
 #: Mass attenuation of soft lines differs by this much between tables (relative).
 _ATTENUATION_SIGMA = 0.12
@@ -170,16 +88,24 @@ class JointCalibration:
                 known = [n for n in self.posterior.layout.names if n.startswith(("k of", "film"))]
                 raise InputError(f"no unknown {name!r}; there are {', '.join(known)} and others")
         i, j = (self.posterior.layout.index(n) for n in (first, second))
-        _, _, of = moments(self.posterior, lambda z: z[:, [i, j]])
+        _, _, of = moments(self.posterior, lambda z: z[:, [i, j]], columns=[i, j])
         scale = np.sqrt(of[0, 0] * of[1, 1])
         return float(of[0, 1] / scale) if scale > 0 else 0.0
+
+    def of_map(self, name: str) -> dict[str, Composition]:
+        """Return the compositions of one of several maps, by its phases."""
+        start = f"{name}: "
+        own = {n: c for n, c in self.compositions.items()
+               if self.posterior.layout.map_of[n] == name}  # fmt: skip
+        if not own:
+            raise InputError(f"no map {name!r}; there are {', '.join(self.posterior.layout.maps)}")
+        return {n.removeprefix(start): c for n, c in own.items()}
 
     def describe(self) -> str:
         """Return constraints, k-factors and film as text."""
         lines = [
             f"{c.text}: {c.before:.4g} before, {c.after:.4g} after, {c.pull:+.1f} sigma from all "
-            f"else, shows from {c.shows_from:.2g} off"
-            + (" (held out)" if c.held_out else f", {c.bits:.1f} bits")
+            f"else" + (" (held out)" if c.held_out else f", {c.bits:.1f} bits") + f"; {c.unnoticed}"
             for c in self.constraints
         ]
         lines += [f"k of {name}: factor {k}" for name, k in self.k_factors.items()]
@@ -214,8 +140,8 @@ def calibrate_jointly(
     Parameters
     ----------
     compositions : mapping of str to Composition
-        Of phases of one map, quantified with the same k-factors; or of maps of one instrument, the
-        thickness of each of which was told: a film that is not known is one for all.
+        Of phases of one map, quantified with the same k-factors; of several maps see
+        `siftem.calibrate_maps`.
     constraints : sequence of Constraint
         What is known of phases. Those on phases that are held out only check the prediction.
     held_out : sequence of str
@@ -278,47 +204,109 @@ def calibrate_jointly(
     >>> calibrated.ratio_systematic("Mg/O") < brg.ratio_systematic("Mg/O")
     True
     """
-    if not compositions:
-        raise InputError("a joint calibration needs the composition of at least one phase")
-    for name in held_out:
-        if name not in compositions:
+    return calibration_of(
+        compositions,
+        constraints,
+        Circumstances(
+            tuple(held_out), densities or {}, thickness_sigma, evenness, positions or {},
+            slope_sigma, window_sigma, dead_layer_sigma,
+        ),
+        subtracted or {},
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Circumstances:
+    """What `calibrate_jointly` is told besides compositions and constraints, of all phases.
+
+    See there; ``map_of`` is the map of each phase where there are several, and ``departures`` are
+    the names of what is off in all of them alike.
+    """
+
+    held_out: tuple[str, ...]
+    densities: Mapping[str, float]
+    thickness_sigma: float
+    evenness: float
+    positions: Mapping[str, tuple[float, float]]
+    slope_sigma: float
+    window_sigma: float | None
+    dead_layer_sigma: float
+    map_of: Mapping[str, str] | None = None
+    departures: tuple[str, ...] = ()
+
+    def check(self, names: Collection[str]) -> None:
+        """Look whether all fits to phases of these names.
+
+        Raises
+        ------
+        InputError
+            In one sentence, when it does not.
+        """
+        if not names:
+            raise InputError("a joint calibration needs the composition of at least one phase")
+        for name in self.held_out:
+            if name not in names:
+                raise InputError(
+                    f"{name!r} is to be held out, but the phases are {', '.join(names)}"
+                )
+        for label in ("thickness_sigma", "evenness"):
+            value = getattr(self, label)
+            if not 0 <= value < 1:
+                raise InputError(f"{label} is relative and must lie between 0 and 1, got {value}")
+        for label in ("slope_sigma", "window_sigma", "dead_layer_sigma"):
+            value = getattr(self, label) or 0.0
+            if not 0 <= value < np.inf:
+                raise InputError(f"{label} must not be negative, got {value}")
+        missing = [name for name in names if name not in self.positions]
+        if self.slope_sigma > 0 and missing:
             raise InputError(
-                f"{name!r} is to be held out, but the phases are {', '.join(compositions)}"
+                f"a film that is a plane needs the place of each phase: that of {missing[0]} is "
+                f"missing"
             )
-    for label, value in (("thickness_sigma", thickness_sigma), ("evenness", evenness)):
-        if not 0 <= value < 1:
-            raise InputError(f"{label} is relative and must lie between 0 and 1, got {value}")
-    for label, value in (
-        ("slope_sigma", slope_sigma),
-        ("window_sigma", window_sigma or 0.0),
-        ("dead_layer_sigma", dead_layer_sigma),
-    ):
-        if not 0 <= value < np.inf:
-            raise InputError(f"{label} must not be negative, got {value}")
-    placed = positions or {}
-    missing = [name for name in compositions if name not in placed]
-    if slope_sigma > 0 and missing:
-        raise InputError(
-            f"a film that is a plane needs the place of each phase: that of {missing[0]} is missing"
-        )
-    phases = [MeasuredPhase.of(name, c) for name, c in compositions.items()]
+
+
+def posterior_of(
+    phases: Sequence[MeasuredPhase],
+    constraints: Sequence[Constraint],
+    known: Circumstances,
+    shared_noise: Mapping[tuple[str, str], np.ndarray],
+) -> tuple[Posterior, tuple[ConstraintResult, ...]]:
+    """Return the posterior of all unknowns of phases, and how each constraint went."""
+    known.check([p.name for p in phases])
+    window_sigma = known.window_sigma
     if window_sigma is None:
         window_sigma = 0.0 if any(p.window_told for p in phases) else _UNTOLD_WINDOW
     layout = layout_of(
         phases,
         attenuation_sigma=_ATTENUATION_SIGMA,
-        thickness_sigma=thickness_sigma,
-        evenness=evenness,
-        densities=densities or {},
-        shared_noise=_shared_noise(compositions, subtracted or {}),
-        positions=placed,
-        slope_sigma=slope_sigma,
+        thickness_sigma=known.thickness_sigma,
+        evenness=known.evenness,
+        densities=known.densities,
+        shared_noise=shared_noise,
+        positions=known.positions,
+        slope_sigma=known.slope_sigma,
         window_sigma=window_sigma,
-        dead_layer_sigma=dead_layer_sigma,
+        dead_layer_sigma=known.dead_layer_sigma,
+        map_of=known.map_of,
+        departures=known.departures,
     )
-    used = [c for c in constraints if c.phase not in held_out]
+    used = [c for c in constraints if c.phase not in known.held_out]
     posterior = constrained_posterior(layout, used)
-    results = constraint_results(posterior, used, [c for c in constraints if c.phase in held_out])
+    held = [c for c in constraints if c.phase in known.held_out]
+    return posterior, constraint_results(posterior, used, held)
+
+
+def calibration_of(
+    compositions: Mapping[str, Composition],
+    constraints: Sequence[Constraint],
+    known: Circumstances,
+    subtracted: Mapping[tuple[str, str], float],
+) -> JointCalibration:
+    """Do what `calibrate_jointly` and `siftem.calibrate_maps` have in common."""
+    phases = [MeasuredPhase.of(name, c) for name, c in compositions.items()]
+    posterior, results = posterior_of(
+        phases, constraints, known, shared_noise_of(compositions, subtracted)
+    )
     for r in results:
         if r.disagrees:
             what = "what was predicted" if r.held_out else "all else"
@@ -326,8 +314,9 @@ def calibrate_jointly(
                 f"{r.text}: disagrees with {what} by {r.pull:+.1f} sigma: it may not hold, or "
                 f"another constraint does not",
                 SiftemWarning,
-                stacklevel=2,
+                stacklevel=3,
             )
+    used = [c for c in constraints if c.phase not in known.held_out]
     widths = np.array([c.sigma for c in used])
     found = dict(compositions)
     if used:
@@ -338,7 +327,7 @@ def calibrate_jointly(
     free = {c.phase for c in used if c.ferric_is_free}
     return JointCalibration(
         compositions=found,
-        k_factors={f: k_factor_of(posterior, f) for f in layout.families},
+        k_factors={f: k_factor_of(posterior, f) for f in posterior.layout.families},
         film={p.name: film_of(posterior, i) for i, p in enumerate(phases)},
         ferric={n: ferric_of(posterior, n) for n in compositions if n in free},
         instrument=instrument_of(posterior),
@@ -352,11 +341,16 @@ def _calibrated(c: Composition, i: int, posterior: Posterior, widths: np.ndarray
     layout = posterior.layout
     p = layout.phases[i]
     values, noise, rest = phase_fractions(posterior, i, widths)
-    shares = moments(posterior, lambda z: layout.compositions(z, {p.name})[p.name][1])[0]
+    columns = layout.unknowns(i)
+    shares = moments(
+        posterior, lambda z: layout.compositions(z, {p.name})[p.name][1], columns=columns
+    )[0]
     factors = [layout.index(f"k of {f}") for f in p.families]
     absorbed = [layout.index(f"absorption of {f}") for f in p.families]
-    k_logs, _, of_k = moments(posterior, lambda z: z[:, factors] + layout.detector_loss(p, z))
-    logs, _, of_absorption = moments(posterior, lambda z: z[:, absorbed])
+    k_logs, _, of_k = moments(
+        posterior, lambda z: z[:, factors] + layout.detector_loss(p, z), columns=columns
+    )
+    logs, _, of_absorption = moments(posterior, lambda z: z[:, absorbed], columns=columns)
     moved = _by_factors(c, k_logs, logs, shares)
     unbounded = c.weight_fractions if c.unbounded is None else c.unbounded
     mass = film_of(posterior, i).value
@@ -402,10 +396,10 @@ def _by_factors(
     )
 
 
-def _shared_noise(
+def shared_noise_of(
     compositions: Mapping[str, Composition], subtracted: Mapping[tuple[str, str], float]
 ) -> dict[tuple[str, str], np.ndarray]:
-    """Covariance of the amounts of a grain and of what was subtracted from its mixture."""
+    """Return the covariance of the amounts of a grain and of what was subtracted for it."""
     out = {}
     for (grain, matrix), scale in subtracted.items():
         if grain not in compositions or matrix not in compositions:

@@ -17,14 +17,21 @@ from siftem.views import outline
 SLOPES = ("film slope along y", "film slope along x")
 
 
+def in_map(name: str, of: str) -> str:
+    """Name an unknown of one of several maps; a single map has no name."""
+    return f"{name} in {of}" if of else name
+
+
 @dataclass(frozen=True, eq=False)
 class Layout:
     """Where the unknowns of all phases stand in one vector, and their priors.
 
     All have the prior mean zero: noise of each phase's amounts, logarithms of factors on the
     k-factor and on the absorption of each family, the film's mass thickness as a whole and of
-    each phase (relative), its slopes along y and x, the detector's window and dead layer, and the
-    share of Fe3+ (less one half). Film, slopes, window and dead layer are in units of their width.
+    each phase (relative), its slopes along y and x, the detector's window and dead layer, the
+    share of Fe3+ (less one half), and by what a phase departs in all maps from what is known of it.
+    Film, slopes, window, dead layer and departures are in units of their width. Each of several
+    maps has its own film with its own slopes.
 
     Parameters
     ----------
@@ -32,10 +39,13 @@ class Layout:
     covariance : ndarray of shape (d, d)
         Prior.
     sources : dict of str to ndarray of shape (d, d)
-        Parts of it: "noise", "ratios", "k", "attenuation", "film", "detector", "iron".
+        Parts of it: "noise", "ratios", "k", "attenuation", "film", "detector", "iron",
+        "departures".
     names : tuple of str
     positions : dict of str to tuple of float
         Place (y, x) of each phase, from the middle of the map, over its longer side.
+    map_of : dict of str to str
+        Map of each phase; empty for the only one.
     widths : dict of str to float
         Prior widths: "slope" (relative, across the longer side), "window" (windows), "dead layer"
         (nm).
@@ -50,7 +60,29 @@ class Layout:
     families: tuple[str, ...]
     film: dict[str, tuple[float, float]]
     positions: dict[str, tuple[float, float]]
+    map_of: dict[str, str]
     widths: dict[str, float]
+
+    @property
+    def maps(self) -> tuple[str, ...]:
+        """Names of the maps."""
+        return tuple(dict.fromkeys(self.map_of.values()))
+
+    @property
+    def unknown_films(self) -> tuple[int, ...]:
+        """Positions of the films of which nothing was told."""
+        open_in = {self.map_of[n] for n, (base, width) in self.film.items() if not base and width}
+        return tuple(self.index(in_map("film", m)) for m in self.maps if m in open_in)
+
+    def unknowns(self, i: int) -> list[int]:
+        """Positions of all that the composition of a phase depends on."""
+        p = self.phases[i]
+        of = self.map_of[p.name]
+        names = ["film", *SLOPES]
+        shared = [*(in_map(n, of) for n in names), f"film of {p.name}", "window", "dead layer"]
+        at = [self.index(n) for n in (*shared, f"Fe3+/Fe of {p.name}")]
+        noise = range(*self._noise(i).indices(len(self.names)))
+        return [*noise, *self._k(p), *self._a(p), *at]
 
     def compositions(
         self, z: np.ndarray, of: Collection[str] | None = None
@@ -71,9 +103,10 @@ class Layout:
         """Mass thickness of a phase, never negative; (states,), kg/m2."""
         p = self.phases[i]
         base, spread = self.film[p.name]
-        at = self.names.index("film")
+        of = self.map_of[p.name]
+        at = self.index(in_map("film", of))
         own = 1 + z[:, self.names.index(f"film of {p.name}")]
-        plane = 1 + z[:, [self.names.index(name) for name in SLOPES]] @ (
+        plane = 1 + z[:, [self.index(in_map(name, of)) for name in SLOPES]] @ (
             self.widths["slope"] * np.array(self.positions.get(p.name, (0.0, 0.0)))
         )
         even = base * np.exp(spread / base * z[:, at]) if base > 0 else spread * z[:, at]
@@ -106,10 +139,10 @@ class Layout:
         """Share of Fe3+ in the iron of a phase; (states,)."""
         return np.asarray(0.5 + z[:, self.names.index(f"Fe3+/Fe of {name}")])
 
-    def without_width(self, at: int) -> Layout:
-        """Return the same layout where one unknown has no prior width: it is held."""
+    def without_width(self, at: Sequence[int]) -> Layout:
+        """Return the same layout where some unknowns have no prior width: they are held."""
         keep = np.ones(len(self.names))
-        keep[at] = 0.0
+        keep[list(at)] = 0.0
         both = np.outer(keep, keep)
         sources = {key: both * v for key, v in self.sources.items()}
         return replace(self, covariance=both * self.covariance, sources=sources)
@@ -146,6 +179,8 @@ def layout_of(
     slope_sigma: float = 0.0,
     window_sigma: float = 0.0,
     dead_layer_sigma: float = 0.0,
+    map_of: Mapping[str, str] | None = None,
+    departures: Sequence[str] = (),
 ) -> Layout:
     """Lay out the unknowns of phases, with their priors.
 
@@ -171,7 +206,13 @@ def layout_of(
         Windows: relative to the one that was told, else of polymer ones.
     dead_layer_sigma : float
         nm.
+    map_of : mapping of str to str, optional
+        Map of each phase; by default all are of one.
+    departures : sequence of str
+        Names of what may be off in all maps alike.
     """
+    map_of = dict(map_of or dict.fromkeys((p.name for p in phases), ""))
+    maps = tuple(dict.fromkeys(map_of[p.name] for p in phases))
     families: dict[str, float] = {}
     for p in phases:
         for family, sigma in zip(p.families, p.k_sigma.tolist(), strict=True):
@@ -183,11 +224,12 @@ def layout_of(
     names = [f"{e} of {p.name}" for p in phases for e in p.elements]
     n_noise = len(names)
     names += [f"k of {f}" for f in families] + [f"absorption of {f}" for f in families]
-    names += ["film", *(f"film of {p.name}" for p in phases), *SLOPES, "window", "dead layer"]
-    names += [f"Fe3+/Fe of {p.name}" for p in phases]
+    names += [in_map("film", m) for m in maps] + [f"film of {p.name}" for p in phases]
+    names += [in_map(name, m) for m in maps for name in SLOPES] + ["window", "dead layer"]
+    names += [f"Fe3+/Fe of {p.name}" for p in phases] + list(departures)
     size = len(names)
-    sources = {key: np.zeros((size, size)) for key in
-               ("noise", "ratios", "k", "attenuation", "film", "detector", "iron")}  # fmt: skip
+    parts = ("noise", "ratios", "k", "attenuation", "film", "detector", "iron", "departures")
+    sources = {key: np.zeros((size, size)) for key in parts}
     start = 0
     starts = {}
     for p in phases:
@@ -219,10 +261,11 @@ def layout_of(
         sources["film"][at, at] = evenness**2 if spread > 0 else 0.0
     widths = {"slope": slope_sigma, "window": window_sigma, "dead layer": dead_layer_sigma}
     for name, source, width in (
-        ("film", "film", 1.0),
-        *((name, "film", slope_sigma) for name in SLOPES),
+        *((in_map("film", m), "film", 1.0) for m in maps),
+        *((in_map(name, m), "film", slope_sigma) for m in maps for name in SLOPES),
         ("window", "detector", window_sigma),
         ("dead layer", "detector", dead_layer_sigma),
+        *((name, "departures", 1.0) for name in departures),
     ):
         at = names.index(name)
         sources[source][at, at] = 1.0 if width > 0 else 0.0
@@ -233,5 +276,5 @@ def layout_of(
     total = np.sum(list(sources.values()), axis=0)
     return Layout(
         tuple(phases), total, sources, tuple(names), tuple(families), film,
-        dict(positions or {}), widths,
+        dict(positions or {}), map_of, widths,
     )  # fmt: skip

@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.special import ndtr, ndtri
 
 from siftem.errors import InputError
-from siftem.minerals.constraints import Constraint
-from siftem.minerals.joint_model import Layout
+from siftem.minerals.constraints import Constraint, InEachMap
+from siftem.minerals.joint_model import Layout, half_normal
 from siftem.views import outline
 
 #: Step of numerical derivatives, in prior standard deviations.
@@ -17,12 +18,15 @@ _STEP = 1e-4
 #: No window, in the unit of its unknown.
 _NONE = -8.0
 #: Steps at most, how small one is the last, and how small it must be, in prior standard deviations.
-_TURNS, _CLOSE, _SETTLED = 60, 1e-7, 1e-2
+_TURNS, _CLOSE, _SETTLED = 60, 1e-5, 1e-2
 #: Weight of what need not be settled among thicknesses of an unknown film.
 _UNSETTLED = 0.01
 #: Thicknesses of an unknown film to sum over, the thickest in prior standard deviations, the finest
 #: step, and the weight below which one is left out.
 _NODES, _THICKEST, _FINEST, _NEGLIGIBLE = 16, 4.0, 0.02, 1e-4
+#: Points in the space of several unknown films, rounds at most, the share of the points that must
+#: count, and by how much their density is wider than what it stands for.
+_POINTS, _ROUNDS, _ALIKE, _WIDER = 128, 8, 0.6, 1.3
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +108,8 @@ def constrained_posterior(layout: Layout, constraints: Sequence[Constraint]) -> 
     ``t_c +- s_c``. Noise takes part, since all spectra are data of one likelihood.
 
     A film of which nothing is known acts on soft lines far from linearly, and can't be thinner than
-    none: the posterior is then a sum over thicknesses, normal about the mode for each of them.
+    none: the posterior is then a sum over thicknesses, normal about the mode for each of them; over
+    points of thicknesses where there are several such films.
 
     Parameters
     ----------
@@ -117,20 +122,39 @@ def constrained_posterior(layout: Layout, constraints: Sequence[Constraint]) -> 
     InputError
         When a constraint names a phase or an element that was not quantified, or has no value.
     """
-    by_name = {p.name: p for p in layout.phases}
+    by_name = {p.name for p in layout.phases}
     for c in constraints:
         if c.phase not in by_name:
             raise InputError(
                 f"{c.describe()}: {c.phase!r} is none of the phases {', '.join(by_name)}"
             )
     problem = _Problem(layout, constraints)
-    at = layout.index("film")
-    start = np.zeros((1, len(layout.covariance)))
-    unknown = any(spread > 0 and base == 0 for base, spread in layout.film.values())
-    if not unknown or not constraints:
+    films = layout.unknown_films
+    if not films or not constraints:
+        start = np.zeros((1, len(layout.covariance)))
         return _settled(problem.posteriors(start), np.ones(1))[0]
-    # The film held: no width of its own.
-    apart = _Problem(layout.without_width(at), constraints)
+    # Films are held in each part: no width of their own.
+    apart = _Problem(layout.without_width(films), constraints)
+    if len(films) == 1:
+        weights, nodes = _over_thickness(apart, films[0])
+    else:
+        weights, nodes = _over_thicknesses(apart, films)
+    kept = np.flatnonzero(weights > _NEGLIGIBLE)
+    mixture = tuple((float(weights[i] / weights[kept].sum()), nodes[i]) for i in kept)
+    # Constraints are compared about the middle: no film at all is a mode without slopes.
+    at = list(films)
+    mean = np.sum([w * n.state[at] for w, n in mixture], axis=0)
+    middle = min((n for _, n in mixture), key=lambda n: float(((n.state[at] - mean) ** 2).sum()))
+    return replace(
+        problem.posteriors(middle.state[None], moved=False)[0],
+        after=np.sum([w * n.after for w, n in mixture], axis=0),
+        mixture=mixture,
+    )
+
+
+def _over_thickness(apart: _Problem, at: int) -> tuple[np.ndarray, list[Posterior]]:
+    """Posteriors for a number of thicknesses of one unknown film, and their weights."""
+    start = np.zeros((1, len(apart.layout.covariance)))
     low, high = 0.0, _THICKEST
     while True:
         step = (high - low) / _NODES
@@ -143,17 +167,72 @@ def constrained_posterior(layout: Layout, constraints: Sequence[Constraint]) -> 
         nodes = _settled(nodes, weights)
         kept = np.flatnonzero(weights > _NEGLIGIBLE)
         if len(kept) >= _NODES / 2 or step < _FINEST:
-            break
+            return weights, nodes
         low, high = max(low + step * (kept[0] - 1), 0.0), low + step * (kept[-1] + 2)
-    mixture = tuple((float(weights[i] / weights[kept].sum()), nodes[i]) for i in kept)
-    # Constraints are compared about the middle: no film at all is a mode without slopes.
-    mean = sum(w * n.state[at] for w, n in mixture)
-    middle = min((n for _, n in mixture), key=lambda n: abs(n.state[at] - mean))
-    return replace(
-        problem.posteriors(middle.state[None], moved=False)[0],
-        after=np.sum([w * n.after for w, n in mixture], axis=0),
-        mixture=mixture,
-    )
+
+
+def _over_thicknesses(apart: _Problem, films: Sequence[int]) -> tuple[np.ndarray, list[Posterior]]:
+    """Posteriors for points in the space of several unknown films, and their weights.
+
+    The points are drawn from a normal density in the films' normal variates (half a normal density
+    ends at no film), which is moved to where the last points weighed most, until they count alike.
+    """
+    layout, at = apart.layout, list(films)
+    n = len(at)
+    centre, root = np.zeros(n), np.eye(n)
+    for i, film in enumerate(films):
+        own = [c for c in apart.constraints if film in layout.unknowns(apart.places[c.phase])]
+        if own:
+            weights, nodes = _over_thickness(_Problem(layout, own), film)
+            z = _normal_variate(np.array([node.state[film] for node in nodes]))
+            centre[i] = weights @ z
+            root[i, i] = np.sqrt(weights @ (z - centre[i]) ** 2)
+    state = np.zeros(len(layout.covariance))
+    points = _even_normal_points(_POINTS, n)
+    best: tuple[float, np.ndarray, list[Posterior]] | None = None
+    for _ in range(_ROUNDS):
+        zeta = centre + points @ root.T
+        starts = np.repeat(state[None], len(zeta), axis=0)
+        starts[:, at] = half_normal(1.0, zeta)
+        nodes = apart.posteriors(starts)
+        # The density of the thickness has the half normal one as its prior.
+        logs = np.array([node.log_density for node in nodes]) + 0.5 * (
+            (starts[:, at] ** 2).sum(axis=1) - (zeta**2).sum(axis=1) + (points**2).sum(axis=1)
+        )
+        logs = np.where(np.isfinite(logs), logs, -np.inf)
+        weights = np.exp(logs - logs.max())
+        weights /= weights.sum()
+        alike = float(1 / (weights**2).sum() / len(weights))
+        if best is None or alike > best[0]:
+            best = alike, weights, nodes
+        if alike > _ALIKE:
+            break
+        state = nodes[int(weights.argmax())].state
+        # Weights that are few are flattened, or the width would collapse onto them.
+        softer = np.exp((logs - logs.max()) * min(1.0, 2 * alike / _ALIKE))
+        softer /= softer.sum()
+        centre = softer @ zeta
+        away = zeta - centre
+        root = _WIDER * np.linalg.cholesky((softer[:, None] * away).T @ away + 1e-6 * np.eye(n))
+    assert best is not None
+    return best[1], _settled(best[2], best[1])
+
+
+def _normal_variate(z: np.ndarray) -> np.ndarray:
+    """Undo `half_normal` of width one."""
+    return np.asarray(-ndtri(2 * ndtr(-z)))
+
+
+def _even_normal_points(n: int, dimensions: int) -> np.ndarray:
+    """Normal variates that fill space more evenly than chance: (n, dimensions).
+
+    Multiples of powers of the generalised golden ratio, modulo one.
+    """
+    ratio = 2.0
+    for _ in range(60):
+        ratio = (1 + ratio) ** (1 / (dimensions + 1))
+    steps = ratio ** -np.arange(1.0, dimensions + 1)
+    return np.asarray(ndtri((0.5 + np.arange(1, n + 1)[:, None] * steps) % 1.0))
 
 
 def _settled(parts: list[Posterior], weights: np.ndarray) -> list[Posterior]:
@@ -171,7 +250,7 @@ class _Problem:
 
     def __init__(self, layout: Layout, constraints: Sequence[Constraint]) -> None:
         self.layout, self.constraints = layout, constraints
-        self.by_name = {p.name: p for p in layout.phases}
+        self.places = {p.name: i for i, p in enumerate(layout.phases)}
         self.targets = np.array([c.target for c in constraints])
         self.widths = np.array([c.sigma for c in constraints])
         values, vectors = np.linalg.eigh(layout.covariance)
@@ -189,20 +268,30 @@ class _Problem:
 
     def numbers(self, z: np.ndarray) -> np.ndarray:
         """What constraints know of states (states, d); (states, c)."""
-        found = self.layout.compositions(z, {c.phase for c in self.constraints})
-        out = np.empty((len(z), len(self.constraints)))
-        for j, c in enumerate(self.constraints):
-            p = self.by_name[c.phase]
-            atoms = p.as_atoms(found[c.phase][0])
-            out[:, j] = c.value(p.elements, atoms, self.layout.ferric(c.phase, z))
-        return out
+        return constraint_numbers(self.layout, self.constraints, z)
 
-    def linear(self, states: np.ndarray, steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Numbers at states (m, c), and their slopes for steps (n, d) of the state; (m, c, n)."""
+    def linear(self, states: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Numbers at states, (m, c), and their slopes in all unknowns with a width, (m, c, d)."""
         m, d = states.shape
-        every = np.concatenate([states[:, None], states[:, None] + _STEP * steps], axis=1)
-        found = self.numbers(every.reshape(-1, d)).reshape(m, len(steps) + 1, -1)
-        return found[:, 0], (found[:, 1:] - found[:, :1]).swapaxes(1, 2) / _STEP
+        found = np.empty((m, len(self.constraints)))
+        slopes = np.zeros((m, len(self.constraints), d))
+        width = np.sqrt(np.diag(self.layout.covariance))
+        for phase in dict.fromkeys(c.phase for c in self.constraints):
+            own = [j for j, c in enumerate(self.constraints) if c.phase == phase]
+            columns = [u for u in self.layout.unknowns(self.places[phase]) if width[u] > 0]
+            step = _STEP * width[columns]
+            every = np.repeat(states[:, None], len(columns) + 1, axis=1)
+            every[:, np.arange(1, len(columns) + 1), columns] += step
+            known = [self.constraints[j] for j in own]
+            numbers = constraint_numbers(self.layout, known, every.reshape(-1, d))
+            numbers = numbers.reshape(m, len(columns) + 1, -1)
+            found[:, own] = numbers[:, 0]
+            change = (numbers[:, 1:] - numbers[:, :1]) / step[:, None]
+            slopes[:, np.array(own)[:, None], columns] = change.swapaxes(1, 2)
+        for j, c in enumerate(self.constraints):
+            if isinstance(c, InEachMap):
+                slopes[:, j, self.layout.index(c.departure)] = -c.common
+        return found, slopes
 
     def posteriors(self, states: np.ndarray, *, moved: bool = True) -> list[Posterior]:
         """Maximise from each of some states (m, d).
@@ -215,41 +304,44 @@ class _Problem:
         fixed = states - x @ root.T
         eye = np.eye(x.shape[1])
         damping, promised = np.zeros(len(x)), np.ones(len(x))
-        trial, cost = x, np.full(len(x), np.inf)
-        for _ in range(_TURNS):
-            found, slopes = self.linear(fixed + trial @ root.T, root.T)
-            steep = slopes / self.widths[:, None]
+        trial, cost, step = x, np.full(len(x), np.inf), np.zeros_like(x)
+        misfit, after = (np.zeros((len(x), len(self.widths))) for _ in range(2))
+        scaled = np.zeros((len(x), len(self.widths), x.shape[1]))
+        on = np.arange(len(x))  # still on their way
+        for turn in range(_TURNS):
+            found, slopes = self.linear(fixed[on] + trial[on] @ root.T)
+            steep = slopes @ root / self.widths[:, None]
             off = (found - self.targets) / self.widths
-            now = (trial**2).sum(axis=1) + (off**2).sum(axis=1)
-            if not np.isfinite(cost).any():
-                after, scaled, misfit = found, steep, off
-            gain, better = cost - now, now <= cost
-            x = np.where(better[:, None], trial, x)
-            after = np.where(better[:, None], found, after)
-            misfit = np.where(better[:, None], off, misfit)
-            scaled = np.where(better[:, None, None], steep, scaled)
-            cost = np.where(better, now, cost)
+            now = (trial[on] ** 2).sum(axis=1) + (off**2).sum(axis=1)
+            gain = cost[on] - now
+            better = (now <= cost[on]) | (turn == 0)
+            at = on[better]
+            x[at], after[at], misfit[at] = trial[at], found[better], off[better]
+            scaled[at], cost[at] = steep[better], now[better]
             # By how far the step did what the linear problem promised.
-            done = np.where(np.isfinite(gain), gain / promised, 1.0)
-            more, less = np.maximum(4 * damping, 0.05), damping / 8
-            damping = np.where(done < 0.25, more, np.where(done > 0.75, less, damping))
-            damping = np.where(damping < 1e-3, 0.0, damping)
-            precision = eye + scaled.swapaxes(1, 2) @ scaled
-            down = -x - np.einsum("mci,mc->mi", scaled, misfit)
-            step = np.linalg.solve(precision + damping[:, None, None] * eye, down[..., None])[
+            done = np.where(np.isfinite(gain), gain / promised[on], 1.0)
+            more, less = np.maximum(4 * damping[on], 0.05), damping[on] / 8
+            damp = np.where(done < 0.25, more, np.where(done > 0.75, less, damping[on]))
+            damping[on] = damp = np.where(damp < 1e-3, 0.0, damp)
+            rows = scaled[on]
+            precision = eye + rows.swapaxes(1, 2) @ rows
+            down = -x[on] - np.einsum("mci,mc->mi", rows, misfit[on])
+            step[on] = np.linalg.solve(precision + damp[:, None, None] * eye, down[..., None])[
                 ..., 0
             ]
-            promised = np.maximum((step * (damping[:, None] * step + down)).sum(axis=1), 1e-300)
-            if not moved or np.abs(step).max(initial=0.0) < _CLOSE:
+            promised[on] = np.maximum(
+                (step[on] * (damp[:, None] * step[on] + down)).sum(axis=1), 1e-300
+            )
+            on = on[~(np.abs(step[on]).max(axis=1, initial=0.0) < _CLOSE)]
+            if not moved or not on.size:
                 break
             trial = x + step
+        precision = eye + scaled.swapaxes(1, 2) @ scaled
         # What is not a number is not small.
         settled = np.abs(step).max(axis=1, initial=0.0) <= _SETTLED
         state = fixed + x @ root.T
         left_over = misfit if moved else misfit + np.einsum("mci,mi->mc", scaled, step)
-        width = np.sqrt(np.diag(self.layout.covariance))
-        width = np.where(width > 0, width, 1.0)
-        on_state = self.linear(state, np.diag(width))[1] / width
+        on_state = self.linear(state)[1]
         with np.errstate(invalid="ignore"):
             volume = np.linalg.slogdet(precision)[1]
         logs = -(cost + (fixed**2).sum(axis=1) + volume) / 2
@@ -280,23 +372,45 @@ class _Problem:
         return out
 
 
+def constraint_numbers(
+    layout: Layout, constraints: Sequence[Constraint], z: np.ndarray
+) -> np.ndarray:
+    """Return what constraints know of states (states, d), less what departs in all maps."""
+    places = {p.name: i for i, p in enumerate(layout.phases)}
+    found = layout.compositions(z, {c.phase for c in constraints})
+    out = np.empty((len(z), len(constraints)))
+    for j, c in enumerate(constraints):
+        p = layout.phases[places[c.phase]]
+        atoms = p.as_atoms(found[c.phase][0])
+        out[:, j] = c.value(p.elements, atoms, layout.ferric(c.phase, z))
+        if isinstance(c, InEachMap):
+            out[:, j] -= c.common * z[:, layout.index(c.departure)]
+    return out
+
+
 def _slopes_of(
-    parts: Sequence[Posterior], numbers: Callable[[np.ndarray], np.ndarray]
+    parts: Sequence[Posterior],
+    numbers: Callable[[np.ndarray], np.ndarray],
+    columns: Sequence[int] | None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Change of numbers with the state at each part's mode, (m, n, d), and the numbers, (m, n)."""
     width = np.sqrt(np.maximum(np.diag(parts[0].layout.covariance), 0.0))
     step = _STEP * np.where(width > 0, width, 1.0)
     d = len(step)
-    states = np.stack([np.vstack([p.state, p.state + np.diag(step)]) for p in parts])
-    found = numbers(states.reshape(-1, d)).reshape(len(parts), d + 1, -1)
-    return (found[:, 1:] - found[:, :1]).swapaxes(1, 2) / step, found[:, 0]
+    on = np.arange(d) if columns is None else np.array(columns)
+    moved = np.diag(step)[on]
+    states = np.stack([np.vstack([p.state, p.state + moved]) for p in parts])
+    found = numbers(states.reshape(-1, d)).reshape(len(parts), len(on) + 1, -1)
+    slopes = np.zeros((len(parts), found.shape[2], d))
+    slopes[:, :, on] = (found[:, 1:] - found[:, :1]).swapaxes(1, 2) / step[on]
+    return slopes, found[:, 0]
 
 
 def state_slopes(
     posterior: Posterior, numbers: Callable[[np.ndarray], np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the change of numbers with the state at its mode, (n, d), and the numbers, (n,)."""
-    slopes, values = _slopes_of([posterior], numbers)
+    slopes, values = _slopes_of([posterior], numbers, None)
     return slopes[0], values[0]
 
 
@@ -304,6 +418,7 @@ def moments(
     posterior: Posterior,
     numbers: Callable[[np.ndarray], np.ndarray],
     widths: np.ndarray | None = None,
+    columns: Sequence[int] | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the mean of numbers (states, n) of a state, and its covariances.
 
@@ -313,6 +428,8 @@ def moments(
     numbers : callable
     widths : ndarray of shape (c,), optional
         Standard deviations of the constraints, to tell what comes from noise.
+    columns : sequence of int, optional
+        Positions of all unknowns that the numbers depend on, see `Layout.unknowns`.
 
     Returns
     -------
@@ -321,7 +438,7 @@ def moments(
         By noise and by all else; without ``widths`` all is in the second.
     """
     mixture = posterior.mixture or ((1.0, posterior),)
-    slopes, values = _slopes_of([part for _, part in mixture], numbers)
+    slopes, values = _slopes_of([part for _, part in mixture], numbers, columns)
     weights = np.array([w for w, _ in mixture])
     mean = weights @ values
     rest = (weights[:, None] * (values - mean)).T @ (values - mean)
@@ -345,4 +462,4 @@ def phase_fractions(
     def fractions(z: np.ndarray) -> np.ndarray:
         return posterior.layout.compositions(z, {name})[name][0]
 
-    return moments(posterior, fractions, widths)
+    return moments(posterior, fractions, widths, posterior.layout.unknowns(i))

@@ -6,7 +6,7 @@ With the map of mass thickness, where a film is known.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -238,7 +238,8 @@ def calibration_data(result: RunResult) -> dict[str, Any] | None:
                 "text": c.text, "phase": c.phase, "target": c.target, "sigma": c.sigma,
                 "before": c.before, "after": c.after, "pull_sigma": c.pull, "bits": c.bits,
                 "told_from_sigma": c.told_from, "disagrees": c.disagrees,
-                "shows_from": c.shows_from, "held_out": c.held_out,
+                "shows_from": c.shows_from, "sure_from": c.sure_from,
+                "unnoticed": c.unnoticed, "held_out": c.held_out,
             }
             for c in joint.constraints
         ],
@@ -440,8 +441,8 @@ def _diagram(
     return lattice_strain(coefficients, coordination=coordination, temperature=temperature)
 
 
-def strain_data(result: RunResult) -> list[dict[str, Any]]:
-    """Return the curves of lattice strain as the summary tells them; see ``docs/summary.md``."""
+def strain_data(diagrams: Iterable[OnumaDiagram]) -> list[dict[str, Any]]:
+    """Return the curves of lattice strain as a summary tells them; see ``docs/summary.md``."""
     return [
         {
             "numerator": diagram.phases[0],
@@ -456,6 +457,6 @@ def strain_data(result: RunResult) -> list[dict[str, Any]]:
             "intervals_95": curve.intervals_95,
             "not_enclosed": curve.at_bound,
         }
-        for diagram in onuma_diagrams(result)
+        for diagram in diagrams
         for curve in diagram.curves
     ]

@@ -16,7 +16,13 @@ from siftem import __version__
 from siftem.eels.edges import ElementalRatios
 from siftem.pipeline.composition_doubts import assumed_absent, run_differences
 from siftem.pipeline.file_contents import file_names
-from siftem.pipeline.minerals import calibration_data, film_data, mineral_data, strain_data
+from siftem.pipeline.minerals import (
+    calibration_data,
+    film_data,
+    mineral_data,
+    onuma_diagrams,
+    strain_data,
+)
 from siftem.pipeline.own_pixels import mixture_name
 from siftem.pipeline.results import LineGain, RunResult
 from siftem.pipeline.steps.composition import counts_for_wanted_limits
@@ -260,7 +266,7 @@ def summarize(result: RunResult) -> dict[str, Any]:
             "unmix": [partition_data(d) for d in result.unmixed_partition],
         },
         "film": film_data(result),
-        "lattice_strain": strain_data(result),
+        "lattice_strain": strain_data(onuma_diagrams(result)),
         "joint_calibration": calibration_data(result),
         "unmixing": _unmixing(result),
         "line_gains": {gain.line: _gain(gain) for gain in result.gains},

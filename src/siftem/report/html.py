@@ -10,6 +10,7 @@ from siftem.figures.line_labels import spelled_line
 from siftem.figures.page import panel_letter
 from siftem.figures.style import phase_colours
 from siftem.pipeline.layout import by_labels
+from siftem.pipeline.minerals import onuma_diagrams
 from siftem.pipeline.parts import attempted
 from siftem.pipeline.results import RunResult
 from siftem.printed_numbers import plus_minus, significant, whole_number, with_error
@@ -263,7 +264,7 @@ def report_tables(result: RunResult) -> dict[str, Any]:
         "wanted": (lambda: wanted_table(result), None),
         "partition": (lambda: partition_tables(result), []),
         "film": (lambda: film_table(result), None),
-        "strain": (lambda: strain_table(result), None),
+        "strain": (lambda: strain_table(onuma_diagrams(result)), None),
         "comparison": (lambda: comparison_tables(result), []),
         "comparison_text": (lambda: comparison_text(result), ""),
         "unmixed_ratios": (lambda: ratio_table(result, unmixed=True), None),

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Iterable
 from dataclasses import replace
 
+from siftem.minerals.lattice_strain import OnumaDiagram
 from siftem.pipeline.composition_doubts import assumed_absent
 from siftem.pipeline.minerals import film_regions, mineral_compositions, names_of, onuma_diagrams
 from siftem.pipeline.results import RunResult
@@ -213,10 +215,10 @@ def film_table(result: RunResult) -> Table | None:
     )  # fmt: skip
 
 
-def strain_table(result: RunResult) -> Table | None:
+def strain_table(diagrams: Iterable[OnumaDiagram]) -> Table | None:
     """Tabulate the curves of lattice strain; None where none could be fitted."""
     rows = []
-    for diagram in onuma_diagrams(result):
+    for diagram in diagrams:
         for curve in diagram.curves:
             ends = curve.intervals_95
             modulus = ends.get("young_modulus")

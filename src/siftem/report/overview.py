@@ -66,6 +66,8 @@ class Overview:
     phases : sequence of PhaseTable
     ratios : sequence of Table
     partition : sequence of Table
+    strain : Table or None
+        Curves of lattice strain.
     onuma : str
         A PNG in base64; empty when there is none.
     pictures : sequence of Thumbnail
@@ -80,6 +82,7 @@ class Overview:
     phases: Sequence[PhaseTable]
     ratios: Sequence[Table]
     partition: Sequence[Table]
+    strain: Table | None
     onuma: str
     pictures: Sequence[Thumbnail]
     recipe: str
@@ -99,6 +102,7 @@ def render_overview(overview: Overview) -> str:
             ratios=overview.ratios,
             partition=overview.partition,
             onuma=overview.onuma,
+            strain=overview.strain,
             pictures=overview.pictures,
             recipe=overview.recipe,
             versions=versions(),

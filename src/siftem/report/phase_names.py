@@ -9,8 +9,9 @@ import numpy as np
 
 from siftem.decomposition.layout import MIXED, VACUUM
 from siftem.errors import InputError
-from siftem.minerals.constraint_results import FALSE_ALARMS
-from siftem.minerals.joint_calibration import Calibrated, JointCalibration
+from siftem.minerals.calibrated_numbers import Calibrated
+from siftem.minerals.constraint_results import FALSE_ALARMS, MISSED
+from siftem.minerals.joint_calibration import JointCalibration
 from siftem.minerals.structural_formula import Estimate
 from siftem.pipeline.layout import by_labels, describe_layout
 from siftem.pipeline.minerals import (
@@ -118,7 +119,7 @@ def calibration_tables(result: RunResult) -> tuple[Table, ...]:
             Cell(significant(c.before, 4)),
             Cell(significant(c.after, 4)),
             Cell(f"{signed(c.pull)} σ", "flag" if c.disagrees else "value"),
-            Cell(significant(c.shows_from, 2)),
+            *(Cell(text) for text in c.off_by),
             Cell("" if c.held_out else f"{c.bits:.1f}"),
         )
         for c in joint.constraints
@@ -162,13 +163,15 @@ def calibration_tables(result: RunResult) -> tuple[Table, ...]:
             "What is known of the phases",
             (
                 name("constraint"), heading("before"), heading("after"),
-                heading("from all else"), heading("shows from"), heading("bits"),
+                heading("from all else"), heading("unnoticed below"), heading("told from"),
+                heading("bits"),
             ),
             constraints,
             "How far each lies from what all else says, in standard deviations of both. Marked: "
             f"where all hold, one of them lies so far off in {100 * FALSE_ALARMS:g}% of maps. "
-            "Shows from: so far off the truth has to be for that; off by less, it is taken for "
-            "true. Bits: what would be lost without it.",
+            "Unnoticed below: if the truth is off by less, it is mostly taken for true and pulls "
+            f"the rest along. Told from: in {100 * (1 - MISSED):g}% of maps that is told. Bits: "
+            "what would be lost without it.",
         ),
         Table(
             "What was calibrated",
@@ -235,15 +238,15 @@ def mineral_notes(result: RunResult) -> tuple[str, ...]:
         out.append(joint)
     elif joint is not None:
         unseen = [
-            f"{c.text} ({significant(c.shows_from, 2)})"
+            f"{c.text} ({c.off_by[0]})"
             for c in joint.constraints
             if not c.held_out and c.shows_from > _UNSEEN * c.sigma
         ]
         if unseen:
             out.append(
-                f"what was said of the phases is hardly checked: {'; '.join(unseen)}. Off by less "
-                f"than the number in brackets it is taken for true, and the calibrated "
-                f"compositions are off with it"
+                f"what was said of the phases is hardly checked: {'; '.join(unseen)}. What is off "
+                f"by less than the number in brackets would mostly go unnoticed, and the "
+                f"calibrated compositions would be off with it"
             )
         out += [
             f"{c.text}: disagrees with {'what was predicted' if c.held_out else 'all else'} by "
