@@ -37,8 +37,8 @@ GROUPS = {
         "thickness_from_charge_balance", "GivenKFactors", "ZetaFactors", "Detector", "Calibration",
     ),
     "Minerals": (
-        "structural_formula", "identify", "calibrate_jointly", "calibrate_maps", "lattice_strain", "thickness_map",
-        "Analysis",
+        "structural_formula", "identify", "calibrate_jointly", "calibrate_maps", "lattice_strain",
+        "thickness_map", "Analysis",
     ),
     "Energy losses": (
         "estimate_noise", "as_counts", "NoiseModel", "Edge", "remove_background",

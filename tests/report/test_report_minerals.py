@@ -11,6 +11,8 @@ import pytest
 import tifffile
 import yaml
 
+from siftem.batch.calibration import calibrated_together, keep_phases
+from siftem.batch.folder import BatchFolder, Record
 from siftem.decomposition.layout import MIXED, Lies, PhaseLayout
 from siftem.errors import InputError, RecipeError
 from siftem.io.images import write_values
@@ -176,6 +178,27 @@ def test_the_calibration_stands_in_tables_and_summary(minerals):
     # Names and formulas are those of the calibrated compositions; measured ones stay as they are.
     assert mineral_compositions(minerals)["Fp"] is joint.compositions["Fp"]
     assert minerals.compositions["Fp"] is not joint.compositions["Fp"]
+
+
+def test_a_batch_of_one_map_says_the_same(minerals, tmp_path):
+    """By what it leaves of its phases, all numbers of the joint calibration come back."""
+    data = minerals.recipe.model_dump(mode="json", exclude_none=True)
+    data["calibrate"]["together"] = True
+    run = replace(minerals, recipe=make_recipe(data))
+    folder = BatchFolder(tmp_path)
+    folder.results("m").mkdir(parents=True)
+    keep_phases(minerals, folder, "m")
+    assert not list(folder.results("m").iterdir())  # not asked for
+    keep_phases(run, folder, "m")
+    found = calibrated_together(folder, run.recipe, [Record("m", "m.hspy", "", "", "done")])
+    joint = joint_calibration(minerals)
+    for phase, c in joint.compositions.items():
+        told = np.array([found.atoms["m"][phase][e] for e in c.elements]).T / 100
+        assert told[0] == pytest.approx(c.atomic_fractions, abs=2e-4)
+        assert told[1] == pytest.approx(np.sqrt(np.diag(c.atomic_covariance)), rel=0.05, abs=1e-5)
+        assert told[2] == pytest.approx(np.sqrt(np.diag(c.atomic_systematic)), rel=0.05, abs=1e-5)
+    for r, own in zip(found.constraints, joint.constraints, strict=True):
+        assert (r.text, r.pull) == (f"m: {own.text}", pytest.approx(own.pull, abs=1e-3))
 
 
 def test_the_report_has_a_section_of_minerals(minerals, made_run):

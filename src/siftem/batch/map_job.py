@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from siftem import processors
+from siftem.batch.calibration import keep_phases
 from siftem.batch.folder import (
     BatchFolder,
     Outcome,
@@ -201,6 +202,7 @@ def _run(
         processes=job.processes,
         progress=progress,
     )
+    keep_phases(result, folder, name)
 
 
 def one_sentence(error: Exception) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from siftem import __version__
+from siftem.batch.calibration import BatchCalibration, calibrated_together
 from siftem.batch.folder import SCHEMA, BatchFolder, Record, write_whole
 from siftem.batch.overview import (
     PartitionMean,
@@ -38,7 +39,8 @@ class Row:
         ``role`` is "matrix" or "grain".
     quantity : str
         "pixels", "counts", "weight", "atoms", "oxide", "ratio", "name" (of its probability),
-        "formula", "calibrated atoms" or "partition" (``phase`` is then a pair).
+        "formula", "calibrated atoms" (by the map alone), "atoms calibrated together" (by all maps)
+        or "partition" (``phase`` is then a pair).
     of : str
         The element, oxide, ratio, proposed name or number of the structural formula.
     unit : str
@@ -74,7 +76,9 @@ _TRUTHS = ("found", "assumed_absent")
 COLUMNS = tuple(Row.__dataclass_fields__)
 
 
-def rows_of(record: Record, summary: Mapping[str, Any] | None) -> list[Row]:
+def rows_of(
+    record: Record, summary: Mapping[str, Any] | None, together: BatchCalibration | None = None
+) -> list[Row]:
     """Return the rows of a map.
 
     Parameters
@@ -82,6 +86,8 @@ def rows_of(record: Record, summary: Mapping[str, Any] | None) -> list[Row]:
     record : Record
     summary : mapping, optional
         ``summary.json`` of its run; None for a map that failed.
+    together : BatchCalibration, optional
+        Of all maps.
     """
     head: dict[str, Any] = {"map": record.map, "file": record.file, "status": record.status}
     if summary is None:
@@ -130,6 +136,13 @@ def rows_of(record: Record, summary: Mapping[str, Any] | None) -> list[Row]:
                     systematic=systematic,
                 )
             )  # fmt: skip
+    for phase, found in ({} if together is None else together.atoms.get(record.map, {})).items():
+        own = {**head, "phase": phase, "role": summary["phases"][phase]["role"]}
+        own |= {"quantity": "atoms calibrated together", "unit": "at%"}
+        rows += [
+            Row(**own, of=e, value=value, sigma=noise, systematic=rest)
+            for e, (value, noise, rest) in found.items()
+        ]
     for d in summary.get("partition", {}).get("subtract", ()):
         pair = {**head, "phase": f"{d['numerator']} / {d['denominator']}"}
         # A limit, or what is known as a range only, is no value.
@@ -258,7 +271,13 @@ def write_outputs(
             f"left out, because they were made with another recipe: {', '.join(others)}; give "
             f"their files once more to bring them up to date"
         )
-    rows = [row for record, summary in runs for row in rows_of(record, summary)]
+    together = calibrated_together(folder, recipe, [r for r, s in runs if s is not None])
+    if isinstance(together, BatchCalibration):
+        notes += together.notes()
+    elif together is not None:
+        notes.append(together)
+        together = None
+    rows = [row for record, summary in runs for row in rows_of(record, summary, together)]
     write_csv_table(folder.root / "results.csv", rows)
     write_parquet_table(folder.root / "results.parquet", rows)
     write_whole(folder.root / "recipe.yaml", recipe.to_yaml())
@@ -272,10 +291,13 @@ def write_outputs(
         picture.write_bytes(onuma)
     else:
         picture.unlink(missing_ok=True)
-    html = render_overview(overview_of(folder, recipe, runs, notes, partition, diagrams, onuma))
+    html = render_overview(
+        overview_of(folder, recipe, runs, notes, partition, diagrams, onuma, together)
+    )
     write_whole(folder.root / "report.html", html)
     data = _summary(recipe, runs, notes, partition)
     data["lattice_strain"] = rounded(strain_data(diagrams))
+    data["joint_calibration"] = None if together is None else rounded(together.data())
     text = json.dumps(data, indent=1, ensure_ascii=False)
     write_whole(folder.root / "summary.json", text + "\n")
 

@@ -16,6 +16,7 @@ from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from siftem.batch.calibration import BatchCalibration
 from siftem.batch.folder import BatchFolder, Record
 from siftem.pipeline.recipe import Recipe
 from siftem.printed_numbers import significant, whole_number
@@ -211,6 +212,7 @@ def overview_of(
     partition: Sequence[PartitionMean] = (),
     diagrams: Sequence[OnumaDiagram] = (),
     onuma: bytes = b"",
+    together: BatchCalibration | None = None,
 ) -> Overview:
     """Put together the overview.
 
@@ -227,6 +229,8 @@ def overview_of(
         Of these.
     onuma : bytes
         As a PNG; empty when there is none.
+    together : BatchCalibration, optional
+        Of all maps.
     """
     done = [(record, summary) for record, summary in runs if summary is not None]
     failed = [record for record, summary in runs if summary is None]
@@ -242,6 +246,7 @@ def overview_of(
         ratios=_ratio_tables(done),
         partition=_partition_tables(partition),
         strain=strain_table(diagrams),
+        calibration=[] if together is None else together.tables(),
         onuma=base64.b64encode(onuma).decode("ascii"),
         pictures=_thumbnails(folder, [record for record, _ in done]),
         recipe=recipe.to_yaml(),

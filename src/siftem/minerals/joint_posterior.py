@@ -457,9 +457,20 @@ def phase_fractions(
     posterior: Posterior, i: int, widths: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return weight fractions of a phase, and their covariances by noise and by all else."""
-    name = posterior.layout.phases[i].name
+    layout, name = posterior.layout, posterior.layout.phases[i].name
+    return moments(
+        posterior, lambda z: layout.compositions(z, {name})[name][0], widths, layout.unknowns(i)
+    )
 
-    def fractions(z: np.ndarray) -> np.ndarray:
-        return posterior.layout.compositions(z, {name})[name][0]
 
-    return moments(posterior, fractions, widths, posterior.layout.unknowns(i))
+def phase_atoms(
+    posterior: Posterior, i: int, widths: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return atomic fractions of a phase likewise."""
+    layout, p = posterior.layout, posterior.layout.phases[i]
+    return moments(
+        posterior,
+        lambda z: p.as_atoms(layout.compositions(z, {p.name})[p.name][0]),
+        widths,
+        layout.unknowns(i),
+    )

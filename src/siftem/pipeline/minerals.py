@@ -15,6 +15,8 @@ import numpy as np
 
 from siftem.blas_threads import one_blas_thread
 from siftem.errors import InputError, ReadError, SiftemError, SiftemWarning
+from siftem.minerals.calibrated_numbers import Calibrated
+from siftem.minerals.constraint_results import ConstraintResult
 from siftem.minerals.identification import Identification, identify
 from siftem.minerals.joint_calibration import JointCalibration, calibrate_jointly
 from siftem.minerals.lattice_strain import OnumaDiagram, lattice_strain
@@ -67,18 +69,14 @@ def joint_calibration(result: RunResult) -> JointCalibration | str | None:
                 shown,
                 [c.made() for c in calibrate.constraints],
                 held_out=[n for n in calibrate.hold_out if n in shown],
-                densities=_densities(result.recipe),
+                densities=densities(result.recipe),
                 thickness_sigma=calibrate.thickness_sigma,
                 evenness=calibrate.evenness,
-                positions=_positions(result, shown),
+                positions=positions(result, shown),
                 slope_sigma=calibrate.slope_sigma,
                 window_sigma=calibrate.window_sigma,
                 dead_layer_sigma=calibrate.dead_layer_sigma,
-                subtracted={
-                    (n, result.matrix): matrix_in(n, result.pure, result.matrix)
-                    for n in shown
-                    if n != result.matrix
-                },
+                subtracted=subtracted(result, shown),
             )
     except SiftemError as error:
         made = f"the joint calibration is missing: {error}"
@@ -86,8 +84,14 @@ def joint_calibration(result: RunResult) -> JointCalibration | str | None:
     return made
 
 
-def _positions(result: RunResult, names: Collection[str]) -> dict[str, tuple[float, float]]:
-    """Middle of each phase's pixels, from that of the map, over the map's longer side."""
+def subtracted(result: RunResult, names: Collection[str]) -> dict[tuple[str, str], float]:
+    """Return how much of the matrix was subtracted from the mixture of each grain."""
+    matrix = result.matrix
+    return {(n, matrix): matrix_in(n, result.pure, matrix) for n in names if n != matrix}
+
+
+def positions(result: RunResult, names: Collection[str]) -> dict[str, tuple[float, float]]:
+    """Return the middle of each phase's pixels, from that of the map, over its longer side."""
     regions = result.segmentation.regions
     out = {}
     for name in names:
@@ -166,7 +170,8 @@ def _formula(composition: Composition, group: str, oxygens: float | None) -> Str
     return found
 
 
-def _densities(recipe: Recipe) -> dict[str, float]:
+def densities(recipe: Recipe) -> dict[str, float]:
+    """Return the densities that a recipe tells, g/cm3."""
     return {n: p.density for n, p in recipe.phases.items() if p.density is not None}
 
 
@@ -222,31 +227,12 @@ def calibration_data(result: RunResult) -> dict[str, Any] | None:
     if isinstance(joint, str):
         return {"missing": joint}
     ratios = result.recipe.quantify.ratios
-
-    def calibrated(found: Mapping[str, Any]) -> dict[str, Any]:
-        return {
-            key: {
-                "value": c.value, "sigma": c.sigma, "before": c.before,
-                "sigma_before": c.sigma_before,
-            }
-            for key, c in found.items()
-        }  # fmt: skip
-
     return {
-        "constraints": [
-            {
-                "text": c.text, "phase": c.phase, "target": c.target, "sigma": c.sigma,
-                "before": c.before, "after": c.after, "pull_sigma": c.pull, "bits": c.bits,
-                "told_from_sigma": c.told_from, "disagrees": c.disagrees,
-                "shows_from": c.shows_from, "sure_from": c.sure_from,
-                "unnoticed": c.unnoticed, "held_out": c.held_out,
-            }
-            for c in joint.constraints
-        ],
-        "k_factor_changes": calibrated(joint.k_factors),
-        "mass_thickness_kg_m2": calibrated(joint.film),
-        "ferric_share_of_iron": calibrated(joint.ferric),
-        "instrument": calibrated(joint.instrument),
+        "constraints": [constraint_data(c) for c in joint.constraints],
+        "k_factor_changes": calibrated_data(joint.k_factors),
+        "mass_thickness_kg_m2": calibrated_data(joint.film),
+        "ferric_share_of_iron": calibrated_data(joint.ferric),
+        "instrument": calibrated_data(joint.instrument),
         "phases": {
             name: {
                 "held_out": name in result.recipe.calibrate.hold_out,
@@ -263,6 +249,25 @@ def calibration_data(result: RunResult) -> dict[str, Any] | None:
             }
             for name, c in joint.compositions.items()
         },
+    }  # fmt: skip
+
+
+def constraint_data(c: ConstraintResult) -> dict[str, Any]:
+    """Return what a summary tells of a constraint; see ``docs/summary.md``."""
+    return {
+        "text": c.text, "phase": c.phase, "target": c.target, "sigma": c.sigma,
+        "before": c.before, "after": c.after, "pull_sigma": c.pull, "bits": c.bits,
+        "told_from_sigma": c.told_from, "disagrees": c.disagrees, "shows_from": c.shows_from,
+        "sure_from": c.sure_from, "unnoticed": c.unnoticed, "held_out": c.held_out,
+    }  # fmt: skip
+
+
+def calibrated_data(found: Mapping[str, Calibrated]) -> dict[str, Any]:
+    """Return what a summary tells of calibrated numbers."""
+    return {
+        key: {"value": c.value, "sigma": c.sigma, "before": c.before,
+              "sigma_before": c.sigma_before}
+        for key, c in found.items()
     }  # fmt: skip
 
 

@@ -121,6 +121,13 @@ class Calibrate(Section):
         0.0, description="nm of silicon, of the detector's dead layer"
     )
 
+    together: bool = Field(
+        False, description="a batch: one calibration of all its maps, each in a film of its own"
+    )
+    alike: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.9, description="of the maps of a batch: share of what is known that is off in all alike"
+    )
+
     @model_validator(mode="after")
     def _something_is_left(self) -> Calibrate:
         if self.constraints and all(c.phase in self.hold_out for c in self.constraints):

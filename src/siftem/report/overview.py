@@ -68,6 +68,8 @@ class Overview:
     partition : sequence of Table
     strain : Table or None
         Curves of lattice strain.
+    calibration : sequence of Table
+        Of all maps together.
     onuma : str
         A PNG in base64; empty when there is none.
     pictures : sequence of Thumbnail
@@ -83,6 +85,7 @@ class Overview:
     ratios: Sequence[Table]
     partition: Sequence[Table]
     strain: Table | None
+    calibration: Sequence[Table]
     onuma: str
     pictures: Sequence[Thumbnail]
     recipe: str
@@ -103,6 +106,7 @@ def render_overview(overview: Overview) -> str:
             partition=overview.partition,
             onuma=overview.onuma,
             strain=overview.strain,
+            calibration=overview.calibration,
             pictures=overview.pictures,
             recipe=overview.recipe,
             versions=versions(),

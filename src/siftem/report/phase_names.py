@@ -5,12 +5,14 @@ With structural formulas and the joint calibration.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 
 from siftem.decomposition.layout import MIXED, VACUUM
 from siftem.errors import InputError
 from siftem.minerals.calibrated_numbers import Calibrated
-from siftem.minerals.constraint_results import FALSE_ALARMS, MISSED
+from siftem.minerals.constraint_results import FALSE_ALARMS, MISSED, ConstraintResult
 from siftem.minerals.joint_calibration import JointCalibration
 from siftem.minerals.structural_formula import Estimate
 from siftem.pipeline.layout import by_labels, describe_layout
@@ -113,26 +115,6 @@ def calibration_tables(result: RunResult) -> tuple[Table, ...]:
     if not isinstance(joint, JointCalibration):
         return ()
     held = result.recipe.calibrate.hold_out
-    constraints = tuple(
-        (
-            name(c.text + (" (held out)" if c.held_out else "")),
-            Cell(significant(c.before, 4)),
-            Cell(significant(c.after, 4)),
-            Cell(f"{signed(c.pull)} σ", "flag" if c.disagrees else "value"),
-            *(Cell(text) for text in c.off_by),
-            Cell("" if c.held_out else f"{c.bits:.1f}"),
-        )
-        for c in joint.constraints
-    )
-    factors = tuple(
-        _calibrated_row(label, found)
-        for label, found in (
-            *((f"k of {f}, factor", k) for f, k in joint.k_factors.items()),
-            *((f"film of {n}, kg/m²", m) for n, m in joint.film.items()),
-            *((f"Fe³⁺/Fe of {n}", f) for n, f in joint.ferric.items()),
-            *joint.instrument.items(),
-        )
-    )
     shown = joint.compositions
     rows = []
     for element in dict.fromkeys(e for c in shown.values() for e in c.elements):
@@ -159,26 +141,8 @@ def calibration_tables(result: RunResult) -> tuple[Table, ...]:
             cells.extend((_blank(3),) if q is None else error_cells(q.value, q.sigma, q.systematic))
         rows.append(tuple(cells))
     return (
-        Table(
-            "What is known of the phases",
-            (
-                name("constraint"), heading("before"), heading("after"),
-                heading("from all else"), heading("unnoticed below"), heading("told from"),
-                heading("bits"),
-            ),
-            constraints,
-            "How far each lies from what all else says, in standard deviations of both. Marked: "
-            f"where all hold, one of them lies so far off in {100 * FALSE_ALARMS:g}% of maps. "
-            "Unnoticed below: if the truth is off by less, it is mostly taken for true and pulls "
-            f"the rest along. Told from: in {100 * (1 - MISSED):g}% of maps that is told. Bits: "
-            "what would be lost without it.",
-        ),
-        Table(
-            "What was calibrated",
-            (name(""), heading("after", 2), heading("before", 2)),
-            factors,
-            "k-factors: only their ratios matter.",
-        ),
+        constraint_table(joint.constraints),
+        factor_table(joint.k_factors, joint.film, joint.ferric, joint.instrument),
         Table(
             "Calibrated compositions",
             (
@@ -189,7 +153,80 @@ def calibration_tables(result: RunResult) -> tuple[Table, ...]:
             "± counting and model, (± all else). Predicted: held out of the calibration. Ratios of "
             "atoms: one that was said before is no measurement any more.",
         ),
+    )
+
+
+def constraint_table(constraints: Sequence[ConstraintResult]) -> Table:
+    """Tabulate how each constraint of a joint calibration went."""
+    rows = [
+        (
+            name(c.text + (" (held out)" if c.held_out else "")),
+            Cell(significant(c.before, 4)),
+            Cell(significant(c.after, 4)),
+            Cell(f"{signed(c.pull)} σ", "flag" if c.disagrees else "value"),
+            *(Cell(text) for text in c.off_by),
+            Cell("" if c.held_out else f"{c.bits:.1f}"),
+        )
+        for c in constraints
+    ]
+    return Table(
+        "What is known of the phases",
+        (
+            name("constraint"), heading("before"), heading("after"),
+            heading("from all else"), heading("unnoticed below"), heading("told from"),
+            heading("bits"),
+        ),
+        tuple(rows),
+        "How far each lies from what all else says, in standard deviations of both. Marked: "
+        f"where all hold, one of them lies so far off in {100 * FALSE_ALARMS:g}% of calibrations. "
+        "Unnoticed below: if the truth is off by less, it is mostly taken for true and pulls the "
+        f"rest along. Told from: in {100 * (1 - MISSED):g}% of calibrations that is told. Bits: "
+        "what would be lost without it.",
     )  # fmt: skip
+
+
+def factor_table(
+    k_factors: Mapping[str, Calibrated],
+    film: Mapping[str, Calibrated],
+    ferric: Mapping[str, Calibrated],
+    instrument: Mapping[str, Calibrated],
+) -> Table:
+    """Tabulate what a joint calibration found, beside what was known before."""
+    found = (
+        *((f"k of {f}, factor", k) for f, k in k_factors.items()),
+        *((f"film of {n}, kg/m²", m) for n, m in film.items()),
+        *((f"Fe³⁺/Fe of {n}", f) for n, f in ferric.items()),
+        *instrument.items(),
+    )
+    return Table(
+        "What was calibrated",
+        (name(""), heading("after", 2), heading("before", 2)),
+        tuple(_calibrated_row(label, c) for label, c in found),
+        "k-factors: only their ratios matter.",
+    )
+
+
+def disagreements(constraints: Sequence[ConstraintResult]) -> tuple[str, ...]:
+    """Say in one sentence each which constraints disagree, and which are hardly checked."""
+    out = []
+    unseen = [
+        f"{c.text} ({c.off_by[0]})"
+        for c in constraints
+        if not c.held_out and c.shows_from > _UNSEEN * c.sigma
+    ]
+    if unseen:
+        out.append(
+            f"what was said of the phases is hardly checked: {'; '.join(unseen)}. What is off by "
+            f"less than the number in brackets would mostly go unnoticed, and the calibrated "
+            f"compositions would be off with it"
+        )
+    out += [
+        f"{c.text}: disagrees with {'what was predicted' if c.held_out else 'all else'} by "
+        f"{signed(c.pull)} sigma: it may not hold, or another constraint does not"
+        for c in constraints
+        if c.disagrees
+    ]
+    return tuple(out)
 
 
 def calibration_lines(result: RunResult) -> tuple[str, ...]:
@@ -237,23 +274,7 @@ def mineral_notes(result: RunResult) -> tuple[str, ...]:
     if isinstance(joint, str):
         out.append(joint)
     elif joint is not None:
-        unseen = [
-            f"{c.text} ({c.off_by[0]})"
-            for c in joint.constraints
-            if not c.held_out and c.shows_from > _UNSEEN * c.sigma
-        ]
-        if unseen:
-            out.append(
-                f"what was said of the phases is hardly checked: {'; '.join(unseen)}. What is off "
-                f"by less than the number in brackets would mostly go unnoticed, and the "
-                f"calibrated compositions would be off with it"
-            )
-        out += [
-            f"{c.text}: disagrees with {'what was predicted' if c.held_out else 'all else'} by "
-            f"{signed(c.pull)} sigma: it may not hold, or another constraint does not"
-            for c in joint.constraints
-            if c.disagrees
-        ]
+        out += disagreements(joint.constraints)
     return tuple(text for text in out if text)
 
 
