@@ -1,6 +1,7 @@
 """Structural formulas beside those of mineralML and Thermobar, on mineralML's own test data.
 
-    python -m venv referees && referees/bin/pip install mineralML Thermobar
+    python -m venv referees && referees/bin/pip install --no-deps mineralML Thermobar
+    referees/bin/pip install pandas scipy matplotlib scikit-learn statsmodels openpyxl tqdm
     python validation/minerals_referees.py referees/bin/python
 
 The referees run in a Python of their own and are no dependencies. Compared are cations per

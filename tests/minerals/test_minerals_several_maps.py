@@ -68,6 +68,13 @@ def test_unknown_films_of_two_maps_are_the_sum_over_both(k_sigma):
     )
 
 
+def test_films_that_no_point_tells_are_no_result(monkeypatch):
+    both, known = films(0.1)
+    monkeypatch.setattr("siftem.minerals.joint_posterior._FEWEST", 129.0)
+    with pytest.raises(InputError, match="films of 2 maps can't be found together"):
+        constrained_posterior(both, known)
+
+
 def test_what_is_known_does_not_average_out():
     """Ten maps of a phase that is known to 2%: its k-factor not better than what they share."""
     names = {f"{i}: x": str(i) for i in range(10)}

@@ -24,9 +24,9 @@ _UNSETTLED = 0.01
 #: Thicknesses of an unknown film to sum over, the thickest in prior standard deviations, the finest
 #: step, and the weight below which one is left out.
 _NODES, _THICKEST, _FINEST, _NEGLIGIBLE = 16, 4.0, 0.02, 1e-4
-#: Points in the space of several unknown films, rounds at most, the share of the points that must
-#: count, and by how much their density is wider than what it stands for.
-_POINTS, _ROUNDS, _ALIKE, _WIDER = 128, 8, 0.6, 1.3
+#: Points in the space of several unknown films, rounds at most, the share of the points that
+#: should count, the fewest that must, and by how much their density is wider than what it is for.
+_POINTS, _ROUNDS, _ALIKE, _FEWEST, _WIDER = 128, 8, 0.6, 10.0, 1.3
 
 
 @dataclass(frozen=True, eq=False)
@@ -215,6 +215,11 @@ def _over_thicknesses(apart: _Problem, films: Sequence[int]) -> tuple[np.ndarray
         away = zeta - centre
         root = _WIDER * np.linalg.cholesky((softer[:, None] * away).T @ away + 1e-6 * np.eye(n))
     assert best is not None
+    if best[0] * len(points) < _FEWEST:
+        raise InputError(
+            f"the films of {n} maps can't be found together: tell their thickness, or calibrate "
+            f"fewer maps at once"
+        )
     return best[1], _settled(best[2], best[1])
 
 
