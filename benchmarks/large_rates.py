@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 
 from siftem.decomposition.solver_rows import CountRows, solver_rows
-from siftem.large.blocked_counts import BlockedCounts
 from siftem.large.open_map import open_map
+from siftem.large.rows_of_counts import BlockedCounts
 from siftem.spectrum_image import SpectrumImage
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import yaml
 
 import siftem
-from siftem.figures.choices import smoothness_figure
+from siftem.figures.curves import smoothness_figure
 from siftem.figures.regions import agreement_figure
 from siftem.figures.style import png_bytes
 from siftem.pipeline.recipe import Recipe, read_recipe

@@ -321,7 +321,7 @@ def table(rows: dict[str, Row]) -> Iterator[str]:
 
 
 def main() -> int:
-    from siftem.large.memory_budget import parse_memory
+    from siftem.machine import parse_memory
 
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--mutants", type=int, default=3000)

@@ -17,8 +17,8 @@ from siftem.fit.line_fit import LineFit, LineFitter
 from siftem.fit.poisson import covariance_of
 from siftem.fit.spectrum_model import quantified_family
 from siftem.hyperspy_input import as_map
-from siftem.large.blocked_counts import BlockedCounts
-from siftem.processors import available
+from siftem.large.rows_of_counts import BlockedCounts
+from siftem.machine import available
 from siftem.progress import Progress, shows_progress, silent
 from siftem.quantification.detection_limit import warn_of_unexplained
 from siftem.spectrum import Spectrum

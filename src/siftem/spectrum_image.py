@@ -11,8 +11,7 @@ import scipy.sparse as sp
 from siftem.acquisition import Acquisition
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError
-from siftem.large.blocked_counts import BlockedCounts
-from siftem.large.rows_of_counts import rows_of
+from siftem.large.rows_of_counts import BlockedCounts, rows_of
 from siftem.sparse_rows import checked_rows
 from siftem.views import view
 

@@ -13,7 +13,7 @@ ROOT = Path(siftem.__file__).parent
 #: Each layer may import from the ones before it; those in one set are siblings.
 LAYERS = [
     {"errors", "progress", "robust", "thinning", "energy_axis", "acquisition", "spectrum"}
-    | {"processors", "files", "large"}
+    | {"machine", "files", "large"}
     | {"spectrum_image", "sparse_rows", "blas_threads", "printed_numbers", "views"}
     | {"hyperspy_input", "old_names", "moved_modules"},
     {"counting"},

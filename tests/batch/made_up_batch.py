@@ -111,9 +111,9 @@ def raise_error(job, progress):
 
 
 def threads_seen(job, progress):
-    from siftem import processors
+    from siftem import machine
 
-    return processors.available(), os.environ["OMP_NUM_THREADS"]
+    return machine.available(), os.environ["OMP_NUM_THREADS"]
 
 
 def run_in_own_process(pause, out, files):

@@ -9,7 +9,7 @@ import scipy.sparse as sp
 from siftem.decomposition.blockwise import BlockedRows
 from siftem.decomposition.solver import poisson_objective, solve_weights, stationarity
 from siftem.decomposition.solver_rows import CountRows
-from siftem.large.blocked_counts import BlockedCounts, InTurn
+from siftem.large.rows_of_counts import BlockedCounts, InTurn
 
 
 class Kept:

@@ -5,7 +5,7 @@ import pytest
 from test_figures_layout import assert_tidy
 
 from siftem.decomposition.rank import RankChoice
-from siftem.figures.choices import components_figure
+from siftem.figures.curves import components_figure
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import pytest
 from test_figures_layout import assert_tidy, images, letters
 
 from siftem.errors import InputError
-from siftem.figures.choices import smoothness_figure
+from siftem.figures.curves import smoothness_figure
 from siftem.figures.regions import agreement_figure
 from siftem.segment.smoothness import CANDIDATES, SmoothnessChoice
 

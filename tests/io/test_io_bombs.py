@@ -22,8 +22,8 @@ from siftem.io.counts import CountsBuilder
 from siftem.io.images import read_label_image, read_regions
 from siftem.io.signal_choice import list_signals
 from siftem.large import sparse_file
-from siftem.large.memory_budget import available_memory
 from siftem.large.sparse_writer import write_sparse_file
+from siftem.machine import available_memory
 from siftem.segment import classifier_file
 from siftem.segment.classifier_file import read_classifier, write_classifier
 

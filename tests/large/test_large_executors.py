@@ -11,8 +11,8 @@ import pytest
 import siftem
 from siftem.errors import InputError, SiftemError
 from siftem.large import disk_images, open_map
-from siftem.large.blocked_counts import InTurn, add_in_order
 from siftem.large.open_map import DaskBlocks
+from siftem.large.rows_of_counts import InTurn, add_in_order
 from siftem.large.sparse_writer import write_sparse_file
 
 EXECUTORS = ["synchronous", "threads", "processes", "distributed"]

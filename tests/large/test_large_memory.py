@@ -11,8 +11,8 @@ import pytest
 
 import siftem
 from siftem.errors import InputError, SiftemWarning
-from siftem.large.memory_budget import BASE_BYTES, BLOCK_BYTES, parse_memory, workers_within
 from siftem.large.sparse_writer import write_sparse_file
+from siftem.machine import BASE_BYTES, BLOCK_BYTES, parse_memory, workers_within
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_a_budget_sets_how_many_blocks_are_worked_on():
 
 FREED = """
     import numpy as np
-    from siftem.large.memory_budget import give_back_freed_arrays
+    from siftem.machine import give_back_freed_arrays
 
     def resident():
         with open("/proc/self/status") as lines:

@@ -3,7 +3,7 @@ import pytest
 
 import siftem
 from siftem.errors import InputError
-from siftem.figures.onuma import onuma_figure
+from siftem.figures.curves import onuma_figure
 from siftem.minerals.lattice_strain import ionic_radius
 from siftem.quantification.partition import PartitionCoefficient
 

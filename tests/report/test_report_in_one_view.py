@@ -17,11 +17,10 @@ from siftem.errors import DoubtWarning
 from siftem.pipeline.steps.composition import warn_of_poor_fits
 from siftem.pipeline.summary import summarize
 from siftem.report.composition_tables import composition_table
-from siftem.report.contents import abreast, content_cells, without_repeats
 from siftem.report.html import render_report, report_tables
 from siftem.report.minerals import limit_table
 from siftem.report.run_tables import summary_table, summary_tables, what_to_heed
-from siftem.report.table import Cell, Table, heading, name
+from siftem.report.table import Cell, Table, abreast, content_cells, heading, name, without_repeats
 
 
 @pytest.fixture(scope="module")

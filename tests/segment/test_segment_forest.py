@@ -6,8 +6,7 @@ from sklearn.ensemble import ExtraTreesClassifier
 
 from siftem.errors import InputError
 from siftem.segment import forest as forest_module
-from siftem.segment.forest import Forest, number_tried
-from siftem.segment.forest_kernels import grow_tree
+from siftem.segment.forest import Forest, grow_tree, number_tried
 
 SETTINGS = {"max_features": "sqrt", "min_samples_leaf": 2, "random_state": 0, "n_jobs": 1}
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from siftem.segment.trace_check import (
+from siftem.segment.traces import (
     component_shares,
     contradictions,
     place_to_paint,

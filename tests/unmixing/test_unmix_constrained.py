@@ -15,7 +15,7 @@ from siftem.spectrum_image import SpectrumImage
 from siftem.unmixing.anchors import Absent, GivenScale, KnownRatio
 from siftem.unmixing.constrained import unmix
 from siftem.unmixing.joint_fit import free_spectra, profile_information, share_groups
-from siftem.unmixing.kernels import accumulate_ratios, solve_abundances
+from siftem.unmixing.pixel_sets import accumulate_ratios, solve_abundances
 from siftem.xray.absorption import thin_film_absorption
 
 SHAPE = (40, 40)

@@ -5,7 +5,7 @@ import pytest
 
 import siftem
 from siftem.fit.line_fit import fit_lines
-from siftem.unmixing.matrix_spread import half_beside, spread_mode
+from siftem.unmixing.subtract import half_beside, spread_mode
 
 OPTIONS = {"support": ["Cu"], "beam_energy": 200.0}
 

@@ -5,10 +5,9 @@ from scipy.integrate import quad
 
 from siftem.energy_axis import EnergyAxis
 from siftem.xray.detector import Detector
-from siftem.xray.kernels import normal_below
 from siftem.xray.lines import line_family
 from siftem.xray.profiles import detected_lines, family_profile, line_profiles
-from siftem.xray.response import collected_lines
+from siftem.xray.response import collected_lines, normal_below
 
 ENERGIES = np.array([0.277, 0.5249, 1.2536, 1.83, 1.85, 6.4])
 

@@ -25,7 +25,7 @@ from siftem.pipeline.steps.segment import from_labels
 from siftem.printed_numbers import in_words, with_error
 from siftem.segment.classifier import normalised_entropy
 from siftem.segment.regions import Regions
-from siftem.segment.trace_check import (
+from siftem.segment.traces import (
     component_shares,
     contradictions,
     place_to_paint,

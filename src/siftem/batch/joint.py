@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from siftem import processors
+from siftem import machine
 from siftem.batch.folder import BatchFolder, held, is_disk_full, told_in_one_sentence, write_whole
 from siftem.batch.map_job import keep_trace, one_sentence
 from siftem.energy_axis import EnergyAxis
@@ -374,7 +374,7 @@ def stacked_on_disk(
                 writer.append(widened(part, nx, layout.shape[1]))
     progress("stack", 1.0)
     with open_map(
-        scratch / "stack.sift", memory=memory, n_jobs=processors.available(), scratch=scratch
+        scratch / "stack.sift", memory=memory, n_jobs=machine.available(), scratch=scratch
     ) as stack:
         yield stack
     shutil.rmtree(scratch, ignore_errors=True)

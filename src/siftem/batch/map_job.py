@@ -16,8 +16,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from siftem import processors
 from siftem.batch.calibration import keep_phases
+from siftem import machine
 from siftem.batch.folder import (
     BatchFolder,
     Outcome,
@@ -258,6 +258,6 @@ def kept_on_disk(
             memory=memory,
             progress=progress,
         )
-    with open_map(path, memory=memory, n_jobs=processors.available(), scratch=scratch) as image:
+    with open_map(path, memory=memory, n_jobs=machine.available(), scratch=scratch) as image:
         yield image
     shutil.rmtree(scratch, ignore_errors=True)

@@ -25,7 +25,7 @@ from siftem.minerals.lattice_strain import OnumaDiagram
 from siftem.pipeline.minerals import strain_data
 from siftem.pipeline.recipe import Recipe
 from siftem.pipeline.summary import partition_data, rounded
-from siftem.report.overview import render_overview
+from siftem.report.pages import render_overview
 
 
 @dataclass(frozen=True)
@@ -306,7 +306,7 @@ def _onuma(recipe: Recipe, diagrams: Sequence[OnumaDiagram]) -> bytes:
     """The Onuma diagrams as a PNG; empty where too few ions have a radius."""
     if not diagrams:
         return b""
-    from siftem.figures.onuma import onuma_figure
+    from siftem.figures.curves import onuma_figure
     from siftem.figures.style import drawn_once
 
     return drawn_once(onuma_figure(diagrams, width=recipe.figures.width_mm))

@@ -22,7 +22,7 @@ from siftem.pipeline.recipe import Recipe
 from siftem.printed_numbers import significant, whole_number
 from siftem.quantification.partition import PartitionCoefficient
 from siftem.report.minerals import strain_table
-from siftem.report.overview import MapLine, Overview, PhaseTable, Thumbnail
+from siftem.report.pages import MapLine, Overview, PhaseTable, Thumbnail
 from siftem.report.table import (
     Cell,
     Table,

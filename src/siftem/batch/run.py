@@ -28,7 +28,7 @@ from siftem.batch.joint import JointJob, JointSpectra, find_shared_spectra
 from siftem.batch.map_job import MapJob, batch_key, recipe_content, work_on_map
 from siftem.batch.outputs import write_outputs
 from siftem.errors import InputError, SiftemError
-from siftem.large.memory_budget import parse_memory
+from siftem.machine import parse_memory
 from siftem.old_names import takes_old_names
 from siftem.pipeline.file_contents import file_content, file_name
 from siftem.pipeline.recipe import Recipe, make_recipe

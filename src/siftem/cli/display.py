@@ -148,14 +148,14 @@ def print_result(
     from siftem.pipeline.composition_doubts import assumed_absent, flagged
     from siftem.pipeline.minerals import formulas_of, names_of
     from siftem.quantification.open_ranges import atomic_ratio, interval_of, is_open
-    from siftem.report.contents import (
+    from siftem.report.phase_names import calibration_lines, layout_sentence, mineral_notes
+    from siftem.report.table import (
         between_note,
         content_cells,
         open_phases,
         plain_text,
         without_repeats,
     )
-    from siftem.report.phase_names import calibration_lines, layout_sentence, mineral_notes
 
     console.print(f"layout: {layout_sentence(result)}", markup=False)
     phases = [n for n in result.pure if n in result.compositions]

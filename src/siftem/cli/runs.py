@@ -32,7 +32,7 @@ from siftem.cli.display import (
     resources_used,
 )
 from siftem.errors import Cancelled, InputError
-from siftem.processors import available
+from siftem.machine import available
 
 #: Exit code of a run whose maps, spectra and figures were written, but no composition or ratio.
 _NOT_QUANTIFIED = 3

@@ -28,9 +28,9 @@ import scipy.sparse as sp
 from siftem.decomposition import count_sums, row_kernels
 from siftem.decomposition.pooled_blocks import SquareShares, write_whole
 from siftem.errors import InputError
-from siftem.large.blocked_counts import BlockedCounts, BlockReader, Sums
 from siftem.large.disk_images import is_large, let_go, new_image
-from siftem.processors import is_alive
+from siftem.large.rows_of_counts import BlockedCounts, BlockReader, Sums
+from siftem.machine import is_alive
 
 
 class WeightFolder:

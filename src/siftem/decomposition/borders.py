@@ -31,7 +31,7 @@ def near_borders(labels: np.ndarray, counts: sp.csr_array) -> np.ndarray:
     labels : ndarray of int, shape (ny, nx)
         Phase of each pixel; below zero, none.
     counts : scipy.sparse.csr_array of shape (ny * nx, m)
-        Or `siftem.large.blocked_counts.BlockedCounts`.
+        Or `siftem.large.rows_of_counts.BlockedCounts`.
 
     Returns
     -------

@@ -9,7 +9,7 @@ import scipy.sparse as sp
 
 from siftem.decomposition.count_sums import pool_rows
 from siftem.decomposition.pooled_blocks import SquareShares, pooled_in_memory, pooled_on_disk
-from siftem.large.blocked_counts import BlockedCounts
+from siftem.large.rows_of_counts import BlockedCounts
 
 #: Neighbours that are averaged into one vertex, against outliers.
 _NEIGHBOURS = 8

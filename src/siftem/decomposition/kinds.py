@@ -20,7 +20,7 @@ from siftem.counting.outliers import checked_counts
 from siftem.decomposition.initialise import pooled_squares
 from siftem.decomposition.shared_work import share_out
 from siftem.hyperspy_input import as_map
-from siftem.processors import available
+from siftem.machine import available
 from siftem.spectrum_image import SpectrumImage
 
 #: Windows of the spectrum, half of them of one width, the others where there are more counts, and

@@ -23,7 +23,7 @@ from siftem.decomposition.initialise import pooling_matrix
 from siftem.decomposition.kinds import in_common
 from siftem.decomposition.purest import binning, class_spectra, purest
 from siftem.decomposition.shared_work import share_out
-from siftem.processors import available
+from siftem.machine import available
 
 #: Shares of a pure phase scatter by no more than this inside its grains.
 _EVEN = 0.06
@@ -262,7 +262,7 @@ def labels_by(counts: sp.csr_array, shape: tuple[int, int], spectra: np.ndarray)
     Parameters
     ----------
     counts : scipy.sparse.csr_array of shape (ny * nx, m)
-        Or `siftem.large.blocked_counts.BlockedCounts`.
+        Or `siftem.large.rows_of_counts.BlockedCounts`.
     shape : tuple of int
         (ny, nx).
     spectra : ndarray of shape (k, m)

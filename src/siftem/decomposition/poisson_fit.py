@@ -20,8 +20,7 @@ from siftem.decomposition.initialise import pooled_level, pooling_block, vertex_
 from siftem.decomposition.solver_rows import SolverRows, n_threads, solver_rows
 from siftem.decomposition.sweep_state import Checkpoint, KnownParts, matched_start
 from siftem.errors import DoubtWarning, InputError
-from siftem.large.blocked_counts import BlockedCounts
-from siftem.large.rows_of_counts import rows_of
+from siftem.large.rows_of_counts import BlockedCounts, rows_of
 from siftem.progress import Progress, shows_progress, silent
 
 #: Tolerance and sweeps of the coarse levels, which only make a start.
@@ -197,7 +196,7 @@ class PoissonFit:
     def fit_weights(self, X: Any) -> Any:
         """Fit the factors and return the weights where the counts are.
 
-        As `fit_transform`; of `siftem.large.blocked_counts.BlockedCounts` they stay on disk, as
+        As `fit_transform`; of `siftem.large.rows_of_counts.BlockedCounts` they stay on disk, as
         `siftem.decomposition.blockwise.BlockWeights`.
         """
         # A bar in notebooks, unless somebody else looks after the progress.

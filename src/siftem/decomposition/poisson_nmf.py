@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from siftem.decomposition import solver
 from siftem.decomposition.poisson_fit import PoissonFit
 from siftem.decomposition.solver_rows import solver_rows
-from siftem.large.blocked_counts import BlockedCounts
+from siftem.large.rows_of_counts import BlockedCounts
 from siftem.sparse_rows import checked_rows
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse as sp
 
-from siftem.large.blocked_counts import BlockedCounts, BlockReader
+from siftem.large.rows_of_counts import BlockedCounts, BlockReader
 from siftem.sparse_rows import checked_rows
 
 #: Entries of the full map that are pooled at a time.

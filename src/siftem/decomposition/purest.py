@@ -41,7 +41,7 @@ def share_weights(counts: sp.csr_array, spectra: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     counts : scipy.sparse.csr_array of shape (n, m)
-        Or `siftem.large.blocked_counts.BlockedCounts`.
+        Or `siftem.large.rows_of_counts.BlockedCounts`.
     spectra : ndarray of shape (k, m)
         Each summing to one.
     """
@@ -113,7 +113,7 @@ def purest(
     Parameters
     ----------
     counts : scipy.sparse.csr_array of shape (ny * nx, m)
-        Or `siftem.large.blocked_counts.BlockedCounts`. Of fractions, all serve to pick and to sum.
+        Or `siftem.large.rows_of_counts.BlockedCounts`. Of fractions, all serve to pick and to sum.
     inside : ndarray of bool, shape (ny, nx)
         The region.
     spectra : ndarray of shape (k, m)
@@ -249,7 +249,7 @@ def spectra_inside(
     Parameters
     ----------
     counts : scipy.sparse.csr_array of shape (ny * nx, m)
-        Or `siftem.large.blocked_counts.BlockedCounts`. Of large maps all pixels inside are
+        Or `siftem.large.rows_of_counts.BlockedCounts`. Of large maps all pixels inside are
         summed.
     insides : sequence of ndarray of bool, shape (ny, nx)
         Pixels of each phase.

@@ -88,7 +88,7 @@ def refined_spectra(
     Parameters
     ----------
     counts : scipy.sparse.csr_array of shape (ny * nx, m)
-        Or `siftem.large.blocked_counts.BlockedCounts`.
+        Or `siftem.large.rows_of_counts.BlockedCounts`.
     shape : tuple of int
         (ny, nx).
     spectra : ndarray of shape (k, m)

@@ -13,13 +13,13 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 import scipy.sparse as sp
 
-from siftem import processors
+from siftem import machine
 from siftem.decomposition import count_sums, row_kernels
 from siftem.decomposition.blockwise import BlockedRows
 from siftem.decomposition.count_sums import column_sums, row_totals, saturated_objective
 from siftem.decomposition.shared_work import helpers, share_out
-from siftem.large.blocked_counts import BlockedCounts
 from siftem.large.disk_images import is_large
+from siftem.large.rows_of_counts import BlockedCounts
 
 #: Work (see `CountRows.blocks`) that makes a block worth its own turn.
 _WORK_IN_BLOCK = 60_000
@@ -268,7 +268,7 @@ def residual(
 
 def n_threads(n_jobs: int | None) -> int:
     """Number of threads for scikit-learn's ``n_jobs``; None and -1 mean all processors."""
-    most = processors.available()
+    most = machine.available()
     if n_jobs is None or n_jobs == -1:
         return most
     return max(n_jobs if n_jobs > 0 else most + 1 + n_jobs, 1)

@@ -11,16 +11,19 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator
 
-from siftem.figures.legend import (
+from siftem.figures.line_labels import (
     LEGEND_ROW,
     Entry,
+    LineLabel,
+    band_height,
     draw_legend,
+    draw_line_labels,
     draw_titled_legend,
     height_below,
     legend_rows,
     legend_width,
+    seen_lines,
 )
-from siftem.figures.line_labels import LineLabel, band_height, draw_line_labels, seen_lines
 from siftem.figures.maps import COLOUR_BAR_ROOM, add_colour_bar, draw_image
 from siftem.figures.page import (
     MARGIN,

@@ -13,8 +13,13 @@ from matplotlib.figure import Figure
 from scipy.ndimage import uniform_filter1d
 
 from siftem.decomposition.factors import Factors
-from siftem.figures.legend import Entry, draw_swatches, draw_titled_legend, height_below
-from siftem.figures.line_labels import LineLabel
+from siftem.figures.line_labels import (
+    Entry,
+    LineLabel,
+    draw_swatches,
+    draw_titled_legend,
+    height_below,
+)
 from siftem.figures.maps import (
     COLOUR_BAR_ROOM,
     SURVEY_COLOURS,

@@ -13,7 +13,7 @@ from matplotlib.patches import Rectangle
 
 from siftem.decomposition.layout import MIXED, VACUUM
 from siftem.errors import InputError
-from siftem.figures.legend import Swatch, draw_swatches, swatches_height, swatches_width
+from siftem.figures.line_labels import Swatch, draw_swatches, swatches_height, swatches_width
 from siftem.figures.maps import block_means, draw_image, image_limits, shown_step
 from siftem.figures.page import GAP, MARGIN, TITLE_HEIGHT, Page, image_grid
 from siftem.figures.style import (

@@ -14,8 +14,14 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from siftem.energy_axis import EnergyAxis
-from siftem.figures.legend import LEGEND_ROW, Entry, draw_legend, legend_rows
-from siftem.figures.line_labels import LineLabel, place_labels
+from siftem.figures.line_labels import (
+    LEGEND_ROW,
+    Entry,
+    LineLabel,
+    draw_legend,
+    legend_rows,
+    place_labels,
+)
 from siftem.figures.page import Page
 from siftem.figures.spectra import BOTTOM_ROOM, LEFT_ROOM, RIGHT_ROOM, EnergyScale, energy_scale
 from siftem.figures.style import (

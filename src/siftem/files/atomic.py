@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from siftem.errors import InputError
-from siftem.processors import is_alive
+from siftem.machine import is_alive
 
 
 @contextlib.contextmanager

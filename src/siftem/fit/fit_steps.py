@@ -28,8 +28,7 @@ from siftem.fit.propagation import LineFit, propagated, variance_of
 from siftem.fit.spectrum_model import Calibration, SpectrumModel, quantified_family
 from siftem.spectrum import Spectrum
 from siftem.xray.absorption import element_attenuation
-from siftem.xray.atomic_data import binding_energy
-from siftem.xray.elements import atomic_number
+from siftem.xray.elements import atomic_number, binding_energy
 from siftem.xray.lines import LineFamily
 from siftem.xray.response import pile_up
 

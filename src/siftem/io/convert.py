@@ -36,9 +36,9 @@ from siftem.io.vendor_files import (
     quiet,
     refuse_absurd,
 )
-from siftem.large.memory_budget import BASE_BYTES, parse_memory
 from siftem.large.sparse_file import MapHeader, is_sparse_file, open_sparse_file
 from siftem.large.sparse_writer import SparseFileWriter, write_sparse_file
+from siftem.machine import BASE_BYTES, parse_memory
 from siftem.progress import Progress, shows_progress, silent
 from siftem.spectrum_image import SpectrumImage
 

@@ -9,7 +9,7 @@ import scipy.sparse as sp
 
 from siftem.counting.outliers import FullScale
 from siftem.errors import InputError, ReadError
-from siftem.large.memory_budget import available_memory
+from siftem.machine import available_memory
 
 _LARGEST_INT32 = np.iinfo(np.int32).max
 #: Above this, neighbouring whole numbers are no longer distinct in float64.

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import CancelledError
 from typing import Any
 
-from siftem import __version__, processors
+from siftem import __version__, machine
 from siftem.errors import InputError, SiftemError
 from siftem.progress import Progress
 
@@ -191,7 +191,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _threads(workers: int | None, threads: int | None) -> int:
-    return threads or max(processors.available() // (workers or 1), 1)
+    return threads or max(machine.available() // (workers or 1), 1)
 
 
 @contextlib.contextmanager

@@ -13,13 +13,13 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from siftem import processors
+from siftem import machine
 from siftem.errors import InputError, SiftemError
 from siftem.files.atomic import refusals_told
 from siftem.large.batch_workers import checked_address
-from siftem.large.blocked_counts import FAN_IN, BlockedCounts, InTurn, Sums, add_in_order, added
-from siftem.large.memory_budget import give_back_freed_arrays, parse_memory, workers_within
+from siftem.large.rows_of_counts import FAN_IN, BlockedCounts, InTurn, Sums, add_in_order, added
 from siftem.large.sparse_file import open_sparse_file, spectrum_image
+from siftem.machine import give_back_freed_arrays, parse_memory, workers_within
 from siftem.old_names import takes_old_names
 from siftem.spectrum_image import SpectrumImage
 
@@ -214,7 +214,7 @@ def open_map(
     """
     give_back_freed_arrays()
     header, source, survey = open_sparse_file(path)
-    cores = n_jobs or processors.available()
+    cores = n_jobs or machine.available()
     n_pixels = source.shape[0]
     cores = workers_within(None if memory is None else parse_memory(memory), cores, n_pixels)
     with contextlib.ExitStack() as stack:

@@ -28,9 +28,8 @@ from siftem.files.atomic import replacing
 from siftem.fit.line_fit import LineFit
 from siftem.fit.misfit import Misfit
 from siftem.fit.spectrum_model import Calibration, SpectrumModel
-from siftem.large.blocked_counts import BlockedCounts
 from siftem.large.disk_images import let_go
-from siftem.large.rows_of_counts import CountSums, LeftCounts
+from siftem.large.rows_of_counts import BlockedCounts, CountSums, LeftCounts
 from siftem.pipeline.open_scales import OpenScale
 from siftem.pipeline.recipe import Recipe, make_recipe
 from siftem.pipeline.results import Decomposed, LineGain, RunResult, Segmentation, Truth

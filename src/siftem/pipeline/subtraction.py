@@ -25,8 +25,7 @@ from siftem.unmixing.anchors import (
     Anchor,
 )
 from siftem.unmixing.integrate import WeightedMixture
-from siftem.unmixing.matrix_spread import spread_mode
-from siftem.unmixing.subtract import PureSpectrum, subtract
+from siftem.unmixing.subtract import PureSpectrum, spread_mode, subtract
 
 
 def pure_spectra(

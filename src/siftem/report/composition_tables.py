@@ -19,22 +19,20 @@ from siftem.quantification.line_ratios import LineRatios
 from siftem.quantification.minerals import Quantity
 from siftem.quantification.open_ranges import atomic_ratio, is_open, oxide_percent
 from siftem.quantification.partition import PartitionCoefficient
-from siftem.report.contents import (
-    RANGES,
-    content_cells,
-    derived_cells,
-    limit_text,
-    open_phases,
-)
 from siftem.report.table import (
+    RANGES,
     Cell,
     Table,
     assumed_cells,
     below_limit,
+    content_cells,
+    derived_cells,
     error_cells,
     heading,
+    limit_text,
     name,
     number,
+    open_phases,
     range_cells,
 )
 

@@ -27,7 +27,6 @@ from siftem.report.composition_tables import (
     quantified_phases,
     ratio_table,
 )
-from siftem.report.contents import abreast, without_repeats
 from siftem.report.minerals import (
     film_table,
     formula_table,
@@ -35,6 +34,7 @@ from siftem.report.minerals import (
     strain_table,
     wanted_table,
 )
+from siftem.report.pages import encoded, environment, facts, resource_facts, versions
 from siftem.report.phase_names import (
     calibration_tables,
     layout_sentence,
@@ -44,7 +44,6 @@ from siftem.report.phase_names import (
     structure_table,
 )
 from siftem.report.pictures import fit_names
-from siftem.report.provenance import encoded, environment, facts, resource_facts, versions
 from siftem.report.run_tables import (
     calibration_table,
     gain_table,
@@ -54,7 +53,7 @@ from siftem.report.run_tables import (
     truth_tables,
     what_to_heed,
 )
-from siftem.report.table import Table
+from siftem.report.table import Table, abreast, without_repeats
 
 #: Phases beside each other in a table of compositions.
 _ABREAST = 6

@@ -21,8 +21,17 @@ from siftem.quantification.composition import Composition
 from siftem.quantification.minerals import Quantity
 from siftem.quantification.open_ranges import formula_atoms, is_open
 from siftem.report.composition_tables import quantified_phases
-from siftem.report.contents import derived_cells, limit_text
-from siftem.report.table import Cell, Table, assumed_cells, below_limit, error_cells, heading, name
+from siftem.report.table import (
+    Cell,
+    Table,
+    assumed_cells,
+    below_limit,
+    derived_cells,
+    error_cells,
+    heading,
+    limit_text,
+    name,
+)
 
 
 def formula_table(result: RunResult) -> Table | None:

@@ -37,7 +37,9 @@ from siftem.pipeline.results import RunResult
 from siftem.printed_numbers import plus_minus, range_text, significant, whole_number
 from siftem.quantification.fractions import Composition
 from siftem.quantification.open_ranges import is_open
-from siftem.report.contents import (
+from siftem.report.phase_names import layout_sentence, role_words
+from siftem.report.table import (
+    BELOW_LIMIT,
     NO_LIMIT,
     between_note,
     content_cells,
@@ -45,8 +47,6 @@ from siftem.report.contents import (
     open_phases,
     plain_text,
 )
-from siftem.report.phase_names import layout_sentence, role_words
-from siftem.report.table import BELOW_LIMIT
 from siftem.segment.regions import Regions
 from siftem.spectrum import Spectrum
 from siftem.spectrum_image import SpectrumImage

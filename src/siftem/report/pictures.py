@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+from siftem.figures.curves import onuma_figure
 from siftem.figures.fits import figure3, fit_figure
 from siftem.figures.line_labels import LineLabel, seen_lines, spelled_line
-from siftem.figures.onuma import onuma_figure
 from siftem.figures.protocol import figure1, figure2
 from siftem.figures.regions import Labels, phase_map_figure
 from siftem.figures.style import Look, drawn_once, phase_colours

@@ -18,13 +18,14 @@ from siftem.printed_numbers import plus_minus, range_text, signed, significant, 
 from siftem.quantification.fractions import Composition
 from siftem.quantification.open_ranges import is_open
 from siftem.report.composition_tables import quantified_phases
-from siftem.report.contents import abreast, content_cells
 from siftem.report.phase_names import mineral_notes, role_words
 from siftem.report.table import (
     Cell,
     Table,
+    abreast,
     assumed_cells,
     below_limit,
+    content_cells,
     error_cells,
     heading,
     name,

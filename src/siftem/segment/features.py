@@ -20,7 +20,7 @@ import numpy as np
 import scipy.fft
 from scipy import ndimage
 
-from siftem import processors
+from siftem import machine
 from siftem.errors import InputError
 from siftem.segment.images import Images, ScaledImages
 
@@ -269,7 +269,7 @@ def _of_scaled(
 def thread_count(n_jobs: int | None) -> int:
     """Return how many threads to use: ``n_jobs``, or one for each core when None."""
     if n_jobs is None:
-        return processors.available()
+        return machine.available()
     if n_jobs < 1:
         raise InputError(f"n_jobs must be a positive number of threads or None, got {n_jobs}")
     return int(n_jobs)

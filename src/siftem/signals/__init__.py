@@ -15,13 +15,13 @@ Axes, units and metadata are kept. A spectrum keeps its covariance in ``metadata
 from __future__ import annotations
 
 from siftem.signals.learning_results import factors_from, store
-from siftem.signals.regions import find_regions
 from siftem.signals.steps import (
     SignalFactors,
     as_counts,
     decompose,
     decompose_together,
     elemental_ratios,
+    find_regions,
     integrate,
     line_ratios,
     quantify,

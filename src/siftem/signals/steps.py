@@ -1,8 +1,8 @@
-"""The steps of the road on HyperSpy signals."""
+"""The steps of the road on HyperSpy signals; regions from maps without a recipe."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,14 +19,19 @@ from siftem.io.hyperspy_bridge import from_hyperspy
 from siftem.io.hyperspy_export import to_hyperspy
 from siftem.io.signal_metadata import read_acquisition, read_layout, text_in
 from siftem.io.spectrum_signals import signal_to_spectrum, spectrum_to_signal
+from siftem.old_names import takes_old_names
 from siftem.pipeline.recipe import make_recipe
-from siftem.pipeline.results import RunResult
+from siftem.pipeline.results import Matched, RunResult
+from siftem.pipeline.steps.features import feature_images
+from siftem.pipeline.steps.regions import cut
+from siftem.pipeline.steps.segment import classify
 from siftem.pipeline.workflow import Workflow
 from siftem.progress import Progress, shows_progress, silent
 from siftem.quantification import line_ratios as bulk
 from siftem.quantification.composition import Composition
 from siftem.quantification.composition import quantify as quantify_spectrum
-from siftem.signals.learning_results import checked_layout, store
+from siftem.segment.regions import Regions
+from siftem.signals.learning_results import checked_layout, spectrum_image_of, store
 from siftem.spectrum import Spectrum
 from siftem.spectrum_image import SpectrumImage
 from siftem.unmixing import integrate as integration
@@ -388,3 +393,99 @@ def _like(spectrum: Spectrum, signal: Any) -> Any:
             out.metadata.set_item(key, kept.get_item(key))
     out.metadata.General.title = own["General"]["title"]
     return out
+
+
+@shows_progress
+@takes_old_names(seed="random_state")
+def find_regions(
+    signal: Any,
+    factors: Factors,
+    *,
+    matrix: str | None = None,
+    names: Mapping[str, str] | None = None,
+    smoothness: float = 1.0,
+    margin: int = 1,
+    trees: int = 200,
+    random_state: int = 0,
+    progress: Progress = silent,
+) -> Regions:
+    """Find each grain by forest and graph cut, trained on the most certain pixels.
+
+    The same steps as in ``siftem run``. For painted traces use :func:`siftem.run` with a
+    recipe, or `siftem.PixelClassifier` and `siftem.graph_cut` themselves.
+
+    Parameters
+    ----------
+    signal : hyperspy.signals.BaseSignal or SpectrumImage
+        The map; of several signals of one scan any.
+    factors : Factors
+        From `decompose` or :func:`siftem.decompose`.
+    matrix : str, optional
+        Component that is everywhere; by default the one that was identified, else the one
+        with most counts.
+    names : mapping of str to str, optional
+        New names of components, such as ``{"A": "Brg"}``; ``matrix`` is a new name then.
+    smoothness : float
+        Of the graph cut.
+    margin : int
+        Pixels to keep away from borders.
+    trees : int
+        Of the forest.
+    random_state : int
+    progress : Progress
+
+    Returns
+    -------
+    Regions
+
+    Raises
+    ------
+    InputError
+        When a component is unknown, there is only one, or nothing is left of a grain.
+
+    Examples
+    --------
+    >>> from siftem import signals as sft
+    >>> phantom = siftem.simulate_demo((32, 32), dose=300)
+    >>> s = siftem.to_hyperspy(phantom.spectrum_image.without_zero_peak())
+    >>> regions = sft.find_regions(s, siftem.decompose(s, 3, identify=False), trees=20)
+    >>> regions.pure.shape, len(regions.names)
+    ((32, 32), 2)
+    """
+    si = spectrum_image_of(signal)
+    if factors.maps.shape[1:] != si.shape:
+        raise InputError(
+            f"the factors are of a map of {factors.maps.shape[1:]} pixels, but the signal has "
+            f"{si.shape}"
+        )
+    if len(factors.names) < 2:
+        raise InputError("regions need two components or more: decompose into more")
+    new = dict(names or {})
+    unknown = [n for n in new if n not in factors.names]
+    if unknown:
+        raise InputError(f"there is no component {unknown[0]!r}: {', '.join(factors.names)}")
+    named = factors.reordered(
+        tuple(range(len(factors.names))), tuple(new.get(n, n) for n in factors.names)
+    )
+    if matrix is None:
+        most = int(np.argmax(factors.counts))
+        matrix = named.names[most if factors.matrix is None else factors.matrix]
+    if matrix not in named.names:
+        raise InputError(f"the matrix {matrix!r} is not among {', '.join(named.names)}")
+    recipe = make_recipe(
+        {
+            "input": {"demo": {}},  # a recipe must name an input; this one is not read
+            "segment": {
+                "smoothness": smoothness,
+                "margin": margin,
+                "trees": trees,
+                "random_state": random_state,
+            },
+        }
+    )
+    matched = Matched(named, matrix, ())
+    images = feature_images(si, matched)
+    classified = classify(recipe, matched, images, progress=progress)
+    return cut(
+        recipe, matched, images, classified, smoothness=smoothness, progress=progress
+    ).regions

@@ -14,8 +14,7 @@ from scipy.linalg import cholesky, solve_triangular
 from scipy.optimize import nnls
 
 from siftem.progress import Progress
-from siftem.unmixing.kernels import solve_abundances
-from siftem.unmixing.pixel_sets import PixelSets
+from siftem.unmixing.pixel_sets import PixelSets, solve_abundances
 
 #: Shares of the phases in a pixel are rounded to this many parts to put pixels together.
 _PARTS = 24

@@ -1,4 +1,7 @@
-"""Take the matrix, and whatever else is in the way, out of a mixture."""
+"""Take the matrix, and whatever else is in the way, out of a mixture.
+
+The matrix beside a grain may differ from that of all places, which is subtracted: by how much.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol, runtime_checkable
 
 import numpy as np
+from scipy.ndimage import distance_transform_edt
 
 from siftem.blas_threads import one_blas_thread
 from siftem.errors import DoubtWarning, InputError
@@ -29,13 +33,80 @@ from siftem.unmixing.conditions import (
     Condition,
     KnownScale,
     Scales,
+    common_modes,
+    scale_covariance,
     solve_scales,
     warn_of_unknown_film,
 )
 from siftem.unmixing.scale_range import most_scale
-from siftem.unmixing.shared_noise import common_modes, scale_covariance
 from siftem.xray.detector import Detector
 from siftem.xray.elements import element_symbols
+
+#: Standard deviations that counting alone does not make of a difference.
+_CLEAR = 2.0
+
+
+def half_beside(matrix: np.ndarray, grain: np.ndarray) -> np.ndarray:
+    """Return the half of a matrix' pixels that lies nearer to a grain.
+
+    Parameters
+    ----------
+    matrix, grain : ndarray of bool, shape (ny, nx)
+
+    Returns
+    -------
+    ndarray of bool, shape (ny, nx)
+        Pixels of the matrix; none where all lie equally far, or there is no grain.
+    """
+    if not grain.any() or not matrix.any():
+        return np.zeros_like(matrix)
+    away = distance_transform_edt(~grain)
+    near = matrix & (away <= np.median(away[matrix]))
+    return near if near.sum() < matrix.sum() else np.zeros_like(matrix)
+
+
+def spread_mode(near: Spectrum, fit: LineFit) -> np.ndarray:
+    """Return the change of a matrix spectrum from the half that is far off to that beside a grain.
+
+    Both halves are brought to the counts of all, and the change of each line family beyond two
+    standard deviations of counting is taken, ``sign(d) sqrt(max(d^2 - 4 var d, 0))``. Where a
+    composition changes steadily, the matrix in the grain's own pixels differs from
+    the mean by as much as the halves do from each other.
+
+    Parameters
+    ----------
+    near : Spectrum
+        Of the half beside the grain.
+    fit : LineFit
+        Of all the matrix; its spectrum holds the counts of ``near``.
+
+    Returns
+    -------
+    ndarray of shape (channels,)
+        Counts in all the matrix, on the axis of ``near``: a common mode of its spectrum's errors.
+        Zero where places do not differ clearly.
+    """
+    fitted = fit.spectrum.axis
+    start = round((fitted.first - near.axis.first) / near.axis.scale)
+    window = slice(start, start + fitted.size)
+    own = near.counts[window]
+    other = np.maximum(fit.spectrum.counts - own, 0.0)
+    total = fit.spectrum.counts.sum()
+    mode = np.zeros(near.axis.size)
+    if not (own.any() and other.any()):
+        return mode
+    up, down = total / own.sum(), total / other.sum()
+    families = fit.model.families
+    rows = fit.operator[: len(families)]
+    change = rows @ (up * own - down * other)
+    variance = rows**2 @ (up**2 * own + down**2 * other)
+    clear = np.sign(change) * np.sqrt(np.maximum(change**2 - _CLEAR**2 * variance, 0.0))
+    # What comes from grids and the column is no part of the matrix.
+    own_lines = [family.element not in fit.model.thick for family in families]
+    clear = np.where(own_lines & (fit.amplitudes[: len(families)] > 0), clear, 0.0)
+    mode[window] = fit.design[:, : len(families)] @ clear
+    return mode
+
 
 #: Anchors that disagree by more than this, or scales that far below 0, are worth a warning.
 _CONFLICT = 3.0

@@ -15,14 +15,15 @@ from types import MappingProxyType
 import numpy as np
 
 from siftem.errors import InputError
-from siftem.xray.atomic_data import (
+from siftem.xray.elements import (
     OCCUPANCY,
     SUBSHELLS,
+    atomic_number,
     binding_energy,
     fluorescence_yield,
+    symbol_of,
     vacancy_transfer,
 )
-from siftem.xray.elements import atomic_number, symbol_of
 
 _RYDBERG = 0.013605693  # keV
 _BOHR_RADIUS = 0.529177211e-8  # cm

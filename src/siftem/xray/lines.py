@@ -23,14 +23,13 @@ from functools import cached_property, lru_cache
 import numpy as np
 
 from siftem.errors import InputError
-from siftem.xray.atomic_data import ALPHA_LINES, SUBSHELLS, line_name, transitions
 from siftem.xray.cross_sections import (
     CrossSectionTable,
     checked_beam_energy,
     shell_of,
     subshell_emission,
 )
-from siftem.xray.elements import atomic_number
+from siftem.xray.elements import ALPHA_LINES, SUBSHELLS, atomic_number, line_name, transitions
 
 # Lines weaker than this share of their family are left out and the rest scaled to 1.
 _NEGLIGIBLE_WEIGHT = 1e-5

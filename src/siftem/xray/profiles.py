@@ -13,9 +13,8 @@ from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError
 from siftem.xray.absorption import element_attenuation
 from siftem.xray.detector import Detector
-from siftem.xray.kernels import add_gaussians, add_pieces, add_slopes
 from siftem.xray.lines import LineFamily
-from siftem.xray.response import collected_lines
+from siftem.xray.response import add_gaussians, add_pieces, add_slopes, collected_lines
 
 _SILICON = 14
 SILICON_KA = 1.740  # keV

@@ -23,8 +23,7 @@ from siftem.pipeline.steps.step import Circumstances, Step, plain
 from siftem.progress import Progress
 from siftem.segment.classifier import PixelClassifier
 from siftem.segment.features import FeatureTiles, PixelFeatures
-from siftem.segment.trace_check import component_shares, contradictions
-from siftem.segment.traces import certain_pixels
+from siftem.segment.traces import certain_pixels, component_shares, contradictions
 
 #: Numbers in the maps of components up to which traces are compared with them: a second or two.
 _MOST_CHECKED = 20_000_000

@@ -31,7 +31,7 @@ from siftem.segment.regions import Regions
 from siftem.spectrum import Spectrum
 from siftem.spectrum_image import SpectrumImage
 from siftem.unmixing.integrate import WeightedMixture, integrate, weighted_mixtures
-from siftem.unmixing.matrix_spread import half_beside
+from siftem.unmixing.subtract import half_beside
 
 
 @dataclass(frozen=True, eq=False)

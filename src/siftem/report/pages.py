@@ -1,4 +1,4 @@
-"""What was run, with which versions, and what it took; and how templates are filled.
+"""Templates filled: what was run with which versions, and the overview of many runs as one file.
 
 Nothing is taken for HTML that is none, nothing may be missing.
 """
@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import base64
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -16,6 +17,7 @@ from siftem import __version__
 from siftem.pipeline.file_contents import file_name
 from siftem.pipeline.results import RunResult
 from siftem.printed_numbers import significant, whole_number
+from siftem.report.table import Table
 
 #: Packages whose versions may change a result.
 _PACKAGES = (
@@ -132,3 +134,108 @@ def environment() -> Environment:
 def encoded(data: bytes) -> str:
     """Return bytes in base64, for a page."""
     return base64.b64encode(data).decode("ascii")
+
+
+@dataclass(frozen=True)
+class MapLine:
+    """One map in the overview.
+
+    Parameters
+    ----------
+    name : str
+    link : str
+        Relative address of its report; empty when there is none.
+    cells : tuple of str
+        One for each column of `Overview.columns`.
+    notes, error : str
+    """
+
+    name: str
+    link: str
+    cells: tuple[str, ...] = ()
+    notes: str = ""
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class PhaseTable:
+    """Compositions of one phase in all maps."""
+
+    name: str
+    table: Table
+
+
+@dataclass(frozen=True)
+class Thumbnail:
+    """A small picture that leads to a report.
+
+    Parameters
+    ----------
+    label, link : str
+    data : str
+        The JPEG in base64.
+    """
+
+    label: str
+    link: str
+    data: str
+
+
+@dataclass(frozen=True)
+class Overview:
+    """What the overview shows.
+
+    Parameters
+    ----------
+    title : str
+    warnings, columns : sequence of str
+    maps : sequence of MapLine
+    phases : sequence of PhaseTable
+    ratios : sequence of Table
+    partition : sequence of Table
+    strain : Table or None
+        Curves of lattice strain.
+    calibration : sequence of Table
+        Of all maps together.
+    onuma : str
+        A PNG in base64; empty when there is none.
+    pictures : sequence of Thumbnail
+    recipe : str
+        As YAML.
+    """
+
+    title: str
+    warnings: Sequence[str]
+    columns: Sequence[str]
+    maps: Sequence[MapLine]
+    phases: Sequence[PhaseTable]
+    ratios: Sequence[Table]
+    partition: Sequence[Table]
+    strain: Table | None
+    calibration: Sequence[Table]
+    onuma: str
+    pictures: Sequence[Thumbnail]
+    recipe: str
+
+
+def render_overview(overview: Overview) -> str:
+    """Write an overview as HTML that needs nothing else, but for the reports it leads to."""
+    return (
+        environment()
+        .get_template("overview.html.j2")
+        .render(
+            title=overview.title,
+            warnings=overview.warnings,
+            columns=overview.columns,
+            maps=overview.maps,
+            phases=overview.phases,
+            ratios=overview.ratios,
+            partition=overview.partition,
+            onuma=overview.onuma,
+            strain=overview.strain,
+            calibration=overview.calibration,
+            pictures=overview.pictures,
+            recipe=overview.recipe,
+            versions=versions(),
+        )
+    )
