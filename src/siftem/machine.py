@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import math
 import os
 import re
@@ -163,6 +162,8 @@ def give_back_freed_arrays() -> bool:
     if not sys.platform.startswith("linux"):
         return False
     try:
+        import ctypes
+
         mallopt = ctypes.CDLL("libc.so.6").mallopt
     except (OSError, AttributeError):
         return False
