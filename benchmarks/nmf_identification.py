@@ -13,9 +13,9 @@ from benchmarks.nmf_marginal import fit_marginal
 from benchmarks.nmf_pan_sharpening import pan_sharpened
 from benchmarks.nmf_tables import Cell, Report
 from siftem import PoissonNMF, choose_n_components
+from siftem.decomposition.detector_shapes import physics_basis
 from siftem.decomposition.factors import decompose
 from siftem.decomposition.initialise import pooled_counts
-from siftem.decomposition.physics_basis import physics_basis
 from siftem.simulate.phantom import simulate_demo
 from siftem.xray.detector import Detector
 

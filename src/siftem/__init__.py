@@ -55,7 +55,7 @@ _HOME = {
     "calibrate_maps": "siftem.minerals.several_maps",
     "choose_n_components": "siftem.decomposition.rank",
     "convert": "siftem.io.convert",
-    "count_kinds": "siftem.decomposition.kinds",
+    "count_kinds": "siftem.decomposition.rank",
     "decompose": "siftem.decomposition.factors",
     "decompose_together": "siftem.decomposition.shared_spectra",
     "denoised": "siftem.decomposition.detector_shapes",

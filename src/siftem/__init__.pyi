@@ -6,11 +6,11 @@ from siftem.batch.run import run_batch as run_batch
 from siftem.decomposition.detector_shapes import denoised as denoised
 from siftem.decomposition.factors import Factors as Factors
 from siftem.decomposition.factors import decompose as decompose
-from siftem.decomposition.kinds import count_kinds as count_kinds
 from siftem.decomposition.matching import Markers as Markers
 from siftem.decomposition.matching import match_phases as match_phases
 from siftem.decomposition.poisson_nmf import PoissonNMF as PoissonNMF
 from siftem.decomposition.rank import choose_n_components as choose_n_components
+from siftem.decomposition.rank import count_kinds as count_kinds
 from siftem.decomposition.shared_spectra import decompose_together as decompose_together
 from siftem.eels.background import remove_background as remove_background
 from siftem.eels.edges import Edge as Edge

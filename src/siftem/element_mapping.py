@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import scipy.sparse as sp
 
-from siftem.decomposition.shared_work import share_out
+from siftem.decomposition.count_sums import share_out
 from siftem.element_map_kernels import add_up_events, fit_pixels
 from siftem.errors import DoubtWarning, InputError, SiftemWarning
 from siftem.fit.element_search import find_elements

@@ -18,8 +18,8 @@ _MOVED = {
             "decompose",
             "decomposition",
             {
-                "factors": "factors", "kinds": "kinds", "layout": "layout",
-                "matching": "matching", "physics_basis": "physics_basis",
+                "factors": "factors", "kinds": "rank", "layout": "layout",
+                "matching": "matching", "physics_basis": "detector_shapes",
                 "poisson_nmf": "poisson_nmf", "rank": "rank", "together": "shared_spectra",
             },
         ),
@@ -41,6 +41,7 @@ _MOVED = {
                 "subtract": "subtract", "unmixed": "unmixed",
             },
         ),
+        ("decomposition", "decomposition", {"kinds": "rank", "physics_basis": "detector_shapes"}),
         ("io", "io", {"region_sums": "imagej_rois", "spectra_sets": "fit_checkpoint"}),
     )
     for name, home in modules.items()

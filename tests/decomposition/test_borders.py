@@ -7,7 +7,7 @@ import pytest
 import scipy.sparse as sp
 from scipy.ndimage import gaussian_filter
 
-from siftem.decomposition.borders import near_borders
+from siftem.decomposition.purest import near_borders
 
 LABELS = np.repeat(np.arange(24)[None] < 12, 24, axis=0).astype(int)
 

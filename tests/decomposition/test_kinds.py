@@ -8,7 +8,7 @@ import scipy.sparse as sp
 from scipy.ndimage import gaussian_filter
 
 from siftem.acquisition import Acquisition
-from siftem.decomposition import kinds
+from siftem.decomposition import rank
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import SiftemWarning
 from siftem.pipeline.recipe import make_recipe
@@ -59,7 +59,7 @@ def grains(radius):
 @pytest.mark.parametrize("level", [1.0, 0.2 + X / N], ids=["even", "wedge"])
 def test_one_spectrum_has_no_kinds_whatever_its_brightness(dose, level):
     mean = np.broadcast_to(level, (N, N))[..., None] * A
-    assert [kinds.count_kinds(image(mean, dose, s)).n_components for s in range(3)] == [1] * 3
+    assert [rank.count_kinds(image(mean, dose, s)).n_components for s in range(3)] == [1] * 3
 
 
 @pytest.mark.parametrize("dose", [3, 30, 3000])
@@ -67,7 +67,7 @@ def test_phases_are_counted_where_no_pixel_tells_one(dose):
     first, second = grains(8), np.clip(gaussian_filter((Y > 40).astype(float), 0.7), 0, None)
     second = second * (1 - first)
     mean = mixed(1 - first - second, first, second)
-    found = [kinds.count_kinds(image(mean, dose, s)) for s in range(3)]
+    found = [rank.count_kinds(image(mean, dose, s)) for s in range(3)]
     assert [f.n_components for f in found] == [3] * 3
     assert all(f.differences[0] > f.differences[1] for f in found)
 
@@ -75,10 +75,10 @@ def test_phases_are_counted_where_no_pixel_tells_one(dose):
 def test_a_rare_phase_and_a_slight_difference_count():
     rare = np.zeros((N, N))
     rare[20:24, 30:35] = 1.0
-    assert kinds.count_kinds(image(mixed(1 - rare, rare), 20)).n_components == 2
+    assert rank.count_kinds(image(mixed(1 - rare, rare), 20)).n_components == 2
     alike = 0.95 * A + 0.05 * B
     half = (X > N // 2)[..., None]
-    found = kinds.count_kinds(image(np.where(half, alike, A), 2000))
+    found = rank.count_kinds(image(np.where(half, alike, A), 2000))
     size = np.sqrt((((alike - A) ** 2) / (0.5 * (alike + A))).sum()) / 2
     assert 0.5 * size < found.differences[0] < size  # in windows, of which none is empty
     assert len(found.differences) == 1
@@ -87,20 +87,20 @@ def test_a_rare_phase_and_a_slight_difference_count():
 def test_what_is_too_little_is_left_out():
     alike = 0.995 * A + 0.005 * B
     half = (X > N // 2)[..., None]
-    assert kinds.count_kinds(image(np.where(half, alike, A), 20_000)).n_components == 1
+    assert rank.count_kinds(image(np.where(half, alike, A), 20_000)).n_components == 1
 
 
 def test_absorption_in_a_wedge_is_no_phase():
     thick = 0.1 + 2.0 * X / N
     absorbed = np.exp(-0.1 * thick[..., None] * ENERGY**-1.5)
     mean = thick[..., None] * absorbed * A
-    found = kinds.count_kinds(image(mean, 500))
+    found = rank.count_kinds(image(mean, 500))
     assert found.n_components == 1
     assert found.by_thickness
     assert "follow the thickness" in found.message
     # Two phases of unlike brightness differ by as little, but have no thickness that explains it.
     other = np.where((X > N // 2)[..., None], 0.93 * A + 0.07 * B, A)
-    assert kinds.count_kinds(image(other, 2000)).n_components == 2
+    assert rank.count_kinds(image(other, 2000)).n_components == 2
 
 
 def test_a_strong_line_leaves_windows_for_the_others():
@@ -108,18 +108,18 @@ def test_a_strong_line_leaves_windows_for_the_others():
     bright = 40.0 * spectrum((0.28, 100))
     first = grains(7)
     mean = bright + mixed(1 - first, first)
-    assert kinds.count_kinds(image(mean, 50)).n_components == 2
+    assert rank.count_kinds(image(mean, 50)).n_components == 2
 
 
 def test_large_maps_are_pooled(monkeypatch):
     first = grains(8)
     si = image(mixed(1 - first, first), 30)
-    monkeypatch.setattr("siftem.decomposition.kinds._MOST_PIXELS", N * N // 4)
-    assert kinds.count_kinds(si).n_components == 2
+    monkeypatch.setattr("siftem.decomposition.rank._MOST_POOLED", N * N // 4)
+    assert rank.count_kinds(si).n_components == 2
 
 
 def test_an_empty_map_is_of_one_kind():
-    assert kinds.count_kinds(image(np.zeros((N, N, CHANNELS)), 1)).n_components == 1
+    assert rank.count_kinds(image(np.zeros((N, N, CHANNELS)), 1)).n_components == 1
 
 
 def told(si):

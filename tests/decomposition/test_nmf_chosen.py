@@ -11,8 +11,8 @@ import siftem
 from siftem import PoissonNMF, decompose
 from siftem.decomposition.chosen_spectra import choose_spectra
 from siftem.decomposition.detector_shapes import DetectorView, NonNegativeFit, detector_shapes
+from siftem.decomposition.identify import refined_spectra
 from siftem.decomposition.initialise import pooled_counts
-from siftem.decomposition.smooth_maps import refined_spectra
 from siftem.energy_axis import EnergyAxis
 from siftem.simulate.phantom import simulate
 from siftem.simulate.spectra import PhaseModel

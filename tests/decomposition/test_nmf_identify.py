@@ -10,11 +10,9 @@ from scipy.optimize import linear_sum_assignment
 from scipy.special import xlogy
 
 from siftem import PoissonNMF, SpectrumImage, choose_n_components, decompose, robust
-from siftem.decomposition.identify import identify, matrix_share
-from siftem.decomposition.indeterminacy import shear_freedom
+from siftem.decomposition.detector_shapes import fitted_by, physics_basis
+from siftem.decomposition.identify import identify, matrix_share, shear_freedom, signed_weights
 from siftem.decomposition.initialise import pooled_counts
-from siftem.decomposition.physics_basis import fitted_by, physics_basis
-from siftem.decomposition.smooth_maps import signed_weights
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError, SiftemWarning
 from siftem.simulate.phantom import simulate, simulate_demo

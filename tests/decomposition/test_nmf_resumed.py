@@ -9,8 +9,8 @@ import scipy.sparse as sp
 import siftem
 from siftem import PoissonNMF
 from siftem.decomposition import solver
+from siftem.decomposition.solver import KnownParts, fit_key
 from siftem.decomposition.solver_rows import CountRows
-from siftem.decomposition.sweep_state import KnownParts, fit_key
 
 
 class Stopped(Exception):

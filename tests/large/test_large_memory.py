@@ -77,7 +77,7 @@ def stored(tmp_path_factory):
 
 
 def test_no_more_than_a_few_blocks_are_ever_read_at_a_time(stored, monkeypatch):
-    from siftem.decomposition import pooled_blocks
+    from siftem.decomposition import initialise
     from siftem.large.sparse_file import SparseFile
 
     expected = siftem.decompose(siftem.load(stored), 3)
@@ -90,7 +90,7 @@ def test_no_more_than_a_few_blocks_are_ever_read_at_a_time(stored, monkeypatch):
         return found
 
     monkeypatch.setattr(SparseFile, "read", spy)
-    monkeypatch.setattr(pooled_blocks, "_ENTRIES", 20_000)
+    monkeypatch.setattr(initialise, "_ENTRIES", 20_000)
     with siftem.open_map(stored, scheduler="synchronous") as si:
         whole = si.counts.nnz
         found = siftem.decompose(si, 3)

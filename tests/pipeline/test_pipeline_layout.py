@@ -10,8 +10,8 @@ import scipy.sparse as sp
 from scipy.ndimage import gaussian_filter
 
 from siftem.acquisition import Acquisition
-from siftem.decomposition.borders import of_one_kind
 from siftem.decomposition.layout import Lies, PhaseLayout
+from siftem.decomposition.purest import of_one_kind
 from siftem.decomposition.support import AS_BESIDE
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import RecipeError

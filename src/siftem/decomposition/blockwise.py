@@ -26,7 +26,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from siftem.decomposition import count_sums, row_kernels
-from siftem.decomposition.pooled_blocks import SquareShares, write_whole
+from siftem.decomposition.initialise import SquareShares, write_whole
 from siftem.errors import InputError
 from siftem.large.disk_images import is_large, let_go, new_image
 from siftem.large.rows_of_counts import BlockedCounts, BlockReader, Sums

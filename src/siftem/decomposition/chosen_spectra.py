@@ -10,12 +10,11 @@ import scipy.sparse as sp
 from scipy.optimize import linear_sum_assignment
 
 from siftem.decomposition.detector_shapes import DetectorView
-from siftem.decomposition.identify import identify, matrix_share
+from siftem.decomposition.identify import identify, matrix_share, refined_spectra
 from siftem.decomposition.initialise import pooled_counts
 from siftem.decomposition.layout import PhaseLayout, phase_layout
 from siftem.decomposition.poisson_fit import PoissonFit
 from siftem.decomposition.purest import spectra_inside
-from siftem.decomposition.smooth_maps import refined_spectra
 from siftem.decomposition.solver import even_weights, poisson_objective, solve_weights
 from siftem.decomposition.solver_rows import SolverRows, W, solver_rows
 from siftem.spectrum_image import SpectrumImage

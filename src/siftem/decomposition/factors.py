@@ -13,13 +13,12 @@ import scipy.sparse as sp
 from siftem.blas_threads import one_blas_thread
 from siftem.counting.outliers import checked_counts, emptied
 from siftem.decomposition.chosen_spectra import ChosenSpectra, choose_spectra
-from siftem.decomposition.indeterminacy import Indeterminacy, shear_freedom
+from siftem.decomposition.detector_shapes import fitted_by
+from siftem.decomposition.identify import Indeterminacy, shear_freedom
 from siftem.decomposition.layout import PhaseLayout, phase_layout
-from siftem.decomposition.physics_basis import fitted_by
 from siftem.decomposition.poisson_fit import PoissonFit
-from siftem.decomposition.solver import even_weights, poisson_objective, solve_weights
+from siftem.decomposition.solver import Checkpoint, even_weights, poisson_objective, solve_weights
 from siftem.decomposition.solver_rows import solver_rows
-from siftem.decomposition.sweep_state import Checkpoint
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import DoubtWarning, InputError, SiftemWarning
 from siftem.hyperspy_input import as_map
@@ -253,7 +252,7 @@ def decompose(
         How the phases lie, for `identify`; "auto" finds it: see `siftem.decomposition.layout`.
     basis : ndarray of shape (channels, p), optional
         Shapes that all spectra are made of, on the cropped axis: see
-        `siftem.decomposition.physics_basis`. The spectra that were found are fitted by it, which
+        `siftem.decomposition.detector_shapes`. The spectra that were found are fitted by it, which
         takes most of the noise away.
     n_jobs : int, optional
         Threads; None means all processors.

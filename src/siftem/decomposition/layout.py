@@ -19,7 +19,6 @@ import scipy.sparse as sp
 from scipy.ndimage import binary_dilation, gaussian_filter
 from scipy.optimize import nnls
 
-from siftem.decomposition.embedding import hosts_of, thin_parts, without
 from siftem.decomposition.initialise import pooled_squares
 from siftem.decomposition.pixel_classes import (
     PixelClasses,
@@ -32,7 +31,15 @@ from siftem.decomposition.pixel_classes import (
     without_texture,
 )
 from siftem.decomposition.purest import FEWEST_PIXELS, class_spectra, purest_spectra, share_weights
-from siftem.decomposition.support import Below, find_support, flanks, is_dim
+from siftem.decomposition.support import (
+    Below,
+    find_support,
+    flanks,
+    hosts_of,
+    is_dim,
+    thin_parts,
+    without,
+)
 from siftem.printed_numbers import in_words
 from siftem.spectrum_image import SpectrumImage
 from siftem.views import outline

@@ -4,7 +4,7 @@ A mixture of multinomial laws with a Potts prior, fitted by expectation and maxi
 mean-field approximation: at five counts a pixel the neighbours decide together, at thousands each
 pixel decides for itself, and no smoothing blurs a border. The amount of material in a pixel plays
 no part, only what its counts are made of. Spectra of k phases span k - 1 directions about their
-mean, which neighbours tell (`siftem.decomposition.kinds`): spectra of classes are kept to these, or
+mean, which neighbours tell (`siftem.decomposition.rank`): spectra of classes are kept to these, or
 noise would make classes of its own. How evenly a class is mixed is told by how its shares scatter
 and rise inside of it.
 """
@@ -19,10 +19,10 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.ndimage import binary_dilation, distance_transform_edt, gaussian_filter
 
+from siftem.decomposition.count_sums import share_out
 from siftem.decomposition.initialise import pooling_matrix
-from siftem.decomposition.kinds import in_common
 from siftem.decomposition.purest import binning, class_spectra, purest
-from siftem.decomposition.shared_work import share_out
+from siftem.decomposition.rank import in_common
 from siftem.machine import available
 
 #: Shares of a pure phase scatter by no more than this inside its grains.

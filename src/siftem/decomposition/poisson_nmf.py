@@ -26,7 +26,7 @@ class PoissonNMF(PoissonFit, TransformerMixin, BaseEstimator):
 
     The likelihood alone does not fix the answer: spectra can be sheared along each other
     at no cost as long as nothing becomes negative. See `siftem.decompose` for an answer
-    that is chosen, and `siftem.decomposition.indeterminacy` for how far it is fixed.
+    that is chosen, and `siftem.decomposition.identify` for how far it is fixed.
 
     Parameters
     ----------

@@ -16,8 +16,13 @@ import scipy.sparse as sp
 from siftem import machine
 from siftem.decomposition import count_sums, row_kernels
 from siftem.decomposition.blockwise import BlockedRows
-from siftem.decomposition.count_sums import column_sums, row_totals, saturated_objective
-from siftem.decomposition.shared_work import helpers, share_out
+from siftem.decomposition.count_sums import (
+    column_sums,
+    helpers,
+    row_totals,
+    saturated_objective,
+    share_out,
+)
 from siftem.large.disk_images import is_large
 from siftem.large.rows_of_counts import BlockedCounts
 

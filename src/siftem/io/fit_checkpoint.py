@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from siftem.decomposition.blockwise import BlockWeights, remove_orphans
-from siftem.decomposition.sweep_state import Pace, SweepState
+from siftem.decomposition.solver import Pace, SweepState
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError, ReadError
 from siftem.files.atomic import replacing

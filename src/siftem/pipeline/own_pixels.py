@@ -10,9 +10,15 @@ from functools import partial
 import numpy as np
 from scipy.ndimage import distance_transform_edt
 
-from siftem.decomposition.borders import as_mixture, of_one_kind
 from siftem.decomposition.layout import Lies
-from siftem.decomposition.purest import FEWEST_COUNTS, FEWEST_PIXELS, MOST_PIXELS, purest
+from siftem.decomposition.purest import (
+    FEWEST_COUNTS,
+    FEWEST_PIXELS,
+    MOST_PIXELS,
+    as_mixture,
+    of_one_kind,
+    purest,
+)
 from siftem.decomposition.support import AS_BESIDE, Below
 from siftem.errors import DoubtWarning, SiftemWarning
 from siftem.pipeline.fit_settings import FitSettings

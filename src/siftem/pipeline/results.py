@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from siftem.decomposition.factors import Factors
-from siftem.decomposition.kinds import Kinds
 from siftem.decomposition.layout import PhaseLayout
-from siftem.decomposition.rank import RankChoice
+from siftem.decomposition.rank import Kinds, RankChoice
 from siftem.eels.edges import ElementalRatios
 from siftem.fit.spectrum_model import Calibration
 from siftem.pipeline.layout import PhaseMap, phase_map

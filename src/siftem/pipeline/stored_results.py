@@ -16,10 +16,9 @@ import yaml
 
 from siftem.acquisition import Acquisition
 from siftem.decomposition.factors import Factors
-from siftem.decomposition.indeterminacy import Indeterminacy
-from siftem.decomposition.kinds import Kinds
+from siftem.decomposition.identify import Indeterminacy
 from siftem.decomposition.layout import Lies, PhaseLayout
-from siftem.decomposition.rank import RankChoice
+from siftem.decomposition.rank import Kinds, RankChoice
 from siftem.decomposition.support import Below
 from siftem.eels.edges import Edge, EdgeSignal, ElementalRatios
 from siftem.energy_axis import EnergyAxis

@@ -13,8 +13,7 @@ from scipy.optimize import nnls
 
 from siftem.decomposition.factors import Factors, decompose
 from siftem.decomposition.initialise import COUNTS_IN_BLOCK
-from siftem.decomposition.kinds import count_kinds
-from siftem.decomposition.rank import ENOUGH_BINS, RankChoice, choose_n_components
+from siftem.decomposition.rank import ENOUGH_BINS, RankChoice, choose_n_components, count_kinds
 from siftem.decomposition.shared_spectra import fit_maps
 from siftem.decomposition.support import is_dim
 from siftem.errors import InputError, SiftemWarning

@@ -11,9 +11,9 @@ import numpy as np
 import scipy.sparse as sp
 
 from siftem.decomposition.factors import Factors, component_name
-from siftem.decomposition.kinds import Kinds
 from siftem.decomposition.matching import Markers, line_strengths, match_phases
 from siftem.decomposition.purest import FEWEST_PIXELS, sum_of
+from siftem.decomposition.rank import Kinds
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import DoubtWarning, InputError, RecipeError, SiftemWarning
 from siftem.fit.element_search import FoundElement, find_elements

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from scipy.ndimage import binary_dilation, label
 
-from siftem.decomposition.borders import near_borders
+from siftem.decomposition.purest import near_borders
 from siftem.errors import SiftemWarning
 from siftem.large.disk_images import converted, image_beside, let_go, strips
 from siftem.pipeline.layout import by_labels
