@@ -9,10 +9,10 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.special import digamma, gammaln, polygamma
 
-from siftem.blas_threads import one_blas_thread
 from siftem.decomposition.nonnegative_quadratic import step_channels
 from siftem.decomposition.solver_rows import CountRows
 from siftem.errors import DoubtWarning, InputError
+from siftem.machine import one_blas_thread
 from siftem.progress import Progress, silent
 
 #: Shapes of the prior stay between these: a shape near zero would switch pixels off for good.

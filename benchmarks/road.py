@@ -29,7 +29,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from siftem.io.example import example_path
+from siftem.datasets import example_path
 
 ROOT = Path(__file__).resolve().parents[1]
 ANSWERS = Path(__file__).with_name("road_answers.json")

@@ -34,7 +34,7 @@ def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def map_71gpa() -> Path:
     """The real 71 GPa map, from SIFTEM_DATA, the user's data folder or ../shared/data."""
-    from siftem.io.example import FILE_NAME, example_path
+    from siftem.datasets import FILE_NAME, example_path
 
     found = example_path()
     if found is None and (SHARED_DATA / FILE_NAME).is_file():

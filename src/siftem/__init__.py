@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from siftem.moved_modules import keep_old_paths
+from siftem.old_names import keep_old_paths
 
 __version__ = "0.1.0"
 
@@ -62,7 +62,7 @@ _HOME = {
     "element_maps": "siftem.element_mapping",
     "elemental_ratios": "siftem.eels.edges",
     "estimate_noise": "siftem.eels.noise",
-    "fetch_71gpa": "siftem.io.example",
+    "fetch_71gpa": "siftem.datasets",
     "find_elements": "siftem.fit.element_search",
     "from_hyperspy": "siftem.io.hyperspy_bridge",
     "graph_cut": "siftem.segment.graph_cut",

@@ -3,6 +3,7 @@
 from siftem import datasets as datasets
 from siftem.acquisition import Acquisition as Acquisition
 from siftem.batch.run import run_batch as run_batch
+from siftem.datasets import fetch_71gpa as fetch_71gpa
 from siftem.decomposition.detector_shapes import denoised as denoised
 from siftem.decomposition.factors import Factors as Factors
 from siftem.decomposition.factors import decompose as decompose
@@ -33,7 +34,6 @@ from siftem.fit.element_search import find_elements as find_elements
 from siftem.fit.null_elements import null_elements as null_elements
 from siftem.fit.spectrum_model import Calibration as Calibration
 from siftem.io.convert import convert as convert
-from siftem.io.example import fetch_71gpa as fetch_71gpa
 from siftem.io.fit_checkpoint import FitCheckpoint as FitCheckpoint
 from siftem.io.hyperspy_bridge import from_hyperspy as from_hyperspy
 from siftem.io.hyperspy_bridge import load as load

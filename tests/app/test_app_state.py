@@ -14,9 +14,9 @@ from siftem.app.jobs import JobRunner, error_sentence
 from siftem.app.painting import PaintedTraces
 from siftem.app.session import Session
 from siftem.errors import Cancelled, InputError, ReadError, SiftemError
-from siftem.pipeline.painted_traces import painted_masks
 from siftem.pipeline.recipe import make_recipe, read_recipe
 from siftem.pipeline.starting_recipe import demo_recipe
+from siftem.pipeline.steps.segment import painted_masks
 from siftem.pipeline.workflow import Workflow
 
 SMALL = demo_recipe(shape=(32, 32), dose=400.0)

@@ -14,8 +14,8 @@ ROOT = Path(siftem.__file__).parent
 LAYERS = [
     {"errors", "progress", "robust", "thinning", "energy_axis", "acquisition", "spectrum"}
     | {"machine", "files", "large"}
-    | {"spectrum_image", "sparse_rows", "blas_threads", "printed_numbers", "views"}
-    | {"hyperspy_input", "old_names", "moved_modules"},
+    | {"spectrum_image", "sparse_rows", "printed_numbers", "views"}
+    | {"hyperspy_input", "old_names"},
     {"counting"},
     {"xray"},
     {"fit"},

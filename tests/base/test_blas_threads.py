@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from threadpoolctl import ThreadpoolController, threadpool_limits
 
-from siftem.blas_threads import one_blas_thread
 from siftem.decomposition.factors import decompose
+from siftem.machine import one_blas_thread
 from siftem.simulate.phantom import simulate
 
 

@@ -25,7 +25,7 @@ def same_as(si, signal):
 
 @pytest.mark.real_data
 def test_71gpa(map_71gpa):
-    from siftem.io.example import SHA256
+    from siftem.datasets import SHA256
 
     assert hashlib.sha256(map_71gpa.read_bytes()).hexdigest() == SHA256
     si = siftem.load(map_71gpa)

@@ -6,10 +6,10 @@ import roifile
 import tifffile
 
 from siftem.errors import InputError
-from siftem.pipeline.painted_traces import grain_traces, painted_masks, shape_mask
 from siftem.pipeline.recipe import make_recipe
 from siftem.pipeline.recipe_sections import Shape
 from siftem.pipeline.starting_recipe import demo_recipe
+from siftem.pipeline.steps.segment import grain_traces, painted_masks, shape_mask
 from siftem.pipeline.summary import summary_text
 from siftem.pipeline.workflow import Workflow
 from siftem.report.folder import export

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from siftem.errors import InputError
-from siftem.pipeline.painted_traces import painted_masks, shape_mask
 from siftem.pipeline.recipe_sections import Shape
+from siftem.pipeline.steps.segment import painted_masks, shape_mask
 
 Shapes = dict[str, tuple[Shape, ...]]
 Points = Sequence[tuple[float, float]]

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from siftem.app.files import UPLOADS
+from siftem.datasets import cache_folder
 from siftem.errors import SiftemError
 from siftem.files.atomic import replacing
-from siftem.io.example import cache_folder
 from siftem.pipeline.recipe import Recipe, make_recipe
 from siftem.pipeline.road import STEPS
 from siftem.pipeline.workflow import Workflow

@@ -220,7 +220,7 @@ def example(
     """Fetch the real 71 GPa map by pip, check its hash, and keep it for later."""
     if name.lower() != "71gpa":
         raise InputError(f"there is no example {name!r}: the one there is is called 71gpa")
-    from siftem.io.example import fetch_71gpa
+    from siftem.datasets import fetch_71gpa
 
     if not quiet:
         ERRORS.print("fetching the 71 GPa map (5 MB) ...")

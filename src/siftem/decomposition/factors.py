@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import scipy.sparse as sp
 
-from siftem.blas_threads import one_blas_thread
 from siftem.counting.outliers import checked_counts, emptied
 from siftem.decomposition.chosen_spectra import ChosenSpectra, choose_spectra
 from siftem.decomposition.detector_shapes import fitted_by
@@ -23,6 +22,7 @@ from siftem.energy_axis import EnergyAxis
 from siftem.errors import DoubtWarning, InputError, SiftemWarning
 from siftem.hyperspy_input import as_map
 from siftem.large.disk_images import copied_beside, let_go
+from siftem.machine import one_blas_thread
 from siftem.progress import Progress, shows_progress, silent
 from siftem.spectrum_image import SpectrumImage
 from siftem.views import view

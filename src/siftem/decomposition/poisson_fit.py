@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from siftem.blas_threads import one_blas_thread
 from siftem.decomposition import solver
 from siftem.decomposition.initialise import pooled_level, pooling_block, vertex_spectra
 from siftem.decomposition.solver import Checkpoint, KnownParts, matched_start
 from siftem.decomposition.solver_rows import SolverRows, n_threads, solver_rows
 from siftem.errors import DoubtWarning, InputError
 from siftem.large.rows_of_counts import BlockedCounts, rows_of
+from siftem.machine import one_blas_thread
 from siftem.progress import Progress, shows_progress, silent
 
 #: Tolerance and sweeps of the coarse levels, which only make a start.

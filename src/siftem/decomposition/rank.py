@@ -18,7 +18,6 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.ndimage import gaussian_filter
 
-from siftem.blas_threads import one_blas_thread
 from siftem.counting.outliers import checked_counts
 from siftem.decomposition import solver
 from siftem.decomposition.count_sums import share_out
@@ -27,7 +26,7 @@ from siftem.decomposition.poisson_fit import PoissonFit
 from siftem.decomposition.solver_rows import solver_rows
 from siftem.errors import DoubtWarning, InputError, SiftemWarning
 from siftem.hyperspy_input import as_map
-from siftem.machine import available
+from siftem.machine import available, one_blas_thread
 from siftem.progress import Progress, shows_progress, silent
 from siftem.spectrum_image import SpectrumImage
 from siftem.thinning import split_counts

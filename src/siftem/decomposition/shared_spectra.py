@@ -12,13 +12,13 @@ from dataclasses import replace
 import numpy as np
 import scipy.sparse as sp
 
-from siftem.blas_threads import one_blas_thread
 from siftem.decomposition.factors import Factors, component_name, decompose
 from siftem.decomposition.solver import even_weights, poisson_objective, solve_weights
 from siftem.decomposition.solver_rows import solver_rows
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError
 from siftem.hyperspy_input import as_map
+from siftem.machine import one_blas_thread
 from siftem.progress import Progress, shows_progress, silent
 from siftem.spectrum_image import SpectrumImage
 

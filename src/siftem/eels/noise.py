@@ -9,9 +9,9 @@ import numpy as np
 import scipy.sparse as sp
 
 from siftem.acquisition import Acquisition
-from siftem.blas_threads import one_blas_thread
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError
+from siftem.machine import one_blas_thread
 from siftem.spectrum_image import SpectrumImage
 
 #: Values of similar mean that are pooled for one point of the mean-variance line.

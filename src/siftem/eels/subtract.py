@@ -7,10 +7,10 @@ from typing import Protocol
 
 import numpy as np
 
-from siftem.blas_threads import one_blas_thread
 from siftem.eels.edges import Edge, EdgeSignal, as_edge, cross_section, edge_signal
 from siftem.errors import InputError
 from siftem.hyperspy_input import as_spectrum
+from siftem.machine import one_blas_thread
 from siftem.spectrum import Spectrum
 from siftem.unmixing.anchors import GivenScale
 from siftem.unmixing.subtract import PureSpectrum, Subtracted, subtract

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from siftem.blas_threads import one_blas_thread
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import DoubtWarning, InputError
 from siftem.fit.greedy_search import COMMON, GreedySearch, left_of, smooth_columns
@@ -16,6 +15,7 @@ from siftem.fit.line_evidence import FoundElement, line_doubt
 from siftem.fit.line_fit import LineFit
 from siftem.fit.line_search import CANDIDATES, LineLibrary, residual_variance
 from siftem.hyperspy_input import as_spectrum
+from siftem.machine import one_blas_thread
 from siftem.progress import Progress, shows_progress, silent
 from siftem.spectrum import Spectrum
 from siftem.xray.detector import Detector

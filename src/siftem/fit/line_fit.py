@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from siftem.acquisition import Acquisition
-from siftem.blas_threads import one_blas_thread
 from siftem.errors import InputError
 from siftem.fit.fit_steps import FitSteps
 from siftem.fit.propagation import LineFit
 from siftem.fit.spectrum_model import Absorption, Calibration, SpectrumModel
+from siftem.machine import one_blas_thread
 from siftem.spectrum import Spectrum
 from siftem.xray.detector import Detector
 from siftem.xray.elements import element_symbols

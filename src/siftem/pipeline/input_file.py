@@ -6,8 +6,8 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from siftem.datasets import example_path
 from siftem.errors import ReadError
-from siftem.io.example import example_path
 from siftem.io.hyperspy_bridge import load
 from siftem.pipeline.recipe import DemoInput, Recipe
 from siftem.pipeline.side_processes import SideProcesses

@@ -13,10 +13,10 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from siftem.blas_threads import one_blas_thread
 from siftem.errors import InputError, ReadError, SiftemError, SiftemWarning
 from siftem.minerals.calibrated_numbers import Calibrated
 from siftem.minerals.constraint_results import ConstraintResult
+from siftem.machine import one_blas_thread
 from siftem.minerals.identification import Identification, identify
 from siftem.minerals.joint_calibration import JointCalibration, calibrate_jointly
 from siftem.minerals.lattice_strain import OnumaDiagram, lattice_strain
@@ -24,7 +24,7 @@ from siftem.minerals.structural_formula import Estimate, StructuralFormula, stru
 from siftem.minerals.thickness import ThicknessMap, image_thickness, thickness_map
 from siftem.pipeline.layout import by_labels
 from siftem.pipeline.recipe import Recipe
-from siftem.pipeline.recipe_minerals import Identify
+from siftem.pipeline.recipe_anchors import Identify
 from siftem.pipeline.results import RunResult
 from siftem.pipeline.subtraction import matrix_in
 from siftem.quantification.composition import Composition

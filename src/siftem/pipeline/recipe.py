@@ -11,8 +11,7 @@ import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from siftem.errors import RecipeError
-from siftem.pipeline.recipe_anchors import AnchorChoice
-from siftem.pipeline.recipe_minerals import Calibrate, Identify, named_phases, switched
+from siftem.pipeline.recipe_anchors import AnchorChoice, Calibrate, Identify, named_phases, switched
 from siftem.pipeline.recipe_parts import (
     Positive,
     Section,

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from siftem.blas_threads import one_blas_thread
 from siftem.decomposition.rank import RankChoice
 from siftem.errors import InputError
+from siftem.machine import one_blas_thread
 from siftem.pipeline.changes import merged_recipe
 from siftem.pipeline.fit_settings import FitSettings
 from siftem.pipeline.parts import WarningRecord, attempted, recorded_warnings

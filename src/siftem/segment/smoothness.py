@@ -16,8 +16,8 @@ from warnings import warn
 import numpy as np
 import scipy.sparse as sp
 
-from siftem.blas_threads import one_blas_thread
 from siftem.errors import DoubtWarning, InputError
+from siftem.machine import one_blas_thread
 from siftem.old_names import takes_old_names
 from siftem.progress import Progress, shows_progress, silent
 from siftem.segment.graph_cut import graph_cut

@@ -10,13 +10,13 @@ import numpy as np
 from scipy.linalg import block_diag
 
 from siftem.acquisition import Acquisition
-from siftem.blas_threads import one_blas_thread
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError, SiftemWarning
 from siftem.fit.element_search import find_elements, warn_of_structure
 from siftem.fit.line_fit import LineFit, LineFitter
 from siftem.fit.spectrum_model import Absorption, Calibration
 from siftem.hyperspy_input import as_map
+from siftem.machine import one_blas_thread
 from siftem.progress import Progress, shows_progress, silent
 from siftem.spectrum import Spectrum
 from siftem.spectrum_image import SpectrumImage

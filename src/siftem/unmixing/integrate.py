@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.ndimage import gaussian_filter, gaussian_filter1d
 
-from siftem.blas_threads import one_blas_thread
 from siftem.errors import InputError
 from siftem.hyperspy_input import as_map
+from siftem.machine import one_blas_thread
 from siftem.spectrum import Spectrum
 from siftem.spectrum_image import SpectrumImage
 from siftem.unmixing.anchors import GivenScale

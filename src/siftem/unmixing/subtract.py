@@ -13,12 +13,12 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from scipy.ndimage import distance_transform_edt
 
-from siftem.blas_threads import one_blas_thread
 from siftem.errors import DoubtWarning, InputError
 from siftem.fit.element_search import warn_of_structure
 from siftem.fit.line_fit import LineFit, LineFitter
 from siftem.fit.spectrum_model import Absorption, Calibration
 from siftem.hyperspy_input import as_spectrum
+from siftem.machine import one_blas_thread
 from siftem.spectrum import Spectrum
 from siftem.unmixing.anchors import (
     Absent,

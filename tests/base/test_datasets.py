@@ -6,18 +6,18 @@ import tarfile
 
 import pytest
 
+from siftem import datasets
 from siftem.errors import Cancelled, InputError, ReadError
-from siftem.io import example
 
-MEMBER = f"espm-1.1.1/generated_datasets/{example.FILE_NAME}"
+MEMBER = f"espm-1.1.1/generated_datasets/{datasets.FILE_NAME}"
 CONTENT = b"stands for the map"
 
 
 @pytest.fixture(autouse=True)
 def own_folders(tmp_path, monkeypatch):
-    monkeypatch.setattr(example, "cache_folder", lambda: tmp_path / "cache")
-    monkeypatch.delenv(example.FOLDER_VARIABLE, raising=False)
-    monkeypatch.setattr(example, "SHA256", hashlib.sha256(CONTENT).hexdigest())
+    monkeypatch.setattr(datasets, "cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.delenv(datasets.FOLDER_VARIABLE, raising=False)
+    monkeypatch.setattr(datasets, "SHA256", hashlib.sha256(CONTENT).hexdigest())
 
 
 def archive(path, members):
@@ -65,7 +65,7 @@ def fake_pip(monkeypatch):
                 archive(folder / "espm-1.1.1.tar.gz", members)
             return Pip(stderr)
 
-        monkeypatch.setattr(example.subprocess, "Popen", run)
+        monkeypatch.setattr(datasets.subprocess, "Popen", run)
         return commands
 
     return install
@@ -73,13 +73,13 @@ def fake_pip(monkeypatch):
 
 def test_fetch_takes_only_the_map_and_only_once(tmp_path, fake_pip):
     commands = fake_pip({"espm-1.1.1/setup.py": b"no", "../evil": b"no", MEMBER: CONTENT})
-    assert example.example_path() is None
-    found = example.fetch_71gpa()
-    assert found == tmp_path / "cache" / example.FILE_NAME
+    assert datasets.example_path() is None
+    found = datasets.fetch_71gpa()
+    assert found == tmp_path / "cache" / datasets.FILE_NAME
     assert found.read_bytes() == CONTENT
-    assert [p.name for p in (tmp_path / "cache").iterdir()] == [example.FILE_NAME]
+    assert [p.name for p in (tmp_path / "cache").iterdir()] == [datasets.FILE_NAME]
     assert not list(tmp_path.rglob("evil"))
-    assert example.fetch_71gpa() == found == example.example_path()
+    assert datasets.fetch_71gpa() == found == datasets.example_path()
     assert len(commands) == 1
     assert commands[0][:4] == [sys.executable, "-m", "pip", "download"]
     assert "--no-deps" in commands[0]
@@ -88,25 +88,25 @@ def test_fetch_takes_only_the_map_and_only_once(tmp_path, fake_pip):
 
 def test_a_copy_where_the_user_wants_it(tmp_path, fake_pip):
     fake_pip({MEMBER: CONTENT})
-    assert example.fetch_71gpa(tmp_path / "mine.hspy").read_bytes() == CONTENT
+    assert datasets.fetch_71gpa(tmp_path / "mine.hspy").read_bytes() == CONTENT
     (tmp_path / "folder").mkdir()
-    copy = example.fetch_71gpa(tmp_path / "folder")
-    assert copy == tmp_path / "folder" / example.FILE_NAME
+    copy = datasets.fetch_71gpa(tmp_path / "folder")
+    assert copy == tmp_path / "folder" / datasets.FILE_NAME
     with pytest.raises(InputError, match="does not exist"):
-        example.fetch_71gpa(tmp_path / "no" / "mine.hspy")
+        datasets.fetch_71gpa(tmp_path / "no" / "mine.hspy")
 
 
 @pytest.mark.parametrize(
     ("members", "match"),
     [
         ({MEMBER: b"something else"}, "hash differs"),
-        ({f"other/{example.FILE_NAME}": CONTENT}, "does not hold"),
+        ({f"other/{datasets.FILE_NAME}": CONTENT}, "does not hold"),
     ],
 )
 def test_the_wrong_archive_leaves_nothing_behind(tmp_path, fake_pip, members, match):
     fake_pip(members)
     with pytest.raises(ReadError, match=match):
-        example.fetch_71gpa()
+        datasets.fetch_71gpa()
     assert list((tmp_path / "cache").iterdir()) == []
 
 
@@ -116,7 +116,7 @@ def test_a_damaged_archive(tmp_path):
         path = tmp_path / f"{number}.tar.gz"
         path.write_bytes(content)
         with pytest.raises(ReadError, match="damaged"):
-            example.extract_map(path, tmp_path / "out")
+            datasets.extract_map(path, tmp_path / "out")
 
 
 def test_a_link_in_place_of_the_map_is_not_followed(tmp_path):
@@ -125,26 +125,26 @@ def test_a_link_in_place_of_the_map_is_not_followed(tmp_path):
         info.type, info.linkname = tarfile.SYMTYPE, "/etc/hostname"
         file.addfile(info)
     with pytest.raises(ReadError, match="does not hold"):
-        example.extract_map(tmp_path / "a.tar.gz", tmp_path / "out")
+        datasets.extract_map(tmp_path / "a.tar.gz", tmp_path / "out")
 
 
 def test_offline_or_without_pip(fake_pip):
     reason = "WARNING: Retrying\nERROR: No matching distribution found for espm==1.1.1\n"
     fake_pip(stderr=reason)
     with pytest.raises(ReadError, match=r"are you online\? .*SIFTEM_DATA.*No matching") as caught:
-        example.fetch_71gpa()
+        datasets.fetch_71gpa()
     assert "\n" not in str(caught.value)
     fake_pip(stderr="/usr/bin/python: No module named pip")
     with pytest.raises(ReadError, match="needs pip"):
-        example.fetch_71gpa()
+        datasets.fetch_71gpa()
 
 
 def test_a_download_that_hangs_tells_of_itself_and_is_ended(monkeypatch):
     pip, told = Pip(hangs=True), []
-    monkeypatch.setattr(example.subprocess, "Popen", lambda _command, **_options: pip)
-    monkeypatch.setattr(example, "_LONGEST_DOWNLOAD", 0.01)
+    monkeypatch.setattr(datasets.subprocess, "Popen", lambda _command, **_options: pip)
+    monkeypatch.setattr(datasets, "_LONGEST_DOWNLOAD", 0.01)
     with pytest.raises(ReadError, match="took too long"):
-        example.fetch_71gpa(progress=lambda step, fraction: told.append(step))
+        datasets.fetch_71gpa(progress=lambda step, fraction: told.append(step))
     assert pip.killed and told
 
     def impatient(step, fraction):
@@ -152,15 +152,15 @@ def test_a_download_that_hangs_tells_of_itself_and_is_ended(monkeypatch):
 
     pip.killed = False
     with pytest.raises(Cancelled):
-        example.fetch_71gpa(progress=impatient)
+        datasets.fetch_71gpa(progress=impatient)
     assert pip.killed
 
 
 def test_the_folder_variable_comes_first_and_is_checked(tmp_path, monkeypatch):
     folder = tmp_path / "data"
     folder.mkdir()
-    monkeypatch.setenv(example.FOLDER_VARIABLE, str(folder))
-    (folder / example.FILE_NAME).write_bytes(b"another file")
-    assert example.example_path() is None
-    (folder / example.FILE_NAME).write_bytes(CONTENT)
-    assert example.example_path() == folder / example.FILE_NAME
+    monkeypatch.setenv(datasets.FOLDER_VARIABLE, str(folder))
+    (folder / datasets.FILE_NAME).write_bytes(b"another file")
+    assert datasets.example_path() is None
+    (folder / datasets.FILE_NAME).write_bytes(CONTENT)
+    assert datasets.example_path() == folder / datasets.FILE_NAME
