@@ -62,14 +62,13 @@ def with_error(value: float, sigma: float, *, digits: int = 2) -> str:
     return f"{shown.value} ± {shown.sigma}"
 
 
-def range_text(low: float, high: float, *, digits: int = 2) -> str:
+def range_text(low: float, high: float) -> str:
     """Return a range such as "12.3 to 24.5", its width to two significant digits.
 
     Parameters
     ----------
     low, high : float
         ``high`` may be infinite: "above 12.3".
-    digits : int
 
     Returns
     -------
@@ -79,12 +78,12 @@ def range_text(low: float, high: float, *, digits: int = 2) -> str:
     if math.isnan(low) or math.isnan(high):
         return MISSING
     if math.isinf(high):
-        return f"above {significant(low, digits)}" if low > 0 else MISSING
+        return f"above {significant(low, 2)}" if low > 0 else MISSING
     if not high > low:
-        return significant(high, digits)
-    decimals = decimals_of(high - low, digits)
+        return significant(high, 2)
+    decimals = decimals_of(high - low)
     if decimals > _MOST_DECIMALS or decimals < -_MOST_ZEROS:
-        return f"{significant(low, digits)} to {significant(high, digits)}"
+        return f"{significant(low, 2)} to {significant(high, 2)}"
     # Outwards, so that nothing of the range is lost.
     unit = 10.0**-decimals
     ends = [math.floor(low / unit + 1e-9) * unit, math.ceil(high / unit - 1e-9) * unit]

@@ -135,16 +135,16 @@ def partition_means(summaries: Sequence[Summary]) -> tuple[PartitionMean, ...]:
 
 
 def diagrams_of(
-    means: Sequence[PartitionMean], coordination: int, temperature: float | None, *, fewest: int = 3
+    means: Sequence[PartitionMean], coordination: int, temperature: float | None
 ) -> list[OnumaDiagram]:
-    """Return the Onuma diagrams of the pairs of phases with so many ions of known radii."""
+    """Return the Onuma diagrams of the pairs of phases with three ions or more of known radii."""
     from siftem.minerals.lattice_strain import lattice_strain
 
     out = []
     for pair in dict.fromkeys(m.coefficient.phases for m in means):
         own = [m.coefficient for m in means if m.coefficient.phases == pair]
         diagram = lattice_strain(own, coordination=coordination, temperature=temperature)
-        if len(diagram.points) >= fewest:
+        if len(diagram.points) >= 3:
             out.append(diagram)
     return out
 

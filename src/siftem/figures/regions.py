@@ -300,6 +300,7 @@ def phase_map_figure(
 _BOTH = "#0072B2"
 #: Masks of the first segmentation alone, of the second alone.
 _ALONE = ("#E69F00", "#CC79A7")
+_NAMES = ("first only", "second only")
 
 
 def agreement_figure(
@@ -308,7 +309,6 @@ def agreement_figure(
     *,
     background: np.ndarray | None = None,
     pixel_size: tuple[float, float] | None = None,
-    labels: tuple[str, str] = ("first only", "second only"),
 ) -> Figure:
     """Draw where two segmentations of one map agree, an image for each phase.
 
@@ -320,8 +320,6 @@ def agreement_figure(
         Shown in grey.
     pixel_size : tuple of float, optional
         nm.
-    labels : tuple of str
-        What is in one of them only.
 
     Returns
     -------
@@ -344,8 +342,8 @@ def agreement_figure(
             both, either = int((a & b).sum()), int((a | b).sum())
             shown = {
                 "both": (a & b, _BOTH),
-                labels[0]: (a & ~b, _ALONE[0]),
-                labels[1]: (b & ~a, _ALONE[1]),
+                _NAMES[0]: (a & ~b, _ALONE[0]),
+                _NAMES[1]: (b & ~a, _ALONE[1]),
             }
             left, top = grid.place(i, MARGIN)
             ax = page.axes(left, top, grid.image_width, grid.image_height)
@@ -354,7 +352,7 @@ def agreement_figure(
             share = f", IoU {both / either:.2f}" if either else ", nowhere"
             page.title(left, top, name, width=grid.title_width, ending=share)
         x = grid.left
-        for label, colour in (("both", _BOTH), *zip(labels, _ALONE, strict=True)):
+        for label, colour in (("both", _BOTH), *zip(_NAMES, _ALONE, strict=True)):
             _swatch(page, x, page.height - MARGIN - 1.0, colour)
             page.text(
                 x + 3.6, page.height - MARGIN - 1.0, label, size=SMALL_FONT_SIZE, va="baseline"

@@ -27,6 +27,8 @@ from siftem.figures.style import fitted_text, text_height, text_width
 LEFT_ROOM = 11.0
 BOTTOM_ROOM = 7.5
 RIGHT_ROOM = 2.0
+#: Channels of the running mean whose low end sets the lower limit of a logarithmic axis.
+_SMOOTH = 15
 
 
 @dataclass(frozen=True)
@@ -145,9 +147,7 @@ def _closed(values: np.ndarray) -> np.ndarray:
     return np.append(values, values[-1:])
 
 
-def log_limits(
-    values: np.ndarray, sigma: np.ndarray | None = None, *, smooth: int = 15
-) -> tuple[float, float]:
+def log_limits(values: np.ndarray, sigma: np.ndarray | None = None) -> tuple[float, float]:
     """Return limits of a logarithmic axis that show peaks and continuum, but no zeros.
 
     Parameters
@@ -156,8 +156,6 @@ def log_limits(
         May hold zeros and negative numbers.
     sigma : ndarray of shape (channels,), optional
         Standard deviations; less than half of the typical one is not shown.
-    smooth : int
-        Channels of the running mean whose low end sets the lower limit.
 
     Returns
     -------
@@ -167,7 +165,7 @@ def log_limits(
     top = float(np.max(values, initial=0.0))
     if top <= 0:
         return 0.1, 10.0
-    mean = uniform_filter1d(np.asarray(values, float), min(smooth, values.size), mode="nearest")
+    mean = uniform_filter1d(np.asarray(values, float), min(_SMOOTH, values.size), mode="nearest")
     positive = mean[mean > 0]
     low = 0.4 * float(np.quantile(positive, 0.05)) if positive.size else 1e-3 * top
     if sigma is not None:
@@ -255,7 +253,6 @@ def draw_stack(
     top: float,
     labels: Sequence[LineLabel] = (),
     scale: EnergyScale | None = None,
-    ylabel: str | None = None,
     strip_height: float = 17.0,
     left: float = MARGIN,
     width: float | None = None,
@@ -274,8 +271,6 @@ def draw_stack(
     labels : sequence of LineLabel
     scale : EnergyScale, optional
         By default keV.
-    ylabel : str, optional
-        By default counts per channel.
     strip_height : float
         mm.
     left, width : float
@@ -336,7 +331,7 @@ def draw_stack(
     page.text(
         left + 0.3,
         middle,
-        ylabel or scale.channel_label,
+        scale.channel_label,
         rotation=90,
         ha="left",
         va="center",

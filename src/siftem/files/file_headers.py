@@ -150,7 +150,7 @@ def _elsewhere(file: Path, name: str) -> str:
     )
 
 
-def is_absurd(n_values: int, n_stored_bytes: int, believed: int = BELIEVED_VALUES) -> bool:
+def is_absurd(n_values: int, n_stored_bytes: int) -> bool:
     """Whether a header claims far more values than the file can hold.
 
     Parameters
@@ -159,14 +159,12 @@ def is_absurd(n_values: int, n_stored_bytes: int, believed: int = BELIEVED_VALUE
         Values that the header claims.
     n_stored_bytes : int
         Size of the file, or of what it stores of them.
-    believed : int
-        So many are always believed.
 
     Returns
     -------
     bool
     """
-    return n_values > max(believed, VALUES_PER_BYTE * n_stored_bytes)
+    return n_values > max(BELIEVED_VALUES, VALUES_PER_BYTE * n_stored_bytes)
 
 
 def is_bloated(n_bytes: int, n_stored_bytes: int, believed: int) -> bool:
@@ -177,8 +175,6 @@ def is_bloated(n_bytes: int, n_stored_bytes: int, believed: int) -> bool:
     n_bytes : int
         In memory.
     n_stored_bytes : int
-    believed : int
-        So many are always believed.
 
     Returns
     -------

@@ -9,7 +9,6 @@ import pickle
 import signal
 import warnings
 from collections.abc import Callable, Mapping
-from types import TracebackType
 from typing import Generic, TypeVar
 
 from siftem.errors import DoubtWarning, SiftemWarning
@@ -63,12 +62,7 @@ class SideProcesses(Generic[Made]):
             self._running[process] = ours
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         os.close(self._queue)
         for process, pipe in self._running.items():
             os.close(pipe)

@@ -14,6 +14,8 @@ from siftem.xray.elements import atomic_weight
 
 #: An interval is as good as a range when what is not fixed makes it wider by this factor.
 _DOMINATES = 1.5
+#: All intervals hold the truth so often.
+_LEVEL = 0.95
 
 
 class Fractions(Protocol):
@@ -115,9 +117,7 @@ def _weights(c: Fractions) -> np.ndarray:
     return np.array([atomic_weight(e) for e in c.elements])
 
 
-def interval_of(
-    c: Fractions, proportion: Proportion, *, level: float = 0.95
-) -> tuple[float, float]:
+def interval_of(c: Fractions, proportion: Proportion) -> tuple[float, float]:
     """Return the interval of a proportion with all errors, and all that is not known.
 
     It holds the intervals of Fieller of the estimate and of the compositions at the ends of
@@ -128,7 +128,6 @@ def interval_of(
     c : Fractions
     proportion : Proportion
         Of amounts that are not negative.
-    level : float
 
     Returns
     -------
@@ -141,13 +140,11 @@ def interval_of(
     found = []
     for fractions in ends_of(c):
         top, bottom = both @ fractions
-        found.append(fieller(float(top), float(bottom), errors, level=level))
+        found.append(fieller(float(top), float(bottom), errors))
     return min(low for low, _ in found), max(high for _, high in found)
 
 
-def fieller(
-    top: float, bottom: float, covariance: np.ndarray, *, level: float = 0.95
-) -> tuple[float, float]:
+def fieller(top: float, bottom: float, covariance: np.ndarray) -> tuple[float, float]:
     """Return the interval of a ratio by Fieller (1954, J. R. Stat. Soc. B 16, 175), cut at 0.
 
     It holds the ratios ``D`` for which ``top - D bottom`` is zero within its error, so that
@@ -157,14 +154,13 @@ def fieller(
     ----------
     top, bottom : float
     covariance : ndarray of shape (2, 2)
-    level : float
 
     Returns
     -------
     low, high : float
         ``high`` is infinite where ``bottom`` may be zero.
     """
-    z2 = NormalDist().inv_cdf((1 + level) / 2) ** 2
+    z2 = NormalDist().inv_cdf((1 + _LEVEL) / 2) ** 2
     above = top**2 - z2 * float(covariance[0, 0])
     below = bottom**2 - z2 * float(covariance[1, 1])
     middle = top * bottom - z2 * float(covariance[0, 1])

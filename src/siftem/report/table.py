@@ -231,7 +231,7 @@ def open_phases(compositions: Collection[Composition]) -> bool:
     return any(is_open(c) for c in compositions)
 
 
-def limit_text(limit: float, *, per: float = 100.0, digits: int = 2) -> str:
+def limit_text(limit: float, *, per: float = 100.0) -> str:
     """Return a detection limit as text.
 
     Parameters
@@ -240,7 +240,6 @@ def limit_text(limit: float, *, per: float = 100.0, digits: int = 2) -> str:
         A weight fraction.
     per : float
         Unit: 100 for percent, 1e6 for parts per million.
-    digits : int
         Significant ones.
 
     Returns
@@ -254,11 +253,7 @@ def limit_text(limit: float, *, per: float = 100.0, digits: int = 2) -> str:
     if limit > 1:
         return NO_LIMIT
     shown = limit * per
-    return (
-        whole_number(float(f"{shown:.{digits}g}"))
-        if shown >= 10**digits
-        else significant(shown, digits)
-    )
+    return whole_number(float(f"{shown:.2g}")) if shown >= 100 else significant(shown, 2)
 
 
 def plain_text(cells: tuple[Cell, ...]) -> str:

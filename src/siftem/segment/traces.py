@@ -47,7 +47,10 @@ _RIM, _RIM_SMOOTHING = 3.0, 2.0
 _RIM_PART = 0.03
 #: The matrix component's share of the most common pixels must be at least this.
 _LEAST_MATRIX = 0.1
-#: Share relative to the largest nearby: at least this inside a grain, at most that outside.
+#: A grain is present where its share exceeds the first many standard deviations, and absent below
+#: the second, or on the outer slope of a blurred border, ...
+_PRESENT, _ABSENT = 5.0, 2.0
+#: ... by the share relative to the largest nearby: at least this inside, at most that outside.
 _INSIDE, _OUTSIDE = 0.5, 0.3
 #: Pixels with fewer counts than this share of the typical one are vacuum or holes.
 _VACUUM_SHARE = 0.2
@@ -90,7 +93,7 @@ class GrainShares:
         return 2 * int(np.ceil(2 * self.sigmas[grain] + 1)) + 1
 
 
-def grain_shares(maps: np.ndarray, matrix: int, *, sigma: float | None = None) -> GrainShares:
+def grain_shares(maps: np.ndarray, matrix: int) -> GrainShares:
     """Express maps as matrix plus grains.
 
     With ``u`` the mixing ratio of pure matrix, a pixel's weights ``w`` become
@@ -102,14 +105,12 @@ def grain_shares(maps: np.ndarray, matrix: int, *, sigma: float | None = None) -
         Counts of each component in each pixel.
     matrix : int
         Which component is the matrix.
-    sigma : float, optional
-        Gaussian smoothing in pixels. By default each grain's share gets what brings its
-        noise in the pure matrix to 0.04, between 0.6 and 4 pixels.
 
     Returns
     -------
     GrainShares
-        Grains in the order of ``maps`` without the matrix.
+        Grains in the order of ``maps`` without the matrix. Each share is smoothed by what brings
+        its noise in the pure matrix to 0.04, between 0.6 and 4 pixels.
 
     Raises
     ------
@@ -126,8 +127,7 @@ def grain_shares(maps: np.ndarray, matrix: int, *, sigma: float | None = None) -
     if not some.max() > 0 and not _holds_any(total):
         raise InputError("the maps hold no counts: nothing to trace")
     typical = float(np.median(some[some > 0])) if (some > 0).any() else 1.0
-    window = float(np.clip(np.sqrt(_COUNTS_IN_WINDOW / (4 * np.pi * typical)), *_SIGMAS))
-    first = window if sigma is None else sigma
+    first = float(np.clip(np.sqrt(_COUNTS_IN_WINDOW / (4 * np.pi * typical)), *_SIGMAS))
     step = grid_step(shape)
     level = image_beside(maps, shape, np.float64)
     for lines, part in smoothed(total.__getitem__, shape, first, of=(total, level)):
@@ -156,15 +156,14 @@ def grain_shares(maps: np.ndarray, matrix: int, *, sigma: float | None = None) -
         )
     shares = image_beside(maps, (len(grains), *shape), np.float32)
     noise = np.zeros(len(grains))
-    sigmas = np.full(len(grains), first)
+    sigmas = np.zeros(len(grains))
     touched = image_beside(maps, shares.shape, bool)
     for g, c in enumerate(grains):
         amount = _Amount(maps, total, c, matrix, float(point[c] / point[matrix]))
-        if sigma is None:
-            # White noise falls as 1 / sigma.
-            seen = np.concatenate([on_grid(w, part, step) for w, part in amount.shares(first)])
-            before = max(lower_spread(seen[film]), _one_count(typical, first))
-            sigmas[g] = np.clip(first * before / _NOISE, *_SIGMAS)
+        # White noise falls as 1 / sigma.
+        seen = np.concatenate([on_grid(w, part, step) for w, part in amount.shares(first)])
+        before = max(lower_spread(seen[film]), _one_count(typical, first))
+        sigmas[g] = np.clip(first * before / _NOISE, *_SIGMAS)
         found = []
         for lines, part in amount.shares(sigmas[g], and_of=(shares, vacuum)):
             part[vacuum[lines]] = 0.0
@@ -231,8 +230,6 @@ def _one_count(counts: float, sigma: float) -> float:
 def certain_pixels(
     grains: GrainShares,
     *,
-    present: float = 5.0,
-    absent: float = 2.0,
     at_most: int = 3000,
     random_state: int = 0,
 ) -> np.ndarray:
@@ -243,12 +240,6 @@ def certain_pixels(
     Parameters
     ----------
     grains : GrainShares
-    present : float
-        A grain is present where its share exceeds this many standard deviations, and is at
-        least half the largest share nearby.
-    absent : float
-        It is absent where its share is below this many, or below 0.3 of the largest nearby:
-        on the outer slope of a blurred border.
     at_most : int
         Pixels of each class at the most, drawn at random.
     random_state : int
@@ -271,8 +262,8 @@ def certain_pixels(
         yes, no = (image_beside(grains.shares, out.shape[1:], bool) for _ in range(2))
         for lines, z, relative in _seen_of(grains, g, and_of=(yes, no)):
             valid = ~grains.vacuum[lines]
-            yes[lines] = (z > present) & (relative > _INSIDE) & valid
-            no[lines] = ((z < absent) | (relative < _OUTSIDE)) & valid
+            yes[lines] = (z > _PRESENT) & (relative > _INSIDE) & valid
+            no[lines] = ((z < _ABSENT) | (relative < _OUTSIDE)) & valid
         if np.count_nonzero(yes) < 10:
             best = _largest(grains, g, min(valid_pixels, max(10, int(0.002 * valid_pixels))))
             warnings.warn(

@@ -222,7 +222,6 @@ def line_families(
     low: float,
     high: float,
     split_l: bool = False,
-    table: CrossSectionTable | None = None,
 ) -> list[LineFamily]:
     """Return every family of the elements that has lines within an energy range.
 
@@ -236,8 +235,6 @@ def line_families(
         The range in keV.
     split_l : bool
         Give the groups L1, L2 and L3 instead of one L family.
-    table : CrossSectionTable, optional
-        Cross-sections that take over from the computed ones.
 
     Returns
     -------
@@ -258,13 +255,13 @@ def line_families(
     for element in dict.fromkeys(elements):
         found: list[tuple[LineFamily, float]] = []
         for shell in ("K", "L1", "L2", "L3", "M") if split_l else ("K", "L", "M"):
-            family = _family(element, shell, beam_energy, table)
+            family = _family(element, shell, beam_energy, None)
             if family is None:
                 continue
             inside = (family.energies >= low) & (family.energies <= high)
             share = float(family.weights[inside].sum())
             if share >= _RELEVANT_SHARE:
-                found.append((family, share * family_emission(family, beam_energy, table)))
+                found.append((family, share * family_emission(family, beam_energy)))
         strongest = max((strength for _, strength in found), default=0.0)
         families += [f for f, strength in found if strength >= _RELEVANT_STRENGTH * strongest]
     return families

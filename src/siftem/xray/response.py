@@ -303,13 +303,12 @@ def collected_lines(
     energies: np.ndarray,
     depth: float,
     *,
-    surface: float = SURFACE_COLLECTION,
     coarse: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Split each line by how much of its charge is collected.
 
     A photon that is absorbed in the depth z of the crystal yields the share
-    ``1 - (1 - surface) exp(-z / depth)`` of its charge, and z is distributed as
+    ``1 - (1 - SURFACE_COLLECTION) exp(-z / depth)`` of its charge, and z is distributed as
     ``mu exp(-mu z)``. Each line becomes a few lines at the mean energies of slices of the
     loss, with the probabilities of the slices: a peak that is a little low and a tail below.
     It matters where silicon absorbs strongly: below 1 keV, and just above the Si K edge.
@@ -321,8 +320,6 @@ def collected_lines(
     depth : float
         Depth scale of the loss in nm; 0 means that all charge is collected. Typical
         silicon drift detectors have some 50 to 150 nm.
-    surface : float
-        Share collected at z = 0.
     coarse : ndarray of bool, shape (lines,), optional
         Lines, too weak for their shape to matter, that are only moved to their mean energy.
 
@@ -351,7 +348,7 @@ def collected_lines(
     # exp(-z/depth), the loss over that at the surface, is x = u**power with u = exp(-mu z)
     # uniform on (0, 1), so P(x < a) = a**(1/power).
     power = 1.0 / (silicon * depth)
-    mean_loss = (1 - surface) / (power + 1)
+    mean_loss = (1 - SURFACE_COLLECTION) / (power + 1)
     split = mean_loss > _NEGLIGIBLE
     if coarse is not None:
         energies = np.where(coarse & split, energies * (1 - mean_loss), energies)
@@ -361,8 +358,8 @@ def collected_lines(
     share = np.diff(below, axis=1)
     mean = np.diff(below ** (p + 1), axis=1) / ((p + 1) * share)
     tall = energies[split][:, None]
-    parts = tall * (1 - (1 - surface) * mean)
-    widths = tall * (1 - surface) * _BLUR * np.diff(_EDGES)[None, :]
+    parts = tall * (1 - (1 - SURFACE_COLLECTION) * mean)
+    widths = tall * (1 - SURFACE_COLLECTION) * _BLUR * np.diff(_EDGES)[None, :]
     whole = int((~split).sum())
     return (
         np.concatenate([energies[~split], parts.ravel()]),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ from siftem.pipeline.steps.step import Circumstances, Step, plain
 from siftem.progress import Progress, silent
 from siftem.segment.graph_cut import graph_cut
 from siftem.segment.regions import Regions
-from siftem.segment.smoothness import CANDIDATES, SmoothnessChoice, suggest_smoothness
+from siftem.segment.smoothness import SmoothnessChoice, suggest_smoothness
 from siftem.segment.traces import GrainShares
 from siftem.spectrum_image import SpectrumImage
 
@@ -163,7 +163,6 @@ def smoothness_choice(
     recipe: Recipe,
     si: SpectrumImage,
     n_components: int,
-    candidates: Sequence[float] = CANDIDATES,
     *,
     progress: Progress,
 ) -> SmoothnessChoice:
@@ -178,7 +177,6 @@ def smoothness_choice(
         Prepared.
     n_components : int
         As chosen for all counts.
-    candidates : sequence of float
     progress : Progress
         Called with "smoothness".
     """
@@ -194,7 +192,6 @@ def smoothness_choice(
     return suggest_smoothness(
         si,
         probabilities,
-        candidates=candidates,
         random_state=recipe.segment.random_state,
         progress=progress,
     )
