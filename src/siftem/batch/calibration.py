@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from siftem.batch.folder import BatchFolder, Record, write_whole
-from siftem.blas_threads import one_blas_thread
 from siftem.errors import SiftemError
+from siftem.machine import one_blas_thread
 from siftem.minerals.calibrated_numbers import (
     Calibrated,
     ferric_of,

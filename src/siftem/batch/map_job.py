@@ -16,8 +16,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from siftem.batch.calibration import keep_phases
 from siftem import machine
+from siftem.batch.calibration import keep_phases
 from siftem.batch.folder import (
     BatchFolder,
     Outcome,
