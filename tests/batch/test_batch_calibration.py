@@ -115,7 +115,8 @@ def test_it_stands_in_table_summary_and_overview(folder):
     joint = told["joint_calibration"]
     assert joint["maps"]["b"]["Fp"]["O"]["at_percent"] == pytest.approx(50.0, abs=0.5)
     assert set(joint["k_factor_changes"]) == {"O K", "Mg K", "Fe K", "Si K"}
-    assert any("all maps together: what was said" in w for w in told["warnings"])
+    (note,) = (w for w in told["warnings"] if "all maps together: what was said" in w)
+    assert "(all maps) (" in note and "a: Fp" not in note
     found = calibrated_together(folder, wanted(), folder.records())
     rows = rows_of(folder.records()[0], of_a_map(), found)
     (o,) = (r for r in rows if (r.quantity, r.phase, r.of) ==

@@ -106,8 +106,13 @@ class BatchCalibration:
         return out
 
     def notes(self) -> tuple[str, ...]:
-        """Say what is to be heeded, in one sentence each."""
-        return tuple(f"all maps together: {text}" for text in disagreements(self.constraints))
+        """Say what is to be heeded, in one sentence each.
+
+        What is hardly checked is told of what all maps share, or there would be a word on each map.
+        """
+        of_all = {c.phase for c in self.constraints} - set(self.film)
+        told = [c for c in self.constraints if not of_all or c.phase in of_all or c.disagrees]
+        return tuple(f"all maps together: {text}" for text in disagreements(told))
 
 
 @one_blas_thread()
