@@ -1,5 +1,6 @@
 """Ways in which spectra differ from place to place, on spectra drawn here."""
 
+from itertools import permutations
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,6 +10,7 @@ from scipy.ndimage import gaussian_filter
 
 from siftem.acquisition import Acquisition
 from siftem.decomposition import rank
+from siftem.decomposition.layout import phase_layout
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import SiftemWarning
 from siftem.pipeline.recipe import make_recipe
@@ -170,3 +172,48 @@ def test_thin_flanks_of_particles_are_no_phase(film, flank):
     assert decompose._flank(factors) == flank
     factors.spectra = np.array([A, B, C])
     assert decompose._flank(factors) is None
+
+
+def layers(angle, width=3.0):
+    """B in layers, with C in every other of them, across half of a map of A."""
+    turn = np.deg2rad(angle)
+    v = Y * np.cos(turn) - X * np.sin(turn)
+    v -= v.mean()
+    inside = np.abs(v) < 14
+    other = inside & ((v // width) % 2 == 0)
+    return tuple(s.astype(float) for s in (~inside, inside & ~other, other))
+
+
+NEAR_B = spectrum((0.52, 4), (1.25, 1), (3.69, 3), (2.31, 2))
+
+
+@pytest.mark.parametrize("angle", [0, 40, 90])
+def test_thin_layers_are_seen_where_neighbours_all_around_are_of_other_layers(angle):
+    a, b, c = layers(angle)
+    mean = a[..., None] * A + b[..., None] * B + c[..., None] * NEAR_B
+    found = rank.count_kinds(image(mean, 5))
+    assert found.n_components == 3
+    assert found.layers is not None
+    assert abs((found.layers.angle - angle + 90) % 180 - 90) <= 15
+
+
+def test_grains_have_no_direction():
+    share = grains(6.0)
+    found = rank.count_kinds(image(mixed(1 - share, share), 5))
+    assert found.n_components == 2
+    assert found.layers is None
+
+
+def test_classes_are_as_thin_as_the_layers():
+    # Wells of three rows at five counts a pixel: a smooth label map would have none of them.
+    a, b, c = layers(0)
+    mean = a[..., None] * A + b[..., None] * B + c[..., None] * NEAR_B
+    si = image(mean, 5, seed=3)
+    found = phase_layout(si, 3)
+    assert found is not None
+    true = np.argmax([a, b, c], axis=0)
+    overlap = np.array(
+        [[np.sum((found.labels == i) & (true == j)) for j in range(3)] for i in range(3)]
+    )
+    right = max(sum(overlap[i, p[i]] for i in range(3)) for p in permutations(range(3)))
+    assert right > 0.85 * true.size

@@ -31,6 +31,7 @@ from siftem.decomposition.pixel_classes import (
     without_texture,
 )
 from siftem.decomposition.purest import FEWEST_PIXELS, class_spectra, purest_spectra, share_weights
+from siftem.decomposition.rank import count_kinds
 from siftem.decomposition.support import (
     Below,
     find_support,
@@ -224,10 +225,12 @@ def phase_layout(si: SpectrumImage, n_phases: int, *, random_state: int = 0) -> 
     counts = pooled_squares(counts, shape, side)
     small = (-(-shape[0] // side), -(-shape[1] // side))
     bulk = si.acquisition.bulk or si.signal_type == "EDS_SEM"
+    # Noise of neighbouring energy losses need not be independent.
+    layers = None if si.signal_type == "EELS" else count_kinds(si, random_state=random_state).layers
     best, explained = None, -np.inf
     for n_classes in range(n_phases, min(n_phases + _MORE_CLASSES, si.n_pixels) + 1):
         classes = pixel_classes(
-            counts, small, n_classes, n_phases=n_phases, random_state=random_state
+            counts, small, n_classes, n_phases=n_phases, layers=layers, random_state=random_state
         )
         if si.signal_type.startswith("EDS"):
             classes = without_texture(counts, small, classes, bulk=bulk)

@@ -11,8 +11,9 @@ and rise inside of it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import reduce
+from functools import partial, reduce
 from operator import itemgetter
 
 import numpy as np
@@ -21,8 +22,8 @@ from scipy.ndimage import binary_dilation, distance_transform_edt, gaussian_filt
 
 from siftem.decomposition.count_sums import share_out
 from siftem.decomposition.initialise import pooling_matrix
+from siftem.decomposition.neighbours import AROUND, Near, Neighbours
 from siftem.decomposition.purest import binning, class_spectra, purest
-from siftem.decomposition.rank import in_common
 from siftem.machine import available
 
 #: Shares of a pure phase scatter by no more than this inside its grains.
@@ -94,8 +95,6 @@ _COUNTS_IN_WINDOW = 2000.0
 _PRIOR = 10.0
 #: A class is given up below this many pixels.
 _FEWEST_PIXELS = 3
-#: Distances of neighbours, in pixels, by which directions are found.
-_NEAR = (1.2, 3.0)
 #: No phase is a class with fewer of its pixels inside, and a cosine above this to a class that is
 #: at least this part of what surrounds it.
 _TEXTURE_INSIDE, _TEXTURE_ALIKE, _TEXTURE_BESIDE = 0.25, 0.98, 0.1
@@ -128,21 +127,26 @@ class PixelClasses:
 
 @dataclass(frozen=True, eq=False)
 class _Directions:
-    """In which spectra differ: their mean (bins,), its noise (bins,), and vectors (bins, n)."""
+    """In which spectra differ: their mean (bins,), its noise (bins,), and vectors (bins, n).
+
+    With the neighbours along layers that tell them, where those all around do not.
+    """
 
     mean: np.ndarray
     noise: np.ndarray
     vectors: np.ndarray
+    layers: Near | None
 
     @classmethod
-    def of(cls, x: np.ndarray, shape: tuple[int, int], n: int) -> _Directions:
+    def of(cls, x: np.ndarray, shape: tuple[int, int], n: int, layers: Near | None) -> _Directions:
         total = x.sum(axis=1, dtype=np.float64)
         mean = x.sum(axis=0, dtype=np.float64) / max(float(total.sum()), 1e-9)
         noise = np.sqrt(np.maximum(mean, 1e-3 * float(mean.mean()) + 1e-9))
         off = (x - np.outer(total, mean)) / noise
-        shared = sum(in_common(off, shape, near) for near in _NEAR)
-        vectors = np.linalg.eigh(shared)[1]
-        return cls(mean, noise, vectors[:, -min(max(n, 1), vectors.shape[1]) :])
+        nears = AROUND if layers is None else (layers,)
+        neighbours = Neighbours(off, shape, nears)
+        vectors = np.linalg.eigh(sum(neighbours.in_common(near) for near in nears))[1]
+        return cls(mean, noise, vectors[:, -min(max(n, 1), vectors.shape[1]) :], layers)
 
     def kept(self, spectra: np.ndarray) -> np.ndarray:
         """Spectra (k, bins) without what differs in no direction."""
@@ -155,9 +159,10 @@ class _Directions:
         """Least part, over the directions, of what neighbours share that class means show."""
         total = x.sum(axis=1, dtype=np.float64)
         along = ((x - np.outer(total, self.mean)) / self.noise) @ self.vectors
-        shared = np.diag(in_common(along, shape, _NEAR[0])) / max(
-            float(in_common(total[:, None], shape, _NEAR[0])[0, 0]), 1e-300
-        )
+        near = self.layers or AROUND[0]
+        both = np.column_stack([along, total])
+        shared = np.diag(Neighbours(both, shape, (near,)).in_common(near))
+        shared = shared[:-1] / max(float(shared[-1]), 1e-300)
         held = np.bincount(labels, total)
         means = np.array([np.bincount(labels, a) for a in along.T]) / np.maximum(held, 1e-9)
         shown = (means**2 * held).sum(axis=1) / max(float(held.sum()), 1e-9)
@@ -170,11 +175,12 @@ class _Directions:
         typical = float(np.median(total[some])) if some.any() else 1.0
         sigma = float(np.clip(np.sqrt(_COUNTS_IN_WINDOW / (4 * np.pi * typical)), 0.0, 4.0))
         along = ((x - np.outer(total, self.mean)) / self.noise) @ self.vectors
-        if sigma > 0.4:
-            along = np.stack(
-                [gaussian_filter(a.reshape(shape), sigma).ravel() for a in along.T], axis=1
-            )
-            total = gaussian_filter(total.reshape(shape), sigma).ravel()
+        smoothed: Callable[[np.ndarray], np.ndarray] = partial(gaussian_filter, sigma=sigma)
+        if self.layers is not None:
+            smoothed = self.layers.smoothed
+        if sigma > 0.4 or self.layers is not None:
+            along = np.stack([smoothed(a.reshape(shape)).ravel() for a in along.T], axis=1)
+            total = smoothed(total.reshape(shape)).ravel()
         return np.asarray(along / np.maximum(total, 1e-9)[:, None])[some], some
 
 
@@ -184,6 +190,7 @@ def pixel_classes(
     n_classes: int,
     *,
     n_phases: int | None = None,
+    layers: Near | None = None,
     random_state: int = 0,
 ) -> PixelClasses:
     """Sort pixels into classes.
@@ -197,6 +204,9 @@ def pixel_classes(
         At most this many.
     n_phases : int, optional
         Whose mixtures all spectra are, when more classes are wanted than there are phases.
+    layers : Near, optional
+        Neighbours along thin layers, where those all around tell less
+        (`siftem.decomposition.rank.Kinds`).
     random_state : int
         Seed of the starts.
 
@@ -210,7 +220,7 @@ def pixel_classes(
     Markov random fields).
     """
     x = np.asarray((counts.astype(np.float32) @ binning(counts.shape[1])).todense())
-    directions = _Directions.of(x, shape, (n_phases or n_classes) - 1)
+    directions = _Directions.of(x, shape, (n_phases or n_classes) - 1, layers)
     start = _best_start(x, shape, n_classes, directions, random_state)
     labels, number = _by_area(_fitted(x, shape, start, directions)[0].argmax(axis=1))
     return PixelClasses(labels.reshape(shape), number, directions.explained(x, shape, labels))
@@ -360,12 +370,17 @@ def _fitted(
     total = x.sum(axis=0)
     evidence = x @ np.log(spectra).T
     # The first guess: what the neighbours' counts say together.
-    first = np.stack([gaussian_filter(e.reshape(shape), 1.0).ravel() for e in evidence.T], axis=1)
+    smoothed: Callable[[np.ndarray], np.ndarray] = partial(gaussian_filter, sigma=1.0)
+    beside = _neighbours
+    if directions.layers is not None:
+        smoothed = directions.layers.smoothed
+        beside = partial(_along, layers=directions.layers)
+    first = np.stack([smoothed(e.reshape(shape)).ravel() for e in evidence.T], axis=1)
     belongs = _normalised(4 * first)
     for _ in range(_SWEEPS):
         before = belongs
         for _ in range(3):
-            belongs = _normalised(evidence + _COUPLING * _neighbours(belongs, shape))
+            belongs = _normalised(evidence + _COUPLING * beside(belongs, shape))
         lost = belongs.sum(axis=0) < _FEWEST_PIXELS
         if lost.any():  # a class without pixels would come back as noise
             belongs[:, lost] = 0.0
@@ -375,7 +390,7 @@ def _fitted(
         evidence[:, lost] = -1e30
         if np.abs(belongs - before).max() < 1e-3:
             break
-    pairs = 0.5 * _COUPLING * float((belongs * _neighbours(belongs, shape)).sum())
+    pairs = 0.5 * _COUPLING * float((belongs * beside(belongs, shape)).sum())
     held = belongs > 1e-12
     entropy = -float((belongs[held] * np.log(belongs[held])).sum())
     return belongs, spectra, float((belongs * evidence)[held].sum()) + pairs + entropy
@@ -387,6 +402,13 @@ def _normalised(logits: np.ndarray) -> np.ndarray:
     np.exp(out, out=out)
     out /= reduce(np.add, out.T)[:, None]
     return np.asarray(out)
+
+
+def _along(belongs: np.ndarray, shape: tuple[int, int], layers: Near) -> np.ndarray:
+    """The same of neighbours along layers, which count for half; (pixels, k)."""
+    image = belongs.reshape(*shape, -1)
+    far = [layers.smoothed(image[..., c], itself=False) for c in range(image.shape[-1])]
+    return 8 * np.stack(far, axis=-1).reshape(belongs.shape)
 
 
 def _neighbours(belongs: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

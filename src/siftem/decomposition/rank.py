@@ -13,6 +13,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
@@ -22,6 +23,7 @@ from siftem.counting.outliers import checked_counts
 from siftem.decomposition import solver
 from siftem.decomposition.count_sums import share_out
 from siftem.decomposition.initialise import pooled_counts, pooled_in_memory, pooled_squares
+from siftem.decomposition.neighbours import ALONG, AROUND, ROWS, Near, Neighbours
 from siftem.decomposition.poisson_fit import PoissonFit
 from siftem.decomposition.solver_rows import solver_rows
 from siftem.errors import DoubtWarning, InputError, SiftemWarning
@@ -35,11 +37,11 @@ from siftem.views import outline
 #: Windows of the spectrum, half of them of one width, the others where there are more counts, and
 #: the fewest counts of one.
 _WINDOWS, _COUNTS_IN_WINDOW = 80, 100.0
-#: Distances of neighbours, in pixels: of fine grains and of large ones.
-_NEAR = (1.2, 3.0)
 #: Maps of noise, and the standard deviations of their largest eigenvalues by which one
 #: must exceed these.
 _NOISE_MAPS, _CLEAR = 10, 5.0
+#: Neighbours along layers serve where as many ways stand out this many times as far.
+_MUCH_CLEARER = 1.5
 #: Differences below this part (root mean square) are absorption, drift or stray counts.
 _SMALL = 0.025
 #: Differences below this part that follow a thickness which varies much are absorption, too:
@@ -60,10 +62,13 @@ class Kinds:
         Root mean square over the map of each way, relative to the mean spectrum; falling.
     by_thickness : tuple of float
         Those left out, which follow the thickness as absorption does.
+    layers : Near or None
+        Neighbours along thin layers, where these tell more ways than neighbours all around.
     """
 
     differences: tuple[float, ...]
     by_thickness: tuple[float, ...] = ()
+    layers: Near | None = None
 
     @property
     def n_components(self) -> int:
@@ -122,7 +127,7 @@ def count_kinds(si: SpectrumImage, *, random_state: int = 0) -> Kinds:
     scale = np.sqrt(np.maximum(mean, 1e-300))
     off = (rows - np.outer(total, mean)) / scale
     noise = [d / scale for d in _noise(rows, mean, random_state)]
-    found = max((_directions(off, noise, total, shape, near) for near in _NEAR), key=_number)
+    found, layers = _directions(off, noise, total, shape)
     kept: list[float] = []
     absorbed: list[float] = []
     level = gaussian_filter(total.reshape(shape), _SMOOTH)
@@ -130,7 +135,7 @@ def count_kinds(si: SpectrumImage, *, random_state: int = 0) -> Kinds:
         image = gaussian_filter(score.reshape(shape), _SMOOTH)
         thickness = size < _SOFT and _follows(image, level)
         (absorbed if thickness else kept).append(float(size))
-    return Kinds(tuple(kept), tuple(absorbed))
+    return Kinds(tuple(kept), tuple(absorbed), layers)
 
 
 def _windows(whole: np.ndarray) -> sp.csr_array:
@@ -165,60 +170,55 @@ def _noise(rows: np.ndarray, mean: np.ndarray, random_state: int) -> list[np.nda
     return out
 
 
-def _number(found: tuple[np.ndarray, np.ndarray]) -> int:
-    return found[0].size
-
-
 def _directions(
-    off: np.ndarray,
-    noise: Sequence[np.ndarray],
-    total: np.ndarray,
-    shape: tuple[int, int],
-    near: float,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Sizes (n,) of what neighbours have in common beyond noise, and its amounts (n, pixels)."""
-    values, vectors = np.linalg.eigh(in_common(off, shape, near))
-    values, vectors = values[::-1], vectors[:, ::-1]
-
-    def largest_of(drawn: np.ndarray) -> float:
-        return float(np.linalg.eigvalsh(in_common(drawn, shape, near))[-1])
-
-    largest = share_out(largest_of, noise, available())
-    pairs = float(in_common(total[:, None], shape, near)[0, 0])
-    sizes = np.sqrt(np.maximum(values, 0.0) / max(pairs, 1e-300))
-    clear = values > np.mean(largest) + _CLEAR * np.std(largest, ddof=1)
-    clear &= sizes > _SMALL
-    return sizes[clear], (off @ vectors[:, clear]).T
-
-
-def in_common(images: np.ndarray, shape: tuple[int, int], near: float) -> np.ndarray:
-    """Sum products of images between neighbouring pixels, a pixel with itself left out.
-
-    Parameters
-    ----------
-    images : ndarray of shape (ny * nx, k)
-        Whose noise is independent from pixel to pixel.
-    shape : tuple of int
-        (ny, nx).
-    near : float
-        Standard deviation of the distance of neighbours, in pixels.
+    off: np.ndarray, noise: Sequence[np.ndarray], total: np.ndarray, shape: tuple[int, int]
+) -> tuple[tuple[np.ndarray, np.ndarray], Near | None]:
+    """What neighbours have in common beyond noise, and the layers along which they have most.
 
     Returns
     -------
-    ndarray of shape (k, k)
-        Symmetric; noise alone has the mean 0.
+    tuple
+        Sizes (n,) and amounts (n, pixels); and neighbours along layers, where they show more than
+        those all around do.
     """
-    reach = int(4 * near + 1)
-    alone = np.zeros((2 * reach + 1,) * 2)
-    alone[reach, reach] = 1.0
-    itself = gaussian_filter(alone, near, mode="constant")[reach, reach]
-    around = np.empty_like(images)
-    for j in range(images.shape[1]):
-        image = images[:, j].reshape(shape)
-        smooth = gaussian_filter(image, near, mode="constant")
-        around[:, j] = (smooth - itself * image).ravel()
-    both = images.T @ around
-    return np.asarray(0.5 * (both + both.T))
+    nears = AROUND + ROWS + ALONG
+
+    def largest(drawn: tuple[int, np.ndarray]) -> list[float]:
+        number, images = drawn
+        of = Neighbours(images, shape, nears)
+        # Noise has no direction: each map serves for some of the oblique ones.
+        some = (*AROUND, *ROWS, *(ALONG[number % 4 + i] for i in (0, 4, 8)))
+        return [float(np.linalg.eigvalsh(of.in_common(near))[-1]) for near in some]
+
+    by_noise = np.array(share_out(largest, list(enumerate(noise)), available()))
+    small, large = by_noise[:, :2].T
+    levels = [small, large, *[by_noise[:, 2:4]] * len(ROWS), *[by_noise[:, 4:]] * len(ALONG)]
+    of = Neighbours(np.column_stack([off, total]), shape, nears)
+    best, best_near = _Found(np.zeros(0), np.zeros((0, len(off))), 0.0), AROUND[0]
+    for near, level in zip(nears, levels, strict=True):
+        found = _beyond(of.in_common(near), off, level)
+        clearer = near not in AROUND and found.least > _MUCH_CLEARER * best.least
+        if found.sizes.size > best.sizes.size or (found.sizes.size == best.sizes.size and clearer):
+            best, best_near = found, near
+    return (best.sizes, best.amounts), None if best_near in AROUND else best_near
+
+
+class _Found(NamedTuple):
+    """Ways that stand out: sizes (n,), amounts (n, pixels), and how far the last one does."""
+
+    sizes: np.ndarray
+    amounts: np.ndarray
+    least: float
+
+
+def _beyond(products: np.ndarray, off: np.ndarray, level: np.ndarray) -> _Found:
+    values, vectors = np.linalg.eigh(products[:-1, :-1])
+    values, vectors = values[::-1], vectors[:, ::-1]
+    sizes = np.sqrt(np.maximum(values, 0.0) / max(float(products[-1, -1]), 1e-300))
+    above = (values - np.mean(level)) / np.std(level, ddof=1)
+    clear = (above > _CLEAR) & (sizes > _SMALL)
+    least = float(above[clear].min(initial=np.inf)) if clear.any() else 0.0
+    return _Found(sizes[clear], (off @ vectors[:, clear]).T, least)
 
 
 def _follows(image: np.ndarray, level: np.ndarray) -> bool:
