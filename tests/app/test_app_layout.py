@@ -79,13 +79,20 @@ def page(decomposed):
 def test_the_layout_is_told_with_a_phase_map_and_its_areas(page):
     view = page.views[1]
     assert "side by side" in view.lie.object
-    table, figure = view.phase_map[0].object, view.phase_map[1]
-    assert figure.object is not None
+    table, image = view.areas.object, view.look.images["Phase map"]
     shown = page.session.phase_map()
     areas = shown.area_percent
     assert sorted(round(areas[n]) for n in shown.names) == [33, 67]
     for name in shown.names:
         assert f"{areas[name]:.1f}"[:2] in table
+    # It is looked at as any other map: the cursor names the phase.
+    view.look.choose("Phase map")
+    assert (view.look.figure.overlay_pixels != 0).all()
+    assert {image.words(5, 2), image.words(5, 21)} == set(shown.names)
+    view.look.figure.mouse.cursor.data = {"y": [5], "x": [2]}
+    assert view.look.spectrum.figure.title.text.endswith(image.words(5, 2))
+    view.look.choose("Total counts")
+    assert not view.look.figure.overlay_pixels.any()
 
 
 def test_regions_that_no_classifier_made_are_not_said_to_be_trained(page):
@@ -104,6 +111,11 @@ def test_side_by_side_nothing_is_said_of_a_matrix(page):
     page.session.workflow.run("regions")
     segment.refresh()
     assert "mixture" not in segment.counts.object
+    # Pixels that bear a label are told apart from those that are summed.
+    labels = page.session.result("match").layout.labels
+    assert f"<td>{(labels == 0).sum():,}</td>" in segment.counts.object
+    assert "labelled" in segment.counts.object
+    assert "summed: the pixels of its spectrum; 1 pixels at borders" in segment.counts.object
     page.go(3)
     assert not spectra.known.visible and "nothing is taken off" in spectra.alone.object
     assert spectra.do.name == "Sum the pixels"
@@ -120,7 +132,8 @@ def test_a_single_phase_has_its_spectrum_on_the_page(page):
     page.session.workflow.run("spectra")
     page.go(3)
     spectra = page.views[3]
-    assert spectra.grain == "A" and spectra.content[0] is spectra.whole
+    assert spectra.grain == "A"
+    assert [c.name for c in spectra.look.spectrum._curves] == ["pure A"]
     assert spectra.do.name == "Sum the pixels" and not spectra.known.visible
 
 

@@ -46,7 +46,7 @@ def test_the_road_by_buttons(page):
     assert "Decompose: done" in said(page)
     assert [f.value for f in decompose.names] == ["Brg", "Fp", "Ca-Pv"]
     page.go(2)
-    assert segment.figure.ranges == data.look.figure.ranges == decompose._maps[0].ranges
+    assert segment.figure.ranges == data.look.figure.ranges == decompose.look.figure.ranges
     for name, y, x in (("Brg", 2, 25), ("Fp", 14, 20), ("Ca-Pv", 15, 8)):
         if name == "Ca-Pv":  # nobody is to blame who has not come to the last phase yet
             page.jobs.wait(60)

@@ -8,11 +8,12 @@ import scipy.sparse as sp
 
 pytest.importorskip("panel")
 
+from siftem.app.arrangement import GAP, TOOLBAR, arrange
 from siftem.app.files import Reports
 from siftem.app.gallery import Gallery, tile
 from siftem.app.live_spectrum import LiveSpectrum, pixels_about
 from siftem.app.map_and_spectrum import MapAndSpectrum
-from siftem.app.map_figure import MapFigure
+from siftem.app.map_figure import MapFigure, figure_size
 from siftem.app.map_images import (
     MapImage,
     clicked_window,
@@ -62,14 +63,35 @@ def test_a_step_fills_the_window_and_never_more(page, window):
     assert window[1] - 120 <= data.content.min_height <= window[1]
     one, spectrum = data.look.figure.figure, data.look.spectrum.figure
     assert data.content.width - 40 <= one.width + spectrum.width <= data.content.width
-    assert one.height <= window[1] - 190
-    beside = spectrum.height + data.look.histogram.pane.object.height + data.look.side[-1].height
-    assert beside <= data.content.min_height
+    strip, below = data.look.histogram.pane.object, data.look.below
+    columns = one.height + strip.height, spectrum.height
+    under_map = data.look._at.under_map
+    assert (
+        max(columns[0] + below.height * under_map, columns[1] + below.height * (not under_map))
+        <= data.content.min_height
+    )
     data.shown.value = "All maps"
     columns, maps = data.maps.grid.ncols, data.maps.maps
     assert columns * max(m.figure.width for m in maps) <= data.content.width
     maps[0].tapped.data = {"n": [window[0]]}
     assert data.shown.value == "Map and spectrum"  # a click enlarges
+
+
+@pytest.mark.parametrize("window", WINDOWS)
+@pytest.mark.parametrize("aspect", [0.2, 0.5, 1.0, 2.0, 5.0])
+def test_map_spectrum_and_tables_have_the_window_to_themselves(window, aspect):
+    room = Room(window)
+    for part, most in ((0.4, 560), (0.5, 900)):
+        at = arrange(room, aspect, part=part, most=most)
+        width, height = figure_size(aspect, at.box)
+        tall = room.height - TOOLBAR
+        assert max(width, at.strip[0]) + GAP + at.spectrum[0] <= room.content
+        assert height + at.strip[1] + at.below[1] * at.under_map <= tall
+        assert at.spectrum[1] + at.below[1] * (not at.under_map) == tall
+        # Of maps of any shape the larger side uses what there is.
+        assert max(width / (0.55 * room.content), height / (tall - at.strip[1])) > 0.9
+        assert at.spectrum[0] * at.spectrum[1] > 0.11 * window[0] * window[1]
+        assert at.below[1] >= min(most, int(part * tall)) - 1 and at.below[0] >= 400
 
 
 def test_maps_are_as_large_as_they_fit():
@@ -144,6 +166,40 @@ def test_the_spectrum_under_the_cursor_is_that_of_the_pixels_under_the_brush():
     assert pixels_about(0, 0, 1.0, (20, 30)).tolist() == [0]
 
 
+def test_results_stand_beside_a_pixel_with_their_part_of_it():
+    si = image()
+    whole = si.sum_spectrum()
+    half = Curve("half", whole / 2, "#000000", share=lambda rows: rows.size / 100)
+    live = LiveSpectrum(lambda low, high: None, lambda energy: None)
+    for log in (False, True):
+        live.open(si, [], size=(500, 200), dark=False, curves=[half], log=log)
+        drawn = live._source.data["curve0"]
+        np.testing.assert_allclose(drawn, np.maximum(whole / 2, live._bottom), rtol=1e-5)
+        assert np.isnan(live.shown).all()  # no pixel yet
+        live.show(4, 20, 1.0)
+        assert live.shown.sum() == pytest.approx(si.sum_spectrum(np.array([140])).sum())
+        np.testing.assert_allclose(live._source.data["curve0"], drawn / 100, rtol=1e-5)
+        live.rest()
+        assert np.isnan(live.shown).all()
+        np.testing.assert_allclose(live._source.data["curve0"], drawn)
+
+
+def test_energies_that_were_zoomed_to_stay_when_other_spectra_are_shown():
+    si = image()
+    live = LiveSpectrum(lambda low, high: None, lambda energy: None)
+    live.open(si, [], size=(500, 200), dark=False)
+    home = (live.figure.x_range.start, live.figure.x_range.end)
+    live.figure.x_range.update(start=4.0, end=6.0)
+    live.open(
+        si, [], size=(500, 200), dark=False, curves=[Curve("a", si.sum_spectrum(), "#000000")]
+    )
+    shown = live.figure.x_range
+    assert (shown.start, shown.end) == (4.0, 6.0)
+    assert (shown.reset_start, shown.reset_end) == home
+    live.open(image(), [], size=(500, 200), dark=False)
+    assert (live.figure.x_range.start, live.figure.x_range.end) == home
+
+
 def test_channels_are_summed_for_the_screen_and_none_is_lost():
     si = image(channels=1999)
     live = LiveSpectrum(lambda low, high: None, lambda energy: None)
@@ -151,6 +207,27 @@ def test_channels_are_summed_for_the_screen_and_none_is_lost():
     live.show(4, 20, 1.0)
     assert live.shown.size <= 700
     assert live.shown.sum() == pytest.approx(si.sum_spectrum(np.array([4 * 30 + 20])).sum())
+
+
+def test_the_cursor_that_leaves_takes_its_pixel_from_results_only(look):
+    look.figure.mouse.cursor.data = {"y": [7], "x": [22]}
+    seen = look.spectrum.shown.copy()
+    look.figure.mouse.cursor.data = {"y": [-1], "x": [-1]}
+    np.testing.assert_array_equal(look.spectrum.shown, seen)  # to be looked at more closely
+    look.beside([Curve("a", image().sum_spectrum(), "#000000")])
+    look.figure.mouse.cursor.data = {"y": [7], "x": [22]}
+    assert look.spectrum.shown.sum() == seen.sum()
+    look.figure.mouse.cursor.data = {"y": [-1], "x": [-1]}
+    assert np.isnan(look.spectrum.shown).all()
+
+
+def test_components_are_listed_by_their_names_alone(look):
+    images = {n: MapImage(n, "counts", lambda: np.eye(20)) for n in ("Component Ca-Pv", "Ca Kα")}
+    look.open(look._si, images, (), room=Room())
+    assert look.name.options == {"Ca-Pv": "Component Ca-Pv", "Ca Kα": "Ca Kα"}
+    images["Component Ca Kα"] = images["Ca Kα"]
+    look.open(look._si, images, (), room=Room())
+    assert list(look.name.options) == list(images)  # one could not be told from the other
 
 
 @pytest.fixture

@@ -46,7 +46,7 @@ def open_page(source: Any = None) -> Any:
 
     from siftem.app.page import Page
 
-    pn.extension()
+    pn.extension(inline=True)  # a microscope has no internet: nothing comes from elsewhere
     return Page(source)
 
 

@@ -11,10 +11,13 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
 import panel as pn
 
 from siftem.app.jobs import without_options
-from siftem.app.map_images import takes_background
+from siftem.app.map_images import COMPONENT, takes_background
+from siftem.app.map_step import MapStep
+from siftem.app.phase_images import PHASES, REGIONS
 from siftem.app.reliability import (
     grave_notes,
     interval_table,
@@ -22,8 +25,9 @@ from siftem.app.reliability import (
     other_notes,
     reliability_table,
 )
-from siftem.app.step_view import StepPage, View, put_text
-from siftem.app.style import CONTROL_CSS, CONTROLS, RESIZED, paragraph
+from siftem.app.spectrum_figure import Curve
+from siftem.app.step_view import StepPage, put_text
+from siftem.app.style import CONTROL_CSS, CONTROLS, INK, paragraph
 from siftem.errors import InputError
 from siftem.pipeline.recipe import Recipe
 from siftem.pipeline.results import RunResult
@@ -221,28 +225,26 @@ def _notes(doubts: Iterable[str], others: Iterable[str]) -> tuple[str, str]:
     return written("error-line", doubts), written("note", others)
 
 
-class CompositionView(View):
+class CompositionView(MapStep):
     """Tables of compositions."""
 
     name = "Composition"
 
     def __init__(self, page: StepPage) -> None:
-        super().__init__(page)
+        super().__init__(page, part=0.5, most=900)
         self._result: RunResult | None = None
         self._key = ""
         self._of: object = None
         self.form = QuantifyForm()
         self.film = pn.Column(self.text("<h2>The film</h2>"), self.form.film)
-        self.shown = pn.widgets.RadioButtonGroup(
-            name="Table", options=[_OVERVIEW], value=_OVERVIEW, stylesheets=[CONTROL_CSS]
+        field = {"stylesheets": [CONTROL_CSS], "margin": (2, 5)}
+        self.shown = pn.widgets.Select(
+            name="Table", options=[_OVERVIEW], value=_OVERVIEW, width=126, **field
         )
-        self.errors = pn.widgets.RadioButtonGroup(
-            name="Errors",
-            options=[_COUNTING, _INTERVALS],
-            value=_COUNTING,
-            stylesheets=[CONTROL_CSS],
+        self.errors = pn.widgets.Select(
+            name="Errors", options=[_COUNTING, _INTERVALS], value=_COUNTING, width=188, **field
         )
-        self.tables = self.text("", width=800, sizing_mode=RESIZED)
+        self.tables = self.text("")
         self.hint = self.text("", width=CONTROLS - 30)
         self.controls[:] = [
             self.film,
@@ -250,8 +252,8 @@ class CompositionView(View):
             self.button("Quantify", self.quantify, kind="success", width=CONTROLS - 40),
             self.hint,
         ]
-        for widget in (self.shown, self.errors):
-            widget.param.watch(lambda _e: page.attempt(self._draw), "value")
+        self.errors.param.watch(lambda _e: page.attempt(self._draw), "value")
+        self.shown.param.watch(lambda _e: page.attempt(self._choose), "value")
 
     def quantify(self) -> None:
         """Do all that is missing up to the compositions, in a job."""
@@ -294,23 +296,66 @@ class CompositionView(View):
     def _present_key(self) -> str:
         return str(self.session.workflow.keys()["export"])
 
+    def _choose(self) -> None:
+        """Show the table of a phase, and its map; of all phases where each is."""
+        self._draw()
+        phase = f"{COMPONENT}{self.shown.value}"
+        for name in (phase, REGIONS, PHASES):
+            if name in self.look.images:
+                self.look.choose(name)
+                return
+
+    def key(self, key: str) -> None:
+        """Show a phase by its number, all by 0."""
+        options = list(self.shown.options)
+        if key.isdigit() and int(key) < len(options):
+            self.shown.value = options[int(key)]
+
     def _draw(self) -> None:
         result = self._result
-        if result is None or not self.session.is_open or self._key != self._present_key():
-            self.content[:] = [
-                self.text("<p>Press Quantify: what is missing is done first.</p>", margin=(30, 20))
-            ]
+        if not self.session.is_open:
+            self.no_map()
+            return
+        if result is None or self._key != self._present_key():
+            self.show_map(of=None)
+            self.show(self.text("<p>Press Quantify: what is missing is done first.</p>"))
             return
         phases = quantified_phases(result)
         self.shown.options = [_OVERVIEW, *phases, _MINERALS]
         self.shown.visible = bool(phases)
         self.errors.visible = self.shown.visible and self.shown.value == _OVERVIEW
-        width, height = self.room.content, self.room.height
-        self.tables.param.update(object=self._tables(result, phases), width=width - 44)
-        self.content[:] = [
-            pn.Row(self.shown, self.errors),
-            pn.Column(self.tables, height=height - 46, width=width - 6, scroll="y"),
+        self.tables.object = self._tables(result, phases)
+        curves = self._curves(result)
+        self.show_map(curves, of=(id(result), self.shown.value, self.room.dark))
+        self.show(self.tables, fields=[self.shown, self.errors])
+
+    def _curves(self, result: RunResult) -> list[Curve]:
+        """Spectra of all phases, or of one with its fit."""
+        axis, colours = result.spectrum_image.axis, self.session.colours()
+        shown = str(self.shown.value)
+        chosen = shown if shown in result.pure else ""
+        curves = [
+            Curve(
+                f"pure {name}",
+                pure.values,
+                colours[name],
+                share=self.as_counted(pure.values),
+            )
+            for name, pure in result.pure.items()
+            if name in colours and chosen in ("", name)
         ]
+        if chosen in result.compositions:
+            fit = result.compositions[chosen].fit
+            own, model = fit.spectrum.axis, fit.mean - fit.spectrum.background
+            there = np.interp(axis.centers, own.centers, model, left=np.nan, right=np.nan)
+            curves.append(Curve("fit", there, INK[self.room.dark], "4 2", curves[0].share))
+        return curves
+
+    def resized(self) -> None:
+        """Draw all in the new room."""
+        super().resized()
+        if self._result is not None:
+            self.page.attempt(self._draw)
 
     def _tables(self, result: RunResult, phases: tuple[str, ...]) -> str:
         """Return the chosen tables, with what they rest on, as HTML."""
@@ -331,7 +376,6 @@ class CompositionView(View):
         chosen = self.shown.value
         of = (chosen,) if chosen in phases else phases
         parts = [f"<h2>{html.escape(chosen)}</h2>"] if chosen in phases else []
-        parts.append(table_html(reliability_table(result, of)))
         doubts, others = _notes(grave_notes(result, of), other_notes(result, of))
         parts.append(doubts)
         tables: list[Table | None]
@@ -347,5 +391,6 @@ class CompositionView(View):
             tables = [marked(overview, result), ratios and marked(ratios, result)]
             tables += partition_tables(result)
         beside = "".join(table_html(table) for table in tables if table is not None)
+        beside += table_html(reliability_table(result, of))
         parts.append(f'<div class="tables">{beside}</div>')
         return "".join((*parts, others))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +10,9 @@ import panel as pn
 
 from siftem.app.files import MAPS, RECIPES, DropZone, RecentFiles
 from siftem.app.gallery import Gallery, Thumbnails
-from siftem.app.map_and_spectrum import MapAndSpectrum
 from siftem.app.map_figure import length_text
-from siftem.app.map_images import fitted_images, map_images, takes_background
+from siftem.app.map_images import MapImage, fitted_images, map_images, takes_background
+from siftem.app.map_step import MapStep
 from siftem.app.periodic_table import (
     STATES,
     PeriodicTable,
@@ -23,8 +22,8 @@ from siftem.app.periodic_table import (
     states_of,
 )
 from siftem.app.saved_sessions import SavedSession, SavedSessions
-from siftem.app.step_view import StepPage, View, listed, put_text
-from siftem.app.style import COLUMN_CSS, CONTROL_CSS, CONTROLS, RESIZED, Room, paragraph
+from siftem.app.step_view import StepPage, listed, put_text
+from siftem.app.style import COLUMN_CSS, CONTROL_CSS, CONTROLS, RESIZED, paragraph
 from siftem.element_mapping import ElementMaps, element_maps
 from siftem.errors import InputError
 from siftem.fit.element_search import FoundElement
@@ -39,8 +38,8 @@ _EARLIER = 6
 _UP = "↑ folder above"
 _ONE, _ALL, _ELEMENTS = "Map and spectrum", "All maps", "Elements"
 _QUANTIFIED, _EDGES = "Elements to quantify", "Edges to compare, such as O_K, Mn_L3"
-#: Height of the line about the map, and of the small maps, screen pixels.
-_LINE, _SMALL = 42, 74
+#: Least and largest height of the small maps, screen pixels.
+_SMALL, _LARGEST = 74, 130
 _NONE = "(choose)"
 _WELCOME = (
     "<h2>From a spectrum image to the composition of each phase</h2>"
@@ -50,13 +49,13 @@ _WELCOME = (
 )
 
 
-class DataView(View):
+class DataView(MapStep):
     """The map and what is in it."""
 
     name = "Data"
 
     def __init__(self, page: StepPage) -> None:
-        super().__init__(page)
+        super().__init__(page, palette="Cividis", part=0.4, most=560, log=False)
         self._of: object = None
         self.size = pn.widgets.Select(
             name="Pixels on each side", options=[64, 128, 256, 512], value=128, **_HALF
@@ -82,27 +81,23 @@ class DataView(View):
         self.evidence = self.text("", sizing_mode="stretch_width")
         self._found: tuple[FoundElement, ...] = ()
         self._of_found: object = None
-        self.about = self.text("", width=800, sizing_mode=RESIZED)
+        self.about = self.text("", width=CONTROLS - 30, visible=False)
         self.earlier = pn.Column()
         self.shown = pn.widgets.RadioButtonGroup(
             name="What is shown",
             options=[_ONE, _ALL, _ELEMENTS],
             value=_ONE,
             stylesheets=[CONTROL_CSS],
+            margin=(20, 5, 0, 10),
         )
-        self.look = MapAndSpectrum(page.attempt, palette="Cividis")
-        self.small = Thumbnails(self._enlarge, width=300, sizing_mode=RESIZED)
-        self.look.side.append(
-            pn.Column(
-                self.small, scroll="y", stylesheets=[COLUMN_CSS], sizing_mode=RESIZED, margin=0
-            )
-        )
+        self.small = Thumbnails(self._enlarge, sizing_mode="stretch_width")
         self.look.name.param.watch(lambda _e: self._name_current(), "value")
         self.maps: Gallery | None = None
         self.scrolled = pn.Column(
             scroll="y", stylesheets=[COLUMN_CSS], sizing_mode=RESIZED, width=800, height=300
         )
         self.controls[:] = [
+            self.about,
             self.text("<h2>Demo</h2>"),
             pn.Row(self.size, self.dose),
             self.button("Open the demo", self.open_demo, kind="success"),
@@ -237,26 +232,20 @@ class DataView(View):
         """Draw maps and spectrum in the new room."""
         super().resized()
         if self._of is not None:
-            self.look.resized(self._look_room(), self._small_height())
             self._fit()
 
-    def _look_room(self) -> Room:
-        """Leave room for the line about the map."""
-        room = self.room
-        return replace(room, window=(room.window[0], room.window[1] - _LINE))
-
     def _fit(self) -> None:
-        width, height = self.room.content, self.room.height - _LINE - 10
-        self.about.width = width - 336
-        column = self.look.side[-1]
-        column.param.update(width=self.look.room_beside, height=self._small_height())
-        self.small.width = self.look.room_beside - 20
-        self.scrolled.param.update(height=height, width=width)
+        width, height = self.look.room_in_front
+        tall = min(_LARGEST, max(_SMALL, self.look.room_below[0] // 8))
+        size = self.session.spectrum_image.pixel_size
+        self.small.show(list(self.look.images.values()), size, height=tall)
+        self.scrolled.param.update(width=width, height=height)
         if self.maps is not None:
-            self.maps.resize((width, height), self.room.dark)
+            self.maps.resize((width - 20, height), self.room.dark)
 
-    def _small_height(self) -> int:
-        return max(120, int(0.3 * self.room.height))
+    def first_images(self) -> list[MapImage]:
+        """Return nothing: counts stand first here."""
+        return []
 
     def _lists(self) -> dict[str, tuple[str, ...]]:
         fields = zip(STATES, (self.elements, self.support, self.absent), strict=False)
@@ -285,34 +274,24 @@ class DataView(View):
         """Show one map and the spectrum, or all maps."""
         if self._of is None:
             return
-        head = pn.Row(self.shown, self.about)
-        if self.shown.value == _ONE:
-            self.content[:] = [head, pn.Row(*self.look.fields), self.look.row]
-            return
-        if self.shown.value == _ELEMENTS:
-            self._show_states()
-            scrolled = pn.Column(
-                self.evidence,
-                scroll="y",
-                width=self.room.content - 10,
-                height=max(120, self.room.height - 420),
-                sizing_mode=RESIZED,
-            )
-            self.content[:] = [head, self.table, scrolled]
-            return
-        if self.maps is None:
+        if self.shown.value == _ALL and self.maps is None:
             images, size = list(self.look.images.values()), self.session.spectrum_image.pixel_size
-            room = (self.room.content, self.room.height - _LINE - 10)
+            width, height = self.look.room_in_front
             self.maps = Gallery(
                 images,
                 size,
-                room=room,
+                room=(width - 20, height),
                 dark=self.room.dark,
                 ranges=self.page.map_ranges(),
                 chosen=self._enlarge,
             )
             self.scrolled[:] = [self.maps.grid]
-        self.content[:] = [head, self.scrolled]
+        self.look.in_front(self.scrolled if self.shown.value == _ALL else None)
+        if self.shown.value == _ELEMENTS:
+            self._show_states()
+            self.show(self.table, self.evidence, fields=[self.shown])
+        else:
+            self.show(self.small, fields=[self.shown])
 
     def refresh(self) -> None:
         """Show the map that is open."""
@@ -336,6 +315,7 @@ class DataView(View):
         pixel = f" of {length_text(si.pixel_size)}" if si.pixel_size else ""
         beam, each = si.acquisition.beam_energy, si.total / si.n_pixels
         title = html.escape(recipe.title or si.title or "Map")
+        self.about.visible = True
         self.about.object = (
             f"<p><b>{title}</b>: {si.shape[0]} × {si.shape[1]} pixels{pixel},"
             f" {si.total:,.0f} counts"
@@ -347,18 +327,10 @@ class DataView(View):
         self.shown.options = [_ONE, _ALL, *([_ELEMENTS] if x_rays else [])]
         for field in (self.support, self.absent, self.searching, self.fitting):
             field.visible = x_rays
-        images = map_images(si, None, self.session.elements())
+        images = map_images(si, None, state[1])
         if self._fitted is not None and self._fitted[0] == state[:2]:
             images |= fitted_images(self._fitted[1])
-        self.look.open(
-            si,
-            images,
-            self.session.elements(),
-            room=self._look_room(),
-            extra=self._small_height(),
-            ranges=self.page.map_ranges(),
-        )
-        self.small.show(list(images.values()), si.pixel_size, height=_SMALL)
+        self.look.open(si, images, state[1], room=self.room, ranges=self.page.map_ranges())
         self._name_current()
         self.maps = None
         self._fit()

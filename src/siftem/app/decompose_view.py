@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import html
-import math
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import numpy as np
 import panel as pn
 
-from siftem.app.gallery import thumbnail, tile
-from siftem.app.map_figure import MapFigure
-from siftem.app.map_images import MapImage, line_marks
-from siftem.app.overlays import areas_html, phases_overlay, with_matrix
-from siftem.app.spectrum_figure import Curve, LineMark, deviance_figure, spectrum_figure
-from siftem.app.step_view import StepPage, View, put_text
-from siftem.app.style import COLUMN_CSS, CONTROL_CSS, CONTROLS, RESIZED, paragraph, swatch
+from siftem.app.gallery import Thumbnails
+from siftem.app.map_images import COMPONENT, MapImage
+from siftem.app.map_step import MapStep
+from siftem.app.overlays import areas_html, with_matrix
+from siftem.app.spectrum_figure import Curve, deviance_figure
+from siftem.app.step_view import StepPage, put_text
+from siftem.app.style import CONTROL_CSS, CONTROLS, paragraph, swatch
 from siftem.decomposition.rank import RankChoice
-from siftem.figures.page import image_aspect
 from siftem.pipeline.results import Matched
 
 #: Layouts of a recipe, as the page names them.
@@ -32,25 +31,22 @@ _LAYOUTS = {
 #: The number of components that is chosen by default, and the largest that is offered.
 AUTO, _MOST = "auto", 12
 _LIES = {"as found": None, "pure": "pure", "embedded": "embedded"}
-#: Room beside and above the map of a component, screen pixels: colour bar; name and title.
-_BESIDE, _ABOVE = 84, 122
-#: The least width of its fields.
-_FIELDS = 200
+#: Height of the small map of a component, and of its row with its fields, screen pixels.
+_SMALL, _ROW = 46, 84
 _FIELD = {"width": CONTROLS - 30, "stylesheets": [CONTROL_CSS], "margin": (2, 8)}
 
 
-class DecomposeView(View):
+class DecomposeView(MapStep):
     """Maps and spectra of the components."""
 
     name = "Decompose"
 
     def __init__(self, page: StepPage) -> None:
-        super().__init__(page)
+        super().__init__(page, palette="Cividis", part=0.45)
         self._shown: Matched | None = None
         self._hints: tuple[str, ...] = ()
-        self.phase_map = pn.Column()
-        self._maps: list[MapFigure] = []
-        self._phases: MapFigure | None = None
+        self.areas = self.text("", margin=(4, 8))
+        self.small: list[Thumbnails] = []
         self._choice: RankChoice | None = None
         self._of: object = None
         self._numbered: object = None
@@ -66,22 +62,14 @@ class DecomposeView(View):
         self.matrix = pn.widgets.Select(name="Matrix: what the others lie in or on", **_FIELD)
         self.layout = pn.widgets.Select(name="How the phases lie", options=_LAYOUTS, **_FIELD)
         self.lie = self.text("", width=CONTROLS - 30)
-        self.log = pn.widgets.Checkbox(
-            name="Logarithmic", value=True, stylesheets=[CONTROL_CSS], margin=(2, 8)
+        self.components = pn.Column(margin=0)
+        self.said = self.text(
+            "<p>Press Decompose: each component is a map and a spectrum, and should become a "
+            "phase.</p>"
         )
-        self.components = pn.GridBox(ncols=6)
-        self.scrolled = pn.Column(
-            self.components,
-            scroll="y",
-            stylesheets=[COLUMN_CSS],
-            sizing_mode=RESIZED,
-            width=800,
-            height=300,
-        )
-        self.spectra = pn.pane.Bokeh(None)
         self.naming = pn.Column(
             self.text("<h2>The phases</h2>"),
-            self.text("<p class='hint'>Name them above the maps.</p>", width=CONTROLS - 30),
+            self.text("<p class='hint'>Name them beside their maps.</p>", width=CONTROLS - 30),
             self.matrix,
             self.layout,
             self.lie,
@@ -102,7 +90,7 @@ class DecomposeView(View):
             self.advice,
             self.naming,
         ]
-        self.log.param.watch(lambda _e: page.attempt(self._draw_spectra), "value")
+        self.look.name.param.watch(lambda _e: self._name_current(), "value")
         self.matrix.param.watch(lambda _e: page.attempt(self._named), "value")
         self.layout.param.watch(lambda _e: page.attempt(self._lay), "value")
 
@@ -175,13 +163,13 @@ class DecomposeView(View):
 
     def resized(self) -> None:
         """Draw all in the new room."""
-        super().resized()
         self.leave()
-        if self._shown is not None:
-            self._fit()
+        super().resized()
 
-    def _spectrum_height(self) -> int:
-        return max(190, int(0.34 * self.room.height))
+    def key(self, key: str) -> None:
+        """Show a component by its number."""
+        if self._shown is not None and key.isdigit() and 0 < int(key) <= len(self.small):
+            self.look.choose(f"{COMPONENT}{self._shown.factors.names[int(key) - 1]}")
 
     def refresh(self) -> None:
         """Show the components that there are."""
@@ -196,30 +184,33 @@ class DecomposeView(View):
         matched = self.session.workflow.get("match") if self.session.is_open else None
         self._show_number(matched)
         self.naming.visible = matched is not None
+        if not self.session.is_open:
+            self.no_map()
+            return
         if matched is None:
             self._shown = None
-            self.content[:] = [
-                self.text(
-                    "<p>Press Decompose: each component is a map and a spectrum, and should "
-                    "become a phase.</p>",
-                    margin=(30, 20),
-                )
-            ]
+            self.show_map(of=None)
+            self.show(self.said)
             return
         before, self._shown = self._shown, matched
         factors = matched.factors
         # Other names on the same maps: the fields stay, and so does the cursor in them.
         same = before is not None and np.array_equal(before.factors.maps, factors.maps)
+        chosen = self.look.name.value if same else f"{COMPONENT}{factors.names[0]}"
+        if same and before is not None:
+            again = dict(zip(before.factors.names, factors.names, strict=True))
+            name = str(chosen).removeprefix(COMPONENT)
+            chosen = f"{COMPONENT}{again[name]}" if name in again else chosen
         self._quiet = True
         try:
             if not same:
-                self._make_cards(matched)
+                self._make_rows(matched)
             self._put_names(matched)
         finally:
             self._quiet = False
-        self._fit()
-        if not same:
-            self.content[:] = [self.scrolled, self.log, self.spectra]
+        self.show_map(self._curves(matched), of=factors.names, chosen=chosen)
+        self._name_current()
+        self.show(self.components, self.areas)
 
     def _show_number(self, matched: Matched | None) -> None:
         """Show the number of the recipe when it, the map or the components are new."""
@@ -233,71 +224,47 @@ class DecomposeView(View):
             self.number.options = _numbers(max(_MOST, most))
             self.number.value = number
 
-    def _make_cards(self, matched: Matched) -> None:
-        """Make a card with name, role and map for each component."""
+    def _make_rows(self, matched: Matched) -> None:
+        """Make a row with a small map, name and role for each component."""
         si, factors = self.session.spectrum_image, matched.factors
         self._hints = self.session.component_hints()
-        k = len(factors.names)
-        self._maps = []
-        self.names, self.lies, self._heads, cards = [], [], [], []
+        self.small, self.names, self.lies, self._heads = [], [], [], []
+        rows = []
         for name, image in zip(factors.names, factors.maps, strict=True):
+            small = Thumbnails(self._enlarge, width=92, height=_ROW, margin=0)
+            small.show(
+                [MapImage(name, "counts", partial(np.asarray, image))],
+                si.pixel_size,
+                height=_SMALL,
+            )
             field = pn.widgets.TextInput(
-                name="Name",
-                width=100,
-                sizing_mode=RESIZED,
-                stylesheets=[CONTROL_CSS],
-                margin=(0, 6),
+                name="Name", width=132, stylesheets=[CONTROL_CSS], margin=(0, 6)
             )
             lies = pn.widgets.Select(
-                name="Lies", options=list(_LIES), width=112, stylesheets=[CONTROL_CSS], margin=0
+                name="Lies",
+                options=list(_LIES),
+                width=112,
+                stylesheets=[CONTROL_CSS],
+                margin=0,
+                visible=len(factors.names) > 1,
             )
             field.param.watch(lambda _e: self.page.attempt(self._named), "value")
             lies.param.watch(lambda _e: self.page.attempt(self._correct), "value")
+            head = self.text("", margin=(0, 6))
+            self.small.append(small)
             self.names.append(field)
             self.lies.append(lies)
-            self._heads.append(self.text("", width=100, sizing_mode=RESIZED))
-            small = thumbnail(
-                MapImage(name, "counts", partial(np.asarray, image)),
-                si.pixel_size,
-                box=(200, 200),
-                bar=True,
-                dark=self.room.dark,
-                ranges=self.page.map_ranges(),
-            )
-            self._maps.append(small)
-            small.figure.title = None
-            head = pn.Row(field, lies) if k > 1 else field
-            cards.append(pn.Column(head, self._heads[-1], pn.pane.Bokeh(small.figure)))
-        self.phase_map = pn.Column()
-        self.components[:] = [*cards, self.phase_map]
+            self._heads.append(head)
+            rows.append(pn.Row(small, pn.Column(head, pn.Row(field, lies, margin=0), margin=0)))
+        self.components[:] = rows
 
-    def _fit(self) -> None:
-        """Make maps and spectrum as large as they fit."""
-        room, aspect = self.room, image_aspect(self._maps[0].shape, self.session.pixel_size)
-        height = room.height - self._spectrum_height() - 36
-        n = len(self._maps) + (self._phases is not None)
-        # Of a tall map all is seen, and its fields are wider than the map.
-        smallest = max(40, min(130, int((height - _ABOVE) / aspect)))
-        width, self.components.ncols = tile(
-            n,
-            aspect,
-            (room.content - 20, height),
-            beside=max(_BESIDE, _FIELDS - smallest),
-            above=_ABOVE,
-            smallest=smallest,
-        )
-        # What the maps leave free is the spectrum's.
-        table = 28 + 21 * self.phase_map[0].object.count("<tr>") if len(self.phase_map) else 0
-        card = round(width * aspect) + max(_ABOVE, table) + 24
-        height = min(height, math.ceil(n / self.components.ncols) * card)
-        self.scrolled.param.update(height=height, width=room.content)
-        box = (width + _BESIDE - 12, round(width * aspect) + 32)
-        for one, field, head in zip(self._maps, self.names, self._heads, strict=True):
-            one.resize(box, room.dark)
-            field.width, head.width = max(70, box[0] - 136), box[0] - 10
-        if self._phases is not None:
-            self._phases.resize((box[0] - 60, box[1]), room.dark)
-        self._draw_spectra()
+    def _enlarge(self, name: str) -> None:
+        self.look.choose(f"{COMPONENT}{name}")
+
+    def _name_current(self) -> None:
+        shown = str(self.look.name.value).removeprefix(COMPONENT)
+        for small in self.small:
+            small.current = shown
 
     def _put_names(self, matched: Matched) -> None:
         """Show names, roles, layout and phase map as the recipe has them."""
@@ -305,8 +272,9 @@ class DecomposeView(View):
         rows = zip(factors.names, self._hints, self.names, self.lies, self._heads, strict=True)
         words = {said: word for word, said in _LIES.items()}
         told = with_matrix(matched)
-        for name, hint, field, lies, head in rows:
+        for small, (name, hint, field, lies, head) in zip(self.small, rows, strict=True):
             put_text(field, name)
+            small.items = [[name, *small.items[0][1:]]]
             phase = recipe.phases.get(name)
             lies.value = words[phase.lies if phase else None]
             role = " (matrix)" if told and name == matched.matrix else ""
@@ -322,47 +290,29 @@ class DecomposeView(View):
         self.lie.object = paragraph(f"Layout: {self.session.layout_sentence()}.") + (
             "" if shown else paragraph("The phase map comes with the regions (Segment).", "hint")
         )
-        self._phases = None
-        if shown is None:
-            self.phase_map[:] = []
-            return
-        self._phases = MapFigure(
-            shown.labels.shape,
-            self.session.pixel_size,
-            box=(200, 200),
-            bar=False,
-            dark=self.room.dark,
-            ranges=self._maps[0].ranges,
-        )
-        self._phases.overlay(phases_overlay(shown, colours))
-        self.phase_map[:] = [
-            self.text(areas_html(shown, colours)),
-            pn.pane.Bokeh(self._phases.figure),
-        ]
+        self.areas.object = "" if shown is None else areas_html(shown, colours)
 
-    def _draw_spectra(self) -> None:
-        matched = self._shown
-        if matched is None:
-            return
-        si, factors = self.session.spectrum_image, matched.factors
-        colours = self.session.colours()
-        marks = [LineMark(*mark) for mark in line_marks(si, self.session.elements())]
-        self.spectra.object = spectrum_figure(
-            factors.axis,
-            [
-                Curve(name, spectrum * total, colours[name])
-                for name, spectrum, total in zip(
-                    factors.names, factors.spectra, factors.counts, strict=True
-                )
-            ],
-            marks=marks,
-            size=(self.room.content - 10, self.room.height - int(self.scrolled.height) - 36),
-            dark=self.room.dark,
-            log=self.log.value,
-            value_name="Counts",
-        )
+    def _curves(self, matched: Matched) -> list[Curve]:
+        """Spectra of the components, and what part of them each pixel holds."""
+        factors, colours = matched.factors, self.session.colours()
+        maps = factors.maps.reshape(len(factors.names), -1)
+        rows = zip(factors.names, factors.spectra, factors.counts, maps, strict=True)
+        return [
+            Curve(
+                name,
+                spectrum * total,
+                colours[name],
+                share=_part_of(own, total),
+            )
+            for name, spectrum, total, own in rows
+        ]
 
 
 def _numbers(most: int) -> dict[str, int | str]:
     """Numbers of components by what the page calls them."""
     return {"As many as the counts tell": AUTO, **{str(n): n for n in range(1, most + 1)}}
+
+
+def _part_of(own: np.ndarray, total: float) -> Callable[[np.ndarray], float]:
+    """Return what part of a component some pixels hold."""
+    return lambda rows: float(own[rows].sum() / (total or 1.0))

@@ -13,8 +13,10 @@ from typing import Any
 import panel as pn
 
 from siftem.app.map_images import takes_background
+from siftem.app.map_step import MapStep
 from siftem.app.painting import PaintedTraces
-from siftem.app.step_view import StepPage, View, put_text
+from siftem.app.spectrum_figure import Curve
+from siftem.app.step_view import StepPage, put_text
 from siftem.app.style import CONTROL_CSS, CONTROLS, RESIZED
 from siftem.errors import InputError, RecipeError
 from siftem.pipeline.recipe import EACH_MAP, read_recipe
@@ -28,6 +30,7 @@ _WIDTHS = {
 }
 _FIELD = {"width": CONTROLS - 30, "stylesheets": [CONTROL_CSS], "margin": (2, 8)}
 
+_FILES, _RECIPE = "Files", "Recipe"
 #: What can be fetched of a folder: label, file name, patterns of its files, what it is.
 KINDS = (
     ("Report", "report.html", ("report.html",), "one HTML file with figures and tables"),
@@ -46,13 +49,13 @@ KINDS = (
 )
 
 
-class ExportView(View):
+class ExportView(MapStep):
     """Files of a run."""
 
     name = "Export"
 
     def __init__(self, page: StepPage) -> None:
-        super().__init__(page)
+        super().__init__(page, part=0.52, most=900)
         self.folder = pn.widgets.TextInput(
             name="Folder", value=str(Path.cwd() / "siftem-app"), **_FIELD
         )
@@ -78,8 +81,16 @@ class ExportView(View):
             width=CONTROLS - 40,
             stylesheets=[CONTROL_CSS],
         )
-        self.files = pn.Column()
-        self.how = self.text("", width=self.room.content - 40)
+        self.files = pn.Column(margin=0, sizing_mode="stretch_width")
+        self.how = self.text("")
+        self.shown = pn.widgets.RadioButtonGroup(
+            name="What is shown",
+            options=[_FILES, _RECIPE],
+            value=_FILES,
+            stylesheets=[CONTROL_CSS],
+            margin=(20, 5, 0, 10),
+        )
+        self.shown.param.watch(lambda _e: page.attempt(self._arrange), "value")
         self.controls[:] = [
             self.text("<h2>All results</h2>"),
             self.folder,
@@ -104,10 +115,7 @@ class ExportView(View):
             sizing_mode=RESIZED,
             stylesheets=[CONTROL_CSS, "textarea { font-family: monospace; font-size: 12px; }"],
         )
-        self.written = pn.Column(
-            self.text_of, self.button("Take this recipe", self.take_recipe, width=160)
-        )
-        self.content[:] = [self.how, pn.Row(self.files, self.written)]
+        self.taking = self.button("Take this recipe", self.take_recipe, width=160)
 
     def write(self) -> None:
         """Do what is missing and write all of it, in a job."""
@@ -151,17 +159,40 @@ class ExportView(View):
     def refresh(self) -> None:
         """Show what can be fetched."""
         if not self.session.is_open:
-            self.how.object = "<p>Open a map first.</p>"
-            self.files[:] = []
-            self.written.visible = False
+            self.no_map()
             return
-        self.written.visible = True
+        self._list_files()
+        self._arrange()
+
+    def _arrange(self) -> None:
+        """Show map and spectra of the phases, and files or recipe below."""
+        if not self.session.is_open:
+            return
+        spectra = self.session.workflow.get("spectra")
+        colours = self.session.colours()
+        pure = {} if spectra is None else spectra.pure
+        curves = [
+            Curve(f"pure {name}", one.values, colours[name], share=self.as_counted(one.values))
+            for name, one in pure.items()
+            if name in colours
+        ]
+        self.show_map(curves, of=(id(spectra), tuple(colours)))
+        width, height = self.look.room_below
+        self.text_of.param.update(width=width - 40, height=max(120, height - 80))
+        recipe = self.shown.value == _RECIPE
+        below = (self.text_of, self.taking) if recipe else (self.how, self.files)
+        self.show(*below, fields=[self.shown])
+
+    def resized(self) -> None:
+        """Draw all in the new room."""
+        super().resized()
+        self._arrange()
+
+    def _list_files(self) -> None:
+        """List what can be fetched."""
         folder = self._destination()
         self._show_figures()
         put_text(self.text_of, self.session.recipe.to_yaml())
-        self.text_of.param.update(
-            width=min(760, self.room.content - 570), height=self.room.height - 160
-        )
         if not is_exported(self.session.workflow, folder):
             self.how.object = (
                 "<p>Press “Write the folder”: what is missing is done first, then all files are "
@@ -183,10 +214,13 @@ class ExportView(View):
                     callback=lambda of=(name, patterns): _packed(folder, *of),
                     filename=name,
                     label=f"Fetch: {label}",
-                    width=190,
+                    width=180,
+                    margin=(3, 5),
                     stylesheets=[CONTROL_CSS],
                 ),
-                self.text(f"<p>{name}: {about}</p>", margin=(8, 8)),
+                self.text(f"<p>{name}: {about}</p>", margin=(3, 4), sizing_mode="stretch_width"),
+                margin=0,
+                sizing_mode="stretch_width",
             )
             for label, name, patterns, about in KINDS
             if any(folder.glob(patterns[0]))

@@ -1,8 +1,13 @@
-"""The spectrum of what lies under the cursor, beside the map, and the energies to be mapped."""
+"""The spectrum of what lies under the cursor, beside the map, and the energies to be mapped.
+
+Other spectra, such as those of components or of pure phases, stand with it: with no pixel under the
+cursor as they are, else the part of each that belongs to the pixel.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,18 +18,28 @@ from bokeh.models import (
     BoxSelectTool,
     ColumnDataSource,
     CustomJS,
+    Legend,
     NumeralTickFormatter,
     Range1d,
 )
 from bokeh.plotting import figure
 
-from siftem.app.spectrum_figure import LineMark, add_marks, first_view, follow_view, plain_axes
+from siftem.app.spectrum_figure import (
+    Curve,
+    LineMark,
+    add_marks,
+    first_view,
+    follow_view,
+    limits_of_counts,
+    plain_axes,
+)
 from siftem.app.style import INK, colour_figure
 from siftem.spectrum_image import SpectrumImage
 
-#: Channels are summed for the screen until no more than this many are left.
-_MOST_BINS = 700
-_BESIDE, _BELOW = 96, 74
+#: Channels are summed for the screen until no more than this many are left; spectra that are a
+#: result are looked at more closely than those of single pixels.
+_MOST_BINS, _MOST_OF_RESULTS = 700, 2800
+_BESIDE, _BELOW, _LEGEND = 96, 74, 24
 _CURSOR, _MEAN = "#D55E00", "#858585"
 #: The browser tells where it was clicked, or between which energies the mouse was dragged.
 _ASK = """
@@ -38,6 +53,7 @@ _ASK = """
 _NO_BAND: dict[str, Any] = {"left": 0.0, "right": 0.0, "visible": False}
 _BAND = {"fill_color": "#E69F00", "fill_alpha": 0.3, "line_color": "#E69F00"}
 _HELP = "All pixels; click a line for its map"
+_HELP_OF_RESULTS = "Hover over the map; click a line for its map"
 
 
 class LiveSpectrum:
@@ -62,8 +78,11 @@ class LiveSpectrum:
         self._asked.on_change("data", self._was_asked)
         self._band = BoxAnnotation(**_NO_BAND)
         self._si: SpectrumImage | None = None
-        self._sum = self._mean = np.zeros(0)
-        self._source = ColumnDataSource({"x": [], "here": [], "mean": []})
+        self._sum = np.zeros(0)
+        self._curves: list[Curve] = []
+        self._results, self._bottom = False, -np.inf
+        self._home: tuple[float, float] | None = None
+        self._source = ColumnDataSource({"x": [], "here": []})
 
     def open(
         self,
@@ -73,8 +92,9 @@ class LiveSpectrum:
         size: tuple[int, int],
         dark: bool,
         log: bool = False,
+        curves: Sequence[Curve] = (),
     ) -> None:
-        """Take a map, or another size.
+        """Take a map, or another size, or other spectra.
 
         Parameters
         ----------
@@ -85,25 +105,36 @@ class LiveSpectrum:
         dark : bool
         log : bool
             Logarithmic counts.
+        curves : sequence of Curve
+            Spectra on the axis of the map; by default the mean of the map stands with the pixel.
         """
         if si is not self._si:
             self._si = si
             self._sum = si.sum_spectrum()
-            self._mean = self._binned(self._sum) / si.n_pixels
             self._band = BoxAnnotation(**_NO_BAND)
+            self._home = None
+        self._results = bool(curves)
+        mean = Curve("mean", self._sum, _MEAN, "4 2", lambda rows: rows.size / si.n_pixels)
+        self._curves = [replace(c, values=self._binned(c.values)) for c in curves or (mean,)]
         axis = si.axis if si.axis.unit == "eV" else si.axis.to_kev()
-        low, high = first_view(si.axis, self._sum, marks)
-        whole = np.asarray(self._mean * si.n_pixels, np.float32)
+        low, high = self._view(first_view(si.axis, self._sum, marks))
+        centers = self._centers(axis.centers)
+        seen = (centers >= low) & (centers <= high)
+        bottom, top = limits_of_counts([c.values[seen] for c in self._curves], log)
         plot = self.figure = figure(
             width=size[0],
             height=size[1],
-            title=_HELP,
+            title=_HELP_OF_RESULTS if curves else _HELP,
             x_axis_label=f"Energy ({axis.unit})",
             y_axis_label="Counts",
-            x_range=Range1d(low, high, bounds=(axis.first, axis.last)),
-            y_range=Range1d(
-                0.5 if log else 0.0, 1.1 * float((self._mean * si.n_pixels).max(initial=1.0))
+            x_range=Range1d(
+                low,
+                high,
+                bounds=(axis.first, axis.last),
+                reset_start=self._home[0] if self._home else low,
+                reset_end=self._home[1] if self._home else high,
             ),
+            y_range=Range1d(bottom, top),
             y_axis_type="log" if log else "linear",
             tools="xwheel_zoom,xpan,reset",
             active_scroll="xwheel_zoom",
@@ -112,19 +143,36 @@ class LiveSpectrum:
         )
         plot.toolbar.logo = None
         plot.title.text_font_size = "11px"
-        centers = self._centers(axis.centers)
-        self._source = ColumnDataSource({"x": centers, "here": whole, "mean": whole})
-        for column, colour, dash in (("mean", _MEAN, "4 2"), ("here", _CURSOR, "solid")):
-            plot.step(
+        self._bottom = bottom if log else -np.inf
+        self._source = ColumnDataSource({"x": centers, **self._whole()})
+        lines, columns = [], [*(f"curve{n}" for n in range(len(self._curves))), "here"]
+        for column, curve in zip(columns, (*self._curves, None), strict=True):
+            colour = curve.colour if curve else INK[dark] if curves else _CURSOR
+            drawn = plot.step(
                 "x",
                 column,
                 source=self._source,
                 mode="center",
                 line_color=colour,
-                line_dash=dash,
+                line_dash=curve.dash if curve else "solid",
+                line_width=1.3 if curves and curve else 1.0,
                 nonselection_line_alpha=1.0,
                 nonselection_line_color=colour,
             )
+            if curve:
+                lines.append((curve.name, [drawn]))
+        if curves:
+            legend = Legend(
+                items=lines,
+                orientation="horizontal",
+                label_text_font_size="11px",
+                border_line_color=None,
+                padding=0,
+                margin=2,
+                spacing=8,
+                glyph_width=16,
+            )
+            plot.add_layout(legend, "above")
         drag = BoxSelectTool(dimensions="width", renderers=[])
         drag.overlay.fill_color = INK[dark]
         drag.overlay.fill_alpha = 0.15
@@ -133,19 +181,19 @@ class LiveSpectrum:
         asks = CustomJS(args={"asked": self._asked}, code=_ASK)
         for event in (Tap, SelectionGeometry):
             plot.js_on_event(event, asks)
-        follow_view(plot, [(self._source, "here"), (self._source, "mean")], log)
+        follow_view(plot, [(self._source, column) for column in columns], log)
         band = self._band.properties_with_values(include_defaults=False)
         self._band = BoxAnnotation(**{**band, **_BAND})
         plot.add_layout(self._band)
-        inner = (size[0] - _BESIDE, size[1] - _BELOW)
+        inner = (size[0] - _BESIDE, size[1] - _BELOW - _LEGEND * bool(curves))
         add_marks(plot, [m for m in marks if low <= m.energy <= high], (low, high), inner, dark)
         plain_axes(plot)
-        plot.yaxis.formatter = NumeralTickFormatter(format="0,0.[0]")
+        plot.yaxis.formatter = NumeralTickFormatter(format="0,0.[0000]" if log else "0,0.[0]")
         colour_figure(plot, dark)
         self.pane.object = plot
 
     def show(self, y: int, x: int, width: float, about: str = "") -> None:
-        """Show the sum of the pixels within half a width of one, beside the mean of the map.
+        """Show the sum of the pixels within half a width of one, and their part of the others.
 
         Parameters
         ----------
@@ -161,14 +209,34 @@ class LiveSpectrum:
             return
         rows = pixels_about(y, x, width, si.shape)
         counts = self._binned(si.sum_spectrum(rows))
-        self._source.data = {
-            "x": self._source.data["x"],
-            "here": counts,
-            "mean": self._mean * rows.size,
-        }
+        parts = {f"curve{n}": self._part(c, c.share(rows)) for n, c in enumerate(self._curves)}
+        self._source.data = {"x": self._source.data["x"], "here": counts, **parts}
         pixels = "" if rows.size == 1 else f" ({rows.size} pixels)"
         said = f"y {y}, x {x}{pixels}: {counts.sum():,.0f} counts"
         self.figure.title.text = f"{said}; {about}" if about else said
+
+    def rest(self) -> None:
+        """Show results with no pixel beside them; where there are none, the last pixel stays."""
+        if self._results:
+            self._source.data = {"x": self._source.data["x"], **self._whole()}
+            self.figure.title.text = _HELP_OF_RESULTS
+
+    def _view(self, home: tuple[float, float]) -> tuple[float, float]:
+        """Return the energies to show: those that were zoomed to, else all of interest."""
+        before, self._home = self._home, home
+        if before is None or self.figure is None:
+            return home
+        shown = float(self.figure.x_range.start), float(self.figure.x_range.end)
+        return home if np.allclose(shown, before) else shown
+
+    def _whole(self) -> dict[str, np.ndarray]:
+        parts = {f"curve{n}": self._part(c, 1.0) for n, c in enumerate(self._curves)}
+        whole = parts["curve0"]
+        return {**parts, "here": np.full_like(whole, np.nan) if self._results else whole}
+
+    def _part(self, curve: Curve, share: float) -> np.ndarray:
+        """Part of a curve; on a logarithmic axis what lies below it is drawn at its lower end."""
+        return np.asarray(np.maximum(curve.values, self._bottom) * share, np.float32)
 
     def mark(self, low: float, high: float) -> None:
         """Mark the window (axis unit) whose map is shown."""
@@ -180,7 +248,7 @@ class LiveSpectrum:
         return np.asarray(self._source.data["here"])
 
     def _step(self, n: int) -> int:
-        return -(-n // _MOST_BINS)
+        return -(-n // (_MOST_OF_RESULTS if self._results else _MOST_BINS))
 
     def _binned(self, counts: np.ndarray) -> np.ndarray:
         starts = np.arange(0, counts.size, self._step(counts.size))

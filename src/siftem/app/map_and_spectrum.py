@@ -1,17 +1,19 @@
-"""One large map beside one large spectrum: the cursor on the one moves the other."""
+"""One large map beside one large spectrum, in every step: the cursor on the one moves the other."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import panel as pn
 
+from siftem.app.arrangement import GAP, TOOLBAR, arrange
 from siftem.app.contrast import Histogram, LineProfile
 from siftem.app.live_spectrum import LiveSpectrum
 from siftem.app.map_figure import PALETTES, MapFigure, MapRanges
 from siftem.app.map_images import (
+    COMPONENT,
     TOTAL,
     MapImage,
     clicked_window,
@@ -20,15 +22,14 @@ from siftem.app.map_images import (
     window_image,
 )
 from siftem.app.map_mouse import MOVE, PROFILE, Point
-from siftem.app.spectrum_figure import LineMark
-from siftem.app.style import CONTROL_CSS, Room
+from siftem.app.spectrum_figure import Curve, LineMark
+from siftem.app.style import CONTROL_CSS, RESIZED, SCROLLED_CSS, Room
+from siftem.figures.page import image_aspect
 from siftem.spectrum_image import SpectrumImage
 
-#: Height of the histogram under the spectrum, and of the fields above the map, screen pixels.
-STRIP, TOOLBAR = 92, 62
-#: The least that the column beside the map takes.
-_SIDE = 380
 _LOOK = {"stylesheets": [CONTROL_CSS], "margin": (2, 5)}
+#: Width of the fields beside the histogram, screen pixels.
+_LIMITS = 244
 
 
 class MapAndSpectrum:
@@ -42,6 +43,12 @@ class MapAndSpectrum:
         To begin with.
     reach : callable
         Gives the width, in pixels, of what is summed under the cursor and across a profile.
+    part : float
+        Part of the height beside the map that what stands below the spectrum takes.
+    most : int
+        It needs no more than this, screen pixels.
+    log : bool
+        Logarithmic counts to begin with.
     """
 
     def __init__(
@@ -50,8 +57,12 @@ class MapAndSpectrum:
         *,
         palette: str,
         reach: Callable[[], float] = lambda: 1.0,
+        part: float = 0.42,
+        most: int = 400,
+        log: bool = False,
     ) -> None:
         self._attempt, self._reach = attempt, reach
+        self.part, self.most = part, most
         self.images: dict[str, MapImage] = {}
         self.figure: MapFigure | None = None
         #: What dragging does as long as no profile is drawn.
@@ -60,39 +71,52 @@ class MapAndSpectrum:
         self._limits: dict[str, tuple[float, float]] = {}
         self._si: SpectrumImage | None = None
         self._elements: tuple[str, ...] = ()
-        self._room, self._extra = Room(), 0
-        self._quiet = False
-        self.name = pn.widgets.Select(name="Map", options=[], width=142, **_LOOK)
+        self._curves: Sequence[Curve] = ()
+        self._room = Room()
+        self._at = arrange(self._room, 1.0, part=part, most=most)
+        self._quiet = self._over = False
+        self.name = pn.widgets.Select(name="Map", options=[], width=136, **_LOOK)
         self.palette = pn.widgets.Select(
             name="Colours", options=list(PALETTES), value=palette, width=92, **_LOOK
         )
-        self.low = pn.widgets.FloatInput(name="From", width=92, **_LOOK)
-        self.high = pn.widgets.FloatInput(name="To", width=92, **_LOOK)
+        self.low = pn.widgets.FloatInput(name="From", width=84, **_LOOK)
+        self.high = pn.widgets.FloatInput(name="To", width=84, **_LOOK)
         self.automatic = pn.widgets.Button(
-            name="Auto", width=52, stylesheets=[CONTROL_CSS], margin=(20, 5, 0, 0)
+            name="Auto", width=46, stylesheets=[CONTROL_CSS], margin=(20, 0, 0, 0)
         )
-        tick = {"stylesheets": [CONTROL_CSS], "margin": (26, 6, 0, 4)}
-        self.log = pn.widgets.Checkbox(name="Log", width=46, **tick)
-        self.profile = pn.widgets.Checkbox(name="Profile", width=62, **tick)
+        tick = {"stylesheets": [CONTROL_CSS], "margin": (26, 5, 0, 3)}
+        self.log = pn.widgets.Checkbox(name="Log", width=44, **tick)
+        self.profile = pn.widgets.Checkbox(name="Profile", width=58, **tick)
         self.log_counts = pn.widgets.Checkbox(
-            name="Logarithmic counts", stylesheets=[CONTROL_CSS], margin=(2, 8)
+            name="Logarithmic counts", value=log, width=134, **tick
         )
-        self.fields = [
-            self.name, self.palette, self.log, self.low, self.high, self.automatic, self.profile,
-        ]  # fmt: skip
+        self.fields = [self.name, self.palette, self.log, self.profile, self.log_counts]
         self.spectrum = LiveSpectrum(self._dragged, self._clicked)
         self.histogram, self.line = Histogram(), LineProfile()
-        self.map_pane = pn.pane.Bokeh(None, margin=(0, 4))
+        self.map_pane = pn.pane.Bokeh(None, margin=0)
         self._strip = pn.Column(self.histogram.pane, margin=0)
-        self.side = pn.Column(self.log_counts, self.spectrum.pane, self._strip, margin=0)
-        self.row = pn.Row(self.map_pane, self.side)
+        limits = pn.Row(self.low, self.high, self.automatic, margin=(12, 0))
+        #: What stands in place of the map, as a rule the map; under it its contrast.
+        self.front = pn.Column(self.map_pane, pn.Row(self._strip, limits, margin=0), margin=0)
+        #: What else the step has to tell.
+        self.below = pn.Column(
+            scroll="y",
+            stylesheets=[SCROLLED_CSS],
+            sizing_mode=RESIZED,
+            width=400,
+            height=200,
+            margin=0,
+        )
+        self._left, self.side = pn.Column(margin=(0, GAP, 0, 0)), pn.Column(margin=0)
+        self._bar = pn.Row(*self.fields)
+        self.panel = pn.Column(self._bar, pn.Row(self._left, self.side, margin=0), margin=0)
         for widget in (self.palette, self.log):
             widget.param.watch(lambda _e: attempt(self._colour), "value")
         for widget in (self.low, self.high):
             widget.param.watch(lambda _e: attempt(self._typed), "value")
         self.automatic.on_click(lambda _e: attempt(self._auto))
         self.profile.param.watch(lambda _e: attempt(self._use), "value")
-        self.log_counts.param.watch(lambda _e: attempt(self._fit), "value")
+        self.log_counts.param.watch(lambda _e: attempt(self._draw_spectrum), "value")
         self.name.param.watch(lambda _e: attempt(self.draw), "value")
 
     def open(
@@ -102,23 +126,23 @@ class MapAndSpectrum:
         elements: tuple[str, ...],
         *,
         room: Room,
-        extra: int = 0,
         chosen: str | None = None,
         ranges: MapRanges | None = None,
+        curves: Sequence[Curve] = (),
     ) -> None:
-        """Take a map and its images; the height left for something else beside it is ``extra``.
+        """Take a map, its images, and the spectra that stand beside those of its pixels.
 
         Maps with the same ``ranges`` are zoomed together.
         """
         another = si is not self._si
         self._si, self.images, self._elements = si, images, elements
-        self._room, self._extra = room, extra
+        self._room, self._curves = room, curves
         if another or self.figure is None:
             self._limits = {}
             self.figure = MapFigure(
                 si.shape,
                 si.pixel_size,
-                box=self._box(),
+                box=(400, 400),
                 palette=self.palette.value,
                 tools=True,
                 dark=room.dark,
@@ -132,7 +156,7 @@ class MapAndSpectrum:
                 self.figure.limits.on_change(end, lambda _a, _o, _n: self._limited())
         self._quiet = True
         wanted = chosen or self.name.value
-        self.name.options = list(images)
+        self._offer()
         self.name.value = wanted if wanted in images else next(iter(images))
         self._quiet = False
         self._shown = ""
@@ -142,13 +166,51 @@ class MapAndSpectrum:
         self.draw()
         self.map_pane.object = self.figure.figure
 
-    def resized(self, room: Room, extra: int) -> None:
-        """Draw all in another room; see `open`."""
-        self._room, self._extra = room, extra
+    def resized(self, room: Room) -> None:
+        """Draw all in another room."""
+        self._room = room
         if self.figure is not None:
-            self.figure.resize(self._box(), room.dark)
             self._fit()
             self._use()
+
+    def close(self) -> None:
+        """Let go of the map: the browser's events keep what they are told to."""
+        vars(self.spectrum).clear()
+        vars(self).clear()
+
+    def beside(self, curves: Sequence[Curve]) -> None:
+        """Show other spectra."""
+        self._curves = curves
+        self._draw_spectrum()
+
+    def in_front(self, other: Any = None) -> None:
+        """Show something else in place of the map; by default the map."""
+        wanted = self.front if other is None else other
+        if self._left[0] is not wanted:
+            self._left[0] = wanted
+
+    @property
+    def room_in_front(self) -> tuple[int, int]:
+        """Width and height of what stands in place of the map."""
+        tall = self._room.height - TOOLBAR
+        return self._at.strip[0], tall - self._at.below[1] if self._at.under_map else tall
+
+    @property
+    def room_below(self) -> tuple[int, int]:
+        """Width and height of what stands below the spectrum, or below a wide map."""
+        return self._at.below
+
+    def show_fields(self, fields: Sequence[Any]) -> None:
+        """Show further fields behind those of the map."""
+        wanted = [*self.fields, *fields]
+        if list(self._bar) != wanted:
+            self._bar[:] = wanted
+
+    def _offer(self) -> None:
+        """List the maps; of components the names alone, which the list has room for."""
+        short = {name.removeprefix(COMPONENT): name for name in self.images}
+        one_each = len(short) == len(self.images)
+        self.name.options = short if one_each else {name: name for name in self.images}
 
     def choose(self, name: str) -> None:
         """Show an image by its name."""
@@ -169,33 +231,48 @@ class MapAndSpectrum:
         self._quiet = True
         try:
             limits = self._limits.get(self._shown) or limits_of(image)
+            # Colours of phases lie over a map that says where they are, not how much there is.
+            self.figure.show_bar(image.over is None)
+            if self._over or image.over is not None:
+                self.figure.overlay(image.over() if image.over is not None else None)
+            self._over = image.over is not None
             self.figure.show(pixels, title=image.name, unit=image.unit, limits=limits)
             self._tell_limits()
             self.histogram.show(pixels, self.figure.limits.start)
         finally:
             self._quiet = False
 
-    @property
-    def room_beside(self) -> int:
-        """Width beside the map."""
-        assert self.figure is not None
-        return max(_SIDE, self._room.content - int(self.figure.figure.width) - 24)
-
-    def _box(self) -> tuple[int, int]:
-        return self._room.content - _SIDE - 66, self._room.height - TOOLBAR
-
     def _fit(self) -> None:
         if self.figure is None or self._si is None:
             return
-        width, height = self.room_beside, self._room.height - TOOLBAR
-        marks = [LineMark(*mark) for mark in line_marks(self._si, self._elements)]
-        tall = max(150, height - STRIP - self._extra - 26)
+        aspect = image_aspect(self._si.shape, self._si.pixel_size)
+        at = self._at = arrange(self._room, aspect, part=self.part, most=self.most)
         dark = self._room.dark
+        self.figure.resize(at.box, dark)
+        strip = (at.strip[0] - _LIMITS, at.strip[1])
+        self.histogram.open(self.figure, size=strip, dark=dark)
+        self.line.open(size=strip, dark=dark)
+        self.below.param.update(width=at.below[0], height=at.below[1])
+        self._draw_spectrum()
+        front = self._left[0] if len(self._left) else self.front
+        left = [front, *([self.below] if at.under_map else [])]
+        side = [self.spectrum.pane, *([] if at.under_map else [self.below])]
+        for column, wanted in ((self._left, left), (self.side, side)):
+            if list(column) != wanted:
+                column[:] = wanted
+
+    def _draw_spectrum(self) -> None:
+        if self._si is None:
+            return
+        marks = [LineMark(*mark) for mark in line_marks(self._si, self._elements)]
         self.spectrum.open(
-            self._si, marks, size=(width, tall), dark=dark, log=bool(self.log_counts.value)
+            self._si,
+            marks,
+            size=self._at.spectrum,
+            dark=self._room.dark,
+            log=bool(self.log_counts.value),
+            curves=self._curves,
         )
-        self.histogram.open(self.figure, size=(width, STRIP), dark=dark)
-        self.line.open(size=(width, STRIP), dark=dark)
 
     def _colour(self) -> None:
         if self.figure is not None:
@@ -239,11 +316,16 @@ class MapAndSpectrum:
 
     def _moved(self, y: int, x: int) -> None:
         image = self.images.get(self._shown)
-        if image is not None and self.figure is not None:
-            known = image.name == TOTAL and self._reach() < 2  # is in the title in any case
-            name = image.name.removeprefix("Component ")
-            about = "" if known else f"{name} {self.figure.image[y, x]:.4g}"
-            self.spectrum.show(y, x, float(self._reach()), about)
+        if image is None or self.figure is None:
+            return
+        if y < 0:
+            self.spectrum.rest()
+            return
+        known = image.name == TOTAL and self._reach() < 2  # is in the title in any case
+        name = image.name.removeprefix(COMPONENT)
+        about = "" if known else f"{name} {self.figure.image[y, x]:.4g}"
+        about = image.words(y, x) if image.words is not None else about
+        self.spectrum.show(y, x, float(self._reach()), about)
 
     def _measured(self, first: Point, last: Point) -> None:
         if self.figure is not None and self._si is not None:
@@ -266,5 +348,5 @@ class MapAndSpectrum:
             self.spectrum.mark(*window)
             if name not in self.images:
                 self.images[name] = window_image(self._si, name, window)
-                self.name.options = list(self.images)
+                self._offer()
             self.choose(name)

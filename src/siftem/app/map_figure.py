@@ -46,7 +46,7 @@ _LIMIT = """
     log.setv({low, high: Math.max(limits.end, 1e-6)})
 """
 #: Room for the colour bar and its numbers, the title, and the tools, screen pixels.
-_BAR_ROOM, _TITLE_ROOM, _TOOL_ROOM = 60, 26, 34
+_BAR_ROOM, _TITLE_ROOM, FIGURE_TOOLS = 60, 26, 34
 #: Titles of small maps have no room for a range behind so many letters.
 _LONG_TITLE = 15
 
@@ -116,7 +116,7 @@ class MapFigure:
         self.ranges = ranges or map_ranges(shape)
         self.figure: Any = figure(
             name="map" if tools else None,
-            width=width + beside + (_TOOL_ROOM if tools else 0),
+            width=width + beside + (FIGURE_TOOLS if tools else 0),
             height=height + _TITLE_ROOM + 6,
             frame_width=width,
             frame_height=height,
@@ -168,7 +168,7 @@ class MapFigure:
                 background_fill_color=PAPER[dark],
             )
             self.figure.add_layout(self._bar, "right")
-        self._room = beside, _TOOL_ROOM if tools else 0
+        self._room = beside, FIGURE_TOOLS if tools else 0
         self._aspect = image_aspect(shape, pixel_size)
         if layers:
             clear = np.zeros(shape, np.uint32)
@@ -208,7 +208,7 @@ class MapFigure:
         self.contrast(low, high)
         self._image.data = {"image": [np.ascontiguousarray(image, dtype=np.float32)]}
         if self._bar is not None:
-            self.figure.title.text = f"{title} ({unit})"
+            self.figure.title.text = f"{title} ({unit})" if unit else title
         elif len(title) < _LONG_TITLE:
             self.figure.title.text = f"{title}, {low:.3g}–{high:.3g}"
         else:
@@ -232,6 +232,11 @@ class MapFigure:
         if self._bar is not None:
             ticker = LogTicker(desired_num_ticks=4) if log else _ticker()
             self._bar.update(color_mapper=mapper, ticker=ticker)
+
+    def show_bar(self, shown: bool) -> None:
+        """Show the colour bar, or leave its room empty."""
+        if self._bar is not None and self._bar.visible != shown:
+            self._bar.visible = shown
 
     def overlay(self, rgba: np.ndarray | None, opacity: float = 1.0) -> None:
         """Lay colours over the image: uint8 (ny, nx, 4); None takes them away."""
@@ -280,6 +285,12 @@ def length_text(size: tuple[float, float]) -> str:
     """Return the height and width of a pixel, in nm, as text with a unit that can be read."""
     unit, factor = next((u, f) for u, f in _UNITS if max(size) >= 0.1 * f or f < 1)
     return f"{size[0] / factor:.3g} × {size[1] / factor:.3g} {unit}"
+
+
+def figure_size(aspect: float, box: tuple[int, int]) -> tuple[int, int]:
+    """Return width and height of a map with bar and tools, its aspect height over width."""
+    width, height = _frame(aspect, box, _BAR_ROOM)
+    return width + _BAR_ROOM + FIGURE_TOOLS, height + _TITLE_ROOM + 6
 
 
 def _ticker() -> BasicTicker:

@@ -63,6 +63,8 @@ def window_sums(
 _FAINTEST = 0.02
 #: Name of the map of all counts.
 TOTAL = "Total counts"
+#: Before the name of a phase, the map of its component.
+COMPONENT = "Component "
 #: Unit of maps without their background.
 NET = "net counts"
 
@@ -78,11 +80,17 @@ class MapImage:
         Of its colour bar; `NET` where a background is taken off.
     pixels : callable
         Returns the (ny, nx) array.
+    over : callable, optional
+        Returns colours that lie over it, uint8 (ny, nx, 4): of phases, not of values.
+    words : callable, optional
+        Says what a pixel (y, x) is, in place of its value.
     """
 
     name: str
     unit: str
     pixels: Callable[[], np.ndarray]
+    over: Callable[[], np.ndarray] | None = None
+    words: Callable[[int, int], str] | None = None
 
 
 def element_lines(si: SpectrumImage, element: str, *, min_weight: float = 0.05) -> tuple[Line, ...]:
@@ -246,7 +254,7 @@ def map_images(
     out = [MapImage(TOTAL, "counts", si.total_map)]
     if factors is not None:
         out += [
-            MapImage(f"Component {name}", "counts", partial(np.asarray, image))
+            MapImage(f"{COMPONENT}{name}", "counts", partial(np.asarray, image))
             for name, image in zip(factors.names, factors.maps, strict=True)
         ]
     if si.survey is not None:

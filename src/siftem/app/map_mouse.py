@@ -90,6 +90,7 @@ _MOUSE = """
     if (kind === "mouseleave") {
       outline.data.width[0] = NaN
       outline.change.emit()
+      if (cursor.data.y[0] >= 0) tell(cursor, {y: [-1], x: [-1]})
     } else if (kind === "tap" && draws && inside) {
       if (mode !== "fill") { begin(); send(); live.change.emit() }
       else if (!state.open) { begin(); state.open = true; live.change.emit() }
@@ -185,7 +186,7 @@ class MapMouse:
         self._taken.js_on_change("data", taken)
 
     def moves(self, told: Callable[[int, int], None]) -> None:
-        """Call with the pixel (y, x) under the cursor as it moves."""
+        """Call with the pixel (y, x) under the cursor as it moves; (-1, -1) when it leaves."""
         self.cursor.on_change(
             "data", lambda _attribute, _old, new: told(int(new["y"][0]), int(new["x"][0]))
         )

@@ -270,6 +270,7 @@ def region_counts_html(
     before: str = "",
     alone: Collection[str] = (),
     reasons: bool = True,
+    labelled: Mapping[str, int] | None = None,
 ) -> str:
     """Return painted pixels, regions, and what is left out and why, as one HTML table.
 
@@ -291,6 +292,8 @@ def region_counts_html(
         Phases of whose pixels nothing is taken off: they are called by their names.
     reasons : bool
         Whether the colours of the reasons are on the map; that of several grains always is.
+    labelled : mapping of str to int, optional
+        Pixels that bear the label of each phase, where labels make the masks.
     """
     rows = []
     if regions is None:
@@ -306,6 +309,8 @@ def region_counts_html(
     for phase, (name, n) in zip((regions.matrix, *regions.names), counts.items(), strict=False):
         mask = regions.masks.get(phase)
         inside = "" if mask is None else f"{mask.sum():,}"
+        if labelled is not None:
+            inside = f"{labelled.get(phase, 0):,}"
         name = phase if phase in alone else name
         rows.append(_row(colours[phase], name, f"{painted.get(phase, 0):,}", inside, *share(n)))
     if left is not None and left.pixels:
@@ -313,7 +318,10 @@ def region_counts_html(
         for reason, n in left.pixels.items():
             colour = reason_colour(reason) if reasons or reason == INTERSECTION else ""
             rows.append(_row(colour, reason, "", "", *share(n)))
-    table = _table(["region", "painted", "in mask", "pixels", "of map"], rows)
+    masked = "in mask" if labelled is None else "labelled"
+    table = _table(["region", "painted", masked, "summed", "of map"], rows)
+    margin = f"; {regions.margin:g} pixels at borders are left out" if regions.margin else ""
+    hint = f"{hint} summed: the pixels of its spectrum{margin}."
     return f"{table}<p class='hint'>{html.escape(hint)}</p>"
 
 
@@ -409,6 +417,9 @@ def tables_html(kind: str, session: Session, findings: MapFindings) -> str:
     ]
     if cut is not None and not cut.painted and not cut.out_of_bag:  # the classes of the pixels
         options["hint"] = f"{session.layout_sentence()}."
+    if cut is not None and matched.layout is not None and by_labels(matched.layout):
+        numbers = np.asarray(matched.layout.labels)
+        options["labelled"] = {n: int((numbers == i).sum()) for i, n in enumerate(names)}
     tables = region_counts_html(regions, colours, session.traces.pixels(), left, **options)
     return _advice(session, findings) + tables
 

@@ -17,7 +17,7 @@ from bokeh.core.validation import silence
 from bokeh.core.validation.warnings import FIXED_SIZING_MODE
 from panel.custom import JSComponent
 from panel.reactive import Syncable
-from tornado.ioloop import IOLoop
+from tornado.ioloop import IOLoop, PeriodicCallback
 
 from siftem.app.composition_view import CompositionView
 from siftem.app.data_view import DataView
@@ -26,6 +26,7 @@ from siftem.app.export_view import ExportView
 from siftem.app.files import Reports
 from siftem.app.jobs import JobRunner, JobState, error_sentence
 from siftem.app.map_figure import MapRanges, map_ranges
+from siftem.app.notebook import kernel_loop, send_changes
 from siftem.app.saved_sessions import SavedSession, SavedSessions
 from siftem.app.segment_view import SegmentView
 from siftem.app.session import Session
@@ -225,7 +226,8 @@ class Page:
         reports: Reports | None = None,
     ) -> None:
         self._document = pn.state.curdoc if pn.state.curdoc else None
-        self._loop = IOLoop.current() if self._on_server else None
+        self._loop = IOLoop.current() if self._on_server else kernel_loop()
+        self._sending: PeriodicCallback | None = None
         self.session = Session(SavedSessions())
         self.jobs = JobRunner(self._push, self._job_changed)
         self.session.on_trouble = lambda said: self._push(lambda: self.jobs.tell(said, failed=True))
@@ -235,13 +237,13 @@ class Page:
         self.reports = reports
         self._buttons: list[Any] = []
         self._status = pn.pane.HTML(
-            "", stylesheets=[TEXT_CSS], width=820, margin=(6, 8, 0, 10), sizing_mode=RESIZED
+            "", stylesheets=[TEXT_CSS], width=820, margin=(3, 8, 0, 10), sizing_mode=RESIZED
         )
         self._bar = pn.indicators.Progress(
-            value=0, max=100, width=240, height=14, margin=(10, 8), visible=False
+            value=0, max=100, width=240, height=14, margin=(8, 8), visible=False
         )
         self._cancel = pn.widgets.Button(
-            name="Cancel", width=90, visible=False, stylesheets=[CONTROL_CSS]
+            name="Cancel", width=90, visible=False, stylesheets=[CONTROL_CSS], margin=(0, 8)
         )
         self._cancel.on_click(lambda _event: self.jobs.cancel())
         self.views = [view(self) for view in _VIEWS]
@@ -250,7 +252,7 @@ class Page:
         self._body = pn.Column(self.views[0].panel)
         self.panel = pn.Column(
             self._stepper(),
-            pn.Row(self._status, self._bar, self._cancel, height=38),
+            pn.Row(self._status, self._bar, self._cancel, height=34),
             self._body,
             Shortcuts(self._key),
             Labels(),
@@ -262,9 +264,15 @@ class Page:
         self.jobs.tell("Open a map, or try the demo.")
         if source is not None and not isinstance(source, (str, Path, Recipe)):
             source = as_map(source)
-        if source is not None:
+        if source is not None and reports is None:
+            # Whole before a notebook shows it: what changes on the way there is lost.
+            self.session.open(source)
+            self.jobs.tell("Open: done.")
+        elif source is not None:
             self.open("Open", lambda progress: self.session.open(source, progress=progress))
         self.refresh()
+        if self._loop is not None and not self._on_server:
+            self._sending = send_changes(self.panel)
 
     def __panel__(self) -> Any:
         """Return the page as a Panel object."""
@@ -318,6 +326,7 @@ class Page:
         for i, button in enumerate(self._buttons):
             button.button_type = "primary" if i == self.active else "default"
         # First filled, then seen: fields that change under a quick hand lose what it did.
+        self.attempt(self.views[self.active].take_room)
         self.attempt(self.views[self.active].refresh)
         self._body[:] = [self.views[self.active].panel]
 
@@ -354,8 +363,7 @@ class Page:
         self._status.width = room.window[0] - 420
         if self._window is not None:
             self._window.dark = room.dark
-        for view in self.views:
-            view.resized()
+        self.views[self.active].take_room()
         self.refresh()
 
     def close(self) -> None:
@@ -365,6 +373,8 @@ class Page:
         """
         self.jobs.cancel()
         self.session.close()
+        if self._sending is not None:
+            self._sending.stop()
         self._ranges = None
         for view in self.views:
             view.close()
@@ -375,7 +385,7 @@ class Page:
         brand = pn.pane.HTML(
             "<h1 style='font-size:20px;letter-spacing:.02em;margin:0'>siftem</h1>",
             width=80,
-            margin=(6, 14, 0, 10),
+            margin=(5, 14, 0, 10),
         )
         for i, view in enumerate(self.views):
             button = pn.widgets.Button(
@@ -383,18 +393,18 @@ class Page:
                 width=140,
                 button_type="primary" if i == 0 else "default",
                 stylesheets=[CONTROL_CSS],
-                margin=(5, 3),
+                margin=(4, 3),
             )
             button.on_click(lambda _event, index=i: self.go(index))
             self._buttons.append(button)
         onward = pn.widgets.Button(
-            name="Next step →", width=110, stylesheets=[CONTROL_CSS], margin=(5, 3, 5, 40)
+            name="Next step →", width=110, stylesheets=[CONTROL_CSS], margin=(4, 3, 4, 40)
         )
         onward.on_click(lambda _event: self.go(self.active + 1))
-        row = pn.Row(brand, *self._buttons, onward, height=44)
+        row = pn.Row(brand, *self._buttons, onward, height=40)
         if self._window is not None:
             theme = pn.widgets.Button(
-                name="Light or dark", width=110, stylesheets=[CONTROL_CSS], margin=(5, 3)
+                name="Light or dark", width=110, stylesheets=[CONTROL_CSS], margin=(4, 3)
             )
             theme.on_click(lambda _event: self.set_dark(not self.room.dark))
             row.append(theme)
@@ -420,7 +430,7 @@ class Page:
         return self._document is not None and self._document.session_context is not None
 
     def _push(self, action: Callable[[], None]) -> None:
-        """Run an action on the event loop of the server, from any thread; elsewhere at once."""
+        """Run an action on the loop of server or kernel, from any thread; elsewhere at once."""
         if self._loop is None:
             action()
             return
@@ -429,7 +439,9 @@ class Page:
 
     def _at_next_tick(self, action: Callable[[], None]) -> None:
         document: Any = self._document
-        if document.session_context is not None and not document.session_context.destroyed:
+        if self._sending is not None:
+            action()
+        elif document.session_context is not None and not document.session_context.destroyed:
             document.add_next_tick_callback(action)
 
     def _key(self, key: str) -> None:

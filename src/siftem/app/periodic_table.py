@@ -63,13 +63,13 @@ class PeriodicTable(JSComponent):
     export function render({ model, el }) {
       const style = document.createElement("style")
       style.textContent = `
-        .all { display: grid; grid-template-columns: repeat(18, minmax(30px, 44px)); gap: 2px;
-          padding: 4px 8px; }
-        button { height: 36px; padding: 1px 0; border: 1px solid var(--siftem-line, #c8c8c8);
+        .all { display: grid; grid-template-columns: repeat(18, minmax(21px, 44px)); gap: 2px;
+          padding: 2px 4px; }
+        button { height: 28px; padding: 0; border: 1px solid var(--siftem-line, #c8c8c8);
           border-radius: 3px; cursor: pointer; color: var(--siftem-ink, #1d1d1f);
-          background: var(--siftem-field, #ffffff); line-height: 1.1;
+          background: var(--siftem-field, #ffffff); line-height: 1;
           font: 13px "Segoe UI", "Helvetica Neue", Arial, "DejaVu Sans", sans-serif; }
-        button small { display: block; font-size: 10px; height: 11px; }
+        button small { display: block; font-size: 9px; height: 9px; }
         button:focus-visible { outline: 3px solid #E69F00; outline-offset: 1px; }
         .quantify { background: #0060a0; color: #ffffff; font-weight: 700; }
         .support { background: #8a5200; color: #ffffff; font-weight: 700; }

@@ -6,10 +6,10 @@ from typing import Any
 
 import panel as pn
 
-from siftem.app.map_and_spectrum import MapAndSpectrum
 from siftem.app.map_figure import MapFigure
-from siftem.app.map_images import map_images
-from siftem.app.map_mouse import ERASE, FILL, PAINT
+from siftem.app.map_images import COMPONENT, MapImage
+from siftem.app.map_mouse import ERASE, FILL, MOVE, PAINT
+from siftem.app.map_step import MapStep
 from siftem.app.map_toolbar import OF_PHASE, MapToolbar, PhaseButtons
 from siftem.app.overlays import (
     MapFindings,
@@ -19,8 +19,8 @@ from siftem.app.overlays import (
     training_sentence,
 )
 from siftem.app.spectrum_figure import likelihood_figure
-from siftem.app.step_view import StepPage, View, numbers
-from siftem.app.style import COLUMN_CSS, CONTROL_CSS, CONTROLS, RESIZED
+from siftem.app.step_view import StepPage, numbers
+from siftem.app.style import CONTROL_CSS, CONTROLS
 from siftem.errors import InputError
 from siftem.pipeline.results import Matched
 from siftem.segment.smoothness import SmoothnessChoice
@@ -31,6 +31,7 @@ _THIRD: dict[str, Any] = {"width": CONTROLS // 3 - 19, "margin": (5, 4, 5, 8)}
 _AGAINST = " But traces contradict their components: see beside the map."
 _ERASER = "#ffffff"
 _MODES = {"Paint": PAINT, "Fill": FILL, "Erase": ERASE}
+_DECOMPOSE_FIRST = "<p>Decompose the map first: its components become the classes to paint.</p>"
 _NOT_SMOOTH = (
     ": the classes of single pixels already fit counts that they have not seen, and a smoother "
     "cut would take thin parts away."
@@ -43,13 +44,13 @@ _HINTS = {
 _MODE_KEYS = {"p": "Paint", "b": "Paint", "f": "Fill", "e": "Erase"}
 
 
-class SegmentView(View):
+class SegmentView(MapStep):
     """The map to paint on."""
 
     name = "Segment"
 
     def __init__(self, page: StepPage) -> None:
-        super().__init__(page)
+        super().__init__(page, log=False)
         self._of: object = None
         self._overlaid = False
         self._choice: SmoothnessChoice | None = None
@@ -78,19 +79,7 @@ class SegmentView(View):
         tools = self._toolbar = MapToolbar()
         self.overlay, self.of_phase, self.opacity = tools.overlay, tools.of_phase, tools.opacity
         self.traces = tools.traces
-        self.look = MapAndSpectrum(
-            page.attempt, palette="Grey", reach=lambda: float(self.brush.value)
-        )
-        self.counts = self.text("", width=300, sizing_mode=RESIZED)
-        self._tables = pn.Column(
-            self.counts,
-            scroll="y",
-            stylesheets=[COLUMN_CSS],
-            sizing_mode=RESIZED,
-            width=300,
-            height=300,
-        )
-        self.look.side.insert(0, self._tables)
+        self.counts = self.text("")
         self.controls[:] = [
             self.text("<h2>1 Paint some pixels of each phase</h2>"),
             self.phases.grid,
@@ -134,7 +123,7 @@ class SegmentView(View):
     def choose_phase(self, name: str) -> None:
         """Paint this phase from now on."""
         self.phase = name
-        self.look.choose(f"Component {name}")
+        self.look.choose(f"{COMPONENT}{name}")
         self._quiet = True
         self.mode.value = "Paint"
         self._quiet = False
@@ -228,22 +217,37 @@ class SegmentView(View):
 
     def refresh(self) -> None:
         """Show map, traces and regions as they are."""
-        matched = self.session.workflow.get("match") if self.session.is_open else None
-        if matched is None:
+        matched = self.matched()
+        if matched is not self._of or matched is None:
             self._of = None
-            self.content[:] = [
-                self.text(
-                    "<p>Decompose the map first: its components become the classes to paint.</p>",
-                    margin=(30, 20),
-                )
-            ]
+        if not self.session.is_open:
+            self.no_map()
+            return
+        if matched is None:
+            self.show_map(of=None)
+            self.look.drag(MOVE)
+            self._draw_traces()
+            if self.figure is not None:
+                self.figure.overlay(None)
+            self.show(self.text(_DECOMPOSE_FIRST))
             return
         if matched is not self._of:
             self._take(matched)
         self._show_settings()
         # Drawn before it is shown: a title that comes later would shift the map.
         self._draw()
-        self.content[:] = [pn.Row(*self.look.fields, *self._toolbar.fields), self.look.row]
+        self.show(self.counts, fields=self._toolbar.fields)
+
+    def reach(self) -> float:
+        """Return the width of the brush."""
+        return float(self.brush.value)
+
+    def first_images(self) -> list[MapImage]:
+        """Return nothing: phases and regions are overlays here."""
+        return []
+
+    def _pictures_of(self) -> Any:
+        return None
 
     def _take(self, matched: Matched) -> None:
         """Take components that are new."""
@@ -256,19 +260,10 @@ class SegmentView(View):
         self.of_phase.value = grain
         self._quiet = False
         self.phase = self.phase if self.phase in names else grain
-        si, elements, before = self.session.spectrum_image, self.session.elements(), self.figure
-        self.look.open(
-            si,
-            map_images(si, matched.factors, elements),
-            elements,
-            room=self.room,
-            extra=self._tables_height(),
-            chosen=f"Component {self.phase}",
-            ranges=self.page.map_ranges(),
-        )
+        before = self.figure
+        self.show_map(of=None, chosen=f"{COMPONENT}{self.phase}")
         if self.figure is not before and self.figure is not None and self.figure.mouse is not None:
             self.figure.mouse.draws(self.painted)
-        self._fit_tables()
         self._phase_buttons()
         self._set_brush()
 
@@ -288,18 +283,8 @@ class SegmentView(View):
         super().resized()
         if self._choice is not None:
             self._draw_choice(self._choice)
-        if self.session.is_open and self._of is not None:
-            self.look.resized(self.room, self._tables_height())
-            self._fit_tables()
+        if self._of is not None:
             self._set_brush()
-
-    def _tables_height(self) -> int:
-        return int(0.42 * (self.room.height - 62))
-
-    def _fit_tables(self) -> None:
-        width = self.look.room_beside
-        self._tables.param.update(width=width, height=self._tables_height())
-        self.counts.width = width - 24
 
     def _paint(self, points: list[tuple[float, float]], mode: str = PAINT) -> None:
         if self.jobs.busy:

@@ -8,11 +8,12 @@ import panel as pn
 
 from siftem.app.anchor_form import AnchorForm, anchor_elements
 from siftem.app.map_images import line_marks, takes_background
+from siftem.app.map_step import MapStep
 from siftem.app.map_toolbar import PhaseButtons
 from siftem.app.overlays import with_matrix
 from siftem.app.reliability import CONFLICT, poor_fit
 from siftem.app.spectrum_figure import Curve, LineMark, spectrum_figure
-from siftem.app.step_view import StepPage, View
+from siftem.app.step_view import StepPage
 from siftem.app.style import CONTROL_CSS, CONTROLS, INK, paragraph
 from siftem.errors import InputError
 from siftem.figures.line_labels import line_text
@@ -43,13 +44,13 @@ _ALONE = "{} is pure in its own pixels: nothing is taken off their sum. Correct 
 _WINDOW = 2.6
 
 
-class SpectraView(View):
+class SpectraView(MapStep):
     """Pure spectra and how they came about."""
 
     name = "Spectra"
 
     def __init__(self, page: StepPage) -> None:
-        super().__init__(page)
+        super().__init__(page, most=700)
         self._of: object = None
         self.grain = ""
         self.grains = PhaseButtons(self.button, self.choose_grain)
@@ -57,12 +58,8 @@ class SpectraView(View):
         self.element = pn.widgets.Select(
             name="Fit and residual at the line of", options=[], **_FIELD
         )
-        self.log = pn.widgets.Checkbox(
-            name="Logarithmic", value=True, stylesheets=[CONTROL_CSS], margin=(2, 8)
-        )
         self.found = self.text("", width=CONTROLS - 30)
-        # New ones each time: a figure that takes another's place may keep its size.
-        self.whole = pn.pane.Bokeh(None)
+        # A new one each time: a figure that takes another's place may keep its size.
         self.residual = pn.pane.Bokeh(None)
         self.known = pn.Column(
             self.text(
@@ -83,10 +80,8 @@ class SpectraView(View):
             self.do,
             self.found,
             self.element,
-            self.log,
         ]
-        for widget in (self.element, self.log):
-            widget.param.watch(lambda _e: page.attempt(self._draw), "value")
+        self.element.param.watch(lambda _e: page.attempt(self._draw), "value")
 
     def choose_grain(self, name: str) -> None:
         """Show this grain and its anchor; what is typed for the one before it counts."""
@@ -136,10 +131,15 @@ class SpectraView(View):
 
     def refresh(self) -> None:
         """Show the grains and what was subtracted."""
-        matched = self.session.workflow.get("match") if self.session.is_open else None
+        matched = self.matched()
+        if not self.session.is_open:
+            self._of = None
+            self.no_map()
+            return
         if matched is None:
             self._of = None
-            self.content[:] = [self.text("<p>Decompose the map first.</p>", margin=(30, 20))]
+            self.show_map(of=None)
+            self.show(self.text("<p>Decompose the map first.</p>"))
             return
         if matched is not self._of:
             self._of = matched
@@ -154,7 +154,7 @@ class SpectraView(View):
 
     def key(self, key: str) -> None:
         """Choose a phase by its number."""
-        matched = self.session.workflow.get("match") if self.session.is_open else None
+        matched = self.matched()
         phases = () if matched is None else _in_order(matched)
         if key.isdigit() and 0 < int(key) <= len(phases):
             self.choose_grain(phases[int(key) - 1])
@@ -170,50 +170,44 @@ class SpectraView(View):
         spectra: RegionSpectra | None = self.session.workflow.get("spectra")
         if spectra is None:
             self.found.object = ""
-            self.content[:] = [
-                self.text(
-                    paragraph(_SUBTRACT_SAYS if self.do.name == _SUBTRACT else _SUM_SAYS),
-                    margin=(30, 20),
-                )
-            ]
+            self.show_map(of=None)
+            said = _SUBTRACT_SAYS if self.do.name == _SUBTRACT else _SUM_SAYS
+            self.show(self.text(paragraph(said)))
             return
         matrix = self.session.result("match").matrix
         colours = self.session.colours()
         mixture = spectra.integrated.get(mixture_name(self.grain, matrix))
         pure = spectra.pure.get(self.grain)
         curves = []
+        first = pure if mixture is None else mixture
+        share = (lambda _rows: 1.0) if first is None else self.as_counted(first.values)
         if mixture is not None:
-            curves.append(
-                Curve(f"mixture {self.grain} + {matrix}", mixture.values, _MIXTURE[self.room.dark])
-            )
+            name, colour = f"mixture {self.grain} + {matrix}", _MIXTURE[self.room.dark]
+            curves.append(Curve(name, mixture.values, colour, share=share))
         if isinstance(pure, PureSpectrum):
             taken = pure.background
-            curves.append(Curve("matrix taken out", taken, colours[matrix], "4 2"))
+            curves.append(Curve("matrix taken out", taken, colours[matrix], "4 2", share))
         if pure is not None:
-            curves.append(Curve(f"pure {self.grain}", pure.values, colours[self.grain]))
+            name = f"pure {self.grain}"
+            curves.append(Curve(name, pure.values, colours[self.grain], share=share))
         if not curves:
             raise InputError(f"no spectrum of {self.grain} could be made: see the warnings")
-        axis = self.session.spectrum_image.axis
         composition = spectra.compositions.get(self.grain)
-        part = 0.53 if composition is not None else 0.9
-        self.whole = pn.pane.Bokeh(
-            spectrum_figure(
-                axis,
-                curves,
-                marks=self._marks(),
-                size=(self.room.content - 10, int(part * self.room.height)),
-                dark=self.room.dark,
-                log=self.log.value,
-                value_name="Counts",
-            )
-        )
         known = spectra.open_scales.get(self.grain)
+        self.show_map(curves, of=(id(spectra), self.grain, self.room.dark))
         self._draw_residual(None if composition is None else composition.fit, pure, known)
-        self.content[:] = [self.whole, self.residual]
+        self.show(*([] if self.residual.object is None else [self.residual]))
+
+    def resized(self) -> None:
+        """Draw all in the new room."""
+        super().resized()
+        if self._of is not None:
+            self.page.attempt(self._draw)
 
     def _below(self) -> tuple[int, int]:
         """Width and height of the lower figure."""
-        return self.room.content - 10, int(0.43 * self.room.height)
+        width, height = self.look.room_below
+        return width, height - 6
 
     def _marks(self) -> list[LineMark]:
         found = line_marks(self.session.spectrum_image, self.session.elements())

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from bokeh.models import (
@@ -69,12 +69,15 @@ class Curve:
     colour : str
     dash : str
         "solid" or as Bokeh has it.
+    share : callable, optional
+        Of the rows of some pixels: the part of its counts that belongs beside theirs.
     """
 
     name: str
     values: np.ndarray
     colour: str
     dash: str = "solid"
+    share: Callable[[np.ndarray], float] = field(default=lambda _rows: 1.0)
 
 
 @dataclass(frozen=True)
@@ -119,7 +122,7 @@ def spectrum_figure(
     centers = kev.centers
     low, high = window or first_view(axis, np.sum([c.values for c in curves], axis=0), marks)
     shown = (centers >= low) & (centers <= high)
-    bottom, top = _limits([c.values[shown] for c in curves], log)
+    bottom, top = limits_of_counts([c.values[shown] for c in curves], log)
     plot = figure(
         width=size[0],
         height=size[1],
@@ -291,7 +294,8 @@ def choice_figure(
     return plot
 
 
-def _limits(values: Sequence[np.ndarray], log: bool) -> tuple[float, float]:
+def limits_of_counts(values: Sequence[np.ndarray], log: bool) -> tuple[float, float]:
+    """Return the limits of a vertical axis; a logarithmic one stops where the noise begins."""
     every = np.concatenate(values) if len(values) else np.zeros(1)
     every = every[np.isfinite(every)]
     top = float(every.max(initial=0.0))

@@ -66,11 +66,18 @@ class View:
         )
         self.content = pn.Column(width=room.content, min_height=room.height, sizing_mode=RESIZED)
         self.panel = pn.Row(self.controls, self.content, margin=(4, 0, 0, 8))
+        self._drawn_in = room
 
     @property
     def room(self) -> Room:
         """The room on the page."""
         return self.page.room
+
+    def take_room(self) -> None:
+        """Draw for the page's present room, unless that is done; called for the step in front."""
+        if self._drawn_in != self.room:
+            self._drawn_in = self.room
+            self.resized()
 
     def resized(self) -> None:
         """Take the page's present room; what is drawn is drawn again when it is shown."""

@@ -9,7 +9,7 @@ from typing import Any
 #: Width of the column with the controls, screen pixels; with its scroll bar it takes more.
 CONTROLS, _SCROLL_BAR = 286, 16
 #: What steps, status line and margins take of a window.
-_BESIDE, _ABOVE = 24, 100
+_BESIDE, _ABOVE = 24, 84
 #: Less than a browser on a screen of 1280 x 720 has is scrolled.
 _LEAST_CONTENT, _LEAST_HEIGHT = 900, 470
 
@@ -72,6 +72,9 @@ PAGE_CSS = """
 #: Of what changes its size: Panel would keep the first width as the least one.
 RESIZED = "fixed"
 
+#: What is wider than its place is scrolled by itself, never the page.
+SCROLLED_CSS = ":host { overflow: auto !important; }"
+
 #: The column with the controls is scrolled up and down, never sideways.
 COLUMN_CSS = ":host { overflow-x: hidden !important; }"
 
@@ -104,6 +107,7 @@ table { border-collapse: collapse; font-size: 12.5px; margin: 0 0 8px; }
 caption { text-align: left; font-weight: 600; padding: 2px 0 3px; }
 .tables { display: flex; flex-wrap: wrap; gap: 0 22px; align-items: flex-start; }
 th, td { padding: 1.5px 4px; text-align: right; white-space: nowrap; }
+thead th { white-space: normal; vertical-align: bottom; }
 thead th { border-bottom: 1.5px solid var(--siftem-ink, #1d1d1f); }
 thead th[colspan] { text-align: center; }
 th.name, td.name, tbody th { text-align: left; font-weight: 500; }
