@@ -87,9 +87,7 @@ class MapAndSpectrum:
         tick = {"stylesheets": [CONTROL_CSS], "margin": (26, 5, 0, 3)}
         self.log = pn.widgets.Checkbox(name="Log", width=44, **tick)
         self.profile = pn.widgets.Checkbox(name="Profile", width=58, **tick)
-        self.log_counts = pn.widgets.Checkbox(
-            name="Logarithmic counts", value=log, width=134, **tick
-        )
+        self.log_counts = pn.widgets.Checkbox(name="Log counts", value=log, width=88, **tick)
         self.fields = [self.name, self.palette, self.log, self.profile, self.log_counts]
         self.spectrum = LiveSpectrum(self._dragged, self._clicked)
         self.histogram, self.line = Histogram(), LineProfile()

@@ -44,7 +44,7 @@ class MapToolbar:
             end=1.0,
             step=0.05,
             value=0.6,
-            width=92,
+            width=84,
             stylesheets=[CONTROL_CSS],
             margin=(2, 5),
         )

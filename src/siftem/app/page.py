@@ -92,13 +92,34 @@ class Window(JSComponent):
     ----------
     told : callable
         Called with width and height in CSS pixels, and whether the system prefers a dark page.
+    inline : bool
+        The page is among others, such as the output of a cell: that has a width and no height.
     """
 
     dark = param.Boolean(default=False, doc="Whether the page is dark.")
     css = param.String(default=THEME_CSS, doc="Colours of both themes, by custom properties.")
+    inline = param.Integer(default=0, doc="Height of a page among others; 0 of one by itself.")
 
     _esm = """
-    export function render({ model }) {
+    export function render({ model, el }) {
+      if (model.inline) {
+        let place = el     // out of the shadow trees
+        while (place.getRootNode() instanceof ShadowRoot) place = place.getRootNode().host
+        const output = place.closest(".jp-OutputArea-output, .output_subarea") ??
+          place.closest(".bk-root, [data-root-id]")?.parentElement ?? place.parentElement
+        const tell = () => {
+          if (output.clientWidth > 0)
+            model.send_msg({ width: output.clientWidth, height: model.inline, dark: false })
+        }
+        let later
+        const watch = new ResizeObserver(() => {
+          clearTimeout(later)
+          later = setTimeout(tell, 250)
+        })
+        watch.observe(output)
+        model.on("remove", () => watch.disconnect())
+        return
+      }
       const style = document.createElement("style")
       style.textContent = model.css
       document.head.append(style)
@@ -119,8 +140,11 @@ class Window(JSComponent):
     }
     """
 
-    def __init__(self, told: Callable[[int, int, bool], None], **options: Any) -> None:
-        super().__init__(**{"width": 0, "height": 0, "margin": 0, **options})
+    def __init__(
+        self, told: Callable[[int, int, bool], None], *, inline: bool = False, **options: Any
+    ) -> None:
+        high = Room().window[1] if inline else 0
+        super().__init__(**{"width": 0, "height": 0, "margin": 0, "inline": high, **options})
         self._told = told
 
     def _handle_msg(self, message: Any) -> None:
@@ -233,7 +257,7 @@ class Page:
         self.session.on_trouble = lambda said: self._push(lambda: self.jobs.tell(said, failed=True))
         self.room = Room()
         self._ranges: tuple[SpectrumImage, MapRanges] | None = None
-        self._window = Window(self.resized) if reports is not None else None
+        self._window = Window(self.resized, inline=reports is None)
         self.reports = reports
         self._buttons: list[Any] = []
         self._status = pn.pane.HTML(
@@ -256,7 +280,7 @@ class Page:
             self._body,
             Shortcuts(self._key),
             Labels(),
-            *([self._window] if self._window else []),
+            self._window,
             width=self.room.window[0] - 20,
             stylesheets=[PAGE_CSS],
             sizing_mode=RESIZED,
@@ -361,8 +385,7 @@ class Page:
         self.room = room
         self.panel.width = room.window[0] - 20
         self._status.width = room.window[0] - 420
-        if self._window is not None:
-            self._window.dark = room.dark
+        self._window.dark = room.dark
         self.views[self.active].take_room()
         self.refresh()
 
@@ -402,7 +425,7 @@ class Page:
         )
         onward.on_click(lambda _event: self.go(self.active + 1))
         row = pn.Row(brand, *self._buttons, onward, height=40)
-        if self._window is not None:
+        if self.reports is not None:
             theme = pn.widgets.Button(
                 name="Light or dark", width=110, stylesheets=[CONTROL_CSS], margin=(4, 3)
             )
