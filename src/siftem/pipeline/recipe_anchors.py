@@ -27,6 +27,7 @@ from siftem.pipeline.recipe_parts import (
     Section,
     checked_elements,
 )
+from siftem.printed_numbers import in_words
 from siftem.unmixing.anchors import (
     Absent,
     Anchor,
@@ -159,8 +160,8 @@ class AnchorChoice(Section):
     def _at_most_one(self) -> AnchorChoice:
         if len(self.model_dump(exclude_none=True)) > 1:
             raise ValueError(
-                "one anchor is one of absent, ratio, stoichiometry, scale, absent_edge, "
-                "edge_ratio and most_matrix, not several: give several as a list"
+                f"one anchor is one of {in_words(type(self).model_fields)}, not several: give "
+                "several as a list"
             )
         return self
 
