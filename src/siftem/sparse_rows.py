@@ -10,7 +10,7 @@ import scipy.sparse as sp
 from siftem.errors import InputError
 
 
-def checked_rows(x: Any, what: str = "counts") -> sp.csr_array:
+def checked_rows(x: Any) -> sp.csr_array:
     """Return sparse rows that compiled code can trust, at the cost of one pass.
 
     SciPy looks at the indices of a sparse array only when asked, and its own compiled code,
@@ -20,8 +20,6 @@ def checked_rows(x: Any, what: str = "counts") -> sp.csr_array:
     ----------
     x : sparse array, or array of shape (n, m)
         Of real numbers.
-    what : str
-        Name for the message.
 
     Returns
     -------
@@ -38,23 +36,23 @@ def checked_rows(x: Any, what: str = "counts") -> sp.csr_array:
         x = np.asarray(x)
         dtype = x.dtype
     if np.dtype(dtype).kind not in "uibf":
-        raise InputError(f"the {what} must be real numbers, got dtype {dtype}")
+        raise InputError(f"the counts must be real numbers, got dtype {dtype}")
     if not sp.issparse(x):
         x = np.asarray(x)
     if x.ndim != 2:
-        raise InputError(f"the {what} must be a table of pixels and channels, got {x.ndim} axes")
+        raise InputError(f"the counts must be a table of pixels and channels, got {x.ndim} axes")
     if sp.issparse(x):
-        _refuse_contradictions(x, what)
+        _refuse_contradictions(x)
     rows = sp.csr_array(x)
     if rows is not x and sp.issparse(x) and x.format != "csr":
-        _refuse_contradictions(rows, what)
+        _refuse_contradictions(rows)
     end = int(rows.indptr[-1])
     if rows.data.size > end:  # room that no row uses, but that sums of all values would count
         rows = sp.csr_array((rows.data[:end], rows.indices[:end], rows.indptr), shape=rows.shape)
     return rows
 
 
-def _refuse_contradictions(x: Any, what: str) -> None:
+def _refuse_contradictions(x: Any) -> None:
     if x.format in ("csr", "csc"):
         major, minor = x.shape if x.format == "csr" else x.shape[::-1]
         wrong = _compressed_fault(x, major, minor)
@@ -75,7 +73,7 @@ def _refuse_contradictions(x: Any, what: str) -> None:
         return
     if wrong:
         raise InputError(
-            f"the {what} are a sparse array that contradicts itself, with {wrong}: make it anew "
+            f"the counts are a sparse array that contradicts itself, with {wrong}: make it anew "
             "from the original data"
         )
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from siftem.cli.display import (
     ERRORS,
@@ -290,7 +289,6 @@ def map_on_disk(
     scheduler: str | None,
     beside: Path,
     checkpoints: Path | None,
-    console: Console,
     progress: Progress,
 ) -> Iterator[SpectrumImage | None]:
     """Open the map of a recipe on disk, if a budget or a scheduler is given.
@@ -305,8 +303,6 @@ def map_on_disk(
         Folder of the results; intermediate files go beside it.
     checkpoints : Path, optional
         Folder that is kept: intermediate files go there instead, to go on from after a kill.
-    console : Console
-        Told where the dashboard of the cluster is.
     progress : Progress
 
     Yields
@@ -352,5 +348,5 @@ def map_on_disk(
         )
         client = image.counts.work.client
         if client is not None:
-            console.print(f"dashboard: {client.dashboard_link}", markup=False)
+            ERRORS.print(f"dashboard: {client.dashboard_link}", markup=False)
         yield image

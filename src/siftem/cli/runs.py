@@ -126,7 +126,6 @@ def _written(
             scheduler=scheduler,
             beside=out,
             checkpoints=checkpoints,
-            console=ERRORS,
             progress=progress,
         )
         with on_disk as image:

@@ -72,7 +72,6 @@ def fit_figure(
     fit: LineFit,
     *,
     name: str | None = None,
-    labels: tuple[LineLabel, ...] | None = None,
     colour: str = _COUNTS_COLOUR,
     signal_type: str = "EDS_TEM",
     width: float = PAGE_WIDTH,
@@ -85,8 +84,6 @@ def fit_figure(
         What was subtracted before the fit is left out of counts and fit alike.
     name : str, optional
         By default that of the spectrum.
-    labels : tuple of LineLabel, optional
-        By default the lines that are seen in this fit.
     colour : str
         Of the counts and the name.
     signal_type : str
@@ -98,7 +95,7 @@ def fit_figure(
     Figure
         Residuals are ``(counts - fit) / sqrt(fit)``, those beyond 6 at the edge.
     """
-    labels = seen_lines([fit]) if labels is None else labels
+    labels = seen_lines([fit])
     spectrum = fit.spectrum
     scale = energy_scale(spectrum.axis, signal_type)
     band, main, below = band_height(labels), 42.0, 16.0

@@ -160,7 +160,7 @@ class AnchorChoice(Section):
     def _at_most_one(self) -> AnchorChoice:
         if len(self.model_dump(exclude_none=True)) > 1:
             raise ValueError(
-                f"one anchor is one of {in_words(type(self).model_fields)}, not several: give "
+                f"one anchor is one of {in_words([*type(self).model_fields])}, not several: give "
                 "several as a list"
             )
         return self
