@@ -219,7 +219,8 @@ def pixel_classes(
     G. Celeux, F. Forbes, N. Peyrard, Pattern Recognition 36 (2003) 131 (mean-field fits of hidden
     Markov random fields).
     """
-    x = np.asarray((counts.astype(np.float32) @ binning(counts.shape[1])).todense())
+    # In double precision as all that it is multiplied with: else each product copies it.
+    x = np.asarray((counts.astype(np.float32) @ binning(counts.shape[1])).todense(), np.float64)
     directions = _Directions.of(x, shape, (n_phases or n_classes) - 1, layers)
     start = _best_start(x, shape, n_classes, directions, random_state)
     labels, number = _by_area(_fitted(x, shape, start, directions)[0].argmax(axis=1))

@@ -137,16 +137,19 @@ def purest(
     Purest
         Of all pixels of the region, where there are too few to choose from.
     """
-    if np.count_nonzero(inside) > MOST_PIXELS:
-        inside = _sparser(inside)
-    pixels = np.flatnonzero(inside.ravel())
-    rows = sp.csr_array(counts[pixels])
-    rng = np.random.default_rng(random_state)
-    whole = rows.dtype.kind != "f" or np.array_equal(rows.data, np.rint(rows.data))
-    halves = split_counts(rows, 0.5, rng) if whole else (rows, rows)
-    picked = [_order(half, inside, spectra, own) for half in halves]
-    judged = [_Judge(half, spectra, own) for half in halves[::-1]]
-    n = rows.shape[0]
+    return _purest(
+        _Halves.of(counts, inside, random_state), spectra, own, by_noise=by_noise, fewest=fewest
+    )
+
+
+def _purest(
+    halves: _Halves, spectra: np.ndarray, own: int, *, by_noise: bool, fewest: int = FEWEST_PIXELS
+) -> Purest:
+    """See `purest`."""
+    measured = [_Shares(half, spectra, own) for half in halves.counts]
+    picked = [shares.order(halves.inside) for shares in measured]
+    judged = measured[::-1]
+    n = halves.counts[0].shape[0]
     tried = []
     for part in _PARTS:
         size = min(max(round(part * n), fewest), n)
@@ -162,11 +165,11 @@ def purest(
         # Where more pixels are as pure within the errors, more of them are better.
         as_pure = [t for t in tried if t[1] + np.hypot(t[2], error) >= most - _AS_PURE]
         size, share, sigma, _ = as_pure[-1]
-    total = np.zeros(rows.shape[1])
-    for half, order in zip(halves[::-1], picked, strict=True):
+    total = np.zeros(halves.counts[0].shape[1])
+    for half, order in zip(halves.counts[::-1], picked, strict=True):
         total += np.asarray(half[np.sort(order[:size])].sum(axis=0, dtype=np.float64)).ravel()
     typical = _mean([j.share(np.arange(n)) for j in judged])[0]
-    scale = 1.0 if whole else 0.5
+    scale = 1.0 if halves.whole else 0.5
     impure = max(most - typical, 0.0) + 2.0 * error
     return Purest(scale * total, float(size), share, sigma, typical, impure)
 
@@ -179,21 +182,6 @@ def _sparser(inside: np.ndarray) -> np.ndarray:
     return out.reshape(inside.shape)
 
 
-def _order(half: sp.csr_array, inside: np.ndarray, spectra: np.ndarray, own: int) -> np.ndarray:
-    """Rows of the region, the largest share first."""
-    weights = share_weights(half, spectra)[own]
-    level = np.asarray(half.sum(axis=1, dtype=np.float64)).ravel()
-    typical = max(float(level.mean()), 1e-9)
-    noise = np.std(weights - weights.mean() * level / typical) / typical
-    sigma = float(np.clip(noise / _NOISE / np.sqrt(4 * np.pi), 0.0, _WIDEST))
-    if sigma > 0.4:
-        weights, level = (_within(v, inside, sigma) for v in (weights, level))
-    share = weights / np.maximum(level, 1e-9)
-    # What has hardly any counts has no share.
-    share[level < 0.1 * typical] = -np.inf
-    return np.argsort(-share, kind="stable")
-
-
 def _within(values: np.ndarray, inside: np.ndarray, sigma: float) -> np.ndarray:
     """Smoothed over the region alone; (pixels of the region,)."""
     image = np.zeros(inside.shape)
@@ -201,12 +189,46 @@ def _within(values: np.ndarray, inside: np.ndarray, sigma: float) -> np.ndarray:
     return np.asarray(gaussian_filter(image, sigma, mode="constant")[inside])
 
 
-class _Judge:
-    """Shares of a phase in sets of pixels, by one half of the counts."""
+@dataclass(frozen=True, eq=False)
+class _Halves:
+    """The counts of a region's pixels, each count in one of two parts by chance.
+
+    Fractions can't be parted: both parts are then all of them, and ``whole`` is False.
+    """
+
+    inside: np.ndarray
+    counts: tuple[sp.csr_array, sp.csr_array]
+    whole: bool
+
+    @classmethod
+    def of(cls, counts: sp.csr_array, inside: np.ndarray, random_state: int = 0) -> _Halves:
+        if np.count_nonzero(inside) > MOST_PIXELS:
+            inside = _sparser(inside)
+        rows = sp.csr_array(counts[np.flatnonzero(inside.ravel())])
+        rng = np.random.default_rng(random_state)
+        whole = rows.dtype.kind != "f" or np.array_equal(rows.data, np.rint(rows.data))
+        return cls(inside, split_counts(rows, 0.5, rng) if whole else (rows, rows), whole)
+
+
+class _Shares:
+    """Shares of a phase in pixels, by one half of the counts."""
 
     def __init__(self, half: sp.csr_array, spectra: np.ndarray, own: int) -> None:
         self._weights = share_weights(half, spectra)[own]
         self._level = np.asarray(half.sum(axis=1, dtype=np.float64)).ravel()
+
+    def order(self, inside: np.ndarray) -> np.ndarray:
+        """Rows of the region, the largest share first."""
+        weights, level = self._weights, self._level
+        typical = max(float(level.mean()), 1e-9)
+        noise = np.std(weights - weights.mean() * level / typical) / typical
+        sigma = float(np.clip(noise / _NOISE / np.sqrt(4 * np.pi), 0.0, _WIDEST))
+        if sigma > 0.4:
+            weights, level = (_within(v, inside, sigma) for v in (weights, level))
+        share = weights / np.maximum(level, 1e-9)
+        # What has hardly any counts has no share.
+        share[level < 0.1 * typical] = -np.inf
+        return np.argsort(-share, kind="stable")
 
     def share(self, rows: np.ndarray) -> tuple[float, float, float]:
         """Mean share, its standard deviation, counts."""
@@ -269,16 +291,16 @@ def spectra_inside(
     pixels = np.array([float(max(inside.sum(), 1)) for inside in insides])
     if insides[0].size <= MOST_PIXELS:
         spectra = sums + 1e-6 * sums.sum(axis=0) + 1e-12
+        halves = {
+            c: _Halves.of(counts, inside)
+            for c, inside in enumerate(insides)
+            if inside.sum() >= FEWEST_PIXELS
+        }
         for _ in range(2):  # the first purest spectra are the better measure of purity
             spectra = spectra / spectra.sum(axis=1, keepdims=True)
-            found = [
-                purest(counts, inside, spectra, c, by_noise=True)
-                if inside.sum() >= FEWEST_PIXELS
-                else None
-                for c, inside in enumerate(insides)
-            ]
-            for c, one in enumerate(found):
-                if one is not None and one.spectrum.sum() > 0:
+            for c, parts in halves.items():
+                one = _purest(parts, spectra, c, by_noise=True)
+                if one.spectrum.sum() > 0:
                     sums[c], pixels[c] = one.spectrum, one.pixels
             spectra = sums + 1e-6 * sums.sum(axis=0) + 1e-12
     return sums, sums.sum(axis=1), pixels

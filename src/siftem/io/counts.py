@@ -89,7 +89,7 @@ class CountsBuilder:
         else:
             if self._reverse:
                 block = block[:, ::-1]
-            flat = np.flatnonzero(block)
+            flat = np.flatnonzero(block != 0)  # of truth values: several times sooner
             values = block.reshape(-1)[flat]
             rows, columns = np.divmod(flat, self.n_channels)
         rows, columns, values = self._without_bad(rows, columns, values)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 
 import numpy as np
-import xraylib
+import xraylib_np
 
 from siftem.errors import InputError
 from siftem.xray.elements import atomic_number
@@ -63,7 +63,7 @@ def element_attenuation(element: str, energies: np.ndarray) -> np.ndarray:
 def _element_attenuation(number: int, energies: bytes) -> np.ndarray:
     # A fit asks for the same energies over and over; one look-up costs as much as a copy.
     clipped = np.frombuffer(energies, dtype=np.float64).clip(SOFTEST, _HARDEST)
-    values = np.array([xraylib.CS_Total(number, e) for e in clipped.tolist()], dtype=np.float64)
+    values = np.asarray(xraylib_np.CS_Total(np.array([number]), clipped)[0], dtype=np.float64)
     values.flags.writeable = False
     return values
 
