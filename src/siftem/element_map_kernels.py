@@ -12,8 +12,8 @@ over the others.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from siftem.compiling import kernel
 from siftem.decomposition.nonnegative_quadratic import minimise_quadratic, safe_step
 
 # Sums may be reordered (SIMD), which changes the last digits but not from run to run.
@@ -22,7 +22,7 @@ _SIMD = {"reassoc", "contract", "nsz", "arcp"}
 _SWEEPS, _STILL = 30, 1e-4
 
 
-@njit(cache=True, nogil=True, fastmath=_SIMD)
+@kernel(makes_arrays=True, fastmath=_SIMD)
 def add_up_events(
     indptr: np.ndarray,
     indices: np.ndarray,
@@ -60,7 +60,7 @@ def add_up_events(
             amounts[i, c] = total[c]
 
 
-@njit(cache=True, nogil=True, fastmath=_SIMD, error_model="numpy")
+@kernel(makes_arrays=True, fastmath=_SIMD, error_model="numpy")
 def fit_pixels(
     indptr: np.ndarray,
     indices: np.ndarray,

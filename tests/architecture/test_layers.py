@@ -15,7 +15,7 @@ LAYERS = [
     {"errors", "progress", "robust", "thinning", "energy_axis", "acquisition", "spectrum"}
     | {"machine", "files", "large"}
     | {"spectrum_image", "sparse_rows", "printed_numbers", "views"}
-    | {"hyperspy_input", "old_names"},
+    | {"compiling", "hyperspy_input", "old_names"},
     {"counting"},
     {"xray"},
     {"fit"},

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import cache, partial
 
 import numpy as np
-from numba import njit
 
+from siftem.compiling import kernel
 from siftem.decomposition.factors import Factors
 from siftem.element_mapping import ElementMaps
 from siftem.energy_axis import EnergyAxis
@@ -21,7 +21,7 @@ from siftem.xray.detector import Detector
 from siftem.xray.lines import Line, visible_lines
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def window_sums(
     starts: np.ndarray,
     channels: np.ndarray,

@@ -13,7 +13,8 @@ from typing import TypeVar
 
 import numpy as np
 import scipy.sparse as sp
-from numba import njit
+
+from siftem.compiling import kernel
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -160,7 +161,7 @@ def saturated_objective(data: np.ndarray, *, n_jobs: int = 1) -> float:
     return float(sum(share_out(_saturated, chunks, n_jobs)))
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def _entries(
     group_starts: np.ndarray, members: np.ndarray, first: int, last: int, indptr: np.ndarray
 ) -> int:
@@ -171,7 +172,7 @@ def _entries(
     return total
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def _pool(
     group_starts: np.ndarray,
     members: np.ndarray,
@@ -203,7 +204,7 @@ def _pool(
     return done
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def _row_totals(indptr: np.ndarray, data: np.ndarray, out: np.ndarray) -> None:
     for i in range(out.size):
         total = 0.0
@@ -212,14 +213,14 @@ def _row_totals(indptr: np.ndarray, data: np.ndarray, out: np.ndarray) -> None:
         out[i] = total
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def _column_sums(weights: np.ndarray, out: np.ndarray) -> None:
     for i in range(weights.shape[0]):
         for c in range(weights.shape[1]):
             out[c] += weights[i, c]
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def _saturated(data: np.ndarray) -> float:
     total = 0.0
     for t in range(data.size):
@@ -230,7 +231,7 @@ def _saturated(data: np.ndarray) -> float:
     return total
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def row_gradients(
     indptr: np.ndarray,
     indices: np.ndarray,

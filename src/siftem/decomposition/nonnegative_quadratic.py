@@ -6,7 +6,8 @@ Clean input only.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from siftem.compiling import inner_kernel, kernel
 
 # Sums may be reordered (SIMD), which changes the last digits but not from run to run.
 _SIMD = {"reassoc", "contract", "nsz", "arcp"}
@@ -31,7 +32,7 @@ def unrolled(k: int) -> tuple[int, ...]:
     return (0,) * k if k in _UNROLLED else ()
 
 
-@njit(cache=True, nogil=True, fastmath=_SIMD)
+@kernel(fastmath=_SIMD, error_model="numpy")
 def minimise_quadratic(
     gradient: np.ndarray,
     curvature: np.ndarray,
@@ -76,7 +77,7 @@ def minimise_quadratic(
             break
 
 
-@njit(cache=True, nogil=True, fastmath=_SIMD, error_model="numpy")
+@kernel(fastmath=_SIMD, error_model="numpy")
 def shrink_support(
     gradient: np.ndarray,
     curvature: np.ndarray,
@@ -147,7 +148,7 @@ def shrink_support(
     return good
 
 
-@njit(cache=True, nogil=True, fastmath=_SIMD)
+@inner_kernel(fastmath=_SIMD, error_model="numpy")
 def solve_support(
     gradient: np.ndarray,
     curvature: np.ndarray,
@@ -205,7 +206,7 @@ def solve_support(
     return True
 
 
-@njit(cache=True, nogil=True)
+@inner_kernel(error_model="numpy")
 def safe_step(slope: float, bend: float, fall: float) -> float:
     """Length of a step along ``d`` that surely lowers the objective.
 
@@ -253,7 +254,7 @@ def step_channels(
     return float(_step_channels(by_channel, sums, spectra, free, out, parts))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel(makes_arrays=True, error_model="numpy")
 def _step_channels(
     statistics: np.ndarray,
     sums: np.ndarray,

@@ -16,8 +16,8 @@ At 20 counts a pixel a row has 17 entries, and what it costs besides them decide
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from siftem.compiling import inner_kernel, kernel
 from siftem.decomposition.count_sums import column_sums
 from siftem.decomposition.nonnegative_quadratic import (
     minimise_quadratic,
@@ -90,7 +90,7 @@ def pass_over_rows(
     return float(found), statistics.T
 
 
-@njit(cache=True, nogil=True, fastmath=_SIMD, error_model="numpy", inline="always")
+@kernel(fastmath=_SIMD, error_model="numpy", inline="always")
 def weighted_log_sum(values: np.ndarray, bits: np.ndarray, weights: np.ndarray, n: int) -> float:
     """Return ``sum(weights * ln(values))`` of the first ``n``, to about 1e-14 each.
 
@@ -113,7 +113,7 @@ def weighted_log_sum(values: np.ndarray, bits: np.ndarray, weights: np.ndarray, 
     return total
 
 
-@njit(cache=True, nogil=True, fastmath=_SIMD, error_model="numpy")
+@inner_kernel(fastmath=_SIMD, error_model="numpy")
 def row_means(
     local: np.ndarray, w: np.ndarray, n: int, mean: np.ndarray, parts: tuple[int, ...]
 ) -> bool:
@@ -138,7 +138,7 @@ def row_means(
     return missing == 0
 
 
-@njit(cache=True, nogil=True)
+@inner_kernel(error_model="numpy")
 def lift_row(
     local: np.ndarray,
     y: np.ndarray,
@@ -169,7 +169,7 @@ def lift_row(
             mean[t] = np.inf
 
 
-@njit(cache=True, nogil=True, fastmath=_SIMD, error_model="numpy")
+@inner_kernel(fastmath=_SIMD, error_model="numpy")
 def row_sums(
     local: np.ndarray,
     y: np.ndarray,
@@ -218,7 +218,7 @@ def row_sums(
             p += 1
 
 
-@njit(cache=True, nogil=True, fastmath=_SIMD, error_model="numpy", inline="always")
+@inner_kernel(fastmath=_SIMD, error_model="numpy", inline="always")
 def model_change(
     gradient: np.ndarray,
     curvature: np.ndarray,
@@ -241,7 +241,7 @@ def model_change(
     return slope, curve, fall
 
 
-@njit(cache=True, nogil=True, fastmath=_SIMD, error_model="numpy")
+@inner_kernel(fastmath=_SIMD, error_model="numpy")
 def deepest_fall(
     local: np.ndarray, mean: np.ndarray, w: np.ndarray, new: np.ndarray, n: int
 ) -> float:
@@ -255,7 +255,7 @@ def deepest_fall(
     return fall
 
 
-@njit(cache=True, nogil=True, fastmath=_SIMD, error_model="numpy")
+@inner_kernel(fastmath=_SIMD, error_model="numpy")
 def gather_statistics(
     indices: np.ndarray,
     start: int,
@@ -287,7 +287,7 @@ def gather_statistics(
             statistics[j, p] += bend * products[p]
 
 
-@njit(cache=True, nogil=True, fastmath=_SIMD, error_model="numpy")
+@kernel(makes_arrays=True, fastmath=_SIMD, error_model="numpy")
 def _solve_rows(
     indptr: np.ndarray,
     indices: np.ndarray,

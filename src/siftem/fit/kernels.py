@@ -1,12 +1,13 @@
-"""Compiled kernels of banded equations. They assume clean input and import nothing of ours."""
+"""Compiled kernels of banded equations. They assume clean input."""
 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from siftem.compiling import kernel
 
 
-@njit(cache=True)
+@kernel()
 def factorise(bands: np.ndarray) -> None:
     """Turn a positive definite matrix into ``L D L'``, in place; (width + 1, n).
 
@@ -28,7 +29,7 @@ def factorise(bands: np.ndarray) -> None:
             bands[k, j] /= pivot
 
 
-@njit(cache=True)
+@kernel()
 def solve(factors: np.ndarray, sides: np.ndarray) -> None:
     """Solve for right-hand sides (n, p), in place; ``factors`` as `factorise` leaves them."""
     width, n = factors.shape[0] - 1, factors.shape[1]
@@ -48,16 +49,17 @@ def solve(factors: np.ndarray, sides: np.ndarray) -> None:
                 sides[j, i] -= share * sides[j + k, i]
 
 
-@njit(cache=True)
-def diagonal_of_inverse(factors: np.ndarray) -> np.ndarray:
-    """Return the diagonal of the inverse, from its elements within the band alone; (n,).
+@kernel()
+def diagonal_of_inverse(factors: np.ndarray, inverse: np.ndarray) -> None:
+    """Put the inverse's elements within the band into ``inverse``, the diagonal first.
+
+    Both are (width + 1, n).
 
     References
     ----------
     Takahashi, Fagan & Chen 1973, Proc. 8th PICA Conference, 63.
     """
     width, n = factors.shape[0] - 1, factors.shape[1]
-    inverse = np.zeros((width + 1, n))
     for j in range(n - 1, -1, -1):
         reach = min(width, n - 1 - j)
         for k in range(reach, 0, -1):
@@ -70,4 +72,3 @@ def diagonal_of_inverse(factors: np.ndarray) -> np.ndarray:
         for m in range(1, reach + 1):
             total += factors[m, j] * inverse[m, j]
         inverse[0, j] = 1.0 / factors[0, j] - total
-    return inverse[0]

@@ -455,7 +455,7 @@ def _solved(
     by_cross, alone = solved[:, :-1], solved[:, -1]
     covariance = covariance_of(held - cross.T @ by_cross)
     amplitudes = covariance @ (pull - cross.T @ alone)
-    variances = kernels.diagonal_of_inverse(bumps) + ((by_cross @ covariance) * by_cross).sum(
-        axis=1
-    )
+    inverse = np.zeros_like(bumps)
+    kernels.diagonal_of_inverse(bumps, inverse)
+    variances = inverse[0] + ((by_cross @ covariance) * by_cross).sum(axis=1)
     return amplitudes, covariance, alone - by_cross @ amplitudes, variances

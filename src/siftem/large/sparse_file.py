@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-from numba import njit
 
 from siftem.acquisition import Acquisition
+from siftem.compiling import inner_kernel, kernel
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError, ReadError
 from siftem.files.file_headers import BELIEVED_ENTRIES, ENTRIES_PER_BYTE, is_bloated
@@ -27,7 +27,7 @@ from siftem.spectrum_image import SpectrumImage, refuse_absurd_total, total_of
 GOOD, BEYOND_AXIS, OUT_OF_ORDER, NOT_POSITIVE = 0, 1, 2, 3
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def count_inside(
     starts: np.ndarray,
     channels: np.ndarray,
@@ -83,7 +83,7 @@ def count_inside(
     return GOOD
 
 
-@njit(cache=True, nogil=True)
+@inner_kernel()
 def _problem(a: int, b: int, channels: np.ndarray, values: np.ndarray, n_channels: int) -> int:
     """Return what is wrong first with the entries from a to b."""
     for t in range(a, b):
@@ -96,7 +96,7 @@ def _problem(a: int, b: int, channels: np.ndarray, values: np.ndarray, n_channel
     return GOOD
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def take_inside(
     channels: np.ndarray,
     values: np.ndarray,

@@ -12,8 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 import numpy as np
-from numba import njit
 
+from siftem.compiling import inner_kernel, kernel
 from siftem.errors import InputError
 
 #: Of the sum over the pixels of a patch only whether it is zero counts, so its order is free.
@@ -23,7 +23,7 @@ _SIMD = {"nnan", "ninf", "nsz", "reassoc"}
 PATCH, PATCH_HEIGHT = 256, 16
 
 
-@njit(cache=True, nogil=True)
+@inner_kernel()
 def random_bits(state: np.ndarray) -> int:
     """Return 64 random bits (splitmix64: Steele, Lea and Flood 2014); ``state`` moves on."""
     state[0] += np.uint64(0x9E3779B97F4A7C15)
@@ -33,13 +33,13 @@ def random_bits(state: np.ndarray) -> int:
     return z ^ (z >> np.uint64(31))
 
 
-@njit(cache=True, nogil=True)
+@inner_kernel()
 def random_below(state: np.ndarray, n: int) -> np.int64:
     """Return one of 0 ... n - 1."""
     return np.int64(random_bits(state) % np.uint64(n))
 
 
-@njit(cache=True, nogil=True)
+@inner_kernel()
 def random_limit(state: np.ndarray, row: np.ndarray, drawn: np.ndarray) -> tuple[bool, np.float32]:
     """Return whether a feature differs between pixels, and a limit anywhere between them."""
     low = high = row[drawn[0]]
@@ -52,7 +52,7 @@ def random_limit(state: np.ndarray, row: np.ndarray, drawn: np.ndarray) -> tuple
     return True, (limit if limit < high else low)
 
 
-@njit(cache=True, nogil=True)
+@inner_kernel()
 def split_score(
     row: np.ndarray,
     limit: float,
@@ -60,14 +60,16 @@ def split_score(
     labels: np.ndarray,
     weights: np.ndarray,
     here: np.ndarray,
+    left: np.ndarray,
     least: int,
 ) -> float:
     """Return ``sum_k l_k**2 / l + sum_k r_k**2 / r``, which rises as Gini's impurity falls.
 
     ``l_k``, ``r_k`` are the weights of class k on both sides, ``l`` and ``r`` their sums; -1
-    where a side has fewer than ``least`` pixels.
+    where a side has fewer than ``least`` pixels. ``left``, of the size of ``here``, is scratch.
     """
-    left = np.zeros(here.size)
+    for k in range(here.size):
+        left[k] = 0.0
     n_left = 0
     for i in drawn:
         if row[i] <= limit:
@@ -85,7 +87,7 @@ def split_score(
     return squares_left / on_left + squares_right / on_right
 
 
-@njit(cache=True, nogil=True)
+@inner_kernel()
 def parted(row: np.ndarray, limit: float, drawn: np.ndarray, aside: np.ndarray) -> int:
     """Put the pixels that are not above a limit before the others; return how many there are."""
     n = above = 0
@@ -101,7 +103,7 @@ def parted(row: np.ndarray, limit: float, drawn: np.ndarray, aside: np.ndarray) 
     return n
 
 
-@njit(cache=True, nogil=True)
+@inner_kernel()
 def draw_pixels(
     state: np.ndarray, starts: np.ndarray, draws: np.ndarray, drawn: np.ndarray
 ) -> None:
@@ -113,7 +115,6 @@ def draw_pixels(
             end += 1
 
 
-@njit(cache=True, nogil=True)
 def grow_tree(
     samples: np.ndarray,
     labels: np.ndarray,
@@ -121,7 +122,7 @@ def grow_tree(
     draws: np.ndarray,
     n_tried: int,
     least: int,
-    seed: int,
+    seed: np.uint64,
 ) -> tuple[np.ndarray, ...]:
     """Grow an extremely randomised tree.
 
@@ -155,24 +156,38 @@ def grow_tree(
     unseen : ndarray of bool, shape (n,)
         Pixels that were not drawn.
     """
-    n_features, n = samples.shape
-    n_classes, n_drawn = draws.size, draws.sum()
-    state = np.empty(1, np.uint64)
-    state[0] = seed
-    drawn, aside = np.empty(n_drawn, np.int64), np.empty(n_drawn, np.int64)
-    draw_pixels(state, starts, draws, drawn)
-    unseen = np.ones(n, np.bool_)
-    for i in drawn:
-        unseen[i] = False
-    weights, here = np.empty(n_classes), np.empty(n_classes)
-    for k in range(n_classes):
-        weights[k] = 1.0 / (n_classes * draws[k])
-    most = 2 * n_drawn
+    n_features, n_drawn = len(samples), int(draws.sum())
+    most, n_classes = 2 * n_drawn, draws.size
     feature, limit = np.empty(most, np.int32), np.zeros(most, np.float32)
     below, shares = np.zeros(most, np.int32), np.zeros((most, n_classes), np.float32)
-    importance, order = np.zeros(n_features), np.arange(n_features)
-    first, end = np.empty(most, np.int64), np.empty(most, np.int64)
-    first[0], end[0] = 0, n_drawn
+    importance, unseen = np.zeros(n_features), np.ones(samples.shape[1], bool)
+    pixels, ends = np.empty((2, n_drawn), np.int64), np.empty((2, most), np.int64)
+    nodes = feature, limit, below, shares
+    n_nodes = _grow_tree(
+        samples, labels, starts, draws, n_tried, least, np.array([seed], np.uint64), nodes,
+        importance, unseen, (pixels, ends, np.empty((3, n_classes)), np.arange(n_features)),
+    )  # fmt: skip
+    return (*(part[:n_nodes].copy() for part in nodes), importance, unseen)
+
+
+# Types are those of `grow_tree`; `unseen` comes as ones, and the last are scratch.
+@kernel()
+def _grow_tree(  # type: ignore[no-untyped-def]
+    samples, labels, starts, draws, n_tried, least, state, nodes, importance, unseen, scratch
+):
+    """Do the work of `grow_tree`; return how many nodes there are."""
+    feature, limit, below, shares = nodes
+    pixels, ends, classes, order = scratch
+    n_features, n_classes = samples.shape[0], draws.size
+    drawn, aside = pixels[0], pixels[1]
+    draw_pixels(state, starts, draws, drawn)
+    for i in drawn:
+        unseen[i] = False
+    weights, here, left = classes[0], classes[1], classes[2]
+    for k in range(n_classes):
+        weights[k] = 1.0 / (n_classes * draws[k])
+    first, end = ends[0], ends[1]
+    first[0], end[0] = 0, drawn.size
     node, n_nodes = 0, 1
     while node < n_nodes:
         mine = drawn[first[node] : end[node]]
@@ -197,7 +212,7 @@ def grow_tree(
             differs, one = random_limit(state, samples[f], mine)
             if differs:
                 tried += 1
-                score = split_score(samples[f], one, mine, labels, weights, here, least)
+                score = split_score(samples[f], one, mine, labels, weights, here, left, least)
                 if score > best:
                     best, feature[node], limit[node] = score, f, one
         if feature[node] < 0:
@@ -211,17 +226,10 @@ def grow_tree(
             first[n_nodes + 1], end[n_nodes + 1] = middle, end[node]
             n_nodes += 2
         node += 1
-    return (
-        feature[:n_nodes].copy(),
-        limit[:n_nodes].copy(),
-        below[:n_nodes].copy(),
-        shares[:n_nodes].copy(),
-        importance,
-        unseen,
-    )
+    return n_nodes
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def vote_unseen(
     samples: np.ndarray,
     unseen: np.ndarray,
@@ -230,12 +238,12 @@ def vote_unseen(
     limit: np.ndarray,
     below: np.ndarray,
     shares: np.ndarray,
-) -> np.ndarray:
-    """Sum the shares that trees give to pixels which they did not draw; (classes, n) float64.
+    votes: np.ndarray,
+) -> None:
+    """Add the shares that trees give to pixels which they did not draw to ``votes`` (classes, n).
 
     ``samples`` is (n_features, n), ``unseen`` (trees, n); the others are those of `vote`.
     """
-    votes = np.zeros((shares.shape[1], samples.shape[1]))
     for t in range(roots.size):
         for i in range(samples.shape[1]):
             if unseen[t, i]:
@@ -245,14 +253,12 @@ def vote_unseen(
                     node = roots[t] + below[node] + right
                 for k in range(shares.shape[1]):
                     votes[k, i] += shares[node, k]
-    return votes
 
 
-@njit(cache=True, nogil=True)
-def deepest(feature: np.ndarray, below: np.ndarray) -> int:
-    """Return how many nodes of a tree lie above its deepest leaf."""
-    depth = np.zeros(feature.size, np.int64)
-    most = 0
+@kernel()
+def deepest(feature: np.ndarray, below: np.ndarray, depth: np.ndarray) -> int:
+    """Return how many nodes of a tree lie above its deepest leaf; ``depth`` is scratch."""
+    depth[0] = most = 0
     for node in range(feature.size):
         most = max(most, depth[node])
         if feature[node] >= 0:
@@ -260,7 +266,7 @@ def deepest(feature: np.ndarray, below: np.ndarray) -> int:
     return most
 
 
-@njit(cache=True, nogil=True, fastmath=_SIMD)
+@kernel(makes_arrays=True, fastmath=_SIMD)
 def vote(
     samples: np.ndarray,
     lines: tuple[int, int],
@@ -434,10 +440,12 @@ class Forest:
         feature, limit, below, shares, importance, unseen = zip(*trees, strict=True)
         self._roots = np.cumsum([0, *map(len, feature)])[:-1]
         self._nodes = tuple(np.concatenate(part) for part in (feature, limit, below, shares))
-        self._depth = max(map(deepest, feature, below))
+        room = np.empty(max(map(len, feature)), np.int64)
+        self._depth = max(deepest(f, b, room) for f, b in zip(feature, below, strict=True))
         lowered = np.sum(importance, axis=0)
         self.feature_importances_ = lowered / (lowered.sum() or 1.0)
-        votes = vote_unseen(columns, np.array(unseen), self._roots, *self._nodes)
+        votes = np.zeros((self.classes_.size, len(samples)))
+        vote_unseen(columns, np.array(unseen), self._roots, *self._nodes, votes)
         right = (votes.argmax(axis=0) == classes) & (votes.sum(axis=0) > 0)
         self.oob_score_ = float(right.mean())
         return self

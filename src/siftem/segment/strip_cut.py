@@ -13,8 +13,8 @@ from collections.abc import Callable
 
 import maxflow
 import numpy as np
-from numba import njit
 
+from siftem.compiling import kernel
 from siftem.large.disk_images import converted, image_beside, let_go, strips
 
 #: Pixels beyond which a map is cut in strips, and of one strip with its margins.
@@ -117,7 +117,6 @@ def _settle_rest(
     labels[y, x] = ~graph.get_grid_segments(nodes)
 
 
-@njit(cache=True, nogil=True)
 def held_pixels(
     gain: np.ndarray, wanted: np.ndarray, pair_costs: np.ndarray, offsets: np.ndarray
 ) -> np.ndarray:
@@ -140,14 +139,29 @@ def held_pixels(
     -------
     ndarray of shape (ny, nx), bool
     """
+    held, queue = wanted.copy(), np.empty(gain.size, np.int64)
+    begun = np.flatnonzero(~wanted)
+    queue[: begun.size] = begun
+    _let_go(gain, held, pair_costs, offsets, np.zeros(gain.shape), queue, begun.size)
+    return held
+
+
+@kernel()
+def _let_go(
+    gain: np.ndarray,
+    held: np.ndarray,
+    pair_costs: np.ndarray,
+    offsets: np.ndarray,
+    outside: np.ndarray,
+    queue: np.ndarray,
+    end: int,
+) -> None:
+    """Take pixels out of ``held`` (ny, nx), from the first ``end`` of the ``queue`` on.
+
+    ``outside`` (ny, nx) starts at zero; the queue has room for all pixels.
+    """
     ny, nx = gain.shape
-    held, outside = wanted.copy(), np.zeros((ny, nx))
-    queue = np.empty(ny * nx, np.int64)
-    start = end = 0
-    for i in range(ny * nx):
-        if not wanted[i // nx, i % nx]:
-            queue[end] = i
-            end += 1
+    start = 0
     while start < end:
         y, x = queue[start] // nx, queue[start] % nx
         start += 1
@@ -162,10 +176,8 @@ def held_pixels(
                     held[v, u] = False
                     queue[end] = v * nx + u
                     end += 1
-    return held
 
 
-@njit(cache=True, nogil=True)
 def pairs_of_free(
     free: np.ndarray,
     ones: np.ndarray,
@@ -190,15 +202,27 @@ def pairs_of_free(
         Numbers of free pixels in scan order.
     costs : ndarray of float64
     """
-    ny, nx = free.shape
-    number = np.empty((ny, nx), np.int64)
-    n = 0
-    for y in range(ny):
-        for x in range(nx):
-            number[y, x] = n
-            n += free[y, x]
-    most = n * offsets.shape[0]
+    number = np.cumsum(free).reshape(free.shape) - free
+    most = int(free.sum()) * len(offsets)
     first, second, costs = np.empty(most, np.int64), np.empty(most, np.int64), np.empty(most)
+    found = _pair(free, ones, gain, pair_costs, offsets, number, first, second, costs)
+    return first[:found], second[:found], costs[:found]
+
+
+@kernel()
+def _pair(
+    free: np.ndarray,
+    ones: np.ndarray,
+    gain: np.ndarray,
+    pair_costs: np.ndarray,
+    offsets: np.ndarray,
+    number: np.ndarray,
+    first: np.ndarray,
+    second: np.ndarray,
+    costs: np.ndarray,
+) -> int:
+    """Do the work of `pairs_of_free`; return how many pairs there are."""
+    ny, nx = free.shape
     found = 0
     for k in range(offsets.shape[0]):
         for y in range(ny):
@@ -214,4 +238,4 @@ def pairs_of_free(
                     gain[y, x] += cost if ones[v, u] else -cost
                 else:
                     gain[v, u] += cost if ones[y, x] else -cost
-    return first[:found], second[:found], costs[:found]
+    return found

@@ -13,15 +13,15 @@ from typing import Any, Protocol
 
 import numpy as np
 import scipy.sparse as sp
-from numba import njit
 
 from siftem import machine
+from siftem.compiling import kernel
 from siftem.errors import InputError
 from siftem.large.rows_of_counts import BlockedCounts, BlockReader, rows_of
 from siftem.spectrum_image import SpectrumImage
 
 
-@njit(cache=True, nogil=True)
+@kernel(makes_arrays=True)
 def solve_abundances(
     indptr: np.ndarray,
     indices: np.ndarray,
@@ -126,7 +126,7 @@ def solve_abundances(
     return likelihood
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def accumulate_ratios(
     indptr: np.ndarray,
     indices: np.ndarray,

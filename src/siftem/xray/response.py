@@ -13,8 +13,8 @@ from dataclasses import astuple, dataclass
 from functools import partial
 
 import numpy as np
-from numba import njit
 
+from siftem.compiling import kernel
 from siftem.energy_axis import EnergyAxis
 from siftem.xray.absorption import element_attenuation
 
@@ -27,7 +27,7 @@ _BELOW = np.array([0.5 * math.erfc(-x / math.sqrt(2.0)) for x in _NODES])
 _SLOPE = np.exp(-0.5 * _NODES**2) / math.sqrt(2.0 * math.pi) / _NODES_PER_SIGMA
 
 
-@njit(cache=True)
+@kernel()
 def normal_below(x: float) -> float:
     """Share of a normal distribution below ``x`` standard deviations; error < 2e-11."""
     place = (x + _LAST_NODE) * _NODES_PER_SIGMA
@@ -46,7 +46,7 @@ def normal_below(x: float) -> float:
     )
 
 
-@njit(cache=True)
+@kernel()
 def add_gaussians(
     out: np.ndarray,
     first_value: np.ndarray,
@@ -86,7 +86,7 @@ def add_gaussians(
             below = above
 
 
-@njit(cache=True)
+@kernel()
 def add_pieces(
     out: np.ndarray,
     row: np.ndarray,
@@ -115,7 +115,7 @@ def add_pieces(
             out[row[i], channel] += counts[i] * values[first_value[i] + channel]
 
 
-@njit(cache=True)
+@kernel()
 def add_slopes(
     out: np.ndarray,
     low: np.ndarray,
@@ -164,7 +164,7 @@ def add_slopes(
             place, height, below = next_place, next_height, above
 
 
-@njit(cache=True)
+@kernel(makes_arrays=True)
 def decay(peaks: np.ndarray, kept: float, up: bool) -> np.ndarray:
     """Convolve each column with an exponential of sum one; (channels, n).
 
