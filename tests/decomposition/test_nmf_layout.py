@@ -216,7 +216,7 @@ def test_grains_of_full_thickness_are_not_eaten():
 def test_large_maps_are_labelled_by_the_spectra_of_pooled_ones(monkeypatch):
     si = image(layers(), 40)
     whole = phase_layout(si, 3)
-    monkeypatch.setattr("siftem.decomposition.layout._MOST_PIXELS", N * N // 4)
+    monkeypatch.setattr("siftem.decomposition.layout.MOST_PIXELS", N * N // 4)
     pooled = phase_layout(si, 3)
     assert pooled.kind == whole.kind
     assert pooled.labels.shape == (N, N)

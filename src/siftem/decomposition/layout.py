@@ -68,7 +68,7 @@ _EXPLAINED = 0.7
 #: More classes than phases that are tried, since a blurred border may take one for itself.
 _MORE_CLASSES = 3
 #: Pixels beyond which neighbours are pooled, whether counts stay on disk or not.
-_MOST_PIXELS = 60_000
+MOST_PIXELS = 60_000
 _EIGHT = np.ones((3, 3), bool)
 
 
@@ -221,7 +221,7 @@ def phase_layout(si: SpectrumImage, n_phases: int, *, random_state: int = 0) -> 
     counts, shape = si.counts, si.shape
     if n_phases == 1:
         return single_layout(shape, si.total / si.n_pixels)
-    side = int(np.ceil(np.sqrt(si.n_pixels / _MOST_PIXELS)))
+    side = int(np.ceil(np.sqrt(si.n_pixels / MOST_PIXELS)))
     counts = pooled_squares(counts, shape, side)
     small = (-(-shape[0] // side), -(-shape[1] // side))
     bulk = si.acquisition.bulk or si.signal_type == "EDS_SEM"
@@ -299,6 +299,10 @@ def find_layout(
     for c in range(k):
         own = labels == c
         uneven, sure, partner = unevenness(weights, total, own & ~holes, c)
+        if sure and partner is not None and k > 2:
+            # Of spectra that lie on one line, shares of all at once tell nothing.
+            pair = share_weights(counts, spectra[[c, partner]]).reshape(2, *shape)
+            sure = unevenness(pair, total, own & ~holes, 0)[1]
         role, hosts = "pure", tuple[int, ...]()
         if vacuum_class[c]:
             role = "vacuum"

@@ -52,6 +52,36 @@ def unevenness(
 
     From products of neighbouring pixels, whose noise is independent.
     """
+    variance, error = scatter(weights, total, own, c)
+    if not np.isfinite(error):
+        return 0.0, False, None
+    others = [j for j in range(len(weights)) if j != c]
+    partner = min(others, key=lambda j: variance[j])
+    sure = bool(variance[c] - 2 * error > _EVEN**2)
+    return float(np.sqrt(max(variance[c], 0.0))), sure, partner
+
+
+def scatter(
+    weights: np.ndarray, total: np.ndarray, own: np.ndarray, c: int
+) -> tuple[np.ndarray, float]:
+    """How the share of a class varies inside it with that of each class, without counting noise.
+
+    Parameters
+    ----------
+    weights : ndarray of shape (k, ny, nx)
+        Counts of each class in each pixel.
+    total : ndarray of shape (ny, nx)
+    own : ndarray of bool, shape (ny, nx)
+        Pixels of the class.
+    c : int
+
+    Returns
+    -------
+    variance : ndarray of shape (k,)
+        Covariance of its share with each.
+    error : float
+        Standard deviation of its own; infinite where no pixels have neighbours.
+    """
     inner = deep(own)
     level = np.maximum(total, 1e-9)
     mean = weights[:, inner].sum(axis=1) / max(float(total[inner].sum()), 1e-9)
@@ -68,13 +98,8 @@ def unevenness(
             products[j] += 0.5 * float(first[both].sum())
         spread += float(((off[c][a] * off[c][b])[both] ** 2).sum())
     if pairs <= 0:
-        return 0.0, False, None
-    variance = products / pairs
-    others = [j for j in range(len(weights)) if j != c]
-    partner = min(others, key=lambda j: variance[j])
-    error = np.sqrt(spread) / pairs
-    sure = bool(variance[c] - 2 * error > _EVEN**2)
-    return float(np.sqrt(max(variance[c], 0.0))), sure, partner
+        return products, np.inf
+    return products / pairs, float(np.sqrt(spread)) / pairs
 
 
 def distance_inside(own: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ from scipy.optimize import nnls
 
 from siftem.decomposition.factors import Factors, decompose
 from siftem.decomposition.initialise import COUNTS_IN_BLOCK
+from siftem.decomposition.plateaus import count_plateaus
 from siftem.decomposition.rank import ENOUGH_BINS, RankChoice, choose_n_components, count_kinds
 from siftem.decomposition.shared_spectra import fit_maps
 from siftem.decomposition.support import is_dim
@@ -82,7 +83,9 @@ def decomposed(
         return Decomposed(factors, None, made["kinds"])
     kinds = count()
     most = min(max(kinds.n_components, len(recipe.phases)), _MANY_COMPONENTS)
-    return Decomposed(_distinct(recipe, si, most, progress), kinds, kinds)
+    return Decomposed(
+        _with_plateaus(recipe, si, _distinct(recipe, si, most, progress), progress), kinds, kinds
+    )
 
 
 def _beyond_scattering(choice: RankChoice) -> int:
@@ -130,6 +133,33 @@ def _distinct(recipe: Recipe, si: SpectrumImage, most: int, progress: Progress) 
             return factors
         warnings.warn(f"{n - 1} components in place of {n}: {reason}", SiftemWarning, stacklevel=4)
     return factors
+
+
+def _with_plateaus(
+    recipe: Recipe, si: SpectrumImage, factors: Factors, progress: Progress
+) -> Factors:
+    """Part phases that are mixtures of others by their spectra, but lie in places of their own.
+
+    Warns
+    -----
+    SiftemWarning
+        When there are any.
+    """
+    if factors.layout is None or recipe.known_layout != "auto":
+        return factors
+    n = count_plateaus(si, factors.layout, random_state=recipe.decompose.random_state)
+    if n == len(factors.names):
+        return factors
+    more = _factors(recipe, si, n, None, progress)
+    if more.layout is None or not all(lies.even for lies in more.layout.phases):
+        return factors
+    warnings.warn(
+        f"{n} components in place of {len(factors.names)}: places that are alike inside have "
+        f"spectra between those of others, as layers of a diffusion couple do",
+        SiftemWarning,
+        stacklevel=4,
+    )
+    return more
 
 
 def _tell_unseen(si: SpectrumImage) -> None:

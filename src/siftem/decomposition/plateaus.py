@@ -1,0 +1,100 @@
+"""Phases beyond those that spectra differ by: places that are alike, one like a mixture of others.
+
+Spectra of k phases differ in k - 1 ways only if none is a mixture of others. The layers of a
+diffusion couple or of an oxide scale lie on one line: two spectra would make up all of them, and
+one class of pixels would take two layers for one phase. What tells them from a gradient, or from
+grains of all thicknesses, is that spectra inside each of them are alike.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from siftem.decomposition.initialise import pooled_squares
+from siftem.decomposition.layout import MOST_PIXELS, PhaseLayout, find_layout
+from siftem.decomposition.pixel_classes import (
+    distance_inside,
+    pixel_classes,
+    scatter,
+    without_texture,
+)
+from siftem.decomposition.purest import FEWEST_PIXELS, purest_spectra, share_weights
+from siftem.spectrum_image import SpectrumImage
+
+#: Spectra of a plateau scatter by no more than this part of the way to any other one: those of a
+#: gradient that is cut in classes do by 0.29, one over the root of 12.
+_ALIKE = 0.15
+#: A plateau has this part of its pixels at the least away from its border.
+_INSIDE = 0.35
+#: More phases that are tried, the most first; one where grains of all thicknesses are as likely.
+_MORE = 3
+
+
+def count_plateaus(si: SpectrumImage, layout: PhaseLayout, *, random_state: int = 0) -> int:
+    """Count the phases of a map in which some class is not alike everywhere.
+
+    Parameters
+    ----------
+    si : SpectrumImage
+        X-ray counts.
+    layout : PhaseLayout
+        With as many phases as there are ways in which spectra differ, and one.
+    random_state : int
+        Seed of `siftem.decomposition.pixel_classes`.
+
+    Returns
+    -------
+    int
+        As many as the layout has, where no more classes would all be plateaus.
+    """
+    n = len(layout.phases)
+    if all(lies.even for lies in layout.phases):
+        return n
+    si = _pooled(si)
+    bulk = si.acquisition.bulk or si.signal_type == "EDS_SEM"
+    embedded = _embedded(layout)
+    for more in range(n + (1 if layout.overlapping else _MORE), n, -1):
+        # All spectra are mixtures of n.
+        classes = pixel_classes(si.counts, si.shape, more, n_phases=n, random_state=random_state)
+        classes = without_texture(si.counts, si.shape, classes, bulk=bulk)
+        finer = find_layout(si.counts, si.shape, classes, bulk=bulk)
+        if len(finer.phases) == more and _embedded(finer) <= embedded and _all_plateaus(si, finer):
+            return more
+    return n
+
+
+def _pooled(si: SpectrumImage) -> SpectrumImage:
+    """Pool the neighbours of a large map, as its layout does."""
+    side = int(np.ceil(np.sqrt(si.n_pixels / MOST_PIXELS)))
+    if side == 1:
+        return si
+    small = tuple(-(-n // side) for n in si.shape)
+    counts = pooled_squares(si.counts, si.shape, side)
+    return replace(si, counts=counts, shape=small, survey=None, pixel_size=None)
+
+
+def _embedded(layout: PhaseLayout) -> int:
+    return sum(lies.role in ("embedded", "support") for lies in layout.phases)
+
+
+def _all_plateaus(si: SpectrumImage, layout: PhaseLayout) -> bool:
+    labels, k = layout.labels, len(layout.phases)
+    masks = [labels == c for c in range(k)]
+    for own in masks:
+        if own.sum() < FEWEST_PIXELS or (distance_inside(own) > 1.5)[own].mean() < _INSIDE:
+            return False
+    # Pixels of borders belong to no class.
+    spectra = purest_spectra(si.counts, np.where(labels < 0, k, labels), k)
+    total = si.total_map()
+    for c in range(k):
+        for other in range(k):
+            if other == c:
+                continue
+            # Along the way to one other class: of all at once, those on a line tell nothing.
+            pair = share_weights(si.counts, spectra[[c, other]]).reshape(2, *layout.labels.shape)
+            variance, error = scatter(pair, total, masks[c], 0)
+            if not variance[0] + 2 * error < _ALIKE**2:
+                return False
+    return True

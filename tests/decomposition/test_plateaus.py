@@ -1,0 +1,98 @@
+"""Phases whose spectra are mixtures of others, and gradients that are no phases."""
+
+import warnings
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from scipy.ndimage import gaussian_filter
+
+from siftem.acquisition import Acquisition
+from siftem.decomposition import plateaus
+from siftem.decomposition.layout import phase_layout
+from siftem.decomposition.plateaus import count_plateaus
+from siftem.energy_axis import EnergyAxis
+from siftem.pipeline.recipe import make_recipe
+from siftem.pipeline.steps import decompose
+from siftem.progress import silent
+from siftem.spectrum_image import SpectrumImage
+
+N, CHANNELS = 40, 200
+ENERGY = 0.2 + 0.04 * np.arange(CHANNELS)
+Y, X = np.mgrid[:N, :N]
+
+
+def spectrum(*lines):
+    out = 0.3 * np.exp(-ENERGY / 2) / ENERGY
+    for energy, weight in lines:
+        out += weight * np.exp(-0.5 * ((ENERGY - energy) / 0.06) ** 2)
+    return out / out.sum()
+
+
+NICKEL, ALUMINIUM = spectrum((7.48, 4), (0.85, 4)), spectrum((1.49, 8))
+
+
+def couple(share, dose, seed=0, dim=1.0):
+    """Nickel in aluminium, as much as ``share`` tells."""
+    share = np.asarray(share)[..., None]
+    mean = dose * (share * NICKEL + dim * (1 - share) * ALUMINIUM)
+    counts = np.random.default_rng(seed).poisson(mean).reshape(-1, CHANNELS)
+    axis = EnergyAxis(0.2, 0.04, CHANNELS, "keV")
+    return SpectrumImage(
+        sp.csr_array(counts),
+        (N, N),
+        axis,
+        acquisition=Acquisition(beam_energy=200.0, take_off_angle=22.0),
+        signal_type="EDS_TEM",
+    )
+
+
+def layers(*shares):
+    place = (Y + 1.5 * np.sin(X / 6)) * len(shares) // N
+    return gaussian_filter(np.take(shares, np.clip(place, 0, len(shares) - 1).astype(int)), 0.7)
+
+
+@pytest.mark.parametrize("dose", [150, 3000])
+def test_layers_on_one_line_are_as_many_phases(dose):
+    si = couple(layers(1.0, 0.75, 0.4, 0.0), dose)
+    assert count_plateaus(si, phase_layout(si, 2)) == 4
+
+
+@pytest.mark.parametrize("dose", [150, 3000])
+def test_a_gradient_has_no_more_phases(dose):
+    si = couple(np.broadcast_to(X / (N - 1), (N, N)), dose)
+    assert count_plateaus(si, phase_layout(si, 2)) == 2
+
+
+def test_grains_of_all_thicknesses_in_a_matrix_are_one_phase():
+    lens = 0.7 * np.sqrt(np.clip(1 - ((Y - 20) ** 2 + (X - 20) ** 2) / 150, 0, 1))
+    si = couple(lens, 1000)
+    layout = phase_layout(si, 2)
+    assert layout.overlapping
+    assert count_plateaus(si, layout) == 2
+
+
+def test_even_phases_cost_nothing(monkeypatch):
+    si = couple(layers(1.0, 0.0), 500)
+    layout = phase_layout(si, 2)
+    monkeypatch.setattr(plateaus, "pixel_classes", None)
+    assert count_plateaus(si, layout) == 2
+
+
+def test_a_large_map_is_pooled(monkeypatch):
+    si = couple(layers(1.0, 0.6, 0.0), 500)
+    layout = phase_layout(si, 2)
+    for module in ("layout", "plateaus"):
+        monkeypatch.setattr(f"siftem.decomposition.{module}.MOST_PIXELS", N * N // 4)
+    assert count_plateaus(si, layout) == 3
+
+
+def test_auto_parts_layers_on_one_line_and_says_so():
+    si = couple(layers(1.0, 0.6, 0.0), 500, dim=0.3)  # as dim as a film would be
+    recipe = make_recipe({"input": {"file": "x.hspy"}, "decompose": {"components": "auto"}})
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        found = decompose.decomposed(recipe, si, progress=silent).factors.layout
+    assert any("3 components in place of 2: " in str(w.message) for w in told)
+    assert found.kind == "side by side"
+    assert all(lies.role == "pure" and lies.even for lies in found.phases)
