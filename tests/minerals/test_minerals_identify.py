@@ -302,3 +302,10 @@ def test_members_of_a_solid_solution_are_of_one_size():
         if min(oxygens) > 0 and max(oxygens) / min(oxygens) > 4:
             odd.append(phase.name)
     assert not odd
+
+
+def test_what_a_composition_is_known_not_to_be_is_left_out():
+    given = Analysis("x", ("C", "O"), np.array([0.99, 0.01]), 1e-4 * np.eye(2))
+    assert siftem.identify(given).best == "graphite or diamond"
+    named = siftem.identify(given, without=["graphite or diamond"]).candidates
+    assert "graphite or diamond" not in [c.name for c in named]

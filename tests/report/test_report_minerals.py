@@ -16,6 +16,7 @@ from siftem.batch.folder import BatchFolder, Record
 from siftem.decomposition.layout import MIXED, Lies, PhaseLayout
 from siftem.errors import InputError, RecipeError
 from siftem.io.images import write_values
+from siftem.minerals.identification import Candidate, Identification
 from siftem.minerals.joint_calibration import JointCalibration
 from siftem.pipeline.minerals import (
     film_map,
@@ -73,6 +74,24 @@ def minerals(made_run):
 
 def texts(table):
     return [[cell.text for cell in row] for row in table.rows]
+
+
+def test_what_is_open_is_named_by_no_compound_that_another_phase_is(made_run, monkeypatch):
+    asked = {}
+
+    def named(composition, *, without, **_):
+        asked[composition.name] = without
+        best = Candidate(f"{composition.name}ite", "", "", 1.0, 0.0, {"MgO": 1.0})
+        return Identification(composition.name, (best,), 0.0)
+
+    monkeypatch.setattr("siftem.pipeline.minerals.identify", named)
+    closed = {n: replace(made_run.compositions[n], identification_ends=None) for n in made_run.pure}
+    end = np.eye(len(closed["Fp"].elements))[[0]]
+    opened = {**closed, "Fp": replace(closed["Fp"], identification_ends=end)}
+    names_of(replace(made_run, compositions=closed))
+    assert set(asked.values()) == {frozenset()}
+    names_of(replace(made_run, compositions=opened))
+    assert asked == {"Brg": frozenset(), "Ca-Pv": frozenset(), "Fp": {"Brgite", "Ca-Pvite"}}
 
 
 @pytest.fixture

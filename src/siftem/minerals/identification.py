@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -123,6 +123,7 @@ def identify(
     table: str | Path | Sequence[Phase] | None = None,
     settings: Sequence[str] = (),
     none_prior: float = NONE_PRIOR,
+    without: Collection[str] = (),
 ) -> Identification:
     """Propose what a composition may be, from a table of phases.
 
@@ -147,6 +148,8 @@ def identify(
         Only phases of these: rock, mantle, deep, meteorite, ore, technical. All by default.
     none_prior : float
         Probability of "none of these" before the measurement.
+    without : collection of str
+        Names of phases that it is known not to be.
 
     Returns
     -------
@@ -171,7 +174,7 @@ def identify(
     analysis = _with_window(composition)
     if not 0 < none_prior < 1:
         raise InputError(f"none_prior must lie between 0 and 1, got {none_prior}")
-    phases = _chosen(table, settings)
+    phases = tuple(p for p in _chosen(table, settings) if p.name not in without)
     measured = [e != "O" or not analysis.oxygen_by_charges for e in analysis.elements]
     if not analysis.weight_fractions[measured].sum() > 0:
         return Identification(analysis.name, (), 1.0)
