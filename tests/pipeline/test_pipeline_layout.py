@@ -182,10 +182,11 @@ def test_a_support_is_the_film_as_it_is_on_the_whole(role, purest):
 
 @pytest.mark.parametrize("real", [False, True])
 def test_threads_that_may_be_a_blurred_border_are_told(real):
-    """Two pixels between Cr and Fe: half of each, or Mn."""
+    """Two pixels between Cr and Fe, and a knot at the edge: half of each, or Mn."""
     lines = [((5.415, 5), (5.947, 0.6)), ((6.404, 5), (7.058, 0.6)), ((5.895, 5), (6.49, 0.6))]
     chromium, iron, manganese = (spectrum(*part, counts=900) for part in lines)
     labels = np.where(Y < 19, 0, np.where(Y < 21, 2, 1))
+    labels[17:23, :3] = 2
     thread = manganese if real else 0.5 * (chromium + iron)
     si = image(np.choose(labels[..., None], [chromium, iron, thread]))
     names = ("Cr", "Fe", "thread")
@@ -245,6 +246,17 @@ def test_what_all_phases_hold_may_be_stray():
     known = {n: replace(c, identification_ends=None) for n, c in result.compositions.items()}
     for n, found in with_stray_counts(known, result.pure, ["Mo"]).items():
         assert found.identification_ends is None, n
+
+
+@pytest.mark.parametrize("on_it", [True, False])
+def test_what_differs_by_its_carbon_may_be_contaminated(on_it):
+    """A silicate with C on a third of it; or a carbide with other ratios of the rest."""
+    silicate = spectrum((0.525, 4), (1.254, 3), (1.74, 4), counts=400)
+    rest = silicate if on_it else spectrum((0.525, 1), (1.254, 5), (1.74, 3), counts=400)
+    mean = np.where((Y < 14)[..., None], rest + spectrum((0.277, 8), counts=200), silicate)
+    result = run(mean, ("C", "O", "Mg", "Si"), decompose={"components": 2})
+    told = [w for w in result.doubts if "contamination: a scan before this one" in w]
+    assert len(told) == on_it
 
 
 def test_what_the_recipe_says_of_the_layout_counts(layers):

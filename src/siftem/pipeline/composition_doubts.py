@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Collection, Mapping
+from itertools import permutations
 
 import numpy as np
 
@@ -159,6 +160,53 @@ def _without(found: Composition, kept: np.ndarray) -> Composition:
 def _is_clear(composition: Composition, element: str) -> bool:
     i = composition.index(element)
     return bool(composition.weight_fractions[i] > composition.critical_levels[i])
+
+
+#: A phase is another one below C when it has this much more C, in atoms and in standard deviations,
+#: and no more than that; and the other elements in the same ratios: to this part of them, beside
+#: three standard deviations. Elements of less than the last part tell nothing.
+_ON_IT, _SURELY, _NOT_A_FILM, _SAME_RATIOS, _TELLS = 0.05, 5.0, 0.8, 0.1, 0.03
+
+
+def warn_of_carbon(compositions: Mapping[str, Composition]) -> None:
+    """Tell of phases that are another one but for their C, as where an earlier scan left some.
+
+    Parameters
+    ----------
+    compositions : mapping of str to Composition
+        Of the pure phases of a map.
+
+    Warns
+    -----
+    DoubtWarning
+    """
+    shown = {n: c for n, c in compositions.items() if "C" in c.elements}
+    for below, other in permutations(shown, 2):
+        clean, more = shown[below], shown[other]
+        if clean.elements == more.elements and _differ_by_carbon(clean, more):
+            i = more.index("C")
+            warnings.warn(
+                f"{other}: but for its {100 * more.atomic_fractions[i]:.3g} at% C it is {below}, "
+                f"which may lie there below contamination: a scan before this one leaves such "
+                f"rectangles",
+                DoubtWarning,
+                stacklevel=3,
+            )
+
+
+def _differ_by_carbon(clean: Composition, more: Composition) -> bool:
+    i = clean.index("C")
+    a, b = clean.atomic_fractions, more.atomic_fractions
+    if not a[i] + _ON_IT < b[i] < _NOT_A_FILM:
+        return False
+    if more.weight_fractions[i] - clean.weight_fractions[i] < _SURELY * more.sigma[i]:
+        return False
+    others = np.arange(a.size) != i
+    rest = [c.weight_fractions[others] / (1 - c.weight_fractions[i]) for c in (clean, more)]
+    sigma = [c.sigma[others] / (1 - c.weight_fractions[i]) for c in (clean, more)]
+    allowed = 3 * np.hypot(*sigma) + _SAME_RATIOS * rest[0]
+    telling = (rest[0] > _TELLS).sum()
+    return bool(telling > 1 and (np.abs(rest[1] - rest[0]) <= allowed).all())
 
 
 #: Differences of more standard deviations than this are worth a flag.

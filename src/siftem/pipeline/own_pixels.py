@@ -33,8 +33,9 @@ from siftem.unmixing.integrate import integrate
 
 #: Within this many pixels of a border the tails of a probe may reach.
 _BLUR = 4.0
-#: A phase that is nowhere further from a border lies in threads.
-_THREAD = 2.5
+#: A phase of which no more than the second number is further from a border than the first lies in
+#: threads: where they meet, or at the edge of the map, they are thicker.
+_THREAD, _KNOTS = 2.5, 0.1
 #: A part of a mixture that counts.
 _PART = 0.1
 #: Largest part of a small phase's counts that may come from around it.
@@ -339,7 +340,9 @@ class OwnPixels:
     ) -> None:
         """Tell of threads between phases that may be their blurred border."""
         mask = self._labelled(name)
-        if mask is None or len(beside) < 2 or distance_transform_edt(mask).max() > _THREAD:
+        if mask is None or len(beside) < 2:
+            return
+        if (distance_transform_edt(mask)[mask] > _THREAD).mean() > _KNOTS:
             return
         shares = as_mixture(spectrum.counts, np.stack([s.counts for s in beside.values()], axis=1))
         made = {} if shares is None else dict(zip(beside, shares, strict=True))
