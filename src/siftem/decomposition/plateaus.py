@@ -70,7 +70,8 @@ def _pooled(si: SpectrumImage) -> SpectrumImage:
     side = int(np.ceil(np.sqrt(si.n_pixels / MOST_PIXELS)))
     if side == 1:
         return si
-    small = tuple(-(-n // side) for n in si.shape)
+    ny, nx = si.shape
+    small = (-(-ny // side), -(-nx // side))
     counts = pooled_squares(si.counts, si.shape, side)
     return replace(si, counts=counts, shape=small, survey=None, pixel_size=None)
 

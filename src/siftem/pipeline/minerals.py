@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -28,12 +29,13 @@ from siftem.pipeline.recipe_anchors import Identify
 from siftem.pipeline.results import RunResult
 from siftem.pipeline.subtraction import matrix_in
 from siftem.quantification.composition import Composition
-from siftem.quantification.open_ranges import is_open
 from siftem.quantification.partition import PartitionCoefficient
 from siftem.segment.regions import Regions
 
 #: Names and formulas that were made: they go with their compositions.
-_NAMED: WeakKeyDictionary[Composition, tuple[Any, Identification]] = WeakKeyDictionary()
+_NAMED: WeakKeyDictionary[Composition, tuple[Identify, dict[Any, Identification]]] = (
+    WeakKeyDictionary()
+)
 _FORMULAS: WeakKeyDictionary[Composition, tuple[Any, StructuralFormula]] = WeakKeyDictionary()
 #: Joint calibrations that were made, by the compositions they are of: a report, a summary and the
 #: app's tables ask for the same one.
@@ -115,22 +117,26 @@ def mineral_compositions(result: RunResult) -> dict[str, Composition]:
 def names_of(result: RunResult) -> dict[str, Identification]:
     """Return what each phase may be; empty where the recipe asks for no names.
 
-    What is known in a range only is no compound that another phase of the map is.
+    No phase is a compound that its own values don't tell and another phase of the map is.
     A table that can't be read leaves them out, see `names_problem`.
     """
     wanted = result.recipe.identify
     if not wanted.run or names_problem(result):
         return {}
     found = mineral_compositions(result)
-    named = {n: _named(c, wanted) for n, c in found.items() if not is_open(c)}
     # At an end of what is not known of a grain next to nothing may be left but what is around it.
     # It was found since it is something else.
+    by_value = {n: _named(c, wanted, ends=False).best for n, c in found.items()}
+    named = {n: _named(c, wanted) for n, c in found.items()}
     taken = frozenset(
-        i.candidates[0].name
-        for i in named.values()
-        if i.best is not None and len(i.candidates[0].members) == 1
+        i.best
+        for n, i in named.items()
+        if i.best is not None and i.best == by_value[n] and len(i.candidates[0].members) == 1
     )
-    return {n: named.get(n) or _named(c, wanted, taken) for n, c in found.items()}
+    return {
+        n: _named(found[n], wanted, taken) if i.best in taken - {by_value[n]} else i
+        for n, i in named.items()
+    }
 
 
 def names_problem(result: RunResult) -> str:
@@ -148,19 +154,26 @@ def names_problem(result: RunResult) -> str:
 
 @one_blas_thread()
 def _named(
-    composition: Composition, wanted: Identify, without: frozenset[str] = frozenset()
+    composition: Composition,
+    wanted: Identify,
+    without: frozenset[str] = frozenset(),
+    *,
+    ends: bool = True,
 ) -> Identification:
+    if ends and composition.identification_ends is None:
+        ends = False
     known = _NAMED.get(composition)
-    if known is not None and known[0] == (wanted, without):
-        return known[1]
-    found = identify(
-        composition,
-        table=wanted.table,
-        settings=wanted.settings,
-        none_prior=wanted.none_prior,
-        without=without,
-    )
-    _NAMED[composition] = ((wanted, without), found)
+    if known is None or known[0] != wanted:
+        known = _NAMED[composition] = (wanted, {})
+    found = known[1].get((without, ends))
+    if found is None:
+        found = known[1][without, ends] = identify(
+            composition if ends else replace(composition, identification_ends=None),
+            table=wanted.table,
+            settings=wanted.settings,
+            none_prior=wanted.none_prior,
+            without=without,
+        )
     return found
 
 
