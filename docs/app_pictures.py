@@ -156,7 +156,7 @@ def main() -> None:
                 executable_path=options.chromium, args=["--no-sandbox"]
             )
             page = browser.new_page(viewport={"width": WIDTH, "height": 768})
-            page.set_default_timeout(120_000)
+            page.set_default_timeout(300_000)
             page.goto(address.group())
             page.get_by_role("button", name="Open file").wait_for()
             road(page, copy)

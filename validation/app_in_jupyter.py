@@ -23,6 +23,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from playwright.sync_api import Error as PlaywrightError
 from playwright.sync_api import Page, sync_playwright
 
 OPEN = """import siftem
@@ -40,7 +41,7 @@ FRAME = """() => {
 }"""
 #: A pixel (y, x) of each phase of the demo of 64 x 64.
 DABS = ((12, 40), (24, 39), (28, 13))
-LONG = 600_000
+LONG = 150_000
 
 
 @contextmanager
@@ -157,7 +158,12 @@ def main() -> None:
             page.on("pageerror", lambda error: faults.append(error.message))
             begun = time.monotonic()
             page.goto(f"{address}/tree/map.ipynb")
-            said = work(page, options.picture)
+            try:
+                said = work(page, options.picture)
+            except PlaywrightError:
+                if options.picture is not None:  # where it stood
+                    page.screenshot(path=options.picture)
+                raise
             browser.close()
     print(f"{said} ({time.monotonic() - begun:.0f} s)")
     print("errors on the page:", "; ".join(faults) or "none")
