@@ -7,8 +7,8 @@ import siftem; PATH is its ``jupyter``), and Chromium. A notebook opens a simula
 below the cell decomposes it, a dab is painted for each phase, and the next cell asks the page for
 what came of it. Nothing may come from another machine.
 
-With JupyterLab 4 and Panel 1.9 it ends at the first dab: the stroke arrives, but what is drawn for it
-does not, as pieces of several messages mix in the browser.
+With JupyterLab 4 and Panel 1.9 it ends at the first dab: the stroke arrives, but what is drawn for
+it does not, as pieces of several messages mix in the browser.
 """
 
 from __future__ import annotations
