@@ -1,6 +1,7 @@
 """Work shared with copies of this process."""
 
 import os
+import subprocess
 import sys
 import time
 import warnings
@@ -48,6 +49,25 @@ def test_copies_give_what_this_process_gives_alone():
     assert [n for n, _ in made.values()] == [n for n, _ in alone.values()] == list(range(6))
     assert list(told) == list(told_alone) == [f"said {i}" for i in range(6)]
     assert told.doubts == told_alone.doubts == ["said 1"]
+
+
+@copies
+def test_a_copy_needs_no_threads_of_its_parent():
+    """Attenuation is asked for in both; a copy that waits for OpenMP's threads does so for ever."""
+    asked = """
+import numpy as np
+from siftem.pipeline.side_processes import SideProcesses
+from siftem.xray.absorption import element_attenuation
+element_attenuation("Fe", np.linspace(0.2, 20.0, 4000))
+job = lambda: float(element_attenuation("O", np.linspace(0.2, 20.0, 4001)).sum())
+with SideProcesses({"one": job, "two": job}, 2) as beside:
+    print(len(set(beside.results().values())))
+"""
+    threads = {**os.environ, "OMP_NUM_THREADS": "4"}
+    done = subprocess.run(
+        [sys.executable, "-c", asked], env=threads, capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout.strip() == "1", done.stderr
 
 
 @copies

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 
 import numpy as np
-import xraylib_np
+import xraylib
 
 from siftem.errors import InputError
 from siftem.xray.elements import atomic_number
@@ -63,7 +63,9 @@ def element_attenuation(element: str, energies: np.ndarray) -> np.ndarray:
 def _element_attenuation(number: int, energies: bytes) -> np.ndarray:
     # A fit asks for the same energies over and over; one look-up costs as much as a copy.
     clipped = np.frombuffer(energies, dtype=np.float64).clip(SOFTEST, _HARDEST)
-    values = np.asarray(xraylib_np.CS_Total(np.array([number]), clipped)[0], dtype=np.float64)
+    # One by one: xraylib's form for arrays works on OpenMP threads, and a copy of a process (see
+    # `siftem.pipeline.side_processes`) waits for ever for those of its parent.
+    values = np.array([xraylib.CS_Total(number, e) for e in clipped.tolist()], dtype=np.float64)
     values.flags.writeable = False
     return values
 
