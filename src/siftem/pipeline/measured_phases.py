@@ -1,6 +1,6 @@
 """What the spectra of a run's phases say, as plain data: for a calibration of several maps.
 
-A batch keeps no compositions as such; these are some kilobytes.
+A batch keeps no compositions as such; these are some 200 kB for each map.
 """
 
 from __future__ import annotations
