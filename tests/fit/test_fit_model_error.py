@@ -5,13 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from foreign_physics import AXIS, COUNTS, expected, line_counts, peak
+from scipy.integrate import quad
 
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError, SiftemWarning
 from siftem.fit.element_search import structure_of, warn_of_structure
 from siftem.fit.fit_steps import _with_kept
 from siftem.fit.line_fit import fit_lines
-from siftem.fit.misfit import no_misfit
+from siftem.fit.misfit import _mean_share, no_misfit
 from siftem.fit.null_elements import NullElements, null_elements, null_scatter
 from siftem.fit.spectrum_model import Calibration, SpectrumModel
 from siftem.spectrum import Spectrum
@@ -123,6 +124,18 @@ def test_a_grain_has_its_own_errors_and_what_was_taken_off_its_own(foreign, off)
     assert (over_counting(fit, "Si K") > 4.0) == (off > 0)
     # It was 3.1 when the host's counts made all lines of the grain weak ones.
     assert over_counting(fit, "O K") < 2.2
+
+
+@pytest.mark.parametrize(
+    ("share", "pull", "known"),
+    [(0.0, -3.0, 40.0), (0.3, 0.0, 100.0), (0.1, 5.0, 30.0), (0.0, -1000.0, 1e-30)],
+)
+def test_mean_of_a_size_that_is_not_negative(share, pull, known):
+    def likelihood(x):
+        return np.exp(0.5 * pull * (x - share) - 0.25 * known * (x - share) ** 2)
+
+    mean = quad(lambda x: x * likelihood(x), 0, 5)[0] / quad(likelihood, 0, 5)[0]
+    assert _mean_share(*np.array([[share], [pull], [known]])) == pytest.approx(mean, rel=1e-6)
 
 
 def test_what_is_kept_does_not_move_the_others():

@@ -12,10 +12,10 @@ import numpy as np
 from scipy.interpolate import BSpline
 from scipy.ndimage import gaussian_filter1d
 from scipy.sparse import csr_array
+from scipy.special import erfcx
 
 from siftem.energy_axis import EnergyAxis
 from siftem.fit import kernels
-from siftem.fit.error_sizes import mean_shares, size_likelihood
 from siftem.fit.poisson import PoissonFit, covariance_of, nonnegative_quadratic
 from siftem.views import outline
 from siftem.xray.detector import Detector
@@ -109,12 +109,14 @@ _LOCAL, _GLOBAL = 16.0, 0.02
 _STRONG = 4.0
 #: What a wrong tail leaves falls off from its peak over this many bumps.
 _TAIL = 4.0
-#: Relative errors of a model are hardly larger: a penalty keeps the most likely ones at zero where
-#: counts can't tell.
-_LARGEST = 0.1
+#: Relative errors that a model may have before the spectrum is asked: this keeps the size at
+#: zero where counts can't tell.
+_EXPECTED = 0.1
 _START = 1e-4
 _ROUNDS = 25
 _SMALLEST = 1e-12
+#: Standard deviations below zero from which on what is left above it falls off exponentially.
+_FAR_BELOW = -30.0
 #: Bumps that tell a share which changes from place to place, and how much more each of them tells
 #: with its neighbours, which it overlaps with.
 _NEAR, _OVERLAP = float(np.sqrt(4 * np.pi)) * _LOCAL, 1.5
@@ -214,8 +216,8 @@ def estimated_misfit(
     The restricted likelihood of what is left by the fit, with a penalty that leaves them at zero
     where counts can't tell, is greatest where ``s^2 <- s^2 sqrt(sum(P^2 q^2) / sum(P^2 e))`` ends,
     with the scores q of the bumps and their expected squares e. What is returned is not that
-    most likely size but, of what is modelled, the mean over all that the likelihood allows and
-    models have (`mean_shares`): where few channels tell it, errors must hold that it may be larger.
+    most likely size but, of what is modelled, the mean of all that the likelihood allows: where few
+    channels tell it, errors must hold that it may be larger.
 
     Parameters
     ----------
@@ -271,8 +273,7 @@ def estimated_misfit(
     target = residual + columns @ amplitudes
     pull, pull_of_bumps = weighted.T @ target, basis.T @ (weight * target)
     shares = np.full(sizes.shape, _START)
-    told: list[tuple[np.ndarray, float]] = []
-    smallest = 1.0 / (_LARGEST**2 * np.sqrt(2 * np.pi) * _LOCAL)
+    smallest = 1.0 / (_EXPECTED**2 * np.sqrt(2 * np.pi) * _LOCAL)
     for last in [False] * (_ROUNDS - 1) + [True]:
         sigma2 = (shares * sizes).sum(axis=0)
         held = gram + stiffness.penalty(p) if penalized else gram
@@ -285,17 +286,14 @@ def estimated_misfit(
             pooled, number = (_everywhere, n) if i < _ALIKE else (_locally, _NEAR)
             asked = expected * size
             above, below, curved = pooled(np.stack([score2 * size, asked, asked**2]))
+            below = below + smallest
             # What was measured may well be exact; what is modelled never is.
             if last and i < _MODELLED:
-                slope, known = number * (above - below), _OVERLAP * number * curved
-                total = below / np.maximum(curved, 1e-300)
-                likelihood = size_likelihood(shares[i, : above.size], slope, known, total)
-                told.append((likelihood, 1.0 if i < _ALIKE else number))
+                known = _OVERLAP * number * curved
+                shares[i] = _mean_share(shares[i], number * (above - below), known)
             else:
-                step = np.sqrt(above / (below + smallest))
-                shares[i] = np.maximum(shares[i] * step, _SMALLEST)
+                shares[i] = np.maximum(shares[i] * np.sqrt(above / below), _SMALLEST)
         stiffness = stiffness.updated(found[at], covariance[at, at])
-    shares[:_MODELLED] = np.stack([np.broadcast_to(m, n) for m in mean_shares(told)])
     return Misfit(basis, np.sqrt((shares * sizes).sum(axis=0))), stiffness
 
 
@@ -398,6 +396,24 @@ def _spread(values: np.ndarray) -> np.ndarray:
     away = np.arange(-int(10 * _TAIL), int(10 * _TAIL) + 1)
     kernel = np.exp(-np.abs(away) / _TAIL)
     return np.convolve(values, kernel / kernel.sum())[away[-1] : away[-1] + values.size]
+
+
+def _mean_share(share: np.ndarray, pull: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Mean of a share that can't be negative, where its likelihood is a normal one.
+
+    Parameters
+    ----------
+    share : ndarray of shape (bumps,)
+        So far.
+    pull, known : ndarray of shape (bumps,)
+        Twice the slope of the log likelihood there, and twice its curvature.
+    """
+    sigma = np.sqrt(2.0 / np.maximum(known, 1e-300))
+    away = share / sigma + 0.5 * pull * sigma
+    # So far below zero the sum has no digits left; its limit is that of an exponential.
+    near = np.maximum(away, _FAR_BELOW)
+    mean = near + np.sqrt(2 / np.pi) / erfcx(-near / np.sqrt(2))
+    return np.asarray(sigma * np.where(away < near, -1.0 / np.minimum(away, _FAR_BELOW), mean))
 
 
 def _everywhere(values: np.ndarray) -> np.ndarray:
