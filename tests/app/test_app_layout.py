@@ -56,11 +56,11 @@ def decomposed():
     """A map, and the work on it up to its components; tests take copies."""
     si = two_halves()
     made = Page(si)
-    made.jobs.wait(60)
+    made.jobs.wait(240)
     made.views[1].number.value = 2
     made.go(1)
     made.attempt(made.views[1].decompose)
-    made.jobs.wait(60)
+    made.jobs.wait(240)
     assert not made.jobs.state.failed, made._status.object
     return si, made.session.workflow
 
@@ -69,7 +69,7 @@ def decomposed():
 def page(decomposed):
     si, done = decomposed
     made = Page(si)
-    made.jobs.wait(60)
+    made.jobs.wait(240)
     made.session._workflow = Workflow(done.recipe, spectrum_image=si)
     made.session._workflow._results = dict(done._results)
     made.go(1)
@@ -98,7 +98,7 @@ def test_the_layout_is_told_with_a_phase_map_and_its_areas(page):
 def test_regions_that_no_classifier_made_are_not_said_to_be_trained(page):
     page.go(2)
     page.attempt(page.views[2].train)
-    page.jobs.wait(60)
+    page.jobs.wait(240)
     assert "no classifier was needed" in page._status.object
 
 
@@ -167,7 +167,7 @@ def test_another_layout_keeps_names_anchors_and_traces_with_their_phases(page):
     session.paint("second", [(5, 20)], 3)
     spectra = dict(zip(("first", "second"), session.result("match").factors.spectra, strict=True))
     view.layout.value = "matrix"
-    page.jobs.wait(60)
+    page.jobs.wait(240)
     assert session.recipe.layout == "matrix"
     assert "with what the recipe says" in view.lie.object
     assert session.recipe.phases["second"].anchor[0].absent == ("Ca",)
@@ -188,7 +188,7 @@ def test_a_cancelled_decomposition_leaves_all_as_it_was(page, monkeypatch):
 
     monkeypatch.setattr(type(session.workflow), "run", cancelled)
     page.views[1].layout.value = "matrix"
-    page.jobs.wait(60)
+    page.jobs.wait(240)
     monkeypatch.undo()
     assert page.jobs.state.failed
     assert session.recipe == before

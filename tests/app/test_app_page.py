@@ -26,7 +26,7 @@ from siftem.segment.regions import Regions
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
     made = Page(demo_recipe(shape=(32, 32), dose=400.0))
-    made.jobs.wait(60)
+    made.jobs.wait(240)
     made.refresh()
     made.views[5].folder.value = str(tmp_path_factory.mktemp("out") / "run")
     return made
@@ -42,37 +42,37 @@ def test_the_road_by_buttons(page):
     assert "32 × 32 pixels" in data.about.object
     page.go(1)
     page.attempt(decompose.decompose)
-    page.jobs.wait(60)
+    page.jobs.wait(240)
     assert "Decompose: done" in said(page)
     assert [f.value for f in decompose.names] == ["Brg", "Fp", "Ca-Pv"]
     page.go(2)
     assert segment.figure.ranges == data.look.figure.ranges == decompose.look.figure.ranges
     for name, y, x in (("Brg", 2, 25), ("Fp", 14, 20), ("Ca-Pv", 15, 8)):
         if name == "Ca-Pv":  # nobody is to blame who has not come to the last phase yet
-            page.jobs.wait(60)
+            page.jobs.wait(240)
             assert "all are painted; missing: Ca-Pv." in segment.counts.object
             assert not page.jobs.state.failed
         segment.choose_phase(name)
         segment.painted([(y, x)])
     assert segment.look.name.value == "Component Ca-Pv"  # the map follows the phase
-    page.jobs.wait(60)
+    page.jobs.wait(240)
     live = page.session.workflow.get("regions")  # trained after the last stroke, unasked
     assert live is not None and segment.overlay.value == "Regions"
     page.attempt(segment.train)
-    page.jobs.wait(60)
+    page.jobs.wait(240)
     assert "Trained on painted traces" in said(page)
     assert segment.overlay.value == "Regions"
     before = segment.figure.overlay_pixels.copy()
     segment.margin_slider.value = 3
-    page.jobs.wait(60)
+    page.jobs.wait(240)
     assert (segment.figure.overlay_pixels != before).any()
     counts = page.session.workflow.get("regions").regions.pixel_counts()
     assert f"{counts['pure Brg']:,}" in segment.counts.object
     segment.margin_slider.value = 1
-    page.jobs.wait(60)
+    page.jobs.wait(240)
     page.go(3)
     page.attempt(spectra.subtract)
-    page.jobs.wait(60)
+    page.jobs.wait(240)
     assert "Anchor: no Si in the grain" in spectra.found.object
     assert "Si K lines in pure Fp" in spectra.found.object
     spectra.element.value = spectra.element.options[-1]
@@ -80,7 +80,7 @@ def test_the_road_by_buttons(page):
     page.go(4)
     composition.form.ratios.value_input = "(Mg+Fe)/Si"
     page.attempt(composition.quantify)
-    page.jobs.wait(60)
+    page.jobs.wait(240)
     assert "Quantify: done" in said(page)
     assert "Composition of the phases" in composition.tables.object
     assert "What the numbers rest on" in composition.tables.object
@@ -93,7 +93,7 @@ def test_the_road_by_buttons(page):
     assert "What the phases may be" in composition.tables.object
     page.go(5)
     page.attempt(export.write)
-    page.jobs.wait(60)
+    page.jobs.wait(240)
     assert "Write the folder: done" in said(page)
     fetched = {row[0].filename: row[0].callback() for row in export.files}
     assert set(fetched) == {
@@ -123,7 +123,7 @@ def test_errors_are_one_sentence_on_the_page():
         assert "open a file or the demo" in said(page)
     page.views[0].path.value = "/nothing/at/all.hspy"
     page.attempt(page.views[0].open_file)
-    page.jobs.wait(30)
+    page.jobs.wait(240)
     assert "Cannot read" in said(page) or "no such file" in said(page)
 
 
@@ -139,7 +139,7 @@ def test_one_class_only_is_told_in_a_sentence(page):
     session.clear_traces()
     session.paint("Fp", [(14, 20)], 5)
     page.attempt(page.views[2].train)
-    page.jobs.wait(60)
+    page.jobs.wait(240)
     assert 'role="alert"' in said(page)
     assert "paint some" in said(page)
     session.undo()
@@ -157,7 +157,7 @@ def test_traces_on_the_wrong_phase_and_places_without_any_are_told(page):
     for n, (y, x) in enumerate(zip(*np.unravel_index(matrix, (32, 32)), strict=True)):
         session.paint(("Brg", "Fp")[n % 2], [(y, x)], 1)  # every other as a grain
     segment._changed_traces()
-    page.jobs.wait(60)
+    page.jobs.wait(240)
     assert "painted as Fp hold hardly any of its component" in segment.counts.object
     assert "paint some of them next" in segment.counts.object
     segment.overlay.value = "Unlike painted"
@@ -166,7 +166,7 @@ def test_traces_on_the_wrong_phase_and_places_without_any_are_told(page):
     segment.overlay.value = "None"
     session.paint("Ca-Pv", [(15, 8)], 5)
     page.attempt(segment.train)
-    page.jobs.wait(60)
+    page.jobs.wait(240)
     assert 'role="alert"' in said(page) and "contradict" in said(page)
     told = session.workflow.warnings("segment")
     assert any("painted as Fp hold hardly any" in t for t in told)
@@ -246,7 +246,7 @@ def test_the_pure_matrix_is_seen_and_has_no_anchor(page):
     page.go(3)
     spectra = page.views[3]
     page.attempt(spectra.subtract)
-    page.jobs.wait(60)
+    page.jobs.wait(240)
     page._key("3")
     assert spectra.grain == "Brg" and not spectra.known.visible
     assert "Deviance of the fit" in spectra.found.object
@@ -259,7 +259,7 @@ def test_in_a_notebook_the_page_is_shown_and_its_results_are_within_reach(page):
 
     signal = siftem.to_hyperspy(siftem.simulate_demo((8, 8), dose=50.0).spectrum_image)
     made = siftem.app(signal)
-    made.jobs.wait(60)
+    made.jobs.wait(240)
     assert made.spectrum_image.shape == (8, 8)
     assert isinstance(pn.panel(made), pn.viewable.Viewable)
     assert made.recipe.input.file
@@ -310,7 +310,7 @@ def test_maps_by_fit_stand_beside_those_of_windows(page):
     data = page.views[0]
     before = list(data.look.name.options)
     page.attempt(data.fit_maps)
-    page.jobs.wait(60)
+    page.jobs.wait(240)
     assert not page.jobs.state.failed
     added = [name for name in data.look.name.options if name not in before]
     assert {"Mg K by fit", "Nd L by fit", "continuum by fit"} <= set(added)

@@ -230,7 +230,7 @@ def test_the_page_offers_earlier_work_and_opens_it_at_its_step(tmp_path, monkeyp
     page.resized(1500, 900)
     assert data.earlier[1][0][0] is go_on
     go_on.clicks += 1
-    page.jobs.wait(60)
+    page.jobs.wait(240)
     assert page.active == 2
     assert page.session.workflow.done("regions")
     page.close()

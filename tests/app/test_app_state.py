@@ -299,7 +299,7 @@ def test_a_job_tells_that_it_waits_for_a_compiler():
         return kernel(1)
 
     jobs.start("Open file", work)
-    jobs.wait(30)
+    jobs.wait(240)
     told = [(s.step, s.fraction) for s in states if s.running and s.step]
     assert [step.split(",")[0] for step, _ in told] == ["reading the map", "compiling", told[0][0]]
     assert told[2] == told[0]

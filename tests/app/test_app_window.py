@@ -48,7 +48,7 @@ def image(ny=20, nx=30, channels=200, spacing=0.05):
 @pytest.fixture(scope="module")
 def page():
     made = Page(image(), reports=Reports())
-    made.jobs.wait(60)
+    made.jobs.wait(240)
     made.refresh()
     return made
 
