@@ -24,8 +24,9 @@ from siftem.decomposition.purest import FEWEST_PIXELS, purest_spectra, share_wei
 from siftem.spectrum_image import SpectrumImage
 
 #: Spectra of a plateau scatter by no more than this part of the way to any other one: those of a
-#: gradient that is cut in classes do by 0.29, one over the root of 12.
-_ALIKE = 0.15
+#: gradient that is cut in classes do by 0.29, one over the root of 12, and by half of that or less
+#: where pixels at the borders of narrow classes are left out.
+_ALIKE = 0.08
 #: A plateau has this part of its pixels at the least away from its border.
 _INSIDE = 0.35
 #: More phases that are tried, the most first; one where grains of all thicknesses are as likely.
