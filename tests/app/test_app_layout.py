@@ -115,7 +115,7 @@ def test_side_by_side_nothing_is_said_of_a_matrix(page):
     labels = page.session.result("match").layout.labels
     assert f"<td>{(labels == 0).sum():,}</td>" in segment.counts.object
     assert "labelled" in segment.counts.object
-    assert "summed: the pixels of its spectrum; 1 pixels at borders" in segment.counts.object
+    assert "summed: the pixels of its spectrum; 1 pixel at borders is left" in segment.counts.object
     page.go(3)
     assert not spectra.known.visible and "nothing is taken off" in spectra.alone.object
     assert spectra.do.name == "Sum the pixels"

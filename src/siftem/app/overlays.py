@@ -320,7 +320,8 @@ def region_counts_html(
             rows.append(_row(colour, reason, "", "", *share(n)))
     masked = "in mask" if labelled is None else "labelled"
     table = _table(["region", "painted", masked, "summed", "of map"], rows)
-    margin = f"; {regions.margin:g} pixels at borders are left out" if regions.margin else ""
+    kept_off = "pixel at borders is" if regions.margin == 1 else "pixels at borders are"
+    margin = f"; {regions.margin:g} {kept_off} left out" if regions.margin else ""
     hint = f"{hint} summed: the pixels of its spectrum{margin}."
     return f"{table}<p class='hint'>{html.escape(hint)}</p>"
 
