@@ -8,7 +8,6 @@ import pytest
 
 pytest.importorskip("panel")
 
-import siftem
 from siftem.app.anchor_form import AnchorForm, anchor_elements
 from siftem.app.map_figure import MapFigure, length_text
 from siftem.app.map_images import map_images, mapped_line
@@ -252,20 +251,6 @@ def test_the_pure_matrix_is_seen_and_has_no_anchor(page):
     assert "Deviance of the fit" in spectra.found.object
     page._key("1")
     assert spectra.grain == "Fp" and spectra.known.visible
-
-
-def test_in_a_notebook_the_page_is_shown_and_its_results_are_within_reach(page):
-    import panel as pn
-
-    signal = siftem.to_hyperspy(siftem.simulate_demo((8, 8), dose=50.0).spectrum_image)
-    made = siftem.app(signal)
-    made.jobs.wait(240)
-    assert made.spectrum_image.shape == (8, 8)
-    assert isinstance(pn.panel(made), pn.viewable.Viewable)
-    assert made.recipe.input.file
-    with pytest.raises(InputError, match="a HyperSpy signal is needed"):
-        siftem.app(3)
-    assert page.results().recipe == page.recipe
 
 
 # Pieces -----------------------------------------------------------------------------------

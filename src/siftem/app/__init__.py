@@ -1,9 +1,10 @@
 """The app in the browser and in a notebook: it builds a recipe and shows results.
 
-``siftem.app(source)`` gives the page in a notebook (`open_page`), with its results within reach;
-`siftem.app.server.serve` puts it on a port. The app computes nothing itself: its state is a recipe
-and the results of its steps, and every button changes the one and asks the pipeline for the
-other. What it needs beyond siftem is the extra ``app``: ``pip install "siftem[app]"``.
+``siftem.app(source)`` gives the page below a cell of a notebook (`open_page`), with its results
+within reach; `siftem.app.server.serve` puts it on a port. The app computes nothing itself: its
+state is a recipe and the results of its steps, and every button changes the one and asks the
+pipeline for the other. What it needs beyond siftem is the extra ``app``:
+``pip install "siftem[app]"``.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ __all__ = ["open_page"]
 def open_page(source: Any = None) -> Any:
     """Return the page for a map, which a notebook shows, with its results within reach.
 
+    A server of its own, which only this machine can reach, runs in the kernel until it is closed
+    or the kernel ends; the page is shown in a frame of the cell's width.
+
     Parameters
     ----------
     source : path-like, Recipe, SpectrumImage or HyperSpy signal, optional
@@ -25,9 +29,9 @@ def open_page(source: Any = None) -> Any:
 
     Returns
     -------
-    siftem.app.page.Page
-        What was done on it so far: ``page.recipe``, ``page.spectrum_image`` and
-        ``page.results()``. ``page.panel`` is a Panel object for a server of your own.
+    siftem.app.notebook.NotebookApp
+        What was done on the page so far: ``app.recipe``, ``app.spectrum_image`` and
+        ``app.results()``, which wait for a step that is running. ``app.close()`` ends the server.
 
     Raises
     ------
@@ -36,18 +40,15 @@ def open_page(source: Any = None) -> Any:
 
     Examples
     --------
-    >>> page = siftem.app("71GPa.hspy")  # doctest: +SKIP
-    >>> page.results().compositions["Fp"]  # doctest: +SKIP
+    >>> app = siftem.app("71GPa.hspy")  # doctest: +SKIP
+    >>> app.results().compositions["Fp"]  # doctest: +SKIP
     """
     from siftem.app.extra import require_extra
 
     require_extra()
-    import panel as pn
+    from siftem.app.notebook import NotebookApp
 
-    from siftem.app.page import Page
-
-    pn.extension(inline=True)  # a microscope has no internet: nothing comes from elsewhere
-    return Page(source)
+    return NotebookApp(source)
 
 
 class _Callable(ModuleType):

@@ -102,11 +102,7 @@ class DataView(MapStep):
             pn.Row(self.size, self.dose),
             self.button("Open the demo", self.open_demo, kind="success"),
             self.text("<h2>File</h2>"),
-            *(
-                [DropZone(self._sent, self._not_sent, width=CONTROLS - 14)]
-                if page.reports is not None
-                else []
-            ),
+            DropZone(self._sent, self._not_sent, width=CONTROLS - 14),
             self.path,
             self.button("Open file", self.open_file, kind="success"),
             pn.Card(

@@ -243,11 +243,7 @@ class ExportView(MapStep):
         return Path(text).expanduser().absolute()
 
     def _report_link(self, folder: Path) -> str:
-        """Link the report, where the page has a server that can show it."""
-        reports = self.page.reports
-        if reports is None:
-            return ""
-        link = html.escape(reports.link(folder / REPORT))
+        link = html.escape(self.page.reports.link(folder / REPORT))
         return f'<a href="{link}" target="_blank" rel="noopener">Open the report</a>. '
 
     def _recipe_file(self) -> Any:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import panel as pn
@@ -17,7 +16,7 @@ from bokeh.core.validation import silence
 from bokeh.core.validation.warnings import FIXED_SIZING_MODE
 from panel.custom import JSComponent
 from panel.reactive import Syncable
-from tornado.ioloop import IOLoop, PeriodicCallback
+from tornado.ioloop import IOLoop
 
 from siftem.app.composition_view import CompositionView
 from siftem.app.data_view import DataView
@@ -26,7 +25,6 @@ from siftem.app.export_view import ExportView
 from siftem.app.files import Reports
 from siftem.app.jobs import JobRunner, JobState, error_sentence
 from siftem.app.map_figure import MapRanges, map_ranges
-from siftem.app.notebook import kernel_loop, send_changes
 from siftem.app.saved_sessions import SavedSession, SavedSessions
 from siftem.app.segment_view import SegmentView
 from siftem.app.session import Session
@@ -34,9 +32,6 @@ from siftem.app.spectra_view import SpectraView
 from siftem.app.step_view import View
 from siftem.app.style import CONTROL_CSS, PAGE_CSS, RESIZED, TEXT_CSS, THEME_CSS, Room
 from siftem.errors import SiftemError
-from siftem.hyperspy_input import as_map
-from siftem.pipeline.recipe import Recipe
-from siftem.pipeline.results import RunResult
 from siftem.spectrum_image import SpectrumImage
 
 
@@ -92,34 +87,13 @@ class Window(JSComponent):
     ----------
     told : callable
         Called with width and height in CSS pixels, and whether the system prefers a dark page.
-    inline : bool
-        The page is among others, such as the output of a cell: that has a width and no height.
     """
 
     dark = param.Boolean(default=False, doc="Whether the page is dark.")
     css = param.String(default=THEME_CSS, doc="Colours of both themes, by custom properties.")
-    inline = param.Integer(default=0, doc="Height of a page among others; 0 of one by itself.")
 
     _esm = """
-    export function render({ model, el }) {
-      if (model.inline) {
-        let place = el     // out of the shadow trees
-        while (place.getRootNode() instanceof ShadowRoot) place = place.getRootNode().host
-        const output = place.closest(".jp-OutputArea-output, .output_subarea") ??
-          place.closest(".bk-root, [data-root-id]")?.parentElement ?? place.parentElement
-        const tell = () => {
-          if (output.clientWidth > 0)
-            model.send_msg({ width: output.clientWidth, height: model.inline, dark: false })
-        }
-        let later
-        const watch = new ResizeObserver(() => {
-          clearTimeout(later)
-          later = setTimeout(tell, 250)
-        })
-        watch.observe(output)
-        model.on("remove", () => watch.disconnect())
-        return
-      }
+    export function render({ model }) {
       const style = document.createElement("style")
       style.textContent = model.css
       document.head.append(style)
@@ -140,11 +114,8 @@ class Window(JSComponent):
     }
     """
 
-    def __init__(
-        self, told: Callable[[int, int, bool], None], *, inline: bool = False, **options: Any
-    ) -> None:
-        high = Room().window[1] if inline else 0
-        super().__init__(**{"width": 0, "height": 0, "margin": 0, "inline": high, **options})
+    def __init__(self, told: Callable[[int, int, bool], None], **options: Any) -> None:
+        super().__init__(**{"width": 0, "height": 0, "margin": 0, **options})
         self._told = told
 
     def _handle_msg(self, message: Any) -> None:
@@ -236,11 +207,12 @@ class Page:
 
     Parameters
     ----------
-    source : path-like, Recipe, SpectrumImage or HyperSpy signal, optional
+    source : path-like, Recipe or SpectrumImage, optional
         Opened at once.
     reports : Reports, optional
-        Of the server whose page this is: it fills the browser's window, takes files and opens
-        reports in tabs. Without one, as in a notebook, it has a fixed size.
+        Of the server whose page this is.
+    session : Session, optional
+        To work on, which outlives the page; by default it has one of its own.
     """
 
     def __init__(
@@ -248,17 +220,19 @@ class Page:
         source: Any = None,
         *,
         reports: Reports | None = None,
+        session: Session | None = None,
     ) -> None:
         self._document = pn.state.curdoc if pn.state.curdoc else None
-        self._loop = IOLoop.current() if self._on_server else kernel_loop()
-        self._sending: PeriodicCallback | None = None
-        self.session = Session(SavedSessions())
+        on_server = self._document is not None and self._document.session_context is not None
+        self._loop = IOLoop.current() if on_server else None
+        self._lent = session is not None
+        self.session = session or Session(SavedSessions())
         self.jobs = JobRunner(self._push, self._job_changed)
         self.session.on_trouble = lambda said: self._push(lambda: self.jobs.tell(said, failed=True))
         self.room = Room()
         self._ranges: tuple[SpectrumImage, MapRanges] | None = None
-        self._window = Window(self.resized, inline=reports is None)
-        self.reports = reports
+        self._window = Window(self.resized)
+        self.reports = reports or Reports()
         self._buttons: list[Any] = []
         self._status = pn.pane.HTML(
             "", stylesheets=[TEXT_CSS], width=820, margin=(3, 8, 0, 10), sizing_mode=RESIZED
@@ -286,34 +260,9 @@ class Page:
             sizing_mode=RESIZED,
         )
         self.jobs.tell("Open a map, or try the demo.")
-        if source is not None and not isinstance(source, (str, Path, Recipe)):
-            source = as_map(source)
-        if source is not None and reports is None:
-            # Whole before a notebook shows it: what changes on the way there is lost.
-            self.session.open(source)
-            self.jobs.tell("Open: done.")
-        elif source is not None:
+        if source is not None:
             self.open("Open", lambda progress: self.session.open(source, progress=progress))
         self.refresh()
-        if self._loop is not None and not self._on_server:
-            self._sending = send_changes(self.panel)
-
-    def __panel__(self) -> Any:
-        """Return the page as a Panel object."""
-        return self.panel
-
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> Any:
-        return self.panel._repr_mimebundle_(include, exclude)
-
-    @property
-    def recipe(self) -> Recipe:
-        """What was clicked together so far."""
-        return self.session.recipe
-
-    @property
-    def spectrum_image(self) -> SpectrumImage:
-        """The map that is open, as it is decomposed."""
-        return self.session.spectrum_image
 
     def map_ranges(self) -> MapRanges:
         """Return what is seen of the map that is open: the same in each step."""
@@ -321,10 +270,6 @@ class Page:
         if self._ranges is None or self._ranges[0] is not si:
             self._ranges = si, map_ranges(si.shape)
         return self._ranges[1]
-
-    def results(self) -> RunResult:
-        """Do what is still missing, and return all results."""
-        return self.session.workflow.result()
 
     def open(self, title: str, work: Callable[[Any], Any]) -> None:
         """Open a map in a job."""
@@ -389,15 +334,20 @@ class Page:
         self.views[self.active].take_room()
         self.refresh()
 
+    def end(self, why: str) -> None:
+        """Stop what runs for this page, and put a sentence in its place; from any thread."""
+        said = f'<p role="alert">{html.escape(why)}</p>'
+        self.jobs.cancel()
+        self._push(lambda: self.panel.__setitem__(slice(None), [pn.pane.HTML(said)]))
+
     def close(self) -> None:
         """Stop what runs for this page, and let go of all that it holds.
 
         Panel keeps the callbacks of closed pages, and with them what they lead to.
         """
         self.jobs.cancel()
-        self.session.close()
-        if self._sending is not None:
-            self._sending.stop()
+        if not self._lent:
+            self.session.close()
         self._ranges = None
         for view in self.views:
             view.close()
@@ -424,14 +374,11 @@ class Page:
             name="Next step →", width=110, stylesheets=[CONTROL_CSS], margin=(4, 3, 4, 40)
         )
         onward.on_click(lambda _event: self.go(self.active + 1))
-        row = pn.Row(brand, *self._buttons, onward, height=40)
-        if self.reports is not None:
-            theme = pn.widgets.Button(
-                name="Light or dark", width=110, stylesheets=[CONTROL_CSS], margin=(4, 3)
-            )
-            theme.on_click(lambda _event: self.set_dark(not self.room.dark))
-            row.append(theme)
-        return row
+        theme = pn.widgets.Button(
+            name="Light or dark", width=110, stylesheets=[CONTROL_CSS], margin=(4, 3)
+        )
+        theme.on_click(lambda _event: self.set_dark(not self.room.dark))
+        return pn.Row(brand, *self._buttons, onward, theme, height=40)
 
     def _job_changed(self, state: JobState) -> None:
         self._bar.visible = self._cancel.visible = state.running
@@ -448,12 +395,8 @@ class Page:
         if state.failed and state.title and not state.running:
             self.refresh()  # fields tell again what counts
 
-    @property
-    def _on_server(self) -> bool:
-        return self._document is not None and self._document.session_context is not None
-
     def _push(self, action: Callable[[], None]) -> None:
-        """Run an action on the loop of server or kernel, from any thread; elsewhere at once."""
+        """Run an action on the loop of the server, from any thread; elsewhere at once."""
         if self._loop is None:
             action()
             return
@@ -462,9 +405,7 @@ class Page:
 
     def _at_next_tick(self, action: Callable[[], None]) -> None:
         document: Any = self._document
-        if self._sending is not None:
-            action()
-        elif document.session_context is not None and not document.session_context.destroyed:
+        if document.session_context is not None and not document.session_context.destroyed:
             document.add_next_tick_callback(action)
 
     def _key(self, key: str) -> None:

@@ -74,10 +74,13 @@ class Door:
     ----------
     port : int
     token : str or None
+    framed : bool
+        Whether other pages of this machine, such as a notebook, may show the app in a frame.
     """
 
-    def __init__(self, port: int, token: str | None) -> None:
+    def __init__(self, port: int, token: str | None, *, framed: bool = False) -> None:
         self.token = token
+        self._headers = _FramedHeaders if framed else _SafeHeaders
         self.cookie = f"siftem_{TOKEN}_{port}"
 
     def guard(self, application: Application) -> None:
@@ -94,7 +97,7 @@ class Door:
             return inside(request, **kwargs)
 
         application.find_handler = find_handler
-        application.add_transform(_SafeHeaders)
+        application.add_transform(self._headers)
 
     def refusal(self, request: HTTPServerRequest) -> str | None:
         """Return why a request is refused, None when it may pass."""
@@ -127,6 +130,8 @@ class _SafeHeaders(OutputTransform):
     the page itself, but from no other address; nor may data go to one.
     """
 
+    _around = "'self'"
+
     def __init__(self, request: HTTPServerRequest) -> None:
         # Some browsers do not take 'self' for web sockets of the same address.
         plain = re.fullmatch(r"[\w.-]+(:\d+)?|\[[0-9a-fA-F:.]+\](:\d+)?", request.host)
@@ -143,7 +148,7 @@ class _SafeHeaders(OutputTransform):
                 "object-src 'none'",
                 "base-uri 'none'",
                 "form-action 'self'",
-                "frame-ancestors 'self'",
+                f"frame-ancestors {self._around}",
             )
         )
 
@@ -155,6 +160,12 @@ class _SafeHeaders(OutputTransform):
         headers["X-Content-Type-Options"] = "nosniff"
         headers["Referrer-Policy"] = "no-referrer"
         return status_code, headers, chunk
+
+
+class _FramedHeaders(_SafeHeaders):
+    """Lets pages of this machine, such as JupyterLab's on another port, show the app in a frame."""
+
+    _around = "'self' http://localhost:* http://127.0.0.1:*"
 
 
 class _Refused(RequestHandler):
@@ -275,13 +286,12 @@ class AppServer:
     visitors: Visitors
 
     def run(self) -> None:
-        """Serve until interrupted."""
+        """Serve until interrupted, or until the loop is stopped."""
         self.server.start()
         PeriodicCallback(lambda: self.visitors.look(self.server.get_sessions()), _LOOKS).start()
-        try:
+        with contextlib.suppress(KeyboardInterrupt):
             self.server.io_loop.start()
-        except KeyboardInterrupt:
-            self.server.stop()
+        self.server.stop()
 
 
 def make_server(
@@ -291,6 +301,8 @@ def make_server(
     port: int = 5006,
     token: str | None = None,
     pages: int = 8,
+    make_page: Callable[[Reports], Page] | None = None,
+    framed: bool = False,
 ) -> AppServer:
     """Prepare the app on a port; each browser window that opens it has a session of its own.
 
@@ -306,6 +318,10 @@ def make_server(
         By default a new one, where one is needed.
     pages : int
         That may be open at a time; who opens another is told.
+    make_page : callable, optional
+        Makes the page of each session, in place of one that opens the source.
+    framed : bool
+        Whether other pages of this machine may show the app in a frame.
 
     Returns
     -------
@@ -325,13 +341,13 @@ def make_server(
     if pages < 1:
         raise InputError(f"a server needs room for one page at the least, got {pages}")
     visitors, reports = Visitors(pages), Reports()
-    pn.extension()
+    make = make_page or (lambda reports: Page(source, reports=reports))
     pn.config.notifications = False
     try:
         with warnings.catch_warnings(), _any_origin_unsaid():
             warnings.simplefilter("ignore")
             server = pn.io.server.get_server(
-                {"/": lambda: visitors.welcome(lambda: Page(source, reports=reports))},
+                {"/": lambda: visitors.welcome(lambda: make(reports))},
                 port=port,
                 address=host or None,
                 # The door compares origins, for any name that the machine may have.
@@ -352,7 +368,7 @@ def make_server(
             f"cannot listen on {host or 'all addresses'}, port {port}: "
             f"{error.strerror or error}; choose another with --port"
         ) from None
-    Door(server.port, token).guard(server._tornado)
+    Door(server.port, token, framed=framed).guard(server._tornado)
     name = host if host not in ("", "0.0.0.0", "::") else socket.gethostname()
     shown = f"[{name}]" if ":" in name else name
     address = f"http://{shown}:{server.port}/"

@@ -22,7 +22,7 @@ class StepPage(Protocol):
     session: Session
     jobs: JobRunner
     room: Room
-    reports: Reports | None
+    reports: Reports
 
     def attempt(self, action: Callable[[], Any]) -> None:
         """Do something quick; an error becomes one sentence on the page."""
