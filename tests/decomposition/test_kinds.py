@@ -135,6 +135,29 @@ def told(si):
     return made, [str(w.message) for w in record]
 
 
+@pytest.mark.parametrize("components", ["auto", 2])
+@pytest.mark.filterwarnings("ignore:a phase on half of the map")
+def test_a_run_counts_once_for_all_its_layouts(monkeypatch, components):
+    first = grains(8)
+    si = image(mixed(1 - first, first), 300)
+    drawn, noise = [], rank._noise
+
+    def counted(*given):
+        drawn.append(given)
+        return noise(*given)
+
+    monkeypatch.setattr(rank, "_noise", counted)
+    recipe = make_recipe(
+        {"input": {"file": "map.hspy"}, "decompose": {"components": components, "n_init": 1}}
+    )
+    made = decompose.decomposed(recipe, si, progress=lambda *a: None)
+    assert made.kinds.n_components == len(made.factors.names) == 2
+    assert len(drawn) == 1
+    # Another seed draws other noise.
+    rank.count_kinds(si, random_state=7)
+    assert len(drawn) == 2
+
+
 def test_a_run_takes_the_number_from_the_neighbours():
     first = grains(8)
     made, said = told(image(mixed(1 - first, first), 20))

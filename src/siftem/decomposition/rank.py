@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import scipy.sparse as sp
@@ -114,6 +115,17 @@ def count_kinds(si: SpectrumImage, *, random_state: int = 0) -> Kinds:
     True
     """
     si = checked_counts(as_map(si))
+    # The layout of each number of phases asks for them again.
+    counted = _COUNTED.setdefault(si, {})
+    if random_state not in counted:
+        counted[random_state] = _kinds(si, random_state)
+    return counted[random_state]
+
+
+_COUNTED: WeakKeyDictionary[SpectrumImage, dict[int, Kinds]] = WeakKeyDictionary()
+
+
+def _kinds(si: SpectrumImage, random_state: int) -> Kinds:
     counts, shape = si.counts, si.shape
     side = int(np.ceil(np.sqrt(si.n_pixels / _MOST_POOLED)))
     counts = pooled_squares(counts, shape, side)

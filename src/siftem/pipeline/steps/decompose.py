@@ -72,7 +72,7 @@ def decomposed(
         return Decomposed(_distinct(recipe, si, most, progress), choice)
     count = partial(count_kinds, si, random_state=recipe.decompose.random_state)
     if n != "auto":
-        jobs: dict[str, Callable[[], Any]] = {"kinds": count}
+        jobs: dict[str, Callable[[], Any]] = {}
         if n_jobs > 1 and recipe.elements:
             # A copy has time for what comes later, too.
             jobs["settings"] = partial(settings_ahead, recipe, si)
@@ -80,7 +80,8 @@ def decomposed(
             factors = _factors(recipe, si, n, checkpoint, progress)
             made = beside.results()
         keep_ahead(recipe, si, made.get("settings"))
-        return Decomposed(factors, None, made["kinds"])
+        # Counted by now, for the layout.
+        return Decomposed(factors, None, count())
     kinds = count()
     most = min(max(kinds.n_components, len(recipe.phases)), _MANY_COMPONENTS)
     return Decomposed(
