@@ -70,9 +70,20 @@ def test_unknown_films_of_two_maps_are_the_sum_over_both(k_sigma):
 
 def test_films_that_no_point_tells_are_no_result(monkeypatch):
     both, known = films(0.1)
-    monkeypatch.setattr("siftem.minerals.joint_posterior._FEWEST", 129.0)
+    monkeypatch.setattr("siftem.minerals.joint_posterior._FEWEST", 513.0)
     with pytest.raises(InputError, match="films of 2 maps can't be found together"):
         constrained_posterior(both, known)
+
+
+def test_films_that_few_points_tell_get_more_of_them(monkeypatch):
+    both, known = films(0.1)
+    plain = constrained_posterior(both, known)
+    monkeypatch.setattr("siftem.minerals.joint_posterior._FEWEST", 129.0)
+    monkeypatch.setattr("siftem.minerals.joint_posterior._ALIKE", 1.0)
+    found = constrained_posterior(both, known)
+    assert len(found.mixture) > 128
+    for i in (0, 1):
+        assert film_of(found, i).value == pytest.approx(film_of(plain, i).value, rel=0.03)
 
 
 def test_what_is_known_does_not_average_out():

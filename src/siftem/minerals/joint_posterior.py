@@ -24,9 +24,10 @@ _UNSETTLED = 0.01
 #: Thicknesses of an unknown film to sum over, the thickest in prior standard deviations, the finest
 #: step, and the weight below which one is left out.
 _NODES, _THICKEST, _FINEST, _NEGLIGIBLE = 16, 4.0, 0.02, 1e-4
-#: Points in the space of several unknown films, rounds at most, the share of the points that
-#: should count, the fewest that must, and by how much their density is wider than what it is for.
-_POINTS, _ROUNDS, _ALIKE, _FEWEST, _WIDER = 128, 8, 0.6, 10.0, 1.3
+#: Points in the space of several unknown films, and how many where too few of these count; rounds
+#: at most, the share of the points that should count, the fewest that must, and by how much their
+#: density is wider than what it is for.
+_POINTS, _MANY_POINTS, _ROUNDS, _ALIKE, _FEWEST, _WIDER = 128, 512, 8, 0.6, 10.0, 1.3
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,9 +189,11 @@ def _over_thicknesses(apart: _Problem, films: Sequence[int]) -> tuple[np.ndarray
             centre[i] = weights @ z
             root[i, i] = np.sqrt(weights @ (z - centre[i]) ** 2)
     state = np.zeros(len(layout.covariance))
-    points = _even_normal_points(_POINTS, n)
     best: tuple[float, np.ndarray, list[Posterior]] | None = None
-    for _ in range(_ROUNDS):
+    for turn in range(2 * _ROUNDS):
+        if turn == _ROUNDS and best is not None and best[0] >= _FEWEST:
+            break
+        points = _even_normal_points(_POINTS if turn < _ROUNDS else _MANY_POINTS, n)
         zeta = centre + points @ root.T
         starts = np.repeat(state[None], len(zeta), axis=0)
         starts[:, at] = half_normal(1.0, zeta)
@@ -202,9 +205,10 @@ def _over_thicknesses(apart: _Problem, films: Sequence[int]) -> tuple[np.ndarray
         logs = np.where(np.isfinite(logs), logs, -np.inf)
         weights = np.exp(logs - logs.max())
         weights /= weights.sum()
-        alike = float(1 / (weights**2).sum() / len(weights))
-        if best is None or alike > best[0]:
-            best = alike, weights, nodes
+        count = float(1 / (weights**2).sum())
+        alike = count / len(weights)
+        if best is None or count > best[0]:
+            best = count, weights, nodes
         if alike > _ALIKE:
             break
         state = nodes[int(weights.argmax())].state
@@ -215,7 +219,7 @@ def _over_thicknesses(apart: _Problem, films: Sequence[int]) -> tuple[np.ndarray
         away = zeta - centre
         root = _WIDER * np.linalg.cholesky((softer[:, None] * away).T @ away + 1e-6 * np.eye(n))
     assert best is not None
-    if best[0] * len(points) < _FEWEST:
+    if best[0] < _FEWEST:
         raise InputError(
             f"the films of {n} maps can't be found together: tell their thickness, or calibrate "
             f"fewer maps at once"
