@@ -364,3 +364,28 @@ def test_a_film_that_goes_on_below_one_grain_does_so_below_the_others(monkeypatc
     assert scales["first"].ranges[0].value == pytest.approx(0.925 * area)
     assert spectral_angle(pure["first"].values, own) < 0.3 * spectral_angle(film + own, own)
     assert scales["first"].ranges[0].ends[0] < 0.3 * area
+
+
+def test_intervals_hold_what_is_labelled_wrong():
+    """Two alloys in patches, at so few counts that every tenth pixel or so is mistaken."""
+    patches = np.kron(np.random.default_rng(3).random((5, 5)) < 0.5, np.ones((8, 8), bool))
+    alloys = [
+        spectrum((5.415, 5 * cr), (5.947, 0.6 * cr), (6.404, 5 * fe), (7.058, 0.6 * fe), counts=1)
+        for cr, fe in ((0.4, 0.6), (0.6, 0.4))
+    ]
+    mean = np.where(patches[..., None], *alloys)
+    many = run(5000 * mean, ("Cr", "Fe"), decompose={"components": 2})
+    true = sorted(
+        phase["elements"]["Cr"]["at_percent"] for phase in summarize(many)["phases"].values()
+    )
+    held, told = [], 0
+    for seed in range(3):
+        few = run(7 * mean, ("Cr", "Fe"), seed=seed, decompose={"components": 2})
+        found = sorted(
+            (phase["elements"]["Cr"]["at_percent"], phase["elements"]["Cr"]["at_interval_95"])
+            for phase in summarize(few)["phases"].values()
+        )
+        held += [low < t < high for t, (_, (low, high)) in zip(true, found, strict=True)]
+        told += sum("do not tell them" in w for w in few.warnings)
+    assert sum(held) >= 5
+    assert told > 0

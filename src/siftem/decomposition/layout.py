@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 
 import numpy as np
 import scipy.sparse as sp
@@ -20,6 +21,7 @@ from scipy.ndimage import binary_dilation, gaussian_filter
 from scipy.optimize import nnls
 
 from siftem.decomposition.initialise import pooled_squares
+from siftem.decomposition.mistaken import mistaken_labels
 from siftem.decomposition.pixel_classes import (
     PixelClasses,
     deep,
@@ -117,6 +119,9 @@ class PhaseLayout:
     phases : tuple of Lies
     labels : ndarray of int64, shape (ny, nx)
         Phase of each pixel; `VACUUM` (-1) or `MIXED` (-2), the blurred border of two phases.
+    mistaken : ndarray of float64, shape (phases, phases), optional
+        Row i: share of the pixels inside phase i that may be of phase j, since few counts do not
+        tell them apart; see `siftem.decomposition.mistaken`.
     """
 
     __repr__ = outline
@@ -124,6 +129,7 @@ class PhaseLayout:
     kind: str
     phases: tuple[Lies, ...]
     labels: np.ndarray
+    mistaken: np.ndarray | None = None
 
     @property
     def overlapping(self) -> bool:
@@ -164,7 +170,18 @@ class PhaseLayout:
             replace(self.phases[c], hosts=tuple(place[h] for h in self.phases[c].hosts))
             for c in order
         )
-        return replace(self, phases=phases, labels=table[self.labels])
+        mistaken = None if self.mistaken is None else self.mistaken[np.ix_(order, order)]
+        return replace(self, phases=phases, labels=table[self.labels], mistaken=mistaken)
+
+    def with_mistakes(self, mistaken: np.ndarray) -> PhaseLayout:
+        """Return it with what labels may be wrong by: that makes no phase uneven."""
+        scatter = mistaken.sum(axis=1).clip(0.0, 0.5)
+        scatter = np.sqrt(scatter * (1 - scatter))
+        phases = tuple(
+            replace(lies, even=True) if lies.unevenness <= s else lies
+            for lies, s in zip(self.phases, scatter, strict=True)
+        )
+        return replace(self, phases=phases, mistaken=mistaken)
 
     def sentence(self, names: Sequence[str]) -> str:
         """Say the layout in one sentence."""
@@ -227,7 +244,7 @@ def phase_layout(si: SpectrumImage, n_phases: int, *, random_state: int = 0) -> 
     bulk = si.acquisition.bulk or si.signal_type == "EDS_SEM"
     # Noise of neighbouring energy losses need not be independent.
     layers = None if si.signal_type == "EELS" else count_kinds(si, random_state=random_state).layers
-    best, explained = None, -np.inf
+    best, explained, parted = None, -np.inf, n_phases
     for n_classes in range(n_phases, min(n_phases + _MORE_CLASSES, si.n_pixels) + 1):
         classes = pixel_classes(
             counts, small, n_classes, n_phases=n_phases, layers=layers, random_state=random_state
@@ -236,11 +253,16 @@ def phase_layout(si: SpectrumImage, n_phases: int, *, random_state: int = 0) -> 
             classes = without_texture(counts, small, classes, bulk=bulk)
         found = find_layout(counts, small, classes, bulk=bulk)
         if len(found.phases) == n_phases and classes.explained > explained:
-            best, explained = found, classes.explained
+            best, explained, parted = found, classes.explained, n_classes
         if explained > _EXPLAINED:
             break
     if best is None:
         return None
+    best = best.with_mistakes(
+        mistaken_labels(
+            counts, best.labels, n_phases, parted, layers=layers, random_state=random_state
+        )
+    )
     return best if side == 1 else _in_full(best, counts, si, side)
 
 
@@ -296,13 +318,14 @@ def find_layout(
     within = [tuple(h for h in chain if h < k and h not in skipped) for chain in around[:k]]
     is_host = {chain[0] for chain in within if chain}
     phases: list[Lies] = []
+    even = [unevenness(weights, total, (labels == c) & ~holes, c) for c in range(k)]
     for c in range(k):
-        own = labels == c
-        uneven, sure, partner = unevenness(weights, total, own & ~holes, c)
+        own, partner = labels == c, even[c].partner
+        sure = even[c].sure
         if sure and partner is not None and k > 2:
             # Of spectra that lie on one line, shares of all at once tell nothing.
             pair = share_weights(counts, spectra[[c, partner]]).reshape(2, *shape)
-            sure = unevenness(pair, total, own & ~holes, 0)[1]
+            sure = unevenness(pair, total, own & ~holes, 0).sure
         role, hosts = "pure", tuple[int, ...]()
         if vacuum_class[c]:
             role = "vacuum"
@@ -316,11 +339,23 @@ def find_layout(
             and partner is not None
             and partner not in skipped
             # Pixels of a border make few of a class uneven, a gradient most of them.
-            and deficit(counts, deep(own & ~holes), spectra, c) > _RISE
+            and deficit(counts, deep(own & ~holes), spectra, c)[0] > _RISE
         ):
             role, hosts = "uneven", (partner,)
         area = float((own & ~holes).mean())
-        phases.append(Lies(role, hosts, uneven, area, float(level[c]), not sure))
+        phases.append(Lies(role, hosts, even[c].value, area, float(level[c]), not sure))
+    for c, d in combinations([c for c in range(k) if c not in skipped | is_host and not bulk], 2):
+        # Few counts may not tell it of either, yet of both together.
+        if (
+            {phases[c].role, phases[d].role} <= {"pure", "uneven"}
+            and (even[c].partner, even[d].partner) == (d, c)
+            and even[c].sure_with(even[d])
+            and all(
+                deficit(counts, deep((labels == e) & ~holes), spectra, e)[1] > _RISE for e in (c, d)
+            )
+        ):
+            phases[c] = replace(phases[c], role="uneven", hosts=(d,))
+            phases[d] = replace(phases[d], role="uneven", hosts=(c,))
     if not bulk:
         phases, labels = _with_support(phases, labels, level, rims, around[:k], counts)
     kept = [c for c in range(k) if not rims[c]]

@@ -39,26 +39,62 @@ def deep(own: np.ndarray) -> np.ndarray:
     return own
 
 
-def deficit(counts: sp.csr_array, inside: np.ndarray, spectra: np.ndarray, c: int) -> float:
-    """How much less of itself the typical pixel of a class holds than its purest pixels."""
+def deficit(
+    counts: sp.csr_array, inside: np.ndarray, spectra: np.ndarray, c: int
+) -> tuple[float, float]:
+    """How much less of itself the typical pixel of a class holds than its purest: least, most."""
     found = purest(counts, inside, spectra, c)
-    return 1 - found.typical / max(found.share - found.sigma, 1e-9)
+    ends = (found.share - found.sigma, found.share + 2 * found.sigma)
+    least, most = (1 - found.typical / max(end, 1e-9) for end in ends)
+    return least, most
 
 
-def unevenness(
-    weights: np.ndarray, total: np.ndarray, own: np.ndarray, c: int
-) -> tuple[float, bool, int | None]:
+@dataclass(frozen=True)
+class Unevenness:
     """How much the share of a class varies inside it, and with which other one it changes.
 
-    From products of neighbouring pixels, whose noise is independent.
+    Parameters
+    ----------
+    variance, error : float
+        Of its share, counting noise taken off, and the standard deviation of that; the error is
+        infinite where no pixels have neighbours.
+    partner : int or None
+    """
+
+    variance: float
+    error: float
+    partner: int | None
+
+    @property
+    def value(self) -> float:
+        """Standard deviation of the share."""
+        return float(np.sqrt(max(self.variance, 0.0)))
+
+    @property
+    def sure(self) -> bool:
+        """Whether it is more than a pure phase's, beyond the noise."""
+        return self.variance - 2 * self.error > _EVEN**2
+
+    def sure_with(self, other: Unevenness) -> bool:
+        """Whether the two together are, of phases that pass into each other."""
+        error = float(np.hypot(self.error, other.error))
+        return self.variance + other.variance - 2 * error > 2 * _EVEN**2
+
+
+def unevenness(weights: np.ndarray, total: np.ndarray, own: np.ndarray, c: int) -> Unevenness:
+    """Tell how even a class is, from products of neighbouring pixels, whose noise is independent.
+
+    Parameters
+    ----------
+    weights, total, own, c
+        As of `scatter`.
     """
     variance, error = scatter(weights, total, own, c)
     if not np.isfinite(error):
-        return 0.0, False, None
+        return Unevenness(0.0, error, None)
     others = [j for j in range(len(weights)) if j != c]
     partner = min(others, key=lambda j: variance[j])
-    sure = bool(variance[c] - 2 * error > _EVEN**2)
-    return float(np.sqrt(max(variance[c], 0.0))), sure, partner
+    return Unevenness(float(variance[c]), error, partner)
 
 
 def scatter(

@@ -275,7 +275,7 @@ def border_scale(
     grain: str,
     spectrum: Spectrum,
     beside: Mapping[str, Spectrum],
-    most: float,
+    most: Mapping[str, float],
     *,
     fit: Callable[[Spectrum], LineFit] | None,
 ) -> OpenScale:
@@ -289,8 +289,8 @@ def border_scale(
     spectrum : Spectrum
     beside : mapping of str to Spectrum
         The phases around it.
-    most : float
-        Largest share of the phase's counts that may be any of them.
+    most : mapping of str to float
+        Largest share of the phase's counts that may be each of them.
     fit : callable, optional
         Fits all lines of a spectrum; None without elements.
 
@@ -301,10 +301,10 @@ def border_scale(
     """
     left = spectrum
     taken: list[tuple[Spectrum, ScaleRange]] = []
-    for other in beside.values():
+    for name, other in beside.items():
         fits = None if fit is None else (fit(left), fit(other))
         high, sigma, what = most_scale(left, other, fits)
-        bound = most * float(spectrum.values.sum()) / max(float(other.values.sum()), 1.0)
+        bound = most[name] * float(spectrum.values.sum()) / max(float(other.values.sum()), 1.0)
         if high + 2.0 * sigma > bound:
             high, sigma, what = bound, 0.0, ""
         found = ScaleRange(0.0, 0.0, high, sigma, what)

@@ -38,6 +38,8 @@ _BLUR = 4.0
 _THREAD, _KNOTS = 2.5, 0.1
 #: A part of a mixture that counts.
 _PART = 0.1
+#: Pixels that counts do not tell apart: fewer are no matter, of more there is a word.
+_MISTAKEN, _HARD_TO_TELL = 0.01, 0.1
 #: Largest part of a small phase's counts that may come from around it.
 _BORDER = 0.1
 
@@ -305,10 +307,22 @@ class OwnPixels:
         for said in filter(None, (scale.describe() for scale in scales.values())):
             warnings.warn(said, SiftemWarning, stacklevel=3)
         fit = None if settings is None else settings.fit
-        for name in self.names:
+        for name in [n for n in self.names if n in pure]:
             beside, most = self._beside(name, pure), self._most(name)
-            if name in pure and beside and most > 0:
-                by_border = border_scale(name, pure[name], beside, most, fit=fit)
+            of_each = dict.fromkeys(beside, most) if most > 0 else {}
+            for other, share in self._mistaken(name).items():
+                of_each[other] = max(of_each.get(other, 0.0), share)
+                if share > _HARD_TO_TELL:
+                    warnings.warn(
+                        f"{name}: up to {100 * share:.0f}% of its pixels may be {other}, from which "
+                        f"so few counts do not tell them: its intervals hold that. More counts a "
+                        f"pixel, or binned pixels, would tell",
+                        DoubtWarning,
+                        stacklevel=3,
+                    )
+            held = {n: s for n, s in pure.items() if n in of_each}
+            if held:
+                by_border = border_scale(name, pure[name], held, of_each, fit=fit)
                 scales[name] = by_border.with_ends_of(scales.get(name))
                 self._warn_of_a_border(name, pure[name], beside)
         return {n: pure[n] for n in self.names if n in pure}, scales
@@ -334,6 +348,22 @@ class OwnPixels:
             return 0.0
         small = distance_transform_edt(mask).max() <= _BLUR
         return max(self.impure.get(name, 0.0), _BORDER if small else 0.0)
+
+    def _mistaken(self, name: str) -> dict[str, float]:
+        """Largest share of a phase's counts that may be another's whose pixels look alike.
+
+        As much as must be taken off to be rid of it, since the other's pixels are mistaken as
+        well. What a phase lies in has ranges of its own.
+        """
+        layout, names = self.matched.layout, self.matched.factors.names
+        if layout is None or layout.mistaken is None or name not in names:
+            return {}
+        i, out = names.index(name), {}
+        for j, other in enumerate(names):
+            share, back = float(layout.mistaken[i, j]), float(layout.mistaken[j, i])
+            if share > _MISTAKEN and other not in self._host_names(name):
+                out[other] = min(share / max(1.0 - back, 0.1), 1.0)
+        return out
 
     def _warn_of_a_border(
         self, name: str, spectrum: Spectrum, beside: Mapping[str, Spectrum]
