@@ -314,9 +314,9 @@ class OwnPixels:
                 of_each[other] = max(of_each.get(other, 0.0), share)
                 if share > _HARD_TO_TELL:
                     warnings.warn(
-                        f"{name}: up to {100 * share:.0f}% of its pixels may be {other}, from which "
-                        f"so few counts do not tell them: its intervals hold that. More counts a "
-                        f"pixel, or binned pixels, would tell",
+                        f"{name}: up to {100 * share:.0f}% of its pixels may be {other}, from "
+                        f"which so few counts do not tell them: its intervals hold that. More "
+                        f"counts a pixel, or binned pixels, would tell",
                         DoubtWarning,
                         stacklevel=3,
                     )
