@@ -76,15 +76,14 @@ def given(made: Phantom, counts: sp.csr_array, k: dict, seed: int) -> Iterator[F
             continue
         values = np.asarray(counts[pixels].sum(axis=0)).ravel().astype(float)
         spectrum = siftem.Spectrum(values, axis, acquisition=told, name=material.name)
-        thick = THICKNESS * float(made.maps[i].ravel()[pixels].mean())
         told_of = {"density": material.density, "k_factors": factors, "warn_above": None}
         elements = list(made.elements)
-        composition = siftem.quantify(spectrum, elements, thickness=thick, **told_of)
+        composition = siftem.quantify(spectrum, elements, thickness=THICKNESS, **told_of)
         with patch("siftem.quantification.film.ATTENUATION_SIGMA", 0.0):
             exact = siftem.quantify(
                 spectrum,
                 elements,
-                thickness=thick,
+                thickness=THICKNESS,
                 calibration=composition.fit.calibration,
                 **told_of,
             )

@@ -29,7 +29,7 @@ from siftem.fit.spectrum_model import Calibration, SpectrumModel, quantified_fam
 from siftem.spectrum import Spectrum
 from siftem.xray.absorption import element_attenuation
 from siftem.xray.elements import atomic_number, binding_energy
-from siftem.xray.lines import LineFamily
+from siftem.xray.lines import LineFamily, family_emission
 from siftem.xray.response import pile_up
 
 #: How much silicon lies before the active one is known to this, g/cm2: some 130 nm.
@@ -109,6 +109,50 @@ def _above_continuum(
     return share, main.shell[0]
 
 
+#: Photons of a softer family for one of a harder one, relative to tables, that no spectrum exceeds.
+#: Yields of soft L lines are known to a factor of two, those of M lines to one of some five
+#: (Hubbell et al. 1994, J. Phys. Chem. Ref. Data 23, 339, compare measured ones); in bulk, harder
+#: lines are excited less, by a factor of two where the beam has twice their energy.
+_MOST = {"L": 5.0, "M": 10.0}
+#: Below this many times the energy of harder lines, softer ones may be there alone.
+_OVERVOLTAGE = 2.0
+
+
+def softer_families(
+    model: SpectrumModel, axis: EnergyAxis
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return the families of elements that are measured by a harder one of theirs.
+
+    An element whose harder lines would be seen can't be there by its soft ones alone: those lie in
+    the feet of others, whose tails they would take. Absorption, in the film, thick pieces or a
+    window, makes them weaker still.
+
+    Parameters
+    ----------
+    model : SpectrumModel
+    axis : EnergyAxis
+
+    Returns
+    -------
+    softer, harder : ndarray of int, shape (n,)
+        Positions of these families, and of those by which their elements are measured.
+    expected, most : ndarray of shape (n,)
+        Photons for one of the harder family by tables, and that there can be.
+    """
+    found = []
+    for i, family in enumerate(model.families):
+        main = quantified_family(model.families, family.element, axis)
+        if main is None or family.alpha_energy >= main.alpha_energy:
+            continue
+        if model.beam_energy > _OVERVOLTAGE * main.alpha_energy:
+            emitted = [family_emission(f, model.beam_energy) for f in (family, main)]
+            by_tables = emitted[0] / emitted[1]
+            most = _MOST[family.shell[0]] * by_tables
+            found.append((i, model.families.index(main), by_tables, most))
+    table = np.array(found, dtype=float).reshape(-1, 4)
+    return table[:, 0].astype(int), table[:, 1].astype(int), table[:, 2], table[:, 3]
+
+
 #: Times that response and stiffness of the continuum are fitted in turn.
 _TURNS = 2
 #: Standard deviations that noise does not reach.
@@ -140,6 +184,8 @@ class FitSteps:
         lines = len(model.families)
         place = slice(lines, lines + model.continuum_size)
         self.stiffness = Stiffness.start(place, float(spectrum.counts.sum()))
+        self.softer = softer_families(model, spectrum.axis)
+        self.known = np.zeros(lines)
 
     def fitted(self, given: Calibration | None) -> LineFit:
         """Run all steps; a given calibration is kept."""
@@ -181,10 +227,22 @@ class FitSteps:
             else np.zeros((self.spectrum.axis.size, 0))
         )
 
-    def _penalty(self) -> np.ndarray | None:
-        if self.model.n_continuum is not None:
-            return None
-        return self.stiffness.penalty(len(self.names))
+    def _penalty(self) -> np.ndarray:
+        size = len(self.names)
+        out = self._of_softer(size)
+        return out if self.model.n_continuum is not None else out + self.stiffness.penalty(size)
+
+    def _of_softer(self, size: int) -> np.ndarray:
+        """Inverse covariance of what harder families tell of softer ones; (size, size)."""
+        return np.diag(np.concatenate([self.known, np.zeros(size - self.known.size)]))
+
+    def _bound_softer(self, found: PoissonFit) -> None:
+        """Hold softer families that are beyond what harder ones allow to tables, from now on."""
+        softer, harder, expected, most = self.softer
+        variance = np.diag(covariance_of(found.information))[harder]
+        highest = found.amplitudes[harder] + np.sqrt(variance)
+        beyond = (found.amplitudes[softer] > most * highest) | (self.known[softer] > 0)
+        self.known[softer[beyond]] = 1.0 / np.maximum((expected * highest)[beyond], 1e-9) ** 2
 
     def _stiffened(self, calibration: Calibration) -> tuple[np.ndarray, PoissonFit]:
         """Fit amplitudes and, by turns, the stiffness of the continuum."""
@@ -195,9 +253,11 @@ class FitSteps:
             raise InputError(f"no strength of {names} lies in the fitted range: leave it out")
         counts, base, at = self.spectrum.counts, self.spectrum.background, self.stiffness.place
         found = fit_poisson(design, counts, offset=base, penalty=self._penalty())
-        for _ in range(_TURNS if self.model.n_continuum is None else 0):
-            covariance = covariance_of(found.information)[at, at]
-            self.stiffness = self.stiffness.updated(found.amplitudes[at], covariance)
+        for _ in range(_TURNS if self.model.n_continuum is None else 1):
+            self._bound_softer(found)
+            if self.model.n_continuum is None:
+                covariance = covariance_of(found.information)[at, at]
+                self.stiffness = self.stiffness.updated(found.amplitudes[at], covariance)
             found = fit_poisson(
                 design, counts, offset=base, penalty=self._penalty(), start=found.amplitudes
             )
@@ -292,7 +352,7 @@ class FitSteps:
             model.detector, resolution=calibration.resolution, broadening=calibration.broadening
         )
         misfit, stiffness = no_misfit(axis, detector), self.stiffness
-        tables = np.diag((np.arange(whole.shape[1]) >= p).astype(float))
+        tables = block_diag(self._of_softer(p), np.eye(ratios.size))
         # A smooth spectrum has no noise to tell errors by: those of its making are in its modes.
         if self.model_error and spectrum.variance.any():
             misfit, stiffness = estimated_misfit(
@@ -311,7 +371,6 @@ class FitSteps:
             )
         self.stiffness = replace(stiffness, place=at)
         penalty = self._penalty()
-        penalty = np.zeros((p, p)) if penalty is None else penalty
         amplitudes, weights, sure = fit_beside(
             misfit,
             whole,
@@ -337,7 +396,7 @@ class FitSteps:
                 np.hstack([design, slopes]), precision, weights, misfit, spectrum, apart=ratios.size
             )
         weighted, _ = misfit.eliminated(design, 1 / weights)
-        score = weighted.T @ (spectrum.counts - mean)
+        score = weighted.T @ (spectrum.counts - mean) - self._of_softer(p) @ amplitudes
         covariance = (errors.covariance + errors.apart)[:p, :p]
         bread = np.diag(errors.bread)[:p]
         # What was subtracted, or an anchor, may move them more or less than noise.
