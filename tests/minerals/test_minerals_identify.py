@@ -92,6 +92,32 @@ def test_oxygen_that_was_reckoned_says_nothing():
     assert all("O" in "".join(c.members) for c in iron.candidates)
 
 
+def test_without_oxygen_a_metal_and_its_oxide_are_alike():
+    """On an axis that begins above O K ferropericlase was "magnesium", or nothing."""
+    where = {"settings": ["rock", "technical"]}
+    found = siftem.identify(analysis({"Mg": 1.0}, unseen=("O", "F")), **where)
+    chances = {c.name: c.probability for c in found.candidates}
+    assert chances["magnesium"] == pytest.approx(chances["periclase"], abs=0.01)
+    assert found.none < 0.5
+    mixed = {"Mg": 0.86, "Fe": 0.14}
+    assert siftem.identify(analysis(mixed, unseen=("O",))).best == "ferropericlase"
+    assert siftem.identify(analysis(mixed)).best is None
+
+
+def test_what_has_no_line_in_the_fitted_range_is_unseen():
+    phantom = siftem.simulate_demo((24, 24), dose=300)
+    spectrum = siftem.integrate(phantom.spectrum_image, phantom.mask("Fp", at_least=0.2))
+    found = siftem.quantify(
+        spectrum,
+        ["Mg", "Al", "Si", "Ca", "Fe"],
+        support=["Cu"],
+        energy_range=(0.83, None),
+        thickness=0,
+    )
+    assert {"O", "F"} <= set(Analysis.of(found).unseen)
+    assert not {"Mg", "Na", "Fe", "U"} & set(Analysis.of(found).unseen)
+
+
 def test_an_end_of_nothing_but_reckoned_oxygen_is_no_composition():
     """The interval of a grain at few counts may end where none of its cations is left."""
     oxides = siftem.Analysis.from_oxides({"FeO": 93.0, "SiO2": 2.0}, sigma=1.0)

@@ -132,9 +132,10 @@ def identify(
     attenuation and film, and the natural scatter about formulas. "None of these" is a phase
     that differs from those of the table by some 25% of its contents and lies within the ranges
     of none of them; it wins where all lie several sigma away. Phases of one composition
-    share their probability: only ``settings`` can part them. Elements without a line (H to N,
-    unless quantified) are left out of the formulas, and so is O where it was not measured but
-    reckoned from the cations: it says nothing of OH, carbonate or the charge of iron.
+    share their probability: only ``settings`` can part them. Elements without a line (H to N
+    unless quantified, and what has none in the fitted range) are left out of the formulas, and so
+    is O where it was not measured but reckoned from the cations: it says nothing of OH, carbonate
+    or the charge of iron.
 
     Parameters
     ----------
@@ -219,8 +220,10 @@ def identify(
             most = float(log_density(edge, x, covariance)) - nearest[i][1] ** 2 / 2
             named[i] = min(named[i], most)
     among = np.exp(named - np.logaddexp.reduce(named))
-    if analysis.oxygen_by_charges:
-        among = _levelled(among, phases, {i: found[1] for i, found in nearest.items()})
+    hidden = _hidden(analysis)
+    if hidden != UNSEEN:
+        distances = {i: found[1] for i, found in nearest.items()}
+        among = _levelled(among, phases, distances, hidden)
     order = [i for i in np.argsort(-among, kind="stable").tolist() if i in nearest]
     kept = [i for i in order if among[i] >= _LISTED] or order[:1]
     nearest = {i: nearest[i] for i in kept}
@@ -264,15 +267,25 @@ def _without_oxygen(analysis: Analysis) -> Analysis:
     )
 
 
+def _hidden(analysis: Analysis) -> tuple[str, ...]:
+    """Elements of which an analysis says nothing."""
+    reckoned = ("O",) if analysis.oxygen_by_charges else ()
+    return tuple(dict.fromkeys((*UNSEEN, *reckoned, *analysis.unseen)))
+
+
 def _levelled(
-    among: np.ndarray, phases: Sequence[Phase], distances: Mapping[int, float]
+    among: np.ndarray,
+    phases: Sequence[Phase],
+    distances: Mapping[int, float],
+    unseen: Collection[str],
 ) -> np.ndarray:
     """Share probability among phases that differ from the best one in what was not measured.
 
-    Without O a carbonate or a hydrate of the same cations is as likely as the oxide: how wide
-    their ranges are in the table must not decide. The oxide comes first.
+    Without O a metal is as likely as its oxide, and where O was reckoned a carbonate or a hydrate
+    of the same cations is as likely as the oxide: how wide their ranges are in the table must not
+    decide. What holds least of it comes first.
     """
-    hidden = [frozenset(p.elements) & set(UNSEEN) for p in phases]
+    hidden = [frozenset(p.elements) & set(unseen) for p in phases]
     best = int(np.argmax(among))
     near = max(_AS_NEAR, distances.get(best, 0.0))
     alike = [
@@ -329,7 +342,7 @@ class _Frame:
 
     def __init__(self, analysis: Analysis) -> None:
         self.elements = analysis.elements
-        self.unseen = (*UNSEEN, "O") if analysis.oxygen_by_charges else UNSEEN
+        self.unseen = _hidden(analysis)
         atoms = analysis.atoms
         y = np.append(atoms / atoms.sum(), 0.0)
         self.kept = np.delete(np.arange(len(y)), int(np.argmax(y)))

@@ -8,10 +8,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 
 from siftem.errors import InputError
+from siftem.fit.propagation import LineFit
 from siftem.minerals.formula_doubts import Estimate, estimated, formula_doubts
 from siftem.minerals.groups import Group, group_of
 from siftem.minerals.recalculation import Recalculated, is_share, numbers_of, recalculate
@@ -19,7 +21,8 @@ from siftem.old_names import takes_old_names
 from siftem.quantification.composition import Composition
 from siftem.quantification.minerals import ANIONS, VALENCES, cation_charges, oxide_name
 from siftem.views import outline
-from siftem.xray.elements import atomic_weight, element_symbols
+from siftem.xray.elements import LAST_ATOMIC_NUMBER, atomic_weight, element_symbols, symbol_of
+from siftem.xray.lines import line_families
 
 #: Other oxides of iron that analyses report: cations by oxygens.
 _OXIDES_OF_IRON = {"FeO": 1.0, "FeOt": 1.0, "Fe2O3": 1.5, "Fe2O3t": 1.5}
@@ -46,6 +49,8 @@ class Analysis:
     oxygen_by_charges : bool
         Whether O was reckoned from the cations, not measured: it says nothing of OH, of carbonate
         or of the charge of iron.
+    unseen : tuple of str
+        Elements without a line in the fitted range, listed or not: nothing is known of them.
 
     Examples
     --------
@@ -68,6 +73,7 @@ class Analysis:
     ends: np.ndarray | None = None
     absent: tuple[str, ...] = ()
     oxygen_by_charges: bool = False
+    unseen: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "elements", element_symbols(self.elements))
@@ -104,6 +110,7 @@ class Analysis:
             composition.identification_ends,
             composition.assumed_absent,
             _oxygen_was_reckoned(composition),
+            _without_lines(composition.fit),
         )
 
     @classmethod
@@ -177,6 +184,18 @@ class Analysis:
     def as_atoms(self, weight_fractions: np.ndarray) -> np.ndarray:
         """Moles of elements of weight fractions (..., n)."""
         return weight_fractions / np.array([atomic_weight(e) for e in self.elements])
+
+
+def _without_lines(fit: LineFit) -> tuple[str, ...]:
+    kev = fit.spectrum.axis.to_kev()
+    return _elements_without_lines(fit.model.beam_energy, kev.first, kev.last)
+
+
+@lru_cache(maxsize=64)
+def _elements_without_lines(beam_energy: float, low: float, high: float) -> tuple[str, ...]:
+    every = [symbol_of(z) for z in range(1, LAST_ATOMIC_NUMBER + 1)]
+    found = {f.element for f in line_families(every, beam_energy=beam_energy, low=low, high=high)}
+    return tuple(e for e in every if e not in found)
 
 
 def _oxygen_was_reckoned(composition: Composition) -> bool:
