@@ -91,6 +91,14 @@ def range_text(low: float, high: float) -> str:
     return f"{'0' if float(shown[0]) == 0 else shown[0]} to {shown[1]}"
 
 
+def as_in_range(value: float, low: float, high: float) -> str:
+    """Return a value with the decimals that `range_text` gives its range."""
+    decimals = decimals_of(high - low)
+    if decimals > _MOST_DECIMALS or decimals < -_MOST_ZEROS:
+        return significant(value, 2)
+    return _fixed(value, decimals)
+
+
 def measured(
     value: float, sigma: float, systematic: float | None = None, *, digits: int = 2
 ) -> Measured:

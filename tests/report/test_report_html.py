@@ -13,7 +13,7 @@ from made_up_run import ELEMENTS, RATIOS, build_run
 
 from siftem import __version__
 from siftem.pipeline.recipe import make_recipe
-from siftem.printed_numbers import MISSING, with_error
+from siftem.printed_numbers import MISSING, range_text, with_error
 from siftem.report.html import figure1_caption, render_report
 from siftem.report.table import ASSUMED, BELOW_LIMIT
 
@@ -96,7 +96,6 @@ def test_compositions_are_the_results(made_run, page):
         oxides = c.oxides()
         by_oxide = replace(c, covariance=c.systematic).oxides()
         at_sigma = np.sqrt(np.diag(c.atomic_covariance))
-        at_systematic = np.sqrt(np.diag(c.atomic_systematic))
         for i, row in enumerate(table[1:]):
             assert row[0] == c.elements[i]
             if c.elements[i] in assumed.get(phase, ()):
@@ -109,14 +108,13 @@ def test_compositions_are_the_results(made_run, page):
                 assert row[2:4] == [BELOW_LIMIT, BELOW_LIMIT]
                 continue
             expected = [
-                (c.weight_fractions[i], c.sigma[i], c.systematic_sigma[i]),
-                (c.atomic_fractions[i], at_sigma[i], at_systematic[i]),
+                (c.weight_fractions[i], c.sigma[i], c.weight_interval_95[i]),
+                (c.atomic_fractions[i], at_sigma[i], c.atomic_interval_95[i]),
             ]
-            for (value, sigma, systematic), start in zip(expected, (2, 5), strict=True):
+            for (value, sigma, interval), start in zip(expected, (2, 5), strict=True):
                 shown, error, own = row[start : start + 3]
                 assert f"{shown} {error}" == with_error(100 * value, 100 * sigma)
-                found = float(own.strip("(± )"))
-                assert found == pytest.approx(100 * systematic, rel=0.06, abs=0.6 * _unit(shown))
+                assert own == f"({range_text(*(100 * interval))})"
             if row[0] != "O":
                 label = row[8].translate(str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789"))
                 quantity = oxides[label]
@@ -140,9 +138,11 @@ def test_the_overview_sets_phases_side_by_side(made_run, page):
     assert table[0] == ["at%", "Brg", "Fp", "Ca-Pv"]
     assert [row[0] for row in table[1:]] == list(ELEMENTS)
     oxygen = made_run.compositions["Fp"]
-    shown = " ".join(table[1][3:5])
+    low, high = 100 * oxygen.atomic_interval_95[0]
     sigma = oxygen.atomic_covariance[0, 0] ** 0.5
-    assert shown == with_error(100 * oxygen.atomic_fractions[0], 100 * sigma)
+    assert high - low > 6 * 100 * sigma  # k-factors leave far more open than counting
+    assert table[1][4] == f"({range_text(low, high)})"
+    assert float(table[1][3]) == pytest.approx(100 * oxygen.atomic_fractions[0], abs=0.5)
 
 
 def test_ratios_with_both_errors(made_run, page):

@@ -16,11 +16,21 @@ from siftem.cli.display import print_result
 from siftem.errors import DoubtWarning
 from siftem.pipeline.steps.composition import warn_of_poor_fits
 from siftem.pipeline.summary import summarize
-from siftem.report.composition_tables import composition_table
+from siftem.printed_numbers import as_in_range, range_text, with_error
+from siftem.report.composition_tables import composition_table, overview_table
 from siftem.report.html import render_report, report_tables
 from siftem.report.minerals import limit_table
 from siftem.report.run_tables import summary_table, summary_tables, what_to_heed
-from siftem.report.table import Cell, Table, abreast, content_cells, heading, name, without_repeats
+from siftem.report.table import (
+    INTERVALS,
+    Cell,
+    Table,
+    abreast,
+    content_cells,
+    heading,
+    name,
+    without_repeats,
+)
 
 
 @pytest.fixture(scope="module")
@@ -129,13 +139,13 @@ def test_each_table_can_be_had_as_csv(made_run, page):
     assert {"phases.csv", "Fp.csv"} <= {a["download"] for a in links}
     rows = list(csv.reader(io.StringIO(composition_table(made_run, "Brg").as_csv())))
     titles = rows[0]
-    assert titles[:6] == ["element", "line", "wt%", "wt% ±", "wt% ± systematic", "at%"]
+    assert titles[:6] == ["element", "line", "wt%", "wt% ±", "wt% 95%", "at%"]
     c = made_run.compositions["Brg"]
     i = c.index("Mg")
     row = next(r for r in rows if r[0] == "Mg")
-    values = [float(row[titles.index(t)]) for t in ("wt%", "wt% ±", "wt% ± systematic")]
-    found = [c.weight_fractions[i], c.sigma[i], c.systematic_sigma[i]]
-    assert values == pytest.approx([100 * x for x in found], rel=0.06)
+    values = [float(row[titles.index(t)]) for t in ("wt%", "wt% ±")]
+    assert values == pytest.approx([100 * c.weight_fractions[i], 100 * c.sigma[i]], rel=0.06)
+    assert row[titles.index("wt% 95%")] == range_text(*(100 * c.weight_interval_95[i]))
 
 
 def test_csv_keeps_names_as_they_are():
@@ -144,6 +154,36 @@ def test_csv_keeps_names_as_they_are():
         ["", 'A, "B"', 'A, "B" ±'],
         ["x (± y)", "1", ""],
     ]
+
+
+def test_an_interval_stands_for_an_error_where_counting_tells_the_lesser_part(made_run):
+    c = made_run.compositions["Brg"]
+    i = c.index("Mg")
+    value, low, high = (100 * float(x) for x in (c.atomic_fractions[i], *c.atomic_interval_95[i]))
+    shown, behind = content_cells(c, "Mg")
+    assert (behind.text, behind.kind) == (f"({range_text(low, high)})", "interval")
+    assert shown.text == as_in_range(value, low, high)
+    assert low <= float(shown.text) <= high
+    known = replace(c, systematic=0 * c.systematic, by_ratios=None)
+    shown, behind = content_cells(known, "Mg")
+    sigma = 100 * float(known.atomic_covariance[i, i]) ** 0.5
+    assert f"{shown.text} {behind.text}" == with_error(value, sigma)
+    # A film that nobody knows leaves one side open.
+    film = c.weight_fractions * np.where(np.array(c.elements) == "O", 2.0, 1.0)
+    open_film = replace(known, film_ends=film[None] / film.sum())
+    low, high = 100 * open_film.atomic_interval_95[c.index("O")]
+    assert content_cells(open_film, "O")[1].text == f"({range_text(low, high)})"
+    for errors, kinds in (
+        ("counting", ["value", "error"]),
+        ("systematic", ["value", "error", "systematic"]),
+        ("interval", ["value", "error", "interval"]),
+    ):
+        assert [cell.kind for cell in content_cells(c, "Mg", errors=errors)] == kinds
+    table = overview_table(made_run, ("Brg",), "")
+    assert INTERVALS in table.note
+    head, *rows = csv.reader(io.StringIO(table.as_csv()))
+    assert head == ["at%", "Brg", "Brg ± or 95%"]
+    assert next(row for row in rows if row[0] == "Mg")[2] == content_cells(c, "Mg")[1].text[1:-1]
 
 
 def test_disagreements_and_errors_of_the_model_are_told(made_run):

@@ -156,8 +156,8 @@ def print_result(
     if phases:
         assumed = assumed_absent(result.recipe)
         shown = {n: result.compositions[n] for n in phases}
-        title = "Composition, at% (± counting only"
-        title += "; ranges: all that may be)" if open_phases(shown.values()) else ")"
+        title = "Composition, at% (± counting only; in brackets: all that may be, 95%"
+        title += "; ranges alike)" if open_phases(shown.values()) else ")"
         table = Table(title=title, title_justify="left")
         table.add_column("")
         for name in phases:

@@ -20,6 +20,7 @@ from siftem.quantification.minerals import Quantity
 from siftem.quantification.open_ranges import atomic_ratio, is_open, oxide_percent
 from siftem.quantification.partition import PartitionCoefficient
 from siftem.report.table import (
+    INTERVALS,
     RANGES,
     Cell,
     Table,
@@ -34,6 +35,7 @@ from siftem.report.table import (
     number,
     open_phases,
     range_cells,
+    with_intervals,
 )
 
 _SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
@@ -59,12 +61,16 @@ def overview_table(result: RunResult, names: tuple[str, ...], caption: str) -> T
         for phase, c in shown.items():
             cells.extend(content_cells(c, element, assumed.get(phase, ())))
         rows.append(tuple(cells))
-    note = "± one standard deviation from counting and from the scale of what was taken off."
+    notes = [
+        "± one standard deviation from counting and from the scale of what was taken off.",
+        INTERVALS if with_intervals(rows) else "",
+        RANGES if open_phases(shown.values()) else "",
+    ]
     return Table(
         caption,
         (name("at%"), *(heading(n, 2) for n in names)),
         tuple(rows),
-        f"{note} {RANGES}" if open_phases(shown.values()) else note,
+        " ".join(filter(None, notes)),
     )
 
 
@@ -79,8 +85,8 @@ def composition_table(result: RunResult, phase: str) -> Table:
     Returns
     -------
     Table
-        Each value with its statistical error, and its systematic one in brackets; ranges where
-        nothing fixes how much of another phase to take off.
+        Each value with its statistical error, and in brackets the 95% interval of all errors;
+        ranges where nothing fixes how much of another phase to take off.
     """
     c = result.compositions[phase]
     assumed = assumed_absent(result.recipe).get(phase, ())
@@ -89,7 +95,7 @@ def composition_table(result: RunResult, phase: str) -> Table:
     for i, element in enumerate(c.elements):
         cells: list[Cell] = [name(element), name(c.families[i].split()[-1])]
         for by in ("weight", "atoms"):
-            cells.extend(content_cells(c, element, assumed, by=by, systematic=True))
+            cells.extend(content_cells(c, element, assumed, by=by, errors="interval"))
         if element not in oxides:
             cells += [Cell("", "name", 4)] if oxides else []
         else:
@@ -225,7 +231,7 @@ def _comparison(
     for element in first.elements:
         cells: list[Cell] = [name(element)]
         for c in (first, second):
-            cells.extend(content_cells(c, element, assumed))
+            cells.extend(content_cells(c, element, assumed, errors="counting"))
         z = away.get(element)
         if z is None:
             cells.append(Cell(""))

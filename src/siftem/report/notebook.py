@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from html import escape
 from typing import Any
 
@@ -79,10 +80,9 @@ def _composition_rows(c: Composition) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = [("", "at%", "95%", "wt%", "line")]
     for i, element in enumerate(c.elements):
         assumed = element in c.assumed_absent
-        at, wt = (
-            plain_text(content_cells(c, element, c.assumed_absent, by=by, systematic=by == "atoms"))
-            for by in ("atoms", "weight")
-        )
+        of = partial(content_cells, c, element, c.assumed_absent)
+        at = plain_text(of(errors="systematic"))  # it has a column of its own
+        wt = plain_text(of(by="weight"))
         if at.startswith(BELOW_LIMIT):
             limit = limit_text(float(c.detection_limits[i]))
             at = f"{BELOW_LIMIT} ({limit}{'' if limit == NO_LIMIT else ' wt%'})"
@@ -234,7 +234,11 @@ def run_text(result: RunResult) -> str:
 
 def _run_note(result: RunResult, rows: Sequence[Sequence[str]]) -> str:
     shown = [result.compositions[n] for n in result.pure if n in result.compositions]
-    notes = ("± counting", _OPEN if open_phases(shown) else "", between_note(rows))
+    notes = (
+        "± counting, or (95% by all errors)",
+        _OPEN if open_phases(shown) else "",
+        between_note(rows),
+    )
     return "; ".join(filter(None, notes))
 
 

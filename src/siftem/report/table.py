@@ -10,10 +10,18 @@ import io
 import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 
 import numpy as np
 
-from siftem.printed_numbers import Measured, measured, range_text, significant, whole_number
+from siftem.printed_numbers import (
+    Measured,
+    as_in_range,
+    measured,
+    range_text,
+    significant,
+    whole_number,
+)
 from siftem.quantification.composition import Composition
 from siftem.quantification.minerals import Quantity
 from siftem.quantification.open_ranges import Proportion, interval_of, is_open
@@ -22,9 +30,11 @@ from siftem.quantification.open_ranges import Proportion, interval_of, is_open
 BELOW_LIMIT = "< LOD"
 #: ... and for one that an anchor takes for absent.
 ASSUMED = "assumed absent"
-#: What the columns under a heading hold, and what is no part of their numbers.
+#: What the columns under a heading hold, where intervals stand among them, and what is no part of
+#: their numbers.
 _ERROR_TITLES = ("", " ±", " ± systematic")
-_BARE = re.compile(r"^\(?± |(?<=\d)\)$")
+_ONLY_95, _OR_95 = (" ± systematic", " 95%"), (" ±", " ± or 95%")
+_BARE = re.compile(r"^\(?± |^\((?=\d)|(?<=\d)\)$")
 
 
 @dataclass(frozen=True)
@@ -34,10 +44,10 @@ class Cell:
     Parameters
     ----------
     text : str
-    kind : {"name", "value", "error", "systematic", "below", "between", "range", "middle", "flag"}
-        How it is set: names to the left, values to the right, errors small behind them;
-        "below" is not found or assumed, "between" found below its detection limit, "flag"
-        one to look at.
+    kind : str
+        How it is set: "name" to the left, "value" to the right; "error", "systematic" and
+        "interval" small behind them; "below" is not found or assumed, "between" found below its
+        detection limit, "range" and "middle" in the middle, "flag" one to look at.
     span : int
         Columns.
     """
@@ -73,6 +83,9 @@ class Table:
         for cell in self.head:
             own = [f"{cell.text}{more}" for more in _ERROR_TITLES[: cell.span]]
             titles += own + [cell.text] * (cell.span - len(own))
+        ends = [(i, c) for row in self.rows for i, c in zip(_last_columns(row), row, strict=True)]
+        for i in {i for i, c in ends if c.kind == "interval"}:
+            titles[i] = titles[i].replace(*_ONLY_95).replace(*_OR_95)
         writer.writerow(titles)
         for row in self.rows:
             values: list[str] = []
@@ -80,6 +93,10 @@ class Table:
                 values += [_BARE.sub("", cell.text), *[""] * (cell.span - 1)]
             writer.writerow(values)
         return text.getvalue()
+
+
+def _last_columns(row: Sequence[Cell]) -> list[int]:
+    return [i - 1 for i in accumulate(cell.span for cell in row)]
 
 
 def heading(text: str, span: int = 1) -> Cell:
@@ -134,7 +151,13 @@ NO_LIMIT = "no limit"
 _MUCH = 5.0
 #: Behind contents that are found below their detection limit, where text can't be dotted.
 BETWEEN_SIGN = " *"
-#: What a note under a table says of ranges.
+#: An interval is told beside its value when it is wider by this factor than counting makes it.
+_WIDER, _QUANTILE = 1.5, 1.96
+#: What a note under a table says of intervals behind values, and of ranges.
+INTERVALS = (
+    "In brackets, where k-factors, film or borders leave more open than counting: all that the "
+    "value may be, with a probability of 95%."
+)
 RANGES = (
     "Ranges hold all errors with a probability of 95%, and all that no anchor fixes: the value "
     "lies anywhere in them."
@@ -163,7 +186,7 @@ def content_cells(
     assumed: Collection[str] = (),
     *,
     by: str = "atoms",
-    systematic: bool = False,
+    errors: str = "",
 ) -> tuple[Cell, ...]:
     """Return the cells of one element's content, in percent.
 
@@ -175,15 +198,17 @@ def content_cells(
     assumed : collection of str
         Elements that an anchor takes for absent.
     by : {"atoms", "weight"}
-    systematic : bool
-        Show the systematic error as well.
+    errors : {"", "counting", "systematic", "interval"}
+        What stands behind the value: the error from counting, and behind that the systematic one or
+        the 95% interval of all errors. By default this interval in place of the error from
+        counting, where it is wider than counting makes it.
 
     Returns
     -------
     tuple of Cell
-        Two columns, with systematic errors three.
+        Two columns, or three with what stands behind the error from counting.
     """
-    span = 3 if systematic else 2
+    span = 3 if errors in ("systematic", "interval") else 2
     if element not in c.elements:
         return (Cell("", "value", span),)
     if element in assumed:
@@ -194,13 +219,18 @@ def content_cells(
         return range_cells(low, high, span)
     if not c.found[i]:
         return below_limit(span, high if high > _MUCH else None)
-    values = c.atomic_fractions if atoms else c.weight_fractions
-    errors = [c.atomic_covariance if atoms else c.covariance]
-    if systematic:
-        errors.append(c.atomic_systematic if atoms else c.systematic)
-    cells = error_cells(
-        100 * float(values[i]), *(100 * float(np.sqrt(max(e[i, i], 0.0))) for e in errors)
-    )
+    value = 100 * float((c.atomic_fractions if atoms else c.weight_fractions)[i])
+    covariance = c.atomic_covariance if atoms else c.covariance
+    sigma = 100 * float(np.sqrt(max(covariance[i, i], 0.0)))
+    behind = (Cell(f"({range_text(low, high)})", "interval"),)
+    cells = error_cells(value, sigma)
+    if errors == "interval":
+        cells += behind
+    elif errors == "systematic":
+        own = c.atomic_systematic if atoms else c.systematic
+        cells = error_cells(value, sigma, 100 * float(np.sqrt(max(own[i, i], 0.0))))
+    elif not errors and high - low > _WIDER * 2 * _QUANTILE * sigma:
+        cells = (Cell(as_in_range(value, low, high)), *behind)
     if c.weight_fractions[i] < c.detection_limits[i]:
         return replace(cells[0], kind="between"), *cells[1:]
     return cells
@@ -229,6 +259,11 @@ def derived_cells(
 def open_phases(compositions: Collection[Composition]) -> bool:
     """Whether any composition is shown by ranges."""
     return any(is_open(c) for c in compositions)
+
+
+def with_intervals(rows: Iterable[Iterable[Cell]]) -> bool:
+    """Whether any value has its interval behind it."""
+    return any(cell.kind == "interval" for row in rows for cell in row)
 
 
 def limit_text(limit: float, *, per: float = 100.0) -> str:
