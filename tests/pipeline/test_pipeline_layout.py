@@ -205,6 +205,43 @@ def test_threads_that_may_be_a_blurred_border_are_told(real):
     assert all(w.startswith("thread: ") and "of Cr and" in w for w in said)
 
 
+def test_a_film_thinner_than_a_probe_is_not_called_pure():
+    """Two pixels of pyrite-like S and Fe hold Fe of one side and Al of the other."""
+    lines = [((5.415, 5), (6.404, 2)), ((1.487, 8),), ((2.307, 6), (3.69, 2))]
+    steel, alumina, film = (spectrum(*part, counts=900) for part in lines)
+    labels = np.where(Y < 19, 0, np.where(Y < 21, 2, 1))
+    sharp = np.eye(3)[labels]
+    shares = gaussian_filter(sharp, (0.7, 0.7, 0))
+    si = image(shares @ np.array([steel, alumina, film]))
+    names = ("steel", "alumina", "film")
+    phases = tuple(Lies("pure", (), 0.0, float((labels == c).mean()), 900.0) for c in range(3))
+    layout = PhaseLayout("side by side", phases, labels)
+    said = layout.sentence(names)
+    assert "steel and alumina are pure" in said
+    assert "film is thin" in said
+    masks = {n: labels == c for c, n in enumerate(names[1:], 1)}
+    regions = Regions((N, N), matrix="steel", masks=masks)
+    own = OwnPixels(si, regions, Matched(SimpleNamespace(names=names), "steel", (), layout), 0)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        sums = region_spectra(si, regions, own.matched)
+        pure, scales = own.spectra(sums, {"steel": sums["steel"]}, None)
+    assert [str(w.message).split(":")[0] for w in told if "touch" in str(w.message)] == ["film"]
+    held = 1 - shares[labels == 2][:, 2].mean()
+    assert held > 0.15
+    # Each neighbour alone, and both: some end has none of Al, some none of Cr, and S is kept.
+    assert len(scales["film"].ends) == 4
+    chromium, aluminium, sulphur = (
+        [float(s.values[s.axis.window(e - 0.1, e + 0.1)].sum()) for s in (pure["film"], *ends)]
+        for ends in [scales["film"].ends]
+        for e in (5.415, 1.487, 2.307)
+    )
+    for line in (chromium, aluminium):
+        assert min(line[1:]) < 0.2 * line[0]
+        assert max(line[1:]) > 0.9 * line[0]
+    assert min(sulphur) > 0.9 * sulphur[0]
+
+
 def test_elements_of_a_rare_phase_are_sought_in_it():
     """Ti of a grain that makes 3% of the map; its O is the matrix', Ba L lies on Ti K."""
     matrix = spectrum((0.525, 2), (1.74, 3), counts=400)

@@ -71,6 +71,8 @@ _EXPLAINED = 0.7
 _MORE_CLASSES = 3
 #: Pixels beyond which neighbours are pooled, whether counts stay on disk or not.
 MOST_PIXELS = 60_000
+#: A class with no more than this part of its pixels away from others is thin.
+_KNOTS = 0.1
 _EIGHT = np.ones((3, 3), bool)
 
 
@@ -153,6 +155,12 @@ class PhaseLayout:
         deep = own & (distance_inside(own) > margin)
         return deep if deep.sum() >= FEWEST_PIXELS else own
 
+    def is_thin(self, c: int) -> bool:
+        """Whether the pixels of a class touch others, but for knots: hardly any is surely pure."""
+        near = binary_dilation((self.labels != c) & (self.labels != VACUUM), _EIGHT)
+        own = self.labels == c
+        return bool(own.any() and near[own].mean() > 1 - _KNOTS)
+
     @property
     def insides(self) -> list[np.ndarray]:
         """Pixels of each phase away from its border, bool (ny, nx)."""
@@ -188,15 +196,13 @@ class PhaseLayout:
         if self.kind == "single":
             return f"a single phase, {names[0]}"
         parts = []
-        alone = [
-            name
-            for name, lies in zip(names, self.phases, strict=True)
-            if lies.role == "pure" and not lies.hosts
-        ]
+        pure = [c for c, lies in enumerate(self.phases) if lies.role == "pure" and not lies.hosts]
+        thin = [names[c] for c in pure if self.is_thin(c)]
+        alone = [names[c] for c in pure if names[c] not in thin]
         if len(alone) > 1:
             parts.append(f"{in_words(alone)} are pure in their own pixels")
         for name, lies in zip(names, self.phases, strict=True):
-            if name in alone and len(alone) > 1:
+            if name in thin or (name in alone and len(alone) > 1):
                 continue
             hosts = " in ".join(names[h] for h in lies.hosts)
             on = "on" if lies.hosts and self.phases[lies.hosts[0]].role == "support" else "in"
@@ -210,6 +216,9 @@ class PhaseLayout:
                     "vacuum": f"{name} is vacuum",
                 }[lies.role]
             )
+        if thin:
+            are = "is thin, its" if len(thin) == 1 else "are thin, their"
+            parts.append(f"{in_words(thin)} {are} pixels touch others: nowhere surely pure")
         return f"{self.kind}: " + "; ".join(parts)
 
 

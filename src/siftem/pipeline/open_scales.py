@@ -299,24 +299,30 @@ def border_scale(
     OpenScale
         Without hosts; its end holds as little of what is beside as possible.
     """
-    left = spectrum
-    taken: list[tuple[Spectrum, ScaleRange]] = []
-    for name, other in beside.items():
-        fits = None if fit is None else (fit(left), fit(other))
-        high, sigma, what = most_scale(left, other, fits)
-        bound = most[name] * float(spectrum.values.sum()) / max(float(other.values.sum()), 1.0)
-        if high + 2.0 * sigma > bound:
-            high, sigma, what = bound, 0.0, ""
-        found = ScaleRange(0.0, 0.0, high, sigma, what)
-        taken.append((other, found))
-        left = subtract(left, other, anchor=GivenScale(found.ends[1], 0.0, of=other.name))
-    end = _at(spectrum, taken, [one.ends[1] for _, one in taken], grain)
     total = max(float(spectrum.values.sum()), 1.0)
-    shares = {
-        name: one.ends[1] * float(other.values.sum()) / total
-        for name, (other, one) in zip(beside, taken, strict=True)
-    }
-    return OpenScale(grain, (), (), (end,), shares)
+    shares: dict[str, float] = {}
+    ends = []
+    # What is taken first leaves less for the others: of what all pixels may hold, each is first.
+    whole = [name for name in beside if most[name] >= 1.0]
+    for first in whole or [next(iter(beside))]:
+        left = spectrum
+        taken: list[tuple[Spectrum, ScaleRange]] = []
+        for name in (first, *(n for n in beside if n != first)):
+            other = beside[name]
+            fits = None if fit is None else (fit(left), fit(other))
+            high, sigma, what = most_scale(left, other, fits)
+            bound = most[name] * total / max(float(other.values.sum()), 1.0)
+            if high + 2.0 * sigma > bound:
+                high, sigma, what = bound, 0.0, ""
+            found = ScaleRange(0.0, 0.0, high, sigma, what)
+            taken.append((other, found))
+            left = subtract(left, other, anchor=GivenScale(found.ends[1], 0.0, of=other.name))
+            share = found.ends[1] * float(other.values.sum()) / total
+            shares[name] = max(shares.get(name, 0.0), share)
+            if name == first and len(whole) > 1:
+                ends.append(_at(spectrum, taken, [found.ends[1]], grain))
+        ends.append(_at(spectrum, taken, [one.ends[1] for _, one in taken], grain))
+    return OpenScale(grain, (), (), tuple(ends), shares)
 
 
 def _named(ranges: tuple[ScaleRange, ...]) -> str:

@@ -26,6 +26,7 @@ from siftem.pipeline.layout import by_labels
 from siftem.pipeline.open_scales import Host, OpenScale, border_scale, open_scale
 from siftem.pipeline.parts import attempted
 from siftem.pipeline.results import Matched
+from siftem.printed_numbers import in_words
 from siftem.segment.regions import Region, Regions
 from siftem.spectrum import Spectrum
 from siftem.spectrum_image import SpectrumImage
@@ -325,6 +326,15 @@ class OwnPixels:
                 by_border = border_scale(name, pure[name], held, of_each, fit=fit)
                 scales[name] = by_border.with_ends_of(scales.get(name))
                 self._warn_of_a_border(name, pure[name], beside)
+                if most == 1.0:
+                    warnings.warn(
+                        f"{name}: its pixels touch other phases, and may hold some of them: its "
+                        f"spectrum may be a mixture, and its intervals hold as much of "
+                        f"{in_words(list(beside))} as leaves nothing negative. Smaller pixels, "
+                        f"and a finer probe, would tell",
+                        DoubtWarning,
+                        stacklevel=3,
+                    )
         return {n: pure[n] for n in self.names if n in pure}, scales
 
     def _to_do_again(self, grain: str, scales: Mapping[str, OpenScale]) -> list[str]:
@@ -346,8 +356,19 @@ class OwnPixels:
         mask = self._labelled(name)
         if mask is None or self.si.acquisition.bulk:
             return 0.0
+        if self._is_thin(name):
+            return 1.0
         small = distance_transform_edt(mask).max() <= _BLUR
         return max(self.impure.get(name, 0.0), _BORDER if small else 0.0)
+
+    def _is_thin(self, name: str) -> bool:
+        """Whether a phase's pixels touch other phases, which a probe reaches as well."""
+        layout, names = self.matched.layout, self.matched.factors.names
+        return (
+            layout is not None
+            and self._labelled(name) is not None
+            and layout.is_thin(names.index(name))
+        )
 
     def _mistaken(self, name: str) -> dict[str, float]:
         """Largest share of a phase's counts that may be another's whose pixels look alike.

@@ -324,11 +324,13 @@ def role_words(result: RunResult) -> dict[str, str]:
         return {n: "matrix" if n == result.matrix else "grain" for n in names}
     assert layout is not None
     out = {}
-    for phase, lies in zip(names, layout.phases, strict=True):
+    for c, (phase, lies) in enumerate(zip(names, layout.phases, strict=True)):
         hosts = ", in ".join(names[h] for h in lies.hosts)
         on = bool(lies.hosts) and layout.phases[lies.hosts[0]].role == "support"
         out[phase] = {
-            "pure": "pure in its own pixels",
+            "pure": "thin: its pixels touch others"
+            if layout.is_thin(c)
+            else "pure in its own pixels",
             "embedded": f"{'on' if on else 'in'} {hosts}",
             "uneven": f"mixed with {hosts}",
             "support": "support",
@@ -356,7 +358,7 @@ def phase_table(result: RunResult) -> Table:
             role, holds = roles[phase], "nothing else"
             if layout is not None:
                 hosts = [shown.names[h] for h in layout.phases[label].hosts]
-                holds = ", ".join(hosts) or holds
+                holds = ", ".join(hosts) or ("others beside it" if layout.is_thin(label) else holds)
             elif phase != result.matrix:
                 holds = result.matrix
         pixels, counts = int(own.sum()), float(total[own].sum())
