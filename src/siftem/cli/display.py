@@ -142,6 +142,7 @@ def print_result(
     from siftem.pipeline.composition_doubts import assumed_absent, flagged
     from siftem.pipeline.minerals import formulas_of, names_of
     from siftem.quantification.open_ranges import atomic_ratio, interval_of, is_open
+    from siftem.report.composition_tables import headings
     from siftem.report.phase_names import calibration_lines, layout_sentence, mineral_notes
     from siftem.report.table import (
         between_note,
@@ -160,8 +161,8 @@ def print_result(
         title += "; ranges alike)" if open_phases(shown.values()) else ")"
         table = Table(title=title, title_justify="left")
         table.add_column("")
-        for name in phases:
-            table.add_column(name, justify="right")
+        for heading in headings(result, phases):
+            table.add_column(heading, justify="right")
         rows: list[list[str]] = []
         for element in dict.fromkeys(e for c in shown.values() for e in c.elements):
             cells = [content_cells(c, element, assumed.get(n, ())) for n, c in shown.items()]

@@ -1,5 +1,8 @@
 """What to doubt in compositions: the window, the two ways, and what is not the specimen's.
 
+A phase most of whose lines are of the support is a film, or a grain that a film lies under: its
+composition is of the lesser part.
+
 A window that nobody told takes soft lines away. Subtraction and unmixing may disagree. A grid, a
 holder or contamination may add to elements that are quantified: stray counts are in every phase, of
 metals alike as a part of its counts, of C alike in a pixel, so no phase can hold more of them than
@@ -10,17 +13,20 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from itertools import permutations
 
 import numpy as np
 
 from siftem.errors import DoubtWarning
+from siftem.fit.spectrum_model import quantified_family
 from siftem.pipeline.fit_settings import GRID
 from siftem.pipeline.recipe import Recipe
 from siftem.pipeline.results import RunResult
 from siftem.quantification.composition import Composition, behind_a_window
 from siftem.quantification.detection_limit import QUANTILE
 from siftem.spectrum import Spectrum
+from siftem.xray.k_factors import k_factor_family
 
 #: Change of atomic percent from which on it is told.
 _WINDOW_TOLD = 0.02
@@ -207,6 +213,105 @@ def _differ_by_carbon(clean: Composition, more: Composition) -> bool:
     allowed = 3 * np.hypot(*sigma) + _SAME_RATIOS * rest[0]
     telling = (rest[0] > _TELLS).sum()
     return bool(telling > 1 and (np.abs(rest[1] - rest[0]) <= allowed).all())
+
+
+#: A phase is mostly support when this part of its line counts is. It is a film when the same part
+#: of its mass is, and each of its own elements makes less than the second part of the counts that
+#: it makes elsewhere in a pixel; where there is nothing to compare, from the third part on.
+_MOSTLY, _TRACES_OF, _ALL_BUT = 0.5, 1 / 3, 0.9
+
+
+@dataclass(frozen=True)
+class OnSupport:
+    """What of a phase is of elements that are not quantified.
+
+    Parameters
+    ----------
+    parts : dict of str to float
+        Parts of all line counts, by element, the largest first.
+    mass : float
+        Part of the mass of all elements seen, by computed k-factors.
+    film : bool
+        Whether it is a film, and not a grain on one.
+    """
+
+    parts: dict[str, float]
+    mass: float
+    film: bool
+
+    def describe(self, name: str) -> str:
+        """Say it in one or two sentences."""
+        listed = ", ".join(f"{e} {100 * part:.2g}%" for e, part in self.parts.items())
+        text = (
+            f"{name}: {100 * sum(self.parts.values()):.2g}% of its line counts, and "
+            f"{100 * self.mass:.2g}% of its mass, are of the support or of what is not listed "
+            f"({listed}): its composition is of the rest only, summed up to 100%"
+        )
+        if not self.film:
+            return text
+        return (
+            f"{text}. It seems to be a film or another support with traces of what lies on it, and "
+            f"no compound is named: in a recipe, layout: particles on a support takes it for one"
+        )
+
+
+def on_support(
+    compositions: Mapping[str, Composition], spectra: Mapping[str, Spectrum]
+) -> dict[str, OnSupport]:
+    """Return the phases most of whose line counts are of elements that are not quantified.
+
+    Parameters
+    ----------
+    compositions : mapping of str to Composition
+        Of the pure phases of a map.
+    spectra : mapping of str to Spectrum
+        What they were quantified from.
+    """
+    lines = {n: line_counts(c) for n, c in compositions.items()}
+    own = {
+        n: {e: held.get(e, 0.0) / max(spectra[n].n_pixels, 1) for e in compositions[n].elements}
+        for n, held in lines.items()
+    }
+    parts = {}
+    for n, held in lines.items():
+        whole = max(sum(held.values()), 1e-9)
+        beside = {e: c / whole for e, c in held.items() if e not in own[n]}
+        if sum(beside.values()) > _MOSTLY:
+            parts[n] = {e: beside[e] for e in sorted(beside, key=lambda e: -beside[e]) if beside[e]}
+    least = min((sum(own[n].values()) for n in parts), default=0.0)
+    out = {}
+    for n in parts:
+        others = [counts for other, counts in own.items() if other != n]
+        mass = _mass_beside(compositions[n])
+        traces = all(
+            own[n][e] < _TRACES_OF * max(counts.get(e, 0.0) for counts in others)
+            for e, found in zip(compositions[n].elements, compositions[n].found, strict=True)
+            if found and others
+        )
+        # Of two such phases the one that holds far more of the specimen lies on the other.
+        barest = _TRACES_OF * sum(own[n].values()) <= least
+        film = traces and barest and mass > (_MOSTLY if others else _ALL_BUT)
+        out[n] = OnSupport(parts[n], mass, film)
+    return out
+
+
+def _mass_beside(composition: Composition) -> float:
+    """Part of the mass of all elements of a fit that is not in its composition."""
+    model, axis = composition.fit.model, composition.fit.spectrum.axis
+    mass = {}
+    for element in {f.element for f in model.families}:
+        family = quantified_family(model.families, element, axis)
+        if family is not None:
+            photons = composition.fit.amplitudes[model.families.index(family)]
+            mass[element] = photons * k_factor_family(element, family.shell, model.beam_energy)
+    beside = sum(m for e, m in mass.items() if e not in composition.elements)
+    return float(beside / max(sum(mass.values()), 1e-300))
+
+
+def run_on_support(result: RunResult) -> dict[str, OnSupport]:
+    """Return what of each phase of a run is mostly of its support."""
+    shown = {n: result.compositions[n] for n in result.pure if n in result.compositions}
+    return on_support(shown, result.pure)
 
 
 #: Differences of more standard deviations than this are worth a flag.

@@ -23,6 +23,7 @@ from siftem.minerals.joint_calibration import JointCalibration, calibrate_jointl
 from siftem.minerals.lattice_strain import OnumaDiagram, lattice_strain
 from siftem.minerals.structural_formula import Estimate, StructuralFormula, structural_formula
 from siftem.minerals.thickness import ThicknessMap, image_thickness, thickness_map
+from siftem.pipeline.composition_doubts import run_on_support
 from siftem.pipeline.layout import by_labels
 from siftem.pipeline.recipe import Recipe
 from siftem.pipeline.recipe_anchors import Identify
@@ -117,13 +118,15 @@ def mineral_compositions(result: RunResult) -> dict[str, Composition]:
 def names_of(result: RunResult) -> dict[str, Identification]:
     """Return what each phase may be; empty where the recipe asks for no names.
 
-    No phase is a compound that its own values don't tell and another phase of the map is.
+    No phase is a compound that its own values don't tell and another phase of the map is, and no
+    film of the support is one.
     A table that can't be read leaves them out, see `names_problem`.
     """
     wanted = result.recipe.identify
     if not wanted.run or names_problem(result):
         return {}
-    found = mineral_compositions(result)
+    films = [n for n, held in run_on_support(result).items() if held.film]
+    found = {n: c for n, c in mineral_compositions(result).items() if n not in films}
     # At an end of what is not known of a grain next to nothing may be left but what is around it.
     # It was found since it is something else.
     by_value = {n: _named(c, wanted, ends=False).best for n, c in found.items()}

@@ -10,7 +10,13 @@ from dataclasses import replace
 
 from siftem.eels.edges import ElementalRatios
 from siftem.errors import InputError
-from siftem.pipeline.composition_doubts import FLAGGED, assumed_absent, flagged, run_differences
+from siftem.pipeline.composition_doubts import (
+    FLAGGED,
+    assumed_absent,
+    flagged,
+    run_differences,
+    run_on_support,
+)
 from siftem.pipeline.results import RunResult
 from siftem.pipeline.summary import oxides_by_cation
 from siftem.printed_numbers import plus_minus, signed, significant
@@ -51,6 +57,12 @@ def quantified_mixtures(result: RunResult) -> tuple[str, ...]:
     return tuple(n for n in result.compositions if n not in result.pure)
 
 
+def headings(result: RunResult, names: Collection[str]) -> list[str]:
+    """Return the names of phases, and which are mostly support."""
+    held = run_on_support(result)
+    return [f"{n}, mostly support" if n in held else n for n in names]
+
+
 def overview_table(result: RunResult, names: tuple[str, ...], caption: str) -> Table:
     """Tabulate atomic percent of several phases side by side, with counting errors."""
     assumed = assumed_absent(result.recipe)
@@ -68,7 +80,7 @@ def overview_table(result: RunResult, names: tuple[str, ...], caption: str) -> T
     ]
     return Table(
         caption,
-        (name("at%"), *(heading(n, 2) for n in names)),
+        (name("at%"), *(heading(n, 2) for n in headings(result, names))),
         tuple(rows),
         " ".join(filter(None, notes)),
     )

@@ -15,6 +15,7 @@ from siftem.minerals.calibrated_numbers import Calibrated
 from siftem.minerals.constraint_results import FALSE_ALARMS, MISSED, ConstraintResult
 from siftem.minerals.joint_calibration import JointCalibration
 from siftem.minerals.structural_formula import Estimate
+from siftem.pipeline.composition_doubts import run_on_support
 from siftem.pipeline.layout import by_labels, describe_layout
 from siftem.pipeline.minerals import (
     film_problem,
@@ -318,7 +319,14 @@ def layout_sentence(result: RunResult) -> str:
 
 
 def role_words(result: RunResult) -> dict[str, str]:
-    """Say of each phase how it lies, in few words."""
+    """Say of each phase how it lies, in few words, and which are mostly support."""
+    held = run_on_support(result)
+    return {
+        n: f"{role}, mostly support" if n in held else role for n, role in _roles(result).items()
+    }
+
+
+def _roles(result: RunResult) -> dict[str, str]:
     names, layout = result.factors.names, result.layout
     if not by_labels(layout):
         return {n: "matrix" if n == result.matrix else "grain" for n in names}

@@ -16,6 +16,7 @@ from siftem.fit.null_elements import WIDE
 from siftem.pipeline.composition_doubts import (
     assumed_absent,
     line_counts,
+    on_support,
     warn_of_carbon,
     warn_of_window,
     with_stray_counts,
@@ -85,6 +86,8 @@ def quantities(
             found |= compositions_of(mixtures, partial(_quantified, settings), missing, n_jobs)
             pure = {n: found[n] for n in spectra.pure if n in found}
             warn_of_carbon(pure)
+            for name, held in on_support(pure, spectra.pure).items():
+                warnings.warn(held.describe(name), DoubtWarning, stacklevel=2)
             found |= with_stray_counts(pure, spectra.pure, recipe.support)
             progress("composition", 0.3)
             if unmixed is not None:
