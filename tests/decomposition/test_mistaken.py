@@ -5,9 +5,10 @@ import pytest
 import scipy.sparse as sp
 
 from siftem.acquisition import Acquisition
+from siftem.decomposition.evenness import deep
 from siftem.decomposition.layout import phase_layout
 from siftem.decomposition.mistaken import mistaken_labels
-from siftem.decomposition.pixel_classes import deep, pixel_classes
+from siftem.decomposition.pixel_classes import pixel_classes
 from siftem.energy_axis import EnergyAxis
 from siftem.spectrum_image import SpectrumImage
 
@@ -46,31 +47,31 @@ def _truly_wrong(labels):
 
 
 @pytest.mark.parametrize(
-    ("dose", "contrast", "useful"), [(5, 0.35, 0.25), (5, 0.5, 0.03), (12, 0.25, 0.15)]
+    ("dose", "contrast", "useful"), [(5, 0.35, 0.3), (5, 0.5, 0.05), (12, 0.25, 0.15)]
 )
 def test_the_estimate_holds_the_truth_and_is_of_use(dose, contrast, useful):
     wrong, told = [], []
-    for seed in range(6):
+    for seed in range(4):
         si = _image(dose, contrast, seed)
         labels = pixel_classes(si.counts, (N, N), 2).labels
-        found = mistaken_labels(si.counts, labels, 2, 2)
+        found = mistaken_labels(si.counts, labels, 2)
         wrong.append(_truly_wrong(labels))
         told.append(found[[0, 1], [1, 0]])
     wrong, told = np.array(wrong), np.array(told)
-    assert (wrong <= told + 0.01).mean() > 0.95
+    assert (wrong <= told + 0.01).all()
     assert told.mean() < useful
 
 
 def test_what_many_counts_tell_is_not_doubted():
     si = _image(300, 0.5)
     labels = pixel_classes(si.counts, (N, N), 2).labels
-    assert mistaken_labels(si.counts, labels, 2, 2).max() < 0.01
+    assert mistaken_labels(si.counts, labels, 2).max() < 0.01
 
 
 def test_fractions_are_not_parted():
     si = _image(5, 0.5)
     labels = pixel_classes(si.counts, (N, N), 2).labels
-    assert mistaken_labels(0.5 * si.counts, labels, 2, 2).max() == 0
+    assert mistaken_labels(0.5 * si.counts, labels, 2).max() == 0
 
 
 def test_a_layout_carries_it_and_takes_no_mistakes_for_mixing():

@@ -404,25 +404,30 @@ def test_a_film_that_goes_on_below_one_grain_does_so_below_the_others(monkeypatc
 
 
 def test_intervals_hold_what_is_labelled_wrong():
-    """Two alloys in patches, at so few counts that every tenth pixel or so is mistaken."""
-    patches = np.kron(np.random.default_rng(3).random((5, 5)) < 0.5, np.ones((8, 8), bool))
-    alloys = [
-        spectrum((5.415, 5 * cr), (5.947, 0.6 * cr), (6.404, 5 * fe), (7.058, 0.6 * fe), counts=1)
-        for cr, fe in ((0.4, 0.6), (0.6, 0.4))
-    ]
-    mean = np.where(patches[..., None], *alloys)
-    many = run(5000 * mean, ("Cr", "Fe"), decompose={"components": 2})
-    true = sorted(
-        phase["elements"]["Cr"]["at_percent"] for phase in summarize(many)["phases"].values()
-    )
-    held, told = [], 0
-    for seed in range(3):
-        few = run(7 * mean, ("Cr", "Fe"), seed=seed, decompose={"components": 2})
-        found = sorted(
-            (phase["elements"]["Cr"]["at_percent"], phase["elements"]["Cr"]["at_interval_95"])
-            for phase in summarize(few)["phases"].values()
-        )
-        held += [low < t < high for t, (_, (low, high)) in zip(true, found, strict=True)]
-        told += sum("do not tell them" in w for w in few.warnings)
-    assert sum(held) >= 5
-    assert told > 0
+    """Two alloys whose regions each hold a quarter of the other's pixels, as the layout tells."""
+    chromium = spectrum((5.415, 5), (5.947, 0.6), counts=900)
+    iron = spectrum((6.404, 5), (7.058, 0.6), counts=900)
+    labels = np.where(Y < N / 2, 0, 1)
+    wrong = np.random.default_rng(0).random((N, N)) < 0.25
+    si = image(np.where(((labels == 0) != wrong)[..., None], chromium, iron))
+    phases = tuple(Lies("pure", (), 0.0, 0.5, 900.0) for _ in range(2))
+    regions = Regions((N, N), matrix="Cr", masks={"Fe": labels == 1})
+    ends = {}
+    for share in (0.0, 0.25):
+        mistaken = np.array([[0.0, share], [share, 0.0]])
+        layout = PhaseLayout("side by side", phases, labels, mistaken)
+        matched = Matched(SimpleNamespace(names=("Cr", "Fe")), "Cr", (), layout)
+        sums = region_spectra(si, regions, matched)
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            _, scales = OwnPixels(si, regions, matched, 0).spectra(sums, {"Cr": sums["Cr"]}, None)
+        said = [w for w in told if "do not tell its pixels" in str(w.message)]
+        assert len(said) == (2 if share else 0)
+        ends[share] = [
+            min((spectral_angle(e.values, true) for e in scales[name].ends), default=90.0)
+            for name, true in (("Cr", chromium), ("Fe", iron))
+            if name in scales
+        ]
+    assert len(ends[0.25]) == 2
+    assert max(ends[0.25]) < 3
+    assert not ends[0.0] or min(ends[0.0]) > 5

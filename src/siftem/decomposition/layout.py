@@ -20,16 +20,13 @@ import scipy.sparse as sp
 from scipy.ndimage import binary_dilation, gaussian_filter
 from scipy.optimize import nnls
 
+from siftem.decomposition.evenness import deep, deficit, distance_inside, unevenness
 from siftem.decomposition.initialise import pooled_squares
 from siftem.decomposition.mistaken import mistaken_labels
 from siftem.decomposition.pixel_classes import (
     PixelClasses,
-    deep,
-    deficit,
-    distance_inside,
     labels_by,
     pixel_classes,
-    unevenness,
     without_texture,
 )
 from siftem.decomposition.purest import FEWEST_PIXELS, class_spectra, purest_spectra, share_weights
@@ -253,7 +250,7 @@ def phase_layout(si: SpectrumImage, n_phases: int, *, random_state: int = 0) -> 
     bulk = si.acquisition.bulk or si.signal_type == "EDS_SEM"
     # Noise of neighbouring energy losses need not be independent.
     layers = None if si.signal_type == "EELS" else count_kinds(si, random_state=random_state).layers
-    best, explained, parted = None, -np.inf, n_phases
+    best, explained = None, -np.inf
     for n_classes in range(n_phases, min(n_phases + _MORE_CLASSES, si.n_pixels) + 1):
         classes = pixel_classes(
             counts, small, n_classes, n_phases=n_phases, layers=layers, random_state=random_state
@@ -262,16 +259,15 @@ def phase_layout(si: SpectrumImage, n_phases: int, *, random_state: int = 0) -> 
             classes = without_texture(counts, small, classes, bulk=bulk)
         found = find_layout(counts, small, classes, bulk=bulk)
         if len(found.phases) == n_phases and classes.explained > explained:
-            best, explained, parted = found, classes.explained, n_classes
+            best, explained = found, classes.explained
         if explained > _EXPLAINED:
             break
     if best is None:
         return None
-    best = best.with_mistakes(
-        mistaken_labels(
-            counts, best.labels, n_phases, parted, layers=layers, random_state=random_state
-        )
+    mistaken = mistaken_labels(
+        counts, best.labels, n_phases, layers=layers, random_state=random_state
     )
+    best = best.with_mistakes(mistaken)
     return best if side == 1 else _in_full(best, counts, si, side)
 
 

@@ -1,25 +1,23 @@
 """How often pixels are given to the wrong phase: labels of halves of the counts, beside each other.
 
-Each count goes to one of two halves by the toss of a coin, and pixels are sorted into classes by
-each half alone. Where a phase's pixels, away from its border, are another phase's by half of the
-counts, all of the counts may be wrong about them, too: half as many counts are wrong more often.
-Nothing is assumed about spectra or shapes, and what the labels took for signal in the noise of one
-half the other does not confirm.
+Each count goes to one of two halves by the toss of a coin, and the classes of pixels are fitted
+anew to each half alone, from the spectra that all counts gave. Where a phase's pixels, away from
+its border, are another phase's by half of the counts, all of the counts may be wrong about them,
+too: half as many counts are wrong more often. Nothing is assumed about spectra or shapes.
 """
 
 from __future__ import annotations
 
 import numpy as np
 import scipy.sparse as sp
-from scipy.optimize import linear_sum_assignment
 
+from siftem.decomposition.evenness import deep
 from siftem.decomposition.neighbours import Near
-from siftem.decomposition.pixel_classes import deep, labels_by, pixel_classes
+from siftem.decomposition.pixel_classes import classes_from, labels_by
 from siftem.decomposition.purest import binning, class_spectra
 from siftem.thinning import split_counts
 
-#: Halves that agree on all but this part of each phase, by the spectra of all counts, are not
-#: sorted anew.
+#: Halves that agree on all but this part of each phase, by the spectra of all counts, need no fit.
 _CERTAIN = 0.002
 #: No phase is doubted more than this.
 _MOST = 0.9
@@ -29,7 +27,6 @@ def mistaken_labels(
     counts: sp.csr_array,
     labels: np.ndarray,
     n_phases: int,
-    n_classes: int,
     *,
     layers: Near | None = None,
     random_state: int = 0,
@@ -42,10 +39,11 @@ def mistaken_labels(
         Of fractions, which can't be parted, nothing is known: zeros.
     labels : ndarray of int, shape (ny, nx)
         Phase of each pixel, by all counts; below zero, none.
-    n_phases, n_classes : int
-        Phases; classes into which pixels were sorted to find them.
-    layers, random_state
+    n_phases : int
+    layers : Near, optional
         As of `siftem.decomposition.pixel_classes.pixel_classes`.
+    random_state : int
+        Seed of the halves.
 
     Returns
     -------
@@ -62,36 +60,16 @@ def mistaken_labels(
     quick = _shares([labels_by(half, labels.shape, spectra) for half in halves], insides)
     if quick.max() < _CERTAIN:
         return quick
-    sorted_anew = []
-    for half in halves:
-        found = pixel_classes(
-            half,
-            labels.shape,
-            n_classes,
-            n_phases=n_phases,
-            layers=layers,
-            random_state=random_state,
-        )
-        sorted_anew.append(_as_phases(found.labels, insides))
-    return _shares(sorted_anew, insides)
-
-
-def _as_phases(classes: np.ndarray, insides: list[np.ndarray]) -> np.ndarray:
-    """Give each class the number of the phase that it is most likely to be; (ny, nx)."""
-    n = int(classes.max()) + 1
-    common = np.array([np.bincount(classes[i], minlength=n) for i in insides], float)
-    phase = common.argmax(axis=0)
-    rows, columns = linear_sum_assignment(-common)
-    phase[columns] = rows
-    return np.asarray(phase[classes])
+    fitted = [classes_from(half, labels.shape, spectra, layers=layers) for half in halves]
+    return _shares(fitted, insides)
 
 
 def _shares(halves: list[np.ndarray], insides: list[np.ndarray]) -> np.ndarray:
-    """Share of the pixels inside each phase that halves give to each other one; (k, k)."""
+    """Share of the pixels inside each phase that either half gives to each other one; (k, k)."""
     k = len(insides)
     pixels = np.array([inside.sum() for inside in insides], float)
-    moved = np.array(
-        [np.mean([np.bincount(h[i], minlength=k) for h in halves], axis=0) for i in insides]
+    moved = 1.0 * np.array(
+        [[np.any([h[i] == j for h in halves], axis=0).sum() for j in range(k)] for i in insides]
     )
     np.fill_diagonal(moved, 0.0)
     # What goes one way by chance comes back the other.

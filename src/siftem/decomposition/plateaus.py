@@ -12,14 +12,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from siftem.decomposition.evenness import distance_inside, scatter
 from siftem.decomposition.initialise import pooled_squares
 from siftem.decomposition.layout import MOST_PIXELS, PhaseLayout, find_layout
-from siftem.decomposition.pixel_classes import (
-    distance_inside,
-    pixel_classes,
-    scatter,
-    without_texture,
-)
+from siftem.decomposition.pixel_classes import pixel_classes, without_texture
 from siftem.decomposition.purest import FEWEST_PIXELS, purest_spectra, share_weights
 from siftem.spectrum_image import SpectrumImage
 

@@ -40,7 +40,7 @@ _THREAD, _KNOTS = 2.5, 0.1
 #: A part of a mixture that counts.
 _PART = 0.1
 #: Pixels that counts do not tell apart: fewer are no matter, of more there is a word.
-_MISTAKEN, _HARD_TO_TELL = 0.01, 0.1
+_MISTAKEN, _HARD_TO_TELL = 0.01, 0.2
 #: Largest part of a small phase's counts that may come from around it.
 _BORDER = 0.1
 
@@ -311,16 +311,10 @@ class OwnPixels:
         for name in [n for n in self.names if n in pure]:
             beside, most = self._beside(name, pure), self._most(name)
             of_each = dict.fromkeys(beside, most) if most > 0 else {}
-            for other, share in self._mistaken(name).items():
+            mistaken = self._mistaken(name)
+            self._warn_of_mistakes(name, mistaken)
+            for other, share in mistaken.items():
                 of_each[other] = max(of_each.get(other, 0.0), share)
-                if share > _HARD_TO_TELL:
-                    warnings.warn(
-                        f"{name}: up to {100 * share:.0f}% of its pixels may be {other}, from "
-                        f"which so few counts do not tell them: its intervals hold that. More "
-                        f"counts a pixel, or binned pixels, would tell",
-                        DoubtWarning,
-                        stacklevel=3,
-                    )
             held = {n: s for n, s in pure.items() if n in of_each}
             if held:
                 by_border = border_scale(name, pure[name], held, of_each, fit=fit)
@@ -385,6 +379,20 @@ class OwnPixels:
             if share > _MISTAKEN and other not in self._host_names(name):
                 out[other] = min(share / max(1.0 - back, 0.1), 1.0)
         return out
+
+    def _warn_of_mistakes(self, name: str, mistaken: Mapping[str, float]) -> None:
+        """Tell of pixels that may be another phase's."""
+        many = {n: v for n, v in mistaken.items() if v > _HARD_TO_TELL}
+        if not many:
+            return
+        text = in_words([f"{100 * v:.0f}% {n}" for n, v in many.items()])
+        hold = "" if self.si.acquisition.bulk else ", which its intervals hold"
+        warnings.warn(
+            f"{name}: so few counts do not tell its pixels from those of others: up to {text} may "
+            f"be among them{hold}. More counts a pixel, or binned pixels, would tell",
+            DoubtWarning,
+            stacklevel=4,
+        )
 
     def _warn_of_a_border(
         self, name: str, spectrum: Spectrum, beside: Mapping[str, Spectrum]
