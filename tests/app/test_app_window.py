@@ -13,7 +13,7 @@ from siftem.app.files import Reports
 from siftem.app.gallery import Gallery, tile
 from siftem.app.live_spectrum import LiveSpectrum, pixels_about
 from siftem.app.map_and_spectrum import MapAndSpectrum
-from siftem.app.map_figure import MapFigure, figure_size
+from siftem.app.map_figure import MapFigure, figure_size, small_title
 from siftem.app.map_images import (
     MapImage,
     clicked_window,
@@ -75,6 +75,27 @@ def test_a_step_fills_the_window_and_never_more(page, window):
     assert columns * max(m.figure.width for m in maps) <= data.content.width
     maps[0].tapped.data = {"n": [window[0]]}
     assert data.shown.value == "Map and spectrum"  # a click enlarges
+    data.shown.value = "All maps"
+    data.scrolled[0][0].clicks += 1
+    assert data.shown.value == "Map and spectrum"  # and a button goes back
+
+
+def test_the_page_fits_the_cell_of_a_notebook(page):
+    cell = 1148
+    page.resized(cell, 720)
+    try:
+        assert page.panel.width <= cell
+        steps = page.panel[0]
+        taken = sum(part.width + part.margin[1] + part.margin[-1] for part in steps)
+        assert taken <= page.panel.width
+        page.go(2)
+        view = page.views[2]
+        assert view.controls.width + view.content.width + 12 <= cell
+        fields = [*view.look.fields, *view._toolbar.fields]
+        assert sum(f.width + f.margin[1] + f.margin[-1] for f in fields) <= view.content.width
+    finally:
+        page.go(0)
+        page.resized(1366, 650)
 
 
 @pytest.mark.parametrize("window", WINDOWS)
@@ -100,6 +121,13 @@ def test_maps_are_as_large_as_they_fit():
     assert tile(2, 1.0, (400, 1000), largest=2000)[1] == 1
     width, columns = tile(100, 1.0, (500, 300))
     assert width * columns < 500 and width >= 96  # the rest is scrolled to
+
+
+def test_titles_of_small_maps_do_not_run_into_the_next_one():
+    assert small_title("O Kα", (0.0, 61.2), 102) == "O Kα, 0–61.2"
+    assert small_title("Total counts", (0.0, 351.0), 102) == "Total counts"
+    assert small_title("HAADF (simulated)", (0.0, 1.0), 102) == "HAADF (simula…"
+    assert small_title("HAADF (simulated)", (0.0, 1.0), 300) == "HAADF (simulated), 0–1"
 
 
 def test_light_and_dark(page):
@@ -314,6 +342,25 @@ def test_limits_of_colours_are_dragged_typed_and_kept_for_each_map(look):
     look.log.value, look.palette.value = True, "Viridis"
     assert figure._drawn.glyph.color_mapper is figure._log
     assert figure._log.palette[0] == "#440154" and 0 < figure._log.low < figure._log.high
+
+
+def test_the_histogram_has_as_many_numbers_as_have_room_and_names_what_is_not_seen(look):
+    for width in (1366, 1920, 3840):
+        look.resized(Room((width, 900)))
+        plot = look.histogram.pane.object
+        frame = plot.width - plot.min_border_left - plot.min_border_right
+        assert frame >= 150
+        assert 2 <= plot.xaxis[0].ticker.desired_num_ticks <= frame / 45
+    assert not plot.xaxis[0].axis_label
+    colours = MapImage("Phase map", "", look._si.total_map, over=lambda: np.zeros((20, 30, 4)))
+    look.images["Phase map"] = colours
+    look._offer()
+    look.choose("Phase map")
+    assert plot.xaxis[0].axis_label == "Total counts under the colours"
+    look.resized(Room())
+    assert look.histogram.pane.object.xaxis[0].axis_label == "Total counts under the colours"
+    look.choose("Total counts")
+    assert not look.histogram.pane.object.xaxis[0].axis_label
 
 
 def test_a_profile_is_the_mean_across_its_width_over_the_distance(look):

@@ -16,6 +16,8 @@ from siftem.app.spectrum_figure import plain_axes
 from siftem.app.style import INK, colour_figure
 
 _BINS = 80
+#: Room of a number below the axis, and beside the frame of a small figure, screen pixels.
+_NUMBER, _SIDES = 60, 16
 
 
 class Histogram:
@@ -25,10 +27,12 @@ class Histogram:
         self.pane = pn.pane.Bokeh(None, margin=0)
         self._source = ColumnDataSource({"left": [], "right": [], "top": []})
         self._range = Range1d(0.0, 1.0)
+        self._figure: Any = None
+        self._name = ""
 
     def open(self, of: MapFigure, *, size: tuple[int, int], dark: bool) -> None:
         """Make it for a map, in a size."""
-        plot = _small_figure(size, x_range=self._range)
+        plot = self._figure = _small_figure(size, sides=(_SIDES, _SIDES), x_range=self._range)
         plot.quad("left", "right", "top", bottom=0, source=self._source, color="#8a8f98")
         tool = RangeTool(x_range=of.limits)
         tool.overlay.update(
@@ -36,12 +40,19 @@ class Histogram:
         )
         plot.add_tools(tool)
         plot.yaxis.visible = False
-        plot.xaxis.formatter = NumeralTickFormatter(format="0.[00]a")
+        plot.xaxis.update(
+            formatter=NumeralTickFormatter(format="0.[00]a"), axis_label=self._name or None
+        )
         colour_figure(plot, dark)
         self.pane.object = plot
 
-    def show(self, values: np.ndarray, start: float) -> None:
-        """Show the values of an image from where its colours start, or from the least on."""
+    def show(self, values: np.ndarray, start: float, name: str = "") -> None:
+        """Show the values of an image from where its colours start, or from the least on.
+
+        It is named where it is not the one that is seen.
+        """
+        self._name = name
+        self._figure.xaxis.axis_label = name or None
         finite = values[np.isfinite(values)]
         if not finite.size:
             return
@@ -65,7 +76,7 @@ class LineProfile:
     def open(self, *, size: tuple[int, int], dark: bool) -> None:
         """Make it in a size."""
         plot = self._figure = _small_figure(
-            size, x_range=Range1d(0.0, 1.0), y_range=Range1d(0.0, 1.0)
+            size, sides=(60, 36), x_range=Range1d(0.0, 1.0), y_range=Range1d(0.0, 1.0)
         )
         plot.line("x", "y", source=self._source, line_color="#D55E00", line_width=1.4)
         colour_figure(plot, dark)
@@ -100,15 +111,18 @@ class LineProfile:
         return np.asarray(self._source.data["x"]), np.asarray(self._source.data["y"])
 
 
-def _small_figure(size: tuple[int, int], **options: Any) -> Any:
+def _small_figure(size: tuple[int, int], *, sides: tuple[int, int], **options: Any) -> Any:
     plot = figure(
         width=size[0],
         height=size[1],
         tools="",
         toolbar_location=None,
-        min_border_left=60,
-        min_border_right=36,
+        min_border_left=sides[0],
+        min_border_right=sides[1],
         **options,
     )
     plain_axes(plot)
+    # As many numbers as have room: Bokeh's own number of them would run into each other.
+    plot.xaxis.ticker.desired_num_ticks = max(2, (size[0] - sum(sides)) // _NUMBER)
+    plot.yaxis.ticker.desired_num_ticks = 3
     return plot

@@ -37,6 +37,8 @@ _HALF = {"width": CONTROLS // 2 - 22, "stylesheets": [CONTROL_CSS], "margin": (2
 _EARLIER = 6
 _UP = "↑ folder above"
 _ONE, _ALL, _ELEMENTS = "Map and spectrum", "All maps", "Elements"
+#: Above all maps, and its height.
+_ENLARGE, _BACK = "<p class='hint'>A click on a map shows it large.</p>", 44
 _QUANTIFIED, _EDGES = "Elements to quantify", "Edges to compare, such as O_K, Mn_L3"
 #: Least and largest height of the small maps, screen pixels.
 _SMALL, _LARGEST = 74, 130
@@ -237,7 +239,7 @@ class DataView(MapStep):
         self.small.show(list(self.look.images.values()), size, height=tall)
         self.scrolled.param.update(width=width, height=height)
         if self.maps is not None:
-            self.maps.resize((width - 20, height), self.room.dark)
+            self.maps.resize((width - 20, height - _BACK), self.room.dark)
 
     def first_images(self) -> list[MapImage]:
         """Return nothing: counts stand first here."""
@@ -261,6 +263,9 @@ class DataView(MapStep):
     def _enlarge(self, name: str) -> None:
         """Show a map large."""
         self.look.choose(name)
+        self._show_one()
+
+    def _show_one(self) -> None:
         self.shown.value = _ONE
 
     def _name_current(self) -> None:
@@ -276,12 +281,13 @@ class DataView(MapStep):
             self.maps = Gallery(
                 images,
                 size,
-                room=(width - 20, height),
+                room=(width - 20, height - _BACK),
                 dark=self.room.dark,
                 ranges=self.page.map_ranges(),
                 chosen=self._enlarge,
             )
-            self.scrolled[:] = [self.maps.grid]
+            back = self.button("← Back to one map", self._show_one, width=150)
+            self.scrolled[:] = [pn.Row(back, self.text(_ENLARGE), margin=0), self.maps.grid]
         self.look.in_front(self.scrolled if self.shown.value == _ALL else None)
         if self.shown.value == _ELEMENTS:
             self._show_states()

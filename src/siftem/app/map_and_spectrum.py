@@ -15,6 +15,7 @@ from siftem.app.map_figure import PALETTES, MapFigure, MapRanges
 from siftem.app.map_images import (
     COMPONENT,
     TOTAL,
+    UNDER_COLOURS,
     MapImage,
     clicked_window,
     limits_of,
@@ -75,9 +76,9 @@ class MapAndSpectrum:
         self._room = Room()
         self._at = arrange(self._room, 1.0, part=part, most=most)
         self._quiet = self._over = False
-        self.name = pn.widgets.Select(name="Map", options=[], width=136, **_LOOK)
+        self.name = pn.widgets.Select(name="Map", options=[], width=130, **_LOOK)
         self.palette = pn.widgets.Select(
-            name="Colours", options=list(PALETTES), value=palette, width=92, **_LOOK
+            name="Colours", options=list(PALETTES), value=palette, width=86, **_LOOK
         )
         self.low = pn.widgets.FloatInput(name="From", width=84, **_LOOK)
         self.high = pn.widgets.FloatInput(name="To", width=84, **_LOOK)
@@ -236,7 +237,8 @@ class MapAndSpectrum:
             self._over = image.over is not None
             self.figure.show(pixels, title=image.name, unit=image.unit, limits=limits)
             self._tell_limits()
-            self.histogram.show(pixels, self.figure.limits.start)
+            below = UNDER_COLOURS if image.over is not None else ""
+            self.histogram.show(pixels, self.figure.limits.start, below)
         finally:
             self._quiet = False
 

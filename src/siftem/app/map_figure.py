@@ -47,8 +47,8 @@ _LIMIT = """
 """
 #: Room for the colour bar and its numbers, the title, and the tools, screen pixels.
 _BAR_ROOM, _TITLE_ROOM, FIGURE_TOOLS = 60, 26, 34
-#: Titles of small maps have no room for a range behind so many letters.
-_LONG_TITLE = 15
+#: Width of a letter in the title of a small map, screen pixels.
+_LETTER = 7
 
 
 MapRanges = tuple[Range1d, Range1d]
@@ -209,10 +209,8 @@ class MapFigure:
         self._image.data = {"image": [np.ascontiguousarray(image, dtype=np.float32)]}
         if self._bar is not None:
             self.figure.title.text = f"{title} ({unit})" if unit else title
-        elif len(title) < _LONG_TITLE:
-            self.figure.title.text = f"{title}, {low:.3g}–{high:.3g}"
         else:
-            self.figure.title.text = title
+            self.figure.title.text = small_title(title, (low, high), self.frame_size[0])
 
     def contrast(self, low: float, high: float) -> None:
         """Spread the colours from one value to another, which is kept above it."""
@@ -279,6 +277,15 @@ class MapFigure:
                 text_baseline="bottom",
             )
         )
+
+
+def small_title(name: str, limits: tuple[float, float], width: int) -> str:
+    """Return the title of a small map, with its range where that fits, else as much as fits."""
+    letters = width // _LETTER
+    long = f"{name}, {limits[0]:.3g}–{limits[1]:.3g}"
+    if len(long) <= letters:
+        return long
+    return name if len(name) <= letters else f"{name[: max(1, letters - 1)]}…"
 
 
 def length_text(size: tuple[float, float]) -> str:

@@ -63,6 +63,8 @@ def window_sums(
 _FAINTEST = 0.02
 #: Name of the map of all counts.
 TOTAL = "Total counts"
+#: What lies under colours of phases.
+UNDER_COLOURS = f"{TOTAL} under the colours"
 #: Before the name of a phase, the map of its component.
 COMPONENT = "Component "
 #: Unit of maps without their background.

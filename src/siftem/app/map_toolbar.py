@@ -44,7 +44,7 @@ class MapToolbar:
             end=1.0,
             step=0.05,
             value=0.6,
-            width=84,
+            width=76,
             stylesheets=[CONTROL_CSS],
             margin=(2, 5),
         )

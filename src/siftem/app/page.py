@@ -363,7 +363,7 @@ class Page:
         for i, view in enumerate(self.views):
             button = pn.widgets.Button(
                 name=f"{i + 1}  {view.name}",
-                width=140,
+                width=118,
                 button_type="primary" if i == 0 else "default",
                 stylesheets=[CONTROL_CSS],
                 margin=(4, 3),
@@ -371,7 +371,7 @@ class Page:
             button.on_click(lambda _event, index=i: self.go(index))
             self._buttons.append(button)
         onward = pn.widgets.Button(
-            name="Next step →", width=110, stylesheets=[CONTROL_CSS], margin=(4, 3, 4, 40)
+            name="Next step →", width=110, stylesheets=[CONTROL_CSS], margin=(4, 3, 4, 24)
         )
         onward.on_click(lambda _event: self.go(self.active + 1))
         theme = pn.widgets.Button(

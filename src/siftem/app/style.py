@@ -10,8 +10,8 @@ from typing import Any
 CONTROLS, _SCROLL_BAR = 286, 16
 #: What steps, status line and margins take of a window.
 _BESIDE, _ABOVE = 24, 84
-#: Less than the output of a cell in a notebook has is scrolled.
-_LEAST_CONTENT, _LEAST_HEIGHT = 830, 470
+#: Less than the output of a cell in a notebook has (1148 wide) is scrolled.
+_LEAST_CONTENT, _LEAST_HEIGHT = 822, 470
 
 
 @dataclass(frozen=True)
