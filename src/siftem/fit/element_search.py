@@ -14,6 +14,7 @@ from siftem.fit.greedy_search import COMMON, GreedySearch, left_of, smooth_colum
 from siftem.fit.line_evidence import FoundElement, line_doubt
 from siftem.fit.line_fit import LineFit
 from siftem.fit.line_search import CANDIDATES, LineLibrary, residual_variance
+from siftem.fit.peaks_left import peaks_left
 from siftem.hyperspy_input import as_spectrum
 from siftem.machine import one_blas_thread
 from siftem.progress import Progress, shows_progress, silent
@@ -204,8 +205,6 @@ def _stands_out(
 _CLEAR, _LARGE = 8.0, 0.2
 #: Below (keV) windows and the ends of spectra differ from detector to detector.
 _SOFTEST = 0.35
-#: Standard deviations that lines need to be named as a reason.
-_NAMED = 8.0
 
 
 @dataclass(frozen=True)
@@ -270,7 +269,7 @@ def structure_of(fit: LineFit) -> Structure | None:
 
 
 def warn_of_structure(fit: LineFit, name: str = "", *, stacklevel: int = 3) -> bool:
-    """Warn when a model does not describe a spectrum, and say what is likely missing.
+    """Warn when a model does not describe a spectrum or leaves peaks; say what may be missing.
 
     Parameters
     ----------
@@ -288,27 +287,29 @@ def warn_of_structure(fit: LineFit, name: str = "", *, stacklevel: int = 3) -> b
     Warns
     -----
     SiftemWarning
-        With the reduced deviance, the range of energies, and the lines that would fit there.
+        With the reduced deviance and the range of energies, and each peak with its significance
+        and the elements that it may be of.
     """
-    found = structure_of(fit)
-    if found is None:
+    found, peaks = structure_of(fit), peaks_left(fit)
+    if found is None and not peaks:
         return False
-    likely = unexplained_lines(fit, significance=_NAMED, most=3)
-    looks = (
-        "which looks like " + ", ".join(f"{f.line} ({f.energy:.2f} keV)" for f in likely)
-        if likely
-        else "which no line of one element explains"
-    )
-    span = (
-        f"from {found.low:.2f} to {found.high:.2f} keV"
-        if found.high > found.low
-        else f"at {found.low:.2f} keV"
-    )
+    label, left = name or fit.spectrum.name or "the spectrum", "; ".join(map(str, peaks))
+    if found is None:
+        what = f"{label}: the fit leaves what no listed element explains, peaks {left}"
+    else:
+        span = (
+            f"from {found.low:.2f} to {found.high:.2f} keV"
+            if found.high > found.low
+            else f"at {found.low:.2f} keV"
+        )
+        looks = f"with peaks {left}" if peaks else "and no peaks of other elements stand out"
+        what = (
+            f"{label}: the model does not describe this spectrum {span}: reduced deviance "
+            f"{found.reduced_deviance:.3g}, worst at {found.worst:.2f} keV "
+            f"({100 * found.excess:+.0f}%), {looks}"
+        )
     warnings.warn(
-        f"{name or fit.spectrum.name or 'the spectrum'}: the model does not describe this "
-        f"spectrum {span}: reduced deviance {found.reduced_deviance:.3g}, worst at "
-        f"{found.worst:.2f} keV ({100 * found.excess:+.0f}%), {looks}: what lies there has large "
-        f"errors; check the elements and the support",
+        f"{what}: what lies there has large errors; check the elements and the support",
         DoubtWarning,
         stacklevel=stacklevel,
     )

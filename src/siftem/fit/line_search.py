@@ -202,6 +202,13 @@ class LineLibrary:
             self._doubt[element] = line_doubt(model, axis, calibration)
         return self._doubt[element]
 
+    def peaks(self, element: str) -> Peaks:
+        """The resolved peaks of an element."""
+        if element not in self._peaks:
+            own = [self.families[i] for i in self.of(element)]
+            self._peaks[element] = peaks_of(own, *self._setting)
+        return self._peaks[element]
+
     def seen(
         self,
         element: str,
@@ -211,10 +218,7 @@ class LineLibrary:
         lenient: bool = False,
     ) -> tuple[SeenLine, ...]:
         """Peaks of an element that the residual shows; none if it is not credible."""
-        if element not in self._peaks:
-            own = [self.families[i] for i in self.of(element)]
-            self._peaks[element] = peaks_of(own, *self._setting)
-        peaks = self._peaks[element]
+        peaks = self.peaks(element)
         return seen_lines(
             peaks,
             left.pull,

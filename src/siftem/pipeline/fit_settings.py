@@ -16,6 +16,7 @@ from siftem.pipeline.factor_sources import FactorSources, factor_sources
 from siftem.pipeline.parts import attempted, recorded_warnings
 from siftem.pipeline.recipe import Phase, Recipe
 from siftem.quantification.composition import Composition, quantify
+from siftem.quantification.detection_limit import warn_of_unexplained
 from siftem.quantification.factor_lines import resolved_factors
 from siftem.quantification.k_values import k_values
 from siftem.spectrum import Spectrum
@@ -25,6 +26,8 @@ from siftem.xray.detector import BARE, POLYMER, Detector
 #: Lines that a list lacks count from this part of all line counts on: without them a composition
 #: would be of something else. Columns and holders add less, as a rule.
 STRONG = 0.003
+#: Standard deviations from which on what the fit of the whole map leaves is told.
+_STANDS_OUT = 8.0
 #: What is done with lines that are in no list, and what to do.
 _AS_SUPPORT = (
     "are fitted beside the others and left out of compositions, as those of a support. Add what is "
@@ -205,13 +208,14 @@ def _unlisted_elements(fit: LineFit, si: SpectrumImage) -> tuple[str, ...]:
 
     Warns
     -----
-    SiftemWarning
-        Which elements, by which lines.
+    DoubtWarning
+        Which elements, by which lines; where a search names none, which peaks are left.
     """
     known = {f.element for f in fit.model.families}
     photons = fit.design[:, : len(fit.model.families)] * fit.amplitudes[: len(fit.model.families)]
     counts = float(photons.sum())
-    if not any(f.element in GRID or f.counts > STRONG * counts for f in unexplained_lines(fit)):
+    left = unexplained_lines(fit, significance=_STANDS_OUT)
+    if not any(f.element in GRID or f.counts > STRONG * counts for f in left):
         return ()
     # The residual of a fit that lacks strong lines names them badly: the search starts anew.
     found = shown_elements(si)
@@ -221,7 +225,9 @@ def _unlisted_elements(fit: LineFit, si: SpectrumImage) -> tuple[str, ...]:
         for f in found
         if f.element not in known and (f.element in GRID or f.counts > STRONG * whole)
     ]
-    if beside:
+    if not beside:
+        warn_of_unexplained(fit, fit.spectrum.name, _STANDS_OUT)
+    else:
         lines = ", ".join(f"{f.line} ({100 * f.counts / whole:.2g}%)" for f in beside)
         warnings.warn(
             f"lines of elements that are not listed hold a part of all line counts, {lines}. They "

@@ -1,0 +1,252 @@
+"""Peaks that a fit leaves, one by one, and the elements whose lines they may be.
+
+Unlike a search for elements this needs no element that explains all that is left: a peak without
+one is told, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.ndimage import uniform_filter1d
+
+from siftem.fit.greedy_search import COMMON, left_of, smooth_columns
+from siftem.fit.line_evidence import line_doubt
+from siftem.fit.line_fit import LineFit
+from siftem.fit.line_search import CANDIDATES, Left, LineLibrary, residual_variance
+from siftem.xray.lines import visible_name
+from siftem.xray.response import pile_up
+
+#: A peak is told from this many standard deviations on, errors of peaks' shapes among them, ...
+_CLEAR = 8.0
+#: ... if it stands this far (share) above what the model expects there, and holds this share of all
+#: counts: what is fainter hardly moves a composition.
+_LARGE, _OF_ALL = 0.03, 3e-4
+#: Softer (keV), windows and the ends of spectra differ from detector to detector.
+_SOFTEST = 0.35
+#: Peaks at the most, and elements named for each.
+_MOST, _NAMED = 6, 3
+#: Places that are tried in a peak's full width at half maximum.
+_PLACES = 6
+#: What is this many times as wide as a line is none.
+_WIDE = 2.0
+#: Peaks this near each other, in widths, are told as one.
+_ITS_OWN = 1.5
+#: An element's strongest line lies this near to its peak, as a share of the resolution.
+_NEAR = 0.3
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An element that a peak may be of.
+
+    Parameters
+    ----------
+    element : str
+    line : str
+        Family whose strongest line lies there, such as "Ca K".
+    hidden : str
+        Which of its other lines does not show, such as "K beta"; empty if all do.
+    """
+
+    element: str
+    line: str
+    hidden: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.line}, whose {self.hidden} does not show" if self.hidden else self.line
+
+
+@dataclass(frozen=True)
+class PeakLeft:
+    """A peak that no fitted element explains.
+
+    Parameters
+    ----------
+    energy : float
+        keV.
+    significance : float
+        Counts over their standard deviation, in which peaks are not quite what the model says.
+    excess : float
+        Counts over a peak's width, as a share of what the model expects there.
+    candidates : tuple of Candidate
+        Likeliest first; none where no strong line of an element lies.
+    """
+
+    energy: float
+    significance: float
+    excess: float
+    candidates: tuple[Candidate, ...]
+
+    def __str__(self) -> str:
+        likely = " or ".join(str(c) for c in self.candidates)
+        return (
+            f"at {self.energy:.2f} keV ({self.significance:.0f} sigma, {100 * self.excess:+.0f}%; "
+            f"{'may be ' + likely if likely else 'no strong line of an element lies there'})"
+        )
+
+
+def peaks_left(fit: LineFit, *, candidates: Sequence[str] = CANDIDATES) -> tuple[PeakLeft, ...]:
+    """Find the peaks in the residual of a fit that none of its elements explains.
+
+    Only what is as narrow as a line counts, and what neither a bent continuum, sum and escape
+    peaks, tails, ratios of lines nor the energy scale and resolution could make.
+
+    Parameters
+    ----------
+    fit : LineFit
+    candidates : sequence of str
+        Elements that are named.
+
+    Returns
+    -------
+    tuple of PeakLeft
+        Most significant first.
+    """
+    residual = _Residual.of(fit)
+    found: list[int] = []
+    named: list[tuple[Candidate, ...]] = []
+    added = np.zeros((fit.mean.size, 0))
+    library: LineLibrary | None = None
+    while len(found) < _MOST:
+        left = residual.beside(added)
+        place = residual.clearest(left, found)
+        if place is None:
+            break
+        if library is None:
+            known = {f.element for f in fit.model.families}
+            library = LineLibrary(
+                [e for e in candidates if e not in known],
+                fit.spectrum.axis, fit.model.beam_energy, fit.model.detector, fit.calibration,
+            )  # fmt: skip
+        likely = _likely(library, left, residual.energies[place], residual.width[place])
+        added = np.hstack([added, residual.lines[:, [place]]])
+        if likely and not likely[0].hidden:
+            added = np.hstack([added, library.profiles[:, library.of(likely[0].element)]])
+        found.append(place)
+        named.append(likely)
+    return residual.told(found, named)
+
+
+@dataclass(frozen=True, eq=False)
+class _Residual:
+    """What a fit leaves, and lines at all places."""
+
+    fit: LineFit
+    variance: np.ndarray
+    #: What else could be where the residual is; what of it is known beforehand.
+    design: np.ndarray
+    doubt: np.ndarray
+    #: Of each place, keV.
+    energies: np.ndarray
+    width: np.ndarray
+    #: One count each; (channels, places).
+    lines: np.ndarray
+    wide: np.ndarray
+
+    @classmethod
+    def of(cls, fit: LineFit) -> _Residual:
+        counts, axis, model = fit.spectrum.counts, fit.spectrum.axis, fit.model
+        extra = np.maximum(np.asarray(fit.spectrum.variance) - counts, 0.0)
+        # What is not explained counts by the data: a model that knows less would else see more.
+        mean = np.maximum(fit.mean, uniform_filter1d(counts, 5))
+        peaks = mean - fit.continuum - fit.spectrum.background
+        true = fit.calibration.true_energies(axis)
+        design = [
+            fit.design,
+            fit.slopes,
+            smooth_columns(fit.continuum, axis),
+            pile_up(counts, axis, energies=true),
+        ]
+        detector = replace(model.detector, resolution=fit.calibration.resolution)
+        places = [max(_SOFTEST, float(true[0]))]
+        while places[-1] < true[-1]:
+            places.append(places[-1] + 1e-3 * float(detector.fwhm(places[-1])) / _PLACES)
+        energies = np.array(places[1:-1])
+        sigma = detector.sigma(energies)
+        away = (true[:, None] - energies) / sigma
+        lines, wide = np.exp(-0.5 * away**2), np.exp(-0.5 * (away / _WIDE) ** 2)
+        return cls(
+            fit,
+            residual_variance(mean, peaks, axis, extra),
+            np.hstack(design),
+            line_doubt(model, axis, fit.calibration).columns(fit.amplitudes[: len(model.families)]),
+            energies,
+            1e-3 * detector.fwhm(energies),
+            lines / lines.sum(axis=0),
+            wide / wide.sum(axis=0),
+        )
+
+    def beside(self, added: np.ndarray) -> Left:
+        """What is left beside columns that were added."""
+        rest = self.fit.spectrum.counts - self.fit.mean
+        return left_of(rest, self.variance, np.hstack([self.design, added]), self.doubt)
+
+    def clearest(self, left: Left, found: Sequence[int]) -> int | None:
+        """Place of the clearest line away from those found; None where none is clear and narrow."""
+        z, counts = _scores(left, self.lines)
+        broad, _ = _scores(left, self.wide)
+        clear = (z > _CLEAR) & (z > broad) & self._large(counts)
+        for place in found:
+            # What a line leaves there is of its own shape.
+            clear &= np.abs(self.energies - self.energies[place]) > _ITS_OWN * self.width[place]
+        return int(np.argmax(np.where(clear, z, 0.0))) if clear.any() else None
+
+    def _large(self, counts: np.ndarray) -> np.ndarray:
+        return (self._excess(counts) > _LARGE) & (
+            counts > _OF_ALL * float(self.fit.spectrum.counts.sum())
+        )
+
+    def _excess(self, counts: np.ndarray) -> np.ndarray:
+        # Of a line as high as one count each, by its shape.
+        under = (self.lines**2).sum(axis=0) / np.maximum(self.lines.T @ self.fit.closest, 1e-9)
+        return np.asarray(counts * under)
+
+    def told(
+        self, found: Sequence[int], named: Sequence[tuple[Candidate, ...]]
+    ) -> tuple[PeakLeft, ...]:
+        """The peaks that are still clear beside each other, most significant first."""
+        out = []
+        for place, likely in zip(found, named, strict=True):
+            others = self.lines[:, [p for p in found if p != place]]
+            z, counts = _scores(self.beside(others), self.lines)
+            if z[place] > _CLEAR and self._large(counts)[place]:
+                energy, excess = float(self.energies[place]), float(self._excess(counts)[place])
+                out.append(PeakLeft(energy, float(z[place]), excess, likely))
+        return tuple(sorted(out, key=lambda p: -p.significance))
+
+
+def _scores(left: Left, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Standard deviations by which each column alone stands out, and its counts."""
+    pull, length, _ = left.tested(columns, np.zeros((columns.shape[1], 0)))
+    # What the design could take over as well as not is not seen.
+    alone = (columns**2 / left.variance[:, None]).sum(axis=0)
+    length = np.maximum(length, 1e-2 * alone)
+    return pull / np.sqrt(length), pull / length
+
+
+def _likely(library: LineLibrary, left: Left, energy: float, width: float) -> tuple[Candidate, ...]:
+    """Elements whose strongest line is at an energy, those first whose other lines agree.
+
+    A K alpha line of a common element is named even where its K beta must show and does not: the
+    peak is there, and whoever made the spectrum may have known one line for each element.
+    """
+    out: list[tuple[int, float, Candidate]] = []
+    scores = library.scores(left)
+    for family in library.families:
+        element, away = family.element, abs(family.alpha_energy - energy)
+        if away > _NEAR * width:
+            continue
+        common = element in COMMON
+        agrees = library.consistent(element, scores)
+        seen = library.seen(element, left, common=common, lenient=True) if agrees else ()
+        beta = any(visible_name(p.lines[0]) == "Kb" for p in library.peaks(element).parts)
+        hidden = family.shell == "K" and beta and all(s.name != "Kb" for s in seen)
+        if not seen and not (common and hidden):
+            continue
+        order = (2 if not seen else 0) if common else (1 if len(seen) > 1 else 3)
+        out.append((order, away, Candidate(element, family.name, "K beta" if hidden else "")))
+    out.sort(key=lambda found: found[:2])
+    return tuple(candidate for _, _, candidate in out[:_NAMED])
