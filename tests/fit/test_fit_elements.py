@@ -323,3 +323,30 @@ def test_what_is_dropped_and_comes_again_does_not_go_on_for_ever(monkeypatch):
     found = find_elements(spectrum(counts(ROCK, 1e5)), candidates=["Mg"])
     assert len(found) == 30 - 4  # each of four was dropped once
     assert fitted_with == [2, 5, 10, 18, len(found)]
+
+
+@pytest.mark.parametrize("soft", [0.8, 1.25])
+def test_an_element_below_the_l_lines_of_another_is_surely_there_only_beyond_their_doubt(soft):
+    """F K lies within a peak's width of Fe L, whose ratio to Fe K is known to some 20%."""
+    weights = {"Fe": 0.6, "S": 0.4}
+    families = line_families(weights, beam_energy=200.0, low=0.2, high=15.2)
+    model = SpectrumModel(tuple(families), 200.0, Detector())
+    photons = [
+        weights[f.element]
+        * family_emission(f, 200.0)
+        / atomic_weight(f.element)
+        * (soft if f.name == "Fe L" else 1.0)
+        for f in families
+    ]
+    lines = model.line_columns(AXIS, OFF) @ photons
+    mean = 1e6 * lines / lines.sum() + 5.0
+    sulphide = np.random.default_rng(4).poisson(mean).astype(float)
+    fluoride = counts({"Ca": 0.3, "F": 0.4, "Fe": 0.3}, 1e6, seed=5)
+    search = GreedySearch(
+        spectrum(sulphide + fluoride), ["S", "F", "Ca", "Fe"], 200.0, Detector(resolution=132.0)
+    )
+    search.calibrate(["S", "F", "Ca", "Fe"])
+    every = ["F", "Fe", "S", "Ca"]
+    assert search.surely_in(spectrum(sulphide), every, 5.0) == ("Fe", "S")
+    assert search.surely_in(spectrum(fluoride), every, 5.0) == ("F", "Fe", "Ca")
+    assert search.surely_in(spectrum(fluoride), ["Fe", "Ca"], 5.0) == ("Fe", "Ca")

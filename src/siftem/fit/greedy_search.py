@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import replace
 
 import numpy as np
@@ -143,6 +144,28 @@ class GreedySearch:
             amounts = nnls(design * weight[:, None], values * weight)[0] * design.sum(axis=0)
             row[there] = amounts[starts[there]]
         return out
+
+    def surely_in(
+        self, spectrum: Spectrum, chosen: Sequence[str], significance: float
+    ) -> tuple[str, ...]:
+        """Return those of some elements that another spectrum of the same detector surely holds.
+
+        All lines together, with all that is not known of their ratios and shapes: F K beside Fe L
+        is none.
+
+        Parameters
+        ----------
+        spectrum : Spectrum
+        chosen : sequence of str
+            Of the candidates.
+        significance : float
+            In standard deviations.
+        """
+        other = copy(self)
+        other.spectrum = spectrum
+        other.extra = np.maximum(np.asarray(spectrum.variance) - spectrum.counts, 0.0)
+        other._set(self.calibration)
+        return tuple(other._pruned([e for e in chosen if len(other.library.of(e))], significance))
 
     def next_element(self, chosen: list[str], significance: float) -> str | None:
         """Return the element that explains most beside those already chosen, or None."""

@@ -36,8 +36,9 @@ _ALIKE, _MOST_STRAY, _FAINT = 4.0, 0.25, 0.2
 #: What makes up this part of a phase's line counts belongs to it; phases of more than the second
 #: part of the map show in the sum of all pixels. Lines closer than this (keV) are one.
 _MUCH, _LARGE, _SAME_LINE = 0.02, 0.4, 0.06
-#: A component is named by elements whose lines reach this part of its strongest.
-_NAMED_FROM = 0.1
+#: A component is named by elements whose lines reach this part of its strongest, and which it holds
+#: by so many standard deviations.
+_NAMED_FROM, _SURELY = 0.1, 5.0
 
 
 def matched_phases(
@@ -110,12 +111,29 @@ def _named(
         return factors
     axis = _true_axis(si, factors, visible, beam, width)
     strengths = line_strengths(factors.spectra, axis, visible, beam_energy=beam, resolution=width)
+    held = _surely_held(si, factors, (*visible, *recipe.support), beam, width)
     names = []
-    for letter, row in zip(factors.names, _own_lines(strengths, factors), strict=True):
+    for letter, row, sure in zip(factors.names, _own_lines(strengths, factors), held, strict=True):
+        row = np.where([e in sure for e in visible], row, 0.0)
         order = np.argsort(-row, kind="stable")[:3]
-        top = [visible[i] for i in order if row[i] > _NAMED_FROM * max(row.max(), 0)]
+        top = [visible[i] for i in order if row[i] > _NAMED_FROM * row.max()]
         names.append(f"{letter} ({' '.join(top)})" if top else letter)
     return factors.reordered(tuple(range(len(names))), tuple(names))
+
+
+def _surely_held(
+    si: SpectrumImage, factors: Factors, elements: Sequence[str], beam: float, width: float
+) -> list[tuple[str, ...]]:
+    """Return the elements that each component surely holds, by all lines together."""
+    whole = Spectrum(si.sum_spectrum(), si.axis, acquisition=si.acquisition)
+    seen = [e for e in dict.fromkeys(elements) if _has_line(e, si, beam)]
+    search = GreedySearch(whole, seen, beam, Detector(resolution=width))
+    search.calibrate(seen)
+    shares = factors.spectra / np.maximum(factors.spectra.sum(axis=1, keepdims=True), 1e-300)
+    return [
+        search.surely_in(Spectrum(values, factors.axis), seen, _SURELY)
+        for values in shares * factors.counts[:, None]
+    ]
 
 
 def _own_lines(strengths: np.ndarray, factors: Factors) -> np.ndarray:

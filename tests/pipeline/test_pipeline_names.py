@@ -1,0 +1,55 @@
+"""What components are called."""
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from siftem.acquisition import Acquisition
+from siftem.decomposition.factors import Factors
+from siftem.energy_axis import EnergyAxis
+from siftem.fit.spectrum_model import Calibration, SpectrumModel
+from siftem.pipeline.recipe import make_recipe
+from siftem.pipeline.steps.match import matched_phases
+from siftem.spectrum_image import SpectrumImage
+from siftem.xray.detector import Detector
+from siftem.xray.elements import atomic_weight
+from siftem.xray.lines import family_emission, line_families
+
+AXIS = EnergyAxis(0.2, 0.01, 900, "keV")
+
+
+def phase(soft=1.0, **atoms):
+    """Expected counts, sum 1; L lines of Fe more or less than theory says."""
+    families = line_families(atoms, beam_energy=200.0, low=AXIS.first, high=AXIS.last)
+    photons = [
+        atoms[f.element]
+        * (soft if f.name == "Fe L" else 1.0)
+        * family_emission(f, 200.0)
+        / atomic_weight(f.element)
+        for f in families
+    ]
+    model = SpectrumModel(tuple(families), 200.0, Detector(), 2)
+    lines = model.line_columns(AXIS, Calibration()) @ photons
+    return 0.9 * lines / lines.sum() + 0.1 / AXIS.size
+
+
+@pytest.mark.parametrize("dose", [100, 3000])
+def test_an_element_that_lies_below_lines_of_another_names_nothing(dose):
+    spectra = np.array([phase(1.2, Fe=56, S=32), phase(Ca=40, F=60)])
+    own = np.repeat([0, 1], 200)
+    counts = np.random.default_rng(0).poisson(dose * spectra[own])
+    si = SpectrumImage(
+        sp.csr_array(counts),
+        (20, 20),
+        AXIS,
+        acquisition=Acquisition(beam_energy=200.0, resolution=130.0),
+        signal_type="EDS_TEM",
+    )
+    means = np.array([counts[own == i].sum(axis=0) for i in (0, 1)], float)
+    maps = dose * np.stack([own == 0, own == 1]).reshape(2, 20, 20).astype(float)
+    factors = Factors(
+        maps, means / means.sum(axis=1, keepdims=True), AXIS, ("A", "B"), 1.0, 1, True
+    )
+    recipe = make_recipe({"input": {"file": "given"}, "elements": ["F", "S", "Ca", "Fe"]})
+    first, second = matched_phases(recipe, si, factors).factors.names
+    assert (first, second) == ("A (Fe S)", "B (F Ca)")
