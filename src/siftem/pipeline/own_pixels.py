@@ -238,6 +238,20 @@ class OwnPixels:
         """The matrix first, the grains in the order of the regions."""
         return (self.regions.matrix, *self.regions.names)
 
+    @property
+    def pure_pixels(self) -> dict[str, np.ndarray]:
+        """Pixels of each phase that hold nothing else, out of reach of borders; (ny, nx)."""
+        out = {}
+        for name in self.names:
+            if not self._host_names(name) and not self._is_thin(name):
+                own = self.regions.own(name).mask
+                deep = (
+                    own
+                    & (distance_transform_edt(np.pad(own, 1, mode="edge")) > _THREAD)[1:-1, 1:-1]
+                )
+                out[name] = deep
+        return out
+
     def spectra(
         self,
         integrated: Mapping[str, Spectrum],

@@ -22,9 +22,11 @@ from siftem.pipeline.composition_doubts import (
     with_stray_counts,
 )
 from siftem.pipeline.fit_settings import GRID, FitSettings
+from siftem.pipeline.own_pixels import mixture_name
 from siftem.pipeline.parts import attempted
 from siftem.pipeline.recipe import Recipe
 from siftem.pipeline.results import LineGain, Quantified
+from siftem.pipeline.soft_lines import warn_of_dimmed_lines
 from siftem.pipeline.steps.spectra import RegionSpectra, compositions_of
 from siftem.pipeline.steps.step import Circumstances, Step, plain
 from siftem.pipeline.subtraction import matrix_in
@@ -88,6 +90,10 @@ def quantities(
             warn_of_carbon(pure)
             for name, held in on_support(pure, spectra.pure).items():
                 warnings.warn(held.describe(name), DoubtWarning, stacklevel=2)
+            # As they are summed: of two that pass into each other, one has few lines left.
+            warn_of_dimmed_lines(
+                {n: found.get(mixture_name(n, regions.matrix), c) for n, c in pure.items()}
+            )
             found |= with_stray_counts(pure, spectra.pure, recipe.support)
             progress("composition", 0.3)
             if unmixed is not None:
