@@ -8,12 +8,14 @@ import scipy.sparse as sp
 
 pytest.importorskip("panel")
 
+from bokeh.models import Label
+
 from siftem.app.arrangement import GAP, TOOLBAR, arrange
 from siftem.app.files import Reports
 from siftem.app.gallery import Gallery, tile
 from siftem.app.live_spectrum import LiveSpectrum, pixels_about
 from siftem.app.map_and_spectrum import MapAndSpectrum
-from siftem.app.map_figure import MapFigure, figure_size, small_title
+from siftem.app.map_figure import MapFigure, figure_size, short_number, small_title
 from siftem.app.map_images import (
     MapImage,
     clicked_window,
@@ -27,8 +29,10 @@ from siftem.app.page import Page
 from siftem.app.periodic_table import found_elements, places
 from siftem.app.spectrum_figure import Curve, LineMark, spectrum_figure
 from siftem.app.style import INK, PAPER, Room
+from siftem.eels.edges import Edge, edge_signal
 from siftem.energy_axis import EnergyAxis
 from siftem.fit.line_evidence import FoundElement, SeenLine
+from siftem.spectrum import Spectrum
 from siftem.spectrum_image import SpectrumImage
 from siftem.xray.elements import LAST_ATOMIC_NUMBER
 
@@ -128,6 +132,10 @@ def test_titles_of_small_maps_do_not_run_into_the_next_one():
     assert small_title("Total counts", (0.0, 351.0), 102) == "Total counts"
     assert small_title("HAADF (simulated)", (0.0, 1.0), 102) == "HAADF (simula…"
     assert small_title("HAADF (simulated)", (0.0, 1.0), 300) == "HAADF (simulated), 0–1"
+    # Thousands have letters, as on the axes.
+    assert small_title("Si Kα", (0.0, 1034.0), 102) == "Si Kα, 0–1.03k"
+    numbers = [short_number(v) for v in (190200.0, -2.5e6, 3e9, 999.0, 0.0312, 0.0)]
+    assert numbers == ["190k", "-2.5m", "3b", "999", "0.0312", "0"]
 
 
 def test_light_and_dark(page):
@@ -320,6 +328,36 @@ def test_a_background_is_taken_off_as_far_as_there_are_sides():
     window = (780.0, 820.0)
     np.testing.assert_allclose(window_maps(losses, [window])[0], losses.window_map(*window))
     assert map_images(losses, None, ("Fe",)).keys() == {"Total counts"}
+
+
+def losses(background=2e5, cu=900.0):
+    """Energy losses with a Cu L3 edge in the right half; thickness and exponent vary a little."""
+    axis = EnergyAxis(700.0, 4.0, 160, "eV")
+    y, x = np.indices((20, 30))[..., None]
+    law = background * (1 + y / 20) * (axis.centers / 700.0) ** -(3.0 + 0.01 * (x - 15) / 15)
+    edge = Edge("Cu_L3")
+    counts = law + np.where(axis.centers >= edge.onset, cu, 0.0) * (x >= 15)
+    rows = sp.csr_array(counts.reshape(600, -1).astype(np.float32))
+    return SpectrumImage(rows, (20, 30), axis=axis, signal_type="EELS"), edge
+
+
+def test_edges_are_mapped_above_their_background_and_marked():
+    si, edge = losses()
+    images = map_images(si, None, (), (edge, Edge("Fe_L3"), Edge("O_K")))
+    assert "O K" not in images  # its windows are not on the axis
+    found = images["Cu L3"].pixels()
+    first, last = edge.signal_window
+    true = 900.0 * np.count_nonzero((si.axis.centers >= edge.onset) & (si.axis.centers < last))
+    # The law of the sum, followed for each pixel: to .2% of what lies below the edge.
+    below = si.window_map(first, last)
+    assert np.abs(found[:, 15:] - true).max() < 0.002 * below.max()
+    assert np.abs(found[:, :15]).max() < 0.002 * below.max()
+    whole = edge_signal(Spectrum(si.sum_spectrum(), axis=si.axis), edge).value
+    assert found.sum() == pytest.approx(whole, abs=1e-6 * below.sum())
+    look = MapAndSpectrum(lambda action: action(), palette="Grey")
+    look.open(si, images, (), room=Room(), edges=(edge,))
+    assert "Cu L3" in [a.text for a in look.spectrum.figure.center if isinstance(a, Label)]
+    assert look.spectrum.figure.title.text == "All pixels; drag over energies for their map"
 
 
 def test_limits_of_colours_are_dragged_typed_and_kept_for_each_map(look):

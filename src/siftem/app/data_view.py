@@ -76,6 +76,7 @@ class DataView(MapStep):
         )
         self.support = pn.widgets.TextInput(name="From grid and preparation", **_FIELD)
         self.absent = pn.widgets.TextInput(name="Known to be absent (not suggested)", **_FIELD)
+        self._named = self.text("<h2>Elements</h2>")
         self.searching = self.button("Find elements", self.find_elements)
         self.fitting = self.button("Fit maps of their lines", self.fit_maps)
         self._fitted: tuple[object, ElementMaps] | None = None
@@ -116,7 +117,7 @@ class DataView(MapStep):
                 width=CONTROLS - 26,
                 margin=(4, 8),
             ),
-            self.text("<h2>Elements</h2>"),
+            self._named,
             self.elements,
             self.support,
             self.absent,
@@ -311,6 +312,7 @@ class DataView(MapStep):
         x_rays = takes_background(si)
         of_x_rays = [e for e in self.session.elements() if e not in recipe.support]
         named = of_x_rays if x_rays else [e.edge for e in recipe.quantify.edges]
+        self._named.object = f"<h2>{'Elements' if x_rays else 'Edges'}</h2>"
         self.elements.name = _QUANTIFIED if x_rays else _EDGES
         self.elements.value = ", ".join(named)
         self.support.value = ", ".join(recipe.support)
@@ -329,10 +331,13 @@ class DataView(MapStep):
         self.shown.options = [_ONE, _ALL, *([_ELEMENTS] if x_rays else [])]
         for field in (self.support, self.absent, self.searching, self.fitting):
             field.visible = x_rays
-        images = map_images(si, None, state[1])
+        edges = self.session.edges()
+        images = map_images(si, None, state[1], edges)
         if self._fitted is not None and self._fitted[0] == state[:2]:
             images |= fitted_images(self._fitted[1])
-        self.look.open(si, images, state[1], room=self.room, ranges=self.page.map_ranges())
+        self.look.open(
+            si, images, state[1], room=self.room, ranges=self.page.map_ranges(), edges=edges
+        )
         self._name_current()
         self.maps = None
         self._fit()

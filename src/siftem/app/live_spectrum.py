@@ -52,8 +52,8 @@ _ASK = """
 #: With numbers from the start: Bokeh walks through the whole page when they replace its nodes.
 _NO_BAND: dict[str, Any] = {"left": 0.0, "right": 0.0, "visible": False}
 _BAND = {"fill_color": "#E69F00", "fill_alpha": 0.3, "line_color": "#E69F00"}
-_HELP = "All pixels; click a line for its map"
-_HELP_OF_RESULTS = "Hover over the map; click a line for its map"
+#: Of X-rays, and of losses, whose edges are no peaks to click.
+_MAPS = {True: "click a line for its map", False: "drag over energies for their map"}
 
 
 class LiveSpectrum:
@@ -124,7 +124,7 @@ class LiveSpectrum:
         plot = self.figure = figure(
             width=size[0],
             height=size[1],
-            title=_HELP_OF_RESULTS if curves else _HELP,
+            title=self._help(),
             x_axis_label=f"Energy ({axis.unit})",
             y_axis_label="Counts",
             x_range=Range1d(
@@ -219,7 +219,13 @@ class LiveSpectrum:
         """Show results with no pixel beside them; where there are none, the last pixel stays."""
         if self._results:
             self._source.data = {"x": self._source.data["x"], **self._whole()}
-            self.figure.title.text = _HELP_OF_RESULTS
+            self.figure.title.text = self._help()
+
+    def _help(self) -> str:
+        """Say what the mouse does."""
+        first = "Hover over the map" if self._results else "All pixels"
+        losses = self._si is not None and self._si.axis.unit == "eV"
+        return f"{first}; {_MAPS[not losses]}"
 
     def _view(self, home: tuple[float, float]) -> tuple[float, float]:
         """Return the energies to show: those that were zoomed to, else all of interest."""

@@ -11,7 +11,7 @@ import panel as pn
 from siftem.app.arrangement import GAP, TOOLBAR, arrange
 from siftem.app.contrast import Histogram, LineProfile
 from siftem.app.live_spectrum import LiveSpectrum
-from siftem.app.map_figure import PALETTES, MapFigure, MapRanges
+from siftem.app.map_figure import PALETTES, MapFigure, MapRanges, short_number
 from siftem.app.map_images import (
     COMPONENT,
     TOTAL,
@@ -25,12 +25,13 @@ from siftem.app.map_images import (
 from siftem.app.map_mouse import MOVE, PROFILE, Point
 from siftem.app.spectrum_figure import Curve, LineMark
 from siftem.app.style import CONTROL_CSS, RESIZED, SCROLLED_CSS, Room
+from siftem.eels.edges import Edge
 from siftem.figures.page import image_aspect
 from siftem.spectrum_image import SpectrumImage
 
 _LOOK = {"stylesheets": [CONTROL_CSS], "margin": (2, 5)}
 #: Width of the fields beside the histogram, screen pixels.
-_LIMITS = 244
+_LIMITS = 268
 
 
 class MapAndSpectrum:
@@ -72,6 +73,7 @@ class MapAndSpectrum:
         self._limits: dict[str, tuple[float, float]] = {}
         self._si: SpectrumImage | None = None
         self._elements: tuple[str, ...] = ()
+        self._edges: tuple[Edge, ...] = ()
         self._curves: Sequence[Curve] = ()
         self._room = Room()
         self._at = arrange(self._room, 1.0, part=part, most=most)
@@ -80,8 +82,8 @@ class MapAndSpectrum:
         self.palette = pn.widgets.Select(
             name="Colours", options=list(PALETTES), value=palette, width=86, **_LOOK
         )
-        self.low = pn.widgets.FloatInput(name="From", width=84, **_LOOK)
-        self.high = pn.widgets.FloatInput(name="To", width=84, **_LOOK)
+        self.low = pn.widgets.FloatInput(name="From", width=96, **_LOOK)
+        self.high = pn.widgets.FloatInput(name="To", width=96, **_LOOK)
         self.automatic = pn.widgets.Button(
             name="Auto", width=46, stylesheets=[CONTROL_CSS], margin=(20, 0, 0, 0)
         )
@@ -128,6 +130,7 @@ class MapAndSpectrum:
         chosen: str | None = None,
         ranges: MapRanges | None = None,
         curves: Sequence[Curve] = (),
+        edges: tuple[Edge, ...] = (),
     ) -> None:
         """Take a map, its images, and the spectra that stand beside those of its pixels.
 
@@ -135,7 +138,7 @@ class MapAndSpectrum:
         """
         another = si is not self._si
         self._si, self.images, self._elements = si, images, elements
-        self._room, self._curves = room, curves
+        self._room, self._curves, self._edges = room, curves, edges
         if another or self.figure is None:
             self._limits = {}
             self.figure = MapFigure(
@@ -264,7 +267,7 @@ class MapAndSpectrum:
     def _draw_spectrum(self) -> None:
         if self._si is None:
             return
-        marks = [LineMark(*mark) for mark in line_marks(self._si, self._elements)]
+        marks = [LineMark(*mark) for mark in line_marks(self._si, self._elements, self._edges)]
         self.spectrum.open(
             self._si,
             marks,
@@ -323,7 +326,7 @@ class MapAndSpectrum:
             return
         known = image.name == TOTAL and self._reach() < 2  # is in the title in any case
         name = image.name.removeprefix(COMPONENT)
-        about = "" if known else f"{name} {self.figure.image[y, x]:.4g}"
+        about = "" if known else f"{name} {short_number(self.figure.image[y, x], 4)}"
         about = image.words(y, x) if image.words is not None else about
         self.spectrum.show(y, x, float(self._reach()), about)
 

@@ -282,10 +282,21 @@ class MapFigure:
 def small_title(name: str, limits: tuple[float, float], width: int) -> str:
     """Return the title of a small map, with its range where that fits, else as much as fits."""
     letters = width // _LETTER
-    long = f"{name}, {limits[0]:.3g}–{limits[1]:.3g}"
+    long = f"{name}, {short_number(limits[0])}–{short_number(limits[1])}"
     if len(long) <= letters:
         return long
     return name if len(name) <= letters else f"{name[: max(1, letters - 1)]}…"
+
+
+def short_number(value: float, digits: int = 3) -> str:
+    """Return a number with few digits, and thousands or millions by a letter as on the axes."""
+    text = f"{value:.{digits}g}"
+    if "e+" not in text:
+        return text
+    factor, letter = next(
+        ((f, c) for f, c in ((1e9, "b"), (1e6, "m"), (1e3, "k")) if abs(value) >= f), (1.0, "")
+    )
+    return f"{value / factor:.{digits}g}{letter}"
 
 
 def length_text(size: tuple[float, float]) -> str:

@@ -10,12 +10,14 @@ import numpy as np
 
 from siftem.compiling import kernel
 from siftem.decomposition.factors import Factors
+from siftem.eels.edges import Edge, edge_signal
 from siftem.element_mapping import ElementMaps
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import SiftemError
 from siftem.figures.line_labels import line_text
 from siftem.figures.maps import image_limits
 from siftem.large.rows_of_counts import rows_of
+from siftem.spectrum import Spectrum
 from siftem.spectrum_image import SpectrumImage
 from siftem.xray.detector import Detector
 from siftem.xray.lines import Line, visible_lines
@@ -201,8 +203,23 @@ def window_maps(si: SpectrumImage, windows: Sequence[tuple[float, float]]) -> np
         May be negative where a background is taken off.
     """
     net = takes_background(si)
-    weights = np.array([window_weights(si.axis, low, high, net=net) for low, high in windows])
-    weights = weights.reshape(-1, si.n_channels)
+    return weighted_maps(si, [window_weights(si.axis, *window, net=net) for window in windows])
+
+
+def weighted_maps(si: SpectrumImage, weighted: Sequence[np.ndarray]) -> np.ndarray:
+    """Sum the counts of each pixel, each channel by its weight.
+
+    Parameters
+    ----------
+    si : SpectrumImage
+    weighted : sequence of ndarray, shape (channels,)
+        The weights of each map.
+
+    Returns
+    -------
+    ndarray of shape (maps, ny, nx)
+    """
+    weights = np.array(weighted, float).reshape(-1, si.n_channels)
     counts = si.counts
     if si.on_disk or not counts.has_sorted_indices:
         return rows_of(counts).images(weights.T).reshape(-1, *si.shape)
@@ -235,16 +252,44 @@ def limits_of(image: MapImage) -> tuple[float, float]:
     return (0.0, high if high > 0 else 1.0) if image.unit == NET else (low, high)
 
 
-def line_marks(si: SpectrumImage, elements: tuple[str, ...]) -> list[tuple[str, float]]:
-    """Return the text and energy in keV of the line by which each element is mapped."""
+def edge_image(si: SpectrumImage, edge: Edge) -> MapImage | None:
+    """Return the map of an edge above its background; None where its windows are not on the axis.
+
+    How the power law of the sum follows its counts is taken for each pixel: a law for every pixel
+    of its own would be lost where counts are few, and the pixels add up to what the sum holds.
+    """
+    try:
+        response = edge_signal(Spectrum(si.sum_spectrum(), axis=si.axis), edge).response
+    except SiftemError:
+        return None
+    return MapImage(edge_text(edge), NET, cache(lambda: weighted_maps(si, [response])[0]))
+
+
+def edge_text(edge: Edge) -> str:
+    """Return an edge as it is printed, such as "Cu L3"."""
+    return f"{edge.element} {edge.shell}"
+
+
+def line_marks(
+    si: SpectrumImage, elements: tuple[str, ...], edges: Sequence[Edge] = ()
+) -> list[tuple[str, float]]:
+    """Return the text and energy of the line by which each element is mapped, and of edges.
+
+    In keV; on an axis in eV in eV.
+    """
     found = ((e, mapped_line(si, e)) for e in elements)
-    return [(line_text(e, f[0].name), f[0].energy) for e, f in found if f is not None]
+    lines = [(line_text(e, f[0].name), f[0].energy) for e, f in found if f is not None]
+    unit = 1.0 if si.axis.unit == "eV" else 1e3
+    return lines + [(edge_text(edge), edge.onset / unit) for edge in edges]
 
 
 def map_images(
-    si: SpectrumImage, factors: Factors | None, elements: tuple[str, ...]
+    si: SpectrumImage,
+    factors: Factors | None,
+    elements: tuple[str, ...],
+    edges: Sequence[Edge] = (),
 ) -> dict[str, MapImage]:
-    """Return what can be looked at, by name: components, counts, survey, elements.
+    """Return what can be looked at, by name: components, counts, survey, elements, edges.
 
     Parameters
     ----------
@@ -252,6 +297,7 @@ def map_images(
     factors : Factors or None
         Matched components.
     elements : tuple of str
+    edges : sequence of Edge
     """
     out = [MapImage(TOTAL, "counts", si.total_map)]
     if factors is not None:
@@ -269,6 +315,7 @@ def map_images(
             line, (low, high) = found
             name = line_text(element, line.name)
             out.append(window_image(si, name, (low * factor, high * factor)))
+    out += [image for edge in edges if (image := edge_image(si, edge)) is not None]
     return {image.name: image for image in out}
 
 

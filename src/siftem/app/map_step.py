@@ -74,10 +74,10 @@ class MapStep(View):
             The map to show, when the images are new; by default the one before, else the first.
         """
         session, matched = self.session, self.matched()
-        si, elements = session.spectrum_image, session.elements()
+        si, elements, edges = session.spectrum_image, session.elements(), session.edges()
         maps = None if matched is None else matched.factors.maps
         names = None if matched is None else matched.factors.names
-        pictures = (id(si), elements, id(maps), names, self._pictures_of())
+        pictures = (id(si), elements, edges, id(maps), names, self._pictures_of())
         if self._state == (pictures, of):
             return
         same = isinstance(self._state, tuple) and self._state[0] == pictures
@@ -88,7 +88,7 @@ class MapStep(View):
         images = {one.name: one for one in self.first_images()}
         # What was not known before comes to the front.
         news = [name for name in images if name not in self.look.images]
-        images |= map_images(si, None if matched is None else matched.factors, elements)
+        images |= map_images(si, None if matched is None else matched.factors, elements, edges)
         self.look.open(
             si,
             images,
@@ -97,6 +97,7 @@ class MapStep(View):
             chosen=chosen or next(iter(news), None),
             ranges=self.page.map_ranges(),
             curves=curves,
+            edges=edges,
         )
 
     def first_images(self) -> list[MapImage]:

@@ -16,6 +16,7 @@ from siftem.app.component_names import (
 from siftem.app.map_images import element_lines
 from siftem.app.painting import PaintedTraces, Points
 from siftem.app.saved_sessions import Keeper, SavedSession, SavedSessions, session_state
+from siftem.eels.edges import Edge
 from siftem.errors import Cancelled, InputError, SiftemError
 from siftem.figures.style import phase_colours
 from siftem.pipeline.changes import recipe_for
@@ -265,6 +266,12 @@ class Session:
         """Say which edges of energy losses to compare; those that stay keep their windows."""
         known = {e.edge: e for e in self.recipe.quantify.edges}
         self.workflow.change(quantify={"edges": [known.get(n, n) for n in names]})
+
+    def edges(self) -> tuple[Edge, ...]:
+        """Return the edges that are compared; none of a map of X-rays."""
+        if self.spectrum_image.signal_type.startswith("EDS"):
+            return ()
+        return tuple(choice.made() for choice in self.recipe.quantify.edges)
 
     def decompose(
         self, n_components: int | str, *, layout: str | None = None, progress: Progress = silent
