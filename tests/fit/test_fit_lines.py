@@ -83,7 +83,7 @@ def test_soft_lines_of_what_has_no_hard_ones_do_not_take_tails():
     fit = fit_lines(Spectrum(counts, AXIS), ["O", "Si", "Ti"], beam_energy=200.0)
     found = amplitudes(fit)
     assert found["Ti L"] < 1e-3 * photons["O K"]
-    assert found["O K"] == pytest.approx(photons["O K"], rel=1e-2)
+    assert found["O K"] == pytest.approx(photons["O K"], rel=4e-3)
     assert fit.unbounded[fit.names.index("Ti L")] < 1e-3 * photons["O K"]
 
 

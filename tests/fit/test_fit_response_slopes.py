@@ -1,6 +1,6 @@
 """Derivatives with the detector's response, against differences of the columns of the fit."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -10,6 +10,7 @@ from siftem.fit.calibrate import NAMES, slopes_of
 from siftem.fit.spectrum_model import Calibration, SpectrumModel
 from siftem.xray.detector import Detector
 from siftem.xray.lines import line_families
+from siftem.xray.response import PeakTails
 
 AXIS = EnergyAxis(0.2, 0.01, 1400)
 STEPS = {
@@ -25,11 +26,13 @@ STEPS = {
     "far": 1e-3,
     "shelf": 1e-3,
     "above": 1e-3,
+    "near_soft": 1e-3,
 }
 PLAIN = Calibration(collection_depth=40.0)
 BENT = Calibration(
     shift=0.012, gain=-0.002, collection_depth=90.0, resolution=137.0, bend=3e-5, soft=-0.004,
     broadening=1.1, escape=0.8, near=0.02, far=0.01, shelf=0.01, above=0.003,
+    near_soft=0.05,
 )  # fmt: skip
 
 
@@ -45,7 +48,8 @@ def model():
 def test_slopes_are_what_columns_change_by(model, calibration, name):
     amplitudes = np.geomspace(2e6, 1e5, len(model.families))
     h, value = STEPS[name], getattr(calibration, name)
-    low = value if name in ("near", "far", "shelf", "above", "collection_depth") else value - h
+    bounded = name in (*(f.name for f in fields(PeakTails)), "collection_depth")
+    low = value if bounded else value - h
 
     def seen(at):
         return model.line_columns(AXIS, replace(calibration, **{name: at})) @ amplitudes

@@ -32,6 +32,19 @@ def test_each_tail_moves_its_share_by_its_length(tails, away):
     assert seen[600] > 0.89
 
 
+@pytest.mark.parametrize(("energy", "share"), [(0.6, 0.1 / np.e), (6.0, 0.1 * np.exp(-10.0))])
+def test_soft_lines_have_a_further_tail(energy, share):
+    seen = with_tails(peak(energy), AXIS, PeakTails(near_soft=0.1))[:, 0]
+    assert seen.sum() == pytest.approx(1.0, abs=1e-5)
+    # An exponential in channels of a sixth of its length ends a twelfth of it sooner.
+    assert AXIS.centers @ seen - energy == pytest.approx(-0.055 * share, rel=0.01, abs=1e-6)
+    both = with_tails(peak(energy), AXIS, PeakTails(near=0.02, near_soft=0.1))[:, 0]
+    alone = with_tails(peak(energy), AXIS, PeakTails(near=0.02))[:, 0]
+    assert both - peak(energy)[:, 0] == pytest.approx(
+        seen + alone - 2 * peak(energy)[:, 0], abs=1e-12
+    )
+
+
 def test_a_shelf_is_flat_and_ends_at_the_peak():
     seen = with_tails(peak(6.0), AXIS, PeakTails(shelf=0.12))[:, 0]
     assert seen[1:600] == pytest.approx(0.12 / 600, rel=1e-9)

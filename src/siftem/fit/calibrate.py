@@ -28,6 +28,7 @@ _FREE = (
     ("far", 0.0, 0.01, 0.0, 0.3),
     ("shelf", 0.0, 0.01, 0.0, 0.3),
     ("above", 0.0, 0.005, 0.0, 0.1),
+    ("near_soft", 0.0, 0.1, 0.0, 0.3),
 )
 NAMES = tuple(row[0] for row in _FREE)
 _EXPECTED, PRIOR, _LOWEST, _HIGHEST = np.array([row[1:] for row in _FREE]).T

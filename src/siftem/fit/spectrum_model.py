@@ -56,7 +56,7 @@ class Calibration:
         How fast the widths grow with the energy, over silicon's Fano noise.
     escape : float
         Factor on the escape peaks.
-    near, far, shelf, above : float
+    near, far, shelf, above, near_soft : float
         Shares of a peak in its tails; see `siftem.xray.response.PeakTails`.
     covariance : ndarray of shape (parameters, parameters), optional
         Of the parameters that were fitted, in the order of `siftem.fit.calibrate.NAMES`;
@@ -85,6 +85,7 @@ class Calibration:
     far: float = 0.0
     shelf: float = 0.0
     above: float = 0.0
+    near_soft: float = 0.0
     covariance: np.ndarray | None = field(default=None, compare=False, repr=False)
 
     def true_axis(self, nominal: EnergyAxis) -> EnergyAxis:
@@ -248,7 +249,7 @@ class SpectrumModel:
 
 
 def _tails(calibration: Calibration) -> PeakTails:
-    return PeakTails(calibration.near, calibration.far, calibration.shelf, calibration.above)
+    return PeakTails(**{f.name: getattr(calibration, f.name) for f in fields(PeakTails)})
 
 
 def quantified_family(
