@@ -47,7 +47,7 @@ def names(found):
 def test_elements_of_a_rock(total):
     found = find_elements(spectrum(counts(ROCK, total)))
     assert names(found) == set(ROCK)
-    assert all(f.significance >= 6 for f in found)
+    assert all(f.significance >= 6 and not f.lacks for f in found)
     assert found[0].element == "O"
     of = {f.element: f for f in found}
     assert of["Fe"].line == "Fe K"
@@ -117,6 +117,20 @@ def test_bad_input(change, message):
         find_elements(spectrum(counts(ROCK, 1e4)), **change)
     with pytest.raises(InputError, match="no counts"):
         find_elements(spectrum(np.zeros(1500)))
+
+
+@pytest.mark.parametrize("total", [1e5, 1e7])
+def test_elements_of_one_line_each_are_found_and_their_missing_k_beta_told(total):
+    alphas = {"O": (0.525, 6), "Mg": (1.254, 3), "Si": (1.74, 5), "Ca": (3.691, 1), "Fe": (6.4, 1)}
+    mean = 4.0 * np.exp(-AXIS.centers / 4) / np.exp(-AXIS.centers / 4).sum()
+    for energy, amount in alphas.values():
+        line = np.exp(-0.5 * ((AXIS.centers - energy) / (0.03 + 0.004 * energy)) ** 2)
+        mean = mean + amount * line / line.sum()
+    values = np.random.default_rng(4).poisson(total * mean / mean.sum()).astype(float)
+    found = find_elements(spectrum(values))
+    assert names(found) == set(alphas)
+    assert {f.element for f in found if f.lacks} == {"Ca", "Fe"}
+    assert all("its K beta does not show" in str(f) for f in found if f.lacks)
 
 
 def test_a_line_that_no_element_explains():

@@ -258,6 +258,18 @@ def test_without_a_list_the_elements_that_show_are_quantified(done):
     assert not {"Cu", "Ba", "Pt", "P"} & elements
 
 
+def test_elements_without_their_k_beta_are_quantified_with_a_doubt(done, monkeypatch):
+    si = done.get("load").spectrum_image
+    si = replace(si, acquisition=replace(si.acquisition, elements=()))
+    found = (
+        FoundElement("O", "O K", 0.525, 9e3, 40.0),
+        FoundElement("Ca", "Ca K", 3.691, 900.0, 30.0, lacks="K beta"),
+    )
+    monkeypatch.setattr(match, "shown_elements", lambda si: found)
+    with pytest.warns(DoubtWarning, match=r"Ca K \(30 sigma, its K beta does not show\)"):
+        assert run_elements(make_recipe({"input": {"file": "given"}}), si) == ("O", "Ca")
+
+
 def test_a_metal_of_the_grid_that_nobody_names_is_not_quantified(done):
     """All components hold the grid's Cu alike; in one of them only it would be the specimen's."""
     si, factors = done.get("load").spectrum_image, done.get("decompose").factors

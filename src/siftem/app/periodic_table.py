@@ -141,6 +141,7 @@ def evidence_html(found: Sequence[FoundElement]) -> str:
             f"{line_text(one.element, e.name)} {e.energy:.2f} keV: {e.significance:.0f} σ"
             for e in one.evidence
         )
+        lines += one.caveat
         rows.append(
             f"<tr><th>{html.escape(one.element)}</th><td>{one.significance:.0f} σ</td>"
             f"<td>{one.counts:,.0f}</td><td class='name wrapped'>{html.escape(lines)}</td></tr>"

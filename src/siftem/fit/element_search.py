@@ -44,15 +44,16 @@ def find_elements(
 ) -> tuple[FoundElement, ...]:
     """Suggest the elements of a spectrum.
 
-    The energy scale may be 150 eV off: it is found first, by the shift at which lines of
-    all candidates explain the spectrum best. Then elements are added to a smooth continuum, one
-    after the other: the one whose lines stand out most from what is left (score test),
-    provided that all its lines that should show do show; an element that is rarely met must
-    show two resolved peaks. The continuum may bend, sum peaks are allowed for, and so are
-    tails, escape peaks and the ratios of lines as far as they are not known
-    (`siftem.xray.lines`); a share of each peak counts as unknown. In the end all are
-    fitted together and what is not significant is dropped. A suggestion: elements whose lines
-    coincide can be mistaken for each other.
+    The energy scale may be 150 eV off: it is found first, by the shift at which lines of all
+    candidates explain the spectrum best. Then elements are added to a smooth continuum, one after
+    the other: the one whose lines stand out most from what is left (score test), provided that
+    all its lines that should show do show; an element that is rarely met must show two resolved
+    peaks. Where nothing else explains a K alpha line of a common element that stands out by far,
+    its K beta may be missing: `FoundElement.lacks` says so. The continuum may bend, sum peaks are
+    allowed for, and so are tails, escape peaks and the ratios of lines as far as they are not
+    known (`siftem.xray.lines`); a share of each peak counts as unknown. In the end all are fitted
+    together and what is not significant is dropped. A suggestion: elements whose lines coincide
+    can be mistaken for each other.
 
     Parameters
     ----------

@@ -170,6 +170,10 @@ class GreedySearch:
     def next_element(self, chosen: list[str], significance: float) -> str | None:
         """Return the element that explains most beside those already chosen, or None."""
         few = self._candidates(chosen, significance, together=True)
+        if not few:
+            # A peak that nothing explains is there all the same, and left out it would spoil the
+            # rest: whoever made the spectrum may have known one line for each element.
+            few = self._candidates(chosen, significance, together=True, alone=True)
         return few[0] if few else None
 
     def reconsidered(self, chosen: list[str], significance: float) -> list[str]:
@@ -182,7 +186,9 @@ class GreedySearch:
                 chosen[chosen.index(element)] = few[0]
         return chosen
 
-    def _candidates(self, chosen: list[str], significance: float, *, together: bool) -> list[str]:
+    def _candidates(
+        self, chosen: list[str], significance: float, *, together: bool, alone: bool = False
+    ) -> list[str]:
         """Credible elements beside those already chosen, by what they explain."""
         fit, design = self._quick_fit(chosen)
         continuum = self.smooth @ fit.amplitudes[: self.smooth.shape[1]]
@@ -197,7 +203,13 @@ class GreedySearch:
         )
         few = list(
             self.library.best(
-                left, set(chosen), significance, common=COMMON, most=_TRIED, together=together
+                left,
+                set(chosen),
+                significance,
+                common=COMMON,
+                most=_TRIED,
+                together=together,
+                alone=alone,
             )
         )
 
@@ -316,6 +328,10 @@ class GreedySearch:
             residual + fit.design[:, own] @ photons, variance, others, doubt.columns(rest)
         )
         evidence = self.library.seen(element, alone, common=element in COMMON, lenient=True)
+        lacks = ""
+        if not evidence and element in COMMON:
+            lacks = "K beta"
+            evidence = self.library.seen(element, alone, common=True, lenient=True, alone=True)
         if not evidence:
             return None
         counts = photons * fit.design[:, own].sum(axis=0)
@@ -327,6 +343,7 @@ class GreedySearch:
             float(counts[clearest]),
             float(photons[clearest] / sigma[clearest]),
             evidence,
+            lacks=lacks,
         )
 
 

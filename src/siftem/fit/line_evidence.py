@@ -73,6 +73,8 @@ class FoundElement:
         Its peaks that show, clearest first.
     may_hide : tuple of str
         Families of others, such as "P K", that can't be told from its M lines.
+    lacks : str
+        A line that should show and does not ("K beta"), where nothing else explains the others.
     """
 
     element: str
@@ -82,13 +84,19 @@ class FoundElement:
     significance: float
     evidence: tuple[SeenLine, ...] = ()
     may_hide: tuple[str, ...] = ()
+    lacks: str = ""
+
+    @property
+    def caveat(self) -> str:
+        """What to add where the element is named; empty where all its lines agree."""
+        return f", its {self.lacks} does not show" if self.lacks else ""
 
     def __str__(self) -> str:
         peaks = ", ".join(f"{e.name} {e.significance:.0f}" for e in self.evidence)
         hidden = f"; may hide {', '.join(self.may_hide)}" if self.may_hide else ""
         return (
             f"{self.line} ({self.energy:.3f} keV, {self.counts:.3g} counts; sigma of its peaks: "
-            f"{peaks}{hidden})"
+            f"{peaks}{hidden}{self.caveat})"
         )
 
 
@@ -189,6 +197,7 @@ def seen_lines(
     *,
     common: bool,
     lenient: bool = False,
+    alone: bool = False,
 ) -> tuple[SeenLine, ...]:
     """Return the peaks of an element that show; none when the element is not credible.
 
@@ -208,6 +217,8 @@ def seen_lines(
         Whether one peak of K lines is enough.
     lenient : bool
         Whether one peak is enough for what stands out by far.
+    alone : bool
+        Whether K alpha lines that stand out by far are enough although their K beta is missing.
 
     Returns
     -------
@@ -234,7 +245,9 @@ def seen_lines(
         strong = counts[mine] > _MAIN * counts[mine].max()
         sure = strong & (peaks.hard[mine])
         missing = (asked > _EXPECTED * sigma[mine]) & (z[mine] < _SHOWS) & ~agree[mine]
-        if (sure & missing).any():
+        first = mine[int(np.argmax(counts[mine]))]
+        by_far = alone and peaks.parts[first].shell == "K" and z[first] > _BY_FAR
+        if (sure & missing).any() and not by_far:
             return ()
     shown = [int(i) for i in np.argsort(-z) if z[i] > _SHOWS]
     if common and any(part.shell == "K" for part in peaks.parts):

@@ -216,6 +216,7 @@ class LineLibrary:
         *,
         common: bool,
         lenient: bool = False,
+        alone: bool = False,
     ) -> tuple[SeenLine, ...]:
         """Peaks of an element that the residual shows; none if it is not credible."""
         peaks = self.peaks(element)
@@ -225,6 +226,7 @@ class LineLibrary:
             left.of(peaks.profiles),
             common=common,
             lenient=lenient,
+            alone=alone,
         )
 
     def consistent(self, element: str, scores: Scores) -> bool:
@@ -246,6 +248,7 @@ class LineLibrary:
         common: Container[str],
         most: int = 1,
         together: bool = True,
+        alone: bool = False,
     ) -> dict[str, tuple[SeenLine, ...]]:
         """Return the credible elements that stand out most, best first, with their peaks.
 
@@ -262,6 +265,8 @@ class LineLibrary:
             Number of elements at the most.
         together : bool
             Whether to take what stands out by far, when nothing else is left.
+        alone : bool
+            Whether to take common elements whose K alpha stands out by far without a K beta.
         """
         scores = self.scores(left)
         z = scores.significance
@@ -275,7 +280,10 @@ class LineLibrary:
                 element = self.elements[place]
                 if element in passed_over or not self.consistent(element, scores):
                     continue
-                seen = self.seen(element, left, common=element in common, lenient=lenient)
+                usual = element in common
+                seen = self.seen(
+                    element, left, common=usual, lenient=lenient, alone=alone and usual
+                )
                 if seen:
                     out[element] = seen
             if out:

@@ -228,7 +228,7 @@ def _unlisted_elements(fit: LineFit, si: SpectrumImage) -> tuple[str, ...]:
     if not beside:
         warn_of_unexplained(fit, fit.spectrum.name, _STANDS_OUT)
     else:
-        lines = ", ".join(f"{f.line} ({100 * f.counts / whole:.2g}%)" for f in beside)
+        lines = ", ".join(f"{f.line} ({100 * f.counts / whole:.2g}%{f.caveat})" for f in beside)
         warnings.warn(
             f"lines of elements that are not listed hold a part of all line counts, {lines}. They "
             f"{_AS_SUPPORT}",

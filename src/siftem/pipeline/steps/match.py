@@ -268,7 +268,7 @@ def _elements_seen(recipe: Recipe, si: SpectrumImage, factors: Factors | None) -
         found = [f for f in (*found, *rare) if f not in stray]
     if not found:
         return ()
-    lines = ", ".join(f"{f.line} ({f.significance:.0f} sigma)" for f in found)
+    lines = ", ".join(f"{f.line} ({f.significance:.0f} sigma{f.caveat})" for f in found)
     told = (
         f"the file lists {', '.join(listed)} only, but strong lines of others stand out in the sum "
         "of all pixels, or of a phase, and are quantified as well"
@@ -278,7 +278,7 @@ def _elements_seen(recipe: Recipe, si: SpectrumImage, factors: Factors | None) -
     )
     warnings.warn(
         f"{told}, {lines}; name them (--elements), and those of grid and film (--support)",
-        SiftemWarning,
+        DoubtWarning if any(f.lacks for f in found) else SiftemWarning,
         stacklevel=3,
     )
     return tuple(f.element for f in found)
