@@ -345,6 +345,8 @@ def test_edges_are_mapped_above_their_background_and_marked():
     si, edge = losses()
     images = map_images(si, None, (), (edge, Edge("Fe_L3"), Edge("O_K")))
     assert "O K" not in images  # its windows are not on the axis
+    both = map_images(si, None, (), (edge, Edge("Zn_L3")))
+    assert "Cu L3" in both and "Zn L3" not in both  # before which copper stands
     found = images["Cu L3"].pixels()
     first, last = edge.signal_window
     true = 900.0 * np.count_nonzero((si.axis.centers >= edge.onset) & (si.axis.centers < last))

@@ -8,7 +8,13 @@ import pytest
 import siftem
 from siftem.acquisition import Acquisition
 from siftem.eels.background import fit_power_law, remove_background
-from siftem.eels.edges import Edge, cross_section, edge_signal, elemental_ratios
+from siftem.eels.edges import (
+    Edge,
+    cross_section,
+    edge_signal,
+    edges_in_windows,
+    elemental_ratios,
+)
 from siftem.eels.subtract import AbsentEdge, EdgeRatio, subtract_by_edges
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError
@@ -272,6 +278,18 @@ def test_default_windows_fit_edges_of_all_energies(name):
     edge = Edge(name)
     assert edge.background_window[0] < edge.background_window[1] <= edge.signal_window[0]
     assert edge.signal_window[0] <= edge.onset < edge.signal_window[1]
+
+
+def test_windows_that_hold_the_edge_of_another_element_are_told():
+    copper, zinc = Edge("Cu_L3"), Edge("Zn_L3")
+    told = edges_in_windows([copper, zinc])
+    assert list(told) == ["Zn_L3"] and "background window of Zn_L3, 877 to 994 eV" in told["Zn_L3"]
+    assert not edges_in_windows([copper, Edge("Zn_L3", background=(975, 1012))])
+    wide = Edge("Cu_L3", signal=(925, 1030))
+    assert "signal window of Cu_L3" in edges_in_windows([wide, zinc])["Cu_L3"]
+    # Titanium's white lines begin below the default window of oxygen, and reach into it.
+    assert list(edges_in_windows([Edge("Ti_L3"), Edge("O_K")])) == ["O_K"]
+    assert not edges_in_windows([Edge("Cu_L3"), Edge("Cu_L2")])  # of one element: no other
 
 
 def test_onsets_are_those_of_the_tables():

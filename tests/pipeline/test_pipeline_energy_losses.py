@@ -9,6 +9,7 @@ import scipy.sparse as sp
 import siftem
 from siftem.errors import DoubtWarning, RecipeError
 from siftem.pipeline.recipe import make_recipe, read_recipe
+from siftem.pipeline.steps.spectra import loss_ratios
 from siftem.pipeline.subtraction import pure_losses
 from siftem.pipeline.summary import summarize
 from siftem.pipeline.workflow import Workflow
@@ -55,6 +56,13 @@ def test_noise_and_ratios_are_told(result):
     assert "noise estimated from the data" in told
     assert "Mn oxide: O/Mn = " in told
     assert "titanate: no ratios of elements" in told  # it holds no Mn to compare with
+
+
+def test_windows_that_hold_another_edge_are_a_doubt(phantom):
+    spectrum = siftem.integrate(phantom.spectrum_image, np.ones((40, 40), bool))
+    edges = {**RECIPE, "quantify": {"edges": ["Ti_L3", "O_K"]}}
+    with pytest.warns(DoubtWarning, match="background window of O_K.*holds the onset of Ti_L3"):
+        loss_ratios(make_recipe(edges), {"titanate": spectrum}, {}, {})
 
 
 def test_the_report_is_written(result, tmp_path):

@@ -24,6 +24,7 @@ from siftem.app.periodic_table import (
 from siftem.app.saved_sessions import SavedSession, SavedSessions
 from siftem.app.step_view import StepPage, listed, put_text
 from siftem.app.style import COLUMN_CSS, CONTROL_CSS, CONTROLS, RESIZED, paragraph
+from siftem.eels.edges import edges_in_windows
 from siftem.element_mapping import ElementMaps, element_maps
 from siftem.errors import InputError
 from siftem.fit.element_search import FoundElement
@@ -181,7 +182,9 @@ class DataView(MapStep):
             edges = listed(self.elements.value)
             self.session.set_edges(edges)
             self.refresh()
-            self.jobs.tell(f"Edges: {', '.join(edges) or 'none'}.")
+            held = edges_in_windows(self.session.edges()).values()
+            said = "".join(f" No map: {one}; give it windows in Export, Recipe." for one in held)
+            self.jobs.tell(f"Edges: {', '.join(edges) or 'none'}.{said}", failed=bool(said))
             return
         self.session.set_elements(listed(self.elements.value), listed(self.support.value))
         self.refresh()

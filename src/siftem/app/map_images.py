@@ -10,7 +10,7 @@ import numpy as np
 
 from siftem.compiling import kernel
 from siftem.decomposition.factors import Factors
-from siftem.eels.edges import Edge, edge_signal
+from siftem.eels.edges import Edge, edge_signal, edges_in_windows
 from siftem.element_mapping import ElementMaps
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import SiftemError
@@ -315,7 +315,9 @@ def map_images(
             line, (low, high) = found
             name = line_text(element, line.name)
             out.append(window_image(si, name, (low * factor, high * factor)))
-    out += [image for edge in edges if (image := edge_image(si, edge)) is not None]
+    # What holds another edge would be a map of both, or of neither.
+    own = [edge for edge in edges if edge.name not in edges_in_windows(edges)]
+    out += [image for edge in own if (image := edge_image(si, edge)) is not None]
     return {image.name: image for image in out}
 
 

@@ -28,6 +28,8 @@ _SHELLS = {
 }  # fmt: skip
 #: Background window as shares of the onset, and length of the signal window in eV.
 _BACKGROUND, _SIGNAL = (0.86, 0.975), 50.0
+#: From where to where about its onset, in eV, an edge has its steps and white lines.
+_STEEP = (-4.0, 20.0)
 #: Relative standard deviation of hydrogenic cross-sections (Egerton 2011, ch. 4.5 and 7).
 _CROSS_SECTION_SIGMA = {"K": 0.05, "L": 0.10}
 
@@ -236,6 +238,41 @@ def cross_section(
     if not value > 0:
         raise InputError(f"the cross-section of {edge.name} is zero in its signal window")
     return value, _CROSS_SECTION_SIGMA.get(edge.shell[0], 0.2)
+
+
+def edges_in_windows(edges: Sequence[Edge]) -> dict[str, str]:
+    """Return which edges have another element's onset in a window, and a sentence on it.
+
+    The background is then no power law, or the signal that of both.
+
+    Parameters
+    ----------
+    edges : sequence of Edge
+
+    Returns
+    -------
+    dict
+        By the name of the edge.
+
+    Examples
+    --------
+    >>> from siftem.eels.edges import edges_in_windows
+    >>> edges_in_windows([siftem.Edge("Cu_L3"), siftem.Edge("Zn_L3")])
+    {'Zn_L3': 'the background window of Zn_L3, 877 to 994 eV, holds the onset of Cu_L3 at 931 eV'}
+    """
+    found: dict[str, str] = {}
+    for edge in edges:
+        windows = {"background": edge.background_window, "signal": edge.signal_window}
+        for other in edges:
+            for label, (low, high) in windows.items():
+                first, last = (other.onset + e for e in _STEEP)
+                if other.element != edge.element and low < last and high > first:
+                    found.setdefault(
+                        edge.name,
+                        f"the {label} window of {edge.name}, {low:.0f} to {high:.0f} eV, holds "
+                        f"the onset of {other.name} at {other.onset:.0f} eV",
+                    )
+    return found
 
 
 def as_edge(edge: Edge | str) -> Edge:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from siftem.eels.edges import ElementalRatios, elemental_ratios
+from siftem.eels.edges import ElementalRatios, edges_in_windows, elemental_ratios
 from siftem.errors import DoubtWarning, InputError, SiftemWarning
 from siftem.fit.spectrum_model import Absorption
 from siftem.pipeline.file_contents import file_content
@@ -33,6 +33,11 @@ from siftem.spectrum import Spectrum
 from siftem.spectrum_image import SpectrumImage
 from siftem.unmixing.integrate import WeightedMixture, integrate, weighted_mixtures
 from siftem.unmixing.subtract import half_beside
+
+#: What helps where an edge is not measured alone.
+_OTHER_WINDOWS = (
+    "Tell other windows (quantify: {edges: [{edge: ..., background: [...], signal: [...]}]})"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -271,8 +276,8 @@ def loss_ratios(
     Warns
     -----
     SiftemWarning
-        The ratios of each pure phase in one line, or why there are none; and which elements come
-        out below zero, beyond what counting explains.
+        The ratios of each pure phase in one line, or why there are none; which elements come
+        out below zero, beyond what counting explains; and windows that hold another edge.
     """
     if not recipe.quantify.edges:
         warnings.warn(
@@ -282,6 +287,10 @@ def loss_ratios(
             stacklevel=3,
         )
     edges = [edge.made() for edge in recipe.quantify.edges]
+    for held in edges_in_windows(edges).values():
+        warnings.warn(
+            f"{held}: its counts are not its own. {_OTHER_WINDOWS}", DoubtWarning, stacklevel=3
+        )
     out: dict[str, ElementalRatios] = {}
     for name, spectrum in {**pure, **integrated}.items() if edges else ():
         try:
@@ -296,8 +305,7 @@ def loss_ratios(
         if name in out and (below := out[name].below_zero()):
             warnings.warn(
                 f"{name}: less than nothing of {in_words(below)}. The background under an edge is "
-                f"not the power law that its window shows. Tell other windows (quantify: {{edges: "
-                f"[{{edge: ..., background: [...], signal: [...]}}]}})",
+                f"not the power law that its window shows. {_OTHER_WINDOWS}",
                 DoubtWarning,
                 stacklevel=3,
             )
