@@ -1,5 +1,7 @@
 """Peaks that no listed element explains, in spectra whose makers knew one line an element."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -66,3 +68,11 @@ def test_a_small_peak_in_many_counts_is_told():
 
 def test_what_is_wider_than_a_line_is_none():
     assert not peaks_left(fitted(rock(0.3 * peak(5.0, width=4.0)), 1e6, list(ROCK)))
+
+
+def test_a_spoilt_energy_scale_does_not_hide_what_a_peak_is():
+    fit = fitted(rock(), 1e6, ["O", "Mg", "Al", "Si"])
+    spoilt = replace(fit, calibration=replace(fit.calibration, gain=0.015, shift=0.0))
+    found = {p.candidates[0].line: p.energy for p in peaks_left(spoilt)}
+    assert found["Fe K"] == pytest.approx(6.40, abs=0.03)
+    assert found["Ca K"] == pytest.approx(3.69, abs=0.03)

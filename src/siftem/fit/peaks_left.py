@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from scipy.ndimage import uniform_filter1d
@@ -16,6 +18,7 @@ from siftem.fit.greedy_search import COMMON, left_of, smooth_columns
 from siftem.fit.line_evidence import line_doubt
 from siftem.fit.line_fit import LineFit
 from siftem.fit.line_search import CANDIDATES, Left, LineLibrary, residual_variance
+from siftem.fit.spectrum_model import Calibration
 from siftem.xray.lines import visible_name
 from siftem.xray.response import pile_up
 
@@ -66,7 +69,7 @@ class PeakLeft:
     Parameters
     ----------
     energy : float
-        keV.
+        keV, as the axis reads.
     significance : float
         Counts over their standard deviation, in which peaks are not quite what the model says.
     excess : float
@@ -105,26 +108,17 @@ def peaks_left(fit: LineFit, *, candidates: Sequence[str] = CANDIDATES) -> tuple
     tuple of PeakLeft
         Most significant first.
     """
-    residual = _Residual.of(fit)
+    residual = _Residual.of(fit, candidates)
     found: list[int] = []
     named: list[tuple[Candidate, ...]] = []
     added = np.zeros((fit.mean.size, 0))
-    library: LineLibrary | None = None
     while len(found) < _MOST:
         left = residual.beside(added)
         place = residual.clearest(left, found)
         if place is None:
             break
-        if library is None:
-            known = {f.element for f in fit.model.families}
-            library = LineLibrary(
-                [e for e in candidates if e not in known],
-                fit.spectrum.axis, fit.model.beam_energy, fit.model.detector, fit.calibration,
-            )  # fmt: skip
-        likely = _likely(library, left, residual.energies[place], residual.width[place])
-        added = np.hstack([added, residual.lines[:, [place]]])
-        if likely and not likely[0].hidden:
-            added = np.hstack([added, library.profiles[:, library.of(likely[0].element)]])
+        likely, columns = residual.likely(left, place)
+        added = np.hstack([added, residual.lines[:, [place]], columns])
         found.append(place)
         named.append(likely)
     return residual.told(found, named)
@@ -135,19 +129,21 @@ class _Residual:
     """What a fit leaves, and lines at all places."""
 
     fit: LineFit
+    candidates: Sequence[str]
     variance: np.ndarray
     #: What else could be where the residual is; what of it is known beforehand.
     design: np.ndarray
     doubt: np.ndarray
-    #: Of each place, keV.
+    #: Of each place, keV: by the fitted scale, and as the axis reads.
     energies: np.ndarray
+    read: np.ndarray
     width: np.ndarray
     #: One count each; (channels, places).
     lines: np.ndarray
     wide: np.ndarray
 
     @classmethod
-    def of(cls, fit: LineFit) -> _Residual:
+    def of(cls, fit: LineFit, candidates: Sequence[str]) -> _Residual:
         counts, axis, model = fit.spectrum.counts, fit.spectrum.axis, fit.model
         extra = np.maximum(np.asarray(fit.spectrum.variance) - counts, 0.0)
         # What is not explained counts by the data: a model that knows less would else see more.
@@ -170,10 +166,12 @@ class _Residual:
         lines, wide = np.exp(-0.5 * away**2), np.exp(-0.5 * (away / _WIDE) ** 2)
         return cls(
             fit,
+            candidates,
             residual_variance(mean, peaks, axis, extra),
             np.hstack(design),
             line_doubt(model, axis, fit.calibration).columns(fit.amplitudes[: len(model.families)]),
             energies,
+            np.interp(energies, true, axis.to_kev().centers),
             1e-3 * detector.fwhm(energies),
             lines / lines.sum(axis=0),
             wide / wide.sum(axis=0),
@@ -194,6 +192,35 @@ class _Residual:
             clear &= np.abs(self.energies - self.energies[place]) > _ITS_OWN * self.width[place]
         return int(np.argmax(np.where(clear, z, 0.0))) if clear.any() else None
 
+    def likely(self, left: Left, place: int) -> tuple[tuple[Candidate, ...], np.ndarray]:
+        """Candidates for a line, and the profiles of the first one's lines if all agree.
+
+        Missing elements can spoil the energy scale: what the axis reads is asked as well.
+        """
+        near = _NEAR * self.width[place]
+        found = []
+        for library, energy in zip(self.libraries, (self.energies, self.read), strict=False):
+            found += _likely(library, left, float(energy[place]), near)
+        found.sort(key=lambda one: one.order)
+        best: dict[str, Candidate] = {}
+        for one in found:
+            best.setdefault(one.candidate.line, one.candidate)
+        named = tuple(best.values())[:_NAMED]
+        columns = found[0].profiles if named and not named[0].hidden else left.design[:, :0]
+        return named, columns
+
+    @cached_property
+    def libraries(self) -> list[LineLibrary]:
+        """Lines by the fitted scale, and by what the axis reads where that is elsewhere."""
+        fit = self.fit
+        scales = [fit.calibration]
+        if (np.abs(self.read - self.energies) > 0.5 * _NEAR * self.width).any():
+            scales.append(Calibration(resolution=fit.calibration.resolution))
+        axis, model = fit.spectrum.axis, fit.model
+        known = {f.element for f in model.families}
+        elements = [e for e in self.candidates if e not in known]
+        return [LineLibrary(elements, axis, model.beam_energy, model.detector, c) for c in scales]
+
     def _large(self, counts: np.ndarray) -> np.ndarray:
         return (self._excess(counts) > _LARGE) & (
             counts > _OF_ALL * float(self.fit.spectrum.counts.sum())
@@ -213,7 +240,7 @@ class _Residual:
             others = self.lines[:, [p for p in found if p != place]]
             z, counts = _scores(self.beside(others), self.lines)
             if z[place] > _CLEAR and self._large(counts)[place]:
-                energy, excess = float(self.energies[place]), float(self._excess(counts)[place])
+                energy, excess = float(self.read[place]), float(self._excess(counts)[place])
                 out.append(PeakLeft(energy, float(z[place]), excess, likely))
         return tuple(sorted(out, key=lambda p: -p.significance))
 
@@ -227,17 +254,27 @@ def _scores(left: Left, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return pull / np.sqrt(length), pull / length
 
 
-def _likely(library: LineLibrary, left: Left, energy: float, width: float) -> tuple[Candidate, ...]:
-    """Elements whose strongest line is at an energy, those first whose other lines agree.
+class _Likely(NamedTuple):
+    """A candidate, its place among others, and the profiles of its element's lines."""
+
+    order: tuple[int, float]
+    candidate: Candidate
+    profiles: np.ndarray
+
+
+def _likely(library: LineLibrary, left: Left, energy: float, near: float) -> list[_Likely]:
+    """Elements whose strongest line is near an energy; in order those whose other lines agree.
 
     A K alpha line of a common element is named even where its K beta must show and does not: the
     peak is there, and whoever made the spectrum may have known one line for each element.
     """
-    out: list[tuple[int, float, Candidate]] = []
+    out: list[_Likely] = []
+    if not any(abs(f.alpha_energy - energy) < near for f in library.families):
+        return out
     scores = library.scores(left)
     for family in library.families:
         element, away = family.element, abs(family.alpha_energy - energy)
-        if away > _NEAR * width:
+        if away > near:
             continue
         common = element in COMMON
         agrees = library.consistent(element, scores)
@@ -247,6 +284,6 @@ def _likely(library: LineLibrary, left: Left, energy: float, width: float) -> tu
         if not seen and not (common and hidden):
             continue
         order = (2 if not seen else 0) if common else (1 if len(seen) > 1 else 3)
-        out.append((order, away, Candidate(element, family.name, "K beta" if hidden else "")))
-    out.sort(key=lambda found: found[:2])
-    return tuple(candidate for _, _, candidate in out[:_NAMED])
+        one = Candidate(element, family.name, "K beta" if hidden else "")
+        out.append(_Likely((order, away), one, library.profiles[:, library.of(element)]))
+    return out
