@@ -62,7 +62,7 @@ def test_windows_that_hold_another_edge_are_a_doubt(phantom):
     spectrum = siftem.integrate(phantom.spectrum_image, np.ones((40, 40), bool))
     edges = {**RECIPE, "quantify": {"edges": ["Ti_L3", "O_K"]}}
     with pytest.warns(DoubtWarning, match="background window of O_K.*holds the onset of Ti_L3"):
-        loss_ratios(make_recipe(edges), {"titanate": spectrum}, {}, {})
+        loss_ratios(make_recipe(edges), {}, {"titanate": spectrum}, {})
 
 
 def test_the_report_is_written(result, tmp_path):
