@@ -174,7 +174,7 @@ def test_kinds_that_the_pixels_cannot_be_parted_into_are_told():
     assert len(made.factors.names) == 2
     (told_of,) = [one for one in said if "may be a mean" in one]
     phases = told_of.split(": ")[0].split(" and ")
-    assert [p[0] for p in phases] == ["A", "B"]
+    assert [p[0] for p in phases] == ["A", "E"]
 
 
 def test_absorption_of_a_wedge_is_told_of_its_only_component():

@@ -7,12 +7,13 @@ import scipy.sparse as sp
 from siftem.acquisition import Acquisition
 from siftem.decomposition.factors import Factors
 from siftem.energy_axis import EnergyAxis
+from siftem.errors import InputError
 from siftem.fit.spectrum_model import Calibration, SpectrumModel
 from siftem.pipeline.recipe import make_recipe
-from siftem.pipeline.steps.match import matched_phases
+from siftem.pipeline.steps.match import matched_phases, phase_letter
 from siftem.spectrum_image import SpectrumImage
 from siftem.xray.detector import Detector
-from siftem.xray.elements import atomic_weight
+from siftem.xray.elements import atomic_number, atomic_weight
 from siftem.xray.lines import family_emission, line_families
 
 AXIS = EnergyAxis(0.2, 0.01, 900, "keV")
@@ -50,6 +51,19 @@ def test_an_element_that_lies_below_lines_of_another_names_nothing(dose):
     factors = Factors(
         maps, means / means.sum(axis=1, keepdims=True), AXIS, ("A", "B"), 1.0, 1, True
     )
-    recipe = make_recipe({"input": {"file": "given"}, "elements": ["F", "S", "Ca", "Fe"]})
-    first, second = matched_phases(recipe, si, factors).factors.names
-    assert (first, second) == ("A (Fe S)", "B (F Ca)")
+    fields = {"input": {"file": "given"}, "elements": ["F", "S", "Ca", "Fe"]}
+    first, second = matched_phases(make_recipe(fields), si, factors).factors.names
+    assert (first, second) == ("A (Fe S)", "E (F Ca)")
+    for called in ("E (F Ca)", "B (F Ca)"):  # as before
+        recipe = make_recipe({**fields, "matrix": called})
+        assert matched_phases(recipe, si, factors).matrix == "E (F Ca)"
+
+
+def test_no_letter_can_be_taken_for_an_element():
+    letters = [phase_letter(i) for i in range(24)]
+    assert letters[:4] == ["A", "E", "G", "J"]
+    assert letters[11:13] == ["A2", "E2"]
+    assert len(set(letters)) == len(letters)
+    for letter in letters:
+        with pytest.raises(InputError):
+            atomic_number(letter)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from siftem.decomposition.factors import Factors
+from siftem.decomposition.factors import Factors, component_name
 from siftem.decomposition.layout import MIXED, VACUUM, Lies, PhaseLayout
 from siftem.pipeline.recipe import Recipe
 from siftem.segment.regions import Regions
@@ -160,7 +160,11 @@ def describe_layout(
 def background(recipe: Recipe, factors: Factors) -> str:
     """Return the phase that the others lie in or on; the largest where there is none."""
     if recipe.matrix is not None:
-        return recipe.matrix
+        # As recipes of before call it, by the letters of the components.
+        letters = {component_name(i): name for i, name in enumerate(factors.names)}
+        if recipe.matrix in factors.names:
+            return recipe.matrix
+        return letters.get(recipe.matrix.split(" ")[0], recipe.matrix)
     found = factors.layout.background if factors.layout is not None else None
     if found is None:
         found = factors.matrix

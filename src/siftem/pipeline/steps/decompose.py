@@ -203,11 +203,16 @@ def _repeated(factors: Factors, *, alike: float) -> str:
         pixels = lies.area * layout.labels.size
         held = pixels * lies.counts_per_pixel
         if pixels < _FEWEST_PIXELS or held < _FEWEST_COUNTS:
-            return f"{factors.names[i]} would be {pixels:.0f} pixels with {held:.3g} counts"
+            return (
+                f"component {factors.names[i]} would be {pixels:.0f} pixels with {held:.3g} counts"
+            )
     flank = _flank(factors)
     if flank is not None:
         thin, thick, film = (factors.names[i] for i in flank)
-        return f"{thin} would be {thick} where it is thin and its film {film} shows through"
+        return (
+            f"component {thin} would be component {thick} where it is thin and its film, component "
+            f"{film}, shows through"
+        )
     unit = factors.spectra / np.linalg.norm(factors.spectra, axis=1, keepdims=True)
     maps = np.corrcoef(factors.maps.reshape(len(factors.maps), -1)) if len(unit) > 1 else np.eye(1)
     for i in range(len(unit)):
@@ -217,8 +222,8 @@ def _repeated(factors: Factors, *, alike: float) -> str:
             uneven = any(lies.role == "uneven" for lies in pair)
             if (cosine > alike and uneven) or maps[i, j] > _TOGETHER:
                 return (
-                    f"{factors.names[j]} and {factors.names[i]} would be one phase found twice "
-                    f"(cosine of their spectra {cosine:.3f}, correlation of their maps "
+                    f"components {factors.names[j]} and {factors.names[i]} would be one phase "
+                    f"found twice (cosine of their spectra {cosine:.3f}, correlation of their maps "
                     f"{maps[i, j]:.2f})"
                 )
     return ""

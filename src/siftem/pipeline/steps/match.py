@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from siftem.decomposition.factors import Factors, component_name
+from siftem.decomposition.factors import Factors
 from siftem.decomposition.matching import Markers, line_strengths, match_phases
 from siftem.decomposition.purest import FEWEST_PIXELS, sum_of
 from siftem.decomposition.rank import Kinds
@@ -36,6 +36,8 @@ _ALIKE, _MOST_STRAY, _FAINT = 4.0, 0.25, 0.2
 #: What makes up this part of a phase's line counts belongs to it; phases of more than the second
 #: part of the map show in the sum of all pixels. Lines closer than this (keV) are one.
 _MUCH, _LARGE, _SAME_LINE = 0.02, 0.4, 0.06
+#: Components are called by letters that are no symbol of an element, nor the D of partitioning.
+_LETTERS = "AEGJLMQRTXZ"
 #: A component is named by elements whose lines reach this part of its strongest, and which it holds
 #: by so many standard deviations.
 _NAMED_FROM, _SURELY = 0.1, 5.0
@@ -113,12 +115,19 @@ def _named(
     strengths = line_strengths(factors.spectra, axis, visible, beam_energy=beam, resolution=width)
     held = _surely_held(si, factors, (*visible, *recipe.support), beam, width)
     names = []
-    for letter, row, sure in zip(factors.names, _own_lines(strengths, factors), held, strict=True):
+    for i, (row, sure) in enumerate(zip(_own_lines(strengths, factors), held, strict=True)):
+        letter = phase_letter(i)
         row = np.where([e in sure for e in visible], row, 0.0)
         order = np.argsort(-row, kind="stable")[:3]
         top = [visible[i] for i in order if row[i] > _NAMED_FROM * row.max()]
         names.append(f"{letter} ({' '.join(top)})" if top else letter)
     return factors.reordered(tuple(range(len(names))), tuple(names))
+
+
+def phase_letter(index: int) -> str:
+    """Return A, E, G, ..., Z, A2, E2, ... for 0, 1, ...: none can be taken for an element."""
+    turn, place = divmod(index, len(_LETTERS))
+    return _LETTERS[place] + (str(turn + 1) if turn else "")
 
 
 def _surely_held(
@@ -166,14 +175,14 @@ def _true_axis(
 
 
 def _by_number(recipe: Recipe, factors: Factors) -> Factors:
-    """Name components by their numbers; what is left over keeps a letter."""
+    """Name components by their numbers; what is left over gets a letter."""
     k = factors.spectra.shape[0]
     chosen = [p.component - 1 for p in recipe.phases.values() if p.component is not None]
     if max(chosen) >= k:
         name = list(recipe.phases)[int(np.argmax(chosen))]
         raise InputError(f"{name} is component {max(chosen) + 1}, but there are only {k}")
     rest = [c for c in range(k) if c not in chosen]
-    letters = (n for n in map(component_name, range(2 * k)) if n not in recipe.phases)
+    letters = (n for n in map(phase_letter, range(2 * k)) if n not in recipe.phases)
     names = (*recipe.phases, *(next(letters) for _ in rest))
     return factors.reordered((*chosen, *rest), names)
 
