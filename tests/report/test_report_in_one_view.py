@@ -270,3 +270,16 @@ def test_text_marks_what_is_found_below_its_detection_limit(made_run):
     for text in (repr(run), printed):
         assert any(" * " in line for line in text.splitlines() if "Mg" in line)
         assert "*: above the critical level" in text
+
+
+@pytest.mark.parametrize("width", [60, 200])
+def test_a_terminal_shows_as_many_phases_abreast_as_its_width_holds(made_run, width):
+    console = Console(file=io.StringIO(), width=width)
+    print_result(console, made_run, Path("out"), {"seconds": 1.0, "peak_memory_MB": 1.0})
+    printed = console.file.getvalue()
+    heads = [line for line in printed.splitlines() if line.startswith("\u2503")]
+    assert len(heads) == (2 if width == 60 else 1)
+    for c in (made_run.compositions[n] for n in ("Brg", "Fp", "Ca-Pv")):
+        for cell in (content_cells(c, "O"), content_cells(c, "Fe")):
+            assert " ".join(part.text for part in cell if part.text) in printed
+    assert printed.count("Composition, at%") == 1

@@ -159,17 +159,21 @@ def print_result(
         shown = {n: result.compositions[n] for n in phases}
         title = "Composition, at% (± counting only; in brackets: all that may be, 95%"
         title += "; ranges alike)" if open_phases(shown.values()) else ")"
-        table = Table(title=title, title_justify="left")
-        table.add_column("")
-        for heading in headings(result, phases):
-            table.add_column(heading, justify="right")
-        rows: list[list[str]] = []
-        for element in dict.fromkeys(e for c in shown.values() for e in c.elements):
-            cells = [content_cells(c, element, assumed.get(n, ())) for n, c in shown.items()]
-            rows.append([plain_text(cell) for cell in cells])
-            table.add_row(element, *rows[-1])
-        console.print(table)
-        if note := between_note(rows):
+        elements = tuple(dict.fromkeys(e for c in shown.values() for e in c.elements))
+        columns = {
+            heading: [plain_text(content_cells(c, e, assumed.get(n, ()))) for e in elements]
+            for heading, (n, c) in zip(headings(result, phases), shown.items(), strict=True)
+        }
+        for some in _abreast(columns, console.width):
+            table = Table(title=title, title_justify="left")
+            table.add_column("")
+            for heading in some:
+                table.add_column(heading, justify="right")
+            for row in zip(elements, *(columns[heading] for heading in some), strict=True):
+                table.add_row(*row)
+            console.print(table)
+            title = ""
+        if note := between_note(columns.values()):
             console.print(note, markup=False)
     for ratio in result.recipe.quantify.ratios:
         values = []
@@ -222,6 +226,20 @@ def print_result(
         f"report: {folder / 'report.html'}",
         markup=False,
     )
+
+
+def _abreast(columns: Mapping[str, list[str]], width: int) -> list[list[str]]:
+    """Return the headings of columns in groups that fit beside each other, no text parted."""
+    groups: list[list[str]] = [[]]
+    left = room = width - 6  # less the elements and borders
+    for heading, texts in columns.items():
+        taken = 3 + max(map(len, (*texts, *heading.split())), default=0)
+        if taken > left and groups[-1]:
+            groups.append([])
+            left = room
+        groups[-1].append(heading)
+        left -= taken
+    return groups
 
 
 def _partition(result: RunResult) -> dict[str, str]:
