@@ -9,7 +9,7 @@ import siftem
 from siftem.acquisition import Acquisition
 from siftem.energy_axis import EnergyAxis
 from siftem.fit.line_fit import fit_lines
-from siftem.quantification.line_ratios import line_ratios
+from siftem.quantification.line_ratios import line_ratios, with_one_reference
 from siftem.spectrum import Spectrum
 from siftem.xray.continuum import continuum_terms
 from siftem.xray.detector import Detector
@@ -60,6 +60,38 @@ def test_net_counts_are_those_of_the_fit():
     fit = fit_lines(spectrum, ["Fe", "Si"], beam_energy=20.0, detector=Detector(resolution=130.0))
     i = fit.index("Si")
     assert found.counts[1] == pytest.approx(fit.amplitudes[i] * fit.design[:, i].sum(), rel=1e-3)
+
+
+def ratios_of(name, counts):
+    spectrum = Spectrum(expected(counts), AXIS, acquisition=SEM, name=name)
+    return line_ratios(spectrum, ["Si", "Fe", "Ca"], warn_above=None)
+
+
+def test_ratios_to_another_reference_are_those_of_asking_for_it():
+    counts = {"Si": 40000, "Fe": 8000, "Ca": 1000}
+    spectrum = Spectrum(expected(counts), AXIS, acquisition=SEM, name="clay")
+    asked = line_ratios(spectrum, ["Si", "Fe", "Ca"], reference="Fe", warn_above=None)
+    turned = ratios_of("clay", counts).relative_to("Fe")
+    assert turned.reference == "Fe"
+    np.testing.assert_allclose(turned.values, asked.values, rtol=1e-10)
+    np.testing.assert_allclose(turned.covariance, asked.covariance, rtol=1e-6, atol=1e-15)
+    with pytest.raises(siftem.InputError, match="no lines of Mg"):
+        turned.relative_to("Mg")
+
+
+def test_spectra_have_one_reference_where_one_is_strong_in_all():
+    rock = {
+        "clay": ratios_of("clay", {"Si": 40000, "Fe": 8000, "Ca": 1000}),
+        "oxide": ratios_of("oxide", {"Si": 9000, "Fe": 40000, "Ca": 1000}),
+    }
+    assert {r.reference for r in rock.values()} == {"Si", "Fe"}
+    same = with_one_reference(rock)
+    assert [r.reference for r in same.values()] == ["Si", "Si"]
+    assert same["oxide"]["Fe"] == pytest.approx(40 / 9, rel=0.02)
+    # Calcite holds neither: what little there is would make its ratios large and uncertain.
+    rock["calcite"] = ratios_of("calcite", {"Si": 300, "Fe": 300, "Ca": 40000})
+    assert [r.reference for r in with_one_reference(rock).values()] == ["Si", "Fe", "Ca"]
+    assert with_one_reference({}) == {}
 
 
 def test_compositions_of_bulk_specimens_are_refused_and_ratios_offered():

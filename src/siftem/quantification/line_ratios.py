@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from siftem.quantification.detection_limit import family_limits, measurable, war
 from siftem.spectrum import Spectrum
 from siftem.xray.detector import Detector
 from siftem.xray.elements import element_symbols
+
+#: A reference that several spectra share has at least this part of the strongest lines of each.
+_SHARED = 0.05
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +78,24 @@ class LineRatios:
             raise InputError(f"there is no ratio of {element}: {', '.join(self.elements)}")
         return float(self.values[self.elements.index(element)])
 
+    def relative_to(self, reference: str) -> LineRatios:
+        """Return the same lines relative to those of another element that was found.
+
+        Raises
+        ------
+        InputError
+            When it is not among them, or was not found.
+        """
+        if reference not in self.elements or not self.found[self.elements.index(reference)]:
+            raise InputError(f"there are no lines of {reference} to compare with in {self.name!r}")
+        base = self.elements.index(reference)
+        values = self.values / self.values[base]
+        slopes = np.eye(values.size)
+        slopes[:, base] -= values
+        slopes /= self.values[base]
+        covariance = slopes @ self.covariance @ slopes.T
+        return replace(self, reference=reference, values=values, covariance=covariance)
+
     def describe(self) -> str:
         """All ratios in one line of text; what was not found is said to be so."""
         base = self.families[self.elements.index(self.reference)]
@@ -86,6 +107,29 @@ class LineRatios:
             if element != self.reference
         ]
         return f"net lines relative to {base}: {', '.join(parts)}"
+
+
+def with_one_reference(found: Mapping[str, LineRatios]) -> dict[str, LineRatios]:
+    """Return ratios to one element in all spectra, which can then be compared.
+
+    It is the one whose least share of the strongest lines of a spectrum is greatest. Where none
+    is strong in all, each keeps its own.
+
+    Parameters
+    ----------
+    found : mapping of str to LineRatios
+        By spectrum.
+    """
+    shares: dict[str, list[float]] = {}
+    for ratios in found.values():
+        most = float(ratios.counts.max())
+        for element, counts, seen in zip(ratios.elements, ratios.counts, ratios.found, strict=True):
+            shares.setdefault(element, []).append(float(counts) / most if seen else 0.0)
+    least = {e: min(s) for e, s in shares.items() if len(s) == len(found)}
+    best = max(least, key=lambda e: least[e], default="")
+    if not best or least[best] < _SHARED:
+        return dict(found)
+    return {name: ratios.relative_to(best) for name, ratios in found.items()}
 
 
 def line_ratios(

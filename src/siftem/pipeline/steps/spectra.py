@@ -26,7 +26,7 @@ from siftem.pipeline.subtraction import pure_losses, pure_spectra
 from siftem.printed_numbers import in_words
 from siftem.progress import Progress
 from siftem.quantification.composition import Composition
-from siftem.quantification.line_ratios import LineRatios
+from siftem.quantification.line_ratios import LineRatios, with_one_reference
 from siftem.quantification.line_ratios import line_ratios as compared_lines
 from siftem.segment.regions import Regions
 from siftem.spectrum import Spectrum
@@ -317,20 +317,23 @@ def bulk_ratios(
 ) -> dict[str, LineRatios]:
     """Compare net lines of each phase and mixture; what cannot be compared is left out.
 
+    All are relative to one element as far as it is strong in each.
+
     Warns
     -----
     SiftemWarning
         The ratios of each pure phase in one line, or why there are none.
     """
-    out = {}
+    found, failed = {}, {}
     for name, spectrum in {**pure, **integrated}.items():
         try:
-            out[name] = compared_lines(spectrum, **settings.options)
-            text = out[name].describe()
+            found[name] = compared_lines(spectrum, **settings.options)
         except InputError as error:
-            text = f"no ratios of lines, {error}"
-        if name in pure:
-            warnings.warn(f"{name}: {text}", SiftemWarning, stacklevel=3)
+            failed[name] = f"no ratios of lines, {error}"
+    out = with_one_reference(found)
+    for name in pure:
+        text = failed[name] if name in failed else out[name].describe()
+        warnings.warn(f"{name}: {text}", SiftemWarning, stacklevel=3)
     return out
 
 
