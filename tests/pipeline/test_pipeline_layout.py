@@ -7,11 +7,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import distance_transform_edt, gaussian_filter
 
 from siftem.acquisition import Acquisition
 from siftem.decomposition.layout import Lies, PhaseLayout
-from siftem.decomposition.purest import of_one_kind
+from siftem.decomposition.purest import of_one_kind, rises_to_middle
 from siftem.decomposition.support import AS_BESIDE
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import RecipeError
@@ -431,3 +431,23 @@ def test_intervals_hold_what_is_labelled_wrong():
     assert len(ends[0.25]) == 2
     assert max(ends[0.25]) < 3
     assert not ends[0.0] or min(ends[0.0]) > 5
+
+
+@pytest.mark.parametrize(
+    ("width", "probe", "labelled", "rises"),
+    [
+        (2, 0.7, 4, True),
+        (4, 1.5, 4, True),
+        (4, 0.0, 4, False),
+        (8, 0.7, 8, False),
+        (2, 0, 2, False),
+    ],
+)
+def test_a_share_levels_off_in_a_film_wider_than_the_probe(width, probe, labelled, rises):
+    film, sides = spectrum((2.307, 6), counts=300), spectrum((1.487, 8), counts=300)
+    share = (abs(Y - 19.5) < width / 2).astype(float)
+    share = gaussian_filter(share, probe) if probe else share
+    si = image(share[..., None] * film + (1 - share[..., None]) * sides)
+    away = distance_transform_edt(abs(Y - 19.5) < labelled / 2)
+    shapes = np.array([film, sides]) / 300
+    assert rises_to_middle(si.counts, away, shapes) == rises

@@ -11,12 +11,18 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+from scipy.optimize import nnls
 
 from siftem.decomposition.evenness import distance_inside, scatter
 from siftem.decomposition.initialise import pooled_squares
 from siftem.decomposition.layout import MOST_PIXELS, PhaseLayout, find_layout
 from siftem.decomposition.pixel_classes import pixel_classes, without_texture
-from siftem.decomposition.purest import FEWEST_PIXELS, purest_spectra, share_weights
+from siftem.decomposition.purest import (
+    FEWEST_PIXELS,
+    class_spectra,
+    purest_spectra,
+    share_weights,
+)
 from siftem.spectrum_image import SpectrumImage
 
 #: Spectra of a plateau scatter by no more than this part of the way to any other one: those of a
@@ -25,11 +31,15 @@ from siftem.spectrum_image import SpectrumImage
 _ALIKE = 0.08
 #: A plateau has this part of its pixels at the least away from its border.
 _INSIDE = 0.35
+#: A spectrum is a mixture of others when they leave no more than this part of the way to the next.
+_MIXTURE = 0.3
 #: More phases that are tried, the most first; one where grains of all thicknesses are as likely.
 _MORE = 3
 
 
-def count_plateaus(si: SpectrumImage, layout: PhaseLayout, *, random_state: int = 0) -> int:
+def count_plateaus(
+    si: SpectrumImage, layout: PhaseLayout, *, random_state: int = 0
+) -> tuple[int, bool]:
     """Count the phases of a map in which some class is not alike everywhere.
 
     Parameters
@@ -43,13 +53,15 @@ def count_plateaus(si: SpectrumImage, layout: PhaseLayout, *, random_state: int 
 
     Returns
     -------
-    int
+    phases : int
         As many as the layout has, where no more classes would all be plateaus.
+    perhaps_more : bool
+        More classes would be, but one may as well be grains that fill the film in part.
     """
     n = len(layout.phases)
     if all(lies.even for lies in layout.phases):
-        return n
-    si = _pooled(si)
+        return n, False
+    si, perhaps = _pooled(si), False
     bulk = si.acquisition.bulk or si.signal_type == "EDS_SEM"
     embedded = _embedded(layout)
     for more in range(n + (1 if layout.overlapping else _MORE), n, -1):
@@ -57,9 +69,12 @@ def count_plateaus(si: SpectrumImage, layout: PhaseLayout, *, random_state: int 
         classes = pixel_classes(si.counts, si.shape, more, n_phases=n, random_state=random_state)
         classes = without_texture(si.counts, si.shape, classes, bulk=bulk)
         finer = find_layout(si.counts, si.shape, classes, bulk=bulk)
-        if len(finer.phases) == more and _embedded(finer) <= embedded and _all_plateaus(si, finer):
-            return more
-    return n
+        if len(finer.phases) != more or not _all_plateaus(si, finer):
+            continue
+        if _embedded(finer) <= embedded or not _may_overlap(si, finer):
+            return more, False
+        perhaps = True
+    return n, perhaps
 
 
 def _pooled(si: SpectrumImage) -> SpectrumImage:
@@ -75,6 +90,23 @@ def _pooled(si: SpectrumImage) -> SpectrumImage:
 
 def _embedded(layout: PhaseLayout) -> int:
     return sum(lies.role in ("embedded", "support") for lies in layout.phases)
+
+
+def _may_overlap(si: SpectrumImage, layout: PhaseLayout) -> bool:
+    """Whether what lies in a host is a mixture of others, as grains are that fill a film in part.
+
+    A host that is a mixture of what lies in it is no such grain.
+    """
+    spectra = class_spectra(si.counts, layout.labels, len(layout.phases))
+    total = si.total_map()
+    for c, lies in enumerate(layout.phases):
+        others = np.delete(spectra, c, axis=0)
+        left = nnls(others.T, spectra[c])[1]
+        apart = float(np.linalg.norm(others - spectra[c], axis=1).min())
+        noise = 1.0 / np.sqrt(max(float(total[layout.labels == c].sum()), 1.0))
+        if lies.hosts and left < _MIXTURE * apart + 2.0 * noise:
+            return True
+    return False
 
 
 def _all_plateaus(si: SpectrumImage, layout: PhaseLayout) -> bool:

@@ -306,6 +306,40 @@ def spectra_inside(
     return sums, sums.sum(axis=1), pixels
 
 
+#: A share that grows by more over the last pixel on the way to the middle of a phase, which has so
+#: many pixels, has not levelled off.
+_RISES, _MIDDLE = 0.03, 12
+
+
+def rises_to_middle(counts: sp.csr_array, away: np.ndarray, spectra: np.ndarray) -> bool:
+    """Whether a phase's share grows up to its middle, as where a probe's tails meet there.
+
+    Parameters
+    ----------
+    counts : scipy.sparse.csr_array of shape (ny * nx, m)
+        Or `siftem.large.rows_of_counts.BlockedCounts`.
+    away : ndarray of float64, shape (ny, nx)
+        Distance of the phase's pixels to its border; 0 outside.
+    spectra : ndarray of shape (k, m)
+        Of the phase, then of those around it, each summing to one.
+    """
+    deepest = int(np.ceil(away.max()))
+    while deepest > 1 and (away > deepest - 1).sum() < _MIDDLE:
+        deepest -= 1
+    if deepest < 2:
+        return False
+    means = []
+    for ring in ((away > deepest - 2) & (away <= deepest - 1), away > deepest - 1):
+        rows = sp.csr_array(counts[np.flatnonzero(ring.ravel())])
+        weights = share_weights(rows, spectra)[0]
+        total = np.asarray(rows.sum(axis=1, dtype=np.float64)).ravel()
+        held = max(float(total.sum()), 1e-9)
+        share = float(weights.sum()) / held
+        means.append((share, float(np.sqrt(((weights - share * total) ** 2).sum())) / held))
+    (outer, first), (inner, second) = means
+    return inner - outer > _RISES + 2.0 * float(np.hypot(first, second))
+
+
 #: Distances from borders that are tried for phases of which enough pixels are left.
 _DEPTHS = (4, 3, 2)
 _ENOUGH_PIXELS, _ENOUGH_LEFT = 100, 0.4

@@ -18,6 +18,7 @@ from siftem.decomposition.purest import (
     as_mixture,
     of_one_kind,
     purest,
+    rises_to_middle,
 )
 from siftem.decomposition.support import AS_BESIDE, Below
 from siftem.errors import DoubtWarning, SiftemWarning
@@ -323,7 +324,8 @@ class OwnPixels:
             warnings.warn(said, SiftemWarning, stacklevel=3)
         fit = None if settings is None else settings.fit
         for name in [n for n in self.names if n in pure]:
-            beside, most = self._beside(name, pure), self._most(name)
+            beside = self._beside(name, pure)
+            most = self._most(name, {name: pure[name], **beside})
             of_each = dict.fromkeys(beside, most) if most > 0 else {}
             mistaken = self._mistaken(name)
             self._warn_of_mistakes(name, mistaken)
@@ -336,9 +338,9 @@ class OwnPixels:
                 self._warn_of_a_border(name, pure[name], beside)
                 if most == 1.0:
                     warnings.warn(
-                        f"{name}: its pixels touch other phases, and may hold some of them: its "
-                        f"spectrum may be a mixture, and its intervals hold as much of "
-                        f"{in_words(list(beside))} as leaves nothing negative. Smaller pixels, "
+                        f"{name}: all of its pixels touch other phases, or are in a probe's reach "
+                        f"of them: its spectrum may be a mixture, and its intervals hold as much "
+                        f"of {in_words(list(beside))} as leaves nothing negative. Smaller pixels, "
                         f"and a finer probe, would tell",
                         DoubtWarning,
                         stacklevel=3,
@@ -359,15 +361,24 @@ class OwnPixels:
             return None
         return layout.labels == names.index(name)
 
-    def _most(self, name: str) -> float:
-        """Largest share of a phase's counts that may come over its borders."""
+    def _most(self, name: str, near: Mapping[str, Spectrum]) -> float:
+        """Largest share of a phase's counts that may come over its borders.
+
+        Of all, where every pixel is in reach of them.
+        """
         mask = self._labelled(name)
         if mask is None or self.si.acquisition.bulk:
             return 0.0
         if self._is_thin(name):
             return 1.0
-        small = distance_transform_edt(mask).max() <= _BLUR
-        return max(self.impure.get(name, 0.0), _BORDER if small else 0.0)
+        away = distance_transform_edt(mask)
+        if away.max() > _BLUR:
+            return self.impure.get(name, 0.0)
+        shapes = np.maximum([s.counts for s in near.values()], 0.0) + 1e-9
+        shapes = shapes / shapes.sum(axis=1, keepdims=True)
+        if rises_to_middle(self.si.counts, away, shapes):
+            return 1.0
+        return max(self.impure.get(name, 0.0), _BORDER)
 
     def _is_thin(self, name: str) -> bool:
         """Whether a phase's pixels touch other phases, which a probe reaches as well."""

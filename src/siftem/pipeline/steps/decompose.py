@@ -17,7 +17,7 @@ from siftem.decomposition.plateaus import count_plateaus
 from siftem.decomposition.rank import ENOUGH_BINS, RankChoice, choose_n_components, count_kinds
 from siftem.decomposition.shared_spectra import fit_maps
 from siftem.decomposition.support import is_dim
-from siftem.errors import InputError, SiftemWarning
+from siftem.errors import DoubtWarning, InputError, SiftemWarning
 from siftem.files.atomic import refusals_told
 from siftem.io.fit_checkpoint import FitCheckpoint, read_spectra
 from siftem.pipeline.file_contents import file_content
@@ -26,6 +26,7 @@ from siftem.pipeline.recipe import Recipe
 from siftem.pipeline.results import Decomposed
 from siftem.pipeline.side_processes import SideProcesses
 from siftem.pipeline.steps.step import Circumstances, Step, plain
+from siftem.printed_numbers import in_words
 from siftem.progress import Progress
 from siftem.spectrum_image import SpectrumImage
 
@@ -148,8 +149,22 @@ def _with_plateaus(
     """
     if factors.layout is None or recipe.known_layout != "auto":
         return factors
-    n = count_plateaus(si, factors.layout, random_state=recipe.decompose.random_state)
+    seed = recipe.decompose.random_state
+    n, perhaps = count_plateaus(si, factors.layout, random_state=seed)
     if n == len(factors.names):
+        if perhaps:
+            uneven = [
+                name
+                for name, lies in zip(factors.names, factors.layout.phases, strict=True)
+                if not lies.even
+            ]
+            warnings.warn(
+                f"{in_words(uneven)}: the pixels fall into kinds that are alike inside, of which "
+                f"one is a mixture of others: grains that fill the film in part, or a phase of its "
+                f"own. With one component more it has a spectrum (--phases {n + 1})",
+                DoubtWarning,
+                stacklevel=4,
+            )
         return factors
     more = _factors(recipe, si, n, None, progress)
     if more.layout is None or not all(lies.even for lies in more.layout.phases):
