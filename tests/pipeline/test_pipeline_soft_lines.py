@@ -9,7 +9,7 @@ import scipy.sparse as sp
 
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import DoubtWarning
-from siftem.pipeline.soft_lines import warn_of_dimmed_lines, warn_of_falling_soft_counts
+from siftem.pipeline.soft_lines import warn_of_dimmed_lines, warn_of_uneven_phases
 from siftem.spectrum_image import SpectrumImage
 from siftem.xray.absorption import escaping_share, mass_attenuation
 
@@ -107,7 +107,7 @@ def test_soft_counts_that_fall_across_a_phase_are_told(way, place):
     counts = np.random.default_rng(0).poisson(mean).reshape(N * N, -1)
     si = SpectrumImage(sp.csr_array(counts), (N, N), AXIS)
     inside = (X > 3) & (X < N - 4)
-    told = said(warn_of_falling_soft_counts, si, {"film": inside})
+    told = said(warn_of_uneven_phases, si, {"film": inside})
     if way is None:
         assert told == []
     else:
@@ -115,3 +115,23 @@ def test_soft_counts_that_fall_across_a_phase_are_told(way, place):
         assert text.startswith(f"film: from {way} its counts below 1 keV fall by")
         share = float(text.split("fall by ")[1].split("%")[0])
         assert share == pytest.approx(100 * (1 - np.exp(-0.38)), abs=8)
+
+
+@pytest.mark.parametrize("changes", [True, False])
+def test_a_line_that_falls_across_a_phase_is_told(changes):
+    """Chromium of a steel below its scale: half of it gone, at the same soft counts."""
+    at = np.exp(-0.5 * ((AXIS.centers - 5.41) / 0.07) ** 2)
+    iron = np.exp(-0.5 * ((AXIS.centers - 6.40) / 0.07) ** 2)
+    amount = 1 - 0.5 * Y / N if changes else np.full((N, N), 0.75)
+    thick = 0.5 + X / N
+    mean = (3 * amount[..., None] * at + 10 * iron + 0.1) * thick[..., None]
+    counts = np.random.default_rng(0).poisson(mean).reshape(N * N, -1)
+    si = SpectrumImage(sp.csr_array(counts), (N, N), AXIS)
+    told = said(warn_of_uneven_phases, si, {"steel": np.ones((N, N), bool)})
+    if changes:
+        (text,) = told
+        assert text.startswith("steel: from the top down its counts at 5.")
+        share = float(text.split("fall by ")[1].split("%")[0])
+        assert share == pytest.approx(40, abs=10)
+    else:
+        assert told == []

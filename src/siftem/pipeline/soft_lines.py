@@ -1,4 +1,4 @@
-"""Soft X-rays that fall for other reasons than composition: thicker film, shadowed detector.
+"""Phases that are not alike everywhere, and two that are one: film, shadow, diffusion.
 
 A wedge, or a detector that the holder or a bent lamella shadows, takes soft lines away from place
 to place. One phase then looks like two, or like one that is poor in its light elements.
@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from itertools import combinations
 
 import numpy as np
+import scipy.sparse as sp
 
 from siftem.decomposition.purest import FEWEST_COUNTS, MOST_PIXELS
 from siftem.errors import DoubtWarning
@@ -33,8 +34,10 @@ _FITS = 2.0
 _POWER = -2.7
 #: Soft and hard X-rays are parted at this energy (keV): where films of 100 nm absorb, and not.
 _SOFT = 1.0
-#: A change across a phase that is told: of the ratio of soft to hard, in standard deviations.
-_FALLS, _FALLS_SURELY = 0.15, 6.0
+#: A change across a phase that is told, and in standard deviations.
+_FALLS, _FALLS_SURELY = 0.15, 7.0
+#: Width of windows (keV) among the hard counts, and of these the least part that tells.
+_WINDOW, _STRONG = 0.15, 0.02
 #: Extent of a phase: between these parts of its pixels.
 _EXTENT = (0.05, 0.95)
 
@@ -115,8 +118,11 @@ def _attenuated(
     return float(found[1] / attenuation.max()) if alike and abs(found[1]) > _SURELY * noise else 0.0
 
 
-def warn_of_falling_soft_counts(si: SpectrumImage, insides: Mapping[str, np.ndarray]) -> None:
-    """Tell of phases whose soft counts change across the map beside the hard ones.
+def warn_of_uneven_phases(si: SpectrumImage, insides: Mapping[str, np.ndarray]) -> None:
+    """Tell of phases whose spectrum changes across the map.
+
+    Soft counts beside hard ones change with thickness and shadows, lines among the hard ones with
+    composition, as in a zone of diffusion.
 
     Parameters
     ----------
@@ -130,47 +136,73 @@ def warn_of_falling_soft_counts(si: SpectrumImage, insides: Mapping[str, np.ndar
     DoubtWarning
     """
     axis = si.axis.to_kev()
-    if not axis.first < 0.5 * _SOFT < _SOFT < axis.last:
+    if not axis.first < axis.last - 1.0 or axis.last < _SOFT + 1.0:
         return
-    soft_window, hard_window = si.axis.window_kev(None, _SOFT), si.axis.window_kev(_SOFT, None)
+    centers = axis.centers
+    bins = np.floor((centers - _SOFT) / _WINDOW).astype(int)
+    bins = np.where(centers < _SOFT, 0, 1 + np.maximum(bins, 0))
+    windows = sp.csr_array((np.ones(bins.size), (np.arange(bins.size), bins)))
     for name, inside in insides.items():
         places = np.argwhere(inside)
         places = places[:: -(-len(places) // MOST_PIXELS) or 1]
         rows = si.counts[places @ np.array([si.shape[1], 1])]
-        soft, hard = (
-            np.asarray(rows[:, w].sum(axis=1), float).ravel() for w in (soft_window, hard_window)
-        )
-        if min(soft.sum(), hard.sum()) < FEWEST_COUNTS:
+        held = np.asarray((sp.csr_array(rows) @ windows).todense(), float)
+        hard = held[:, 1:].sum(axis=1)
+        if hard.sum() < FEWEST_COUNTS:
             continue
-        change, sigma, way = _change(soft, soft + hard, places.astype(float))
-        if change > _FALLS and change > _FALLS_SURELY * sigma:
+        extent = np.diff(np.quantile(places, _EXTENT, axis=0), axis=0)[0].clip(1.0)
+        away = (places - places.mean(axis=0)) / extent
+        soft = held[:, :1]
+        if axis.first < 0.5 * _SOFT and soft.sum() > FEWEST_COUNTS:
+            part = float(soft.sum() / (soft.sum() + hard.sum()))
+            slopes, sigma = _slopes(soft, soft[:, 0] + hard, away)
+            # Of the part of all counts that is soft; their ratio to hard ones changes by more.
+            odds = [max(part * (1 + e * np.hypot(*slopes[0])), 0.0) for e in (0.5, -0.5)]
+            high, low = (o / max(1 - o, 1e-9) for o in odds)
+            change = 1.0 - low / high
+            if change > _FALLS and np.hypot(*slopes[0]) > _FALLS_SURELY * sigma[0]:
+                warnings.warn(
+                    f"{name}: from {_way(slopes[0])} its counts below {_SOFT:g} keV fall by "
+                    f"{100 * change:.0f}% beside the harder ones, as where a film becomes thicker, "
+                    f"the detector is in a shadow, or the composition changes: its numbers are of "
+                    f"the mean, and contents of light elements may be wrong by as much",
+                    DoubtWarning,
+                    stacklevel=3,
+                )
+        many = np.flatnonzero(held.sum(axis=0) > _STRONG * hard.sum())
+        many = many[many > 0]
+        slopes, sigma = _slopes(held[:, many], hard, away)
+        changes = np.hypot(*slopes.T)
+        told = (changes > _FALLS) & (changes > _FALLS_SURELY * sigma)
+        if told.any():
+            i = int(np.where(told, changes / sigma, 0.0).argmax())
+            energy = _SOFT + _WINDOW * (many[i] - 0.5)
             warnings.warn(
-                f"{name}: from {way} its counts below {_SOFT:g} keV fall by {100 * change:.0f}% "
-                f"beside the harder ones, as where a film becomes thicker, the detector is in a "
-                f"shadow, or the composition changes: its numbers are of the mean, and contents "
-                f"of light elements may be wrong by as much",
+                f"{name}: from {_way(slopes[i])} its counts at {energy:.2f} keV fall by "
+                f"{100 * min(2 * changes[i] / (2 + changes[i]), 1.0):.0f}% beside others above "
+                f"{_SOFT:g} keV: its composition changes, as by diffusion, it is "
+                f"several phases, or the energy axis drifts: its numbers are of the mean",
                 DoubtWarning,
                 stacklevel=3,
             )
 
 
-def _change(soft: np.ndarray, total: np.ndarray, places: np.ndarray) -> tuple[float, float, str]:
-    """Fall of soft over hard counts across a region, its error, and the way that it falls."""
-    part = soft.sum() / total.sum()
-    extent = np.diff(np.quantile(places, _EXTENT, axis=0), axis=0)[0].clip(1.0)
-    away = (places - places.mean(axis=0)) / extent
-    design = total[:, None] * part * np.column_stack([np.ones(len(away)), away])
-    weight = 1.0 / np.maximum(total * part * (1 - part), 1e-9)
-    inverse = np.linalg.pinv(design.T @ (design * weight[:, None]))
-    slope = (inverse @ design.T @ (weight * soft))[1:]
-    size = float(np.linalg.norm(slope))
-    along = slope / max(size, 1e-300)
-    sigma = float(np.sqrt(max(along @ inverse[1:, 1:] @ along, 0.0)))
+def _slopes(held: np.ndarray, total: np.ndarray, away: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Relative change of parts of the total over the extent of a region; (windows, 2), (windows,).
+
+    With the standard deviation of each along the way that it changes.
+    """
+    part = held.sum(axis=0) / total.sum()
+    terms = np.column_stack([np.ones(len(away)), away])
+    inverse = np.linalg.pinv(terms.T @ (terms * total[:, None]))
+    slopes = ((inverse @ (terms.T @ held)) / part)[1:].T
+    along = slopes / np.maximum(np.linalg.norm(slopes, axis=1, keepdims=True), 1e-300)
+    spread = np.einsum("wi,ij,wj->w", along, inverse[1:, 1:], along)
+    return slopes, np.sqrt(np.maximum(spread, 1e-300) * (1 - part).clip(0.0) / part)
+
+
+def _way(slope: np.ndarray) -> str:
+    """The way that something falls, by its change with rows and columns."""
     vertical = abs(slope[0]) > abs(slope[1])
     ends = ("the top down", "the bottom up") if vertical else ("left to right", "right to left")
-    falls = slope[0 if vertical else 1] < 0
-    # Of the soft part of all counts; of their ratio to hard ones it is more.
-    ends_of_part = part * (1 + np.array([0.5, -0.5]) * size)
-    odds = ends_of_part / np.maximum(1 - ends_of_part, 1e-9)
-    change = 1.0 - float(odds[1] / odds[0])
-    return change, sigma / max(1 - part, 1e-9), ends[0 if falls else 1]
+    return ends[0 if slope[0 if vertical else 1] < 0 else 1]
