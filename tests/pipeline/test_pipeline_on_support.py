@@ -12,6 +12,7 @@ from siftem.acquisition import Acquisition
 from siftem.cli.display import print_result
 from siftem.energy_axis import EnergyAxis
 from siftem.fit.spectrum_model import Calibration, SpectrumModel
+from siftem.minerals.identification import identify
 from siftem.pipeline.composition_doubts import _mass_beside, on_support, run_on_support
 from siftem.pipeline.minerals import names_of
 from siftem.pipeline.recipe import make_recipe
@@ -97,6 +98,21 @@ def test_the_mass_beside_is_by_k_factors():
     spectrum = Spectrum(counts, axis, n_pixels=1000, acquisition=HELD)
     found = quantify(spectrum, ("Pt",), support=("C",), warn_above=None, beam_energy=200.0)
     assert _mass_beside(found) == pytest.approx(0.1, abs=0.02)
+
+
+@pytest.mark.parametrize("oxygen", [12.0, 0.3])
+def test_an_oxide_whose_oxygen_is_listed_as_support_is_not_named_a_metal(oxygen):
+    iron = {6.404: 12.0, 7.058: 1.6}
+    values = np.random.default_rng(3).poisson(1000 * counts_of(iron, {0.525: oxygen}))
+    spectrum = Spectrum(values, AXIS, n_pixels=1000, acquisition=HELD)
+    found = quantify(spectrum, ("Fe",), support=("O",), warn_above=None, beam_energy=200.0)
+    by_name = {c.name: c.probability for c in identify(found).candidates}
+    if oxygen > 1:
+        assert by_name["Fe metal"] == pytest.approx(by_name["maghemite"], rel=1e-3)
+        assert {"hematite", "magnetite"} <= set(by_name)
+    else:
+        assert "Fe metal" in by_name
+        assert not {"maghemite", "hematite", "magnetite"} & set(by_name)
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,7 @@ from siftem.minerals.groups import Group, group_of
 from siftem.minerals.recalculation import Recalculated, is_share, numbers_of, recalculate
 from siftem.old_names import takes_old_names
 from siftem.quantification.composition import Composition
+from siftem.quantification.k_values import masses_of
 from siftem.quantification.minerals import ANIONS, VALENCES, cation_charges, oxide_name
 from siftem.views import outline
 from siftem.xray.elements import LAST_ATOMIC_NUMBER, atomic_weight, element_symbols, symbol_of
@@ -26,6 +27,8 @@ from siftem.xray.lines import line_families
 
 #: Other oxides of iron that analyses report: cations by oxygens.
 _OXIDES_OF_IRON = {"FeO": 1.0, "FeOt": 1.0, "Fe2O3": 1.5, "Fe2O3t": 1.5}
+#: From this part of all mass on an element that was not quantified may be the phase's.
+_MUCH_BESIDE = 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +53,8 @@ class Analysis:
         Whether O was reckoned from the cations, not measured: it says nothing of OH, of carbonate
         or of the charge of iron.
     unseen : tuple of str
-        Elements without a line in the fitted range, listed or not: nothing is known of them.
+        Elements without a line in the fitted range, listed or not: nothing is known of them. Nor
+        of those that a spectrum holds much of, but which were taken for a support's.
 
     Examples
     --------
@@ -110,7 +114,7 @@ class Analysis:
             composition.identification_ends,
             composition.assumed_absent,
             _oxygen_was_reckoned(composition),
-            _without_lines(composition.fit),
+            (*_without_lines(composition.fit), *_not_quantified(composition)),
         )
 
     @classmethod
@@ -189,6 +193,13 @@ class Analysis:
 def _without_lines(fit: LineFit) -> tuple[str, ...]:
     kev = fit.spectrum.axis.to_kev()
     return _elements_without_lines(fit.model.beam_energy, kev.first, kev.last)
+
+
+def _not_quantified(composition: Composition) -> tuple[str, ...]:
+    """Elements that a spectrum holds much of, and that may be the phase's or of a support."""
+    mass = masses_of(composition.fit)
+    least = _MUCH_BESIDE * sum(mass.values())
+    return tuple(e for e, m in mass.items() if m > least and e not in composition.elements)
 
 
 @lru_cache(maxsize=64)

@@ -19,14 +19,13 @@ from itertools import permutations
 import numpy as np
 
 from siftem.errors import DoubtWarning
-from siftem.fit.spectrum_model import quantified_family
 from siftem.pipeline.fit_settings import GRID
 from siftem.pipeline.recipe import Recipe
 from siftem.pipeline.results import RunResult
 from siftem.quantification.composition import Composition, behind_a_window
 from siftem.quantification.detection_limit import QUANTILE
+from siftem.quantification.k_values import masses_of
 from siftem.spectrum import Spectrum
-from siftem.xray.k_factors import k_factor_family
 
 #: Change of atomic percent from which on it is told.
 _WINDOW_TOLD = 0.02
@@ -297,13 +296,7 @@ def on_support(
 
 def _mass_beside(composition: Composition) -> float:
     """Part of the mass of all elements of a fit that is not in its composition."""
-    model, axis = composition.fit.model, composition.fit.spectrum.axis
-    mass = {}
-    for element in {f.element for f in model.families}:
-        family = quantified_family(model.families, element, axis)
-        if family is not None:
-            photons = composition.fit.amplitudes[model.families.index(family)]
-            mass[element] = photons * k_factor_family(element, family.shell, model.beam_energy)
+    mass = masses_of(composition.fit)
     beside = sum(m for e, m in mass.items() if e not in composition.elements)
     return float(beside / max(sum(mass.values()), 1e-300))
 

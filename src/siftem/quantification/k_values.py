@@ -10,7 +10,8 @@ from functools import cached_property
 import numpy as np
 
 from siftem.errors import InputError
-from siftem.fit.spectrum_model import HARDEST
+from siftem.fit.propagation import LineFit
+from siftem.fit.spectrum_model import HARDEST, quantified_family
 from siftem.views import outline
 from siftem.xray.cross_sections import CrossSectionTable
 from siftem.xray.detector import Detector
@@ -320,3 +321,17 @@ def emitted_per_counted(
             seen = family.weights @ detector.efficiency(family.energies)
         factor *= float(seen)
     return factor
+
+
+def masses_of(fit: LineFit) -> dict[str, float]:
+    """Return relative masses of all elements of a fit, of a support as well.
+
+    By computed k-factors.
+    """
+    families, out = fit.model.families, {}
+    for element in dict.fromkeys(f.element for f in families):
+        family = quantified_family(families, element, fit.spectrum.axis)
+        if family is not None:
+            k = k_factor_family(element, family.shell, fit.model.beam_energy)
+            out[element] = k * float(fit.amplitudes[families.index(family)])
+    return out
