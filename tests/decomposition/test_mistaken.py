@@ -6,7 +6,7 @@ import scipy.sparse as sp
 
 from siftem.acquisition import Acquisition
 from siftem.decomposition.evenness import deep
-from siftem.decomposition.layout import phase_layout
+from siftem.decomposition.layout import Lies, PhaseLayout, phase_layout
 from siftem.decomposition.mistaken import mistaken_labels
 from siftem.decomposition.pixel_classes import pixel_classes
 from siftem.energy_axis import EnergyAxis
@@ -79,3 +79,16 @@ def test_a_layout_carries_it_and_takes_no_mistakes_for_mixing():
     assert found.mistaken.max() > 0.03
     assert all(lies.even for lies in found.phases)
     assert np.array_equal(found.reordered((1, 0)).mistaken, found.mistaken[::-1, ::-1])
+
+
+def test_where_halves_agree_on_nothing_no_phase_is_called_even():
+    """Their spectra would be sums of pixels: of four small maps 40 degrees off in place of 7."""
+    uneven = (
+        Lies("pure", (), 0.16, 0.8, 200.0, False),
+        Lies("embedded", (0,), 0.17, 0.2, 200.0, False),
+    )
+    layout = PhaseLayout("matrix", uneven, np.zeros((4, 4), int))
+    some = layout.with_mistakes(np.array([[0.0, 0.1], [0.1, 0.0]]))
+    assert [lies.even for lies in some.phases] == [True, True] and not some.overlapping
+    lost = layout.with_mistakes(np.array([[0.0, 0.1], [0.9, 0.0]]))
+    assert [lies.even for lies in lost.phases] == [True, False] and lost.overlapping

@@ -179,9 +179,13 @@ class PhaseLayout:
         return replace(self, phases=phases, labels=table[self.labels], mistaken=mistaken)
 
     def with_mistakes(self, mistaken: np.ndarray) -> PhaseLayout:
-        """Return it with what labels may be wrong by: that makes no phase uneven."""
-        scatter = mistaken.sum(axis=1).clip(0.0, 0.5)
-        scatter = np.sqrt(scatter * (1 - scatter))
+        """Return it with what labels may be wrong by: that makes no phase uneven.
+
+        Of a phase of which halves of the counts give more than half away nothing is known by them,
+        least of all that it is even.
+        """
+        wrong = mistaken.sum(axis=1)
+        scatter = np.where(wrong > 0.5, 0.0, np.sqrt((wrong * (1 - wrong)).clip(0.0)))
         phases = tuple(
             replace(lies, even=True) if lies.unevenness <= s else lies
             for lies, s in zip(self.phases, scatter, strict=True)
