@@ -12,6 +12,8 @@ from itertools import combinations
 
 import numpy as np
 import scipy.sparse as sp
+from scipy.ndimage import gaussian_filter
+from scipy.signal import find_peaks
 
 from siftem.decomposition.purest import FEWEST_COUNTS, MOST_PIXELS
 from siftem.errors import DoubtWarning
@@ -36,6 +38,8 @@ _POWER = -2.7
 _SOFT = 1.0
 #: A change across a phase that is told, and in standard deviations.
 _FALLS, _FALLS_SURELY = 0.15, 7.0
+#: Shift of peaks that is told (eV).
+_DRIFT = 4.0
 #: Width of windows (keV) among the hard counts, and of these the least part that tells.
 _WINDOW, _STRONG = 0.15, 0.02
 #: Extent of a phase: between these parts of its pixels.
@@ -185,6 +189,71 @@ def warn_of_uneven_phases(si: SpectrumImage, insides: Mapping[str, np.ndarray]) 
                 DoubtWarning,
                 stacklevel=3,
             )
+
+
+def warn_of_drift(si: SpectrumImage, insides: Mapping[str, np.ndarray]) -> None:
+    """Tell when peaks of a phase move along the energy axis from one side of it to the other.
+
+    Spectra of one phase then look like those of several.
+
+    Parameters
+    ----------
+    si, insides
+        As of `warn_of_uneven_phases`.
+
+    Warns
+    -----
+    DoubtWarning
+        Of the phase in which it is most sure.
+    """
+    step = 1e3 * si.axis.to_kev().scale
+    best, text = _FALLS_SURELY, ""
+    for name, inside in insides.items():
+        places = np.argwhere(inside)
+        places = places[:: -(-len(places) // MOST_PIXELS) or 1]
+        rows = sp.csr_array(si.counts[places @ np.array([si.shape[1], 1])])
+        total = np.asarray(rows.sum(axis=1, dtype=np.float64)).ravel()
+        shape = np.asarray(rows.sum(axis=0, dtype=np.float64)).ravel()
+        if shape.sum() < FEWEST_COUNTS:
+            continue
+        shape = shape / shape.sum()
+        moved = _score_of_a_shift(shape, step)
+        told = -float(np.gradient(shape) @ moved)
+        if told <= 0:
+            continue
+        extent = np.diff(np.quantile(places, _EXTENT, axis=0), axis=0)[0].clip(1.0)
+        terms = np.column_stack([np.ones(len(places)), (places - places.mean(axis=0)) / extent])
+        inverse = np.linalg.pinv(terms.T @ (terms * total[:, None]))
+        slope = (inverse @ (terms.T @ (rows @ moved)))[1:] / told
+        size = float(np.hypot(*slope))
+        along = slope / max(size, 1e-300)
+        variance = float(along @ inverse[1:, 1:] @ along) * float(shape @ moved**2)
+        error = np.sqrt(max(variance, 1e-300)) / told
+        if size * step > _DRIFT and size > best * error:
+            best = size / error
+            # Where it falls it goes to lower energies.
+            text = (
+                f"{name}: from {_way(slope)} its peaks move down by {size * step:.2g} eV, as when "
+                f"the energy axis drifts during the scan: spectra of one phase then look like "
+                f"several, and fits are poor. Align the spectra before"
+            )
+    if text:
+        warnings.warn(text, DoubtWarning, stacklevel=3)
+
+
+def _score_of_a_shift(shape: np.ndarray, step: float) -> np.ndarray:
+    """Weights of channels whose sum tells how far peaks are shifted, whatever their heights."""
+    smooth = gaussian_filter(shape, 20.0 / step) + 1e-12
+    half = max(round(90.0 / step), 2)
+    out = np.zeros(shape.size)
+    peaks, about = find_peaks(smooth, height=0.02 * smooth.max(), prominence=0.01 * smooth.max())
+    for peak, prominence in zip(peaks, about["prominences"], strict=True):
+        own = slice(max(peak - half, 0), peak + half + 1)
+        if prominence > 0.5 * smooth[peak] and not out[own].any():
+            # Counts move from where their logarithm rises to where it falls.
+            weight = -np.gradient(np.log(smooth))[own]
+            out[own] = weight - float(weight @ shape[own]) / max(float(shape[own].sum()), 1e-300)
+    return out
 
 
 def _slopes(held: np.ndarray, total: np.ndarray, away: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -20,7 +20,7 @@ from siftem.pipeline.recipe import Recipe
 from siftem.pipeline.recipe_sections import Phase
 from siftem.pipeline.results import Matched
 from siftem.pipeline.side_processes import SideProcesses
-from siftem.pipeline.soft_lines import warn_of_uneven_phases
+from siftem.pipeline.soft_lines import warn_of_drift, warn_of_uneven_phases
 from siftem.pipeline.steps.step import Circumstances, Step, plain
 from siftem.pipeline.subtraction import pure_losses, pure_spectra
 from siftem.printed_numbers import in_words
@@ -132,6 +132,7 @@ def pure_phases(
     bulk = si.acquisition.bulk or si.signal_type == "EDS_SEM"
     if not bulk:
         warn_of_uneven_phases(si, own.pure_pixels)
+        warn_of_drift(si, own.pure_pixels)
     absorption: Absorption | None = None
     if not bulk and matrix is not None:
         settings, absorption = attempted(
