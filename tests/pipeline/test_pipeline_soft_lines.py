@@ -86,6 +86,12 @@ def test_other_compositions_are_no_shadow(factors):
     assert said(warn_of_dimmed_lines, phases) == []
 
 
+def test_silicon_with_a_trace_of_oxygen_is_no_dimmed_silica():
+    silica = composition({"O K": 4e4, "Si K": 4e4}, {"Si": 0.47, "O": 0.53})
+    silicon = composition({"O K": 1e2, "Si K": 8e4}, {"Si": 0.998, "O": 0.002})
+    assert said(warn_of_dimmed_lines, {"A": silica, "B": silicon}) == []
+
+
 def test_noise_is_no_shadow():
     rutile = {"Ti": 0.6, "O": 0.4}
     one = composition({"O K": 1e3, "Ti K": 2e3}, rutile, error=0.1)

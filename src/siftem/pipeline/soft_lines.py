@@ -30,6 +30,8 @@ _CLEAR, _LINE_ERROR, _SOFT_ERROR = 5.0, 0.03, 0.2
 #: Softest and hardest lines that differ by this factor of energy tell; a loss of more than this
 #: part of the softest, by so many standard deviations, is told.
 _APART, _LOSS, _SURELY = 1.5, 0.1, 5.0
+#: What loses more, in logarithms, lacks the element: 95% are absorbed by no film, nor in a shadow.
+_MOST_LOST = 3.0
 #: Mean square of the deviations of lines from what attenuation leaves, in units of their errors.
 _FITS = 2.0
 #: Attenuation between edges goes with about this power of the energy.
@@ -102,7 +104,7 @@ def _dimmed(first: Composition, second: Composition) -> tuple[str, str, float] |
         soft, hard = int(attenuation.argmax()), int(attenuation.argmin())
         more = _attenuated(np.array(x), np.array(variance), attenuation, at)
         lost = more * (attenuation[soft] - attenuation[hard])
-        if abs(lost) > _LOSS:
+        if _LOSS < abs(lost) < _MOST_LOST:
             return names[soft], names[hard], float(np.exp(-lost))
     return None
 
