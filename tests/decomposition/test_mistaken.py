@@ -90,5 +90,7 @@ def test_where_halves_agree_on_nothing_no_phase_is_called_even():
     layout = PhaseLayout("matrix", uneven, np.zeros((4, 4), int))
     some = layout.with_mistakes(np.array([[0.0, 0.1], [0.1, 0.0]]))
     assert [lies.even for lies in some.phases] == [True, True] and not some.overlapping
+    few = layout.with_mistakes(np.array([[0.0, 0.03], [0.03, 0.0]]))
+    assert [lies.even for lies in few.phases] == [False, False]
     lost = layout.with_mistakes(np.array([[0.0, 0.1], [0.9, 0.0]]))
     assert [lies.even for lies in lost.phases] == [True, False] and lost.overlapping

@@ -181,11 +181,15 @@ class PhaseLayout:
     def with_mistakes(self, mistaken: np.ndarray) -> PhaseLayout:
         """Return it with what labels may be wrong by: that makes no phase uneven.
 
+        They may be wrong by what either half of the counts says; one half alone says half of that.
+        A phase that is more uneven than by this stays so, or grains that fill their film in part
+        would be sums of pixels.
+
         Of a phase of which halves of the counts give more than half away nothing is known by them,
         least of all that it is even.
         """
         wrong = mistaken.sum(axis=1)
-        scatter = np.where(wrong > 0.5, 0.0, np.sqrt((wrong * (1 - wrong)).clip(0.0)))
+        scatter = np.where(wrong > 0.5, 0.0, np.sqrt((wrong / 2 * (1 - wrong / 2)).clip(0.0)))
         phases = tuple(
             replace(lies, even=True) if lies.unevenness <= s else lies
             for lies, s in zip(self.phases, scatter, strict=True)
