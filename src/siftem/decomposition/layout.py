@@ -70,6 +70,8 @@ _MORE_CLASSES = 3
 MOST_PIXELS = 60_000
 #: A class with no more than this part of its pixels away from others is thin.
 _KNOTS = 0.1
+#: Labels of halves that differ from those of all counts in more than this part are chance.
+_BY_CHANCE = 0.4
 _EIGHT = np.ones((3, 3), bool)
 
 
@@ -183,13 +185,11 @@ class PhaseLayout:
 
         They may be wrong by what either half of the counts says; one half alone says half of that.
         A phase that is more uneven than by this stays so, or grains that fill their film in part
-        would be sums of pixels.
-
-        Of a phase of which halves of the counts give more than half away nothing is known by them,
-        least of all that it is even.
+        would be sums of pixels. Where halves give pixels away nearly as by the toss of a coin they
+        tell nothing, least of all that a phase is even.
         """
-        wrong = mistaken.sum(axis=1)
-        scatter = np.where(wrong > 0.5, 0.0, np.sqrt((wrong / 2 * (1 - wrong / 2)).clip(0.0)))
+        wrong = mistaken.sum(axis=1) / 2
+        scatter = np.where(wrong > _BY_CHANCE, 0.0, np.sqrt((wrong * (1 - wrong)).clip(0.0)))
         phases = tuple(
             replace(lies, even=True) if lies.unevenness <= s else lies
             for lies, s in zip(self.phases, scatter, strict=True)

@@ -327,9 +327,8 @@ class OwnPixels:
             beside = self._beside(name, pure)
             most = self._most(name, {name: pure[name], **beside})
             of_each = dict.fromkeys(beside, most) if most > 0 else {}
-            mistaken = self._mistaken(name)
-            self._warn_of_mistakes(name, mistaken)
-            for other, share in mistaken.items():
+            self._warn_of_mistakes(name)
+            for other, share in self._mistaken(name).items():
                 of_each[other] = max(of_each.get(other, 0.0), share)
             held = {n: s for n, s in pure.items() if n in of_each}
             if held:
@@ -405,9 +404,13 @@ class OwnPixels:
                 out[other] = min(share / max(1.0 - back, 0.1), 1.0)
         return out
 
-    def _warn_of_mistakes(self, name: str, mistaken: Mapping[str, float]) -> None:
+    def _warn_of_mistakes(self, name: str) -> None:
         """Tell of pixels that may be another phase's."""
-        many = {n: v for n, v in mistaken.items() if v > _HARD_TO_TELL}
+        layout, names = self.matched.layout, self.matched.factors.names
+        if layout is None or layout.mistaken is None or name not in names:
+            return
+        shares = zip(names, layout.mistaken[names.index(name)].tolist(), strict=True)
+        many = {n: v for n, v in shares if v > _HARD_TO_TELL and n not in self._host_names(name)}
         if not many:
             return
         text = in_words([f"{100 * v:.0f}% {n}" for n, v in many.items()])
