@@ -16,6 +16,7 @@ from siftem.decomposition.support import AS_BESIDE
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import RecipeError
 from siftem.pipeline.composition_doubts import with_stray_counts
+from siftem.pipeline.layout import corrected_layout
 from siftem.pipeline.open_scales import Host, open_scale
 from siftem.pipeline.own_pixels import OwnPixels, region_spectra
 from siftem.pipeline.recipe import make_recipe
@@ -219,6 +220,9 @@ def test_a_film_thinner_than_a_probe_is_not_called_pure():
     said = layout.sentence(names)
     assert "steel and alumina are pure" in said
     assert "film is thin" in said
+    recipe = make_recipe({"input": {"file": "given"}, "phases": {"film": {"lies": "pure"}}})
+    layout_told = corrected_layout(layout, recipe, names, "steel")
+    assert "steel, alumina and film are pure" in layout_told.sentence(names)
     masks = {n: labels == c for c, n in enumerate(names[1:], 1)}
     regions = Regions((N, N), matrix="steel", masks=masks)
     own = OwnPixels(si, regions, Matched(SimpleNamespace(names=names), "steel", (), layout), 0)

@@ -98,6 +98,8 @@ class Lies:
     below : Below, optional
         How much of its outermost host, a film, is below it. A pure phase has one where a film
         may go on below it and nothing tells.
+    told : bool
+        Whether the user says that it is pure: then it is, however thin.
     """
 
     role: str
@@ -107,6 +109,7 @@ class Lies:
     counts_per_pixel: float
     even: bool = True
     below: Below | None = None
+    told: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,6 +159,8 @@ class PhaseLayout:
 
     def is_thin(self, c: int) -> bool:
         """Whether the pixels of a class touch others, but for knots: hardly any is surely pure."""
+        if self.phases[c].told:
+            return False
         near = binary_dilation((self.labels != c) & (self.labels != VACUUM), _EIGHT)
         own = self.labels == c
         return bool(own.any() and near[own].mean() > 1 - _KNOTS)

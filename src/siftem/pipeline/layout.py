@@ -125,7 +125,7 @@ def corrected_layout(
             role = "support" if wanted == "particles on a support" else "pure"
             lies = replace(lies, role=role, hosts=())
         elif said == "pure" or (wanted == "side by side" and said is None):
-            lies = replace(lies, role="pure", hosts=())
+            lies = replace(lies, role="pure", hosts=(), told=said == "pure")
         elif i != host and (said == "embedded" or wanted in ("matrix", "particles on a support")):
             lies = replace(lies, role="embedded", hosts=lies.hosts or (host,))
         phases.append(lies)

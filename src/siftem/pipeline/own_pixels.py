@@ -371,7 +371,8 @@ class OwnPixels:
         if self._is_thin(name):
             return 1.0
         away = distance_transform_edt(mask)
-        if away.max() > _BLUR:
+        lies = self._lies(name)
+        if away.max() > _BLUR or (lies is not None and lies.told):
             return self.impure.get(name, 0.0)
         shapes = np.maximum([s.counts for s in near.values()], 0.0) + 1e-9
         shapes = shapes / shapes.sum(axis=1, keepdims=True)
