@@ -339,8 +339,9 @@ class OwnPixels:
                     warnings.warn(
                         f"{name}: all of its pixels touch other phases, or are in a probe's reach "
                         f"of them: its spectrum may be a mixture, and its intervals hold as much "
-                        f"of {in_words(list(beside))} as leaves nothing negative. Smaller pixels, "
-                        f"and a finer probe, would tell",
+                        f"of {in_words(list(beside))} as leaves nothing negative. Smaller pixels "
+                        f"and a finer probe would tell; if it is wider than the probe, say so in "
+                        f"a recipe (lies: pure)",
                         DoubtWarning,
                         stacklevel=3,
                     )
