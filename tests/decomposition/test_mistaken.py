@@ -1,5 +1,7 @@
 """How many pixels have the wrong label is told from the counts alone."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -74,23 +76,21 @@ def test_fractions_are_not_parted():
     assert mistaken_labels(0.5 * si.counts, labels, 2).max() == 0
 
 
-def test_a_layout_carries_it_and_takes_no_mistakes_for_mixing():
+def test_a_layout_carries_it_and_masks_take_no_mistakes_for_mixing():
     found = phase_layout(_image(5, 0.4), 2)
     assert found.mistaken.max() > 0.03
-    assert all(lies.even for lies in found.phases)
+    assert not found.surely_overlapping
     assert np.array_equal(found.reordered((1, 0)).mistaken, found.mistaken[::-1, ::-1])
 
 
-def test_where_halves_agree_on_nothing_no_phase_is_called_even():
-    """Their spectra would be sums of pixels: of four small maps 40 degrees off in place of 7."""
+def test_mistakes_make_even_phases_uneven_but_chance_tells_nothing():
     uneven = (
         Lies("pure", (), 0.16, 0.8, 200.0, False),
         Lies("embedded", (0,), 0.17, 0.2, 200.0, False),
     )
     layout = PhaseLayout("matrix", uneven, np.zeros((4, 4), int))
-    some = layout.with_mistakes(np.array([[0.0, 0.1], [0.1, 0.0]]))
-    assert [lies.even for lies in some.phases] == [True, True] and not some.overlapping
-    few = layout.with_mistakes(np.array([[0.0, 0.03], [0.03, 0.0]]))
-    assert [lies.even for lies in few.phases] == [False, False]
-    lost = layout.with_mistakes(np.array([[0.0, 0.1], [0.9, 0.0]]))
-    assert [lies.even for lies in lost.phases] == [True, False] and lost.overlapping
+    assert layout.overlapping and layout.surely_overlapping
+    for mistaken, surely in ((0.1, False), (0.03, True), (0.9, True)):
+        found = replace(layout, mistaken=np.array([[0.0, 0.1], [mistaken, 0.0]]))
+        assert found.surely_overlapping == surely
+        assert found.overlapping

@@ -143,6 +143,23 @@ class PhaseLayout:
         )
 
     @property
+    def surely_overlapping(self) -> bool:
+        """The same, beyond what mistaken labels make of even phases.
+
+        Labels may be wrong by what either half of the counts says; one half alone says half of
+        that. Where halves give pixels away nearly as by the toss of a coin they tell nothing,
+        least of all that a phase is even.
+        """
+        if self.mistaken is None or not self.overlapping:
+            return self.overlapping
+        wrong = self.mistaken.sum(axis=1) / 2
+        scatter = np.where(wrong > _BY_CHANCE, 0.0, np.sqrt((wrong * (1 - wrong)).clip(0.0)))
+        return any(
+            lies.role == "embedded" and not lies.even and lies.unevenness > s
+            for lies, s in zip(self.phases, scatter, strict=True)
+        )
+
+    @property
     def background(self) -> int | None:
         """The class that the others lie in or on: the host of most of the area, if any."""
         area: dict[int, float] = {}
@@ -184,22 +201,6 @@ class PhaseLayout:
         )
         mistaken = None if self.mistaken is None else self.mistaken[np.ix_(order, order)]
         return replace(self, phases=phases, labels=table[self.labels], mistaken=mistaken)
-
-    def with_mistakes(self, mistaken: np.ndarray) -> PhaseLayout:
-        """Return it with what labels may be wrong by: that makes no phase uneven.
-
-        They may be wrong by what either half of the counts says; one half alone says half of that.
-        A phase that is more uneven than by this stays so, or grains that fill their film in part
-        would be sums of pixels. Where halves give pixels away nearly as by the toss of a coin they
-        tell nothing, least of all that a phase is even.
-        """
-        wrong = mistaken.sum(axis=1) / 2
-        scatter = np.where(wrong > _BY_CHANCE, 0.0, np.sqrt((wrong * (1 - wrong)).clip(0.0)))
-        phases = tuple(
-            replace(lies, even=True) if lies.unevenness <= s else lies
-            for lies, s in zip(self.phases, scatter, strict=True)
-        )
-        return replace(self, phases=phases, mistaken=mistaken)
 
     def sentence(self, names: Sequence[str]) -> str:
         """Say the layout in one sentence."""
@@ -280,7 +281,7 @@ def phase_layout(si: SpectrumImage, n_phases: int, *, random_state: int = 0) -> 
     mistaken = mistaken_labels(
         counts, best.labels, n_phases, layers=layers, random_state=random_state
     )
-    best = best.with_mistakes(mistaken)
+    best = replace(best, mistaken=mistaken)
     return best if side == 1 else _in_full(best, counts, si, side)
 
 

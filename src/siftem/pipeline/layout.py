@@ -185,9 +185,10 @@ def by_labels(layout: PhaseLayout | None) -> bool:
     """Whether labels make the masks.
 
     Grains that fill the film of a matrix in part overlap each other and have faint rims: their
-    masks come from their shares.
+    masks come from their shares. So few counts that pixels are mistaken make even grains look
+    uneven, and leave next to nothing of such masks.
     """
-    return layout is not None and layout.kind != "single" and not layout.overlapping
+    return layout is not None and layout.kind != "single" and not layout.surely_overlapping
 
 
 def phase_map(layout: PhaseLayout | None, regions: Regions, names: Sequence[str]) -> PhaseMap:
