@@ -94,3 +94,6 @@ def test_mistakes_make_even_phases_uneven_but_chance_tells_nothing():
         found = replace(layout, mistaken=np.array([[0.0, 0.1], [mistaken, 0.0]]))
         assert found.surely_overlapping == surely
         assert found.overlapping
+    said = replace(uneven[1], told=True)
+    told = replace(layout, phases=(uneven[0], said), mistaken=np.array([[0.0, 0.1], [0.1, 0.0]]))
+    assert told.surely_overlapping

@@ -169,7 +169,9 @@ def test_a_support_is_the_film_as_it_is_on_the_whole(role, purest):
         matrix="film", names=("bar",), masks={"bar": bar}, pure=own["film"], own=own.__getitem__
     )
     phases = (Lies(role, (), 0.0, 0.9, 60.0), Lies("pure", (), 0.0, 0.1, 200.0))
-    layout = SimpleNamespace(phases=phases, kind="mixed", labels=bar.astype(int), overlapping=False)
+    layout = SimpleNamespace(
+        phases=phases, kind="mixed", labels=bar.astype(int), surely_overlapping=False
+    )
     matched = SimpleNamespace(
         layout=layout, factors=SimpleNamespace(names=("film", "bar")), matrix="film"
     )

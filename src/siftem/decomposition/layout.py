@@ -99,7 +99,8 @@ class Lies:
         How much of its outermost host, a film, is below it. A pure phase has one where a film
         may go on below it and nothing tells.
     told : bool
-        Whether the user says that it is pure: then it is, however thin.
+        Whether the user says how it lies: what is pure is so, however thin, and what fills its film
+        in part does so whatever its labels are worth.
     """
 
     role: str
@@ -155,7 +156,7 @@ class PhaseLayout:
         wrong = self.mistaken.sum(axis=1) / 2
         scatter = np.where(wrong > _BY_CHANCE, 0.0, np.sqrt((wrong * (1 - wrong)).clip(0.0)))
         return any(
-            lies.role == "embedded" and not lies.even and lies.unevenness > s
+            lies.role == "embedded" and not lies.even and (lies.told or lies.unevenness > s)
             for lies, s in zip(self.phases, scatter, strict=True)
         )
 

@@ -131,7 +131,11 @@ def corrected_layout(
         phases.append(lies)
     if wanted == "matrix":
         # Nothing is known of how much of the film its grains fill.
-        phases = [replace(p, even=p.role != "embedded") for p in phases]
+        grains = [p.role == "embedded" for p in phases]
+        phases = [
+            replace(p, even=not grain, told=p.told or grain)
+            for p, grain in zip(phases, grains, strict=True)
+        ]
     return replace(layout, kind=layout.kind if wanted == "auto" else wanted, phases=tuple(phases))
 
 
