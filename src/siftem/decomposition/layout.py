@@ -127,6 +127,8 @@ class PhaseLayout:
     mistaken : ndarray of float64, shape (phases, phases), optional
         Row i: share of the pixels inside phase i that may be of phase j, since few counts do not
         tell them apart; see `siftem.decomposition.mistaken`.
+    by_noise : ndarray of float64, shape (phases, phases), optional
+        The same, as far as noise would mistake pixels that have the spectra of their phases.
     """
 
     __repr__ = outline
@@ -135,6 +137,7 @@ class PhaseLayout:
     phases: tuple[Lies, ...]
     labels: np.ndarray
     mistaken: np.ndarray | None = None
+    by_noise: np.ndarray | None = None
 
     @property
     def overlapping(self) -> bool:
@@ -145,15 +148,15 @@ class PhaseLayout:
 
     @property
     def surely_overlapping(self) -> bool:
-        """The same, beyond what mistaken labels make of even phases.
+        """The same, beyond what labels that noise mistakes make of even phases.
 
         Labels may be wrong by what either half of the counts says; one half alone says half of
         that. Where halves give pixels away nearly as by the toss of a coin they tell nothing,
         least of all that a phase is even.
         """
-        if self.mistaken is None or not self.overlapping:
+        if self.by_noise is None or not self.overlapping:
             return self.overlapping
-        wrong = self.mistaken.sum(axis=1) / 2
+        wrong = self.by_noise.sum(axis=1) / 2
         scatter = np.where(wrong > _BY_CHANCE, 0.0, np.sqrt((wrong * (1 - wrong)).clip(0.0)))
         return any(
             lies.role == "embedded" and not lies.even and (lies.told or lies.unevenness > s)
@@ -200,8 +203,17 @@ class PhaseLayout:
             replace(self.phases[c], hosts=tuple(place[h] for h in self.phases[c].hosts))
             for c in order
         )
-        mistaken = None if self.mistaken is None else self.mistaken[np.ix_(order, order)]
-        return replace(self, phases=phases, labels=table[self.labels], mistaken=mistaken)
+        mistaken, by_noise = (
+            None if shares is None else shares[np.ix_(order, order)]
+            for shares in (self.mistaken, self.by_noise)
+        )
+        return replace(
+            self,
+            phases=phases,
+            labels=table[self.labels],
+            mistaken=mistaken,
+            by_noise=by_noise,
+        )
 
     def sentence(self, names: Sequence[str]) -> str:
         """Say the layout in one sentence."""
@@ -279,10 +291,10 @@ def phase_layout(si: SpectrumImage, n_phases: int, *, random_state: int = 0) -> 
             break
     if best is None:
         return None
-    mistaken = mistaken_labels(
+    mistaken, by_noise = mistaken_labels(
         counts, best.labels, n_phases, layers=layers, random_state=random_state
     )
-    best = replace(best, mistaken=mistaken)
+    best = replace(best, mistaken=mistaken, by_noise=by_noise)
     return best if side == 1 else _in_full(best, counts, si, side)
 
 

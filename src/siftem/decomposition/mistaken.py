@@ -4,6 +4,10 @@ Each count goes to one of two halves by the toss of a coin, and the classes of p
 anew to each half alone, from the spectra that all counts gave. Where a phase's pixels, away from
 its border, are another phase's by half of the counts, all of the counts may be wrong about them,
 too: half as many counts are wrong more often. Nothing is assumed about spectra or shapes.
+
+Grains that fill their film in part hold pixels between two spectra, of which halves disagree as
+well, at any dose: these are mixtures, and no mistakes. So no more counts than noise would mistake
+if each pixel had the spectrum of its phase.
 """
 
 from __future__ import annotations
@@ -30,7 +34,7 @@ def mistaken_labels(
     *,
     layers: Near | None = None,
     random_state: int = 0,
-) -> np.ndarray:
+) -> tuple[np.ndarray, np.ndarray]:
     """Estimate how many of the pixels of each phase may be another one's.
 
     Parameters
@@ -47,21 +51,29 @@ def mistaken_labels(
 
     Returns
     -------
-    ndarray of float64, shape (n_phases, n_phases)
+    mistaken : ndarray of float64, shape (n_phases, n_phases)
         Row i: share of the pixels inside phase i that may be of phase j; an upper estimate.
+    by_noise : ndarray of float64, shape (n_phases, n_phases)
+        The same, as far as noise would make it of pixels that have the spectra of their phases.
     """
     none = np.zeros((n_phases, n_phases))
     if counts.dtype.kind == "f" and not np.array_equal(counts.data, np.rint(counts.data)):
-        return none
+        return none, none
     counts = sp.csr_array(counts.astype(np.float64) @ binning(counts.shape[1]))
-    halves = split_counts(counts, 0.5, np.random.default_rng(random_state))
+    rng = np.random.default_rng(random_state)
+    halves = split_counts(counts, 0.5, rng)
     insides = [deep(labels == i) for i in range(n_phases)]
     spectra = class_spectra(counts, labels, n_phases)
     quick = _shares([labels_by(half, labels.shape, spectra) for half in halves], insides)
     if quick.max() < _CERTAIN:
-        return quick
+        return quick, quick
     fitted = [classes_from(half, labels.shape, spectra, layers=layers) for half in halves]
-    return _shares(fitted, insides)
+    pure = spectra[labels_by(counts, labels.shape, spectra) if (labels < 0).any() else labels]
+    even = rng.poisson(0.5 * counts.sum(axis=1)[:, None] * pure.reshape(-1, spectra.shape[1]))
+    by_noise = classes_from(sp.csr_array(even), labels.shape, spectra, layers=layers)
+    mistaken = _shares(fitted, insides)
+    # Of one half, where either of two counts.
+    return mistaken, np.minimum(mistaken, 2 * _shares([by_noise], insides))
 
 
 def _shares(halves: list[np.ndarray], insides: list[np.ndarray]) -> np.ndarray:

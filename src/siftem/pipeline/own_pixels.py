@@ -397,7 +397,7 @@ class OwnPixels:
         well. What a phase lies in has ranges of its own.
         """
         layout, names = self.matched.layout, self.matched.factors.names
-        if layout is None or layout.mistaken is None or name not in names:
+        if self._labelled(name) is None or layout is None or layout.mistaken is None:
             return {}
         i, out = names.index(name), {}
         for j, other in enumerate(names):
@@ -409,7 +409,7 @@ class OwnPixels:
     def _warn_of_mistakes(self, name: str) -> None:
         """Tell of pixels that may be another phase's."""
         layout, names = self.matched.layout, self.matched.factors.names
-        if layout is None or layout.mistaken is None or name not in names:
+        if self._labelled(name) is None or layout is None or layout.mistaken is None:
             return
         shares = zip(names, layout.mistaken[names.index(name)].tolist(), strict=True)
         many = {n: v for n, v in shares if v > _HARD_TO_TELL and n not in self._host_names(name)}
