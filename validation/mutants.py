@@ -1,6 +1,6 @@
 """Break the numerical core at random places and see whether its tests notice.
 
-    python -m validation.mutants [--packages fit unmix ...] [--number 100] [--seed 0]
+    python -m validation.mutants [--packages fit unmixing ...] [--number 100] [--seed 0]
         [--modules fit/poisson.py ...] [--leave fit/calibrate.py ...]
         [--tests tests/fit/test_fit_poisson.py ...] [--out mutants.jsonl]
     python -m validation.mutants --again     # those of mutants.jsonl that survived, once more
@@ -42,7 +42,7 @@ import numba
 import pytest
 from validation.mutant_places import ROOT, SOURCE, Mutant, places, shown
 
-PACKAGES = ("fit", "unmix", "quantify", "decompose", "eels")
+PACKAGES = ("fit", "unmixing", "quantification", "decomposition", "minerals", "eels")
 #: A mutant is stopped after this many times the duration of the sound tests, plus a minute.
 PATIENCE = 4.0
 #: Loaded once, before the tests of each mutant start in a copy of the process.

@@ -80,6 +80,16 @@ def test_sites_fill_in_their_order():
     assert sites["M2"]["sum"].value == pytest.approx(1.0)
 
 
+def test_carbonates_are_given_as_analysts_give_them():
+    dolomite = siftem.Analysis.from_oxides({"CaO": 30.41, "MgO": 21.86, "CO2": 47.73}, sigma=0.3)
+    assert dolomite.elements == ("O", "Ca", "Mg", "C")
+    atoms = dict(zip(dolomite.elements, dolomite.atoms / dolomite.atoms[1], strict=True))
+    assert atoms == pytest.approx({"O": 6, "Ca": 1, "Mg": 1, "C": 2}, rel=1e-3)
+    ions = siftem.structural_formula(dolomite, "carbonate").ions
+    assert ions["Ca"].value == pytest.approx(0.5, abs=1e-3)
+    assert siftem.identify(dolomite, settings=["rock"]).best == "dolomite"
+
+
 def test_without_enough_charge_missing_no_iron_is_ferric_and_oxygens_rule():
     # Less charge missing than there could be by noise: cations are below four, iron stays Fe2+.
     atoms = {"Ca": 1, "Mg": 0.9, "Fe": 0.1, "Si": 2.1, "O": 6}

@@ -80,6 +80,39 @@ def test_phases_of_one_composition_share_the_probability():
     assert found.candidates[0].probability < 0.9
 
 
+@pytest.mark.parametrize(
+    ("atoms", "names"),
+    [
+        (
+            {"O": 4, "Mg": 1.8, "Fe": 0.2, "Si": 1},
+            ["olivine", "wadsleyite", "ringwoodite"],
+        ),
+        ({"O": 8, "Na": 0.98, "Ca": 0.02, "Al": 1.02, "Si": 2.98}, ["albite", "lingunite"]),
+        (
+            {"O": 3, "Mg": 0.92, "Fe": 0.08, "Si": 1},
+            ["orthopyroxene", "akimotoite", "majorite", "bridgmanite", "post-perovskite"],
+        ),
+    ],
+)
+def test_polymorphs_share_alike_and_those_of_rocks_come_first(atoms, names):
+    """How wide the ranges of a table are says nothing of a structure."""
+    found = siftem.identify(analysis(atoms))
+    listed = [c for c in found.listed if c.name in names]
+    assert found.best == names[0]
+    assert len(listed) == len(names)
+    shares = np.array([c.probability for c in listed])
+    assert np.allclose(shares, shares[0], rtol=1e-3)
+    assert shares.sum() > 0.85
+
+
+def test_what_composition_can_part_is_not_levelled():
+    """So much iron no wadsleyite holds: ranges decide wherever they differ."""
+    found = siftem.identify(analysis({"O": 4, "Mg": 1.2, "Fe": 0.8, "Si": 1}))
+    chances = {c.name: c.probability for c in found.candidates}
+    assert chances.get("wadsleyite", 0.0) < 0.05
+    assert chances["olivine"] == pytest.approx(chances["ringwoodite"], rel=1e-3)
+
+
 def test_oxygen_that_was_reckoned_says_nothing():
     """Of serpentine by oxides O lacks that of OH; oxides of iron are alike, and no metal."""
     serpentine = siftem.Analysis.from_oxides({"SiO2": 41.3, "MgO": 41.0, "FeO": 3.0}, sigma=0.3)

@@ -220,10 +220,7 @@ def identify(
             most = float(log_density(edge, x, covariance)) - nearest[i][1] ** 2 / 2
             named[i] = min(named[i], most)
     among = np.exp(named - np.logaddexp.reduce(named))
-    hidden = _hidden(analysis)
-    if hidden != UNSEEN:
-        distances = {i: found[1] for i, found in nearest.items()}
-        among = _levelled(among, phases, distances, hidden)
+    among = _levelled(among, phases, nearest, frame)
     order = [i for i in np.argsort(-among, kind="stable").tolist() if i in nearest]
     kept = [i for i in order if among[i] >= _LISTED] or order[:1]
     nearest = {i: nearest[i] for i in kept}
@@ -276,25 +273,27 @@ def _hidden(analysis: Analysis) -> tuple[str, ...]:
 def _levelled(
     among: np.ndarray,
     phases: Sequence[Phase],
-    distances: Mapping[int, float],
-    unseen: Collection[str],
+    nearest: Mapping[int, tuple[np.ndarray, float]],
+    frame: _Frame,
 ) -> np.ndarray:
-    """Share probability among phases that differ from the best one in what was not measured.
+    """Share probability among phases that no measured element can part.
 
-    Without O a metal is as likely as its oxide, and where O was reckoned a carbonate or a hydrate
-    of the same cations is as likely as the oxide: how wide their ranges are in the table must not
-    decide. What holds least of it comes first.
+    Those whose main end members are of one ratio of the atoms that are seen: polymorphs; a metal
+    and its oxide without O; an oxide, a carbonate and a hydrate where O was reckoned. How wide
+    their ranges are in the table must not decide between olivine and wadsleyite. What holds least
+    of what is not seen comes first, then phases of rocks.
     """
-    hidden = [frozenset(p.elements) & set(unseen) for p in phases]
-    best = int(np.argmax(among))
-    near = max(_AS_NEAR, distances.get(best, 0.0))
-    alike = [
-        i for i, d in distances.items() if i == best or (d <= near and hidden[i] != hidden[best])
-    ]
+    groups: dict[tuple[tuple[str, float], ...], list[int]] = {}
+    for i, (shares, _) in nearest.items():
+        groups.setdefault(frame.main_member(phases[i], shares), []).append(i)
     out = np.array(among)
-    out[alike] = out[alike].mean()
-    for i in alike:
-        out[i] *= 1 - 1e-6 * len(hidden[i])
+    for group in groups.values():
+        near = max(_AS_NEAR, min(nearest[i][1] for i in group))
+        alike = [i for i in group if nearest[i][1] <= near]
+        out[alike] = out[alike].mean()
+    for i in nearest:
+        hidden = len(set(phases[i].elements) & set(frame.unseen))
+        out[i] *= 1 - 1e-6 * (hidden + 0.1 * SETTINGS.index(phases[i].setting))
     return out
 
 
@@ -372,6 +371,14 @@ class _Frame:
             return None
         whole = shares @ of_members
         return np.asarray((whole / whole.sum(axis=1, keepdims=True))[:, self.kept])
+
+    def main_member(self, phase: Phase, shares: np.ndarray) -> tuple[tuple[str, float], ...]:
+        """Ratio of atoms that are seen in the end member that is most of a composition."""
+        seen = [e for e in phase.elements if e in self.elements or e not in self.unseen]
+        atoms = phase.atoms(np.eye(len(shares)), seen)
+        ratio = atoms[int(np.argmax(shares * atoms.sum(axis=1)))]
+        ratio = ratio / max(ratio.sum(), 1e-300)
+        return tuple((e, round(float(r), 6)) for e, r in zip(seen, ratio, strict=True) if r)
 
     def coordinates(self, fractions: np.ndarray) -> np.ndarray:
         """Coordinates of atomic fractions of the measured elements; (points, n)."""

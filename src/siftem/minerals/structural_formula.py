@@ -20,13 +20,15 @@ from siftem.minerals.recalculation import Recalculated, is_share, numbers_of, re
 from siftem.old_names import takes_old_names
 from siftem.quantification.composition import Composition
 from siftem.quantification.k_values import masses_of
-from siftem.quantification.minerals import ANIONS, VALENCES, cation_charges, oxide_name
+from siftem.quantification.minerals import VALENCES, oxide_name
 from siftem.views import outline
 from siftem.xray.elements import LAST_ATOMIC_NUMBER, atomic_weight, element_symbols, symbol_of
 from siftem.xray.lines import line_families
 
 #: Other oxides of iron that analyses report: cations by oxygens.
 _OXIDES_OF_IRON = {"FeO": 1.0, "FeOt": 1.0, "Fe2O3": 1.5, "Fe2O3t": 1.5}
+#: Given as elements in an analysis by oxides.
+_HALOGENS = ("F", "Cl")
 #: From this part of all mass on an element that was not quantified may be the phase's.
 _MUCH_BESIDE = 0.1
 
@@ -131,7 +133,7 @@ class Analysis:
         ----------
         weight_percent : mapping of str to float
             Such as ``{"SiO2": 40.9, "FeO": 9.8, "MgO": 49.1}``; iron as FeO, FeOt, Fe2O3 or
-            Fe2O3t, and F and Cl as elements.
+            Fe2O3t, carbonate as CO2, and F and Cl as elements.
         sigma : mapping or float
             Standard deviations in weight percent, of each or of all.
         name : str
@@ -144,21 +146,21 @@ class Analysis:
         >>> olivine.elements
         ('O', 'Si', 'Fe', 'Mg')
         """
-        known = {oxide_name(e): e for e in VALENCES}
+        known = {oxide_name(e): e for e in VALENCES} | {"CO2": "C"}
         cations: dict[str, float] = {}
         variance: dict[str, float] = {}
         for oxide, percent in weight_percent.items():
             element = "Fe" if oxide in _OXIDES_OF_IRON else known.get(oxide, oxide)
-            if element in ("F", "Cl"):
+            if element in _HALOGENS:
                 share = 1.0
-            elif element in VALENCES and element != oxide:
-                oxygens = _OXIDES_OF_IRON.get(oxide, VALENCES[element] / 2)
+            elif element != oxide:
+                oxygens = _OXIDES_OF_IRON.get(oxide, _charge(element) / 2)
                 weight = atomic_weight(element)
                 share = weight / (weight + oxygens * atomic_weight("O"))
             else:
                 raise InputError(
-                    f"{oxide} is no oxide that is known here: give oxides such as SiO2, FeO or "
-                    f"Fe2O3, and F and Cl as elements"
+                    f"{oxide} is no oxide that is known here: give oxides such as SiO2, FeO, "
+                    f"Fe2O3 or CO2, and F and Cl as elements"
                 )
             own = sigma.get(oxide, 0.0) if isinstance(sigma, Mapping) else sigma
             cations[element] = cations.get(element, 0.0) + share * percent / 100
@@ -166,8 +168,8 @@ class Analysis:
         elements = list(cations)
         per_weight = np.array(
             [
-                0.0 if e in ANIONS else c / 2 * atomic_weight("O") / atomic_weight(e)
-                for e, c in zip(elements, cation_charges(elements), strict=True)
+                0.0 if e in _HALOGENS else _charge(e) / 2 * atomic_weight("O") / atomic_weight(e)
+                for e in elements
             ]
         )
         to_all = np.vstack([per_weight, np.eye(len(elements))])
@@ -188,6 +190,11 @@ class Analysis:
     def as_atoms(self, weight_fractions: np.ndarray) -> np.ndarray:
         """Moles of elements of weight fractions (..., n)."""
         return weight_fractions / np.array([atomic_weight(e) for e in self.elements])
+
+
+def _charge(element: str) -> float:
+    """Usual charge of a cation; that of carbon in an analysis is a carbonate's."""
+    return 4.0 if element == "C" else float(VALENCES[element])
 
 
 def _without_lines(fit: LineFit) -> tuple[str, ...]:
