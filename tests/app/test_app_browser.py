@@ -121,7 +121,7 @@ def test_the_whole_road_with_a_mouse_and_the_same_numbers_again(
     accessible(page)
 
     press(page, "3 Segment", exact=False)
-    page.get_by_text("1 Paint some pixels").wait_for()
+    page.get_by_text("1 Paint pixels").wait_for()
     page.locator(".bk-Figure").first.wait_for()
     page.wait_for_timeout(1000)
     frame = map_frame(page)

@@ -1,5 +1,7 @@
 """How the phases lie, seen and corrected; why pixels are left out; names that count at once."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -7,17 +9,14 @@ import scipy.sparse as sp
 pytest.importorskip("panel")
 
 from siftem.acquisition import Acquisition
+from siftem.app.left_out import BORDER, INTERSECTION, VACUUM_REASON, LeftOut, left_out, rim_of
 from siftem.app.overlays import (
-    BORDER,
-    INTERSECTION,
-    VACUUM_REASON,
     areas_html,
-    left_out,
     left_out_overlay,
     mask_overlay,
     phases_overlay,
+    reason_colours,
     region_counts_html,
-    rim_of,
 )
 from siftem.app.page import Page
 from siftem.decomposition.layout import MIXED, VACUUM
@@ -49,6 +48,13 @@ def two_halves():
         acquisition=Acquisition(beam_energy=200.0, elements=("Ca", "Fe")),
         signal_type="EDS_TEM",
     )
+
+
+def losses():
+    """The same counts, of energy losses; no edges are named."""
+    si = two_halves()
+    axis = EnergyAxis(400.0, 1.0, si.axis.size, "eV")
+    return replace(si, axis=axis, signal_type="EELS", acquisition=Acquisition(beam_energy=200.0))
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +106,43 @@ def test_regions_that_no_classifier_made_are_not_said_to_be_trained(page):
     page.attempt(page.views[2].train)
     page.jobs.wait(240)
     assert "no classifier was needed" in page._status.object
+
+
+def test_regions_that_are_there_lie_over_the_map_at_once(page):
+    page.session.workflow.run("regions")
+    page.go(2)
+    segment = page.views[2]
+    assert segment.overlay.value == "Regions" and segment.figure.overlay_pixels.any()
+    # What the colours mean is read under the cursor.
+    cursor, title = segment.figure.mouse.cursor, lambda: segment.look.spectrum.figure.title.text
+    cursor.data = {"y": [12], "x": [3]}
+    first = page.session.result("match").factors.names[0]
+    assert title().endswith(f"pure {first}") or title().endswith(f"region of {first}")
+    cursor.data = {"y": [12], "x": [16]}
+    assert title().endswith("left out: border of a mask")
+    segment.overlay.value = "None"
+    cursor.data = {"y": [12], "x": [3]}
+    assert first not in title().split(";")[0] and "left out" not in title()
+
+
+def test_done_is_not_said_where_nothing_was_quantified(page):
+    page.go(4)
+    page.views[4].quantify()
+    page.jobs.wait(240)
+    assert "Quantify: done" in page._status.object
+    page.open("Open", lambda progress: page.session.open(losses(), progress=progress))
+    page.jobs.wait(240)
+    page.session.decompose(2)
+    page.views[4].quantify()
+    page.jobs.wait(240)
+    assert 'role="alert"' in page._status.object
+    assert "Nothing was quantified: name in Data what to quantify." in page._status.object
+
+
+def test_rims_of_several_grains_have_colours_of_their_own():
+    reasons = (rim_of("Fp"), rim_of("Ca-Pv"), BORDER)
+    colours = reason_colours(LeftOut(reasons, np.zeros((2, 2), int)))
+    assert len({colours[reason] for reason in reasons}) == 3
 
 
 def test_side_by_side_nothing_is_said_of_a_matrix(page):

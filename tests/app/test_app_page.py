@@ -159,7 +159,7 @@ def test_traces_on_the_wrong_phase_and_places_without_any_are_told(page):
     page.jobs.wait(240)
     assert "painted as Fp hold hardly any of its component" in segment.counts.object
     assert "paint some of them next" in segment.counts.object
-    segment.overlay.value = "Unlike painted"
+    segment.overlay.value = "Paint next"
     shown = segment.figure.overlay_pixels != 0
     np.testing.assert_array_equal(shown, segment.findings.unlike_painted())
     segment.overlay.value = "None"

@@ -8,6 +8,7 @@ import scipy.sparse as sp
 
 pytest.importorskip("panel")
 
+import panel as pn
 from bokeh.models import Label
 
 from siftem.app.arrangement import GAP, TOOLBAR, arrange
@@ -75,6 +76,8 @@ def test_a_step_fills_the_window_and_never_more(page, window):
         <= data.content.min_height
     )
     data.shown.value = "All maps"
+    assert list(data.look.below) == []  # no map is shown twice: the spectrum has their room
+    assert data.look.spectrum.figure.height == data.room.height - TOOLBAR
     columns, maps = data.maps.grid.ncols, data.maps.maps
     assert columns * max(m.figure.width for m in maps) <= data.content.width
     maps[0].tapped.data = {"n": [window[0]]}
@@ -82,6 +85,26 @@ def test_a_step_fills_the_window_and_never_more(page, window):
     data.shown.value = "All maps"
     data.scrolled[0][0].clicks += 1
     assert data.shown.value == "Map and spectrum"  # and a button goes back
+    assert list(data.look.below) == [data.small]
+    assert data.look.spectrum.figure.height == spectrum.height
+
+
+def test_the_controls_and_what_is_in_them_grow_with_the_window(page):
+    widths = []
+    try:
+        for window in (1148, 1366, 1920, 3840):
+            page.resized(window, 900)
+            view = page.views[page.active]
+            assert view.controls.width == page.room.controls
+            assert view.controls.width + view.content.width <= window
+            widths.append(view.controls.width)
+    finally:
+        page.resized(1366, 650)
+    assert widths[0] == widths[1] == widths[2] < 1.5 * widths[0] > widths[3] > 1.3 * widths[0]
+    for view in page.views:
+        fields = view.controls.select(lambda one: isinstance(one, pn.widgets.Widget))
+        sized = {f.name for f in fields if f.width or f.sizing_mode != "stretch_width"}
+        assert sized <= {"Figures as", "After each stroke", "Add the stroke"}  # of one length
 
 
 def test_the_page_fits_the_cell_of_a_notebook(page):
@@ -124,7 +147,7 @@ def test_maps_are_as_large_as_they_fit():
     assert tile(2, 1.0, (1000, 400), largest=2000)[1] == 2
     assert tile(2, 1.0, (400, 1000), largest=2000)[1] == 1
     width, columns = tile(100, 1.0, (500, 300))
-    assert width * columns < 500 and width >= 96  # the rest is scrolled to
+    assert width >= 80 and 400 < width * columns < 500  # the rest is scrolled to
 
 
 def test_titles_of_small_maps_do_not_run_into_the_next_one():
@@ -255,6 +278,13 @@ def test_the_cursor_that_leaves_takes_its_pixel_from_results_only(look):
     assert look.spectrum.shown.sum() == seen.sum()
     look.figure.mouse.cursor.data = {"y": [-1], "x": [-1]}
     assert np.isnan(look.spectrum.shown).all()
+    # Also when no browser draws it: another step came to the front.
+    plot = look.spectrum.figure
+    home = plot.y_range.start, plot.y_range.end
+    look.figure.mouse.cursor.data = {"y": [7], "x": [22]}
+    plot.y_range.update(start=0.0, end=1.0)  # as the browser followed the pixel
+    look.figure.mouse.cursor.data = {"y": [-1], "x": [-1]}
+    assert (plot.y_range.start, plot.y_range.end) == pytest.approx(home)
 
 
 def test_components_are_listed_by_their_names_alone(look):
@@ -365,7 +395,8 @@ def test_edges_are_mapped_above_their_background_and_marked():
 def test_limits_of_colours_are_dragged_typed_and_kept_for_each_map(look):
     figure = look.figure
     first = (look.low.value, look.high.value)
-    assert first[0] == 0.0 and first[1] == pytest.approx(figure.image.max(), rel=0.05)
+    counts = figure.image  # of which much is everywhere
+    assert first == pytest.approx((counts.min(), counts.max()), rel=0.05) and first[0] > 0
     figure.limits.start = 2900.0  # as the browser tells it
     assert look.low.value == 2900.0
     look.choose("Fe Kα")

@@ -7,13 +7,10 @@ from typing import Any
 import panel as pn
 
 from siftem.app.step_view import listed, put_text
-from siftem.app.style import CONTROL_CSS, CONTROLS, TEXT_CSS
+from siftem.app.style import FIELD, TEXT_CSS, WIDE
 from siftem.errors import InputError
 from siftem.pipeline.recipe import AnchorChoice, Phase
 from siftem.xray.elements import ratio_elements
-
-_FIELD = {"width": CONTROLS - 30, "stylesheets": [CONTROL_CSS], "margin": (2, 8)}
-_HALF = {"width": CONTROLS // 2 - 24, "stylesheets": [CONTROL_CSS], "margin": (2, 8)}
 
 _ABSENT = "An element that the grain lacks"
 _RATIO = "A known ratio of two elements"
@@ -42,13 +39,13 @@ class AnchorForm:
         self.kind = pn.widgets.Select(
             name="Anchor",
             options=[*_OF_X_RAYS, _EDGE, _EDGE_RATIO],
-            **_FIELD,
+            **FIELD,
         )
-        self.elements = pn.widgets.TextInput(name="Elements", placeholder="Si", **_FIELD)
-        self.ratio = pn.widgets.TextInput(name="Ratio of atoms", placeholder="Mg/Ca", **_FIELD)
-        self.value = pn.widgets.FloatInput(name="Value", value=1.0, start=0.0, **_HALF)
-        self.sigma = pn.widgets.FloatInput(name="± its error", value=0.0, start=0.0, **_HALF)
-        self.others = pn.pane.HTML("", stylesheets=[TEXT_CSS], width=CONTROLS - 30)
+        self.elements = pn.widgets.TextInput(name="Elements", placeholder="Si", **FIELD)
+        self.ratio = pn.widgets.TextInput(name="Ratio of atoms", placeholder="Mg/Ca", **FIELD)
+        self.value = pn.widgets.FloatInput(name="Value", value=1.0, start=0.0, **FIELD)
+        self.sigma = pn.widgets.FloatInput(name="± its error", value=0.0, start=0.0, **FIELD)
+        self.others = pn.pane.HTML("", stylesheets=[TEXT_CSS], **WIDE)
         self._shown: dict[str, Any] = {}
         self.panel = pn.Column(
             self.kind, self.elements, self.ratio, pn.Row(self.value, self.sigma), self.others

@@ -52,7 +52,7 @@ def arrange(room: Room, aspect: float, *, part: float, most: int) -> Arrangement
     part : float
         Part of the height that tables take of the spectrum.
     most : int
-        They need no more than this, screen pixels.
+        They need no more than this, screen pixels; with 0 there are none.
     """
     wide, tall = room.content, room.height - TOOLBAR
     widest = wide - GAP - int(_BESIDE * wide)
@@ -61,7 +61,7 @@ def arrange(room: Room, aspect: float, *, part: float, most: int) -> Arrangement
     column = max(width, _NARROWEST)
     side, left = wide - column - GAP, tall - STRIP - height
     wanted = min(int(part * tall), most)
-    if left >= wanted:
+    if wanted and left >= wanted:
         return Arrangement(box, (column, STRIP), (side, tall), (column, left), True)
     spectrum = max(_LOWEST, tall - wanted)
     return Arrangement(box, (column, STRIP), (side, spectrum), (side, tall - spectrum), False)

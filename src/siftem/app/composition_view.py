@@ -27,7 +27,7 @@ from siftem.app.reliability import (
 )
 from siftem.app.spectrum_figure import Curve
 from siftem.app.step_view import StepPage, put_text
-from siftem.app.style import CONTROL_CSS, CONTROLS, INK, paragraph
+from siftem.app.style import CONTROL_CSS, FIELD, INK, WIDE, paragraph
 from siftem.errors import InputError
 from siftem.pipeline.recipe import Recipe
 from siftem.pipeline.results import RunResult
@@ -44,9 +44,6 @@ from siftem.report.html import table_html as plain_table
 from siftem.report.phase_names import calibration_tables, names_table, structure_table
 from siftem.report.table import Table
 
-_FIELD = {"width": CONTROLS - 30, "stylesheets": [CONTROL_CSS], "margin": (2, 8)}
-_INNER = {**_FIELD, "width": CONTROLS - 54}
-_HALF = {**_FIELD, "width": CONTROLS // 2 - 36}
 _OXYGEN = {"From its line": "measured", "From the valences": "stoichiometry"}
 _OF = {"The alpha line": "alpha", "The whole family": "family"}
 #: "Ba La 2.31 ± 4%": a line or an element, its factor, and maybe its relative error.
@@ -61,26 +58,26 @@ class QuantifyForm:
 
     def __init__(self) -> None:
         self.thickness = pn.widgets.FloatInput(
-            name="Thickness, nm (empty: not known)", value=None, start=0.0, **_FIELD
+            name="Thickness, nm (empty: not known)", value=None, start=0.0, **FIELD
         )
         self.densities: dict[str, Any] = {}
         self.oxygens: dict[str, Any] = {}
         self._of_phases = pn.Column()
         self.film = pn.Column(self.thickness, self._of_phases)
-        self.oxygen = pn.widgets.Select(name="Oxygen", options=_OXYGEN, **_INNER)
+        self.oxygen = pn.widgets.Select(name="Oxygen", options=_OXYGEN, **FIELD)
         self._of_formulas = pn.Column()
         self.ratios = pn.widgets.TextInput(
-            name="Ratios of atoms to tell", placeholder="(Mg+Fe)/Si; Ca/Si", **_INNER
+            name="Ratios of atoms to tell", placeholder="(Mg+Fe)/Si; Ca/Si", **FIELD
         )
         self.factors = pn.widgets.TextAreaInput(
             name="k-factors, by line or element",
             placeholder="Fe 1.21 ± 3%; Ba La 2.31",
             rows=3,
             resizable=False,
-            **_INNER,
+            **FIELD,
         )
-        self.factors_of = pn.widgets.Select(name="They are of", options=_OF, **_HALF)
-        self.reference = pn.widgets.TextInput(name="Relative to", placeholder="Si", **_HALF)
+        self.factors_of = pn.widgets.Select(name="They are of", options=_OF, **FIELD)
+        self.reference = pn.widgets.TextInput(name="Relative to", placeholder="Si", **FIELD)
         self.known = pn.Card(
             self.oxygen,
             self._of_formulas,
@@ -89,7 +86,7 @@ class QuantifyForm:
             pn.Row(self.factors_of, self.reference),
             title="Formulas, ratios, k-factors",
             collapsed=True,
-            width=CONTROLS - 26,
+            **WIDE,
             margin=(4, 8),
         )
         #: k-factors as the fields had them at first; all that they said, and of which recipe.
@@ -104,10 +101,10 @@ class QuantifyForm:
         self.densities, self.oxygens = {}, {}
         for name, phase in recipe.phases.items():
             self.densities[name] = pn.widgets.FloatInput(
-                name=f"Density of {name}, g/cm³", value=phase.density, start=0.01, **_FIELD
+                name=f"Density of {name}, g/cm³", value=phase.density, start=0.01, **FIELD
             )
             self.oxygens[name] = pn.widgets.FloatInput(
-                name=f"Oxygens in a formula of {name}", value=phase.oxygens, start=0.5, **_INNER
+                name=f"Oxygens in a formula of {name}", value=phase.oxygens, start=0.5, **FIELD
             )
         self._of_phases[:] = list(self.densities.values())
         self._of_formulas[:] = list(self.oxygens.values())
@@ -245,11 +242,11 @@ class CompositionView(MapStep):
             name="Errors", options=[_COUNTING, _INTERVALS], value=_COUNTING, width=188, **field
         )
         self.tables = self.text("")
-        self.hint = self.text("", width=CONTROLS - 30)
+        self.hint = self.text("", **WIDE)
         self.controls[:] = [
             self.film,
             self.form.known,
-            self.button("Quantify", self.quantify, kind="success", width=CONTROLS - 40),
+            self.button("Quantify", self.quantify, kind="success", **WIDE),
             self.hint,
         ]
         self.errors.param.watch(lambda _e: page.attempt(self._draw), "value")
@@ -260,7 +257,17 @@ class CompositionView(MapStep):
         workflow = self.session.workflow
         self.session.result("match")
         workflow.change(**self.form.choice(self.session.recipe))
-        self.jobs.start("Quantify", lambda progress: workflow.result(progress=progress), self._keep)
+
+        def show(result: RunResult) -> None:
+            self._keep(result)
+            if not quantified_phases(result) and ratios_by_phase(result) is None:
+                self.jobs.tell(f"Nothing was quantified: {self._why_nothing()}.", failed=True)
+
+        self.jobs.start("Quantify", lambda progress: workflow.result(progress=progress), show)
+
+    def _why_nothing(self) -> str:
+        named = self.session.elements() or self.session.recipe.quantify.edges
+        return "the reasons are below the spectrum" if named else "name in Data what to quantify"
 
     def leave(self) -> None:
         """Take what was typed, also when nothing is quantified yet."""
@@ -361,9 +368,7 @@ class CompositionView(MapStep):
         """Return the chosen tables, with what they rest on, as HTML."""
         if not phases:
             ratios = ratios_by_phase(result)
-            named = self.session.elements() or self.session.recipe.quantify.edges
-            why = "the reasons are below" if named else "name what to quantify in Data"
-            said = f"<p>No composition was found: {why}.</p>"
+            said = f"<p>No composition was found: {self._why_nothing()}.</p>"
             # What the table says is not said again.
             known = {
                 f"{n}: {r.describe()}"

@@ -23,7 +23,7 @@ from siftem.app.periodic_table import (
 )
 from siftem.app.saved_sessions import SavedSession, SavedSessions
 from siftem.app.step_view import StepPage, listed, put_text
-from siftem.app.style import COLUMN_CSS, CONTROL_CSS, CONTROLS, RESIZED, paragraph
+from siftem.app.style import COLUMN_CSS, CONTROL_CSS, FIELD, RESIZED, WIDE, paragraph
 from siftem.eels.edges import edges_in_windows
 from siftem.element_mapping import ElementMaps, element_maps
 from siftem.errors import InputError
@@ -31,9 +31,6 @@ from siftem.fit.element_search import FoundElement
 from siftem.pipeline.parts import recorded_warnings
 from siftem.progress import Progress
 
-_FIELD = {"width": CONTROLS - 30, "stylesheets": [CONTROL_CSS], "margin": (2, 8)}
-_INNER = {**_FIELD, "width": CONTROLS - 54}
-_HALF = {"width": CONTROLS // 2 - 22, "stylesheets": [CONTROL_CSS], "margin": (2, 8)}
 #: Sessions that are offered.
 _EARLIER = 6
 _UP = "↑ folder above"
@@ -61,31 +58,29 @@ class DataView(MapStep):
         super().__init__(page, palette="Cividis", part=0.4, most=560, log=False)
         self._of: object = None
         self.size = pn.widgets.Select(
-            name="Pixels on each side", options=[64, 128, 256, 512], value=128, **_HALF
+            name="Pixels on each side", options=[64, 128, 256, 512], value=128, **FIELD
         )
         self.dose = pn.widgets.FloatInput(
-            name="Counts a pixel", value=300.0, start=1.0, step=50, **_HALF
+            name="Counts a pixel", value=300.0, start=1.0, step=50, **FIELD
         )
-        self.folder = pn.widgets.TextInput(name="Folder", value=str(Path.cwd()), **_INNER)
+        self.folder = pn.widgets.TextInput(name="Folder", value=str(Path.cwd()), **FIELD)
         self.listing = pn.widgets.Select(
-            name="Files in it", size=6, options=[_NONE], value=_NONE, **_INNER
+            name="Files in it", size=6, options=[_NONE], value=_NONE, **FIELD
         )
-        self.recent = pn.widgets.Select(name="Opened lately", options=[_NONE], **_INNER)
-        self.path = pn.widgets.TextInput(name="File: a map, or a recipe (.yaml)", **_FIELD)
-        self.elements = pn.widgets.TextAreaInput(
-            name=_QUANTIFIED, rows=2, resizable=False, **_FIELD
-        )
-        self.support = pn.widgets.TextInput(name="From grid and preparation", **_FIELD)
-        self.absent = pn.widgets.TextInput(name="Known to be absent (not suggested)", **_FIELD)
+        self.recent = pn.widgets.Select(name="Opened lately", options=[_NONE], **FIELD)
+        self.path = pn.widgets.TextInput(name="File: a map, or a recipe (.yaml)", **FIELD)
+        self.elements = pn.widgets.TextAreaInput(name=_QUANTIFIED, rows=2, resizable=False, **FIELD)
+        self.support = pn.widgets.TextInput(name="From grid and preparation", **FIELD)
+        self.absent = pn.widgets.TextInput(name="Known to be absent (not suggested)", **FIELD)
         self._named = self.text("<h2>Elements</h2>")
-        self.searching = self.button("Find elements", self.find_elements)
-        self.fitting = self.button("Fit maps of their lines", self.fit_maps)
+        self.searching = self.button("Find elements", self.find_elements, **WIDE)
+        self.fitting = self.button("Fit maps of their lines", self.fit_maps, **WIDE)
         self._fitted: tuple[object, ElementMaps] | None = None
         self.table = PeriodicTable(lambda symbol: page.attempt(lambda: self._step_on(symbol)))
         self.evidence = self.text("", sizing_mode="stretch_width")
         self._found: tuple[FoundElement, ...] = ()
         self._of_found: object = None
-        self.about = self.text("", width=CONTROLS - 30, visible=False)
+        self.about = self.text("", **WIDE, visible=False)
         self.earlier = pn.Column()
         self.shown = pn.widgets.RadioButtonGroup(
             name="What is shown",
@@ -104,25 +99,25 @@ class DataView(MapStep):
             self.about,
             self.text("<h2>Demo</h2>"),
             pn.Row(self.size, self.dose),
-            self.button("Open the demo", self.open_demo, kind="success"),
+            self.button("Open the demo", self.open_demo, kind="success", **WIDE),
             self.text("<h2>File</h2>"),
-            DropZone(self._sent, self._not_sent, width=CONTROLS - 14),
+            DropZone(self._sent, self._not_sent, **WIDE),
             self.path,
-            self.button("Open file", self.open_file, kind="success"),
+            self.button("Open file", self.open_file, kind="success", **WIDE),
             pn.Card(
                 self.recent,
                 self.folder,
                 self.listing,
                 title="Look for it",
                 collapsed=True,
-                width=CONTROLS - 26,
+                **WIDE,
                 margin=(4, 8),
             ),
             self._named,
             self.elements,
             self.support,
             self.absent,
-            pn.Row(self.button("Use these", self.use_elements), self.searching),
+            pn.Row(self.button("Use these", self.use_elements, **WIDE), self.searching),
             self.fitting,
         ]
         self.folder.param.watch(lambda _e: page.attempt(self._list_folder), "value")
@@ -237,13 +232,17 @@ class DataView(MapStep):
             self._fit()
 
     def _fit(self) -> None:
-        width, height = self.look.room_in_front
         tall = min(_LARGEST, max(_SMALL, self.look.room_below[0] // 8))
         size = self.session.spectrum_image.pixel_size
         self.small.show(list(self.look.images.values()), size, height=tall)
-        self.scrolled.param.update(width=width, height=height)
         if self.maps is not None:
-            self.maps.resize((width - 20, height - _BACK), self.room.dark)
+            self.maps.resize(self._room_of_all(), self.room.dark)
+
+    def _room_of_all(self) -> tuple[int, int]:
+        """Give all maps the room of the large one, and return what they have of it."""
+        width, height = self.look.room_in_front
+        self.scrolled.param.update(width=width, height=height)
+        return width - 20, height - _BACK
 
     def first_images(self) -> list[MapImage]:
         """Return nothing: counts stand first here."""
@@ -279,25 +278,25 @@ class DataView(MapStep):
         """Show one map and the spectrum, or all maps."""
         if self._of is None:
             return
-        if self.shown.value == _ALL and self.maps is None:
+        every = self.shown.value == _ALL
+        self.look.in_front(self.scrolled if every else None)
+        if every and self.maps is None:
             images, size = list(self.look.images.values()), self.session.spectrum_image.pixel_size
-            width, height = self.look.room_in_front
             self.maps = Gallery(
                 images,
                 size,
-                room=(width - 20, height - _BACK),
+                room=self._room_of_all(),
                 dark=self.room.dark,
                 ranges=self.page.map_ranges(),
                 chosen=self._enlarge,
             )
             back = self.button("← Back to one map", self._show_one, width=150)
             self.scrolled[:] = [pn.Row(back, self.text(_ENLARGE), margin=0), self.maps.grid]
-        self.look.in_front(self.scrolled if self.shown.value == _ALL else None)
+        below: list[Any] = [] if every else [self.small]
         if self.shown.value == _ELEMENTS:
             self._show_states()
-            self.show(self.table, self.evidence, fields=[self.shown])
-        else:
-            self.show(self.small, fields=[self.shown])
+            below = [self.table, self.evidence]
+        self.show(*below, fields=[self.shown])
 
     def refresh(self) -> None:
         """Show the map that is open."""

@@ -16,7 +16,7 @@ from siftem.app.map_step import MapStep
 from siftem.app.overlays import areas_html, with_matrix
 from siftem.app.spectrum_figure import Curve, deviance_figure
 from siftem.app.step_view import StepPage, put_text
-from siftem.app.style import CONTROL_CSS, CONTROLS, paragraph, swatch
+from siftem.app.style import CONTROL_CSS, FIELD, WIDE, paragraph, swatch
 from siftem.decomposition.rank import RankChoice
 from siftem.pipeline.results import Matched
 
@@ -33,7 +33,6 @@ AUTO, _MOST = "auto", 12
 _LIES = {"as found": None, "pure": "pure", "embedded": "embedded"}
 #: Height of the small map of a component, and of its row with its fields, screen pixels.
 _SMALL, _ROW = 46, 84
-_FIELD = {"width": CONTROLS - 30, "stylesheets": [CONTROL_CSS], "margin": (2, 8)}
 
 
 class DecomposeView(MapStep):
@@ -51,17 +50,17 @@ class DecomposeView(MapStep):
         self._of: object = None
         self._numbered: object = None
         self.number = pn.widgets.Select(
-            name="Number of components", options=_numbers(_MOST), value=AUTO, **_FIELD
+            name="Number of components", options=_numbers(_MOST), value=AUTO, **FIELD
         )
         self.curve = pn.pane.Bokeh(None)
-        self.advice = self.text("", width=CONTROLS - 30)
+        self.advice = self.text("", **WIDE)
         self.names: list[Any] = []
         self.lies: list[Any] = []
         self._heads: list[Any] = []
         self._quiet = False
-        self.matrix = pn.widgets.Select(name="Matrix: what the others lie in or on", **_FIELD)
-        self.layout = pn.widgets.Select(name="How the phases lie", options=_LAYOUTS, **_FIELD)
-        self.lie = self.text("", width=CONTROLS - 30)
+        self.matrix = pn.widgets.Select(name="Matrix: what the others lie in or on", **FIELD)
+        self.layout = pn.widgets.Select(name="How the phases lie", options=_LAYOUTS, **FIELD)
+        self.lie = self.text("", **WIDE)
         self.components = pn.Column(margin=0)
         self.said = self.text(
             "<p>Press Decompose: each component is a map and a spectrum, and should become a "
@@ -69,7 +68,7 @@ class DecomposeView(MapStep):
         )
         self.naming = pn.Column(
             self.text("<h2>The phases</h2>"),
-            self.text("<p class='hint'>Name them beside their maps.</p>", width=CONTROLS - 30),
+            self.text("<p class='hint'>Name them beside their maps.</p>", **WIDE),
             self.matrix,
             self.layout,
             self.lie,
@@ -78,13 +77,13 @@ class DecomposeView(MapStep):
             self.text("<h2>Components</h2>"),
             self.number,
             pn.Row(
-                self.button("Decompose", self.decompose, kind="success"),
-                self.button("Compare", self.compare),
+                self.button("Decompose", self.decompose, kind="success", **WIDE),
+                self.button("Compare", self.compare, **WIDE),
             ),
             self.text(
                 "<p class='hint'>Compare lets counts that were held out judge 1 to 7 components."
                 "</p>",
-                width=CONTROLS - 30,
+                **WIDE,
             ),
             self.curve,
             self.advice,
@@ -176,7 +175,7 @@ class DecomposeView(MapStep):
         choice = self._choice
         if choice is not None and self.session.is_open and self._of is self.session.spectrum_image:
             self.curve.object = deviance_figure(
-                choice, size=(CONTROLS - 20, 180), dark=self.room.dark
+                choice, size=(self.room.controls - 36, 180), dark=self.room.dark
             )
             self.advice.object = paragraph(f"Held-out counts suggest {choice.message}.")
         else:

@@ -17,7 +17,7 @@ from siftem.app.map_step import MapStep
 from siftem.app.painting import PaintedTraces
 from siftem.app.spectrum_figure import Curve
 from siftem.app.step_view import StepPage, put_text
-from siftem.app.style import CONTROL_CSS, CONTROLS, RESIZED
+from siftem.app.style import CONTROL_CSS, FIELD, RESIZED, WIDE
 from siftem.errors import InputError, RecipeError
 from siftem.pipeline.recipe import EACH_MAP, read_recipe
 from siftem.pipeline.store import check_destination
@@ -28,7 +28,6 @@ _WIDTHS = {
     "175 mm (two columns)": 175.0,
     "180 mm (a page)": 180.0,
 }
-_FIELD = {"width": CONTROLS - 30, "stylesheets": [CONTROL_CSS], "margin": (2, 8)}
 
 _FILES, _RECIPE = "Files", "Recipe"
 #: What can be fetched of a folder: label, file name, patterns of its files, what it is.
@@ -57,10 +56,10 @@ class ExportView(MapStep):
     def __init__(self, page: StepPage) -> None:
         super().__init__(page, part=0.52, most=900)
         self.folder = pn.widgets.TextInput(
-            name="Folder", value=str(Path.cwd() / "siftem-app"), **_FIELD
+            name="Folder", value=str(Path.cwd() / "siftem-app"), **FIELD
         )
         self.width = pn.widgets.Select(
-            name="Width of the figures", options=_WIDTHS, value=180.0, **_FIELD
+            name="Width of the figures", options=_WIDTHS, value=180.0, **FIELD
         )
         self.formats = pn.widgets.CheckBoxGroup(
             name="Figures as",
@@ -71,14 +70,14 @@ class ExportView(MapStep):
             margin=(2, 8),
         )
         self.lines = pn.widgets.TextInput(
-            name="Trace lines in figure 1(g)", placeholder="Nd La, Sm La", **_FIELD
+            name="Trace lines in figure 1(g)", placeholder="Nd La, Sm La", **FIELD
         )
         self.recipe = pn.widgets.FileDownload(
             callback=self._recipe_file,
             filename="recipe.yaml",
             label="Fetch the recipe",
             button_type="success",
-            width=CONTROLS - 40,
+            **WIDE,
             stylesheets=[CONTROL_CSS],
         )
         self.files = pn.Column(margin=0, sizing_mode="stretch_width")
@@ -98,13 +97,13 @@ class ExportView(MapStep):
             self.formats,
             self.width,
             self.lines,
-            self.button("Write the folder", self.write, kind="success", width=CONTROLS - 40),
+            self.button("Write the folder", self.write, kind="success", **WIDE),
             self.text("<h2>The recipe</h2>"),
             self.recipe,
             self.text(
                 "<p class='hint'>All that these results depend on, painted traces too. Run on "
                 "the command line it gives the same numbers.</p>",
-                width=CONTROLS - 30,
+                **WIDE,
             ),
         ]
         self.text_of = pn.widgets.TextAreaInput(

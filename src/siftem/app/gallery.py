@@ -25,7 +25,7 @@ _MOST_PIXELS = 300
 #: Room about a small map, screen pixels: margins, title.
 _BESIDE, _ABOVE = 14, 38
 #: Maps are not drawn smaller than this, nor so large that one pixel is a tile.
-_SMALLEST, _LARGEST = 96, 420
+_SMALLEST, _LARGEST = 80, 800
 
 
 def thumbnail(
@@ -114,8 +114,8 @@ def tile(
 ) -> tuple[int, int]:
     """Return the width of n equal maps in a room, and the columns; aspect is height over width.
 
-    Each has so many pixels beside and above it; what is smaller than the smallest does not fit,
-    and is scrolled to.
+    Each has so many pixels beside and above it; where they would be smaller than the smallest, they
+    fill the width and are scrolled.
     """
     best, columns = 0, 1
     for across in range(1, max(n, 1) + 1):
@@ -125,7 +125,8 @@ def tile(
         if min(wide, high) > best:
             best, columns = int(min(wide, high)), across
     if best < smallest:
-        best, columns = smallest, max(1, room[0] // (smallest + beside))
+        columns = max(1, room[0] // (smallest + beside))
+        best = room[0] // columns - beside
     return min(best, largest), columns
 
 

@@ -220,6 +220,16 @@ class LiveSpectrum:
         if self._results:
             self._source.data = {"x": self._source.data["x"], **self._whole()}
             self.figure.title.text = self._help()
+            # By the app, too: where another step came to the front meanwhile, no browser follows.
+            seen = self._seen(float(self.figure.x_range.start), float(self.figure.x_range.end))
+            log = bool(np.isfinite(self._bottom))
+            low, high = limits_of_counts([c.values[seen] for c in self._curves], log)
+            self.figure.y_range.update(start=low, end=high)
+
+    def _seen(self, low: float, high: float) -> np.ndarray:
+        """Points on the screen between two energies."""
+        energies = self._source.data["x"]
+        return np.asarray((energies >= low) & (energies <= high))
 
     def _help(self) -> str:
         """Say what the mouse does."""

@@ -67,6 +67,8 @@ class MapAndSpectrum:
         self.part, self.most = part, most
         self.images: dict[str, MapImage] = {}
         self.figure: MapFigure | None = None
+        #: Says what lies over the map at a pixel (y, x), where there is something to say.
+        self.words: Callable[[int, int], str] = lambda _y, _x: ""
         #: What dragging does as long as no profile is drawn.
         self._mode: dict[str, Any] = {"mode": MOVE}
         self._shown = ""
@@ -186,10 +188,11 @@ class MapAndSpectrum:
         self._draw_spectrum()
 
     def in_front(self, other: Any = None) -> None:
-        """Show something else in place of the map; by default the map."""
+        """Show something else in place of the map, with nothing below; by default the map."""
         wanted = self.front if other is None else other
         if self._left[0] is not wanted:
             self._left[0] = wanted
+            self._fit()
 
     @property
     def room_in_front(self) -> tuple[int, int]:
@@ -249,7 +252,9 @@ class MapAndSpectrum:
         if self.figure is None or self._si is None:
             return
         aspect = image_aspect(self._si.shape, self._si.pixel_size)
-        at = self._at = arrange(self._room, aspect, part=self.part, most=self.most)
+        front = self._left[0] if len(self._left) else self.front
+        most = self.most if front is self.front else 0  # as `in_front` says
+        at = self._at = arrange(self._room, aspect, part=self.part, most=most)
         dark = self._room.dark
         self.figure.resize(at.box, dark)
         strip = (at.strip[0] - _LIMITS, at.strip[1])
@@ -257,7 +262,6 @@ class MapAndSpectrum:
         self.line.open(size=strip, dark=dark)
         self.below.param.update(width=at.below[0], height=at.below[1])
         self._draw_spectrum()
-        front = self._left[0] if len(self._left) else self.front
         left = [front, *([self.below] if at.under_map else [])]
         side = [self.spectrum.pane, *([] if at.under_map else [self.below])]
         for column, wanted in ((self._left, left), (self.side, side)):
@@ -328,6 +332,7 @@ class MapAndSpectrum:
         name = image.name.removeprefix(COMPONENT)
         about = "" if known else f"{name} {short_number(self.figure.image[y, x], 4)}"
         about = image.words(y, x) if image.words is not None else about
+        about = self.words(y, x) or about
         self.spectrum.show(y, x, float(self._reach()), about)
 
     def _measured(self, first: Point, last: Point) -> None:

@@ -191,6 +191,7 @@ class MapFigure:
             frame_width=width,
             frame_height=height,
         )
+        self._length.text_font_size = _length_font(width)
         colour_figure(self.figure, dark)
         if self._bar is not None:
             self._bar.update(major_label_text_color=INK[dark], background_fill_color=PAPER[dark])
@@ -262,21 +263,20 @@ class MapFigure:
         for colour, width in (("#000000", 6), ("#ffffff", 3)):
             ends = [left, left + bar.pixels]
             self.figure.line(ends, [bottom, bottom], line_color=colour, line_width=width)
-        self.figure.add_layout(
-            Label(
-                x=left,
-                y=bottom,
-                y_offset=6,
-                text=bar.label,
-                text_color="#ffffff",
-                text_font_size="11px",
-                text_font_style="bold",
-                background_fill_color="#000000",
-                background_fill_alpha=0.55,
-                padding=2,
-                text_baseline="bottom",
-            )
+        self._length = Label(
+            x=left,
+            y=bottom,
+            y_offset=6,
+            text=bar.label,
+            text_color="#ffffff",
+            text_font_size=_length_font(self.frame_size[0]),
+            text_font_style="bold",
+            background_fill_color="#000000",
+            background_fill_alpha=0.55,
+            padding=2,
+            text_baseline="bottom",
         )
+        self.figure.add_layout(self._length)
 
 
 def small_title(name: str, limits: tuple[float, float], width: int) -> str:
@@ -313,6 +313,11 @@ def figure_size(aspect: float, box: tuple[int, int]) -> tuple[int, int]:
 
 def _ticker() -> BasicTicker:
     return BasicTicker(desired_num_ticks=4)
+
+
+def _length_font(width: int) -> str:
+    """Size of the text at the scale bar of a map that is so wide on the screen."""
+    return "11px" if width > 150 else "8px"
 
 
 def _frame(aspect: float, box: tuple[int, int], beside: int) -> tuple[int, int]:

@@ -71,6 +71,7 @@ UNDER_COLOURS = f"{TOTAL} under the colours"
 COMPONENT = "Component "
 #: Unit of maps without their background.
 NET = "net counts"
+_SURVEY = "intensity"
 
 
 @dataclass(frozen=True)
@@ -247,8 +248,14 @@ def _unit(si: SpectrumImage) -> str:
 
 
 def limits_of(image: MapImage) -> tuple[float, float]:
-    """Return the limits of the colours of an image; what lies below zero is noise about none."""
-    low, high = image_limits(np.asarray(image.pixels()))
+    """Return the limits of the colours of an image.
+
+    What lies below zero in a map of lines is noise about none. Of all counts and of a survey
+    image it matters where they differ, not how much of them is everywhere.
+    """
+    low, high = image_limits(
+        np.asarray(image.pixels()), from_zero=image.name != TOTAL and image.unit != _SURVEY
+    )
     return (0.0, high if high > 0 else 1.0) if image.unit == NET else (low, high)
 
 
@@ -307,7 +314,7 @@ def map_images(
         ]
     if si.survey is not None:
         survey = si.survey
-        out.append(MapImage(si.survey_name, "intensity", lambda: survey))
+        out.append(MapImage(si.survey_name, _SURVEY, lambda: survey))
     factor = 1e3 if si.axis.unit == "eV" else 1.0
     for element in elements:
         found = mapped_line(si, element)

@@ -7,7 +7,7 @@ from typing import Any
 
 import panel as pn
 
-from siftem.app.style import CONTROL_CSS, CONTROLS, phase_button_css
+from siftem.app.style import CONTROL_CSS, WIDE, phase_button_css
 
 _OVERLAYS = [
     "None",
@@ -17,7 +17,7 @@ _OVERLAYS = [
     "Mask",
     "Probability",
     "Uncertainty",
-    "Unlike painted",
+    "Paint next",
 ]
 #: Overlays of one phase.
 OF_PHASE = ("Mask", "Probability", "Uncertainty")
@@ -31,7 +31,7 @@ class MapToolbar:
             name="Overlay",
             options=_OVERLAYS,
             value="None",
-            width=112,
+            width=116,
             stylesheets=[CONTROL_CSS],
             margin=(2, 5),
         )
@@ -81,7 +81,11 @@ class PhaseButtons:
     """
 
     def __init__(self, make: Callable[..., Any], choose: Callable[[str], None]) -> None:
-        self.grid = pn.GridBox(ncols=2)
+        self.grid = pn.GridBox(
+            ncols=2,
+            sizing_mode="stretch_width",
+            stylesheets=[":host { grid-template-columns: 1fr 1fr !important; }"],
+        )
         self._make, self._choose = make, choose
         self._shown: dict[str, str] = {}
 
@@ -98,7 +102,7 @@ class PhaseButtons:
         return self._make(
             f"{number}  {name}",
             lambda: self._choose(name),
-            width=CONTROLS // 2 - 26,
+            **WIDE,
             margin=(2, 4),
             stylesheets=[phase_button_css(self._shown[name])],
         )

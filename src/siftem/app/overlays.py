@@ -8,11 +8,20 @@ from __future__ import annotations
 
 import html
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from siftem.app.left_out import (
+    BORDER,
+    EXCLUDED,
+    INTERSECTION,
+    MIXED_REASON,
+    VACUUM_REASON,
+    LeftOut,
+    left_out,
+    region_words,
+)
 from siftem.app.session import Session
 from siftem.app.style import swatch
 from siftem.decomposition.layout import MIXED, VACUUM
@@ -20,7 +29,7 @@ from siftem.figures.regions import MIXED_COLOUR, VACUUM_COLOUR
 from siftem.figures.style import MARK_COLOUR
 from siftem.pipeline.layout import PhaseMap, by_labels
 from siftem.pipeline.own_pixels import lies_pure
-from siftem.pipeline.results import Classified, FeatureImages, Matched
+from siftem.pipeline.results import Classified, Matched
 from siftem.pipeline.steps.segment import from_labels
 from siftem.printed_numbers import in_words, with_error
 from siftem.segment.classifier import normalised_entropy
@@ -32,88 +41,9 @@ from siftem.segment.traces import (
     unlike_painted,
 )
 
-#: Reasons that are the same for all maps; rims bear the names of their grains.
-BORDER, INTERSECTION = "border of a mask", "several grains"
-VACUUM_REASON, MIXED_REASON, EXCLUDED = "vacuum or a hole", "mixed: blurred border", "excluded"
-
-
-def rim_of(grain: str) -> str:
-    """Return the reason of pixels in which a grain shows, though they are not in its mask."""
-    return f"faint rim of {grain}"
-
-
-@dataclass(frozen=True, eq=False)
-class LeftOut:
-    """The reason of each pixel that serves no spectrum of pure matrix or of one grain.
-
-    Parameters
-    ----------
-    reasons : tuple of str
-    numbers : ndarray of int64, shape (ny, nx)
-        Pixel of ``reasons[i]`` hold i, those in use -1.
-    """
-
-    reasons: tuple[str, ...]
-    numbers: np.ndarray
-
-    @property
-    def pixels(self) -> dict[str, int]:
-        """Pixels of each reason that occurs."""
-        counts = {r: int((self.numbers == i).sum()) for i, r in enumerate(self.reasons)}
-        return {reason: n for reason, n in counts.items() if n}
-
-
-def left_out(regions: Regions, matched: Matched, features: FeatureImages | None) -> LeftOut:
-    """Find for each pixel why it is left out; of several reasons the strongest counts.
-
-    Parameters
-    ----------
-    regions : Regions
-    matched : Matched
-    features : FeatureImages or None
-        With vacuum and rims; without them those pixels are "excluded".
-
-    Returns
-    -------
-    LeftOut
-        Vacuum goes before overlaps, those before rims and mixed pixels, and borders come last.
-    """
-    shape, layout = regions.shape, matched.layout
-    used = regions.pure.mask.copy()
-    for name in regions.names:
-        used |= regions.mixture(name).mask
-    excluded = np.asarray(regions.excluded)
-    vacuum = np.zeros(shape, bool)
-    found: list[tuple[str, np.ndarray]] = []
-    labelled = layout is not None and by_labels(layout)
-    if layout is not None:
-        vacuum |= layout.labels == VACUUM
-    if features is not None:
-        vacuum |= np.asarray(features.shares.vacuum)
-    found.append((VACUUM_REASON, vacuum))
-    found.append((INTERSECTION, regions.intersection.mask))
-    if labelled:
-        assert layout is not None
-        found.append((MIXED_REASON, excluded & (layout.labels == MIXED)))
-        found.append((BORDER, excluded))
-    elif features is not None:
-        for g, grain in enumerate(matched.grains):
-            own = regions.masks.get(grain, np.zeros(shape, bool))
-            touched = np.asarray(features.shares.touched[g])
-            found.append((rim_of(grain), excluded & touched & ~own))
-    found.append((EXCLUDED, excluded))
-    found.append((BORDER, np.ones(shape, bool)))
-    reasons = tuple(dict.fromkeys(reason for reason, _ in found))
-    numbers = np.full(shape, -1)
-    for reason, mask in reversed(found):
-        numbers[mask] = reasons.index(reason)
-    numbers[used] = -1
-    return LeftOut(reasons, numbers)
-
-
 #: Of pixels that hold several grains: seen on dark and on bright maps, and of no phase.
 OVERLAP_COLOUR = "#7DF9FF"
-#: Of the reasons for which pixels are left out; rims have the last one.
+#: Of the reasons for which pixels are left out, but for rims.
 _REASON_COLOURS = {
     BORDER: "#F0E442",
     INTERSECTION: OVERLAP_COLOUR,
@@ -123,7 +53,8 @@ _REASON_COLOURS = {
 }
 #: Of pixels that are like no painted one.
 UNLIKE_COLOUR = MARK_COLOUR
-_RIM_COLOUR = "#FF4FD8"
+#: Of the rims of several grains, in turn.
+_RIM_COLOURS = ("#FF4FD8", "#9D7BFF", "#FFB59E", "#C8FF4D")
 
 #: Colours of traces lie opaque over what they train.
 _TRACE_ALPHA = 235
@@ -173,16 +104,18 @@ def phases_overlay(shown: PhaseMap, colours: Mapping[str, str]) -> np.ndarray:
     return table[shown.labels]
 
 
-def reason_colour(reason: str) -> str:
-    """Return the colour of pixels that are left out for a reason."""
-    return _REASON_COLOURS.get(reason, _RIM_COLOUR)
+def reason_colours(left: LeftOut) -> dict[str, str]:
+    """Return the colour of each reason for which pixels are left out."""
+    rims = [reason for reason in left.reasons if reason not in _REASON_COLOURS]
+    return _REASON_COLOURS | {r: _RIM_COLOURS[i % len(_RIM_COLOURS)] for i, r in enumerate(rims)}
 
 
 def left_out_overlay(left: LeftOut) -> np.ndarray:
     """Colour each pixel that is left out by its reason; uint8 (ny, nx, 4)."""
     table = np.zeros((len(left.reasons) + 1, 4), np.uint8)
+    colours = reason_colours(left)
     for i, reason in enumerate(left.reasons):
-        table[i] = (*rgb_of(reason_colour(reason)), 255)
+        table[i] = (*rgb_of(colours[reason]), 255)
     return table[left.numbers]  # -1 is the last, which stays clear
 
 
@@ -219,6 +152,7 @@ class MapFindings:
         self._session = session
         self._shares: tuple[Any, Any] = (None, None)
         self._left: tuple[Any, LeftOut | None] = (None, None)
+        self._words: tuple[Any, np.ndarray | None] = (None, None)
         self._unlike: tuple[Any, np.ndarray] = (None, np.zeros((1, 1), bool))
 
     def left_out(self) -> LeftOut | None:
@@ -231,6 +165,13 @@ class MapFindings:
             found = left_out(cut.regions, self._session.result("match"), features)
             self._left = cut, found
         return self._left[1]
+
+    def words(self) -> np.ndarray | None:
+        """Return whose spectrum each pixel serves, or why none; None before there are regions."""
+        cut, left = self._session.workflow.get("regions"), self.left_out()
+        if cut is not None and self._words[0] is not cut:
+            self._words = cut, region_words(cut.regions, left)
+        return None if cut is None else self._words[1]
 
     def contradictions(self) -> tuple[str, ...]:
         """Return a sentence for each phase whose traces contradict its component."""
@@ -315,14 +256,17 @@ def region_counts_html(
         rows.append(_row(colours[phase], name, f"{painted.get(phase, 0):,}", inside, *share(n)))
     if left is not None and left.pixels:
         rows.append(_row("", "In no spectrum", "", "", *share(sum(left.pixels.values()))))
+        by_reason = reason_colours(left)
         for reason, n in left.pixels.items():
-            colour = reason_colour(reason) if reasons or reason == INTERSECTION else ""
+            colour = by_reason[reason] if reasons or reason == INTERSECTION else ""
             rows.append(_row(colour, reason, "", "", *share(n)))
     masked = "in mask" if labelled is None else "labelled"
     table = _table(["region", "painted", masked, "summed", "of map"], rows)
     kept_off = "pixel at borders is" if regions.margin == 1 else "pixels at borders are"
     margin = f"; {regions.margin:g} {kept_off} left out" if regions.margin else ""
     hint = f"{hint} summed: the pixels of its spectrum{margin}."
+    if reasons and left is not None and not set(left.pixels) <= set(_REASON_COLOURS):
+        hint += f" {_RIM}"
     return f"{table}<p class='hint'>{html.escape(hint)}</p>"
 
 
@@ -350,6 +294,24 @@ def _row(colour: str, name: str, *cells: str) -> str:
 
 
 _UNSURE = "#D55E00"
+#: What a rim is, where the map shows it.
+_RIM = (
+    "Faint rim: the grain shows, too faintly for its mask; in the spectrum of matrix or of another "
+    "grain it would be taken for theirs."
+)
+
+
+def overlay_words(
+    kind: str, of: str, session: Session, findings: MapFindings, pixel: tuple[int, int]
+) -> str:
+    """Say what the colours over the map mean at a pixel (y, x); empty where it has none to read."""
+    classified = session.workflow.get("segment")
+    if kind in ("Regions", "Left out"):
+        words = findings.words()
+        return "" if words is None else str(words[pixel])
+    if kind == "Probability" and classified is not None and of in classified.probabilities:
+        return f"{of} {100 * classified.probabilities[of][pixel]:.0f}% probable"
+    return ""
 
 
 def overlay_pixels(
@@ -370,7 +332,7 @@ def overlay_pixels(
         if kind == "Probability":
             return probability_overlay(present, colours[of])
         return probability_overlay(normalised_entropy(np.stack([1 - present, present])), _UNSURE)
-    if kind == "Unlike painted":
+    if kind == "Paint next":
         return mask_overlay(findings.unlike_painted(), UNLIKE_COLOUR)
     if cut is None:
         return None
@@ -457,6 +419,6 @@ def _advice(session: Session, findings: MapFindings) -> str:
         said += (
             f"<p>{swatch(UNLIKE_COLOUR)}{unlike.sum():,} pixels ({100 * unlike.mean():.1f}%) "
             f"are like no painted one: paint some of them next, such as at y {place[0]}, "
-            f"x {place[1]} (overlay “Unlike painted”).</p>"
+            f"x {place[1]} (overlay “Paint next”).</p>"
         )
     return said

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from siftem.app.map_images import MapImage
-from siftem.app.overlays import phases_overlay, regions_overlay
+from siftem.app.overlays import MapFindings, overlay_words, phases_overlay, regions_overlay
 from siftem.app.session import Session
 from siftem.decomposition.layout import MIXED, VACUUM
 
@@ -40,16 +38,11 @@ def regions_image(session: Session) -> MapImage | None:
     cut = session.workflow.get("regions")
     if cut is None:
         return None
-    regions = cut.regions
-    words = np.full(regions.shape, "in no spectrum", object)
-    words[regions.pure.mask] = f"pure {regions.matrix}"
-    for name in regions.names:
-        words[regions.mixture(name).mask] = f"region of {name}"
-    words[regions.intersection.mask] = "several grains"
+    regions, findings = cut.regions, MapFindings(session)
     return MapImage(
         REGIONS,
         "",
         session.spectrum_image.total_map,
         over=lambda: regions_overlay(regions, session.colours()),
-        words=lambda y, x: str(words[y, x]),
+        words=lambda y, x: overlay_words(REGIONS, "", session, findings, (y, x)),
     )

@@ -14,20 +14,19 @@ from siftem.app.map_toolbar import OF_PHASE, MapToolbar, PhaseButtons
 from siftem.app.overlays import (
     MapFindings,
     overlay_pixels,
+    overlay_words,
     tables_html,
     traces_overlay,
     training_sentence,
 )
 from siftem.app.spectrum_figure import likelihood_figure
 from siftem.app.step_view import StepPage, numbers
-from siftem.app.style import CONTROL_CSS, CONTROLS
+from siftem.app.style import CONTROL_CSS, FIELD, WIDE
 from siftem.errors import InputError
 from siftem.pipeline.results import Matched
 from siftem.segment.smoothness import SmoothnessChoice
 
-_FIELD = {"width": CONTROLS - 30, "stylesheets": [CONTROL_CSS], "margin": (2, 8)}
-_INNER = {**_FIELD, "width": CONTROLS - 54}
-_THIRD: dict[str, Any] = {"width": CONTROLS // 3 - 19, "margin": (5, 4, 5, 8)}
+_THIRD: dict[str, Any] = {**WIDE, "margin": (5, 4, 5, 8)}
 _AGAINST = " But traces contradict their components: see beside the map."
 _ERASER = "#ffffff"
 _MODES = {"Paint": PAINT, "Fill": FILL, "Erase": ERASE}
@@ -59,29 +58,29 @@ class SegmentView(MapStep):
         self.phase = ""
         self.phases = PhaseButtons(self.button, self.choose_phase)
         self.mode = pn.widgets.RadioButtonGroup(
-            name="Mouse", options=list(_MODES), value="Paint", **_FIELD
+            name="Mouse", options=list(_MODES), value="Paint", **FIELD
         )
-        self.brush = pn.widgets.IntSlider(name="Brush, pixels", start=1, end=15, value=3, **_FIELD)
+        self.brush = pn.widgets.IntSlider(name="Brush, pixels", start=1, end=15, value=3, **FIELD)
         self.curve = pn.pane.Bokeh(None)
         self.live = pn.widgets.Checkbox(
             name="After each stroke", value=True, stylesheets=[CONTROL_CSS], margin=(2, 8)
         )
-        self.hint = self.text("", width=CONTROLS - 30)
+        self.hint = self.text("", **WIDE)
         self.points = pn.widgets.TextInput(
-            name="Stroke by numbers: y, x; y, x", placeholder="10, 12; 14, 30", **_INNER
+            name="Stroke by numbers: y, x; y, x", placeholder="10, 12; 14, 30", **FIELD
         )
         self.smoothness = pn.widgets.FloatSlider(
-            name="Smoothness", start=0.0, end=10.0, step=0.1, value=1.0, **_FIELD
+            name="Smoothness", start=0.0, end=10.0, step=0.1, value=1.0, **FIELD
         )
         self.margin_slider = pn.widgets.IntSlider(
-            name="Margin at borders, pixels", start=0, end=8, value=1, **_FIELD
+            name="Margin at borders, pixels", start=0, end=8, value=1, **FIELD
         )
         tools = self._toolbar = MapToolbar()
         self.overlay, self.of_phase, self.opacity = tools.overlay, tools.of_phase, tools.opacity
         self.traces = tools.traces
         self.counts = self.text("")
         self.controls[:] = [
-            self.text("<h2>1 Paint some pixels of each phase</h2>"),
+            self.text("<h2>1 Paint pixels of each phase</h2>"),
             self.phases.grid,
             self.mode,
             self.brush,
@@ -92,12 +91,12 @@ class SegmentView(MapStep):
                 self.button("Clear all", self.clear, **_THIRD),
             ),
             self.text("<h2>2 Train</h2>"),
-            self.button("Train", self.train, kind="success", width=CONTROLS - 40),
+            self.button("Train", self.train, kind="success", **WIDE),
             self.live,
             self.text("<h2>3 Smooth</h2>"),
             self.smoothness,
             self.margin_slider,
-            self.button("Suggest smoothness", self.suggest, width=CONTROLS - 40),
+            self.button("Suggest smoothness", self.suggest, **WIDE),
             self.curve,
             pn.Card(
                 self.points,
@@ -106,14 +105,15 @@ class SegmentView(MapStep):
                     "<p class='hint'>Keys: 1 to 9 choose a phase, P paint, F fill, E erase, [ and ]"
                     " (or Shift with the wheel) the brush, Ctrl+Z undo, Ctrl+Y redo, T train."
                     "</p>",
-                    width=CONTROLS - 50,
+                    **WIDE,
                 ),
                 title="From the keyboard",
                 collapsed=True,
-                width=CONTROLS - 26,
+                **WIDE,
                 margin=(4, 8),
             ),
         ]
+        self.look.words = self._words
         self._toolbar.watch(lambda: page.attempt(self._draw))
         for widget in (self.mode, self.brush):
             widget.param.watch(lambda _e: page.attempt(self._set_brush), "value")
@@ -195,7 +195,7 @@ class SegmentView(MapStep):
 
     def _draw_choice(self, choice: SmoothnessChoice) -> None:
         self._choice = choice
-        size = (CONTROLS - 20, 170)
+        size = (self.room.controls - 36, 170)
         self.curve.object = likelihood_figure(choice, size=size, dark=self.room.dark)
 
     def key(self, key: str) -> None:
@@ -258,6 +258,8 @@ class SegmentView(MapStep):
         self._quiet = True
         self.of_phase.options = list(names)
         self.of_phase.value = grain
+        if self.session.workflow.get("regions") is not None:  # such as after a reload
+            self._lay_over()
         self._quiet = False
         self.phase = self.phase if self.phase in names else grain
         before = self.figure
@@ -325,11 +327,14 @@ class SegmentView(MapStep):
 
     def _cut(self, _result: Any) -> None:
         """Show regions that are new; the first time over the map."""
+        self._lay_over()
+        self._draw_overlay()
+        self.session.keep()
+
+    def _lay_over(self) -> None:
         if not self._overlaid and self.overlay.value == "None":
             self.overlay.value = "Regions"
         self._overlaid = True
-        self._draw_overlay()
-        self.session.keep()
 
     def _phase_buttons(self) -> None:
         self.phases.show(self.session.colours(), self.phase)
@@ -368,6 +373,11 @@ class SegmentView(MapStep):
         masks = self.session.traces.masks() if self.traces.value else {}
         shape = self.session.spectrum_image.shape
         self.figure.traces(traces_overlay(masks, colours, shape) if masks else None)
+
+    def _words(self, y: int, x: int) -> str:
+        """Say what the overlay shows at a pixel."""
+        kind, of = str(self.overlay.value), str(self.of_phase.value)
+        return overlay_words(kind, of, self.session, self.findings, (y, x))
 
     def _draw_overlay(self) -> None:
         if self.figure is None or self._quiet:

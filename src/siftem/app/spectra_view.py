@@ -14,7 +14,7 @@ from siftem.app.overlays import with_matrix
 from siftem.app.reliability import CONFLICT, poor_fit
 from siftem.app.spectrum_figure import Curve, LineMark, spectrum_figure
 from siftem.app.step_view import StepPage
-from siftem.app.style import CONTROL_CSS, CONTROLS, INK, paragraph
+from siftem.app.style import FIELD, INK, WIDE, paragraph
 from siftem.errors import InputError
 from siftem.figures.line_labels import line_text
 from siftem.fit.line_fit import LineFit
@@ -27,7 +27,6 @@ from siftem.printed_numbers import with_error
 from siftem.unmixing.subtract import PureSpectrum
 from siftem.xray.detector import Detector
 
-_FIELD = {"width": CONTROLS - 30, "stylesheets": [CONTROL_CSS], "margin": (2, 8)}
 #: Of mixtures, on a light and on a dark page.
 _MIXTURE = ("#555555", "#a3a3ab")
 #: What the lower figure shows: the residuals of the whole fit, or one element's lines.
@@ -56,9 +55,9 @@ class SpectraView(MapStep):
         self.grains = PhaseButtons(self.button, self.choose_grain)
         self.anchor = AnchorForm()
         self.element = pn.widgets.Select(
-            name="Fit and residual at the line of", options=[], **_FIELD
+            name="Fit and residual at the line of", options=[], **FIELD
         )
-        self.found = self.text("", width=CONTROLS - 30)
+        self.found = self.text("", **WIDE)
         # A new one each time: a figure that takes another's place may keep its size.
         self.residual = pn.pane.Bokeh(None)
         self.known = pn.Column(
@@ -66,12 +65,12 @@ class SpectraView(MapStep):
                 "<h2>What is known of it</h2>"
                 "<p class='hint'>It fixes how much matrix its mixture holds, which the map alone "
                 "cannot tell.</p>",
-                width=CONTROLS - 30,
+                **WIDE,
             ),
             self.anchor.panel,
         )
-        self.alone = self.text("", width=CONTROLS - 30)
-        self.do = self.button(_SUBTRACT, self.subtract, kind="success", width=CONTROLS - 40)
+        self.alone = self.text("", **WIDE)
+        self.do = self.button(_SUBTRACT, self.subtract, kind="success", **WIDE)
         self.controls[:] = [
             self.text("<h2>Phase</h2>"),
             self.grains.grid,

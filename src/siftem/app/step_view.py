@@ -81,7 +81,7 @@ class View:
 
     def resized(self) -> None:
         """Take the page's present room; what is drawn is drawn again when it is shown."""
-        self.controls.height = self.room.height
+        self.controls.param.update(width=self.room.controls, height=self.room.height)
         self.content.param.update(width=self.room.content, min_height=self.room.height)
 
     def refresh(self) -> None:

@@ -6,8 +6,9 @@ import html
 from dataclasses import dataclass
 from typing import Any
 
-#: Width of the column with the controls, screen pixels; with its scroll bar it takes more.
-CONTROLS, _SCROLL_BAR = 286, 16
+#: Least and largest width of the column with the controls, with its scroll bar, screen pixels, and
+#: what part of a wide window it takes between these.
+_CONTROLS, _CONTROLS_PART = (302, 460), 0.115
 #: What steps, status line and margins take of a window.
 _BESIDE, _ABOVE = 24, 84
 #: Less than the output of a cell in a notebook has (1148 wide) is scrolled.
@@ -31,7 +32,8 @@ class Room:
     @property
     def controls(self) -> int:
         """Width of the column with the controls."""
-        return CONTROLS + _SCROLL_BAR
+        least, most = _CONTROLS
+        return min(most, max(least, round(_CONTROLS_PART * self.window[0])))
 
     @property
     def content(self) -> int:
@@ -97,6 +99,10 @@ label, .bk-slider-title, .bk-input-group { color: var(--siftem-ink, #1d1d1f); }
 .bk-btn:focus-visible, .bk-input:focus-visible, input:focus-visible, .noUi-handle:focus-visible
   { outline: 3px solid #E69F00 !important; outline-offset: 1px; }
 """
+
+#: Of what is as wide as the column that it stands in, and of fields among the controls.
+WIDE: dict[str, Any] = {"sizing_mode": "stretch_width", "width": None}
+FIELD: dict[str, Any] = {**WIDE, "stylesheets": [CONTROL_CSS], "margin": (2, 8)}
 
 TEXT_CSS = """
 :host { font-family: "Segoe UI", "Helvetica Neue", Arial, "DejaVu Sans", sans-serif;
