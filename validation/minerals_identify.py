@@ -20,7 +20,8 @@ import sys
 
 import numpy as np
 
-from siftem.minerals.identification import NONE_PRIOR, UNSEEN, identify
+from siftem.minerals.compared_compositions import UNSEEN
+from siftem.minerals.identification import NONE_PRIOR, identify
 from siftem.minerals.phase_library import Phase, shipped_phases
 from siftem.minerals.structural_formula import Analysis
 from siftem.xray.elements import atomic_weight

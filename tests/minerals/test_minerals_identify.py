@@ -249,6 +249,41 @@ def test_open_ends_widen_what_it_may_be():
     end = analysis(quartz).weight_fractions
     found = siftem.identify(analysis(olivine, ends=end[None]), settings=["rock"])
     assert {"olivine", "quartz"} <= {c.name for c in found.candidates}
+    assert found.too_open
+    assert found.best is None
+    assert str(found).startswith("composition too open for a name (")
+
+
+def test_no_phase_lacks_an_element_that_is_surely_there():
+    """An oxide on carbon: at one end nothing but the film is left, and its C is hardly known."""
+    amounts = {"Fe": 45.0, "O": 56.0, "C": 6.0}
+    weights = np.array([n * atomic_weight(e) for e, n in amounts.items()])
+    sigma = np.array([5.0, 7.0, 44.0]) * [atomic_weight(e) for e in amounts]  # of the amounts
+    total = weights.sum()
+    closed = (np.eye(3) - weights[:, None] / total) / total
+    thin = np.array([6.0, 7.5, 86.5]) * [atomic_weight(e) for e in amounts]
+    seen = Analysis(
+        "shell",
+        tuple(amounts),
+        weights / total,
+        closed @ np.diag(sigma**2) @ closed.T,
+        ends=(thin / thin.sum())[None],
+    )
+    # By the errors of the fractions alone it is the film.
+    assert siftem.identify(seen).candidates[0].name == "graphite or diamond"
+    found = siftem.identify(replace(seen, certain=("Fe", "O")))
+    assert "graphite or diamond" not in {c.name for c in found.candidates}
+    assert found.candidates[0].name in {"hematite", "maghemite", "magnetite"}
+
+
+def test_a_name_that_the_value_cannot_be_is_not_put_forward():
+    half, platinum = {"Pt": 30.0, "Fe": 30.0, "O": 40.0}, {"Pt": 100.0, "Fe": 0.0, "O": 0.0}
+    end = analysis(platinum).weight_fractions
+    found = siftem.identify(analysis(half, ends=end[None]))
+    assert found.candidates[0].name == "platinum"
+    assert found.best is None
+    assert found.too_open
+    assert siftem.identify(analysis(platinum, ends=analysis(half).weight_fractions[None])).best
 
 
 def test_the_nearest_composition_is_told():

@@ -18,11 +18,13 @@ from siftem.errors import InputError, RecipeError
 from siftem.io.images import write_values
 from siftem.minerals.identification import Candidate, Identification
 from siftem.minerals.joint_calibration import JointCalibration
+from siftem.minerals.structural_formula import Analysis
+from siftem.pipeline.mass_thickness import film_map
 from siftem.pipeline.minerals import (
-    film_map,
     formulas_of,
     joint_calibration,
     mineral_compositions,
+    mineral_data,
     names_of,
     onuma_diagrams,
 )
@@ -93,6 +95,23 @@ def test_no_phase_is_named_by_its_range_as_a_compound_that_another_one_is(made_r
         assert found["Brg"].best == "MgSiO3"
         assert found["Fp"].best == ("other" if some else "Fp")
         assert found["Ca-Pv"].best == "Ca-Pv"
+
+
+def test_lines_that_stand_out_are_certain_and_open_names_are_told(made_run, monkeypatch):
+    certain = Analysis.of(made_run.compositions["Fp"]).certain
+    assert {"Mg", "Fe"} <= set(certain)
+    assert "Si" not in certain
+    some = (Candidate("MgO", "", "", 0.4, 1.0, {"MgO": 1.0}),)
+    monkeypatch.setattr(
+        "siftem.pipeline.minerals.identify",
+        lambda c, **_: Identification(c.name, some, 0.1, too_open=True),
+    )
+    # Names go with their compositions: new ones.
+    fresh = replace(made_run, compositions={"Fp": replace(made_run.compositions["Fp"])})
+    assert "composition too open for a name" in [row[1] for row in texts(names_table(fresh))]
+    told = mineral_data(fresh, "Fp")["identified"]
+    assert told["best"] is None
+    assert told["too_open"]
 
 
 @pytest.fixture

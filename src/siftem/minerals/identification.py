@@ -8,9 +8,15 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from scipy.optimize import least_squares
 
 from siftem.errors import InputError
+from siftem.minerals.compared_compositions import (
+    Frame,
+    hidden_elements,
+    log_density,
+    member_atoms,
+    possible_fractions,
+)
 from siftem.minerals.phase_library import (
     SAMPLES,
     SETTINGS,
@@ -22,26 +28,19 @@ from siftem.minerals.structural_formula import Analysis
 from siftem.quantification.composition import Composition, behind_a_window
 from siftem.views import outline
 
-#: Elements that a measurement says nothing of unless they were quantified: no line, or one that
-#: comes from the support as well.
-UNSEEN = ("H", "He", "Li", "Be", "B", "C", "N")
-#: Natural scatter about a formula: traces, and ranges that are not sharp (atomic fraction, and
-#: relative to the content).
-_TRACE, _SCATTER = 0.003, 0.01
-#: What elements that were not looked for may amount to, as atomic fraction.
-_OUTSIDE = 0.007
-#: How far from the phases of the table those lie that are not in it: the same two numbers.
-_ELSEWHERE, _OTHERWISE = 0.02, 0.25
 #: Share of the probability, before anything was measured, that no phase of the table is it.
 NONE_PRIOR = 0.1
-#: Compositions between the ends of what is not known, each as likely.
-_BETWEEN = 5
 #: So many of the likeliest phases are looked at closely.
 _LOOKED_AT = 12
-#: Price of a share beyond its range, in standard deviations for each unit.
-_BOUND = 1e3
 #: Phases within so many standard deviations explain a composition equally well.
 _AS_NEAR = 2.0
+#: An element that stands out makes a phase without it impossible when it makes so much of the
+#: value, and of every composition that is possible (atomic fractions).
+_HOLDS, _ALWAYS = 0.1, 0.03
+#: Compositions that differ by less than this part of their atoms are one, whatever their names.
+_ONE = 0.05
+#: From here on (standard deviations) not even the nearest of many possible compositions is a phase.
+_FAR = 3.0
 #: Candidates from this probability on are listed, the first one always.
 _LISTED = 0.005
 
@@ -84,6 +83,10 @@ class Identification:
         The most probable first; the first one also when it is improbable.
     none : float
         Probability that no phase of the table explains the composition.
+    too_open : bool
+        No name can be told, since the compositions that are possible leave too many: no composition
+        has half of the probability; or, along a range, the likeliest phase is far from all of it or
+        can't be what was estimated.
     """
 
     __repr__ = outline
@@ -91,11 +94,14 @@ class Identification:
     name: str
     candidates: tuple[Candidate, ...]
     none: float
+    too_open: bool = False
 
     @property
     def best(self) -> str | None:
-        """The most probable phase; None when "none of these" is more probable than all."""
+        """The most probable phase; None when "none of these" is more probable, or it is open."""
         named = sum(c.probability for c in self.candidates)
+        if self.too_open:
+            return None
         return None if self.none > named or not self.candidates else self.candidates[0].name
 
     @property
@@ -110,6 +116,8 @@ class Identification:
             f"{c.name} {_percent(c.probability)} ({c.distance:.1f} sigma)" for c in self.listed
         ]
         none = f"none of these {_percent(self.none)}"
+        if self.too_open:
+            return f"composition too open for a name ({'; '.join([*shown, none])})"
         return "; ".join([none, *shown] if self.best is None else [*shown, none])
 
 
@@ -182,8 +190,11 @@ def identify(
     if analysis.oxygen_by_charges and len(analysis.elements) > 1:
         analysis = _without_oxygen(analysis)
         phases = tuple(p for p in phases if "O" in p.elements)
-    frame = _Frame(analysis)
-    points = frame.coordinates(_points(analysis))
+    frame = Frame(analysis)
+    possible = possible_fractions(analysis)
+    points = frame.coordinates(possible)
+    held = _surely_held(analysis, possible)
+    phases = tuple(p for p in phases if held <= set(p.elements))
     named = np.full(len(phases), -np.inf)
     broad = np.full(len(phases), -np.inf)
     drawn: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
@@ -220,7 +231,8 @@ def identify(
             most = float(log_density(edge, x, covariance)) - nearest[i][1] ** 2 / 2
             named[i] = min(named[i], most)
     among = np.exp(named - np.logaddexp.reduce(named))
-    among = _levelled(among, phases, nearest, frame)
+    alike = _alike(phases, nearest, analysis)
+    among = _levelled(among, phases, nearest, frame, alike)
     order = [i for i in np.argsort(-among, kind="stable").tolist() if i in nearest]
     kept = [i for i in order if among[i] >= _LISTED] or order[:1]
     nearest = {i: nearest[i] for i in kept}
@@ -236,7 +248,51 @@ def identify(
         )
         for i, (shares, distance) in nearest.items()
     )  # fmt: skip
-    return Identification(analysis.name, candidates, none)
+    most = max(among[alike[i]].sum() for i in kept) * (1 - none)
+    best, too_open = order[0], none < 0.5 and most < 0.5
+    if none < 0.5 and np.abs(possible - possible[0]).sum(axis=1).max() / 2 > _ONE:
+        is_not = _is_not(phases[best], drawn[best][0], analysis)
+        too_open = too_open or nearest[best][1] > _FAR or is_not
+    return Identification(analysis.name, candidates, none, too_open)
+
+
+def _surely_held(analysis: Analysis, possible: np.ndarray) -> set[str]:
+    """Elements that a phase must have: they stand out, and nothing that is possible lacks them.
+
+    The errors of fractions alone don't tell that: where one element is hardly known, all fractions
+    may be small.
+    """
+    much = (possible[0] > _HOLDS) & (possible.min(axis=0) > _ALWAYS)
+    return {e for e, yes in zip(analysis.elements, much, strict=True) if yes} & set(
+        analysis.certain
+    )
+
+
+def _alike(
+    phases: Sequence[Phase], nearest: Mapping[int, tuple[np.ndarray, float]], analysis: Analysis
+) -> dict[int, list[int]]:
+    """Which of the nearest compositions are one, for each of them."""
+    unseen = hidden_elements(analysis)
+    atoms = {}
+    for i, (shares, _) in nearest.items():
+        own = shares @ member_atoms(phases[i], analysis.elements, unseen)
+        atoms[i] = own / own.sum()
+    return {
+        i: [j for j, b in atoms.items() if np.abs(a - b).sum() / 2 < _ONE] for i, a in atoms.items()
+    }
+
+
+def _is_not(phase: Phase, shares: np.ndarray, analysis: Analysis) -> bool:
+    """Whether the value holds less than half of what a phase must hold of some element."""
+    own = shares @ member_atoms(phase, analysis.elements, hidden_elements(analysis))
+    least = (own / own.sum(axis=1, keepdims=True)).min(axis=0)[:-1]
+    atoms = analysis.atoms
+    closed = analysis.as_atoms(np.eye(len(atoms))) / atoms.sum()
+    both = analysis.covariance + analysis.systematic
+    jacobian = closed - np.outer(atoms / atoms.sum(), closed.sum(axis=0))
+    sigma = np.sqrt(np.maximum(np.diag(jacobian @ both @ jacobian.T), 0.0))
+    lacks = atoms / atoms.sum() + _AS_NEAR * sigma < least / 2
+    return bool((lacks & (least > _HOLDS)).any())
 
 
 def _with_window(composition: Composition | Analysis) -> Analysis:
@@ -264,32 +320,30 @@ def _without_oxygen(analysis: Analysis) -> Analysis:
     )
 
 
-def _hidden(analysis: Analysis) -> tuple[str, ...]:
-    """Elements of which an analysis says nothing."""
-    reckoned = ("O",) if analysis.oxygen_by_charges else ()
-    return tuple(dict.fromkeys((*UNSEEN, *reckoned, *analysis.unseen)))
-
-
 def _levelled(
     among: np.ndarray,
     phases: Sequence[Phase],
     nearest: Mapping[int, tuple[np.ndarray, float]],
-    frame: _Frame,
+    frame: Frame,
+    one: Mapping[int, Collection[int]],
 ) -> np.ndarray:
     """Share probability among phases that no measured element can part.
 
     Those whose main end members are of one ratio of the atoms that are seen: polymorphs; a metal
     and its oxide without O; an oxide, a carbonate and a hydrate where O was reckoned. How wide
     their ranges are in the table must not decide between olivine and wadsleyite. What holds least
-    of what is not seen comes first, then phases of rocks.
+    of what is not seen comes first, then phases of rocks. Along a range, each may be nearest to
+    another composition: then it decides between them.
     """
     groups: dict[tuple[tuple[str, float], ...], list[int]] = {}
     for i, (shares, _) in nearest.items():
         groups.setdefault(frame.main_member(phases[i], shares), []).append(i)
     out = np.array(among)
     for group in groups.values():
-        near = max(_AS_NEAR, min(nearest[i][1] for i in group))
-        alike = [i for i in group if nearest[i][1] <= near]
+        limit = max(_AS_NEAR, min(nearest[i][1] for i in group))
+        near = [i for i in group if nearest[i][1] <= limit]
+        first = max(near, key=lambda i: among[i])
+        alike = [i for i in near if i in one[first]]
         out[alike] = out[alike].mean()
     for i in nearest:
         hidden = len(set(phases[i].elements) & set(frame.unseen))
@@ -320,157 +374,3 @@ def _chosen(
     if not chosen:
         raise InputError(f"no phase of the table has the setting {' or '.join(settings)}")
     return chosen
-
-
-def _points(analysis: Analysis) -> np.ndarray:
-    """Atomic fractions that are equally likely estimates: one, or some between open ends."""
-    now = analysis.weight_fractions
-    steps = np.linspace(0, 1, _BETWEEN)[1:, None]
-    ends = () if analysis.ends is None else analysis.ends
-    atoms = analysis.as_atoms(np.vstack([now[None], *(now + steps * (e - now) for e in ends)]))
-    # At an end nothing may be left but the O that was reckoned.
-    atoms = atoms[atoms.sum(axis=1) > 0]
-    return np.asarray(atoms / atoms.sum(axis=1, keepdims=True))
-
-
-class _Frame:
-    """Atomic fractions of the measured elements and of all others together, as coordinates.
-
-    The largest fraction is left out, since all sum to one.
-    """
-
-    def __init__(self, analysis: Analysis) -> None:
-        self.elements = analysis.elements
-        self.unseen = _hidden(analysis)
-        atoms = analysis.atoms
-        y = np.append(atoms / atoms.sum(), 0.0)
-        self.kept = np.delete(np.arange(len(y)), int(np.argmax(y)))
-        per_weight = analysis.as_atoms(np.eye(len(atoms))) / atoms.sum()
-        jacobian = per_weight - np.outer(y[:-1], per_weight.sum(axis=0))
-        measured = jacobian @ (analysis.covariance + analysis.systematic) @ jacobian.T
-        size = np.maximum(y, 0.0)
-
-        def scattered(trace: float, relative: float) -> np.ndarray:
-            sigma = trace + relative * size
-            sigma[-1] += _OUTSIDE
-            closed = (np.eye(len(y)) - y[:, None]) * sigma
-            return np.asarray(closed @ closed.T)
-
-        whole = np.zeros((len(y), len(y)))
-        whole[:-1, :-1] = measured
-        cut = np.ix_(self.kept, self.kept)
-        self.natural = scattered(_TRACE, _SCATTER)[cut]
-        self.narrow = whole[cut] + self.natural
-        self.wide = (whole + scattered(_ELSEWHERE, _OTHERWISE))[cut]
-        self.white = whitening(self.narrow)
-
-    def projected(self, phase: Phase, shares: np.ndarray) -> np.ndarray | None:
-        """Coordinates of compositions of a phase; None when it shares no element."""
-        of_members = _member_atoms(phase, self.elements, self.unseen)
-        if not of_members[:, :-1].any():
-            return None
-        whole = shares @ of_members
-        return np.asarray((whole / whole.sum(axis=1, keepdims=True))[:, self.kept])
-
-    def main_member(self, phase: Phase, shares: np.ndarray) -> tuple[tuple[str, float], ...]:
-        """Ratio of atoms that are seen in the end member that is most of a composition."""
-        seen = [e for e in phase.elements if e in self.elements or e not in self.unseen]
-        atoms = phase.atoms(np.eye(len(shares)), seen)
-        ratio = atoms[int(np.argmax(shares * atoms.sum(axis=1)))]
-        ratio = ratio / max(ratio.sum(), 1e-300)
-        return tuple((e, round(float(r), 6)) for e, r in zip(seen, ratio, strict=True) if r)
-
-    def coordinates(self, fractions: np.ndarray) -> np.ndarray:
-        """Coordinates of atomic fractions of the measured elements; (points, n)."""
-        return np.hstack([fractions, np.zeros((len(fractions), 1))])[:, self.kept]
-
-    def nearest(
-        self, phase: Phase, shares: np.ndarray, points: np.ndarray
-    ) -> tuple[np.ndarray, float]:
-        """Shares of the members at the nearest composition of a phase, and its distance.
-
-        From the nearest of the points that are equally likely estimates.
-        """
-        x = self.of_phase(phase, shares)
-        apart = [((self.white @ (x - y).T) ** 2).sum(axis=0) for y in points]
-        at, sample = np.unravel_index(int(np.argmin(apart)), (len(points), len(x)))
-        y, best = points[at], shares[sample]
-
-        def away(x: np.ndarray) -> np.ndarray:
-            return np.asarray(self.white @ (x - y).T)
-
-        low, high = (np.array([getattr(m, k) for m in phase.members]) for k in ("least", "most"))
-        wide = high[1:] > low[1:]
-        if wide.any():
-            low_free, high_free = low[1:][wide], high[1:][wide]
-
-            def whole(free: np.ndarray) -> np.ndarray:
-                part = low.copy()
-                part[1:][wide] = free
-                part[0] = 1 - part[1:].sum()
-                return part
-
-            def residual(free: np.ndarray) -> np.ndarray:
-                part = whole(free)
-                beyond = part[0] - np.clip(part[0], low[0], high[0])
-                part[0] = max(part[0], 1e-9)
-                return np.append(away(self.of_phase(phase, part[None])[0]), _BOUND * beyond)
-
-            start = np.clip(best[1:][wide], low_free + 1e-9, high_free - 1e-9)
-            best = whole(least_squares(residual, start, bounds=(low_free, high_free)).x)
-        distance = float(np.sqrt((away(self.of_phase(phase, best[None])[0]) ** 2).sum()))
-        return best, distance
-
-    def inside(self, phase: Phase, shares: np.ndarray, distance: float) -> float:
-        """Probability that the true composition lies within the natural scatter of a phase.
-
-        Of compositions that the errors allow, the share under ``exp(-d^2/2)``, d being the
-        distance from the phase in natural scatter: ``sqrt(det F / det (F + S))`` at no
-        distance, over the directions in which the phase does not extend.
-        """
-        white = whitening(self.natural)
-        step = 1e-4 * np.eye(len(phase.members))
-        along = self.of_phase(phase, np.abs(shares) + step) - self.of_phase(
-            phase, np.abs(shares)[None]
-        )
-        tangents = white @ along.T
-        left, singular, _ = np.linalg.svd(tangents)
-        rank = int((singular > 1e-6 * max(float(singular.max()), 1e-300)).sum())
-        across = left[:, rank if singular.max() > 1e-12 else 0 :]
-        errors = across.T @ white @ (self.narrow - self.natural) @ white.T @ across
-        shrunk = np.linalg.slogdet(np.eye(across.shape[1]) + errors)[1]
-        return float(np.exp(-0.5 * (distance**2 + shrunk)))
-
-    def of_phase(self, phase: Phase, shares: np.ndarray) -> np.ndarray:
-        """Coordinates of compositions of a phase that shares an element; (compositions, n)."""
-        x = self.projected(phase, shares)
-        assert x is not None
-        return x
-
-
-@lru_cache(maxsize=4096)
-def _member_atoms(phase: Phase, elements: tuple[str, ...], unseen: tuple[str, ...]) -> np.ndarray:
-    """Atoms of the elements, and of all others that are seen together, in each member."""
-    others = [e for e in phase.elements if e not in elements and e not in unseen]
-    alone = np.eye(len(phase.members))
-    outside = phase.atoms(alone, others).sum(axis=1, keepdims=True)
-    return np.hstack([phase.atoms(alone, elements), outside])
-
-
-def whitening(covariance: np.ndarray) -> np.ndarray:
-    """Return what makes variates of a covariance independent and of unit variance; (n, n)."""
-    return np.asarray(np.linalg.inv(np.linalg.cholesky(covariance)))
-
-
-def log_density(
-    points: np.ndarray, x: np.ndarray, covariance: np.ndarray, *, apart: bool = False
-) -> np.ndarray:
-    """Log of the mean normal density of points (m, n) about compositions (samples, n).
-
-    With ``apart`` of each composition on its own.
-    """
-    white = whitening(covariance)
-    steps = (points @ white.T)[:, None] - (x @ white.T)[None]
-    log = -0.5 * (steps**2).sum(axis=2) + np.log(np.diag(white)).sum()
-    axis = 0 if apart else None
-    return np.asarray(np.logaddexp.reduce(log, axis=axis) - np.log(len(log) if apart else log.size))

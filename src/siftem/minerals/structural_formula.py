@@ -31,6 +31,8 @@ _OXIDES_OF_IRON = {"FeO": 1.0, "FeOt": 1.0, "Fe2O3": 1.5, "Fe2O3t": 1.5}
 _HALOGENS = ("F", "Cl")
 #: From this part of all mass on an element that was not quantified may be the phase's.
 _MUCH_BESIDE = 0.1
+#: A line is there when it is so many of its standard deviations high.
+_STANDS_OUT = 5.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +59,9 @@ class Analysis:
     unseen : tuple of str
         Elements without a line in the fitted range, listed or not: nothing is known of them. Nor
         of those that a spectrum holds much of, but which were taken for a support's.
+    certain : tuple of str
+        Elements whose own counts stand out of the noise, however large the errors of the fractions
+        are since that of another element is hardly known.
 
     Examples
     --------
@@ -80,6 +85,7 @@ class Analysis:
     absent: tuple[str, ...] = ()
     oxygen_by_charges: bool = False
     unseen: tuple[str, ...] = ()
+    certain: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "elements", element_symbols(self.elements))
@@ -117,6 +123,7 @@ class Analysis:
             composition.assumed_absent,
             _oxygen_was_reckoned(composition),
             (*_without_lines(composition.fit), *_not_quantified(composition)),
+            _standing_out(composition),
         )
 
     @classmethod
@@ -207,6 +214,14 @@ def _not_quantified(composition: Composition) -> tuple[str, ...]:
     mass = masses_of(composition.fit)
     least = _MUCH_BESIDE * sum(mass.values())
     return tuple(e for e, m in mass.items() if m > least and e not in composition.elements)
+
+
+def _standing_out(composition: Composition) -> tuple[str, ...]:
+    """Elements with a line that was measured to many of its own standard deviations."""
+    fit, columns = composition.fit, list(composition.columns)
+    height, own = fit.amplitudes[columns], np.sqrt(np.diag(fit.covariance)[columns])
+    surely = zip(composition.elements, height > _STANDS_OUT * own, strict=True)
+    return tuple(e for e, yes in surely if yes)
 
 
 @lru_cache(maxsize=64)

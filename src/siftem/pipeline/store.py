@@ -23,7 +23,7 @@ from siftem.io.imagej_rois import write_rois
 from siftem.io.images import write_label_image, write_regions, write_values
 from siftem.pipeline.file_contents import file_names
 from siftem.pipeline.layout import PhaseMap
-from siftem.pipeline.minerals import film_map
+from siftem.pipeline.mass_thickness import film_map
 from siftem.pipeline.parts import attempted
 from siftem.pipeline.results import RunResult
 from siftem.pipeline.stored_results import read_stored, rebuilt, write_stored

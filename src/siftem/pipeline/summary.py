@@ -16,9 +16,9 @@ from siftem import __version__
 from siftem.eels.edges import ElementalRatios
 from siftem.pipeline.composition_doubts import assumed_absent, run_differences
 from siftem.pipeline.file_contents import file_names
+from siftem.pipeline.mass_thickness import film_data
 from siftem.pipeline.minerals import (
     calibration_data,
-    film_data,
     mineral_data,
     onuma_diagrams,
     strain_data,

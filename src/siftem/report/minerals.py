@@ -12,7 +12,8 @@ from dataclasses import replace
 
 from siftem.minerals.lattice_strain import OnumaDiagram
 from siftem.pipeline.composition_doubts import assumed_absent
-from siftem.pipeline.minerals import film_regions, mineral_compositions, names_of, onuma_diagrams
+from siftem.pipeline.mass_thickness import film_regions
+from siftem.pipeline.minerals import mineral_compositions, names_of, onuma_diagrams
 from siftem.pipeline.results import RunResult
 from siftem.pipeline.steps.composition import counts_for_wanted_limits
 from siftem.pipeline.summary import formula

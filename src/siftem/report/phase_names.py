@@ -17,8 +17,8 @@ from siftem.minerals.joint_calibration import JointCalibration
 from siftem.minerals.structural_formula import Estimate
 from siftem.pipeline.composition_doubts import run_on_support
 from siftem.pipeline.layout import by_labels, describe_layout
+from siftem.pipeline.mass_thickness import film_problem
 from siftem.pipeline.minerals import (
-    film_problem,
     formulas_of,
     joint_calibration,
     names_of,
@@ -65,6 +65,9 @@ def names_table(result: RunResult) -> Table | None:
             )
             for c in found.listed
         ]
+        if found.too_open:
+            open_ = name("composition too open for a name")
+            rows.append((name(phase), open_, Cell(""), Cell(""), name("")))
         rows += [none, *own] if found.best is None else [*own, none]
     if not rows:
         return None
