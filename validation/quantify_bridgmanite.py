@@ -22,7 +22,7 @@ import time
 
 import numpy as np
 import xraylib
-from scipy.stats import norm
+from scipy.special import voigt_profile
 
 from siftem.acquisition import Acquisition
 from siftem.energy_axis import EnergyAxis
@@ -84,10 +84,18 @@ def cross_section(symbol: str, subshell: str) -> float:
     return n * 2.80028521e-17 / ratio**2 * relativity * psi * phi * math.log(u) / u
 
 
-def lines_of(symbol: str) -> list[tuple[float, float]]:
-    """Energy in keV and photons of each line of an element, per atom."""
+def width_of(z: int, level: str) -> float:
+    """Natural width of a level in keV."""
+    try:
+        return float(xraylib.AtomicLevelWidth(z, getattr(xraylib, f"{level}_SHELL")))
+    except ValueError:
+        return 0.0
+
+
+def lines_of(symbol: str) -> list[tuple[float, float, float]]:
+    """Energy in keV, photons per atom and natural width in keV of each line of an element."""
     z = xraylib.SymbolToAtomicNumber(symbol)
-    out: list[tuple[float, float]] = []
+    out: list[tuple[float, float, float]] = []
     for shell, subshells in SUBSHELLS.items():
         vacancies: dict[str, float] = {}
         for s in subshells:
@@ -110,7 +118,8 @@ def lines_of(symbol: str) -> list[tuple[float, float]]:
             except ValueError:
                 continue
             if symbol in M_LINES and shell == "M":
-                out += [(e, 0.9 * photons) for e, own in M_LINES[symbol] if own == s]
+                width = width_of(z, s)
+                out += [(e, 0.9 * photons, width) for e, own in M_LINES[symbol] if own == s]
                 continue
             for outer in [
                 "L1",
@@ -139,8 +148,9 @@ def lines_of(symbol: str) -> list[tuple[float, float]]:
                     rate, energy = xraylib.RadRate(z, code), xraylib.LineEnergy(z, code)
                 except (ValueError, TypeError):
                     continue
-                out.append((energy, photons * rate))
-    return [(e, p) for e, p in out if e > 0.05 and p > 0]
+                width = width_of(z, s) + width_of(z, outer)
+                out.append((energy, photons * rate, width))
+    return [(e, p, w) for e, p, w in out if e > 0.05 and p > 0]
 
 
 def expected_counts(total: float = 5e6) -> np.ndarray:
@@ -148,9 +158,10 @@ def expected_counts(total: float = 5e6) -> np.ndarray:
     mean = np.zeros(AXIS.size)
     jump, omega = xraylib.JumpFactor(14, xraylib.K_SHELL), xraylib.FluorYield(14, 0)
     si_ka = 1.740
+    fine = (AXIS.edges[:-1, None] + AXIS.scale * (np.arange(4) + 0.5) / 4).ravel()
     for symbol, weight in {**TRUTH, **SUPPORT}.items():
         atoms = weight / xraylib.AtomicWeight(xraylib.SymbolToAtomicNumber(symbol))
-        for energy, photons in lines_of(symbol):
+        for energy, photons, width in lines_of(symbol):
             seen = atoms * photons * efficiency(energy) * leaves_film(energy)
             parts = [(energy, seen)]
             if energy > xraylib.EdgeEnergy(14, 0):
@@ -159,8 +170,9 @@ def expected_counts(total: float = 5e6) -> np.ndarray:
                 parts = [(energy, seen * (1 - lost)), (energy - si_ka, seen * lost)]
             for place, count in parts:
                 fwhm = math.sqrt(RESOLUTION**2 + 2330 * (place - 5.895)) * 1e-3
-                below = norm.cdf(AXIS.edges, GAIN * place, GAIN * fwhm / 2.354820045)
-                mean += count * np.diff(below)
+                away = fine - GAIN * place
+                line = voigt_profile(away, GAIN * fwhm / 2.354820045, GAIN * 0.5 * width)
+                mean += count * AXIS.scale * line.reshape(AXIS.size, -1).mean(axis=1)
     energies = AXIS.centers / GAIN
     smooth = np.array(
         [((BEAM - e) / e) ** 1.08 * efficiency(e) * leaves_film(e) if e > 0.1 else 0.0

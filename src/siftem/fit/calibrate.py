@@ -11,6 +11,7 @@ from siftem.energy_axis import EnergyAxis
 from siftem.fit.poisson import PoissonFit, covariance_of, fit_poisson
 from siftem.fit.spectrum_model import Calibration, SpectrumModel
 from siftem.spectrum import Spectrum
+from siftem.xray.detector import SHARPEST
 
 #: What is fitted: attribute of the calibration, its expected value, prior standard deviation,
 #: lowest and highest value. Energies in keV, depth in nm; the resolution is relative to the
@@ -21,7 +22,7 @@ _FREE = (
     ("bend", 0.0, 5e-5, -2e-3, 2e-3),
     ("soft", 0.0, 1e-2, -0.1, 0.1),
     ("collection_depth", 0.0, 100.0, 0.0, 2000.0),
-    ("resolution", 1.0, 0.10, 0.93, 1.8),
+    ("resolution", 1.0, 0.10, 0.8, 1.8),
     ("broadening", 1.0, 0.08, 0.6, 1.5),
     ("escape", 1.0, 0.2, 0.0, 3.0),
     ("near", 0.0, 0.02, 0.0, 0.3),
@@ -154,6 +155,11 @@ def fit_calibration(
     n_lines = len(model.families)
     nominal = model.detector.resolution
     now = _parameters(start, nominal)
+    lowest = _LOWEST.copy()
+    # No detector of silicon is sharper than its own noise.
+    lowest[NAMES.index("resolution")] = max(
+        lowest[NAMES.index("resolution")], 1.001 * SHARPEST / nominal
+    )
 
     def cost(fit: PoissonFit, at: np.ndarray) -> float:
         known = 0.0 if penalty is None else fit.amplitudes @ penalty @ fit.amplitudes
@@ -167,8 +173,8 @@ def fit_calibration(
         settled = _SETTLED * (misfit if misfit > _FAR else 1.0)
         improved = False
         while damping < 1e4:
-            step, expected = _step(design, slopes, counts, found, now, damping, penalty)
-            trial = np.clip(now + step, _LOWEST, _HIGHEST)
+            step, expected = _step(design, slopes, counts, found, now, lowest, damping, penalty)
+            trial = np.clip(now + step, lowest, _HIGHEST)
             trial_design = design_of(model, axis, shapes, _calibration(trial, nominal))
             trial_found = fit_poisson(
                 trial_design,
@@ -256,6 +262,7 @@ def _step(
     counts: np.ndarray,
     found: PoissonFit,
     now: np.ndarray,
+    lowest: np.ndarray,
     damping: float,
     penalty: np.ndarray | None,
 ) -> tuple[np.ndarray, float]:
@@ -286,10 +293,10 @@ def _step(
         left = gradient[free] - damped[np.ix_(free, ~free)] @ step[~free]
         step[free] = np.linalg.solve(damped[np.ix_(free, free)], left)
         moved = now + step
-        out = free & ((moved < _LOWEST) | (moved > _HIGHEST))
+        out = free & ((moved < lowest) | (moved > _HIGHEST))
         if not out.any():
             break
-        step[out] = np.clip(moved, _LOWEST, _HIGHEST)[out] - now[out]
+        step[out] = np.clip(moved, lowest, _HIGHEST)[out] - now[out]
         free &= ~out
         if not free.any():
             break

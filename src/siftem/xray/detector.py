@@ -24,11 +24,17 @@ _SIGMA_PER_FWHM = 1 / math.sqrt(8 * math.log(2))
 _SILICON_DENSITY = 2.33  # g/cm3
 _CM_PER_NM = 1e-7
 _CM_PER_MM = 0.1
-# With less than this at Mn Ka nothing would be left for the electronics at 0 keV.
-_SHARPEST = math.sqrt(_BROADENING * 1e3 * MN_KA)
+#: With less than this (eV) at Mn Ka nothing would be left for the electronics at 0 keV.
+SHARPEST = math.sqrt(_BROADENING * 1e3 * MN_KA)
 _BLUNTEST = 500.0
 # No electronics is quieter: eV at 0 keV.
 _SHARPEST_AT_ZERO = 10.0
+
+_SILICON = 14
+SILICON_KA = 1.740  # keV
+_K_EDGE = float(xraylib.EdgeEnergy(_SILICON, xraylib.K_SHELL))
+_YIELD = float(xraylib.FluorYield(_SILICON, xraylib.K_SHELL))
+_JUMP_RATIO = float(xraylib.JumpFactor(_SILICON, xraylib.K_SHELL))
 
 Layer = tuple[str, float] | tuple[str, float, float]
 
@@ -94,9 +100,9 @@ class Detector:
         return cls(resolution=acquisition.fwhm)
 
     def __post_init__(self) -> None:
-        if not _SHARPEST < self.resolution <= _BLUNTEST:
+        if not SHARPEST < self.resolution <= _BLUNTEST:
             raise InputError(
-                f"detector resolution must be the FWHM at Mn Kα in eV, between {_SHARPEST:.1f} "
+                f"detector resolution must be the FWHM at Mn Kα in eV, between {SHARPEST:.1f} "
                 f"(the limit of silicon) and {_BLUNTEST:g}, got {self.resolution}"
             )
         if not (math.isfinite(self.collection_depth) and self.collection_depth >= 0):
@@ -242,3 +248,41 @@ def _mass_fractions(material: str) -> Mapping[str, float]:
         ) from None
     shares = zip(parsed["Elements"], parsed["massFractions"], strict=True)
     return MappingProxyType({symbol_of(z): float(w) for z, w in shares})
+
+
+def escape_fraction(energy: float | np.ndarray) -> np.ndarray:
+    """Return the escape peak of a line as a share of its parent peak.
+
+    A photon that ionises the K shell of the detector's silicon near its surface can lose
+    a Si K photon through it; the count is then found 1.740 keV lower. The share of the
+    absorbed photons is::
+
+        f = 0.5 omega (1 - 1/r) [1 - (mu_Ka / mu) ln(1 + mu / mu_Ka)]
+
+    with the K yield omega and the K jump ratio r of Si, and the attenuation of Si at the
+    line and at Si Ka. Returned is ``f / (1 - f)``, escape over parent.
+
+    Parameters
+    ----------
+    energy : float or ndarray
+        Energy of the parent line in keV.
+
+    Returns
+    -------
+    ndarray
+        float64, in the shape of ``energy``; zero below the K edge of Si (1.839 keV).
+
+    Notes
+    -----
+    For light that enters along the normal; the angle of entry changes it little.
+
+    References
+    ----------
+    Reed & Ware 1972, J. Phys. E 5, 582.
+    """
+    energies = np.asarray(energy, dtype=np.float64)
+    attenuation = element_attenuation("Si", energies)
+    at_silicon = element_attenuation("Si", np.array(SILICON_KA))
+    ratio = at_silicon / attenuation
+    lost = 0.5 * _YIELD * (1 - 1 / _JUMP_RATIO) * (1 - ratio * np.log1p(1 / ratio))
+    return np.where(energies > _K_EDGE, lost / (1 - lost), 0.0)

@@ -237,13 +237,15 @@ _MEASURED_ENERGY = {
 class Transition:
     """A radiative decay that fills ``inner`` from ``outer``.
 
-    ``rate`` is the share of the radiative decays of ``inner``; ``energy`` in keV.
+    ``rate`` is the share of the radiative decays of ``inner``; ``energy`` in keV, ``width`` the
+    natural full width at half maximum in keV.
     """
 
     inner: str
     outer: str
     energy: float
     rate: float
+    width: float
 
 
 @cache
@@ -251,6 +253,20 @@ def binding_energy(number: int, subshell: str) -> float:
     """Return the binding energy of a subshell in keV; 0 where none is tabulated."""
     try:
         return float(xraylib.EdgeEnergy(number, getattr(xraylib, f"{subshell}_SHELL")))
+    except (ValueError, AttributeError):
+        return 0.0
+
+
+@cache
+def level_width(number: int, subshell: str) -> float:
+    """Return the natural width of a level in keV; 0 where none is tabulated.
+
+    References
+    ----------
+    Campbell & Papp 2001, At. Data Nucl. Data Tables 77, 1, by way of xraylib.
+    """
+    try:
+        return float(xraylib.AtomicLevelWidth(number, getattr(xraylib, f"{subshell}_SHELL")))
     except (ValueError, AttributeError):
         return 0.0
 
@@ -310,7 +326,13 @@ def transitions(number: int, subshell: str) -> tuple[Transition, ...]:
         rates = _rates_with_4f(number, subshell)
     total = sum(rates.values())
     found = [
-        Transition(subshell, outer, _line_energy(number, subshell, outer), rate / total)
+        Transition(
+            subshell,
+            outer,
+            _line_energy(number, subshell, outer),
+            rate / total,
+            level_width(number, subshell) + level_width(number, outer),
+        )
         for outer, rate in rates.items()
     ]
     return tuple(t for t in found if t.energy > 0)

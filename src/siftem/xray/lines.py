@@ -79,6 +79,8 @@ class Line:
         In keV.
     weight : float
         Photons of this line per photon of the family it belongs to.
+    width : float
+        Natural full width at half maximum in keV.
     """
 
     element: str
@@ -86,6 +88,7 @@ class Line:
     subshell: str
     energy: float
     weight: float
+    width: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -120,6 +123,11 @@ class LineFamily:
     def weights(self) -> np.ndarray:
         """Photons of each line per photon of the family, float64 (lines,)."""
         return _frozen(np.array([line.weight for line in self.lines]))
+
+    @cached_property
+    def widths(self) -> np.ndarray:
+        """Natural widths of the lines in keV, float64 (lines,)."""
+        return _frozen(np.array([line.width for line in self.lines]))
 
     @cached_property
     def alpha_fraction(self) -> float:
@@ -210,7 +218,8 @@ def _family(
     kept = [(t, s) for t, s in strengths if s > _NEGLIGIBLE_WEIGHT * total]
     total = sum(strength for _, strength in kept)
     lines = [
-        Line(element, line_name(t.inner, t.outer), t.inner, t.energy, s / total) for t, s in kept
+        Line(element, line_name(t.inner, t.outer), t.inner, t.energy, s / total, t.width)
+        for t, s in kept
     ]
     return LineFamily(element, shell, tuple(sorted(lines, key=lambda line: -line.weight)))
 

@@ -7,29 +7,23 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
-import xraylib
 
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError
-from siftem.xray.absorption import element_attenuation
-from siftem.xray.detector import Detector
+from siftem.xray.detector import SILICON_KA, Detector, escape_fraction
 from siftem.xray.lines import LineFamily
 from siftem.xray.response import add_gaussians, add_pieces, add_slopes, collected_lines
 
-_SILICON = 14
-SILICON_KA = 1.740  # keV
-_K_EDGE = float(xraylib.EdgeEnergy(_SILICON, xraylib.K_SHELL))
-_YIELD = float(xraylib.FluorYield(_SILICON, xraylib.K_SHELL))
-_JUMP_RATIO = float(xraylib.JumpFactor(_SILICON, xraylib.K_SHELL))
 # Lines with less than this share of their family's photons stay whole when charge is lost.
 _WEAK = 0.01
 
 # Counts of a line that shifts nothing which can be seen.
 _FAINT = 0.1
 
-# A line is evaluated this many standard deviations to each side at the most; 2e-9 of it lies
-# beyond. Faint ones end where they fall below exp(-_FAINTEST / 2) of the tallest.
-_REACH, _FAINTEST = 6.0, 40.0
+# A Gaussian is evaluated this many standard deviations to each side at the most; 2e-9 of it lies
+# beyond. Faint ones end where they fall below exp(-_FAINTEST / 2) of the tallest, and the wings
+# of a natural width where they fall below _FAINT_WING of its height.
+_REACH, _FAINTEST, _FAINT_WING = 6.0, 40.0, 3e-5
 
 #: Energy over which the scale of soft lines may leave the straight one, keV.
 SOFT = 1.5
@@ -53,6 +47,8 @@ class DetectedLines:
         Lines that hardly count in their family.
     escaped : ndarray of bool, shape (lines,)
         Escape peaks.
+    halves : ndarray of shape (lines,)
+        Halves of the natural widths in keV; zero for weak lines.
     """
 
     energies: np.ndarray
@@ -61,6 +57,7 @@ class DetectedLines:
     n_families: int
     weak: np.ndarray
     escaped: np.ndarray
+    halves: np.ndarray
 
     def weighted(self, amplitudes: np.ndarray) -> DetectedLines:
         """Return all families as one, with these photons of each; (families,).
@@ -77,6 +74,7 @@ class DetectedLines:
             n_families=1,
             weak=self.weak[kept],
             escaped=self.escaped[kept],
+            halves=self.halves[kept],
         )
 
 
@@ -108,9 +106,10 @@ def detected_lines(
     if not families:
         nothing = np.zeros(0)
         none = np.zeros(0, bool)
-        return DetectedLines(nothing, nothing, np.zeros(0, np.int64), 0, none, none)
+        return DetectedLines(nothing, nothing, np.zeros(0, np.int64), 0, none, none, nothing)
     energies = np.concatenate([f.energies for f in families])
     weights = np.concatenate([f.weights for f in families])
+    halves = 0.5 * np.concatenate([f.widths for f in families])
     family = np.repeat(np.arange(len(families)), [len(f.lines) for f in families])
     counts = weights * detector.efficiency(energies)
     if absorption is not None:
@@ -123,11 +122,13 @@ def detected_lines(
         counts = np.concatenate([counts, (counts * ratio)[escaping]])
         energies = np.concatenate([energies, energies[escaping] - SILICON_KA])
         family = np.concatenate([family, family[escaping]])
+        halves = np.concatenate([halves, halves[escaping]])
         escaped = np.arange(energies.size) >= escaped.size
     strongest = np.zeros(len(families))
     np.maximum.at(strongest, family, counts)
     weak = counts < _WEAK * strongest[family]
-    return DetectedLines(energies, counts, family, len(families), weak, escaped)
+    halves = np.where(weak, 0.0, halves)
+    return DetectedLines(energies, counts, family, len(families), weak, escaped, halves)
 
 
 def line_profiles(
@@ -160,7 +161,7 @@ def line_profiles(
     ndarray of shape (channels, families)
         float64, not negative.
     """
-    key = lines.energies.tobytes(), lines.weak.tobytes()
+    key = lines.energies.tobytes(), lines.halves.tobytes(), lines.weak.tobytes()
     kev = axis.to_kev()
     pieces = _pieces(*key, kev, detector, energy_shift, resolution_factor, bend, soft_shift)
     out = np.zeros((lines.n_families, kev.size))
@@ -182,8 +183,8 @@ class LineParts:
         Of the counts of their line.
     origin : ndarray of int, shape (parts,)
         Index of the line; parts of one line stand together.
-    centres, sigmas : ndarray of shape (parts,)
-        keV.
+    centres, sigmas, halves : ndarray of shape (parts,)
+        keV; of Gaussians, and halves of the natural widths.
     """
 
     energies: np.ndarray
@@ -191,13 +192,15 @@ class LineParts:
     origin: np.ndarray
     centres: np.ndarray
     sigmas: np.ndarray
+    halves: np.ndarray
 
     def channels(
         self, heights: np.ndarray, tallest: np.ndarray, axis: EnergyAxis
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Return the first channel of each part and that after its last one; (parts,), int64.
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the first channel of each part, that after its last one, and what of it they hold.
 
-        A part is evaluated as far as its tail can be seen beside the tallest one.
+        A part is evaluated as far as its tail can be seen beside the tallest one; channels are
+        int64 (parts,), what they would hold on an endless axis is float64 (parts,).
 
         Parameters
         ----------
@@ -208,14 +211,20 @@ class LineParts:
         """
         lower = 2.0 * np.log(np.maximum(heights, 1e-300) / np.maximum(tallest, 1e-300))
         reach = np.sqrt(np.clip(_FAINTEST + lower, 0.0, _REACH**2)) * self.sigmas
+        # Heights are those of densities times sqrt(2 pi), wings go as half / (pi x^2).
+        area = heights * self.sigmas * np.sqrt(2.0 / np.pi)
+        wings = np.sqrt(area * self.halves / (_FAINT_WING * np.maximum(tallest, 1e-300)))
+        held = 1.0 - 2.0 * self.halves / (np.pi * np.maximum(wings, reach) + 1e-300)
+        reach = np.where(self.halves > 0, np.maximum(reach, wings), reach)
         low = np.floor((self.centres - reach - axis.first) / axis.scale)
         high = np.floor((self.centres + reach - axis.first) / axis.scale) + 1
         low, high = np.maximum(low, 0), np.where(reach > 0, np.minimum(high, axis.size), 0)
-        return low.astype(np.int64), high.astype(np.int64)
+        return low.astype(np.int64), high.astype(np.int64), np.where(reach > 0, held, 1.0)
 
 
 def line_parts(
     energies: np.ndarray,
+    halves: np.ndarray,
     weak: np.ndarray,
     detector: Detector,
     *,
@@ -228,7 +237,12 @@ def line_parts(
     sigma = detector.sigma(energies) * resolution_factor
     seen, shares, origin, widths = collected_lines(energies, detector.collection_depth, coarse=weak)
     centres = seen + energy_shift + bend * seen**2 + soft_shift * np.exp(-seen / SOFT)
-    return LineParts(seen, shares, origin, centres, np.hypot(sigma[origin], widths))
+    # A Gaussian and its wings to first order are a Voigt profile to third order if it is narrower
+    # by this much.
+    halves = halves[origin]
+    squares = sigma[origin] ** 2 + widths**2
+    narrowed = np.sqrt(np.maximum(squares - halves**2, 0.25 * squares))
+    return LineParts(seen, shares, origin, centres, narrowed, halves)
 
 
 @dataclass(frozen=True, eq=False)
@@ -245,6 +259,7 @@ class _Pieces:
 @lru_cache(maxsize=8)
 def _pieces(
     energies: bytes,
+    halves: bytes,
     weak: bytes,
     axis: EnergyAxis,
     detector: Detector,
@@ -253,9 +268,9 @@ def _pieces(
     bend: float,
     soft_shift: float,
 ) -> _Pieces:
-    """Return lines as the detector sees them; their energies and which are weak as bytes."""
+    """Return lines as the detector sees them; what `DetectedLines` has of them as bytes."""
     parts = line_parts(
-        np.frombuffer(energies), np.frombuffer(weak, dtype=bool), detector,
+        np.frombuffer(energies), np.frombuffer(halves), np.frombuffer(weak, dtype=bool), detector,
         energy_shift=energy_shift, resolution_factor=resolution_factor,
         bend=bend, soft_shift=soft_shift,
     )  # fmt: skip
@@ -263,7 +278,7 @@ def _pieces(
     heights = parts.shares / parts.sigmas
     tallest = np.zeros(n_lines)
     np.maximum.at(tallest, parts.origin, heights)
-    low, high = parts.channels(heights, tallest[parts.origin], axis)
+    low, high, held = parts.channels(heights, tallest[parts.origin], axis)
     seen = low < high
     line_low, line_high = np.full(n_lines, axis.size), np.zeros(n_lines, dtype=np.int64)
     np.minimum.at(line_low, parts.origin[seen], low[seen])
@@ -272,8 +287,8 @@ def _pieces(
     first_value = np.cumsum(sizes) - sizes - line_low
     values = np.zeros(int(sizes.sum()))
     add_gaussians(
-        values, first_value[parts.origin], low, high, parts.centres, parts.sigmas, parts.shares,
-        axis.first, axis.scale,
+        values, first_value[parts.origin], low, high, parts.centres, parts.sigmas, parts.halves,
+        parts.shares / held, axis.first, axis.scale,
     )  # fmt: skip
     return _Pieces(first_value, line_low, line_high, values)
 
@@ -290,9 +305,10 @@ def family_profile(
 ) -> np.ndarray:
     """Return the expected counts in each channel for one emitted photon of a family.
 
-    Every line is a Gaussian of the detector's width, integrated over each channel, times
-    the line's weight, the detector's efficiency and the absorption at the line's energy.
-    The natural width is ignored: below 10 keV it is at most some eV.
+    Every line is a Lorentzian of its natural width blurred by a Gaussian of the detector's,
+    integrated over each channel, times the line's weight, the detector's efficiency and the
+    absorption at the line's energy. Natural widths are some eV, of which the peak itself shows
+    nothing; but a percent of heavy elements' L lines is in the wings.
 
     Parameters
     ----------
@@ -328,44 +344,6 @@ def family_profile(
         lines, axis, detector, energy_shift=energy_shift, resolution_factor=resolution_factor
     )
     return profile[:, 0]
-
-
-def escape_fraction(energy: float | np.ndarray) -> np.ndarray:
-    """Return the escape peak of a line as a share of its parent peak.
-
-    A photon that ionises the K shell of the detector's silicon near its surface can lose
-    a Si K photon through it; the count is then found 1.740 keV lower. The share of the
-    absorbed photons is::
-
-        f = 0.5 omega (1 - 1/r) [1 - (mu_Ka / mu) ln(1 + mu / mu_Ka)]
-
-    with the K yield omega and the K jump ratio r of Si, and the attenuation of Si at the
-    line and at Si Ka. Returned is ``f / (1 - f)``, escape over parent.
-
-    Parameters
-    ----------
-    energy : float or ndarray
-        Energy of the parent line in keV.
-
-    Returns
-    -------
-    ndarray
-        float64, in the shape of ``energy``; zero below the K edge of Si (1.839 keV).
-
-    Notes
-    -----
-    For light that enters along the normal; the angle of entry changes it little.
-
-    References
-    ----------
-    Reed & Ware 1972, J. Phys. E 5, 582.
-    """
-    energies = np.asarray(energy, dtype=np.float64)
-    attenuation = element_attenuation("Si", energies)
-    at_silicon = element_attenuation("Si", np.array(SILICON_KA))
-    ratio = at_silicon / attenuation
-    lost = 0.5 * _YIELD * (1 - 1 / _JUMP_RATIO) * (1 - ratio * np.log1p(1 / ratio))
-    return np.where(energies > _K_EDGE, lost / (1 - lost), 0.0)
 
 
 #: What `profile_slopes` returns the slopes with, in this order.
@@ -424,7 +402,9 @@ def profile_slopes(
     """
     kev = axis.to_kev()
     counts = np.where(lines.escaped, lines.counts * escape, lines.counts)
-    parts = line_parts(lines.energies, lines.weak, detector, bend=bend, soft_shift=soft_shift)
+    parts = line_parts(
+        lines.energies, lines.halves, lines.weak, detector, bend=bend, soft_shift=soft_shift
+    )
     origin = parts.origin
     by_centre, by_sigma, by_area = np.zeros((3, origin.size, len(RESPONSE)))
     # Moving the channels down is moving the lines up; stretching them also makes lines wider.
@@ -439,30 +419,44 @@ def profile_slopes(
     by_sigma[:, widths] = detector.sigma_slopes(lines.energies)[origin] * of_width
     by_area[:, _AT["escape"]] = np.where(lines.escaped, lines.counts, 0.0)[origin] * parts.shares
     slopes = np.zeros((kev.size, len(RESPONSE)))
-    areas = counts[origin] * parts.shares
-    low, high = _channels(parts, areas, kev)
+    low, high, areas = _channels(parts, counts, kev)
     add_slopes(
-        slopes, low, high, parts.centres, parts.sigmas, areas, by_centre, by_sigma, by_area,
-        kev.first, kev.scale,
+        slopes, low, high, parts.centres, parts.sigmas, parts.halves, areas, by_centre, by_sigma,
+        by_area, kev.first, kev.scale,
     )  # fmt: skip
     peaks = _sum(parts, counts, kev)
+    # Wings end where they are faint, which would move with the depth; they hardly feel it.
+    none = np.zeros_like(lines.halves)
     deeper = replace(detector, collection_depth=detector.collection_depth + _DEPTH_STEP)
-    parts = line_parts(lines.energies, lines.weak, deeper, bend=bend, soft_shift=soft_shift)
-    slopes[:, _AT["collection_depth"]] = (_sum(parts, counts, kev) - peaks) / _DEPTH_STEP
+    plain, further = (
+        _sum(
+            line_parts(lines.energies, none, lines.weak, d, bend=bend, soft_shift=soft_shift),
+            counts,
+            kev,
+        )
+        for d in (detector, deeper)
+    )
+    slopes[:, _AT["collection_depth"]] = (further - plain) / _DEPTH_STEP
     return peaks, slopes
 
 
 def _sum(parts: LineParts, counts: np.ndarray, kev: EnergyAxis) -> np.ndarray:
     """Sum of the parts of lines with these counts (lines,); (channels,)."""
-    areas = counts[parts.origin] * parts.shares
-    low, high = _channels(parts, areas, kev)
+    low, high, areas = _channels(parts, counts, kev)
     out, start = np.zeros(kev.size), np.zeros(areas.size, dtype=np.int64)
-    add_gaussians(out, start, low, high, parts.centres, parts.sigmas, areas, kev.first, kev.scale)
+    add_gaussians(
+        out, start, low, high, parts.centres, parts.sigmas, parts.halves, areas,
+        kev.first, kev.scale,
+    )  # fmt: skip
     return out
 
 
 def _channels(
-    parts: LineParts, areas: np.ndarray, kev: EnergyAxis
-) -> tuple[np.ndarray, np.ndarray]:
+    parts: LineParts, counts: np.ndarray, kev: EnergyAxis
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Channels of the parts of lines with these counts, and areas that these hold; (parts,)."""
+    areas = counts[parts.origin] * parts.shares
     heights = areas / parts.sigmas
-    return parts.channels(heights, np.full(heights.size, heights.max(initial=0.0)), kev)
+    highest = np.full(heights.size, heights.max(initial=0.0))
+    low, high, held = parts.channels(heights, highest, kev)
+    return low, high, areas / held

@@ -13,6 +13,7 @@ from dataclasses import astuple, dataclass
 from functools import partial
 
 import numpy as np
+from scipy.special import dawsn
 
 from siftem.compiling import kernel
 from siftem.energy_axis import EnergyAxis
@@ -25,6 +26,12 @@ _LAST_NODE = 8
 _NODES = np.linspace(-_LAST_NODE, _LAST_NODE, 2 * _LAST_NODE * _NODES_PER_SIGMA + 1)
 _BELOW = np.array([0.5 * math.erfc(-x / math.sqrt(2.0)) for x in _NODES])
 _SLOPE = np.exp(-0.5 * _NODES**2) / math.sqrt(2.0 * math.pi) / _NODES_PER_SIGMA
+
+# Of natural widths, by which sums of Gaussians have wings; beyond the last node by its series.
+_WINGS = math.sqrt(2.0) / math.pi * dawsn(_NODES / math.sqrt(2.0))
+_WING_SLOPE = (
+    (1.0 - math.sqrt(2.0) * _NODES * dawsn(_NODES / math.sqrt(2.0))) / math.pi / _NODES_PER_SIGMA
+)
 
 
 @kernel()
@@ -47,6 +54,29 @@ def normal_below(x: float) -> float:
 
 
 @kernel()
+def wings_below(x: float) -> float:
+    """By how much of its natural half width a line has less below ``x`` standard deviations.
+
+    All in standard deviations of the Gaussian: a Lorentzian of the half width g, blurred by a
+    Gaussian of one, has ``normal_below(x) - g wings_below(x)`` below x, for small g. Far out this
+    is ``g / (pi x)``, the wing of a Lorentzian.
+    """
+    place = (x + _LAST_NODE) * _NODES_PER_SIGMA
+    node = int(place)
+    if place <= 0.0 or node >= _WINGS.shape[0] - 1:
+        s = 1.0 / (x * x)
+        return (1.0 + s * (1.0 + s * (3.0 + 15.0 * s))) / (math.pi * x)
+    t = place - node
+    u = 1.0 - t
+    rise = t * t * (3.0 - 2.0 * t)
+    return (
+        _WINGS[node] * (1.0 - rise)
+        + _WINGS[node + 1] * rise
+        + t * u * (u * _WING_SLOPE[node] - t * _WING_SLOPE[node + 1])
+    )
+
+
+@kernel()
 def add_gaussians(
     out: np.ndarray,
     first_value: np.ndarray,
@@ -54,11 +84,12 @@ def add_gaussians(
     high: np.ndarray,
     centres: np.ndarray,
     sigmas: np.ndarray,
+    halves: np.ndarray,
     areas: np.ndarray,
     first: float,
     scale: float,
 ) -> None:
-    """Add Gaussians, each integrated over the channels, to pieces of ``out`` in place.
+    """Add blurred lines, each integrated over the channels, to pieces of ``out`` in place.
 
     Parameters
     ----------
@@ -68,8 +99,8 @@ def add_gaussians(
         Where in ``out`` channel 0 of each Gaussian's piece would be.
     low, high : ndarray of int64, shape (lines,)
         First channel of each Gaussian, and that after its last one.
-    centres, sigmas : ndarray of shape (lines,)
-        In the unit of the axis; sigmas positive.
+    centres, sigmas, halves : ndarray of shape (lines,)
+        In the unit of the axis; sigmas positive, halves of natural widths small beside them.
     areas : ndarray of shape (lines,)
     first, scale : float
         Lower edge of channel 0 and channel width.
@@ -79,11 +110,22 @@ def add_gaussians(
             continue
         start = first_value[i]
         per_sigma = 1.0 / sigmas[i]
-        below = normal_below((first + low[i] * scale - centres[i]) * per_sigma)
+        half = halves[i] * per_sigma
+        place = (first + low[i] * scale - centres[i]) * per_sigma
+        below = normal_below(place)
+        if half > 0.0:
+            below -= half * wings_below(place)
         for channel in range(low[i], high[i]):
-            above = normal_below((first + (channel + 1) * scale - centres[i]) * per_sigma)
+            place = (first + (channel + 1) * scale - centres[i]) * per_sigma
+            above = normal_below(place)
+            if half > 0.0:
+                above -= half * wings_below(place)
             out[start + channel] += areas[i] * (above - below)
             below = above
+
+
+#: Height of a Gaussian of one, inverted, over pi.
+_HEIGHT = math.sqrt(2.0 / math.pi)
 
 
 @kernel()
@@ -122,6 +164,7 @@ def add_slopes(
     high: np.ndarray,
     centres: np.ndarray,
     sigmas: np.ndarray,
+    halves: np.ndarray,
     areas: np.ndarray,
     by_centre: np.ndarray,
     by_sigma: np.ndarray,
@@ -137,7 +180,7 @@ def add_slopes(
         Changed in place.
     low, high : ndarray of int64, shape (lines,)
         As for `add_gaussians`.
-    centres, sigmas, areas : ndarray of shape (lines,)
+    centres, sigmas, halves, areas : ndarray of shape (lines,)
     by_centre, by_sigma, by_area : ndarray of shape (lines, parameters)
         Change of centre, sigma and area with each parameter.
     first, scale : float
@@ -148,20 +191,32 @@ def add_slopes(
         per_sigma = 1.0 / sigmas[i]
         density = areas[i] * per_sigma / math.sqrt(2.0 * math.pi)
         place = (first + low[i] * scale - centres[i]) * per_sigma
-        height = density * math.exp(-0.5 * place * place)
+        half = halves[i] * per_sigma
+        height = math.exp(-0.5 * place * place)
         below = normal_below(place)
+        wing = 0.0
+        if half > 0.0:
+            wing = wings_below(place)
+            height -= half * _HEIGHT * (1.0 - math.pi * place * wing)
+            below -= half * wing
         for channel in range(low[i], high[i]):
             next_place = (first + (channel + 1) * scale - centres[i]) * per_sigma
-            next_height = density * math.exp(-0.5 * next_place * next_place)
+            next_height = math.exp(-0.5 * next_place * next_place)
             above = normal_below(next_place)
-            moved = height - next_height
-            widened = place * height - next_place * next_height
+            next_wing = 0.0
+            if half > 0.0:
+                next_wing = wings_below(next_place)
+                next_height -= half * _HEIGHT * (1.0 - math.pi * next_place * next_wing)
+                above -= half * next_wing
+            moved = density * (height - next_height)
+            widened = density * (place * height - next_place * next_height)
+            widened += areas[i] * half * per_sigma * (next_wing - wing)
             share = above - below
             for k in range(out.shape[1]):
                 out[channel, k] += (
                     by_centre[i, k] * moved + by_sigma[i, k] * widened + by_area[i, k] * share
                 )
-            place, height, below = next_place, next_height, above
+            place, height, below, wing = next_place, next_height, above, next_wing
 
 
 @kernel(makes_arrays=True)
