@@ -162,6 +162,8 @@ def test_traces_on_the_wrong_phase_and_places_without_any_are_told(page):
     segment.overlay.value = "Paint next"
     shown = segment.figure.overlay_pixels != 0
     np.testing.assert_array_equal(shown, segment.findings.unlike_painted())
+    colours, place = segment.figure.overlay_pixels, segment.findings.place_to_paint()
+    assert 1 <= (colours[shown] == colours[place]).sum() < 20 < shown.sum()  # a spot of its own
     segment.overlay.value = "None"
     session.paint("Ca-Pv", [(15, 8)], 5)
     page.attempt(segment.train)

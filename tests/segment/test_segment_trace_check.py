@@ -44,6 +44,21 @@ def test_matrix_painted_as_a_grain_is_told(maps):
     assert "painted as A hold hardly any of its component" in said[0]
 
 
+def test_a_stroke_on_another_phase_is_told_among_others_that_are_right(maps):
+    right = {"M": dab(10, 45), "A": dab(18, 18), "B": dab(42, 42)}
+    said = contradictions(by_name(maps), {**right, "A": dab(18, 18) | dab(50, 10, 2)})
+    assert len(said) == 1
+    assert "painted as A those about y 50, x 10 hold hardly any of its component" in said[0]
+    assert contradictions(by_name(maps), {**right, "A": dab(18, 18) | dab(24, 18, 1)}) == ()
+
+
+def test_the_place_to_paint_is_deep_inside_and_not_at_the_border_of_the_map():
+    unlike = np.zeros((N, N), bool)
+    unlike[:20] = True
+    y, x = place_to_paint(unlike)
+    assert 8 <= y <= 11 and 8 <= x <= N - 9
+
+
 def test_exchanged_names_are_told(maps):
     said = contradictions(by_name(maps), {"M": dab(10, 45), "A": dab(42, 42), "B": dab(18, 18)})
     assert any("painted as A" in s for s in said) and any("painted as B" in s for s in said)

@@ -123,6 +123,13 @@ _MOUSE = """
     }
 """
 
+#: The outline is as wide as the brush, while that is changed by key or wheel.
+_BRUSHED = """
+    if (isNaN(outline.data.width[0])) return
+    outline.data.width[0] = Math.max(brush.data.width[0], 1)
+    outline.change.emit()
+"""
+
 #: The app has taken strokes: what was drawn of them goes, as they came back as pixels.
 _TAKEN = """
     const keep = live.data.serial.map((serial, i) => [serial, i])
@@ -182,6 +189,8 @@ class MapMouse:
         )
         for event in _EVENTS:
             plot.js_on_event(event, events)
+        brushed = CustomJS(args={"outline": self._outline, "brush": self._brush}, code=_BRUSHED)
+        self._brush.js_on_change("data", brushed)
         taken = CustomJS(args={"live": self._live, "taken": self._taken}, code=_TAKEN)
         self._taken.js_on_change("data", taken)
 

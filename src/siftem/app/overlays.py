@@ -53,6 +53,8 @@ _REASON_COLOURS = {
 }
 #: Of pixels that are like no painted one.
 UNLIKE_COLOUR = MARK_COLOUR
+#: Of the place among them that is named.
+_PLACE_COLOUR = "#FF4FD8"
 #: Of the rims of several grains, in turn.
 _RIM_COLOURS = ("#FF4FD8", "#9D7BFF", "#FFB59E", "#C8FF4D")
 
@@ -333,7 +335,15 @@ def overlay_pixels(
             return probability_overlay(present, colours[of])
         return probability_overlay(normalised_entropy(np.stack([1 - present, present])), _UNSURE)
     if kind == "Paint next":
-        return mask_overlay(findings.unlike_painted(), UNLIKE_COLOUR)
+        over = mask_overlay(findings.unlike_painted(), UNLIKE_COLOUR)
+        place = findings.place_to_paint()
+        if place is not None:
+            y, x = (at - i for at, i in zip(place, np.indices(over.shape[:2]), strict=True))
+            over[y**2 + x**2 <= max(2.0, max(over.shape) / 100) ** 2] = (
+                *rgb_of(_PLACE_COLOUR),
+                255,
+            )
+        return over
     if cut is None:
         return None
     if kind == "Regions":
@@ -419,6 +429,6 @@ def _advice(session: Session, findings: MapFindings) -> str:
         said += (
             f"<p>{swatch(UNLIKE_COLOUR)}{unlike.sum():,} pixels ({100 * unlike.mean():.1f}%) "
             f"are like no painted one: paint some of them next, such as at y {place[0]}, "
-            f"x {place[1]} (overlay “Paint next”).</p>"
+            f"x {place[1]} (the spot in the overlay “Paint next”).</p>"
         )
     return said

@@ -65,11 +65,17 @@ class PeriodicTable(JSComponent):
       style.textContent = `
         .all { display: grid; grid-template-columns: repeat(18, minmax(21px, 44px)); gap: 2px;
           padding: 2px 4px; }
-        button { height: 28px; padding: 0; border: 1px solid var(--siftem-line, #c8c8c8);
+        .legend { grid-area: 1 / 3 / 4 / 13; display: flex; flex-direction: column;
+          justify-content: center; gap: 3px; padding-left: 10px;
+          font: 11px/1.1 "Segoe UI", "Helvetica Neue", Arial, "DejaVu Sans", sans-serif;
+          color: var(--siftem-ink, #1d1d1f); }
+        .legend span { padding: 0 5px; margin-right: 5px; }
+        button { height: 24px; padding: 0; border: 1px solid var(--siftem-line, #c8c8c8);
           border-radius: 3px; cursor: pointer; color: var(--siftem-ink, #1d1d1f);
-          background: var(--siftem-field, #ffffff); line-height: 1;
-          font: 13px "Segoe UI", "Helvetica Neue", Arial, "DejaVu Sans", sans-serif; }
-        button small { display: block; font-size: 9px; height: 9px; }
+          background: var(--siftem-field, #ffffff);
+          font: 12px/1 "Segoe UI", "Helvetica Neue", Arial, "DejaVu Sans", sans-serif; }
+        button small { display: block; font-size: 8.5px; height: 9px; }
+        button small:empty { display: none; }
         button:focus-visible { outline: 3px solid #E69F00; outline-offset: 1px; }
         .quantify { background: #0060a0; color: #ffffff; font-weight: 700; }
         .support { background: #8a5200; color: #ffffff; font-weight: 700; }
@@ -79,7 +85,18 @@ class PeriodicTable(JSComponent):
       all.className = "all"
       el.append(style, all)
       const words = {quantify: "to quantify", support: "from grid and preparation",
-                     absent: "known to be absent"}
+                     absent: "known to be absent", seen: "peaks in the sum of all pixels, σ"}
+      const legend = document.createElement("div")
+      legend.className = "legend"
+      const swatches = [["quantify", "Fe"], ["support", "Cu"], ["absent", "He"], ["seen", "5"]]
+      for (const [kind, text] of swatches) {
+        const line = document.createElement("div"), swatch = document.createElement("span")
+        swatch.className = kind
+        swatch.textContent = text
+        line.append(swatch, words[kind])
+        legend.append(line)
+      }
+      all.append(legend)
       const buttons = {}
       for (const [symbol, row, column] of model.places) {
         const button = document.createElement("button")
@@ -93,7 +110,7 @@ class PeriodicTable(JSComponent):
         for (const [symbol, button] of Object.entries(buttons)) {
           const state = model.states[symbol] ?? "", sigma = model.seen[symbol]
           button.className = state + (sigma === undefined ? "" : " seen")
-          button.lastChild.textContent = sigma === undefined ? "" : `${Math.round(sigma)} σ`
+          button.lastChild.textContent = sigma === undefined ? "" : Math.round(sigma)
           button.title = [symbol, words[state] ?? "not chosen",
             ...(sigma === undefined ? [] : [`seen with ${Math.round(sigma)} σ`])].join(", ")
           button.setAttribute("aria-label", button.title)

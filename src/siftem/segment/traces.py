@@ -379,7 +379,8 @@ def contradictions(
     Returns
     -------
     tuple of str
-        A sentence for each phase whose traces contradict its component.
+        A sentence for each phase whose traces contradict its component, and for each of their
+        strokes that does while the others do not.
     """
     painted = np.sum([m.astype(int) for m in masks.values()], axis=0) if masks else 0
     alone = {n: m & (painted == 1) for n, m in masks.items()}
@@ -398,12 +399,33 @@ def contradictions(
                 f"({100 * max(own, 0.0):.0f}% of what its brightest pixels hold): is it painted on "
                 f"another phase, or are names exchanged"
             )
-        elif rival is not None and part[rival] > own + _MORE:
+            continue
+        said += [
+            f"of the pixels painted as {name} those about y {y}, x {x} hold hardly any of its "
+            f"component ({100 * max(found, 0.0):.0f}% of what its brightest pixels hold): are they "
+            f"on another phase"
+            for y, x, found in _strokes_off((shares[name] - low) / (high - low), alone[name])
+        ]
+        if rival is not None and part[rival] > own + _MORE:
             said.append(
                 f"the pixels painted as {rival} hold more of the component {name} than those "
                 f"painted as {name}: are names exchanged"
             )
     return tuple(said)
+
+
+def _strokes_off(part: np.ndarray, mask: np.ndarray) -> list[tuple[int, int, float]]:
+    """Return a pixel (y, x) in the midst of each patch that holds hardly any, and what it holds."""
+    patches, number = label(mask, np.ones((3, 3)))
+    found = []
+    for patch in range(1, number + 1):
+        pixels = np.argwhere(patches == patch)
+        held = float(part[patches == patch].mean())
+        if len(pixels) >= _FEWEST and held < _HARDLY:
+            away = ((pixels - pixels.mean(axis=0)) ** 2).sum(axis=1)
+            y, x = pixels[away.argmin()]
+            found.append((int(y), int(x), held))
+    return found
 
 
 def unlike_painted(
@@ -468,7 +490,7 @@ def place_to_paint(unlike: np.ndarray) -> tuple[int, int] | None:
         return None
     sizes = np.bincount(patches.ravel())
     sizes[0] = 0
-    own = (patches == sizes.argmax()).astype(np.float64)
-    depth = gaussian_filter(own, 2.0) * own
+    # Padded: the border of the map is no place to paint, however large the patch there.
+    depth = distance_transform_edt(np.pad(patches == sizes.argmax(), 1))[1:-1, 1:-1]
     y, x = np.unravel_index(int(depth.argmax()), depth.shape)
     return int(y), int(x)
