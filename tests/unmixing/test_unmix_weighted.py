@@ -76,6 +76,7 @@ def test_pure_spectrum_is_unbiased_and_less_noisy(lens, book, draws):
     pure = exact(lens, book)
     matrix = book.spectrum(1e6 * spectra[0], "Brg")
     plain, weighted = [], []
+    told_plain, told_weighted = [], []
     o_line = book.axis.window(0.45, 0.6)
     fe_line = book.axis.window(6.2, 6.6)
     for seed in range(draws):
@@ -89,11 +90,14 @@ def test_pure_spectrum_is_unbiased_and_less_noisy(lens, book, draws):
                      acquisition=si.acquisition),
             matrix, anchor=Absent("Si"), **settings,
         )  # fmt: skip
-        for out, s in ((weighted, good), (plain, simple)):
-            out.append(s.sum(fe_line)[0] / s.sum(o_line)[0])
+        for out, told, s in ((weighted, told_weighted, good), (plain, told_plain, simple)):
+            (fe, fe_sigma), (o, o_sigma) = s.sum(fe_line), s.sum(o_line)
+            out.append(fe / o)
+            told.append(np.hypot(fe_sigma / fe, o_sigma / o))
     true = spectra[1][fe_line].sum() / spectra[1][o_line].sum()
     assert np.mean(weighted) == pytest.approx(true, abs=4 * np.std(weighted) / np.sqrt(draws))
-    if draws > 20:  # the difference is a tenth, which ten draws can't tell
+    assert np.mean(told_weighted) < 0.97 * np.mean(told_plain)
+    if draws > 20:  # that the scatter differs by a tenth, ten draws can't tell
         assert np.std(weighted) < np.std(plain)
 
 
