@@ -33,6 +33,13 @@ _FREE = (
 )
 NAMES = tuple(row[0] for row in _FREE)
 _EXPECTED, PRIOR, _LOWEST, _HIGHEST = np.array([row[1:] for row in _FREE]).T
+#: How far the scale of one spectrum may be from that of another on the same instrument: keV, and
+#: relative.
+_DRIFT = {"shift": 0.01, "gain": 1e-3}
+#: A given scale is wrong if twice the log likelihood gains this much without it, ...
+_WRONG = 25.0
+#: ... and is all but exact in what is left out of `_DRIFT`, in its prior standard deviations.
+_EXACT = 1e-3
 #: Shifts tried before the fine fit, keV; then gains, with soft or hard lines (keV) kept in place.
 _SHIFTS = np.linspace(-0.06, 0.06, 7)
 _GAINS, _KEPT = (-0.008, -0.004, 0.004, 0.008), (1.0, 7.0)
@@ -40,6 +47,51 @@ _ROUNDS = 25
 #: The fit has settled when twice the log likelihood gains less; a tenth of a sigma is 0.01.
 #: Where the deviance is this often the channels, elements are missing, and no sigma holds.
 _SETTLED, _FAR = 1e-3, 10.0
+
+
+@dataclass(frozen=True, eq=False)
+class Known:
+    """What is known of the response before the spectrum is asked, by parameter.
+
+    Parameters
+    ----------
+    expected, width, lowest, highest : ndarray of shape (parameters,)
+        Means, standard deviations and bounds.
+    """
+
+    expected: np.ndarray
+    width: np.ndarray
+    lowest: np.ndarray
+    highest: np.ndarray
+
+    @classmethod
+    def of_detectors(cls, nominal: float) -> Known:
+        """Return what holds for all detectors, of this nominal resolution (eV)."""
+        lowest, at = _LOWEST.copy(), NAMES.index("resolution")
+        # No detector of silicon is sharper than its own noise.
+        lowest[at] = max(lowest[at], 1.001 * SHARPEST / nominal)
+        return cls(_EXPECTED, PRIOR, lowest, _HIGHEST)
+
+    @classmethod
+    def but_for_drift(cls, given: Calibration, nominal: float) -> Known:
+        """Return a calibration whose scale may have drifted by `_DRIFT`."""
+        now = _parameters(given, nominal)
+        width = np.array([_DRIFT.get(name, 0.0) for name in NAMES])
+        reach = 5.0 * width
+        return cls(now, np.where(width > 0, width, 1.0), now - reach, now + reach)
+
+
+def drifted(given: Calibration, scale: Calibration) -> Calibration:
+    """Return a calibration with the scale of another one, and that known as well as scales drift.
+
+    What is exact stays all but so.
+    """
+    known = given.covariance
+    covariance = np.diag((_EXACT * PRIOR) ** 2) if known is None else known.copy()
+    for name, width in _DRIFT.items():
+        at = NAMES.index(name)
+        covariance[at, at] += width**2
+    return replace(given, shift=scale.shift, gain=scale.gain, covariance=covariance)
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,6 +181,7 @@ def fit_calibration(
     found: PoissonFit,
     penalty: np.ndarray | None = None,
     free_sign: np.ndarray | None = None,
+    known: Known | None = None,
 ) -> CalibratedFit:
     """Maximise the likelihood times the prior over calibration and amplitudes.
 
@@ -146,6 +199,9 @@ def fit_calibration(
         Columns and fit at ``start``.
     penalty, free_sign : ndarray, optional
         As for `fit_poisson`.
+    known : Known, optional
+        By default what holds for all detectors. With another one nothing is fitted that gains
+        less than `_WRONG`.
 
     Returns
     -------
@@ -154,16 +210,12 @@ def fit_calibration(
     axis, counts, base = spectrum.axis, spectrum.counts, spectrum.background
     n_lines = len(model.families)
     nominal = model.detector.resolution
-    now = _parameters(start, nominal)
-    lowest = _LOWEST.copy()
-    # No detector of silicon is sharper than its own noise.
-    lowest[NAMES.index("resolution")] = max(
-        lowest[NAMES.index("resolution")], 1.001 * SHARPEST / nominal
-    )
+    now = first = _parameters(start, nominal)
+    prior = known or Known.of_detectors(nominal)
 
     def cost(fit: PoissonFit, at: np.ndarray) -> float:
-        known = 0.0 if penalty is None else fit.amplitudes @ penalty @ fit.amplitudes
-        return float(fit.deviance + known + (((at - _EXPECTED) / PRIOR) ** 2).sum())
+        held = 0.0 if penalty is None else fit.amplitudes @ penalty @ fit.amplitudes
+        return float(fit.deviance + held + (((at - prior.expected) / prior.width) ** 2).sum())
 
     total = cost(found, now)
     damping = 0.0
@@ -173,8 +225,10 @@ def fit_calibration(
         settled = _SETTLED * (misfit if misfit > _FAR else 1.0)
         improved = False
         while damping < 1e4:
-            step, expected = _step(design, slopes, counts, found, now, lowest, damping, penalty)
-            trial = np.clip(now + step, lowest, _HIGHEST)
+            step, expected = _step(design, slopes, counts, found, now, prior, damping, penalty)
+            if known is not None and now is first and expected < _WRONG:
+                return CalibratedFit(start, design, found)
+            trial = np.clip(now + step, prior.lowest, prior.highest)
             trial_design = design_of(model, axis, shapes, _calibration(trial, nominal))
             trial_found = fit_poisson(
                 trial_design,
@@ -262,7 +316,7 @@ def _step(
     counts: np.ndarray,
     found: PoissonFit,
     now: np.ndarray,
-    lowest: np.ndarray,
+    prior: Known,
     damping: float,
     penalty: np.ndarray | None,
 ) -> tuple[np.ndarray, float]:
@@ -279,24 +333,24 @@ def _step(
     if penalty is not None:
         gram = gram + penalty[np.ix_(used, used)]
     inner = covariance_of(gram)
-    curvature = slopes.T @ weighted - cross.T @ inner @ cross + np.diag(1 / PRIOR**2)
+    curvature = slopes.T @ weighted - cross.T @ inner @ cross + np.diag(1 / prior.width**2)
     damped = curvature + damping * np.diag(np.diag(curvature))
     residual = counts - found.mean
     pull = columns.T @ (residual * weight)
     if penalty is not None:
         pull = pull - (penalty @ found.amplitudes)[used]
     gradient = weighted.T @ residual - cross.T @ inner @ pull
-    gradient = gradient - (now - _EXPECTED) / PRIOR**2
+    gradient = gradient - (now - prior.expected) / prior.width**2
     step = np.zeros(now.size)
     free = np.ones(now.size, bool)
     for _ in range(6):
         left = gradient[free] - damped[np.ix_(free, ~free)] @ step[~free]
         step[free] = np.linalg.solve(damped[np.ix_(free, free)], left)
         moved = now + step
-        out = free & ((moved < lowest) | (moved > _HIGHEST))
+        out = free & ((moved < prior.lowest) | (moved > prior.highest))
         if not out.any():
             break
-        step[out] = np.clip(moved, lowest, _HIGHEST)[out] - now[out]
+        step[out] = np.clip(moved, prior.lowest, prior.highest)[out] - now[out]
         free &= ~out
         if not free.any():
             break

@@ -5,6 +5,7 @@ Among them those of the continuum that splines can't make: at the edges of what 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -13,23 +14,30 @@ from scipy.linalg import block_diag
 from scipy.special import ndtr
 
 from siftem.energy_axis import EnergyAxis
-from siftem.errors import InputError
+from siftem.errors import DoubtWarning, InputError
 from siftem.fit.calibrate import (
+    Known,
     design_of,
+    drifted,
     fit_calibration,
     precision_of,
     scan_scale,
     slopes_of,
 )
-from siftem.fit.line_weights import LineWeights, Ratios
+from siftem.fit.line_weights import LineWeights, Ratios, softer_families
 from siftem.fit.misfit import Stiffness, estimated_misfit, fit_beside, no_misfit
 from siftem.fit.poisson import PoissonFit, covariance_of, fit_poisson
 from siftem.fit.propagation import LineFit, propagated, variance_of
-from siftem.fit.spectrum_model import Calibration, SpectrumModel, quantified_family
+from siftem.fit.spectrum_model import (
+    HARDEST,
+    Calibration,
+    SpectrumModel,
+    quantified_family,
+)
 from siftem.spectrum import Spectrum
 from siftem.xray.absorption import element_attenuation
 from siftem.xray.elements import atomic_number, binding_energy
-from siftem.xray.lines import LineFamily, family_emission
+from siftem.xray.lines import LineFamily
 from siftem.xray.response import pile_up
 
 #: How much silicon lies before the active one is known to this, g/cm2: some 130 nm.
@@ -109,52 +117,10 @@ def _above_continuum(
     return share, main.shell[0]
 
 
-#: Photons of a softer family for one of a harder one, relative to tables, that no spectrum exceeds.
-#: Yields of soft L lines are known to a factor of two, those of M lines to one of some five
-#: (Hubbell et al. 1994, J. Phys. Chem. Ref. Data 23, 339, compare measured ones); in bulk, harder
-#: lines are excited less, by a factor of two where the beam has twice their energy.
-_MOST = {"L": 5.0, "M": 10.0}
-#: Below this many times the energy of harder lines, softer ones may be there alone.
-_OVERVOLTAGE = 2.0
-
-
-def softer_families(
-    model: SpectrumModel, axis: EnergyAxis
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Return the families of elements that are measured by a harder one of theirs.
-
-    An element whose harder lines would be seen can't be there by its soft ones alone: those lie in
-    the feet of others, whose tails they would take. Absorption, in the film, thick pieces or a
-    window, makes them weaker still.
-
-    Parameters
-    ----------
-    model : SpectrumModel
-    axis : EnergyAxis
-
-    Returns
-    -------
-    softer, harder : ndarray of int, shape (n,)
-        Positions of these families, and of those by which their elements are measured.
-    expected, most : ndarray of shape (n,)
-        Photons for one of the harder family by tables, and that there can be.
-    """
-    found = []
-    for i, family in enumerate(model.families):
-        main = quantified_family(model.families, family.element, axis)
-        if main is None or family.alpha_energy >= main.alpha_energy:
-            continue
-        if model.beam_energy > _OVERVOLTAGE * main.alpha_energy:
-            emitted = [family_emission(f, model.beam_energy) for f in (family, main)]
-            by_tables = emitted[0] / emitted[1]
-            most = _MOST[family.shell[0]] * by_tables
-            found.append((i, model.families.index(main), by_tables, most))
-    table = np.array(found, dtype=float).reshape(-1, 4)
-    return table[:, 0].astype(int), table[:, 1].astype(int), table[:, 2], table[:, 3]
-
-
 #: Times that response and stiffness of the continuum are fitted in turn.
 _TURNS = 2
+#: eV by which a given scale must be off to be moved, and for that to be told.
+_MOVED, _TOLD = 0.5, 3.0
 #: Standard deviations that noise does not reach.
 _CLEAR = 4.0
 #: Times that ratios of lines are fitted around the last ones at the most.
@@ -191,6 +157,8 @@ class FitSteps:
         """Run all steps; a given calibration is kept."""
         calibration = given or self.calibrated()
         self._fold(calibration)
+        if given is not None and self.weights.groups:
+            calibration = self._kept_or_moved(given)
         # One without errors is exact.
         bent = given is None or given.covariance is not None
         design, found, ratios = self._weighed(calibration, bent)
@@ -208,6 +176,29 @@ class FitSteps:
                 self._fold(calibration)
             calibration = self._calibrated(calibration)
         return calibration
+
+    def _kept_or_moved(self, given: Calibration) -> Calibration:
+        """Return a given calibration, its scale moved where the spectrum's lines are elsewhere."""
+        nominal, model = self.model.detector.resolution, self.model
+        found = self._calibrated(given, Known.but_for_drift(given, nominal))
+        highest = max(model.families, key=lambda f: f.alpha_energy).alpha_energy
+        energies = np.array([self.spectrum.axis.to_kev().first, min(highest, HARDEST)])
+        moved = found.shift - given.shift + (found.gain - given.gain) * energies
+        farthest = 1e3 * float(moved[np.argmax(np.abs(moved))])
+        if abs(farthest) < _MOVED:
+            self.model, self.weights = model, replace(self.weights, away=0.0 * self.weights.away)
+            return given
+        moved_scale = drifted(given, found)
+        self._fold(moved_scale)
+        if abs(farthest) > _TOLD:
+            warnings.warn(
+                f"the lines of {self.spectrum.name or 'the spectrum'} lie up to {farthest:+.1f} eV "
+                "from where the given calibration has them: its energy scale was moved, and is "
+                "the less certain. Give the calibration of the same map, or none",
+                DoubtWarning,
+                stacklevel=5,
+            )
+        return moved_scale
 
     def _fold(self, calibration: Calibration) -> None:
         """Set the columns that depend on the data: sum peaks, for this scale."""
@@ -282,7 +273,7 @@ class FitSteps:
             ratios = self._ratios(calibration, design, found, bent=bent)
         return design, found, ratios
 
-    def _calibrated(self, calibration: Calibration) -> Calibration:
+    def _calibrated(self, calibration: Calibration, known: Known | None = None) -> Calibration:
         """Fit the response jointly with the ratios of lines, and take those over."""
         design, found = self._stiffened(calibration)
         ratios = self._ratios(calibration, design, found)
@@ -297,6 +288,7 @@ class FitSteps:
             found,
             ratios.penalty(p, self._penalty()),
             np.arange(found.amplitudes.size) >= p,
+            known,
         )
         self._move(ratios, best.found)
         return best.calibration

@@ -66,8 +66,9 @@ def fit_lines(
     absorption : callable, optional
         Share of the photons that leave the film, of energies in keV.
     calibration : Calibration, optional
-        Given: the response is kept, its errors (``calibration.covariance``) are carried. By
-        default it is fitted with priors, see `siftem.fit.calibrate`.
+        Given: the response is kept, its errors (``calibration.covariance``) are carried; an energy
+        scale that the lines contradict is moved, with a warning from 3 eV on. By default it is
+        fitted with priors, see `siftem.fit.calibrate`.
     energy_range : tuple
         Fitted range in keV; None means the end of the axis.
     n_continuum : int, optional

@@ -11,9 +11,9 @@ from scipy.linalg import block_diag
 
 from siftem.energy_axis import EnergyAxis
 from siftem.fit.poisson import PoissonFit, fit_poisson
-from siftem.fit.spectrum_model import Calibration, SpectrumModel
+from siftem.fit.spectrum_model import Calibration, SpectrumModel, quantified_family
 from siftem.spectrum import Spectrum
-from siftem.xray.lines import Line, LineFamily, LineGroup, line_groups
+from siftem.xray.lines import Line, LineFamily, LineGroup, family_emission, line_groups
 
 #: Groups that change the likelihood by less than this for a standard deviation are left alone.
 _SEEN = 0.1
@@ -270,3 +270,47 @@ def _half_octaves(axis: EnergyAxis) -> np.ndarray:
 def _slopes(axis: EnergyAxis, lines: np.ndarray) -> np.ndarray:
     """Change of counts (channels, n) when their lines lie higher, per keV."""
     return -np.gradient(lines, axis.to_kev().scale, axis=0)
+
+
+#: Photons of a softer family for one of a harder one, relative to tables, that no spectrum exceeds.
+#: Yields of soft L lines are known to a factor of two, those of M lines to one of some five
+#: (Hubbell et al. 1994, J. Phys. Chem. Ref. Data 23, 339, compare measured ones); in bulk, harder
+#: lines are excited less, by a factor of two where the beam has twice their energy.
+_MOST = {"L": 5.0, "M": 10.0}
+#: Below this many times the energy of harder lines, softer ones may be there alone.
+_OVERVOLTAGE = 2.0
+
+
+def softer_families(
+    model: SpectrumModel, axis: EnergyAxis
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return the families of elements that are measured by a harder one of theirs.
+
+    An element whose harder lines would be seen can't be there by its soft ones alone: those lie in
+    the feet of others, whose tails they would take. Absorption, in the film, thick pieces or a
+    window, makes them weaker still.
+
+    Parameters
+    ----------
+    model : SpectrumModel
+    axis : EnergyAxis
+
+    Returns
+    -------
+    softer, harder : ndarray of int, shape (n,)
+        Positions of these families, and of those by which their elements are measured.
+    expected, most : ndarray of shape (n,)
+        Photons for one of the harder family by tables, and that there can be.
+    """
+    found = []
+    for i, family in enumerate(model.families):
+        main = quantified_family(model.families, family.element, axis)
+        if main is None or family.alpha_energy >= main.alpha_energy:
+            continue
+        if model.beam_energy > _OVERVOLTAGE * main.alpha_energy:
+            emitted = [family_emission(f, model.beam_energy) for f in (family, main)]
+            by_tables = emitted[0] / emitted[1]
+            most = _MOST[family.shell[0]] * by_tables
+            found.append((i, model.families.index(main), by_tables, most))
+    table = np.array(found, dtype=float).reshape(-1, 4)
+    return table[:, 0].astype(int), table[:, 1].astype(int), table[:, 2], table[:, 3]
