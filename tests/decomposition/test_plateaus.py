@@ -1,6 +1,7 @@
 """Phases whose spectra are mixtures of others, and gradients that are no phases."""
 
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -130,3 +131,34 @@ def test_auto_parts_layers_on_one_line_and_says_so():
     assert any("3 components in place of 2: " in str(w.message) for w in told)
     assert found.kind == "side by side"
     assert all(lies.role == "pure" and lies.even for lies in found.phases)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_grain_on_a_film_is_no_second_film_and_a_twin_is_told(seed):
+    """The line of the film alone makes their cosine, and noise makes that of twins smaller."""
+    film = spectrum((0.28, 60), (8.05, 0.02))
+    shell = 0.93 * film + 0.07 * spectrum((0.52, 3), (6.4, 4))
+    counts = np.array([5e4, 2e4])
+    rng = np.random.default_rng(seed)
+
+    def reason(*truths):
+        spectra = rng.poisson(counts[:, None] * np.array(truths)) / counts[:, None]
+        phases = [
+            SimpleNamespace(area=0.5, counts_per_pixel=2 * c / N**2, role="uneven", even=False)
+            for c in counts
+        ]
+        maps = np.stack([X < N / 2, X >= N / 2]) * counts[:, None, None] / (N * N / 2)
+        factors = SimpleNamespace(
+            names=("A", "B"),
+            spectra=spectra,
+            maps=maps,
+            counts=counts,
+            layout=SimpleNamespace(phases=phases, labels=np.zeros((N, N), int)),
+        )
+        plain = spectra @ spectra.T
+        assert plain[0, 1] > 0.98 * np.sqrt(plain[0, 0] * plain[1, 1])
+        return decompose._repeated(factors, alike=0.98)
+
+    assert reason(film, shell) == ""
+    assert "found twice" in reason(film, film)
+    assert "found twice" in reason(shell, shell)

@@ -33,6 +33,8 @@ from siftem.spectrum_image import SpectrumImage
 #: Spectra with a larger cosine that pass into each other, and maps with a larger correlation,
 #: are one phase.
 _ALIKE, _TOGETHER = 0.98, 0.95
+#: Channels are taken together until they hold so many counts.
+_COUNTS_IN_BIN = 25.0
 #: A component is a film that shows through a thin grain when it holds as much of both, and no more
 #: else than this part of what they differ by.
 _SHOWS, _FLANK = 0.03, 0.1
@@ -228,20 +230,38 @@ def _repeated(factors: Factors, *, alike: float) -> str:
             f"component {thin} would be component {thick} where it is thin and its film, component "
             f"{film}, shows through"
         )
-    unit = factors.spectra / np.linalg.norm(factors.spectra, axis=1, keepdims=True)
-    maps = np.corrcoef(factors.maps.reshape(len(factors.maps), -1)) if len(unit) > 1 else np.eye(1)
-    for i in range(len(unit)):
+    k = len(factors.spectra)
+    maps = np.corrcoef(factors.maps.reshape(k, -1)) if k > 1 else np.eye(1)
+    for i in range(k):
         for j in range(i):
-            cosine = float(unit[i] @ unit[j])
+            cosine = _likeness(factors, j, i)
             pair = (layout.phases[i], layout.phases[j])
             uneven = any(lies.role == "uneven" for lies in pair)
             if (cosine > alike and uneven) or maps[i, j] > _TOGETHER:
                 return (
                     f"components {factors.names[j]} and {factors.names[i]} would be one phase "
-                    f"found twice (cosine of their spectra {cosine:.3f}, correlation of their maps "
-                    f"{maps[i, j]:.2f})"
+                    f"found twice (cosine of their spectra {cosine:.3f}, weighted by their noise; "
+                    f"correlation of their maps {maps[i, j]:.2f})"
                 )
     return ""
+
+
+def _likeness(factors: Factors, *pair: int) -> float:
+    """Cosine of two spectra with channels weighted by their noise, less what noise adds to it.
+
+    Without weights the strongest line decides, which may be that of the film that both lie on.
+    """
+    spectra = factors.spectra[list(pair)]
+    spectra = spectra / spectra.sum(axis=1, keepdims=True)
+    counts = factors.counts[list(pair)]
+    bins = np.floor(np.cumsum(counts @ spectra) / _COUNTS_IN_BIN)
+    spectra = np.add.reduceat(spectra, np.unique(bins, return_index=True)[1], axis=1)
+    mean = counts @ spectra / counts.sum()
+    spectra, mean = spectra[:, mean > 0], mean[mean > 0]
+    products = (spectra / mean) @ spectra.T
+    own = np.diag(products) - (spectra / mean).sum(axis=1) / counts
+    size = np.sqrt(np.maximum(own, 1e-9).prod())
+    return float(min(products[0, 1] / size, 1.0))
 
 
 def _flank(factors: Factors) -> tuple[int, int, int] | None:
