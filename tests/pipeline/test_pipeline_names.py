@@ -10,7 +10,7 @@ from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError
 from siftem.fit.spectrum_model import Calibration, SpectrumModel
 from siftem.pipeline.recipe import make_recipe
-from siftem.pipeline.steps.match import matched_phases, phase_letter
+from siftem.pipeline.steps.match import _telling, matched_phases, phase_letter
 from siftem.spectrum_image import SpectrumImage
 from siftem.xray.detector import Detector
 from siftem.xray.elements import atomic_number, atomic_weight
@@ -67,3 +67,14 @@ def test_no_letter_can_be_taken_for_an_element():
     for letter in letters:
         with pytest.raises(InputError):
             atomic_number(letter)
+
+
+def test_what_sets_a_phase_apart_is_in_its_name():
+    ni, cr, fe, nb = range(4)
+    matrix = [60.0, 20.0, 18.0, 0.5, 1.5]
+    precipitate = [85.0, 4.0, 4.0, 5.0, 2.0]
+    assert _telling(np.array([matrix, precipitate])) == [[ni, cr, fe], [ni, nb]]
+    # Strong lines that others lack tell enough; traces tell nothing.
+    precipitate[cr], precipitate[nb] = 0.5, 1.0
+    assert _telling(np.array([matrix, precipitate])) == [[ni, cr, fe], [ni]]
+    assert _telling(np.array([[0.0, 0.0], [1.0, 0.0]])) == [[], [0]]

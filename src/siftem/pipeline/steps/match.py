@@ -41,6 +41,8 @@ _LETTERS = "AEGJLMQRTXZ"
 #: A component is named by elements whose lines reach this part of its strongest, and which it holds
 #: by so many standard deviations.
 _NAMED_FROM, _SURELY = 0.1, 5.0
+#: An element sets a phase apart when its part of the line counts is so many times that of others.
+_SETS_APART = 2.0
 
 
 def matched_phases(
@@ -114,14 +116,29 @@ def _named(
     axis = _true_axis(si, factors, visible, beam, width)
     strengths = line_strengths(factors.spectra, axis, visible, beam_energy=beam, resolution=width)
     held = _surely_held(si, factors, (*visible, *recipe.support), beam, width)
-    names = []
-    for i, (row, sure) in enumerate(zip(_own_lines(strengths, factors), held, strict=True)):
-        letter = phase_letter(i)
-        row = np.where([e in sure for e in visible], row, 0.0)
-        order = np.argsort(-row, kind="stable")[:3]
-        top = [visible[i] for i in order if row[i] > _NAMED_FROM * row.max()]
-        names.append(f"{letter} ({' '.join(top)})" if top else letter)
+    rows = _own_lines(strengths, factors)
+    rows = np.where([[e in sure for e in visible] for sure in held], rows, 0.0)
+    called = [" ".join(visible[e] for e in some) for some in _telling(rows)]
+    names = [f"{phase_letter(i)} ({n})" if n else phase_letter(i) for i, n in enumerate(called)]
     return factors.reordered(tuple(range(len(names))), tuple(names))
+
+
+def _telling(rows: np.ndarray) -> list[list[int]]:
+    """Which lines name each component: its strongest, and where others have them, what they lack.
+
+    An alloy's precipitate has the strongest lines of its matrix, and is told by what it is rich in.
+    """
+    parts = rows / np.maximum(rows.sum(axis=1, keepdims=True), 1e-300)
+    out = []
+    for i, part in enumerate(parts):
+        named = [e for e in np.argsort(-part, kind="stable") if part[e] > _NAMED_FROM * part.max()]
+        others = np.delete(parts, i, axis=0).max(axis=0, initial=0.0)
+        apart = np.flatnonzero((part > _MUCH) & (part > _SETS_APART * others))
+        if apart.size and not set(apart) & set(named[:3]):
+            richest = int(apart[np.argmax(part[apart])])
+            named = [*named[:2], richest]
+        out.append([int(e) for e in named[:3]])
+    return out
 
 
 def phase_letter(index: int) -> str:
