@@ -36,7 +36,7 @@ print(eds)
 # Side by side in one Poisson likelihood, each signal weighs by its counts.
 of_eds, of_eels = siftem.decompose_together([eds, eels], n_components=2)
 alone = siftem.decompose(eds, n_components=2)
-regions = find_regions(eels, of_eels, names={"A": "titanate", "B": "Mn oxide"})
+regions = find_regions(eels, of_eels, names={"A": "titanate", "E": "Mn oxide"})
 
 fig, axes = plt.subplots(1, 3, figsize=(6.5, 2.4), layout="constrained")
 for ax, image, title in zip(

@@ -19,14 +19,14 @@ print(si)
 # Two components. The matrix is the one that is everywhere; a forest and a graph cut turn maps
 # into regions.
 factors = siftem.decompose(si, n_components=2)
-regions = sft.find_regions(si, factors, names={"A": "titanate", "B": "Mn oxide"})
+regions = sft.find_regions(si, factors, names={"A": "titanate", "E": "Mn oxide"})
 print(regions)
 
 fig, axes = plt.subplots(1, 3, figsize=(6.5, 2.4), layout="constrained")
 for ax, image, title in zip(
     axes,
     (phantom.abundances[1], factors.maps[1], regions.mixture("Mn oxide").mask),
-    ("true thickness of oxide", "map of component B", "mixture region"),
+    ("true thickness of oxide", "map of component E", "mixture region"),
     strict=True,
 ):
     ax.imshow(image)

@@ -5,12 +5,12 @@ import pytest
 import scipy.sparse as sp
 
 from siftem.acquisition import Acquisition
-from siftem.decomposition.factors import Factors
+from siftem.decomposition.factors import Factors, component_name
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError
 from siftem.fit.spectrum_model import Calibration, SpectrumModel
 from siftem.pipeline.recipe import make_recipe
-from siftem.pipeline.steps.match import _telling, matched_phases, phase_letter
+from siftem.pipeline.steps.match import _telling, matched_phases
 from siftem.spectrum_image import SpectrumImage
 from siftem.xray.detector import Detector
 from siftem.xray.elements import atomic_number, atomic_weight
@@ -60,7 +60,7 @@ def test_an_element_that_lies_below_lines_of_another_names_nothing(dose):
 
 
 def test_no_letter_can_be_taken_for_an_element():
-    letters = [phase_letter(i) for i in range(24)]
+    letters = [component_name(i) for i in range(24)]
     assert letters[:4] == ["A", "E", "G", "J"]
     assert letters[11:13] == ["A2", "E2"]
     assert len(set(letters)) == len(letters)

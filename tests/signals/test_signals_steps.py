@@ -93,7 +93,7 @@ def test_the_road_on_energy_losses_in_one_line_each(eels):
     phantom, s = eels
     _, spectra, factors = sft.decompose(s, 2)
     assert type(spectra).__name__ == "EELSSpectrum"
-    regions = sft.find_regions(s, factors, names={"A": "titanate", "B": "Mn oxide"})
+    regions = sft.find_regions(s, factors, names={"A": "titanate", "E": "Mn oxide"})
     found = regions.mask("Mn oxide").mask
     true = phantom.mask(0.05)
     assert (found & true).sum() / (found | true).sum() > 0.75

@@ -114,7 +114,7 @@ class Factors:
     >>> axis = siftem.EnergyAxis(0.2, 0.01, 4)
     >>> spectra = np.array([[0.1, 0.2, 0.3, 0.4], [0.4, 0.4, 0.1, 0.1]])
     >>> maps = np.array([[[9.0, 5.0]], [[1.0, 5.0]]])
-    >>> factors = siftem.Factors(maps, spectra, axis, ("A", "B"), 0.0, 1, True)  # as decompose does
+    >>> factors = siftem.Factors(maps, spectra, axis, ("A", "E"), 0.0, 1, True)  # as decompose does
     >>> factors
     <Factors of 1 x 2 pixels, 4 channels: A 70.0%, B 30.0% of the counts>
     >>> factors.shares[0].tolist()
@@ -284,7 +284,7 @@ def decompose(
     >>> si = phantom.spectrum_image.without_zero_peak()
     >>> factors = siftem.decompose(si, n_components=3)
     >>> factors.names, factors.maps.shape
-    (('A', 'B', 'C'), (3, 32, 32))
+    (('A', 'E', 'G'), (3, 32, 32))
     """
     si = as_map(si)
     if not keep_zero_peak:
@@ -413,11 +413,14 @@ def _total(image: np.ndarray) -> float:
     return found
 
 
+#: Letters that are no symbol of an element, nor the D of partitioning.
+_LETTERS = "AEGJLMQRTXZ"
+
+
 def component_name(index: int) -> str:
-    """Return A, B, ..., Z, AA, AB, ... for 0, 1, ..."""
-    letters = ""
-    index += 1
-    while index:
-        index, rest = divmod(index - 1, 26)
-        letters = chr(ord("A") + rest) + letters
-    return letters
+    """Return A, E, G, ..., Z, A2, E2, ... for 0, 1, ...: none can be taken for an element.
+
+    Phases that are named by their elements keep the letters of their components.
+    """
+    turn, place = divmod(index, len(_LETTERS))
+    return _LETTERS[place] + (str(turn + 1) if turn else "")

@@ -164,8 +164,9 @@ def describe_layout(
 def background(recipe: Recipe, factors: Factors) -> str:
     """Return the phase that the others lie in or on; the largest where there is none."""
     if recipe.matrix is not None:
-        # As recipes of before call it, by the letters of the components.
-        letters = {component_name(i): name for i, name in enumerate(factors.names)}
+        # By the letters of the components; those of recipes of before were A, B, C, ...
+        letters = {chr(ord("A") + i): name for i, name in enumerate(factors.names)}
+        letters |= {component_name(i): name for i, name in enumerate(factors.names)}
         if recipe.matrix in factors.names:
             return recipe.matrix
         return letters.get(recipe.matrix.split(" ")[0], recipe.matrix)

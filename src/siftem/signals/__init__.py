@@ -5,7 +5,7 @@
     maps, spectra, factors = sft.decompose(s, 3)      # also in s.learning_results
     regions = sft.find_regions(s, factors)
     matrix = sft.integrate(s, regions.pure)
-    mixture = sft.integrate(s, regions.mixture("B"))
+    mixture = sft.integrate(s, regions.mixture("E"))
     pure = sft.subtract(mixture, matrix, anchor=siftem.Absent("Si"))
     composition = sft.quantify(pure, ["O", "Mg", "Si", "Fe"])
 

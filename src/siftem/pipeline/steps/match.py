@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from siftem.decomposition.factors import Factors
+from siftem.decomposition.factors import Factors, component_name
 from siftem.decomposition.matching import Markers, line_strengths, match_phases
 from siftem.decomposition.purest import FEWEST_PIXELS, sum_of
 from siftem.decomposition.rank import Kinds
@@ -36,8 +36,6 @@ _ALIKE, _MOST_STRAY, _FAINT = 4.0, 0.25, 0.2
 #: What makes up this part of a phase's line counts belongs to it; phases of more than the second
 #: part of the map show in the sum of all pixels. Lines closer than this (keV) are one.
 _MUCH, _LARGE, _SAME_LINE = 0.02, 0.4, 0.06
-#: Components are called by letters that are no symbol of an element, nor the D of partitioning.
-_LETTERS = "AEGJLMQRTXZ"
 #: A component is named by elements whose lines reach this part of its strongest, and which it holds
 #: by so many standard deviations.
 _NAMED_FROM, _SURELY = 0.1, 5.0
@@ -119,7 +117,7 @@ def _named(
     rows = _own_lines(strengths, factors)
     rows = np.where([[e in sure for e in visible] for sure in held], rows, 0.0)
     called = [" ".join(visible[e] for e in some) for some in _telling(rows)]
-    names = [f"{phase_letter(i)} ({n})" if n else phase_letter(i) for i, n in enumerate(called)]
+    names = [f"{component_name(i)} ({n})" if n else component_name(i) for i, n in enumerate(called)]
     return factors.reordered(tuple(range(len(names))), tuple(names))
 
 
@@ -139,12 +137,6 @@ def _telling(rows: np.ndarray) -> list[list[int]]:
             named = [*named[:2], richest]
         out.append([int(e) for e in named[:3]])
     return out
-
-
-def phase_letter(index: int) -> str:
-    """Return A, E, G, ..., Z, A2, E2, ... for 0, 1, ...: none can be taken for an element."""
-    turn, place = divmod(index, len(_LETTERS))
-    return _LETTERS[place] + (str(turn + 1) if turn else "")
 
 
 def _surely_held(
@@ -199,7 +191,7 @@ def _by_number(recipe: Recipe, factors: Factors) -> Factors:
         name = list(recipe.phases)[int(np.argmax(chosen))]
         raise InputError(f"{name} is component {max(chosen) + 1}, but there are only {k}")
     rest = [c for c in range(k) if c not in chosen]
-    letters = (n for n in map(phase_letter, range(2 * k)) if n not in recipe.phases)
+    letters = (n for n in map(component_name, range(2 * k)) if n not in recipe.phases)
     names = (*recipe.phases, *(next(letters) for _ in rest))
     return factors.reordered((*chosen, *rest), names)
 
