@@ -75,20 +75,28 @@ def test_columns_do_not_remember_what_was_asked_before(model):
     assert np.array_equal(model.line_columns(AXIS, PLAIN), first)
 
 
+def seen_by(told, at, photons):
+    """Fit O, Si and Fe as a detector counts them whose file tells another resolution."""
+    elements = ["O", "Si", "Fe"]
+    families = tuple(line_families(elements, beam_energy=200.0, low=0.25, high=14.0))
+    model = SpectrumModel(families, 200.0, Detector(resolution=told), 3)
+    mean = model.line_columns(AXIS, at) @ np.full(len(families), photons)
+    mean += model.continuum_columns(AXIS, at) @ [300.0, 100.0, 30.0]
+    counts = np.random.default_rng(0).poisson(mean).astype(float)
+    detector = Detector(resolution=told)
+    return fit_lines(Spectrum(counts, AXIS), elements, beam_energy=200.0, detector=detector)
+
+
 @pytest.mark.parametrize(("told", "true"), [(134.0, 121.0), (119.0, 118.0)])
 def test_a_detector_may_be_sharper_than_its_file_says(told, true):
     """One map's detector was a tenth sharper: held at a bound, lines were left in its residual."""
-    families = tuple(line_families(["O", "Si", "Fe"], beam_energy=200.0, low=0.25, high=14.0))
-    model = SpectrumModel(families, 200.0, Detector(resolution=told), 3)
-    at = Calibration(resolution=true)
-    mean = model.line_columns(AXIS, at) @ np.full(len(families), 2e5)
-    mean += model.continuum_columns(AXIS, at) @ [300.0, 100.0, 30.0]
-    counts = np.random.default_rng(0).poisson(mean).astype(float)
-    fit = fit_lines(
-        Spectrum(counts, AXIS),
-        ["O", "Si", "Fe"],
-        beam_energy=200.0,
-        detector=Detector(resolution=told),
-    )
+    fit = seen_by(told, Calibration(resolution=true), 2e5)
     assert fit.calibration.resolution == pytest.approx(true, abs=1.0)
     assert fit.reduced_deviance < 1.15
+
+
+@pytest.mark.parametrize("escape", [0.2, 1.8])
+def test_escape_is_that_of_the_detector(escape):
+    """Real maps have 0.4 to 1.6 times that of light along the normal."""
+    fit = seen_by(130.0, Calibration(resolution=130.0, escape=escape), 4e4)
+    assert fit.calibration.escape == pytest.approx(escape, abs=0.3)
