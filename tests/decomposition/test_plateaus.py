@@ -94,7 +94,7 @@ def test_a_grain_between_its_matrix_and_another_may_be_thinner():
         found = decompose.decomposed(recipe, si, progress=silent).factors.layout
     assert len(found.phases) == 2
     (said,) = (str(w.message) for w in told if "of its own" in str(w.message))
-    uneven = [name for name, lies in zip("AB", found.phases, strict=True) if not lies.even]
+    uneven = [name for name, lies in zip("AE", found.phases, strict=True) if not lies.even]
     assert said.startswith(f"{uneven[0]}: ")
     assert "--phases 3" in said
 
@@ -133,32 +133,39 @@ def test_auto_parts_layers_on_one_line_and_says_so():
     assert all(lies.role == "pure" and lies.even for lies in found.phases)
 
 
+def reason(*truths, seed, counts=5e4):
+    """What is said of components with these spectra, one beside the other and all uneven."""
+    k, rng = len(truths), np.random.default_rng(seed)
+    spectra = rng.poisson(counts * np.array(truths)) / counts
+    own = np.arange(N) * k // N == np.arange(k)[:, None]
+    phases = [
+        SimpleNamespace(area=1 / k, counts_per_pixel=k * counts / N**2, role="uneven", even=False)
+        for _ in truths
+    ]
+    factors = SimpleNamespace(
+        names=("A", "E", "G")[:k],
+        spectra=spectra,
+        maps=np.broadcast_to(own[:, None], (k, N, N)) * k * counts / N**2,
+        counts=np.full(k, counts),
+        layout=SimpleNamespace(phases=phases, labels=np.zeros((N, N), int)),
+    )
+    return decompose._repeated(factors, alike=0.98)
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_a_grain_on_a_film_is_no_second_film_and_a_twin_is_told(seed):
     """The line of the film alone makes their cosine, and noise makes that of twins smaller."""
     film = spectrum((0.28, 60), (8.05, 0.02))
     shell = 0.93 * film + 0.07 * spectrum((0.52, 3), (6.4, 4))
-    counts = np.array([5e4, 2e4])
-    rng = np.random.default_rng(seed)
+    assert film @ shell > 0.98 * np.linalg.norm(film) * np.linalg.norm(shell)
+    assert reason(film, shell, seed=seed) == ""
+    assert "found twice" in reason(film, film, seed=seed)
+    assert "found twice" in reason(shell, shell, seed=seed)
 
-    def reason(*truths):
-        spectra = rng.poisson(counts[:, None] * np.array(truths)) / counts[:, None]
-        phases = [
-            SimpleNamespace(area=0.5, counts_per_pixel=2 * c / N**2, role="uneven", even=False)
-            for c in counts
-        ]
-        maps = np.stack([X < N / 2, X >= N / 2]) * counts[:, None, None] / (N * N / 2)
-        factors = SimpleNamespace(
-            names=("A", "B"),
-            spectra=spectra,
-            maps=maps,
-            counts=counts,
-            layout=SimpleNamespace(phases=phases, labels=np.zeros((N, N), int)),
-        )
-        plain = spectra @ spectra.T
-        assert plain[0, 1] > 0.98 * np.sqrt(plain[0, 0] * plain[1, 1])
-        return decompose._repeated(factors, alike=0.98)
 
-    assert reason(film, shell) == ""
-    assert "found twice" in reason(film, film)
-    assert "found twice" in reason(shell, shell)
+@pytest.mark.parametrize("seed", range(3))
+def test_an_uneven_mixture_of_two_others_is_a_border(seed):
+    border = 0.4 * NICKEL + 0.6 * ALUMINIUM
+    third = 0.9 * border + 0.1 * spectrum((5.4, 4))
+    assert "component G would be a border" in reason(NICKEL, ALUMINIUM, border, seed=seed)
+    assert reason(NICKEL, ALUMINIUM, third, seed=seed) == ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from itertools import permutations
+from itertools import combinations, permutations
 from typing import Any
 
 import numpy as np
@@ -232,36 +232,46 @@ def _repeated(factors: Factors, *, alike: float) -> str:
         )
     k = len(factors.spectra)
     maps = np.corrcoef(factors.maps.reshape(k, -1)) if k > 1 else np.eye(1)
-    for i in range(k):
-        for j in range(i):
-            cosine = _likeness(factors, j, i)
-            pair = (layout.phases[i], layout.phases[j])
-            uneven = any(lies.role == "uneven" for lies in pair)
-            if (cosine > alike and uneven) or maps[i, j] > _TOGETHER:
+    for i, j in combinations(range(k), 2):
+        cosine = _likeness(factors, i, j)
+        uneven = any(layout.phases[c].role == "uneven" for c in (i, j))
+        if (cosine > alike and uneven) or maps[i, j] > _TOGETHER:
+            return (
+                f"components {factors.names[i]} and {factors.names[j]} would be one phase found "
+                f"twice (cosine of their spectra {cosine:.3f}, weighted by their noise; "
+                f"correlation of their maps {maps[i, j]:.2f})"
+            )
+    for c, lies in enumerate(layout.phases):
+        for pair in combinations([i for i in range(k) if i != c], 2):
+            if lies.role == "uneven" and _likeness(factors, c, *pair) > alike:
                 return (
-                    f"components {factors.names[j]} and {factors.names[i]} would be one phase "
-                    f"found twice (cosine of their spectra {cosine:.3f}, weighted by their noise; "
-                    f"correlation of their maps {maps[i, j]:.2f})"
+                    f"component {factors.names[c]} would be a border: it is uneven, and its "
+                    f"spectrum a mixture of those of {in_words([factors.names[i] for i in pair])}"
                 )
     return ""
 
 
-def _likeness(factors: Factors, *pair: int) -> float:
-    """Cosine of two spectra with channels weighted by their noise, less what noise adds to it.
+def _likeness(factors: Factors, c: int, *others: int) -> float:
+    """Cosine of a spectrum and its best mixture of others, weighted by noise and less its part.
 
-    Without weights the strongest line decides, which may be that of the film that both lie on.
+    Without weights the strongest line decides, which may be that of the film that all lie on. Zero
+    where one of the others is no part of the mixture.
     """
-    spectra = factors.spectra[list(pair)]
+    chosen = [c, *others]
+    spectra = factors.spectra[chosen]
     spectra = spectra / spectra.sum(axis=1, keepdims=True)
-    counts = factors.counts[list(pair)]
+    counts = factors.counts[chosen]
     bins = np.floor(np.cumsum(counts @ spectra) / _COUNTS_IN_BIN)
     spectra = np.add.reduceat(spectra, np.unique(bins, return_index=True)[1], axis=1)
     mean = counts @ spectra / counts.sum()
-    spectra, mean = spectra[:, mean > 0], mean[mean > 0]
-    products = (spectra / mean) @ spectra.T
-    own = np.diag(products) - (spectra / mean).sum(axis=1) / counts
-    size = np.sqrt(np.maximum(own, 1e-9).prod())
-    return float(min(products[0, 1] / size, 1.0))
+    own, *parts = spectra[:, mean > 0] / np.sqrt(mean[mean > 0])
+    amounts, left = nnls(np.transpose(parts), own)
+    if len(others) > 1 and amounts.min() < _SHOWS * amounts.sum():
+        return 0.0
+    noise = (spectra[:, mean > 0] / mean[mean > 0]).sum(axis=1) / counts
+    size = max(float(own @ own - noise[0]), 1e-9)
+    unlike = (left**2 - noise[0] - amounts**2 @ noise[1:]) / size
+    return float(np.sqrt(np.clip(1 - unlike, 0.0, 1.0)))
 
 
 def _flank(factors: Factors) -> tuple[int, int, int] | None:
