@@ -7,6 +7,7 @@ takes, and a user waits for it after the installation.
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from numba import njit
@@ -30,3 +31,9 @@ def kernel(*, makes_arrays: bool = False, **options: Any) -> Callable[[Callable[
 def inner_kernel(**options: Any) -> Callable[[Callable[..., Any]], Any]:
     """Compile a function that kernels alone call, with each of them."""
     return njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, _nrt=False, **options)
+
+
+def was_compiled(compiled: Any) -> bool:
+    """Whether a version of a kernel that Python calls is on the disk, for whatever types."""
+    name = compiled.py_func.__name__
+    return any(Path(compiled.stats.cache_path).glob(f"*.{name}-*.nbi"))

@@ -37,3 +37,10 @@ def test_nothing_is_said_where_nothing_is_compiled_or_nobody_listens(console):
         kernel(2)
     kernel(1.0)  # after the listening
     assert console.export_text() == ""
+
+
+def test_a_copy_of_the_process_says_nothing(console, monkeypatch):
+    with compiling_told(console):
+        monkeypatch.setattr(display.os, "getpid", lambda: -1)
+        assert numba.njit(lambda x: x + 2)(1) == 3
+    assert "compiling kernels" not in console.export_text()

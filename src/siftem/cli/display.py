@@ -5,6 +5,7 @@ Options that several commands have are here as well, and the word on kernels tha
 
 from __future__ import annotations
 
+import os
 import resource
 import sys
 import time
@@ -101,11 +102,11 @@ def compiling_told(console: Console, quiet: bool = False) -> Iterator[None]:
     if quiet:
         yield
         return
-    told = False
+    told, own = False, os.getpid()
 
     def tell(begins: bool) -> None:
         nonlocal told
-        if begins and not told:
+        if begins and not told and os.getpid() == own:  # copies of this process need not say it
             told = True
             console.print("compiling kernels, once after installation ...", markup=False)
 

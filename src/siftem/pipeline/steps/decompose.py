@@ -22,6 +22,7 @@ from siftem.files.atomic import refusals_told
 from siftem.io.fit_checkpoint import FitCheckpoint, read_spectra
 from siftem.pipeline.file_contents import file_content
 from siftem.pipeline.fit_settings import keep_ahead, settings_ahead
+from siftem.pipeline.kernels_ahead import compile_kernels, kernels_lack
 from siftem.pipeline.recipe import Recipe
 from siftem.pipeline.results import Decomposed
 from siftem.pipeline.side_processes import SideProcesses
@@ -79,6 +80,8 @@ def decomposed(
         if n_jobs > 1 and recipe.elements:
             # A copy has time for what comes later, too.
             jobs["settings"] = partial(settings_ahead, recipe, si)
+        if n_jobs > 1 and kernels_lack():
+            jobs["kernels"] = compile_kernels
         with SideProcesses(jobs, n_jobs) as beside:
             factors = _factors(recipe, si, n, checkpoint, progress)
             made = beside.results()
