@@ -5,7 +5,9 @@ import pytest
 
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError
+from siftem.fit.calibrate import design_of, fit_calibration
 from siftem.fit.line_fit import fit_lines
+from siftem.fit.poisson import fit_poisson
 from siftem.fit.spectrum_model import Calibration, SpectrumModel, quantified_family
 from siftem.spectrum import Spectrum
 from siftem.xray.absorption import thin_film_absorption
@@ -430,3 +432,20 @@ def test_a_spectrum_without_a_continuum_has_no_step_in_it():
     spectrum = Spectrum(counts, EnergyAxis(0.2, 0.01, 700))
     fit = fit_lines(spectrum, ["O", "Si"], support=["C"], beam_energy=200.0)
     assert fit.mean.sum() == pytest.approx(fit.spectrum.counts.sum(), rel=0.05)
+
+
+def test_a_step_that_moves_lines_off_the_axis_is_not_taken(monkeypatch):
+    """A soft line at the end of the axis has no column once the scale is moved far enough."""
+    off, most = replace(ON, shift=0.02), 0.015
+
+    def cut(model, axis, shapes, calibration):
+        columns = design_of(model, axis, shapes, calibration)
+        columns[:, 0] *= calibration.shift < most
+        return columns
+
+    m, none = model(n_continuum=3), np.zeros((AXIS.size, 0))
+    data = Spectrum(expected(off), AXIS)
+    start = design_of(m, AXIS, none, ON)
+    monkeypatch.setattr("siftem.fit.calibrate.design_of", cut)
+    found = fit_calibration(m, data, none, ON, start, fit_poisson(start, data.counts))
+    assert 0.005 < found.calibration.shift < most

@@ -6,11 +6,12 @@ import scipy.sparse as sp
 
 from siftem.acquisition import Acquisition
 from siftem.decomposition.factors import Factors, component_name
+from siftem.decomposition.layout import Lies, PhaseLayout
 from siftem.energy_axis import EnergyAxis
-from siftem.errors import InputError
+from siftem.errors import InputError, SiftemWarning
 from siftem.fit.spectrum_model import Calibration, SpectrumModel
 from siftem.pipeline.recipe import make_recipe
-from siftem.pipeline.steps.match import _telling, matched_phases
+from siftem.pipeline.steps.match import _telling, matched_phases, run_elements
 from siftem.spectrum_image import SpectrumImage
 from siftem.xray.detector import Detector
 from siftem.xray.elements import atomic_number, atomic_weight
@@ -78,3 +79,30 @@ def test_what_sets_a_phase_apart_is_in_its_name():
     precipitate[cr], precipitate[nb] = 0.5, 1.0
     assert _telling(np.array([matrix, precipitate])) == [[ni, cr, fe], [ni]]
     assert _telling(np.array([[0.0, 0.0], [1.0, 0.0]])) == [[], [0]]
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    # By the sum of all pixels W M explains Si K, and Mo L S K, which have no other line.
+    [({"W": 184}, {"Si": 28, "O": 32}), ({"Mo": 96}, {"S": 32, "Cd": 112})],
+)
+def test_an_element_below_a_line_of_another_is_found_in_its_phase(first, second):
+    own = np.repeat([0, 1], [200, 200])
+    expected = np.array([400 * phase(**first), 40 * phase(**second)])
+    counts = np.random.default_rng(0).poisson(expected[own])
+    si = SpectrumImage(
+        sp.csr_array(counts),
+        (20, 20),
+        AXIS,
+        acquisition=Acquisition(beam_energy=200.0, resolution=130.0),
+        signal_type="EDS_TEM",
+    )
+    means = np.array([counts[own == i].sum(axis=0) for i in (0, 1)], float)
+    maps = 200.0 * np.stack([own == 0, own == 1]).reshape(2, 20, 20)
+    lies = [Lies("pure", (), 0.0, 0.5, 200.0) for _ in expected]
+    layout = PhaseLayout("side by side", tuple(lies), own.reshape(20, 20))
+    spectra = means / means.sum(axis=1, keepdims=True)
+    factors = Factors(maps, spectra, AXIS, ("A", "B"), 1.0, 1, True, layout=layout)
+    with pytest.warns(SiftemWarning, match="no elements are named"):
+        elements = run_elements(make_recipe({"input": {"file": "given"}}), si, factors)
+    assert set(elements) == {*first, *second}

@@ -108,6 +108,14 @@ def test_families_respect_range_and_beam():
     assert names == ["Al K", "Si K"]
 
 
+def test_what_is_seen_of_l_lines_beyond_the_end_of_the_axis_is_theirs():
+    # Bi Ll (9.42 keV) is where Pt La is; Bi La (10.84 keV) is beyond.
+    names = [f.name for f in line_families(["Bi"], beam_energy=200.0, low=0.2, high=10.24)]
+    assert names == ["Bi L", "Bi M"]
+    names = [f.name for f in line_families(["Bi"], beam_energy=200.0, low=0.2, high=9.3)]
+    assert names == ["Bi M"]
+
+
 def test_split_l_and_repeated_elements():
     families = line_families(["Nd", "Nd"], beam_energy=200.0, low=0.2, high=20.0, split_l=True)
     assert [f.name for f in families] == ["Nd L1", "Nd L2", "Nd L3", "Nd M"]

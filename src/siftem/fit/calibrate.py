@@ -231,6 +231,9 @@ def fit_calibration(
                 return CalibratedFit(start, design, found)
             trial = np.clip(now + step, prior.lowest, prior.highest)
             trial_design = design_of(model, axis, shapes, _calibration(trial, nominal))
+            if not trial_design.any(axis=0).all():  # it moved lines beyond the end of the axis
+                damping = max(10 * damping, 0.1)
+                continue
             trial_found = fit_poisson(
                 trial_design,
                 counts,

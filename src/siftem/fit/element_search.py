@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -104,29 +105,49 @@ def find_elements(
     counts = cut.counts
     if not counts.sum() > 0:
         raise InputError(f"spectrum {spectrum.name!r} holds no counts: no element to find")
+    search = partial(_searched, cut, candidates, energy, detector, significance, progress=progress)
     with one_blas_thread():
-        search = GreedySearch(cut, candidates, energy, detector)
-        chosen: list[str] = []
-        calibrated: list[str] = []
-        calibrate_at = set(_CALIBRATE_AT)
-        for _ in range(_MOST):
-            best = search.next_element(chosen, significance)
-            if best is None:
-                break
-            chosen.append(best)
-            progress(f"{len(chosen)} elements so far", 0.0)
-            if len(chosen) in calibrate_at:
-                # Once at each number: what is dropped then and comes again would go on for ever.
-                calibrate_at.remove(len(chosen))
-                search.calibrate(chosen)
-                calibrated, chosen = chosen, search.reconsidered(chosen, significance)
-        for _ in range(2):
-            if chosen == calibrated:  # the scale was fitted with these very elements
-                break
-            progress(f"checking {len(chosen)} elements", 0.0)
+        found, fit = search(_CALIBRATE_AT)
+        if fit is None or structure_of(fit) is None:
+            return found
+        # A scale that was fitted to few elements may have taken lines of others for theirs.
+        later, closer = search(_CALIBRATE_AT[1:])
+        return later if closer is not None and closer.deviance < fit.deviance else found
+
+
+def _searched(
+    cut: Spectrum,
+    candidates: Sequence[str],
+    energy: float,
+    detector: Detector,
+    significance: float,
+    calibrate_at: Sequence[int],
+    *,
+    progress: Progress,
+) -> tuple[tuple[FoundElement, ...], LineFit | None]:
+    """Search once; return the elements and their fit, None without any."""
+    search = GreedySearch(cut, candidates, energy, detector)
+    chosen: list[str] = []
+    calibrated: list[str] = []
+    waiting = set(calibrate_at)
+    for _ in range(_MOST):
+        best = search.next_element(chosen, significance)
+        if best is None:
+            break
+        chosen.append(best)
+        progress(f"{len(chosen)} elements so far", 0.0)
+        if len(chosen) in waiting:
+            # Once at each number: what is dropped then and comes again would go on for ever.
+            waiting.remove(len(chosen))
             search.calibrate(chosen)
             calibrated, chosen = chosen, search.reconsidered(chosen, significance)
-        return search.confirmed(chosen, significance)
+    for _ in range(2):
+        if chosen == calibrated:  # the scale was fitted with these very elements
+            break
+        progress(f"checking {len(chosen)} elements", 0.0)
+        search.calibrate(chosen)
+        calibrated, chosen = chosen, search.reconsidered(chosen, significance)
+    return search.confirmed(chosen, significance)
 
 
 def unexplained_lines(

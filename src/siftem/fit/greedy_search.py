@@ -261,8 +261,10 @@ class GreedySearch:
         amplitudes, information = fit.amplitudes[places], fit.information[np.ix_(places, places)]
         return replace(fit, amplitudes=amplitudes, information=information), design
 
-    def confirmed(self, chosen: list[str], significance: float) -> tuple[FoundElement, ...]:
-        """Fit the chosen elements together and keep those that are still significant."""
+    def confirmed(
+        self, chosen: list[str], significance: float
+    ) -> tuple[tuple[FoundElement, ...], LineFit | None]:
+        """Fit the chosen elements together; return those still significant, and their fit."""
         hidden: dict[str, str] = {}
         while chosen:
             fit = fit_lines(
@@ -289,14 +291,15 @@ class GreedySearch:
             weak = [f for f in found if f is None or f.significance < significance]
             if not weak:
                 kept = sorted((f for f in found if f), key=lambda f: -f.counts)
-                return tuple(
+                told = tuple(
                     replace(f, may_hide=tuple(x for x, e in hidden.items() if e == f.element))
                     for f in kept
                 )
+                return told, fit
             # One at a time: without the weakest, another may become clear.
             z = [0.0 if f is None else f.significance for f in found]
             chosen = [e for e in chosen if e != chosen[int(np.argmin(z))]]
-        return ()
+        return (), None
 
     def _confirm(
         self,

@@ -35,8 +35,9 @@ from siftem.xray.elements import ALPHA_LINES, SUBSHELLS, atomic_number, line_nam
 _NEGLIGIBLE_WEIGHT = 1e-5
 
 # A family counts in an energy range when at least this share of its photons lies inside,
-# and when those are at least this share of the element's strongest family there.
-_RELEVANT_SHARE = 0.05
+# and when those are at least this share of the element's strongest family there. Of a family whose
+# alpha lines lie beyond the range Ll (2 to 3%) is all that is seen, and none of another element.
+_RELEVANT_SHARE, _RELEVANT_BELOW_ALPHA = 0.05, 0.015
 _RELEVANT_STRENGTH = 1e-4
 
 # Doublets that no EDS detector separates carry one label.
@@ -249,8 +250,9 @@ def line_families(
     -------
     list of LineFamily
         In the order of the elements, K before L before M. A family is left out when less
-        than 2% of its photons lie within the range, or when those are weaker than 1e-4 of
-        the element's strongest family there: such a column would make a fit singular.
+        than 5% of its photons lie within the range (1.5% where its alpha lines lie above it),
+        or when those are weaker than 1e-4 of the element's strongest family there: such a
+        column would make a fit singular.
         An element without any line in the range gives nothing.
     """
     if isinstance(elements, str):
@@ -269,7 +271,7 @@ def line_families(
                 continue
             inside = (family.energies >= low) & (family.energies <= high)
             share = float(family.weights[inside].sum())
-            if share >= _RELEVANT_SHARE:
+            if share >= (_RELEVANT_SHARE if family.alpha_energy <= high else _RELEVANT_BELOW_ALPHA):
                 found.append((family, share * family_emission(family, beam_energy)))
         strongest = max((strength for _, strength in found), default=0.0)
         families += [f for f, strength in found if strength >= _RELEVANT_STRENGTH * strongest]

@@ -33,9 +33,9 @@ from siftem.xray.detector import Detector
 #: than this part of line counts. Components darker than the third number, of the brightest, are
 #: films or nothing.
 _ALIKE, _MOST_STRAY, _FAINT = 4.0, 0.25, 0.2
-#: What makes up this part of a phase's line counts belongs to it; phases of more than the second
-#: part of the map show in the sum of all pixels. Lines closer than this (keV) are one.
-_MUCH, _LARGE, _SAME_LINE = 0.02, 0.4, 0.06
+#: What makes up this part of a phase's line counts belongs to it. Lines closer than this (keV) are
+#: one, unless both are surely there, by so many standard deviations.
+_MUCH, _SAME_LINE, _BESIDE = 0.02, 0.06, 8.0
 #: A component is named by elements whose lines reach this part of its strongest, and which it holds
 #: by so many standard deviations.
 _NAMED_FROM, _SURELY = 0.1, 5.0
@@ -305,10 +305,11 @@ def _elements_seen(recipe: Recipe, si: SpectrumImage, factors: Factors | None) -
 def _of_rare_phases(
     known: Collection[str], shown: Sequence[FoundElement], si: SpectrumImage, factors: Factors
 ) -> list[FoundElement]:
-    """Elements that make up much of a phase and next to nothing of the map.
+    """Elements that make up much of a phase, and that the sum of all pixels does not show.
 
-    Not of a film, and not those whose strongest line is also one of what all pixels show: the
-    search takes the one for the other.
+    They are rare, or have a line where another element has one that explains both there: Si K
+    where there is W. Not of a film, and not by such a line unless the phase surely holds both of
+    them, or the one alone: the search takes the one for the other.
     """
     layout = factors.layout
     if layout is None or not sp.issparse(si.counts):
@@ -318,16 +319,32 @@ def _of_rare_phases(
     faint = _FAINT * max(lies.counts_per_pixel for lies in layout.phases)
     for lies, inside in zip(layout.phases, layout.insides, strict=True):
         dim = lies.role in ("vacuum", "support") or lies.counts_per_pixel < faint
-        if dim or inside.mean() > _LARGE or inside.sum() < FEWEST_PIXELS:
+        if dim or inside.sum() < FEWEST_PIXELS:
             continue
         own = Spectrum(sum_of(si.counts, inside), si.axis, acquisition=si.acquisition)
         found = find_elements(own) if own.counts.any() else ()
         least = _MUCH * sum(f.counts for f in found)
         for f in found:
+            if f.element in known or f.counts < least:
+                continue
             apart = min((abs(f.energy - s.energy) for s in shown), default=1.0)
-            if f.element not in known and f.counts > least and apart > _SAME_LINE:
+            if apart > _SAME_LINE or _surely_beside(f, found, known, own):
                 out.setdefault(f.element, f)
     return list(out.values())
+
+
+def _surely_beside(
+    one: FoundElement, found: Sequence[FoundElement], known: Collection[str], own: Spectrum
+) -> bool:
+    """Whether a spectrum holds an element whatever others, which may be there, have of its line."""
+    beam, width = own.acquisition.beam_energy or 200.0, own.acquisition.fwhm
+    elements = list(dict.fromkeys([*known, *(f.element for f in found)]))
+    try:
+        search = GreedySearch(own, elements, beam, Detector(resolution=width))
+        search.calibrate([f.element for f in found])
+    except InputError:
+        return False
+    return one.element in search.surely_in(own, elements, _BESIDE)
 
 
 def _stray(
