@@ -409,7 +409,7 @@ def test_two_users_have_two_sessions_and_errors_are_sentences(chromium, page, lo
 
 
 @pytest.mark.browser
-def test_a_job_can_be_cancelled(page, local_app):
+def test_a_job_can_be_cancelled_and_names_are_typed_by_keyboard(page, local_app):
     open_demo(page, local_app)
     press(page, "2 Decompose", exact=False)
     press(page, "Compare")
@@ -417,3 +417,17 @@ def test_a_job_can_be_cancelled(page, local_app):
     page.get_by_role("alert").filter(has_text="Cancelled").wait_for(timeout=LONG)
     press(page, "Decompose")
     status(page, "Decompose: done")
+
+    # The figure that is drawn anew beside the fields leaves the cursor where it is.
+    names = page.get_by_label("Name", exact=True)
+    names.first.focus()
+    typed = ("one", "two", "three")
+    for name in typed:
+        page.keyboard.press("Control+a")
+        page.keyboard.type(name)
+        page.keyboard.press("Enter")
+        status(page, name)
+        page.wait_for_timeout(1500)
+        for _ in range(3):  # its role, the next map, the next name
+            page.keyboard.press("Tab")
+    assert [names.nth(n).input_value() for n in range(3)] == list(typed)

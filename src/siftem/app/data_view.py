@@ -108,7 +108,7 @@ class DataView(MapStep):
                 self.recent,
                 self.folder,
                 self.listing,
-                title="Look for it",
+                title="Recent files and folders",
                 collapsed=True,
                 **WIDE,
                 margin=(4, 8),

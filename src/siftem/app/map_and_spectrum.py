@@ -95,6 +95,8 @@ class MapAndSpectrum:
         self.log_counts = pn.widgets.Checkbox(name="Log counts", value=log, width=88, **tick)
         self.fields = [self.name, self.palette, self.log, self.profile, self.log_counts]
         self.spectrum = LiveSpectrum(self._dragged, self._clicked)
+        # In a column of its own: drawn anew, it would take the cursor from fields below it.
+        self._drawn = pn.Column(self.spectrum.pane, margin=0)
         self.histogram, self.line = Histogram(), LineProfile()
         self.map_pane = pn.pane.Bokeh(None, margin=0)
         self._strip = pn.Column(self.histogram.pane, margin=0)
@@ -263,7 +265,7 @@ class MapAndSpectrum:
         self.below.param.update(width=at.below[0], height=at.below[1])
         self._draw_spectrum()
         left = [front, *([self.below] if at.under_map else [])]
-        side = [self.spectrum.pane, *([] if at.under_map else [self.below])]
+        side = [self._drawn, *([] if at.under_map else [self.below])]
         for column, wanted in ((self._left, left), (self.side, side)):
             if list(column) != wanted:
                 column[:] = wanted

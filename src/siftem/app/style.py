@@ -89,6 +89,10 @@ CONTROL_CSS = """
 .bk-btn-default.bk-active { background: var(--siftem-line, #d5d6da) !important; }
 .bk-input { background-color: var(--siftem-field, #ffffff); color: var(--siftem-ink, #1d1d1f);
   border-color: var(--siftem-line, #b8b8bd); }
+/* Bokeh's own sliders are white, on a dark page too. */
+.noUi-target { background: var(--siftem-line, #f4f4f5) !important; box-shadow: none !important;
+  border-color: var(--siftem-line, #c8c8cc) !important; }
+.noUi-connect { background: #5a8fbf !important; }
 /* Bokeh's own arrows are black, on a dark page too. */
 .bk-spin-btn:before { border-top-color: var(--siftem-quiet, #555555) !important;
   border-bottom-color: var(--siftem-quiet, #555555) !important; }
