@@ -75,6 +75,9 @@ def test_what_sets_a_phase_apart_is_in_its_name():
     matrix = [60.0, 20.0, 18.0, 0.5, 1.5]
     precipitate = [85.0, 4.0, 4.0, 5.0, 2.0]
     assert _telling(np.array([matrix, precipitate])) == [[ni, cr, fe], [ni, nb]]
+    precipitate[nb + 1] = 7.0
+    assert _telling(np.array([matrix, precipitate])) == [[ni, cr, fe], [ni, nb + 1, nb]]
+    precipitate[nb + 1] = 2.0
     # Strong lines that others lack tell enough; traces tell nothing.
     precipitate[cr], precipitate[nb] = 0.5, 1.0
     assert _telling(np.array([matrix, precipitate])) == [[ni, cr, fe], [ni]]

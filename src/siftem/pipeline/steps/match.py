@@ -133,8 +133,8 @@ def _telling(rows: np.ndarray) -> list[list[int]]:
         others = np.delete(parts, i, axis=0).max(axis=0, initial=0.0)
         apart = np.flatnonzero((part > _MUCH) & (part > _SETS_APART * others))
         if apart.size and not set(apart) & set(named[:3]):
-            richest = int(apart[np.argmax(part[apart])])
-            named = [*named[:2], richest]
+            richest = apart[np.argsort(-part[apart], kind="stable")][:2]
+            named = [*named[: 3 - richest.size], *richest]
         out.append([int(e) for e in named[:3]])
     return out
 
