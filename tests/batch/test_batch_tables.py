@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from pyarrow import parquet
 
 from siftem.batch.folder import BatchFolder, Record
 from siftem.batch.outputs import COLUMNS, rows_of, write_outputs
-from siftem.batch.overview import diagrams_of, partition_means, weighted_mean
+from siftem.batch.overview import _phase_tables, diagrams_of, partition_means, weighted_mean
 from siftem.batch.run import run_batch
 
 pytestmark = pytest.mark.usefixtures("stand_ins")
@@ -247,3 +248,20 @@ def test_the_overview_holds_an_onuma_diagram(out):
     assert [c.elements for c in diagram.curves] == [("Nd", "Sm", "Lu")]
     write_outputs(folder, recipe(), "another recipe", ())
     assert not (folder.root / "figure_onuma.png").exists()
+
+
+def test_at_percent_have_the_intervals_of_their_maps_and_ranges_no_mean():
+    def told(is_range=False):
+        wide = element(10.0, 0.1) | {"at_interval_95": [6.0, 15.0]}
+        narrow = element(20.0, 0.5) | {"at_interval_95": [19.0, 21.0]}
+        phases = {"Fp": {"elements": {"Mg": wide, "Fe": narrow}, "is_range": is_range}}
+        done = [(SimpleNamespace(map=n, folder=n), {"phases": phases}) for n in "ab"]
+        (table,) = _phase_tables(done)
+        return [[cell.text for cell in row] for row in table.table.rows]
+
+    a, _, mean = told()
+    assert a == ["a", "10.0", "(6.0 to 15.0)", "20.00", "± 0.50"]
+    assert mean == ["mean", "10.0", "(6.0 to 15.0)", "20.00", "± 0.35"]
+    a, _, mean = told(is_range=True)
+    assert a == ["a", "6.0 to 15.0", "19.0 to 21.0"]
+    assert mean == ["mean", "", ""]

@@ -1,6 +1,7 @@
 """A phase most of whose lines are of the support: a film is no compound, a grain on one is."""
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,12 @@ from siftem.cli.display import print_result
 from siftem.energy_axis import EnergyAxis
 from siftem.fit.spectrum_model import Calibration, SpectrumModel
 from siftem.minerals.identification import identify
-from siftem.pipeline.composition_doubts import _mass_beside, on_support, run_on_support
+from siftem.pipeline.composition_doubts import (
+    _mass_beside,
+    carbon_films,
+    on_support,
+    run_on_support,
+)
 from siftem.pipeline.minerals import names_of
 from siftem.pipeline.recipe import make_recipe
 from siftem.pipeline.summary import summarize
@@ -147,3 +153,16 @@ def test_it_is_said_beside_the_numbers_and_no_compound_is_named(run):
     print_result(console, run, Path("out"), {"seconds": 1.0, "peak_memory_MB": 1.0})
     assert f"{film}, mostly support" in screen.getvalue()
     assert f"{film} may be" not in screen.getvalue()
+    assert not run.partition  # nothing is parted between a film and what lies on it
+
+
+def test_next_to_nothing_but_carbon_is_a_film_unless_nothing_fixes_it(run):
+    (grain,) = set(run.pure) - set(run_on_support(run))
+    c = replace(
+        run.compositions[grain],
+        elements=("C", "Fe"),
+        weight_fractions=np.array([0.95, 0.05]),
+        identification_ends=None,
+    )
+    assert carbon_films({"a": c, "b": run.compositions[grain]}) == {"a"}
+    assert carbon_films({"a": c.with_range(np.array([0.1, 0.9]))}) == set()

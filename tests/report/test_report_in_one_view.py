@@ -92,7 +92,7 @@ def test_what_makes_no_oxides_has_no_columns_for_them(made_run, monkeypatch):
 
     assert widths(composition_table(made_run, "Brg")) == {13}
     assert "Oxides: oxygen by" in render_report(made_run, figures={})
-    monkeypatch.setattr("siftem.report.composition_tables.oxide_percents", lambda _: {})
+    monkeypatch.setattr("siftem.report.composition_tables.oxides_by_cation", lambda _: {})
     bare = composition_table(made_run, "Brg")
     assert widths(bare) == {9}
     assert "oxide" not in "".join(cell.text for cell in bare.head)

@@ -16,6 +16,8 @@ from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+import numpy as np
+
 from siftem.batch.calibration import BatchCalibration
 from siftem.batch.folder import BatchFolder, Record
 from siftem.pipeline.recipe import Recipe
@@ -31,6 +33,7 @@ from siftem.report.table import (
     heading,
     name,
     range_cells,
+    value_cells,
 )
 
 if TYPE_CHECKING:  # loading it takes long
@@ -303,6 +306,17 @@ def _has(summary: Summary, phase: str) -> bool:
     return bool(summary["phases"].get(phase, {}).get("elements"))
 
 
+def _mean_cells(mean: Mapping[str, Any], own: Sequence[Mapping[str, Any] | None]) -> Sequence[Cell]:
+    """Return a mean with its error, or what errors that maps have in common leave open about it."""
+    held = [e for e in own if e is not None and "at_interval_95" in e]
+    value, sigma = mean["at_percent"], mean["at_sigma"]
+    if not held:
+        return error_cells(value, sigma)
+    off = np.mean([np.subtract(e["at_interval_95"], e["at_percent"]) for e in held], axis=0)
+    low, high = np.clip(value + off, 0.0, 100.0)
+    return value_cells(value, sigma, float(low), float(high))
+
+
 def _phase_tables(done: Sequence[tuple[Record, Summary]]) -> list[PhaseTable]:
     means = phase_means(done)
     tables = []
@@ -317,16 +331,23 @@ def _phase_tables(done: Sequence[tuple[Record, Summary]]) -> list[PhaseTable]:
                 e = summary["phases"][phase]["elements"].get(element)
                 if e is None:
                     cells += [Cell("–"), Cell("", "error")]
+                elif summary["phases"][phase].get("is_range"):
+                    low, high = e["at_interval_95"]
+                    cells += range_cells(low, high, 2)
                 elif not e["found"]:
                     cells += below_limit(2)
                 else:
-                    cells += error_cells(e["at_percent"], e["at_sigma"])
+                    interval = e.get("at_interval_95", (e["at_percent"],) * 2)
+                    cells += value_cells(e["at_percent"], e["at_sigma"], *interval)
             rows.append(tuple(cells))
         cells = [name("mean")]
         for element in elements:
             mean = means[phase][element]
-            if mean["found_in_maps"]:
-                cells += error_cells(mean["at_percent"], mean["at_sigma"])
+            own = [s["phases"][phase] for _, s in done if _has(s, phase)]
+            if any(p.get("is_range") for p in own):  # the mean of what was assumed is none
+                cells.append(Cell("", "value", 2))
+            elif mean["found_in_maps"]:
+                cells += _mean_cells(mean, [p["elements"].get(element) for p in own])
             else:
                 cells += below_limit(2)
         rows.append(tuple(cells))

@@ -150,6 +150,7 @@ def print_result(
         content_cells,
         open_phases,
         plain_text,
+        value_cells,
         without_repeats,
     )
 
@@ -184,13 +185,12 @@ def print_result(
                 quantity = c.ratio(ratio)
             except InputError:  # an element of it is not in this phase's range
                 continue
+            low, high = interval_of(c, atomic_ratio(c, ratio))
             if is_open(c):
-                low, high = interval_of(c, atomic_ratio(c, ratio))
                 values.append(f"{name} {range_text(low, high)}")
             elif np.isfinite(quantity.value) and quantity.sigma < abs(quantity.value):
-                shown_value = with_error(quantity.value, quantity.sigma)
-                systematic = c.ratio_systematic(ratio)
-                values.append(f"{name} {shown_value} (systematic {systematic:.2g})")
+                cells = value_cells(quantity.value, quantity.sigma, low, high)
+                values.append(f"{name} {plain_text(cells)}")
         if values:
             console.print(f"{ratio}: {'; '.join(values)}", markup=False)
     for line in calibration_lines(result):

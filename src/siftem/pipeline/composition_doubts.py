@@ -25,6 +25,7 @@ from siftem.pipeline.results import RunResult
 from siftem.quantification.composition import Composition, behind_a_window
 from siftem.quantification.detection_limit import QUANTILE
 from siftem.quantification.k_values import masses_of
+from siftem.quantification.open_ranges import is_open
 from siftem.spectrum import Spectrum
 
 #: Change of atomic percent from which on it is told.
@@ -292,6 +293,18 @@ def on_support(
         film = traces and barest and mass > (_MOSTLY if others else _ALL_BUT)
         out[n] = OnSupport(parts[n], mass, film)
     return out
+
+
+def carbon_films(compositions: Mapping[str, Composition]) -> set[str]:
+    """Return the phases that are next to nothing but C: nothing is parted between them and others.
+
+    Not of compositions that nothing fixes: C may be what is around them.
+    """
+    return {
+        n
+        for n, c in compositions.items()
+        if "C" in c.elements and not is_open(c) and c.atomic_fractions[c.index("C")] > _ALL_BUT
+    }
 
 
 def _mass_beside(composition: Composition) -> float:

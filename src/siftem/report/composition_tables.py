@@ -6,7 +6,6 @@ Subtraction and unmixing stand side by side, also for partition coefficients.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import replace
 
 from siftem.eels.edges import ElementalRatios
 from siftem.errors import InputError
@@ -22,7 +21,6 @@ from siftem.pipeline.summary import oxides_by_cation
 from siftem.printed_numbers import plus_minus, signed, significant
 from siftem.quantification.composition import Composition
 from siftem.quantification.line_ratios import LineRatios
-from siftem.quantification.minerals import Quantity
 from siftem.quantification.open_ranges import atomic_ratio, is_open, oxide_percent
 from siftem.quantification.partition import PartitionCoefficient
 from siftem.report.table import (
@@ -102,7 +100,7 @@ def composition_table(result: RunResult, phase: str) -> Table:
     """
     c = result.compositions[phase]
     assumed = assumed_absent(result.recipe).get(phase, ())
-    oxides = oxide_percents(c)
+    oxides = oxides_by_cation(c)
     rows = []
     for i, element in enumerate(c.elements):
         cells: list[Cell] = [name(element), name(c.families[i].split()[-1])]
@@ -111,12 +109,12 @@ def composition_table(result: RunResult, phase: str) -> Table:
         if element not in oxides:
             cells += [Cell("", "name", 4)] if oxides else []
         else:
-            label, value, systematic = oxides[element]
+            label, value = oxides[element]
             cells.append(name(label.translate(_SUBSCRIPTS)))
             if element in assumed:
                 cells.extend(assumed_cells(3))
             elif c.found[i] or is_open(c):
-                cells.extend(derived_cells(c, value, systematic, oxide_percent(c, element)))
+                cells.extend(derived_cells(c, value, oxide_percent(c, element)))
             else:
                 cells.extend(below_limit(3))
         limit = float(c.detection_limits[i])
@@ -125,17 +123,6 @@ def composition_table(result: RunResult, phase: str) -> Table:
     head = [name("element"), name("line"), heading("wt%", 3), heading("at%", 3)]
     head += [name("oxide"), heading("wt% of oxide", 3)] if oxides else []
     return Table("", (*head, heading("LOD, wt%")), tuple(rows))
-
-
-def oxide_percents(c: Composition) -> dict[str, tuple[str, Quantity, float]]:
-    """Return oxide, weight percent with counting error, and systematic error, by cation.
-
-    Empty when the usual valence of an element is not known.
-    """
-    counted = oxides_by_cation(c)
-    # The same propagation of errors, with the systematic covariance in its place.
-    systematic = replace(c, covariance=c.systematic).oxides()
-    return {e: (oxide, q, systematic[oxide].sigma) for e, (oxide, q) in counted.items()}
 
 
 def ratio_table(result: RunResult, *, unmixed: bool = False) -> Table | None:
@@ -155,11 +142,11 @@ def ratio_table(result: RunResult, *, unmixed: bool = False) -> Table | None:
         for phase in names:
             c = compositions[phase]
             try:
-                value, systematic = c.ratio(ratio), c.ratio_systematic(ratio)
+                value = c.ratio(ratio)
             except InputError:
                 cells.append(Cell("not quantified", "below", 3))
                 continue
-            cells.extend(derived_cells(c, value, systematic, atomic_ratio(c, ratio)))
+            cells.extend(derived_cells(c, value, atomic_ratio(c, ratio)))
         rows.append(tuple(cells))
     if not rows or not names:
         return None
@@ -167,8 +154,8 @@ def ratio_table(result: RunResult, *, unmixed: bool = False) -> Table | None:
         "Atomic ratios, by unmixing" if unmixed else "Atomic ratios",
         (name("ratio"), *(heading(n, 3) for n in names)),
         tuple(rows),
-        "± statistical, (± systematic), as above. Elements below their LOD enter with their "
-        "fitted values.",
+        "± statistical, in brackets the 95% interval of all errors. Elements below their LOD enter "
+        "with their fitted values.",
     )
 
 

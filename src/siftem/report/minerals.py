@@ -60,7 +60,7 @@ def formula_table(result: RunResult) -> Table | None:
                 atoms = unit["atoms"][element]
                 value = Quantity(atoms["value"], atoms["sigma"])
                 proportion = formula_atoms(c, element, unit["oxygens"])
-                cells.extend(derived_cells(c, value, atoms["systematic"], proportion))
+                cells.extend(derived_cells(c, value, proportion))
             else:
                 cells.extend(below_limit(3))
         rows.append(tuple(cells))

@@ -222,38 +222,47 @@ def content_cells(
     value = 100 * float((c.atomic_fractions if atoms else c.weight_fractions)[i])
     covariance = c.atomic_covariance if atoms else c.covariance
     sigma = 100 * float(np.sqrt(max(covariance[i, i], 0.0)))
-    behind = (Cell(f"({range_text(low, high)})", "interval"),)
     cells = error_cells(value, sigma)
     if errors == "interval":
-        cells += behind
+        cells = interval_cells(value, sigma, low, high)
     elif errors == "systematic":
         own = c.atomic_systematic if atoms else c.systematic
         cells = error_cells(value, sigma, 100 * float(np.sqrt(max(own[i, i], 0.0))))
-    elif not errors and high - low > _WIDER * 2 * _QUANTILE * sigma:
-        cells = (Cell(as_in_range(value, low, high)), *behind)
+    elif not errors:
+        cells = value_cells(value, sigma, low, high)
     if c.weight_fractions[i] < c.detection_limits[i]:
         return replace(cells[0], kind="between"), *cells[1:]
     return cells
 
 
-def derived_cells(
-    c: Composition, value: Quantity, systematic: float, proportion: Proportion
-) -> tuple[Cell, ...]:
-    """Return the three cells of what follows from a composition, with both errors or as a range.
+def value_cells(value: float, sigma: float, low: float, high: float) -> tuple[Cell, ...]:
+    """Return a value with its counting error, or with its interval where that is wider."""
+    if high - low > _WIDER * 2 * _QUANTILE * sigma:
+        interval = Cell(f"({range_text(low, high)})", "interval")
+        return Cell(as_in_range(value, low, high)), interval
+    return error_cells(value, sigma)
+
+
+def interval_cells(value: float, sigma: float, low: float, high: float) -> tuple[Cell, ...]:
+    """Return a value with its counting error and the 95% interval of all errors, in three cells."""
+    return (*error_cells(value, sigma), Cell(f"({range_text(low, high)})", "interval"))
+
+
+def derived_cells(c: Composition, value: Quantity, proportion: Proportion) -> tuple[Cell, ...]:
+    """Return the three cells of what follows from a composition, as those of its contents.
 
     Parameters
     ----------
     c : Composition
     value : Quantity
         With its counting error.
-    systematic : float
-        Its systematic standard deviation.
     proportion : Proportion
         The same, as it follows from the weight fractions.
     """
+    low, high = interval_of(c, proportion)
     if is_open(c):
-        return range_cells(*interval_of(c, proportion), 3)
-    return error_cells(value.value, value.sigma, systematic)
+        return range_cells(low, high, 3)
+    return interval_cells(value.value, value.sigma, low, high)
 
 
 def open_phases(compositions: Collection[Composition]) -> bool:

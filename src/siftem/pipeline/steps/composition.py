@@ -15,6 +15,7 @@ from siftem.fit.element_search import warn_of_structure
 from siftem.fit.null_elements import WIDE
 from siftem.pipeline.composition_doubts import (
     assumed_absent,
+    carbon_films,
     line_counts,
     on_support,
     warn_of_carbon,
@@ -78,6 +79,7 @@ def quantities(
         )
     settings = spectra.settings
     found = dict(spectra.compositions)
+    pure = {n: found[n] for n in spectra.pure if n in found}
     by_unmixing: dict[str, Composition] = {}
     gains: tuple[LineGain, ...] = ()
     if settings is not None:
@@ -86,7 +88,6 @@ def quantities(
             mixtures = {n: s for n, s in spectra.integrated.items() if n not in spectra.pure}
             # Their lines were searched for others already, in what was left of them.
             found |= compositions_of(mixtures, partial(_quantified, settings), missing, n_jobs)
-            pure = {n: found[n] for n in spectra.pure if n in found}
             warn_of_carbon(pure)
             for name, held in on_support(pure, spectra.pure).items():
                 warnings.warn(held.describe(name), DoubtWarning, stacklevel=2)
@@ -120,7 +121,10 @@ def quantities(
             )
     pairs, assumed = recipe.quantify.partition, assumed_absent(recipe)
     if pairs is None:
-        pairs = tuple((grain, regions.matrix) for grain in regions.names)
+        beside = on_support(pure, spectra.pure)
+        films = carbon_films(pure) | {n for n, known in beside.items() if known.film}
+        grains = [n for n in regions.names if n not in films]
+        pairs = () if regions.matrix in films else tuple((n, regions.matrix) for n in grains)
     nets = {g: matrix_in(g, spectra.pure, regions.matrix) for g in regions.names}
     progress("composition", 1.0)
     return Quantified(
