@@ -26,9 +26,11 @@ COUNTS = {
 }  # fmt: skip
 
 
-def peak(energy: float, *, tail: float = 0.012, shelf: float = 0.004) -> np.ndarray:
+def peak(
+    energy: float, *, tail: float = 0.012, shelf: float = 0.004, axis: EnergyAxis = AXIS
+) -> np.ndarray:
     """A peak of one count, its tail 70 eV long, its widths by a Fano noise 6% high."""
-    e = AXIS.centers
+    e = axis.centers
     sigma = np.sqrt(max(131.5**2 + 2480.0 * (energy - 5.9), 1500.0)) / 2354.8
     u = (e - energy) / sigma
     gauss = np.exp(-0.5 * u**2) / (sigma * np.sqrt(2 * np.pi))
@@ -36,7 +38,7 @@ def peak(energy: float, *, tail: float = 0.012, shelf: float = 0.004) -> np.ndar
     slope = np.clip((e - energy) / length + 0.5 * (sigma / length) ** 2, -700, 50)
     low = 0.5 / length * np.exp(slope) * erfc((u + sigma / length) / np.sqrt(2))
     flat = 0.5 * erfc(u / np.sqrt(2)) / energy
-    return AXIS.scale * ((1 - tail - shelf) * gauss + tail * low + shelf * flat)
+    return axis.scale * ((1 - tail - shelf) * gauss + tail * low + shelf * flat)
 
 
 def expected(total: float, counts: dict[str, float] | None = None) -> np.ndarray:
