@@ -311,7 +311,7 @@ class FitSteps:
         photons = found.amplitudes[: len(model.families)]
         steps = np.zeros((axis.size, 0))
         lines = design[:, : photons.size] * photons
-        if self.weights.groups and model.n_continuum is None:
+        if self.weights.groups:
             continuum = design[:, at] @ found.amplitudes[at]
             steps = continuum_steps(model, axis, calibration, continuum, lines)
         if not (self.weights.groups and bent):
