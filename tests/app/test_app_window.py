@@ -499,3 +499,14 @@ def test_what_is_known_to_be_absent_is_not_found():
     peak = image(spacing=0.064)
     assert found_elements(peak)[0].element == "Fe"
     assert "Fe" not in [one.element for one in found_elements(peak, ("Fe",))]
+
+
+def test_the_scale_bar_is_in_what_is_seen(look):
+    figure = look.figure
+    whole = figure._ends.data["x"], figure._length.text
+    figure.ranges[0].update(start=10.0, end=14.0)
+    figure.ranges[1].update(start=9.0, end=5.0)
+    figure.place_scale_bar()  # as when the step comes to the front
+    (left, right), (bottom, _) = figure._ends.data["x"], figure._ends.data["y"]
+    assert 10.0 < left < right < 12.0 and 8.0 < bottom < 9.0
+    assert figure._length.text != whole[1] and right - left < whole[0][1] - whole[0][0]

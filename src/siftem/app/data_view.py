@@ -311,6 +311,7 @@ class DataView(MapStep):
         if state == self._of:
             return
         self._of = state
+        self._list_recent()
         x_rays = takes_background(si)
         of_x_rays = [e for e in self.session.elements() if e not in recipe.support]
         named = of_x_rays if x_rays else [e.edge for e in recipe.quantify.edges]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from bokeh.events import RangesUpdate
 from bokeh.models import (
     BasicTicker,
     ColorBar,
@@ -22,7 +23,7 @@ from bokeh.plotting import figure
 
 from siftem.app.map_mouse import MapMouse
 from siftem.app.style import INK, PAPER, colour_figure
-from siftem.figures.maps import image_limits, scale_bar
+from siftem.figures.maps import BAR_SHARE, image_limits, scale_bar
 from siftem.figures.page import image_aspect
 
 #: Greys are light enough for colours to show over them.
@@ -44,6 +45,19 @@ _LIMIT = """
     const low = limits.end > 0 ? Math.max(limits.start, decades * limits.end) : 1e-9
     linear.setv({low: limits.start, high: limits.end})
     log.setv({low, high: Math.max(limits.end, 1e-6)})
+"""
+#: Left end and line of the scale bar in what is seen.
+_BAR_PLACE = (0.04, 0.95)
+#: The scale bar of what is seen, as `siftem.figures.maps.scale_bar` chooses it.
+_SCALE = """
+    const span = x.end - x.start, calibrated = units[0][0] !== "px"
+    const limit = share * span * size, power = 10 ** Math.floor(Math.log10(limit))
+    const nice = [0.5, 1, 2, 5, 10].map(s => s * power).filter(s => s <= limit * (1 + 1e-9))
+    const length = calibrated ? Math.max(...nice) : Math.max(...nice, 1)
+    const [unit, nm] = units.find(([_, nm]) => length >= nm * (1 - 1e-9)) ?? units.at(-1)
+    const left = x.start + place[0] * span, bottom = y.end + place[1] * (y.start - y.end)
+    ends.data = {x: [left, left + length / size], y: [bottom, bottom]}
+    label.setv({x: left, y: bottom, text: `${parseFloat((length / nm).toPrecision(6))} ${unit}`})
 """
 #: Room for the colour bar and its numbers, the title, and the tools, screen pixels.
 _BAR_ROOM, _TITLE_ROOM, FIGURE_TOOLS = 60, 26, 34
@@ -176,7 +190,8 @@ class MapFigure:
             self._traces = ColumnDataSource({"image": [clear]})
             self._over = self.figure.image_rgba("image", source=self._overlay, **place)
             self.figure.image_rgba("image", source=self._traces, **place)
-        self._add_scale_bar(pixel_size)
+        self._pixel_size = pixel_size
+        self._add_scale_bar()
         self.mouse = MapMouse(self.figure, shape) if tools else None
         #: Of a small map that can be clicked.
         self.tapped: ColumnDataSource | None = None
@@ -256,18 +271,24 @@ class MapFigure:
         """The overlay as packed colours, uint32 (ny, nx)."""
         return np.asarray(self._overlay.data["image"][0])
 
-    def _add_scale_bar(self, pixel_size: tuple[float, float] | None) -> None:
-        ny, nx = self.shape
-        bar = scale_bar(nx, pixel_size)
-        left, bottom = -0.5 + 0.04 * nx, -0.5 + 0.95 * ny
+    def place_scale_bar(self) -> None:
+        """Put the scale bar into what is seen; the browser does so while it is zoomed."""
+        columns, lines = self.ranges
+        bar = scale_bar(float(columns.end - columns.start), self._pixel_size)
+        left = columns.start + _BAR_PLACE[0] * (columns.end - columns.start)
+        bottom = lines.end + _BAR_PLACE[1] * (lines.start - lines.end)
+        self._length.update(x=left, y=bottom, text=bar.label)
+        self._ends.data = {"x": [left, left + bar.pixels], "y": [bottom, bottom]}
+
+    def _add_scale_bar(self) -> None:
+        self._ends = ColumnDataSource({"x": [0.0, 0.0], "y": [0.0, 0.0]})
         for colour, width in (("#000000", 6), ("#ffffff", 3)):
-            ends = [left, left + bar.pixels]
-            self.figure.line(ends, [bottom, bottom], line_color=colour, line_width=width)
+            self.figure.line("x", "y", source=self._ends, line_color=colour, line_width=width)
         self._length = Label(
-            x=left,
-            y=bottom,
+            x=0.0,
+            y=0.0,
             y_offset=6,
-            text=bar.label,
+            text="",
             text_color="#ffffff",
             text_font_size=_length_font(self.frame_size[0]),
             text_font_style="bold",
@@ -277,6 +298,19 @@ class MapFigure:
             text_baseline="bottom",
         )
         self.figure.add_layout(self._length)
+        size = self._pixel_size
+        known = {
+            "x": self.ranges[0],
+            "y": self.ranges[1],
+            "ends": self._ends,
+            "label": self._length,
+            "size": 1.0 if size is None else size[1],
+            "units": [["px", 1.0]] if size is None else [list(unit) for unit in _UNITS],
+            "place": list(_BAR_PLACE),
+            "share": BAR_SHARE,
+        }
+        self.figure.js_on_event(RangesUpdate, CustomJS(args=known, code=_SCALE))
+        self.place_scale_bar()
 
 
 def small_title(name: str, limits: tuple[float, float], width: int) -> str:

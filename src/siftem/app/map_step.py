@@ -119,6 +119,8 @@ class MapStep(View):
     def show(self, *below: Any, fields: Sequence[Any] = ()) -> None:
         """Bring map and spectrum to the front, with what stands below."""
         self.look.show_fields(fields)
+        if self.look.figure is not None:  # zoomed in another step, meanwhile
+            self.look.figure.place_scale_bar()
         if list(self.look.below) != list(below):  # drawn anew, a field would lose the cursor
             self.look.below[:] = list(below)
         if list(self.content) != [self.look.panel]:

@@ -23,7 +23,7 @@ COLOUR_BAR_ROOM = 6.4
 #: Pixels along the longer side that a picture shows at most: a panel has fewer at 300 dots per
 #: inch, and the drawing of larger images would take more memory than their making.
 _MOST_PIXELS = 1024
-_BAR_SHARE = 0.3  # longest scale bar, as a share of the image's width
+BAR_SHARE = 0.3  # longest scale bar, as a share of the image's width
 _HALO = [withStroke(linewidth=1.6, foreground="black", alpha=0.75)]
 
 
@@ -43,12 +43,12 @@ class ScaleBar:
     label: str
 
 
-def scale_bar(columns: int, pixel_size: tuple[float, float] | None) -> ScaleBar:
+def scale_bar(columns: float, pixel_size: tuple[float, float] | None) -> ScaleBar:
     """Choose the longest 1-2-5 length that is at most 30% of an image's width.
 
     Parameters
     ----------
-    columns : int
+    columns : float
         Width of the image in pixels.
     pixel_size : tuple of float or None
         Height and width of a pixel in nm; None gives a bar in pixels ("px").
@@ -59,7 +59,7 @@ def scale_bar(columns: int, pixel_size: tuple[float, float] | None) -> ScaleBar:
         In nm, from 1000 nm on in µm, below 1 nm in pm. Without calibration at least 1 px.
     """
     size = 1.0 if pixel_size is None else pixel_size[1]
-    length = _nice_below(_BAR_SHARE * columns * size)
+    length = _nice_below(BAR_SHARE * columns * size)
     if pixel_size is None:
         length = max(length, 1.0)
         return ScaleBar(length, f"{length:g} px")
