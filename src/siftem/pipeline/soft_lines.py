@@ -41,7 +41,7 @@ _SOFT = 1.0
 #: A change across a phase that is told, and in standard deviations.
 _FALLS, _FALLS_SURELY = 0.15, 7.0
 #: Shift of peaks that is told (eV).
-_DRIFT = 4.0
+_DRIFT = 1.5
 #: Width of windows (keV) among the hard counts, and of these the least part that tells.
 _WINDOW, _STRONG = 0.15, 0.02
 #: Extent of a phase: between these parts of its pixels.

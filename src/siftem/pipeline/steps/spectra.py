@@ -132,7 +132,7 @@ def pure_phases(
     bulk = si.acquisition.bulk or si.signal_type == "EDS_SEM"
     if not bulk:
         warn_of_uneven_phases(si, own.pure_pixels)
-        warn_of_drift(si, own.pure_pixels)
+    warn_of_drift(si, own.pure_pixels)
     absorption: Absorption | None = None
     if not bulk and matrix is not None:
         settings, absorption = attempted(
