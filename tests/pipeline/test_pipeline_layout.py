@@ -14,18 +14,19 @@ from siftem.decomposition.layout import Lies, PhaseLayout
 from siftem.decomposition.purest import of_one_kind, rises_to_middle
 from siftem.decomposition.support import AS_BESIDE
 from siftem.energy_axis import EnergyAxis
-from siftem.errors import RecipeError
-from siftem.pipeline.composition_doubts import with_stray_counts
+from siftem.errors import DoubtWarning, RecipeError
+from siftem.pipeline.composition_doubts import hidden_in, warn_of_hidden, with_stray_counts
 from siftem.pipeline.layout import corrected_layout
 from siftem.pipeline.open_scales import Host, open_scale
 from siftem.pipeline.own_pixels import OwnPixels, region_spectra
 from siftem.pipeline.recipe import make_recipe
 from siftem.pipeline.results import Matched
-from siftem.pipeline.steps.match import _of_rare_phases
+from siftem.pipeline.steps.match import _of_rare_phases, run_elements
 from siftem.pipeline.summary import summarize
 from siftem.pipeline.workflow import Workflow
+from siftem.quantification.composition import quantify
 from siftem.segment.regions import Region, Regions
-from siftem.spectrum import spectral_angle
+from siftem.spectrum import Spectrum, spectral_angle
 from siftem.spectrum_image import SpectrumImage
 from siftem.unmixing.integrate import integrate
 
@@ -249,7 +250,7 @@ def test_a_film_thinner_than_a_probe_is_not_called_pure():
 
 
 def test_elements_of_a_rare_phase_are_sought_in_it():
-    """Ti of a grain that makes 3% of the map; its O is the matrix', Ba L lies on Ti K."""
+    """Ti of a grain that makes 3% of the map, though Ba L, which others show, lies on Ti K."""
     matrix = spectrum((0.525, 2), (1.74, 3), counts=400)
     grain = spectrum((0.525, 2), (1.74, 0.3), (4.51, 3), (4.93, 0.4), counts=400)
     inside = (np.abs(Y - 20) < 4) & (np.abs(X - 20) < 4)
@@ -260,8 +261,13 @@ def test_elements_of_a_rare_phase_are_sought_in_it():
     shown = [SimpleNamespace(element="Si", energy=1.74), SimpleNamespace(element="O", energy=0.525)]
     found = _of_rare_phases({"Si", "O"}, shown, si, factors)
     assert [f.element for f in found] == ["Ti"]
-    barium = [*shown, SimpleNamespace(element="Ba", energy=4.47)]
-    assert _of_rare_phases({"Si", "O", "Ba"}, barium, si, factors) == []
+    shown.append(SimpleNamespace(element="Ba", energy=4.47))
+    found = _of_rare_phases({"Si", "O", "Ba"}, shown, si, factors)
+    assert [f.element for f in found] == ["Ti"]
+    lines = (4.466, 3), (4.83, 1.6), (5.156, 0.5), (5.53, 0.25)
+    barium = spectrum((0.525, 2), (1.74, 0.3), *lines, counts=400)
+    si = image(np.where(inside[..., None], barium, matrix))
+    assert _of_rare_phases({"Si", "O", "Ba"}, shown, si, factors) == []
 
 
 def test_where_all_that_shows_is_listed_nothing_is_missing():
@@ -300,6 +306,30 @@ def test_what_differs_by_its_carbon_may_be_contaminated(on_it):
     result = run(mean, ("C", "O", "Mg", "Si"), decompose={"components": 2})
     told = [w for w in result.doubts if "contamination: a scan before this one" in w]
     assert len(told) == on_it
+
+
+def test_what_would_not_stand_out_of_elements_that_nobody_lists_is_told():
+    """C beside Fe: by few counts much of all atoms, by many next to nothing."""
+
+    def iron(counts, *elements):
+        drawn = np.random.default_rng(0).poisson(spectrum((6.404, 5), counts=counts))
+        one = Spectrum(drawn, AXIS, name="iron", acquisition=Acquisition(beam_energy=200.0))
+        return quantify(one, elements, warn_above=None)
+
+    few = iron(50, "Fe")
+    assert hidden_in(few)["C"] > 0.1 > 10 * hidden_in(iron(3e4, "Fe"))["C"]
+    assert "C" not in hidden_in(iron(50, "Fe", "C"))
+    with pytest.warns(DoubtWarning, match=r"iron: up to \d+ at% C .* would not stand out"):
+        warn_of_hidden({"iron": few})
+
+
+def test_an_axis_that_shows_no_oxygen_is_told():
+    si = image(np.broadcast_to(spectrum((1.74, 5), counts=100), (N, N, CHANNELS)))
+    cut = replace(si, counts=si.counts[:, 40:], axis=EnergyAxis(1.0, 0.02, CHANNELS - 40, "keV"))
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        assert run_elements(make_recipe(RECIPE), cut) == ("Si",)
+    assert any("C, N, O and F show no line from 0.99 keV on" in str(w.message) for w in told)
 
 
 def test_what_the_recipe_says_of_the_layout_counts(layers):

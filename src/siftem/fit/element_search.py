@@ -30,6 +30,8 @@ __all__ = ["FoundElement", "find_elements", "unexplained_lines"]
 _MOST = 30
 #: Numbers of elements after which the energy scale is fitted anew.
 _CALIBRATE_AT = (2, 5, 10, 18)
+#: A search that leaves less than this part of the misfit takes the place of another.
+_MENDED = 0.5
 
 
 @shows_progress
@@ -112,7 +114,11 @@ def find_elements(
             return found
         # A scale that was fitted to few elements may have taken lines of others for theirs.
         later, closer = search(_CALIBRATE_AT[1:])
-        return later if closer is not None and closer.deviance < fit.deviance else found
+        if closer is None:
+            return found
+        # More elements always come closer: what is wrong by the scale is wrong by far.
+        mended = closer.reduced_deviance - 1 < _MENDED * (fit.reduced_deviance - 1)
+        return later if mended else found
 
 
 def _searched(

@@ -19,6 +19,7 @@ from siftem.pipeline.composition_doubts import (
     line_counts,
     on_support,
     warn_of_carbon,
+    warn_of_hidden,
     warn_of_window,
     with_stray_counts,
 )
@@ -89,6 +90,8 @@ def quantities(
             # Their lines were searched for others already, in what was left of them.
             found |= compositions_of(mixtures, partial(_quantified, settings), missing, n_jobs)
             warn_of_carbon(pure)
+            if not (recipe.elements or si.acquisition.elements):
+                warn_of_hidden(pure)
             for name, held in on_support(pure, spectra.pure).items():
                 warnings.warn(held.describe(name), DoubtWarning, stacklevel=2)
             # As they are summed: of two that pass into each other, one has few lines left.

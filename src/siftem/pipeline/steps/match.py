@@ -28,14 +28,18 @@ from siftem.printed_numbers import in_words
 from siftem.spectrum import Spectrum
 from siftem.spectrum_image import SpectrumImage
 from siftem.xray.detector import Detector
+from siftem.xray.lines import line_families
 
 #: What is beside the specimen is held by all components alike, within this ratio, and makes less
 #: than this part of line counts. Components darker than the third number, of the brightest, are
 #: films or nothing.
 _ALIKE, _MOST_STRAY, _FAINT = 4.0, 0.25, 0.2
-#: What makes up this part of a phase's line counts belongs to it. Lines closer than this (keV) are
-#: one, unless both are surely there, by so many standard deviations.
-_MUCH, _SAME_LINE, _BESIDE = 0.02, 0.06, 8.0
+#: What makes up this part of a phase's line counts belongs to it; lines of their own of phases of
+#: more than the second part of the map show in the sum of all pixels. Lines closer than this (keV)
+#: are one, unless both are surely there, by so many standard deviations.
+_MUCH, _LARGE, _SAME_LINE, _BESIDE = 0.02, 0.4, 0.06, 8.0
+#: What an axis that starts too high shows nothing of.
+_LIGHT = ("C", "N", "O", "F")
 #: A component is named by elements whose lines reach this part of its strongest, and which it holds
 #: by so many standard deviations.
 _NAMED_FROM, _SURELY = 0.1, 5.0
@@ -299,6 +303,15 @@ def _elements_seen(recipe: Recipe, si: SpectrumImage, factors: Factors | None) -
         DoubtWarning if any(f.lacks for f in found) else SiftemWarning,
         stacklevel=3,
     )
+    unseen = [e for e in _LIGHT if not _has_line(e, si, si.acquisition.beam_energy or 200.0)]
+    if "O" in unseen and not listed:
+        warnings.warn(
+            f"{in_words(unseen)} show no line from {si.axis.to_kev().first:.2f} keV on, and were "
+            f"not found: compositions are of the other elements, summed up to 100%. For oxides, "
+            f"list O (--elements) and take it by stoichiometry (oxygen: stoichiometry)",
+            DoubtWarning,
+            stacklevel=3,
+        )
     return tuple(f.element for f in found)
 
 
@@ -308,14 +321,21 @@ def _of_rare_phases(
     """Elements that make up much of a phase, and that the sum of all pixels does not show.
 
     They are rare, or have a line where another element has one that explains both there: Si K
-    where there is W. Not of a film, and not by such a line unless the phase surely holds both of
-    them, or the one alone: the search takes the one for the other.
+    where there is W. Not of a film, and by such a line only if the phase surely holds them beside
+    the other: the search takes the one for the other.
     """
     layout = factors.layout
     if layout is None or not sp.issparse(si.counts):
         # Each phase would be read from disk once more.
         return []
     out: dict[str, FoundElement] = {}
+    kev, beam = si.axis.to_kev(), si.acquisition.beam_energy or 200.0
+    theirs = [
+        f.alpha_energy
+        for f in line_families(
+            [s.element for s in shown], beam_energy=beam, low=kev.first, high=kev.last
+        )
+    ]
     faint = _FAINT * max(lies.counts_per_pixel for lies in layout.phases)
     for lies, inside in zip(layout.phases, layout.insides, strict=True):
         dim = lies.role in ("vacuum", "support") or lies.counts_per_pixel < faint
@@ -327,8 +347,9 @@ def _of_rare_phases(
         for f in found:
             if f.element in known or f.counts < least:
                 continue
-            apart = min((abs(f.energy - s.energy) for s in shown), default=1.0)
-            if apart > _SAME_LINE or _surely_beside(f, found, known, own):
+            near = min((abs(f.energy - e) for e in theirs), default=1.0) <= _SAME_LINE
+            # What has a line of its own in so many pixels would show in their sum.
+            if _surely_beside(f, found, known, own) if near else inside.mean() <= _LARGE:
                 out.setdefault(f.element, f)
     return list(out.values())
 
