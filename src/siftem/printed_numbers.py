@@ -93,6 +93,8 @@ def range_text(low: float, high: float) -> str:
 
 def as_in_range(value: float, low: float, high: float) -> str:
     """Return a value with the decimals that `range_text` gives its range."""
+    if not math.isfinite(high - low):  # of a ratio whose denominator may be zero
+        return significant(value, 2)
     decimals = decimals_of(high - low)
     if decimals > _MOST_DECIMALS or decimals < -_MOST_ZEROS:
         return significant(value, 2)

@@ -28,7 +28,9 @@ from siftem.report.table import (
     abreast,
     content_cells,
     heading,
+    interval_cells,
     name,
+    value_cells,
     without_repeats,
 )
 
@@ -283,3 +285,10 @@ def test_a_terminal_shows_as_many_phases_abreast_as_its_width_holds(made_run, wi
         for cell in (content_cells(c, "O"), content_cells(c, "Fe")):
             assert " ".join(part.text for part in cell if part.text) in printed
     assert printed.count("Composition, at%") == 1
+
+
+def test_a_ratio_whose_denominator_may_be_zero_has_no_upper_end():
+    assert [c.text for c in value_cells(1.0, 0.2, 0.3, np.inf)] == ["1.0", "(above 0.30)"]
+    assert [c.text for c in interval_cells(1.0, 0.2, 0.3, np.inf)] == [
+        "1.00", "± 0.20", "(above 0.30)"
+    ]  # fmt: skip

@@ -15,6 +15,7 @@ from itertools import accumulate
 import numpy as np
 
 from siftem.printed_numbers import (
+    MISSING,
     Measured,
     as_in_range,
     measured,
@@ -237,15 +238,21 @@ def content_cells(
 
 def value_cells(value: float, sigma: float, low: float, high: float) -> tuple[Cell, ...]:
     """Return a value with its counting error, or with its interval where that is wider."""
-    if high - low > _WIDER * 2 * _QUANTILE * sigma:
-        interval = Cell(f"({range_text(low, high)})", "interval")
+    interval = _interval(low, high)
+    if interval.text and high - low > _WIDER * 2 * _QUANTILE * sigma:
         return Cell(as_in_range(value, low, high)), interval
     return error_cells(value, sigma)
 
 
 def interval_cells(value: float, sigma: float, low: float, high: float) -> tuple[Cell, ...]:
     """Return a value with its counting error and the 95% interval of all errors, in three cells."""
-    return (*error_cells(value, sigma), Cell(f"({range_text(low, high)})", "interval"))
+    return (*error_cells(value, sigma), _interval(low, high))
+
+
+def _interval(low: float, high: float) -> Cell:
+    """Return an interval in brackets; nothing where it says nothing."""
+    text = range_text(low, high)
+    return Cell("" if text == MISSING else f"({text})", "interval")
 
 
 def derived_cells(c: Composition, value: Quantity, proportion: Proportion) -> tuple[Cell, ...]:
