@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Callable
+import pickle
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,6 +27,32 @@ def pytest_collection_finish() -> None:
     """
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def sought_once() -> Iterator[None]:
+    """Runs of this process look for the elements of a spectrum once, in whatever test.
+
+    A fifth of a small run; the same map is run many times. What the search finds depends on the
+    spectrum alone, and it says nothing else. Tests of the search itself call it.
+    """
+    found: dict[bytes, Any] = {}
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("fit_settings", "steps.match", "starting_recipe"):
+            module = sys.modules.get(f"siftem.pipeline.{name}")  # no test needs others
+            if module is not None:
+                patch.setattr(module, "find_elements", _remembered(module.find_elements, found))
+        yield
+
+
+def _remembered(search: Callable[[Any], Any], found: dict[bytes, Any]) -> Callable[[Any], Any]:
+    def find(spectrum: Any) -> Any:
+        key = pickle.dumps([getattr(spectrum, f.name) for f in fields(spectrum)])
+        if key not in found:
+            found[key] = search(spectrum)
+        return found[key]
+
+    return find
 
 
 @pytest.fixture

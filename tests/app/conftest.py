@@ -118,6 +118,8 @@ def guarded(tmp_path_factory):
 def page(chromium):
     """A page of the size of a laptop's, that must not reach beyond this machine."""
     context = chromium.new_context(viewport={"width": 1366, "height": 650}, accept_downloads=True)
+    # A machine with other work takes longer than the half minute that playwright waits.
+    context.set_default_timeout(120_000)
     made = context.new_page()
     faults, elsewhere = [], []
     made.on("pageerror", lambda error: faults.append(error.stack or str(error)))
