@@ -6,7 +6,7 @@ import pytest
 import siftem
 from siftem import signals as sft
 from siftem.errors import InputError, SiftemWarning
-from siftem.io.spectrum_signals import spectrum_to_signal
+from siftem.io.hyperspy_export import to_hyperspy
 
 hs = pytest.importorskip("hyperspy.api")
 
@@ -50,7 +50,7 @@ def test_an_element_is_an_anchor_of_a_map_and_of_signals(eds):
     # Titled by its phase; what was assumed is said of it, also after a detour as a signal.
     assert pure.name == own.name == "Fp"
     assert pure.absent == ("Si",)
-    for spectrum in (pure, spectrum_to_signal(pure)):
+    for spectrum in (pure, to_hyperspy(pure)):
         c = siftem.quantify(spectrum, options["elements"], support=["Cu"], warn_above=None)
         assert c.assumed_absent == ("Si",)
         assert c.name == "Fp"

@@ -5,7 +5,8 @@ import pytest
 
 import siftem
 from siftem import signals as sft
-from siftem.io.spectrum_signals import signal_to_spectrum, spectrum_to_signal
+from siftem.io.hyperspy_export import to_hyperspy
+from siftem.io.spectrum_signals import signal_to_spectrum
 from siftem.simulate.elnes import simulate_elnes
 
 hs = pytest.importorskip("hyperspy.api")
@@ -159,7 +160,7 @@ def test_spectra_survive_a_file_with_their_covariance(eels, tmp_path):
     mixture = siftem.integrate(phantom.spectrum_image, mask)
     matrix = siftem.integrate(phantom.spectrum_image, ~mask)
     pure = siftem.subtract_by_edges(mixture, matrix, anchor=siftem.AbsentEdge(TI))
-    spectrum_to_signal(pure, like=phantom.spectrum_image).save(tmp_path / "pure.hspy")
+    to_hyperspy(pure, like=phantom.spectrum_image).save(tmp_path / "pure.hspy")
     again = signal_to_spectrum(hs.load(tmp_path / "pure.hspy"))
     np.testing.assert_allclose(again.covariance, pure.covariance)
     np.testing.assert_allclose(again.values, pure.values)

@@ -20,6 +20,8 @@ from siftem.spectrum_image import SpectrumImage
 
 #: Dense bytes of one lazy chunk of an exported spectrum image.
 _CHUNK_BYTES = 16 * 2**20
+#: Where a signal keeps what HyperSpy has no place for.
+NODE = "Siftem"
 #: What eXSpy fills in when it is not told; removed again, since nobody measured it.
 _EXSPY_DEFAULTS = (
     "Stage.tilt_alpha",
@@ -54,7 +56,10 @@ def to_hyperspy(
         For a SpectrumImage a lazy signal (LazyEDSTEMSpectrum, LazyEELSSpectrum ...),
         whose chunks become dense only when they are computed: calling ``compute()`` on
         it makes the dense cube. For a Spectrum a signal without navigation axes, with
-        its variance in ``metadata.Signal.Noise_properties``. For maps a Signal2D.
+        its variance in ``metadata.Signal.Noise_properties``; ``metadata.Siftem`` holds the
+        parts of the covariance (variance, modes, pinned), background, pixels and notes, and the
+        values that they belong to: they are saved with the signal, and siftem sees by them
+        what HyperSpy has done to it. For maps a Signal2D.
         The take-off angle is given as the elevation of a detector at zero tilt.
 
     Raises
@@ -76,17 +81,44 @@ def to_hyperspy(
         if isinstance(obj, Spectrum):
             signal_type, acquisition = _origin(obj, like)
             named = title or obj.name or (like.title if like else "")
-            signal = _spectral(obj.values, obj.axis, signal_type, acquisition, named)
+            signal = _spectral(np.array(obj.values), obj.axis, signal_type, acquisition, named)
             import hyperspy.api as hs
 
             noise = hs.signals.Signal1D(obj.standard_deviation**2)
+            # HyperSpy cuts it where it cuts the signal: by energies, if these are given.
+            mine, theirs = noise.axes_manager.signal_axes[0], signal.axes_manager.signal_axes[0]
+            for part in ("name", "units", "scale", "offset"):
+                setattr(mine, part, getattr(theirs, part))
             signal.metadata.set_item("Signal.Noise_properties.variance", noise)
+            for key, value in _covariance_of(obj).items():
+                signal.metadata.set_item(f"{NODE}.{key}", value)
             return signal
         if isinstance(obj, np.ndarray):
             return _from_maps(obj, like, title or (like.title if like else ""))
     raise InputError(
         f"obj must be a SpectrumImage, a Spectrum or an array of maps, got {type(obj).__name__}"
     )
+
+
+def _covariance_of(spectrum: Spectrum) -> dict[str, Any]:
+    """What is kept of a spectrum, with the values that it belongs to: HyperSpy may change these."""
+    parts: dict[str, Any] = {
+        "values": np.array(spectrum.values),
+        "energies": spectrum.axis.centers,
+        "variance": np.array(spectrum.variance),
+        "background": np.array(spectrum.background),
+        "n_pixels": int(spectrum.n_pixels),
+        "notes": list(spectrum.notes),
+        "bulk": bool(spectrum.acquisition.bulk),
+    }
+    if spectrum.absent:
+        parts["absent"] = list(spectrum.absent)
+    # HyperSpy files do not take empty arrays.
+    for label in ("modes", "pinned"):
+        rows = getattr(spectrum, label)
+        if rows.size:
+            parts[label] = np.array(rows)
+    return parts
 
 
 def write_maps(

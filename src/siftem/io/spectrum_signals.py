@@ -10,11 +10,10 @@ import numpy as np
 from siftem.acquisition import plain_texts
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError
-from siftem.io.hyperspy_export import to_hyperspy
+from siftem.io.hyperspy_export import NODE
 from siftem.io.signal_metadata import energy_axis_of, read_acquisition, text_in
 from siftem.io.vendor_files import quiet
 from siftem.spectrum import Spectrum
-from siftem.spectrum_image import SpectrumImage
 
 #: Relative difference of data that are the same but for rounding (float32 has 6e-8).
 _SAME = 1e-5
@@ -23,47 +22,6 @@ _POISSON = 1.6
 #: Channels with at least this many counts tell how data scatter, if there are this many.
 _FILLED, _ENOUGH = 5.0, 60
 
-#: Where a signal keeps what HyperSpy has no place for.
-_NODE = "Siftem"
-
-
-def spectrum_to_signal(spectrum: Spectrum, like: SpectrumImage | None = None) -> Any:
-    """Make a HyperSpy signal that keeps the covariance of a spectrum.
-
-    Parameters
-    ----------
-    spectrum : Spectrum
-    like : SpectrumImage, optional
-        As for :func:`siftem.to_hyperspy`.
-
-    Returns
-    -------
-    hyperspy.signals.BaseSignal
-        As from :func:`siftem.to_hyperspy`. ``metadata.Siftem`` holds the parts of the
-        covariance (variance, modes, pinned), background, pixels and notes, and the values
-        that they belong to; they are saved with the signal and survive ``hs.load``.
-    """
-    signal = to_hyperspy(spectrum, like=like)
-    parts: dict[str, Any] = {
-        "values": np.array(spectrum.values),
-        "energies": spectrum.axis.centers,
-        "variance": np.array(spectrum.variance),
-        "background": np.array(spectrum.background),
-        "n_pixels": int(spectrum.n_pixels),
-        "notes": list(spectrum.notes),
-        "bulk": bool(spectrum.acquisition.bulk),
-    }
-    if spectrum.absent:
-        parts["absent"] = list(spectrum.absent)
-    # HyperSpy files do not take empty arrays.
-    for label in ("modes", "pinned"):
-        rows = getattr(spectrum, label)
-        if rows.size:
-            parts[label] = np.array(rows)
-    for key, value in parts.items():
-        signal.metadata.set_item(f"{_NODE}.{key}", value)
-    return signal
-
 
 def signal_to_spectrum(signal: Any) -> Spectrum:
     """Read a spectrum out of a HyperSpy signal without navigation axes.
@@ -71,7 +29,7 @@ def signal_to_spectrum(signal: Any) -> Spectrum:
     Parameters
     ----------
     signal : hyperspy.signals.BaseSignal
-        From `spectrum_to_signal`, also cropped, rebinned or multiplied: the covariance
+        From `siftem.to_hyperspy`, also cropped, rebinned or multiplied: the covariance
         follows. Or any single spectrum in eV or keV; then the variance is that in
         ``metadata.Signal.Noise_properties``, else the counts themselves.
 
@@ -102,7 +60,7 @@ def signal_to_spectrum(signal: Any) -> Spectrum:
     values = np.asarray(data, dtype=np.float64).reshape(-1)
     values = values[::-1] if turned else values
     name = text_in(signal.metadata, "General.title")
-    kept = signal.metadata.get_item(_NODE)
+    kept = signal.metadata.get_item(NODE)
     if kept is None or kept.get_item("variance") is None:
         stated = _stated_variance(signal, axis, turned)
         return Spectrum(

@@ -18,7 +18,7 @@ from siftem.errors import InputError
 from siftem.io.hyperspy_bridge import from_hyperspy
 from siftem.io.hyperspy_export import to_hyperspy
 from siftem.io.signal_metadata import read_acquisition, read_layout, text_in
-from siftem.io.spectrum_signals import signal_to_spectrum, spectrum_to_signal
+from siftem.io.spectrum_signals import signal_to_spectrum
 from siftem.old_names import takes_old_names
 from siftem.pipeline.recipe import make_recipe
 from siftem.pipeline.results import Matched, RunResult
@@ -149,7 +149,7 @@ def integrate(signal: Any, region: Any, *, name: str | None = None) -> Any:
     """
     mask = np.asarray(region.data) if hasattr(region, "axes_manager") else region
     si = from_hyperspy(signal)
-    return spectrum_to_signal(integration.integrate(si, mask, name=name), like=si)
+    return to_hyperspy(integration.integrate(si, mask, name=name), like=si)
 
 
 def subtract(
@@ -384,7 +384,7 @@ def _stacked(one: Any, found: Factors) -> Any:
 
 def _like(spectrum: Spectrum, signal: Any) -> Any:
     """A signal of the kind and with the metadata of another one."""
-    out = spectrum_to_signal(spectrum)
+    out = to_hyperspy(spectrum)
     out.set_signal_type(signal.metadata.Signal.signal_type)
     own = out.metadata.as_dictionary()
     kept = signal.metadata.deepcopy()
