@@ -13,7 +13,7 @@ from made_up_run import ELEMENTS, RATIOS, build_run
 
 from siftem import __version__
 from siftem.pipeline.recipe import make_recipe
-from siftem.printed_numbers import range_text, with_error
+from siftem.printed_numbers import MISSING, range_text, with_error
 from siftem.quantification.open_ranges import atomic_ratio, interval_of, oxide_percent
 from siftem.report.html import figure1_caption, render_report
 from siftem.report.table import ASSUMED, BELOW_LIMIT
