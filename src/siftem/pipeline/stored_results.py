@@ -18,6 +18,7 @@ from siftem.acquisition import Acquisition
 from siftem.decomposition.factors import Factors
 from siftem.decomposition.identify import Indeterminacy
 from siftem.decomposition.layout import Lies, PhaseLayout
+from siftem.decomposition.neighbours import Near
 from siftem.decomposition.rank import Kinds, RankChoice
 from siftem.decomposition.support import Below
 from siftem.eels.edges import Edge, EdgeSignal, ElementalRatios
@@ -55,10 +56,10 @@ _KINDS: dict[str, type] = {
     for kind in (
         AbsorbingFilm, Acquisition, Below, Calibration, Composition, CountSums, Decomposed,
         Detector, Edge, EdgeSignal, ElementalRatios, EnergyAxis, Factors, Film, Indeterminacy,
-        Kinds, KValues, Lies, Line, LineFamily, LineFit, LineGain, LineRatios, Misfit, OpenScale,
-        PartitionCoefficient, PhaseLayout, PureSpectrum, Quantity, RankChoice, Region, Regions,
-        RunResult, ScaleRange, Segmentation, Spectrum, SpectrumImage, SpectrumModel, Subtracted,
-        Truth, Unmixed,
+        Kinds, KValues, Lies, Line, LineFamily, LineFit, LineGain, LineRatios, Misfit, Near,
+        OpenScale, PartitionCoefficient, PhaseLayout, PureSpectrum, Quantity, RankChoice, Region,
+        Regions, RunResult, ScaleRange, Segmentation, Spectrum, SpectrumImage, SpectrumModel,
+        Subtracted, Truth, Unmixed,
     )
 }  # fmt: skip
 
