@@ -210,3 +210,10 @@ def test_a_dose_out_of_all_bounds_is_refused(maker, dose):
     ]
     by_hand = (np.array([600.0, 500.0, 500.0]) * photons * seen).sum() / 1e12
     assert c.mass_thickness.value == pytest.approx(by_hand)
+
+
+def test_plain_numbers_do_not_tell_what_they_are_for():
+    axis = EnergyAxis(0.2, 0.01, 1000)
+    spectrum = Spectrum(np.ones(1000), axis, acquisition=Acquisition(beam_energy=200.0))
+    with pytest.raises(InputError, match=r"must be GivenKFactors, .* got dict"):
+        quantify(spectrum, ["O", "Si"], k_factors={"O": 1.2})

@@ -177,6 +177,11 @@ def quantify(
                 f"(current x live time / 1.602e-19 C), got {dose}"
             )
         k_factors = zeta_factors.as_k_factors()
+    if k_factors is not None and not isinstance(k_factors, GivenKFactors):
+        raise InputError(
+            f"k_factors must be GivenKFactors, which say what lines their values are for and "
+            f"whether the detector is in them, got {type(k_factors).__name__}"
+        )
     if oxygen not in ("measured", "stoichiometry"):
         raise InputError(f"oxygen must be 'measured' or 'stoichiometry', got {oxygen!r}")
     amount_map = oxygen_map(asked, oxygen)
