@@ -9,7 +9,7 @@ from siftem.errors import InputError
 from siftem.fit.element_search import find_elements, unexplained_lines
 from siftem.fit.greedy_search import GreedySearch
 from siftem.fit.line_fit import fit_lines, fit_response
-from siftem.fit.line_search import families_agree, residual_variance
+from siftem.fit.line_search import Left, families_agree, residual_variance
 from siftem.fit.spectrum_model import Calibration, SpectrumModel
 from siftem.spectrum import Spectrum
 from siftem.xray.detector import Detector
@@ -371,3 +371,13 @@ def test_an_element_below_the_l_lines_of_another_is_surely_there_only_beyond_the
     assert search.surely_in(spectrum(sulphide), every, 5.0) == ("Fe", "S")
     assert search.surely_in(spectrum(fluoride), every, 5.0) == ("F", "Fe", "Ca")
     assert search.surely_in(spectrum(fluoride), ["Fe", "Ca"], 5.0) == ("Fe", "Ca")
+
+
+def test_a_column_that_is_zero_everywhere_takes_nothing_over():
+    """Of a spectrum without continuum a term can underflow: that ended in a traceback."""
+    rng = np.random.default_rng(0)
+    design, residual = rng.random((30, 2)), rng.standard_normal(30)
+    columns = rng.random((30, 3))
+    plain = Left(residual, np.ones(30), design, np.zeros(2)).of(columns)
+    longer = np.column_stack([design, np.zeros(30)])
+    assert np.allclose(Left(residual, np.ones(30), longer, np.zeros(3)).of(columns), plain)

@@ -122,6 +122,7 @@ class Left:
     def _fitted(self) -> tuple[np.ndarray, tuple[np.ndarray, bool], np.ndarray]:
         fitted = self.design / np.sqrt(self.variance)[:, None]
         length = np.sqrt((fitted**2).sum(axis=0))
+        length[length == 0] = 1.0  # a column of zeros takes nothing over
         fitted = fitted / length
         gram = fitted.T @ fitted
         held = 1e-9 + self.prior / length**2
