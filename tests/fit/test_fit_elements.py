@@ -1,4 +1,5 @@
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -381,3 +382,19 @@ def test_a_column_that_is_zero_everywhere_takes_nothing_over():
     plain = Left(residual, np.ones(30), design, np.zeros(2)).of(columns)
     longer = np.column_stack([design, np.zeros(30)])
     assert np.allclose(Left(residual, np.ones(30), longer, np.zeros(3)).of(columns), plain)
+
+
+def test_a_second_search_finds_no_light_element_that_the_first_did_not(monkeypatch):
+    """Of a steel it took what the model lacks beside Fe L for F, by 30 standard deviations."""
+    asked = []
+
+    def searched(cut, candidates, **how):
+        asked.append(tuple(candidates))
+        found = (SimpleNamespace(element="O"), SimpleNamespace(element="Fe"))
+        return found, SimpleNamespace(reduced_deviance=9.0 / len(asked))
+
+    monkeypatch.setattr("siftem.fit.element_search._searched", searched)
+    monkeypatch.setattr("siftem.fit.element_search.structure_of", lambda fit: fit)
+    axis = EnergyAxis(0.0, 0.01, 1000)
+    find_elements(Spectrum(np.ones(1000), axis), candidates=("C", "O", "F", "Ba", "Fe"))
+    assert asked == [("C", "O", "F", "Ba", "Fe"), ("O", "Ba", "Fe")]

@@ -32,6 +32,8 @@ _MOST = 30
 _CALIBRATE_AT = (2, 5, 10, 18)
 #: A search that leaves less than this part of the misfit takes the place of another.
 _MENDED = 0.5
+#: Their one line lies among the L lines of metals.
+_SOFT_ONLY = ("C", "N", "O", "F", "Ne")
 
 
 @shows_progress
@@ -107,13 +109,19 @@ def find_elements(
     counts = cut.counts
     if not counts.sum() > 0:
         raise InputError(f"spectrum {spectrum.name!r} holds no counts: no element to find")
-    search = partial(_searched, cut, candidates, energy, detector, significance, progress=progress)
+    search = partial(
+        _searched, cut, energy=energy, detector=detector, significance=significance,
+        progress=progress,
+    )  # fmt: skip
     with one_blas_thread():
-        found, fit = search(_CALIBRATE_AT)
+        found, fit = search(candidates, calibrate_at=_CALIBRATE_AT)
         if fit is None or structure_of(fit) is None:
             return found
         # A scale that was fitted to few elements may have taken lines of others for theirs.
-        later, closer = search(_CALIBRATE_AT[1:])
+        # What has one soft K line alone and was not found before is what L lines of others leave.
+        seen = {f.element for f in found}
+        again = [e for e in candidates if e in seen or e not in _SOFT_ONLY]
+        later, closer = search(again, calibrate_at=_CALIBRATE_AT[1:])
         if closer is None:
             return found
         # More elements always come closer: what is wrong by the scale is wrong by far.
@@ -124,11 +132,11 @@ def find_elements(
 def _searched(
     cut: Spectrum,
     candidates: Sequence[str],
+    *,
     energy: float,
     detector: Detector,
     significance: float,
     calibrate_at: Sequence[int],
-    *,
     progress: Progress,
 ) -> tuple[tuple[FoundElement, ...], LineFit | None]:
     """Search once; return the elements and their fit, None without any."""
