@@ -22,6 +22,7 @@ from siftem.progress import Progress, shows_progress, silent
 from siftem.spectrum import Spectrum
 from siftem.xray.detector import Detector
 from siftem.xray.elements import atomic_number
+from siftem.xray.lines import line_families, line_family
 from siftem.xray.response import pile_up
 
 __all__ = ["FoundElement", "find_elements", "unexplained_lines"]
@@ -32,8 +33,10 @@ _MOST = 30
 _CALIBRATE_AT = (2, 5, 10, 18)
 #: A search that leaves less than this part of the misfit takes the place of another.
 _MENDED = 0.5
-#: Their one line lies among the L lines of metals.
+#: Elements of one line, among the L lines of metals.
 _SOFT_ONLY = ("C", "N", "O", "F", "Ne")
+#: What the model lacks beside an L line reaches so far (keV).
+_ON_L = 0.05
 
 
 @shows_progress
@@ -118,15 +121,26 @@ def find_elements(
         if fit is None or structure_of(fit) is None:
             return found
         # A scale that was fitted to few elements may have taken lines of others for theirs.
-        # What has one soft K line alone and was not found before is what L lines of others leave.
-        seen = {f.element for f in found}
-        again = [e for e in candidates if e in seen or e not in _SOFT_ONLY]
+        again = [e for e in candidates if e not in _left_by_l_lines(found, energy)]
         later, closer = search(again, calibrate_at=_CALIBRATE_AT[1:])
         if closer is None:
             return found
         # More elements always come closer: what is wrong by the scale is wrong by far.
         mended = closer.reduced_deviance - 1 < _MENDED * (fit.reduced_deviance - 1)
         return later if mended else found
+
+
+def _left_by_l_lines(found: Sequence[FoundElement], energy: float) -> set[str]:
+    """Light elements that were not found, and whose one line lies on L lines of those that were."""
+    seen = [f.element for f in found]
+    soft = line_families(seen, beam_energy=energy, low=0.1, high=1.0)
+    near = [f.alpha_energy for f in soft if f.shell == "L"]
+    out = set()
+    for element in _SOFT_ONLY:
+        at = line_family(element, "K", beam_energy=energy).alpha_energy
+        if element not in seen and any(abs(at - e) < _ON_L for e in near):
+            out.add(element)
+    return out
 
 
 def _searched(
