@@ -116,7 +116,7 @@ class Factors:
     >>> maps = np.array([[[9.0, 5.0]], [[1.0, 5.0]]])
     >>> factors = siftem.Factors(maps, spectra, axis, ("A", "E"), 0.0, 1, True)  # as decompose does
     >>> factors
-    <Factors of 1 x 2 pixels, 4 channels: A 70.0%, B 30.0% of the counts>
+    <Factors of 1 x 2 pixels, 4 channels: A 70.0%, E 30.0% of the counts>
     >>> factors.shares[0].tolist()
     [[0.9, 0.5]]
     >>> named = factors.reordered((1, 0), ("Fp", "Brg"))
