@@ -23,7 +23,7 @@ axes = factors.plot(pixel_size=si.pixel_size)
 
 # %%
 # Each pixel is asked which grains it holds; one that holds two counts as both.
-regions = find_regions(si, factors, names={"A": "Brg", "B": "Fp", "C": "Ca-Pv"})
+regions = find_regions(si, factors, names={"A": "Brg", "E": "Fp", "G": "Ca-Pv"})
 print(regions)
 axes = regions.plot(background=si.total_map(), pixel_size=si.pixel_size)
 

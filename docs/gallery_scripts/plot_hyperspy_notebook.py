@@ -34,7 +34,7 @@ axes = hs.plot.plot_images(
 
 # %%
 # Regions, spectra, subtraction, composition.
-regions = sft.find_regions(s, factors, names={"A": "Brg", "B": "Fp", "C": "Ca-Pv"})
+regions = sft.find_regions(s, factors, names={"A": "Brg", "E": "Fp", "G": "Ca-Pv"})
 print(regions)
 matrix = sft.integrate(s, regions.pure)
 mixture = sft.integrate(s, regions.mixture("Fp"))

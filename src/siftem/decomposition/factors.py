@@ -91,7 +91,7 @@ class Factors:
     axis : EnergyAxis
         Axis of the spectra.
     names : tuple of str
-        A name for each component: A, B, C until they are matched to phases.
+        A name for each component: A, E, G, J, ... until they are matched to phases.
     deviance : float
         Poisson deviance of these maps and spectra, over all pixels.
     n_iter : int
@@ -266,7 +266,7 @@ def decompose(
     Returns
     -------
     Factors
-        In falling order of counts, named A, B, C, ...
+        In falling order of counts, named A, E, G, J, ...
 
     Raises
     ------

@@ -146,7 +146,7 @@ def fit_maps(
     spectra : ndarray of shape (k, channels)
         Not negative; scaled to sum to one.
     names : tuple of str, optional
-        A, B, C, ... by default. The order of the spectra is kept.
+        A, E, G, ... (no symbols of elements) by default. The order of the spectra is kept.
     n_jobs : int, optional
         Threads; None means all processors.
     progress : Progress

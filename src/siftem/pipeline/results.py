@@ -111,7 +111,7 @@ class Decomposed:
     Parameters
     ----------
     factors : Factors
-        Named A, B, C.
+        Named A, E, G, J, ...
     choice : Kinds or RankChoice or None
         With "auto": of X-ray maps what neighbours have in common, of energy losses the held-out
         deviance.
