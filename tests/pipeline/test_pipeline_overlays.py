@@ -16,6 +16,8 @@ ILMENITE = {"O": 0.316, "Ti": 0.316, "Fe": 0.368}
 PYROXENE = {"O": 0.44, "Mg": 0.1, "Ca": 0.16, "Fe": 0.07, "Si": 0.23}
 GARNET = {"O": 0.42, "Mg": 0.09, "Al": 0.12, "Si": 0.19, "Ca": 0.04, "Fe": 0.14}
 OLIVINE = {"O": 0.42, "Mg": 0.32, "Fe": 0.08, "Si": 0.18}
+#: With olivine's ratio of Mg to Fe, as minerals side by side often have it.
+OPX = {"O": 0.47, "Mg": 0.2, "Fe": 0.05, "Si": 0.28}
 GAMMA = {"Ni": 0.75, "Al": 0.05, "Ti": 0.02, "Fe": 0.18}
 GAMMA_PRIME = {"Ni": 0.83, "Al": 0.1, "Ti": 0.06, "Fe": 0.01}
 
@@ -42,11 +44,17 @@ def test_a_phase_that_goes_on_evenly_is_told_with_its_share(own, share):
 
 
 def test_pure_neighbours_are_not_doubted():
-    phases = (FELDSPAR, ILMENITE, PYROXENE, GARNET, OLIVINE, GAMMA, GAMMA_PRIME)
+    phases = (FELDSPAR, ILMENITE, PYROXENE, GARNET, OLIVINE, OPX, GAMMA, GAMMA_PRIME)
     for i, one in enumerate(phases):
         for j, other in enumerate(phases):
             if i != j:
                 assert evenly_held(composition(one), composition(other, seed=1)) is None
+
+
+def test_what_is_hardly_seen_is_in_no_ratio():
+    phase = composition(mixed(ILMENITE, FELDSPAR, 0.3), seed=1)
+    phase.sigma = np.where(np.isin(ELEMENTS, ("Na", "Al", "Si")), 0.008, phase.sigma)
+    assert evenly_held(composition(FELDSPAR), phase) is None
 
 
 def test_it_is_told_of_those_alone_of_which_nothing_is_known():
