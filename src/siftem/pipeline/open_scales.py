@@ -24,7 +24,13 @@ from siftem.segment.regions import Region
 from siftem.spectrum import Spectrum
 from siftem.spectrum_image import SpectrumImage
 from siftem.unmixing.anchors import GivenScale
-from siftem.unmixing.scale_range import ScaleRange, matching_scale, most_scale, vanishing_together
+from siftem.unmixing.scale_range import (
+    BY_CHANCE,
+    ScaleRange,
+    matching_scale,
+    most_scale,
+    vanishing_together,
+)
 from siftem.unmixing.subtract import PureSpectrum, subtract
 
 #: Side of the blocks by which the evenness of a support is measured, in pixels.
@@ -35,6 +41,9 @@ _FEWEST = 4
 _EVENEST = 0.02
 #: Width of windows whose sum may not become negative: about a line, a step of an edge (keV).
 _WINDOWS = {"EDS": 0.13, "EELS": 0.01}
+
+#: Spectra of hosts, and how much of each may be taken off.
+_Taken = list[tuple[Spectrum, ScaleRange]]
 
 
 @dataclass(frozen=True)
@@ -187,28 +196,48 @@ def _with_spectra(
     random_state: int,
 ) -> tuple[PureSpectrum, OpenScale]:
     """Do the same with the spectra of hosts as they are given."""
-    left: Spectrum = mixture
-    taken: list[tuple[Spectrum, ScaleRange]] = []
     window = _WINDOWS["EELS" if si.signal_type == "EELS" else "EDS"]
-    for host in hosts.values():
+
+    def without(left: Spectrum, rest: tuple[Host, ...]) -> tuple[float, _Taken]:
+        """Take all of these off; how likely what then vanishes does so by chance."""
+        if not rest:
+            return 1.0, []
+        host, *others = rest
         fits = None if fit is None else (fit(left), fit(host.spectrum))
         high, high_sigma, what = most_scale(left, host.spectrum, fits, window=window)
-        if host.below is not None:
-            found = _film_scale(si, host, mixture.n_pixels, high + 2 * high_sigma, what)
-            anchor = GivenScale(found.value, found.low_sigma, of=host.spectrum.name)
-        else:
-            purer = _purer(si, region, left, mixture, host.spectrum, random_state)
-            low, low_sigma = matching_scale(left, host.spectrum, purer)
-            if low > high:  # the two agree within their errors, or the bound is the better one
-                low = high
-            found = ScaleRange(low, low_sigma, high, high_sigma, what)
-            if fits is not None:
-                found = _at_the_common_end(found, fits, _as_beside(si, host, mixture))
-            if host.goes_on and not found.together:
-                found = _going_on(found, _as_beside(si, host, mixture))
+
+        def then(found: ScaleRange) -> tuple[float, _Taken]:
             anchor = GivenScale(found.value, found.sigma, of=host.spectrum.name)
-        taken.append((host.spectrum, found))
-        left = subtract(left, host.spectrum, anchor=anchor, name=grain)
+            less = subtract(left, host.spectrum, anchor=anchor, name=grain)
+            chance, more = without(less, tuple(others))
+            return chance, [(host.spectrum, found), *more]
+
+        if host.below is not None:
+            return then(_film_scale(si, host, mixture.n_pixels, high + 2 * high_sigma, what))
+        purer = _purer(si, region, left, mixture, host.spectrum, random_state)
+        low, low_sigma = matching_scale(left, host.spectrum, purer)
+        if low > high:  # the two agree within their errors, or the bound is the better one
+            low = high
+        found = ScaleRange(low, low_sigma, high, high_sigma, what)
+        beside = _as_beside(si, host, mixture)
+        least = then(_going_on(found, beside) if host.goes_on else found)
+        gone = None if fits is None else vanishing_together(fits, found.ends[1], beside)
+        if gone is None or gone.scale < low or (gone.chance > BY_CHANCE and not others):
+            return least
+        chance, taken = then(
+            replace(
+                found,
+                assumed=gone.scale,
+                assumed_sigma=gone.sigma,
+                together=gone.elements,
+                as_beside=gone.as_beside,
+            )
+        )
+        # What hosts share may vanish with the second only if the right amount of the first is off.
+        chance *= gone.chance
+        return (chance, taken) if chance <= BY_CHANCE * least[0] else least
+
+    _, taken = without(mixture, tuple(hosts.values()))
     ranges = tuple(one for _, one in taken)
     values = [one.value for one in ranges]
     pure = replace(_at(mixture, taken, values, grain), anchor=_named(ranges))
@@ -216,16 +245,6 @@ def _with_spectra(
     corners = sorted(set(product(*({one.value, *one.ends} for one in ranges))))
     ends = [_at(mixture, taken, list(c), grain) for c in corners if list(c) != values]
     return pure, OpenScale(grain, tuple(hosts), ranges, tuple(ends))
-
-
-def _at_the_common_end(
-    found: ScaleRange, fits: tuple[LineFit, LineFit], beside: tuple[float, float] | None
-) -> ScaleRange:
-    """Take the scale at which several elements vanish at once, where there is one."""
-    scale, sigma, elements, goes_on = vanishing_together(fits, found.ends[1], beside)
-    if not elements or scale < found.low:
-        return found
-    return replace(found, assumed=scale, assumed_sigma=sigma, together=elements, as_beside=goes_on)
 
 
 def _going_on(found: ScaleRange, beside: tuple[float, float] | None) -> ScaleRange:
@@ -306,7 +325,7 @@ def border_scale(
     whole = [name for name in beside if most[name] >= 1.0]
     for first in whole or [next(iter(beside))]:
         left = spectrum
-        taken: list[tuple[Spectrum, ScaleRange]] = []
+        taken: _Taken = []
         for name in (first, *(n for n in beside if n != first)):
             other = beside[name]
             fits = None if fit is None else (fit(left), fit(other))
@@ -352,7 +371,7 @@ def with_open_ends(
 
 def _at(
     mixture: Spectrum,
-    taken: list[tuple[Spectrum, ScaleRange]],
+    taken: _Taken,
     scales: list[float],
     grain: str,
 ) -> PureSpectrum:

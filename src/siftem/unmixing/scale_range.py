@@ -31,7 +31,7 @@ _BINS = 100
 _FEWEST = 100.0
 #: Elements vanish together when that is twice as likely as scales that agree so well by chance;
 #: before the measurement both were as likely.
-_BY_CHANCE = 0.5
+BY_CHANCE = 0.5
 
 
 @dataclass(frozen=True)
@@ -157,10 +157,34 @@ def most_scale(
     return max(scale, 0.0), sigma, what
 
 
+@dataclass(frozen=True)
+class Vanishing:
+    """Where the first of a host's elements vanish from a grain.
+
+    Parameters
+    ----------
+    scale, sigma : float
+        The weighted mean of the scales at which they do.
+    elements : tuple of str
+        Those whose scales agree with the least within their errors.
+    as_beside : bool
+        Whether the host is there as thick as beside the grain.
+    chance : float
+        How likely scales agree so well if the grain lacks none of them, over how likely they do if
+        it lacks all; 1 for one element alone.
+    """
+
+    scale: float
+    sigma: float
+    elements: tuple[str, ...]
+    as_beside: bool
+    chance: float
+
+
 def vanishing_together(
     fits: tuple[LineFit, LineFit], most: float, beside: tuple[float, float] | None = None
-) -> tuple[float, float, tuple[str, ...], bool]:
-    """Scale of the host at which several of its elements vanish from the grain at once.
+) -> Vanishing | None:
+    """Scale of the host at which elements of it vanish from the grain, several at once perhaps.
 
     Parameters
     ----------
@@ -174,17 +198,13 @@ def vanishing_together(
 
     Returns
     -------
-    scale, sigma : float
-        The weighted mean of their scales.
-    elements : tuple of str
-        None of them unless their scales agree, with each other or with that of the host beside,
-        within errors so small that they would hardly do so by chance.
-    as_beside : bool
-        Whether they agree with that of the host beside.
+    Vanishing or None
+        Nothing where no scale is possible. That elements do vanish there is likely where
+        ``chance`` is at most `BY_CHANCE`.
     """
     bounds = sorted(_lines(*fits))
     if not bounds:
-        return 0.0, 0.0, (), False
+        return None
     first, first_sigma, _ = bounds[0]
     near = [
         (scale, sigma, what)
@@ -192,6 +212,8 @@ def vanishing_together(
         if scale - first <= _GUARD * np.hypot(sigma, first_sigma)
     ]
     scale, sigma = _mean_of(near)
+    if not 0.0 < scale <= most:
+        return None
     alike = [(s, e) for s, e, _ in near[1:]]
     goes_on = False
     if beside is not None:
@@ -204,9 +226,8 @@ def vanishing_together(
         error = float(np.hypot(error, first_sigma))
         seen = NormalDist().pdf((other - first) / error) / error
         chance *= min(1.0 / (first * seen), 1.0) if first > 0 else 1.0
-    if chance > _BY_CHANCE or not 0.0 < scale <= most:
-        return 0.0, 0.0, (), False
-    return scale, sigma, tuple(what.split()[0] for _, _, what in near), goes_on
+    elements = tuple(what.split()[0] for _, _, what in near)
+    return Vanishing(scale, sigma, elements, goes_on, chance)
 
 
 def _mean_of(bounds: Iterable[tuple[float, float, str]]) -> tuple[float, float]:
