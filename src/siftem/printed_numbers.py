@@ -38,14 +38,12 @@ def in_words(names: Sequence[str]) -> str:
     return f"{', '.join(others)} and {last}" if others else last
 
 
-def with_error(value: float, sigma: float, *, digits: int = 2) -> str:
+def with_error(value: float, sigma: float) -> str:
     """Return a value with its error, the error to two significant digits.
 
     Parameters
     ----------
     value, sigma : float
-    digits : int
-        Significant digits of the error.
 
     Returns
     -------
@@ -53,7 +51,7 @@ def with_error(value: float, sigma: float, *, digits: int = 2) -> str:
         Such as "12.34 ± 0.56", "(1.20 ± 0.30)e-08". Without a finite, positive error the
         value alone, to four significant digits; "–" when there is no value.
     """
-    shown = measured(value, sigma, digits=digits)
+    shown = measured(value, sigma)
     if not shown.sigma:
         return shown.value
     if "e" in shown.value:
@@ -101,20 +99,16 @@ def as_in_range(value: float, low: float, high: float) -> str:
     return _fixed(value, decimals)
 
 
-def measured(
-    value: float, sigma: float, systematic: float | None = None, *, digits: int = 2
-) -> Measured:
+def measured(value: float, sigma: float, systematic: float | None = None) -> Measured:
     """Round a value and its errors together.
 
     Parameters
     ----------
     value : float
     sigma : float
-        Statistical error; it sets the decimals of the value.
+        Statistical error, given to two digits; it sets the decimals of the value.
     systematic : float, optional
-        Rounded to as many significant digits, but to no more decimals than the value.
-    digits : int
-        Significant digits of the errors.
+        Rounded to two digits as well, but to no more decimals than the value.
 
     Returns
     -------
@@ -126,9 +120,9 @@ def measured(
         if not _has_error(systematic):
             return Measured(significant(value, 4))
         assert systematic is not None
-        decimals = decimals_of(systematic, digits)
+        decimals = decimals_of(systematic)
         return Measured(_fixed(value, decimals), "", _fixed(systematic, decimals))
-    decimals = decimals_of(sigma, digits)
+    decimals = decimals_of(sigma)
     if decimals > _MOST_DECIMALS or decimals < -_MOST_ZEROS:
         # One power of ten for all of them, that of the larger of value and error.
         power = math.floor(math.log10(max(abs(value), sigma)))
@@ -141,7 +135,7 @@ def measured(
     own = ""
     if _has_error(systematic):
         assert systematic is not None
-        own = _fixed(systematic, min(decimals, decimals_of(systematic, digits)))
+        own = _fixed(systematic, min(decimals, decimals_of(systematic)))
     return Measured(_fixed(value, decimals), _fixed(sigma, decimals), own)
 
 

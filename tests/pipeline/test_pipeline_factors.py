@@ -18,7 +18,7 @@ from siftem.pipeline.workflow import Workflow
 from siftem.quantification.detection_limit import QUANTILE
 from siftem.quantification.partition import partition_coefficient
 from siftem.simulate.spectra import MODEL_CASE
-from siftem.xray.cross_sections import casnati
+from siftem.xray.cross_sections import ionisation_cross_section
 
 STOICHIOMETRY = {"stoichiometry": {"ratio": "(Ca+Mg+Fe)/(Si+Al)", "value": 1.0, "sigma": 0.05}}
 
@@ -136,7 +136,9 @@ def test_a_changed_table_is_read_again(work, tmp_path):
 def test_own_cross_sections_move_the_k_factor_in_proportion(work, tmp_path):
     """k goes with 1 / cross-section (Cliff & Lorimer 1975)."""
     path = tmp_path / "sigma.csv"
-    path.write_text(f"Z,shell,keV,cm2\n26,K,200,{1.25 * casnati('Fe', 'K', 200.0)}\n")
+    path.write_text(
+        f"Z,shell,keV,cm2\n26,K,200,{1.25 * ionisation_cross_section('Fe', 'K', 200.0)}\n"
+    )
     before = brg(work)
     work.change(quantify={"cross_sections": str(path)})
     after = brg(work)

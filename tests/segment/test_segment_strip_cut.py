@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
+from potts import potts_energy
 from scipy.ndimage import gaussian_filter
 
 from siftem.segment import graph_cut as whole_cut
 from siftem.segment import strip_cut
-from siftem.segment.graph_cut import contrast_weights, graph_cut, potts_energy
+from siftem.segment.graph_cut import contrast_weights, graph_cut
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from siftem.errors import InputError
-from siftem.xray.cross_sections import CrossSectionTable, casnati, ionisation_cross_section
+from siftem.xray.cross_sections import CrossSectionTable, ionisation_cross_section
 
 # Written by validation/xray_bote_salvat.py.
 BOTE_SALVAT = Path(__file__).parent / "bote_salvat_2009.csv"
@@ -29,7 +29,9 @@ def reference():
 )
 def test_casnati_over_bote_salvat_at_200_kev(reference, element, subshell, ratio):
     truth = ionisation_cross_section(element, subshell, 200.0, table=reference)
-    assert casnati(element, subshell, 200.0) / truth == pytest.approx(ratio, abs=0.015)
+    assert ionisation_cross_section(element, subshell, 200.0) / truth == pytest.approx(
+        ratio, abs=0.015
+    )
 
 
 @pytest.mark.parametrize(
@@ -53,12 +55,15 @@ def test_m_shells_are_at_least_qualitative():
 
 
 def test_threshold_and_trend():
-    assert casnati("Fe", "K", 7.0) == 0.0
-    assert casnati("Fe", "K", 7.2) > 0.0
+    assert ionisation_cross_section("Fe", "K", 7.0) == 0.0
+    assert ionisation_cross_section("Fe", "K", 7.2) > 0.0
     # Relativity makes the cross-section rise again beyond about 1 MeV.
     beams = np.array([100.0, 200.0, 300.0, 500.0])
-    assert (np.diff([casnati("Si", "K", e) for e in beams]) < 0).all()
-    assert casnati("Si", "K", 3000.0) > casnati("Si", "K", 1000.0) * 0.95
+    assert (np.diff([ionisation_cross_section("Si", "K", e) for e in beams]) < 0).all()
+    assert (
+        ionisation_cross_section("Si", "K", 3000.0)
+        > ionisation_cross_section("Si", "K", 1000.0) * 0.95
+    )
 
 
 def test_a_table_takes_over_and_interpolates(tmp_path):
@@ -70,7 +75,9 @@ def test_a_table_takes_over_and_interpolates(tmp_path):
     # log-log: halfway between 100 and 400 lies 200, halfway between 4 and 1 lies 2.
     assert ionisation_cross_section("Si", "K", 200.0, table=table) == pytest.approx(2e-21)
     assert ionisation_cross_section("Fe", "K", 200.0, table=table) == pytest.approx(9e-22)
-    assert ionisation_cross_section("Mg", "K", 200.0, table=table) == casnati("Mg", "K", 200.0)
+    assert ionisation_cross_section("Mg", "K", 200.0, table=table) == ionisation_cross_section(
+        "Mg", "K", 200.0
+    )
     with pytest.raises(InputError, match="from 200 to 200 keV but the beam energy is 300 keV"):
         ionisation_cross_section("Fe", "K", 300.0, table=table)
 
@@ -102,10 +109,9 @@ def test_missing_table_file(tmp_path):
 
 def test_bad_arguments():
     with pytest.raises(InputError, match="keV"):
-        casnati("Si", "K", 200_000.0)
+        ionisation_cross_section("Si", "K", 200_000.0)
     with pytest.raises(InputError, match="keV"):
-        casnati("Si", "K", float("nan"))
+        ionisation_cross_section("Si", "K", float("nan"))
     with pytest.raises(InputError, match="subshell"):
-        casnati("U", "M5", 200.0)
-    with pytest.raises(InputError, match="no L1 shell"):
-        casnati("H", "L1", 200.0)
+        ionisation_cross_section("U", "N5", 200.0)
+    assert ionisation_cross_section("H", "L1", 200.0) == 0.0

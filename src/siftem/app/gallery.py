@@ -103,14 +103,7 @@ class Gallery:
 
 
 def tile(
-    n: int,
-    aspect: float,
-    room: tuple[int, int],
-    *,
-    beside: int = _BESIDE,
-    above: int = _ABOVE,
-    smallest: int = _SMALLEST,
-    largest: int = _LARGEST,
+    n: int, aspect: float, room: tuple[int, int], *, largest: int = _LARGEST
 ) -> tuple[int, int]:
     """Return the width of n equal maps in a room, and the columns; aspect is height over width.
 
@@ -120,13 +113,13 @@ def tile(
     best, columns = 0, 1
     for across in range(1, max(n, 1) + 1):
         down = -(-max(n, 1) // across)
-        wide = room[0] // across - beside
-        high = (room[1] // down - above) / aspect
+        wide = room[0] // across - _BESIDE
+        high = (room[1] // down - _ABOVE) / aspect
         if min(wide, high) > best:
             best, columns = int(min(wide, high)), across
-    if best < smallest:
-        columns = max(1, room[0] // (smallest + beside))
-        best = room[0] // columns - beside
+    if best < _SMALLEST:
+        columns = max(1, room[0] // (_SMALLEST + _BESIDE))
+        best = room[0] // columns - _BESIDE
     return min(best, largest), columns
 
 

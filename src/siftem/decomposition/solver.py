@@ -313,7 +313,6 @@ def alternate(
     n_passes: int = 1,
     extrapolate: bool = True,
     progress: Progress = silent,
-    step: str = "decompose",
     checkpoint: Checkpoint | None = None,
 ) -> Solution[W]:
     """Minimise the Poisson objective over both factors.
@@ -342,8 +341,6 @@ def alternate(
         it does not pay. Without it the objective falls with every sweep.
     progress : Progress
         Called each sweep.
-    step : str
-        Name of the step for ``progress``.
     checkpoint : Checkpoint, optional
         Keeps the state now and then; a fit that was killed goes on from there and gives the
         same answer.
@@ -354,7 +351,7 @@ def alternate(
     """
     if checkpoint is not None:
         # First of all: these are the parameters, each of them, and nothing else yet.
-        given = {n: v for n, v in locals().items() if n not in ("progress", "step", "checkpoint")}
+        given = {n: v for n, v in locals().items() if n not in ("progress", "checkpoint")}
         key = fit_key(given)
     known = known or KnownParts()
     state = _start(counts, weights, spectra, known)
@@ -372,7 +369,7 @@ def alternate(
             pace = state.pace
             threshold = tol * max(pace.last - counts.saturated, 1e-12 * abs(counts.saturated))
             if len(state.history) > 1:
-                progress(step, _log_fraction(pace.gain, pace.first_gain, threshold))
+                progress("decompose", _log_fraction(pace.gain, pace.first_gain, threshold))
                 if max(pace.gain, pace.expected) <= threshold:
                     converged = True
                     break

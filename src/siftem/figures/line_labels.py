@@ -260,26 +260,22 @@ def spelled_line(text: str) -> str:
     return line_text(element, line.strip())
 
 
-def seen_lines(
-    fits: Iterable[LineFit],
-    *,
-    min_significance: float = 3.0,
-    min_contrast: float = 0.15,
-    min_weight: float = 0.1,
-) -> tuple[LineLabel, ...]:
+#: A family's counts near a line, in standard deviations and as a share of all others, from which
+#: on it is labelled; the weakest line as a share of the element's strongest.
+_SURE, _CLEAR, _LEAST_WEIGHT = 3.0, 0.15, 0.1
+
+
+def seen_lines(fits: Iterable[LineFit]) -> tuple[LineLabel, ...]:
     """Return the lines that stand out in at least one fitted spectrum.
 
     Within half a width on each side of the line, the fitted counts of the line's family
-    must exceed ``min_significance`` times the standard deviation of all counts, and
-    ``min_contrast`` times all other counts: what lies invisibly under a stronger line gets
-    no label.
+    must exceed three times the standard deviation of all counts, and 0.15 of all other counts:
+    what lies invisibly under a stronger line gets no label, nor what is below a tenth of the
+    element's strongest line.
 
     Parameters
     ----------
     fits : iterable of LineFit
-    min_significance, min_contrast : float
-    min_weight : float
-        Weakest line, as a share of the element's strongest one.
 
     Returns
     -------
@@ -288,16 +284,14 @@ def seen_lines(
     """
     found: dict[tuple[str, str], LineLabel] = {}
     for fit in fits:
-        for key, label in _seen_in(fit, min_significance, min_contrast, min_weight):
+        for key, label in _seen_in(fit):
             known = found.get(key)
             if known is None or label.prominence > known.prominence:
                 found[key] = label
     return tuple(sorted(found.values(), key=lambda label: label.energy))
 
 
-def _seen_in(
-    fit: LineFit, min_significance: float, min_contrast: float, min_weight: float
-) -> list[tuple[tuple[str, str], LineLabel]]:
+def _seen_in(fit: LineFit) -> list[tuple[tuple[str, str], LineLabel]]:
     axis = fit.spectrum.axis.to_kev()
     detector = Detector(resolution=fit.calibration.resolution)
     measured = fit.mean - fit.spectrum.background
@@ -308,7 +302,7 @@ def _seen_in(
             beam_energy=fit.model.beam_energy,
             low=axis.first,
             high=axis.last,
-            min_weight=min_weight,
+            min_weight=_LEAST_WEIGHT,
         )
         taken: list[float] = []
         for line in lines:
@@ -329,7 +323,7 @@ def _seen_in(
             net = float((fit.design[near][:, columns] @ fit.amplitudes[columns]).sum())
             noise = float(np.sqrt(fit.spectrum.variance[near].sum()))
             others = max(float(measured[near].sum()) - net, 0.0)
-            if net > min_significance * noise and net > min_contrast * others:
+            if net > _SURE * noise and net > _CLEAR * others:
                 label = LineLabel(line_text(element, line.name), energy, net / max(noise, 1e-12))
                 out.append(((element, line.name), label))
     return out

@@ -182,7 +182,6 @@ def unexplained_lines(
     fit: LineFit,
     *,
     significance: float = 8.0,
-    candidates: Sequence[str] = CANDIDATES,
     most: int = 10,
 ) -> tuple[FoundElement, ...]:
     """Name lines in the residual of a fit that none of its elements explains.
@@ -192,8 +191,6 @@ def unexplained_lines(
     fit : LineFit
     significance : float
         Standard deviations that an element's lines must reach in the residual.
-    candidates : sequence of str
-        Elements that are tried.
     most : int
         Elements to name at the most.
 
@@ -211,7 +208,7 @@ def unexplained_lines(
         return ()
     known = {f.element for f in model.families}
     library = LineLibrary(
-        [e for e in candidates if e not in known],
+        [e for e in CANDIDATES if e not in known],
         spectrum.axis, model.beam_energy, model.detector, fit.calibration,
     )  # fmt: skip
     if not library.families:

@@ -239,9 +239,7 @@ class LineFitter:
         beside = tuple(e for e in element_symbols(support) if e not in listed)
         return cls(listed, beside, energy, detector or Detector.of(acquisition), **rest)
 
-    def fit(
-        self, spectrum: Spectrum, *, model_error: bool = True, free_ratios: bool = True
-    ) -> LineFit:
+    def fit(self, spectrum: Spectrum, *, model_error: bool = True) -> LineFit:
         """Fit line families and continuum to a spectrum: see `siftem.fit.line_fit.fit_lines`."""
         return fit_lines(
             spectrum,
@@ -255,5 +253,4 @@ class LineFitter:
             n_continuum=self.n_continuum,
             split_l=self.split_l,
             model_error=model_error,
-            free_ratios=free_ratios,
         )

@@ -206,13 +206,13 @@ _STEP = 0.002
 def contaminants_of(
     fit: LineFit,
     refit: Callable[[tuple[str, ...]], LineFit],
-    candidates: Sequence[str] = tuple(sorted(COMMON)),
 ) -> tuple[tuple[FoundElement, ...], LineFit]:
     """Find elements that are there and not listed, one after the other.
 
-    An element that stands out beside the fit is fitted itself, with the errors of the model
-    estimated anew: what its lines explain was taken for such errors before. It is there if it then
-    stands out clearly (`_THERE`), lies where its lines lie, and has their ratios.
+    Sought are those that holders, columns and preparations bring. An element that stands out
+    beside the fit is fitted itself, with the errors of the model estimated anew: what its lines
+    explain was taken for such errors before. It is there if it then stands out clearly
+    (`_THERE`), lies where its lines lie, and has their ratios.
 
     Parameters
     ----------
@@ -220,8 +220,6 @@ def contaminants_of(
         Of all that is listed.
     refit : callable
         Fits further elements beside, at the same calibration.
-    candidates : sequence of str
-        By default elements that holders, columns and preparations bring.
 
     Returns
     -------
@@ -233,7 +231,7 @@ def contaminants_of(
     found: list[FoundElement] = []
     passed: set[str] = set()
     for _ in range(_TRIED):
-        z = null_scatter(fit, [e for e in candidates if e not in passed]).z
+        z = null_scatter(fit, [e for e in sorted(COMMON) if e not in passed]).z
         best = max(z, key=z.__getitem__, default=None)
         if best is None or z[best] < _WORTH or len(found) == _MOST:
             break

@@ -91,7 +91,7 @@ class PeakLeft:
         )
 
 
-def peaks_left(fit: LineFit, *, candidates: Sequence[str] = CANDIDATES) -> tuple[PeakLeft, ...]:
+def peaks_left(fit: LineFit) -> tuple[PeakLeft, ...]:
     """Find the peaks in the residual of a fit that none of its elements explains.
 
     Only what is as narrow as a line counts, and what neither a bent continuum, sum and escape
@@ -100,15 +100,13 @@ def peaks_left(fit: LineFit, *, candidates: Sequence[str] = CANDIDATES) -> tuple
     Parameters
     ----------
     fit : LineFit
-    candidates : sequence of str
-        Elements that are named.
 
     Returns
     -------
     tuple of PeakLeft
         Most significant first.
     """
-    residual = _Residual.of(fit, candidates)
+    residual = _Residual.of(fit)
     found: list[int] = []
     named: list[tuple[Candidate, ...]] = []
     added = np.zeros((fit.mean.size, 0))
@@ -129,7 +127,6 @@ class _Residual:
     """What a fit leaves, and lines at all places."""
 
     fit: LineFit
-    candidates: Sequence[str]
     variance: np.ndarray
     #: What else could be where the residual is; what of it is known beforehand.
     design: np.ndarray
@@ -143,7 +140,7 @@ class _Residual:
     wide: np.ndarray
 
     @classmethod
-    def of(cls, fit: LineFit, candidates: Sequence[str]) -> _Residual:
+    def of(cls, fit: LineFit) -> _Residual:
         counts, axis, model = fit.spectrum.counts, fit.spectrum.axis, fit.model
         extra = np.maximum(np.asarray(fit.spectrum.variance) - counts, 0.0)
         # What is not explained counts by the data: a model that knows less would else see more.
@@ -166,7 +163,6 @@ class _Residual:
         lines, wide = np.exp(-0.5 * away**2), np.exp(-0.5 * (away / _WIDE) ** 2)
         return cls(
             fit,
-            candidates,
             residual_variance(mean, peaks, axis, extra),
             np.hstack(design),
             line_doubt(model, axis, fit.calibration).columns(fit.amplitudes[: len(model.families)]),
@@ -218,7 +214,7 @@ class _Residual:
             scales.append(Calibration(resolution=fit.calibration.resolution))
         axis, model = fit.spectrum.axis, fit.model
         known = {f.element for f in model.families}
-        elements = [e for e in self.candidates if e not in known]
+        elements = [e for e in CANDIDATES if e not in known]
         return [LineLibrary(elements, axis, model.beam_energy, model.detector, c) for c in scales]
 
     def _large(self, counts: np.ndarray) -> np.ndarray:

@@ -116,7 +116,6 @@ def export(
     workflow: Workflow,
     folder: str | Path,
     *,
-    resources: Mapping[str, float] | None = None,
     progress: Progress = silent,
 ) -> Path:
     """Do what is missing of a workflow, and write all its results to a folder.
@@ -126,8 +125,6 @@ def export(
     workflow : Workflow
     folder : path-like
         New, empty, or of an earlier run.
-    resources : mapping of str to float, optional
-        As for `write_results`.
     progress : Progress
 
     Returns
@@ -136,7 +133,7 @@ def export(
         The folder.
     """
     result, keys = workflow.outcome(progress=progress)
-    return write_results(result, folder, resources=resources, keys=keys, progress=progress)
+    return write_results(result, folder, keys=keys, progress=progress)
 
 
 def exported_result(workflow: Workflow, folder: str | Path) -> RunResult | None:

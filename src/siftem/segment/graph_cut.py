@@ -125,44 +125,6 @@ def graph_cut(
     return _expand(data, pair_costs, most_probable)
 
 
-def potts_energy(
-    labels: np.ndarray,
-    probabilities: np.ndarray,
-    smoothness: float,
-    *,
-    weights: np.ndarray | None = None,
-    neighbourhood: int = 8,
-) -> float:
-    """Return the energy that `graph_cut` minimises, in double precision.
-
-    Parameters
-    ----------
-    labels : ndarray of shape (ny, nx), integer
-        Index of the class of each pixel.
-    probabilities, smoothness, weights, neighbourhood
-        As in `graph_cut`.
-
-    Returns
-    -------
-    float
-        Infinite when some pixel has a class of probability zero.
-    """
-    p = checked_probabilities(probabilities)
-    labels = np.asarray(labels)
-    if labels.shape != p.shape[1:] or labels.dtype.kind not in "iu":
-        raise InputError(
-            f"labels must be integers of shape {p.shape[1:]}, got {labels.dtype} of {labels.shape}"
-        )
-    if labels.min() < 0 or labels.max() >= p.shape[0]:
-        raise InputError(
-            f"labels must lie in 0 ... {p.shape[0] - 1}, got {labels.min()} ... {labels.max()}"
-        )
-    pair_costs = _pair_costs(smoothness, weights, neighbourhood, p.shape[1:])
-    with np.errstate(divide="ignore"):
-        data = -np.log(np.take_along_axis(p, labels[None].astype(np.intp), axis=0))
-    return float(data.sum() + _pair_energy(labels, pair_costs))
-
-
 def contrast_weights(
     image: np.ndarray, *, contrast: float | None = None, neighbourhood: int = 8
 ) -> np.ndarray:
@@ -279,14 +241,6 @@ def _pairs(pair_costs: np.ndarray) -> Iterator[tuple[tuple[int, int], np.ndarray
     offsets = next(o for o in OFFSETS.values() if len(o) == len(pair_costs))
     for offset, costs in zip(offsets, pair_costs, strict=True):
         yield offset, _ends(costs, offset)[0]
-
-
-def _pair_energy(labels: np.ndarray, pair_costs: np.ndarray) -> float:
-    total = 0.0
-    for offset, costs in _pairs(pair_costs):
-        here, there = _ends(labels, offset)
-        total += float(costs[here != there].sum())
-    return total
 
 
 def _cut_two(data: np.ndarray, pair_costs: np.ndarray) -> np.ndarray:

@@ -20,6 +20,8 @@ from siftem.unmixing.pixel_sets import PixelSets, solve_abundances
 _PARTS = 24
 #: Groups of pixels that are worked on at once.
 _AT_ONCE = 256
+#: Passes over the phases at the most, for spectra of known amounts.
+_PASSES = 1000
 
 
 def share_groups(maps: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -113,7 +115,7 @@ def profile_information(
 
 
 def free_spectra(
-    counts: np.ndarray, amounts: np.ndarray, start: np.ndarray, *, passes: int = 1000
+    counts: np.ndarray, amounts: np.ndarray, start: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Maximum-likelihood spectra of known amounts, every channel for itself.
 
@@ -126,8 +128,6 @@ def free_spectra(
         Of each phase in each group, for spectra that sum to one.
     start : ndarray of shape (channels, k)
         First spectra, positive.
-    passes : int
-        Passes over the phases at the most.
 
     Returns
     -------
@@ -140,7 +140,7 @@ def free_spectra(
     found = np.maximum(start, 1e-3 * start.max(axis=0) / start.shape[0]) * totals
     solve_abundances(
         rows.indptr.astype(np.int64), rows.indices.astype(np.int32), rows.data, amounts / totals,
-        np.ones(found.shape, np.uint8), found, passes, 1e-9,
+        np.ones(found.shape, np.uint8), found, _PASSES, 1e-9,
     )  # fmt: skip
     spectra = found / totals
     mean = np.maximum(spectra @ amounts.T, 1e-6 * counts.mean() + 1e-300)

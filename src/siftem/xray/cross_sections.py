@@ -28,7 +28,6 @@ from siftem.xray.elements import (
 _RYDBERG = 0.013605693  # keV
 _BOHR_RADIUS = 0.529177211e-8  # cm
 _ELECTRON_REST_ENERGY = 510.99895  # keV
-_CASNATI_SUBSHELLS = ("K", "L1", "L2", "L3")
 
 # keV. Tabulated K edges of light elements are those of solids, from the Fermi level, and
 # lie up to 2.5% below the binding energy of the free atom, of which the cross-section is a
@@ -164,8 +163,14 @@ class CrossSectionTable:
         return float(np.exp(np.interp(np.log(beam_energy), np.log(energies), np.log(values))))
 
 
-def casnati(element: str, subshell: str, beam_energy: float) -> float:
-    """Return the ionisation cross-section of a K or L subshell by electron impact.
+def _ionisation_energy(number: int, subshell: str) -> float:
+    if subshell == "K" and number in _FREE_ATOM_K:
+        return _FREE_ATOM_K[number]
+    return binding_energy(number, subshell)
+
+
+def casnati(binding: float, electrons: int, beam_energy: float) -> float:
+    """Return the ionisation cross-section of a subshell by electron impact, for K and L.
 
     With u = E0 / I, j = m c^2 / I, n electrons in the subshell of binding energy I, R the
     Rydberg energy and a0 the Bohr radius::
@@ -178,10 +183,10 @@ def casnati(element: str, subshell: str, beam_energy: float) -> float:
 
     Parameters
     ----------
-    element : str
-        Chemical symbol.
-    subshell : {"K", "L1", "L2", "L3"}
-        The ionised subshell.
+    binding : float
+        I in keV.
+    electrons : int
+        n of the subshell.
     beam_energy : float
         E0 in keV.
 
@@ -203,26 +208,6 @@ def casnati(element: str, subshell: str, beam_energy: float) -> float:
     Casnati, Tartari, Baraldi 1982, J. Phys. B 15, 155. F is Gryzinski's relativistic
     factor.
     """
-    if subshell not in _CASNATI_SUBSHELLS:
-        raise InputError(
-            f"subshell must be one of {', '.join(_CASNATI_SUBSHELLS)} for Casnati's "
-            f"cross-section, got {subshell!r}"
-        )
-    number = atomic_number(element)
-    binding = _ionisation_energy(number, subshell)
-    if binding == 0:
-        raise InputError(f"{element} has no {subshell} shell with a known binding energy")
-    return casnati_formula(binding, OCCUPANCY[subshell], checked_beam_energy(beam_energy))
-
-
-def _ionisation_energy(number: int, subshell: str) -> float:
-    if subshell == "K" and number in _FREE_ATOM_K:
-        return _FREE_ATOM_K[number]
-    return binding_energy(number, subshell)
-
-
-def casnati_formula(binding: float, electrons: int, beam_energy: float) -> float:
-    """Evaluate the formula of `casnati` for a binding energy and a beam energy in keV."""
     u = beam_energy / binding
     if u <= 1:
         return 0.0
@@ -275,7 +260,7 @@ def ionisation_cross_section(
     binding = _ionisation_energy(number, subshell)
     if binding == 0:
         return 0.0
-    return casnati_formula(binding, OCCUPANCY[subshell], beam_energy)
+    return casnati(binding, OCCUPANCY[subshell], beam_energy)
 
 
 def shell_of(shell: str) -> str:
