@@ -173,9 +173,8 @@ def main() -> None:
             page.goto(address.group())
             page.get_by_role("button", name="Open file").wait_for()
             usable = time.monotonic() - begun
-            paint = page.evaluate(
-                "performance.getEntriesByName('first-contentful-paint')[0].startTime"
-            )
+            noted = "performance.getEntriesByName('first-contentful-paint')[0]?.startTime"
+            paint = page.wait_for_function(noted).json_value()  # it is noted after the painting
             print(f"command to address {ready:.1f} s, then page of use {usable:.1f} s")
             print(f"first paint of the page {paint:.0f} ms")
             look(page, options.size, options.dose)

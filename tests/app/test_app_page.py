@@ -151,7 +151,7 @@ def test_traces_on_the_wrong_phase_and_places_without_any_are_told(page):
     session, segment = page.session, page.views[2]
     kept = session.traces
     session.clear_traces()
-    share = segment.findings._components()[0][0]
+    share = session.result("match").smooth_shares[0][0]
     matrix = np.argsort(-share, axis=None)[:40]
     for n, (y, x) in enumerate(zip(*np.unravel_index(matrix, (32, 32)), strict=True)):
         session.paint(("Brg", "Fp")[n % 2], [(y, x)], 1)  # every other as a grain

@@ -10,6 +10,7 @@ import pytest
 
 pytest.importorskip("panel")
 
+from siftem.app import overlays
 from siftem.app.jobs import JobRunner, error_sentence
 from siftem.app.painting import PaintedTraces
 from siftem.app.session import Session
@@ -41,6 +42,15 @@ def session(decomposed):
 
 
 # Painting ---------------------------------------------------------------------------------
+
+
+def test_places_to_paint_next_are_those_of_the_present_strokes(session, monkeypatch):
+    monkeypatch.setattr(overlays, "unlike_painted", lambda _shares, _level, masks: masks)
+    findings, name = overlays.MapFindings(session), session.result("match").factors.names[0]
+    for y in range(4, 28, 4):
+        session.paint(name, [(float(y), 4.0)], 3.0)
+        assert findings.unlike_painted()[name][y, 4]
+        session.undo()
 
 
 def test_a_stroke_paints_the_pixels_that_the_recipe_paints():

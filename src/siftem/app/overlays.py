@@ -35,7 +35,6 @@ from siftem.printed_numbers import in_words, with_error
 from siftem.segment.classifier import normalised_entropy
 from siftem.segment.regions import Regions
 from siftem.segment.traces import (
-    component_shares,
     contradictions,
     place_to_paint,
     unlike_painted,
@@ -152,10 +151,9 @@ class MapFindings:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._shares: tuple[Any, Any] = (None, None)
         self._left: tuple[Any, LeftOut | None] = (None, None)
         self._words: tuple[Any, np.ndarray | None] = (None, None)
-        self._unlike: tuple[Any, np.ndarray] = (None, np.zeros((1, 1), bool))
+        self._unlike: tuple[Any, Any, np.ndarray] = (None, None, np.zeros((1, 1), bool))
 
     def left_out(self) -> LeftOut | None:
         """Return why pixels serve no spectrum; None before there are regions."""
@@ -177,30 +175,22 @@ class MapFindings:
 
     def contradictions(self) -> tuple[str, ...]:
         """Return a sentence for each phase whose traces contradict its component."""
-        shares, _level = self._components()
-        names = self._session.result("match").factors.names
-        masks = self._session.traces.masks()
-        return contradictions(dict(zip(names, shares, strict=True)), masks)
+        matched: Matched = self._session.result("match")
+        shares = dict(zip(matched.factors.names, matched.smooth_shares[0], strict=True))
+        return contradictions(shares, self._session.traces.masks())
 
     def unlike_painted(self) -> np.ndarray:
         """Return the pixels that are like no painted one; bool (ny, nx)."""
-        shares, level = self._components()
-        state = (id(shares), id(self._session.traces.shapes))
-        if self._unlike[0] != state:
-            masks = self._session.traces.masks()
-            self._unlike = state, unlike_painted(shares, level, masks)
-        return self._unlike[1]
+        matched, painted = self._session.result("match"), self._session.traces
+        if self._unlike[0] is not matched or self._unlike[1] is not painted.shapes:
+            shares, level = matched.smooth_shares
+            found = unlike_painted(shares, level, painted.masks())
+            self._unlike = matched, painted.shapes, found
+        return self._unlike[2]
 
     def place_to_paint(self) -> tuple[int, int] | None:
         """Return (y, x) where the next stroke would help most; None when all is like traces."""
         return place_to_paint(self.unlike_painted())
-
-    def _components(self) -> tuple[np.ndarray, np.ndarray]:
-        maps = self._session.result("match").factors.maps
-        if self._shares[0] is not maps:
-            self._shares = maps, component_shares(maps)
-        found: tuple[np.ndarray, np.ndarray] = self._shares[1]
-        return found
 
 
 def region_counts_html(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,7 +26,7 @@ from siftem.quantification.partition import PartitionCoefficient
 from siftem.segment.classifier import PixelClassifier, normalised_entropy
 from siftem.segment.features import FeatureTiles, PixelFeatures
 from siftem.segment.regions import Region, Regions
-from siftem.segment.traces import GrainShares
+from siftem.segment.traces import GrainShares, component_shares
 from siftem.simulate.phantom import Phantom
 from siftem.spectrum import Spectrum
 from siftem.spectrum_image import SpectrumImage
@@ -150,6 +151,14 @@ class Matched:
     def grains(self) -> tuple[str, ...]:
         """All components but the matrix."""
         return tuple(n for n in self.factors.names if n != self.matrix)
+
+    @cached_property
+    def smooth_shares(self) -> tuple[np.ndarray, np.ndarray]:
+        """Smoothed share of each component, (k, ny, nx), and smoothed counts, (ny, nx).
+
+        Traces are compared with them, in the app at each stroke.
+        """
+        return component_shares(self.factors.maps)
 
 
 @dataclass(frozen=True, eq=False)

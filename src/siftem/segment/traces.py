@@ -387,7 +387,9 @@ def contradictions(
     alone = {n: m for n, m in alone.items() if n in shares and m.sum() >= _FEWEST}
     said = []
     for name in alone:
-        low, high = np.quantile(shares[name], [0.001, 0.999])
+        # Of a large map some pixels tell the range as well: labels wait for it at each stroke.
+        some = shares[name].ravel()[:: 1 + shares[name].size // 2**17]
+        low, high = np.quantile(some, [0.001, 0.999])
         if not high > low:
             continue
         part = {n: float((shares[name][m].mean() - low) / (high - low)) for n, m in alone.items()}
@@ -404,7 +406,7 @@ def contradictions(
             f"of the pixels painted as {name} those about y {y}, x {x} hold hardly any of its "
             f"component ({100 * max(found, 0.0):.0f}% of what its brightest pixels hold): are they "
             f"on another phase"
-            for y, x, found in _strokes_off((shares[name] - low) / (high - low), alone[name])
+            for y, x, found in _strokes_off(shares[name], low, high, alone[name])
         ]
         if rival is not None and part[rival] > own + _MORE:
             said.append(
@@ -414,13 +416,15 @@ def contradictions(
     return tuple(said)
 
 
-def _strokes_off(part: np.ndarray, mask: np.ndarray) -> list[tuple[int, int, float]]:
+def _strokes_off(
+    shares: np.ndarray, low: float, high: float, mask: np.ndarray
+) -> list[tuple[int, int, float]]:
     """Return a pixel (y, x) in the midst of each patch that holds hardly any, and what it holds."""
     patches, number = label(mask, np.ones((3, 3)))
     found = []
     for patch in range(1, number + 1):
         pixels = np.argwhere(patches == patch)
-        held = float(part[patches == patch].mean())
+        held = float((shares[tuple(pixels.T)].mean() - low) / (high - low))
         if len(pixels) >= _FEWEST and held < _HARDLY:
             away = ((pixels - pixels.mean(axis=0)) ** 2).sum(axis=1)
             y, x = pixels[away.argmin()]

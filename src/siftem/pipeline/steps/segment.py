@@ -27,7 +27,7 @@ from siftem.printed_numbers import in_words
 from siftem.progress import Progress
 from siftem.segment.classifier import PixelClassifier
 from siftem.segment.features import FeatureTiles, PixelFeatures
-from siftem.segment.traces import certain_pixels, component_shares, contradictions
+from siftem.segment.traces import certain_pixels, contradictions
 
 _OUTLINES = (".zip", ".roi")
 
@@ -262,10 +262,9 @@ def _tell_contradictions(matched: Matched, painted: Mapping[str, np.ndarray]) ->
     -----
     SiftemWarning
     """
-    maps = matched.factors.maps
-    if maps.size > _MOST_CHECKED:
+    if matched.factors.maps.size > _MOST_CHECKED:
         return
-    shares = dict(zip(matched.factors.names, component_shares(maps)[0], strict=True))
+    shares = dict(zip(matched.factors.names, matched.smooth_shares[0], strict=True))
     for said in contradictions(shares, painted):
         warnings.warn(said, DoubtWarning, stacklevel=3)
 
