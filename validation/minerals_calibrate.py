@@ -40,7 +40,7 @@ import numpy as np
 from siftem.acquisition import Acquisition
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import SiftemWarning
-from siftem.minerals.constraint_results import FALSE_ALARMS
+from siftem.minerals.calibration_results import FALSE_ALARMS
 from siftem.minerals.constraints import ChargeBalance, Constraint, KnownStoichiometry
 from siftem.minerals.joint_calibration import EVENNESS, calibrate_jointly
 from siftem.quantification.composition import Composition, quantify

@@ -30,7 +30,7 @@ from validation.minerals_calibrate import (
 )
 
 from siftem.errors import SiftemWarning
-from siftem.minerals.calibrated_numbers import Calibrated
+from siftem.minerals.calibration_results import Calibrated
 from siftem.minerals.joint_calibration import EVENNESS, JointCalibration, calibrate_jointly
 from siftem.minerals.several_maps import ALIKE, calibrate_maps, phase_in
 from siftem.quantification.composition import Composition, quantify

@@ -17,7 +17,7 @@ import panel as pn
 from bokeh.document import Document
 from panel.io.state import set_curdoc
 
-from siftem.app.extra import require_extra
+from siftem.app import require_extra
 from siftem.app.page import Page
 from siftem.app.server import Door, Visitors, is_local, make_server, new_token
 from siftem.errors import Cancelled, SiftemError

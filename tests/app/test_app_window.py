@@ -11,11 +11,10 @@ pytest.importorskip("panel")
 import panel as pn
 from bokeh.models import Label
 
-from siftem.app.arrangement import GAP, TOOLBAR, arrange
 from siftem.app.files import Reports
 from siftem.app.gallery import Gallery, tile
 from siftem.app.live_spectrum import LiveSpectrum, pixels_about
-from siftem.app.map_and_spectrum import MapAndSpectrum
+from siftem.app.map_and_spectrum import GAP, TOOLBAR, MapAndSpectrum, arrange
 from siftem.app.map_figure import MapFigure, figure_size, short_number, small_title
 from siftem.app.map_images import (
     MapImage,

@@ -7,11 +7,10 @@ import numpy as np
 import pytest
 from made_up_batch import recipe, summary
 
-from siftem.batch.calibration import BatchCalibration, calibrated_together
+from siftem.batch.calibration import BatchCalibration, MapPhases, calibrated_together
 from siftem.batch.folder import BatchFolder, Record
 from siftem.batch.outputs import rows_of, write_outputs
 from siftem.minerals.measured_phase import MeasuredPhase
-from siftem.pipeline.measured_phases import MapPhases
 from siftem.xray.elements import atomic_weight
 
 KNOWN = {

@@ -7,8 +7,7 @@ from test_minerals_unknowns import absorbing, layout
 
 import siftem
 from siftem.errors import InputError
-from siftem.minerals.calibrated_numbers import film_of
-from siftem.minerals.constraint_results import constraint_results
+from siftem.minerals.calibration_results import constraint_results, film_of
 from siftem.minerals.constraints import KnownStoichiometry
 from siftem.minerals.joint_posterior import constrained_posterior, phase_fractions
 from siftem.minerals.several_maps import constraints_in_maps

@@ -7,8 +7,12 @@ import pytest
 
 import siftem
 from siftem.errors import InputError
-from siftem.minerals.calibrated_numbers import film_of, instrument_of
-from siftem.minerals.constraint_results import constraint_results, told_from
+from siftem.minerals.calibration_results import (
+    constraint_results,
+    film_of,
+    instrument_of,
+    told_from,
+)
 from siftem.minerals.constraints import KnownStoichiometry
 from siftem.minerals.joint_model import layout_of
 from siftem.minerals.joint_posterior import constrained_posterior

@@ -9,9 +9,12 @@ pipeline for the other. What it needs beyond siftem is the extra ``app``:
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 from types import ModuleType
 from typing import Any
+
+from siftem.errors import SiftemError
 
 __all__ = ["open_page"]
 
@@ -43,12 +46,25 @@ def open_page(source: Any = None) -> Any:
     >>> app = siftem.app("71GPa.hspy")  # doctest: +SKIP
     >>> app.results().compositions["Fp"]  # doctest: +SKIP
     """
-    from siftem.app.extra import require_extra
-
     require_extra()
     from siftem.app.notebook import NotebookApp
 
     return NotebookApp(source)
+
+
+def require_extra() -> None:
+    """Tell how to install the app's libraries when they are missing.
+
+    Raises
+    ------
+    SiftemError
+        When Panel or Bokeh is not installed.
+    """
+    for library in ("panel", "bokeh"):
+        if importlib.util.find_spec(library) is None:
+            raise SiftemError(
+                f'the app needs {library}, which is not installed: pip install "siftem[app]"'
+            )
 
 
 class _Callable(ModuleType):

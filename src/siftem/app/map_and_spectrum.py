@@ -1,17 +1,29 @@
-"""One large map beside one large spectrum, in every step: the cursor on the one moves the other."""
+"""One large map beside one large spectrum, in every step: the cursor on the one moves the other.
+
+Every step has the same frame: the map stands at the left, its contrast under it, the spectrum
+beside it, and what else the step has to tell under the spectrum; under a wide map, which leaves
+room there.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import panel as pn
 
-from siftem.app.arrangement import GAP, TOOLBAR, arrange
 from siftem.app.contrast import Histogram, LineProfile
 from siftem.app.live_spectrum import LiveSpectrum
-from siftem.app.map_figure import PALETTES, MapFigure, MapRanges, short_number
+from siftem.app.map_figure import (
+    FIGURE_TOOLS,
+    PALETTES,
+    MapFigure,
+    MapRanges,
+    figure_size,
+    short_number,
+)
 from siftem.app.map_images import (
     COMPONENT,
     TOTAL,
@@ -28,6 +40,62 @@ from siftem.app.style import CONTROL_CSS, RESIZED, SCROLLED_CSS, Room
 from siftem.eels.edges import Edge
 from siftem.figures.page import image_aspect
 from siftem.spectrum_image import SpectrumImage
+
+#: Height of the histogram under the map, and of the fields above it, screen pixels.
+STRIP, TOOLBAR = 92, 56
+#: The part of the width that is the spectrum's at least, and what a contrast needs.
+_BESIDE, _NARROWEST = 0.45, 440
+#: Between map and spectrum, screen pixels.
+GAP = 12
+#: A spectrum that is lower shows nothing.
+_LOWEST = 170
+
+
+@dataclass(frozen=True)
+class Arrangement:
+    """Sizes (width, height) on the screen.
+
+    Parameters
+    ----------
+    box : tuple of int
+        The largest map with its colour bar, without its tools.
+    strip, spectrum, below : tuple of int
+    under_map : bool
+        Whether what else there is stands under the map.
+    """
+
+    box: tuple[int, int]
+    strip: tuple[int, int]
+    spectrum: tuple[int, int]
+    below: tuple[int, int]
+    under_map: bool
+
+
+def arrange(room: Room, aspect: float, *, part: float, most: int) -> Arrangement:
+    """Give the map what room it can use, and the spectrum the rest.
+
+    Parameters
+    ----------
+    room : Room
+    aspect : float
+        Height of the map over its width.
+    part : float
+        Part of the height that tables take of the spectrum.
+    most : int
+        They need no more than this, screen pixels; with 0 there are none.
+    """
+    wide, tall = room.content, room.height - TOOLBAR
+    widest = wide - GAP - int(_BESIDE * wide)
+    box = (widest - FIGURE_TOOLS, tall - STRIP)
+    width, height = figure_size(aspect, box)
+    column = max(width, _NARROWEST)
+    side, left = wide - column - GAP, tall - STRIP - height
+    wanted = min(int(part * tall), most)
+    if wanted and left >= wanted:
+        return Arrangement(box, (column, STRIP), (side, tall), (column, left), True)
+    spectrum = max(_LOWEST, tall - wanted)
+    return Arrangement(box, (column, STRIP), (side, spectrum), (side, tall - spectrum), False)
+
 
 _LOOK = {"stylesheets": [CONTROL_CSS], "margin": (2, 5)}
 #: Width of the fields beside the histogram, screen pixels.

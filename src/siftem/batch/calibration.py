@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -12,19 +12,25 @@ import numpy as np
 from siftem.batch.folder import BatchFolder, Record, write_whole
 from siftem.errors import SiftemError
 from siftem.machine import one_blas_thread
-from siftem.minerals.calibrated_numbers import (
+from siftem.minerals.calibration_results import (
     Calibrated,
+    ConstraintResult,
     ferric_of,
     film_of,
     instrument_of,
     k_factor_of,
 )
-from siftem.minerals.constraint_results import ConstraintResult
-from siftem.minerals.joint_calibration import Circumstances, posterior_of
+from siftem.minerals.joint_calibration import Circumstances, posterior_of, shared_noise_of
 from siftem.minerals.joint_posterior import phase_atoms
+from siftem.minerals.measured_phase import MeasuredPhase
 from siftem.minerals.several_maps import constraints_in_maps, held_in_maps, phase_in
-from siftem.pipeline.measured_phases import MapPhases
-from siftem.pipeline.minerals import calibrated_data, constraint_data, densities
+from siftem.pipeline.minerals import (
+    calibrated_data,
+    constraint_data,
+    densities,
+    positions,
+    subtracted,
+)
 from siftem.pipeline.recipe import Recipe
 from siftem.pipeline.results import RunResult
 from siftem.report.phase_names import constraint_table, disagreements, factor_table
@@ -198,3 +204,75 @@ def _calibrated(recipe: Recipe, maps: Mapping[str, MapPhases]) -> BatchCalibrati
         atoms,
         held,
     )
+
+
+@dataclass(frozen=True, eq=False)
+class MapPhases:
+    """Measured phases of one map.
+
+    Parameters
+    ----------
+    phases : tuple of MeasuredPhase
+    shared_noise : dict of (str, str) to ndarray
+        Covariance of the amounts of a grain and its matrix.
+    positions : dict of str to (float, float)
+        Place of each in the map.
+    """
+
+    phases: tuple[MeasuredPhase, ...]
+    shared_noise: dict[tuple[str, str], np.ndarray]
+    positions: dict[str, tuple[float, float]]
+
+    @classmethod
+    def of(cls, result: RunResult) -> MapPhases:
+        """Return those of a run that have a composition."""
+        shown = {n: result.compositions[n] for n in result.pure if n in result.compositions}
+        return cls(
+            tuple(MeasuredPhase.of(n, c) for n, c in shown.items()),
+            shared_noise_of(shown, subtracted(result, shown)),
+            positions(result, shown),
+        )
+
+    def named(self, of: str) -> MapPhases:
+        """Return the same under the names that they have among several maps."""
+        return MapPhases(
+            tuple(replace(p, name=phase_in(of, p.name)) for p in self.phases),
+            {(phase_in(of, a), phase_in(of, b)): m for (a, b), m in self.shared_noise.items()},
+            {phase_in(of, n): place for n, place in self.positions.items()},
+        )
+
+    def data(self) -> dict[str, Any]:
+        """Return all as plain lists and numbers."""
+        return {
+            "phases": [
+                {f.name: _plain(getattr(p, f.name)) for f in fields(p)} for p in self.phases
+            ],
+            "shared_noise": [[*pair, m.tolist()] for pair, m in self.shared_noise.items()],
+            "positions": {n: list(place) for n, place in self.positions.items()},
+        }
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any]) -> MapPhases:
+        """Return what `data` made plain."""
+        return cls(
+            tuple(
+                MeasuredPhase(**{key: _restored(key, value) for key, value in p.items()})
+                for p in data["phases"]
+            ),
+            {(a, b): np.array(m) for a, b, m in data["shared_noise"]},
+            {n: (float(y), float(x)) for n, (y, x) in data["positions"].items()},
+        )
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    return [_plain(v) for v in value] if isinstance(value, tuple) else value
+
+
+def _restored(key: str, value: Any) -> Any:
+    if key in ("elements", "families"):
+        return tuple(value)
+    if key in ("attenuation", "weights"):
+        return tuple(np.array(v, dtype=float) for v in value)
+    return np.array(value, dtype=float) if isinstance(value, list) else value

@@ -126,7 +126,7 @@ def open_app(
     ] = True,
 ) -> None:
     """Do all of it with a mouse, in the browser."""
-    from siftem.app.extra import require_extra
+    from siftem.app import require_extra
 
     require_extra()
     from siftem.app.server import serve

@@ -12,14 +12,15 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from siftem.errors import InputError, SiftemWarning
-from siftem.minerals.calibrated_numbers import (
+from siftem.minerals.calibration_results import (
     Calibrated,
+    ConstraintResult,
+    constraint_results,
     ferric_of,
     film_of,
     instrument_of,
     k_factor_of,
 )
-from siftem.minerals.constraint_results import ConstraintResult, constraint_results
 from siftem.minerals.constraints import Constraint
 from siftem.minerals.joint_model import layout_of
 from siftem.minerals.joint_posterior import (

@@ -13,8 +13,7 @@ import numpy as np
 
 from siftem.errors import InputError, ReadError, SiftemError, SiftemWarning
 from siftem.machine import one_blas_thread
-from siftem.minerals.calibrated_numbers import Calibrated
-from siftem.minerals.constraint_results import ConstraintResult
+from siftem.minerals.calibration_results import Calibrated, ConstraintResult
 from siftem.minerals.identification import Identification, identify
 from siftem.minerals.joint_calibration import JointCalibration, calibrate_jointly
 from siftem.minerals.lattice_strain import OnumaDiagram, lattice_strain

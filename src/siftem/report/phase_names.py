@@ -11,8 +11,7 @@ import numpy as np
 
 from siftem.decomposition.layout import MIXED, VACUUM
 from siftem.errors import InputError
-from siftem.minerals.calibrated_numbers import Calibrated
-from siftem.minerals.constraint_results import FALSE_ALARMS, MISSED, ConstraintResult
+from siftem.minerals.calibration_results import FALSE_ALARMS, MISSED, Calibrated, ConstraintResult
 from siftem.minerals.joint_calibration import JointCalibration
 from siftem.minerals.structural_formula import Estimate
 from siftem.pipeline.composition_doubts import run_on_support
