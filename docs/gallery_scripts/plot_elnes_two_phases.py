@@ -72,7 +72,9 @@ ax.legend()
 
 # %%
 # Ratios of elements by eXSpy's cross-sections; beam energy and angles come from the metadata. (The
-# phantom's edges have made-up heights, so this number is no composition of a real oxide.)
+# phantom's edges have made-up heights and tails, so this number is no composition of a real oxide.
+# A fit of the tables' shapes gives another ratio, which tells it, and the
+# systematic error holds both.)
 ratios = siftem.elemental_ratios(
     pure,
     [

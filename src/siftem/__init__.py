@@ -60,7 +60,7 @@ _HOME = {
     "decompose_together": "siftem.decomposition.shared_spectra",
     "denoised": "siftem.decomposition.detector_shapes",
     "element_maps": "siftem.element_mapping",
-    "elemental_ratios": "siftem.eels.edges",
+    "elemental_ratios": "siftem.eels.ratios",
     "estimate_noise": "siftem.eels.noise",
     "fetch_71gpa": "siftem.datasets",
     "find_elements": "siftem.fit.element_search",

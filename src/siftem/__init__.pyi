@@ -15,10 +15,10 @@ from siftem.decomposition.rank import count_kinds as count_kinds
 from siftem.decomposition.shared_spectra import decompose_together as decompose_together
 from siftem.eels.background import remove_background as remove_background
 from siftem.eels.edges import Edge as Edge
-from siftem.eels.edges import elemental_ratios as elemental_ratios
 from siftem.eels.noise import NoiseModel as NoiseModel
 from siftem.eels.noise import as_counts as as_counts
 from siftem.eels.noise import estimate_noise as estimate_noise
+from siftem.eels.ratios import elemental_ratios as elemental_ratios
 from siftem.eels.subtract import AbsentEdge as AbsentEdge
 from siftem.eels.subtract import EdgeRatio as EdgeRatio
 from siftem.eels.subtract import subtract_by_edges as subtract_by_edges

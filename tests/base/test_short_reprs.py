@@ -3,7 +3,7 @@
 import numpy as np
 
 import siftem
-from siftem.eels.edges import ElementalRatios
+from siftem.eels.ratios import ElementalRatios
 from siftem.fit.null_elements import NullElements
 from siftem.quantification.line_ratios import LineRatios
 from siftem.views import outline

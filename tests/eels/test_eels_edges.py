@@ -1,5 +1,6 @@
 """Background, edges, subtraction and ratios, against truth that is drawn."""
 
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -8,16 +9,11 @@ import pytest
 import siftem
 from siftem.acquisition import Acquisition
 from siftem.eels.background import fit_power_law, remove_background
-from siftem.eels.edges import (
-    Edge,
-    cross_section,
-    edge_signal,
-    edges_in_windows,
-    elemental_ratios,
-)
+from siftem.eels.edges import Edge, cross_section, edge_signal, edges_in_windows
+from siftem.eels.ratios import elemental_ratios
 from siftem.eels.subtract import AbsentEdge, EdgeRatio, subtract_by_edges
 from siftem.energy_axis import EnergyAxis
-from siftem.errors import InputError
+from siftem.errors import DoubtWarning, InputError
 from siftem.simulate.elnes import simulate_elnes
 from siftem.spectrum import Spectrum
 from siftem.unmixing.anchors import GivenScale
@@ -199,6 +195,48 @@ def test_ratios_come_back_from_spectra_made_of_cross_sections():
          for s in (drawn(expected, rng) for _ in range(100))]
     ) / ratios.cross_sections  # fmt: skip
     assert np.std(nets[:, 0] / nets[:, 1]) / ratios.sigma[0] == pytest.approx(1.0, abs=0.25)
+
+
+def made_of(atoms, axis, law, seed=0):
+    """Counts of edges by their cross-sections on a power law, as drawn."""
+    from exspy.components import EELSCLEdge
+
+    expected = 2e5 * (axis.centers / axis.first) ** -law
+    for name, number in atoms.items():
+        edge = EELSCLEdge(name, GOS="hydrogenic")
+        edge.set_microscope_parameters(200.0, 10.0, 30.0, axis.scale)
+        expected = expected + number * edge.function(axis.centers)
+    counts = np.random.default_rng(seed).poisson(expected).astype(float)
+    return Spectrum(counts, axis, acquisition=SETTINGS)
+
+
+def test_an_edge_on_the_tail_of_another_one_has_an_error_that_holds_the_truth():
+    """Three Zn beside a hundred Cu: no power law is what lies below it."""
+    axis = EnergyAxis(780.0, 1.0, 400, "eV")
+    spectrum = made_of({"Cu_L3": 1e5, "Zn_L3": 3e3}, axis, 3.0)
+    edges = [
+        Edge("Cu_L3", background=(785, 915), signal=(930, 1000)),
+        Edge("Zn_L3", background=(970, 1012), signal=(1016, 1120)),
+    ]
+    with pytest.warns(DoubtWarning, match="Zn/Cu is .* by windows and 0.0"):
+        ratios = elemental_ratios(spectrum, edges)
+    away = abs(ratios["Zn"] - 0.03)
+    assert away > 5 * np.hypot(0.14 * ratios["Zn"], ratios.sigma[1])  # what was told before
+    assert away < 2 * ratios.systematic_sigma[1]
+
+
+def test_windows_and_shapes_agree_where_edges_lie_apart():
+    """The error of the tables alone is left, and nobody is warned."""
+    axis = EnergyAxis(240.0, 1.0, 450, "eV")
+    for seed in range(5):
+        spectrum = made_of({"C_K": 60.0, "O_K": 150.0}, axis, 3.0, seed)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", DoubtWarning)
+            ratios = elemental_ratios(
+                spectrum, [Edge("C_K", signal=(284, 360)), Edge("O_K", signal=(532, 620))]
+            )
+        assert ratios["O"] == pytest.approx(2.5, rel=0.1)
+        assert ratios.systematic_sigma[1] / ratios["O"] < 1.3 * np.hypot(0.05, 0.05)
 
 
 def test_elnes_map_gives_pure_spectra_within_three_degrees():

@@ -1,7 +1,4 @@
-"""Ionisation edges: where they start, what is counted of them, and their cross-sections.
-
-Net edges and eXSpy's cross-sections give ratios of elements.
-"""
+"""Ionisation edges: where they start, what is counted of them, and their cross-sections."""
 
 from __future__ import annotations
 
@@ -16,7 +13,6 @@ from siftem.acquisition import Acquisition
 from siftem.eels.background import fit_power_law
 from siftem.energy_axis import KEV_PER_UNIT, EnergyAxis
 from siftem.errors import InputError
-from siftem.hyperspy_input import as_spectrum
 from siftem.spectrum import Spectrum
 from siftem.views import outline
 from siftem.xray.elements import atomic_number
@@ -210,8 +206,21 @@ def cross_section(
     InputError
         When angles or beam energy are unknown, or there is no cross-section for the shell.
     """
-    alpha = convergence_angle if convergence_angle is not None else acquisition.convergence_angle
-    beta = collection_angle if collection_angle is not None else acquisition.collection_angle
+    angles = convergence_angle, collection_angle
+    density = cross_section_of_channels(edge, acquisition, axis, angles, gos)
+    return cross_section_in_window(edge, axis, density), cross_section_sigma(edge)
+
+
+def cross_section_of_channels(
+    edge: Edge,
+    acquisition: Acquisition,
+    axis: EnergyAxis,
+    angles: tuple[float | None, float | None],
+    gos: str,
+) -> np.ndarray:
+    """Cross-section of an edge in each channel, in barn."""
+    given = (acquisition.convergence_angle, acquisition.collection_angle)
+    alpha, beta = (a if a is not None else b for a, b in zip(angles, given, strict=True))
     for label, number in (
         ("beam_energy (keV)", acquisition.beam_energy),
         ("convergence_angle (mrad)", alpha),
@@ -222,7 +231,6 @@ def cross_section(
     from exspy.components import EELSCLEdge
 
     unit = 1e3 * KEV_PER_UNIT[axis.unit]
-    window = axis.window(*(e / unit for e in edge.signal_window))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -233,11 +241,21 @@ def cross_section(
             ) from error
         step = axis.scale * unit
         component.set_microscope_parameters(acquisition.beam_energy, alpha, beta, step)
-        density = component.function(unit * axis.centers[window])
-    value = float(np.sum(density) * step)
+        return np.asarray(step * np.nan_to_num(component.function(unit * axis.centers)))
+
+
+def cross_section_in_window(edge: Edge, axis: EnergyAxis, density: np.ndarray) -> float:
+    """Cross-section within the signal window, in barn."""
+    unit = 1e3 * KEV_PER_UNIT[axis.unit]
+    value = float(np.sum(density[axis.window(*(e / unit for e in edge.signal_window))]))
     if not value > 0:
         raise InputError(f"the cross-section of {edge.name} is zero in its signal window")
-    return value, _CROSS_SECTION_SIGMA.get(edge.shell[0], 0.2)
+    return value
+
+
+def cross_section_sigma(edge: Edge) -> float:
+    """Relative standard deviation of a cross-section: 5% for K, 10% for L, 20% for others."""
+    return _CROSS_SECTION_SIGMA.get(edge.shell[0], 0.2)
 
 
 def edges_in_windows(edges: Sequence[Edge]) -> dict[str, str]:
@@ -286,166 +304,3 @@ def standard_deviation(spectrum: Spectrum, response: np.ndarray) -> float:
     variance += float(((spectrum.modes @ response) ** 2).sum())
     variance -= float(((spectrum.pinned @ response) ** 2).sum())
     return float(np.sqrt(max(variance, 0.0)))
-
-
-@dataclass(frozen=True, eq=False)
-class ElementalRatios:
-    """Atoms of each element, for one atom of the reference.
-
-    Parameters
-    ----------
-    elements : tuple of str
-    reference : str
-        One of the elements.
-    values : ndarray of shape (elements,)
-        ``(I_i / sigma_i) / (I_ref / sigma_ref)``; 1 for the reference.
-    covariance : ndarray of shape (elements, elements)
-        From counting, with the extrapolation of backgrounds.
-    systematic : ndarray of shape (elements, elements)
-        From the cross-sections.
-    signals : tuple of EdgeSignal
-        Net counts of the edges.
-    cross_sections : ndarray of shape (elements,)
-        barn, within the signal windows.
-    """
-
-    elements: tuple[str, ...]
-    reference: str
-    values: np.ndarray
-    covariance: np.ndarray
-    systematic: np.ndarray
-    signals: tuple[EdgeSignal, ...]
-    cross_sections: np.ndarray
-
-    def __repr__(self) -> str:
-        return f"<ElementalRatios, by atoms>\n{self.table()}"
-
-    @property
-    def sigma(self) -> np.ndarray:
-        """Standard deviation from counting; (elements,)."""
-        return np.sqrt(np.maximum(np.diag(self.covariance), 0.0))
-
-    @property
-    def systematic_sigma(self) -> np.ndarray:
-        """Standard deviation from the cross-sections; (elements,)."""
-        return np.sqrt(np.maximum(np.diag(self.systematic), 0.0))
-
-    def __getitem__(self, element: str) -> float:
-        """Atoms of an element for one atom of the reference."""
-        if element not in self.elements:
-            raise InputError(f"there is no ratio of {element}: {', '.join(self.elements)}")
-        return float(self.values[self.elements.index(element)])
-
-    def below_zero(self) -> list[str]:
-        """Elements whose ratio lies below zero by more than three standard deviations."""
-        far = self.values < -3.0 * self.sigma
-        return [e for e, below in zip(self.elements, far, strict=True) if below]
-
-    def table(self) -> str:
-        """Plain text: one line for each element but the reference."""
-        rows = zip(self.elements, self.values, self.sigma, self.systematic_sigma, strict=True)
-        return "\n".join(
-            f"{e}/{self.reference} = {v:.3f} +- {s:.3f} (counting) +- {k:.2f} (cross-sections)"
-            for e, v, s, k in rows
-            if e != self.reference
-        )
-
-
-def elemental_ratios(
-    spectrum: Spectrum,
-    edges: Sequence[Edge | str],
-    *,
-    reference: str | None = None,
-    convergence_angle: float | None = None,
-    collection_angle: float | None = None,
-    gos: str = "hydrogenic",
-) -> ElementalRatios:
-    """Ratios of atoms from the net counts of edges.
-
-    ``N_i / N_j = (I_i / sigma_i) (sigma_j / I_j)`` (Egerton 2011, Electron Energy-Loss
-    Spectroscopy, 3rd ed., eq. 4.66) with partial cross-sections of eXSpy. Plural scattering
-    is not taken off: it cancels in a ratio as far as the windows are alike, for thicknesses
-    under half a mean free path.
-
-    Parameters
-    ----------
-    spectrum : Spectrum
-        With its background, or a pure spectrum from :func:`subtract_by_edges`.
-    edges : sequence of Edge or str
-        One for each element. A signal window must hold no other edge.
-    reference : str, optional
-        Element that the others are compared with; by default that of the first edge.
-    convergence_angle, collection_angle : float, optional
-        Semi-angles in mrad; by default those of the acquisition.
-    gos : str
-        See :func:`siftem.eels.edges.cross_section`.
-
-    Returns
-    -------
-    ElementalRatios
-
-    Raises
-    ------
-    InputError
-        With fewer than two edges, an element twice, or a reference without signal.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> si = siftem.simulate_elnes((16, 16), counts=400).spectrum_image
-    >>> spectrum = siftem.integrate(si, np.ones(si.shape, bool))
-    >>> titanium = siftem.Edge("Ti_L3", background=(402, 452), signal=(453, 500))
-    >>> oxygen = siftem.Edge("O_K", background=(502, 528), signal=(530, 560))
-    >>> ratios = siftem.elemental_ratios(
-    ...     spectrum, [titanium, oxygen], convergence_angle=10.0, collection_angle=20.0
-    ... )
-    >>> ratios.elements, ratios["Ti"]
-    (('Ti', 'O'), 1.0)
-    """
-    named = [as_edge(e) for e in edges]
-    elements = tuple(e.element for e in named)
-    if len(named) < 2 or len(set(elements)) < len(elements):
-        raise InputError(
-            f"elemental_ratios needs one edge for each of two elements or more, "
-            f"got {', '.join(e.name for e in named) or 'none'}"
-        )
-    wanted = elements[0] if reference is None else reference
-    if wanted not in elements:
-        raise InputError(f"the reference {wanted} is not among {', '.join(elements)}")
-    base = elements.index(wanted)
-    spectrum = as_spectrum(spectrum)
-    signals = tuple(edge_signal(spectrum, e) for e in named)
-    sections, relative = np.array(
-        [
-            cross_section(
-                e,
-                spectrum.acquisition,
-                spectrum.axis,
-                convergence_angle=convergence_angle,
-                collection_angle=collection_angle,
-                gos=gos,
-            )
-            for e in named
-        ]
-    ).T
-    if not signals[base].value > 3 * signals[base].sigma:
-        raise InputError(
-            f"the edge of the reference {wanted} does not exceed its noise: choose another one"
-        )
-    atoms = np.array([s.value for s in signals]) / sections
-    values = atoms / atoms[base]
-    response = np.array([s.response for s in signals]) / sections[:, None] / atoms[base]
-    slopes = response - values[:, None] * response[base]
-    covariance = spectrum.propagate(slopes)
-    change = -np.diag(values)
-    change[:, base] += values
-    change[base] = 0.0
-    return ElementalRatios(
-        elements,
-        wanted,
-        values,
-        covariance,
-        (change * relative**2) @ change.T,
-        signals,
-        sections,
-    )

@@ -15,7 +15,7 @@ import numpy as np
 from siftem.decomposition.factors import Factors
 from siftem.decomposition.layout import PhaseLayout
 from siftem.decomposition.rank import Kinds, RankChoice
-from siftem.eels.edges import ElementalRatios
+from siftem.eels.ratios import ElementalRatios
 from siftem.fit.spectrum_model import Calibration
 from siftem.pipeline.layout import PhaseMap, phase_map
 from siftem.pipeline.open_scales import OpenScale

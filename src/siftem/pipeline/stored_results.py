@@ -21,7 +21,8 @@ from siftem.decomposition.layout import Lies, PhaseLayout
 from siftem.decomposition.neighbours import Near
 from siftem.decomposition.rank import Kinds, RankChoice
 from siftem.decomposition.support import Below
-from siftem.eels.edges import Edge, EdgeSignal, ElementalRatios
+from siftem.eels.edges import Edge, EdgeSignal
+from siftem.eels.ratios import ElementalRatios
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import SiftemError
 from siftem.files.atomic import replacing

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from siftem import __version__
-from siftem.eels.edges import ElementalRatios
+from siftem.eels.ratios import ElementalRatios
 from siftem.pipeline.composition_doubts import assumed_absent, run_differences
 from siftem.pipeline.file_contents import file_names
 from siftem.pipeline.mass_thickness import film_data

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from siftem.eels.edges import ElementalRatios
+from siftem.eels.ratios import ElementalRatios
 from siftem.errors import InputError
 from siftem.pipeline.composition_doubts import (
     FLAGGED,
@@ -343,7 +343,7 @@ def _ratio_cells(ratios: ElementalRatios | LineRatios) -> dict[str, tuple[Cell, 
 def _ratio_words(result: RunResult) -> tuple[str, str, int]:
     """Title and note of a table of ratios, and cells of a value."""
     if any(isinstance(r, ElementalRatios) for r in result.ratios.values()):
-        note = "From net edges; ± from counting, (± from the cross-sections)."
+        note = "From net edges; ± from counting, (± from cross-sections and backgrounds)."
         return "Ratios of elements by atoms", note, 3
     note = "Of detected counts, not of atoms: without corrections for the thick specimen."
     return "Ratios of net lines", note, 2

@@ -12,8 +12,9 @@ from siftem.decomposition import shared_spectra
 from siftem.decomposition.factors import Factors
 from siftem.eels import background, noise
 from siftem.eels import subtract as by_edges
-from siftem.eels.edges import Edge, ElementalRatios
-from siftem.eels.edges import elemental_ratios as ratios_of_edges
+from siftem.eels.edges import Edge
+from siftem.eels.ratios import ElementalRatios
+from siftem.eels.ratios import elemental_ratios as ratios_of_edges
 from siftem.errors import InputError
 from siftem.io.hyperspy_bridge import from_hyperspy
 from siftem.io.hyperspy_export import to_hyperspy

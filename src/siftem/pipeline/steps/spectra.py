@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from siftem.eels.edges import ElementalRatios, edges_in_windows, elemental_ratios
+from siftem.eels.edges import edges_in_windows
+from siftem.eels.ratios import ElementalRatios, elemental_ratios
 from siftem.errors import DoubtWarning, InputError, SiftemWarning
 from siftem.fit.spectrum_model import Absorption
 from siftem.pipeline.file_contents import file_content
