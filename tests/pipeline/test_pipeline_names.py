@@ -1,5 +1,7 @@
 """What components are called."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -35,11 +37,10 @@ def phase(soft=1.0, **atoms):
     return 0.9 * lines / lines.sum() + 0.1 / AXIS.size
 
 
-@pytest.mark.parametrize("dose", [100, 3000])
-def test_an_element_that_lies_below_lines_of_another_names_nothing(dose):
-    spectra = np.array([phase(1.2, Fe=56, S=32), phase(Ca=40, F=60)])
+def halves(*expected):
+    """A map with one phase in each half, its components, and whose each pixel is."""
     own = np.repeat([0, 1], 200)
-    counts = np.random.default_rng(0).poisson(dose * spectra[own])
+    counts = np.random.default_rng(0).poisson(np.array(expected)[own])
     si = SpectrumImage(
         sp.csr_array(counts),
         (20, 20),
@@ -48,10 +49,15 @@ def test_an_element_that_lies_below_lines_of_another_names_nothing(dose):
         signal_type="EDS_TEM",
     )
     means = np.array([counts[own == i].sum(axis=0) for i in (0, 1)], float)
-    maps = dose * np.stack([own == 0, own == 1]).reshape(2, 20, 20).astype(float)
-    factors = Factors(
-        maps, means / means.sum(axis=1, keepdims=True), AXIS, ("A", "B"), 1.0, 1, True
-    )
+    own = own.reshape(20, 20)
+    maps = np.array([total.sum() * (own == i) for i, total in enumerate(expected)])
+    spectra = means / means.sum(axis=1, keepdims=True)
+    return si, Factors(maps, spectra, AXIS, ("A", "B"), 1.0, 1, True), own
+
+
+@pytest.mark.parametrize("dose", [100, 3000])
+def test_an_element_that_lies_below_lines_of_another_names_nothing(dose):
+    si, factors, _ = halves(dose * phase(1.2, Fe=56, S=32), dose * phase(Ca=40, F=60))
     fields = {"input": {"file": "given"}, "elements": ["F", "S", "Ca", "Fe"]}
     first, second = matched_phases(make_recipe(fields), si, factors).factors.names
     assert (first, second) == ("A (Fe S)", "E (F Ca)")
@@ -90,22 +96,9 @@ def test_what_sets_a_phase_apart_is_in_its_name():
     [({"W": 184}, {"Si": 28, "O": 32}), ({"Mo": 96}, {"S": 32, "Cd": 112})],
 )
 def test_an_element_below_a_line_of_another_is_found_in_its_phase(first, second):
-    own = np.repeat([0, 1], [200, 200])
-    expected = np.array([400 * phase(**first), 40 * phase(**second)])
-    counts = np.random.default_rng(0).poisson(expected[own])
-    si = SpectrumImage(
-        sp.csr_array(counts),
-        (20, 20),
-        AXIS,
-        acquisition=Acquisition(beam_energy=200.0, resolution=130.0),
-        signal_type="EDS_TEM",
-    )
-    means = np.array([counts[own == i].sum(axis=0) for i in (0, 1)], float)
-    maps = 200.0 * np.stack([own == 0, own == 1]).reshape(2, 20, 20)
-    lies = [Lies("pure", (), 0.0, 0.5, 200.0) for _ in expected]
-    layout = PhaseLayout("side by side", tuple(lies), own.reshape(20, 20))
-    spectra = means / means.sum(axis=1, keepdims=True)
-    factors = Factors(maps, spectra, AXIS, ("A", "B"), 1.0, 1, True, layout=layout)
+    si, factors, own = halves(400 * phase(**first), 40 * phase(**second))
+    lies = (Lies("pure", (), 0.0, 0.5, 200.0),) * 2
+    factors = replace(factors, layout=PhaseLayout("side by side", lies, own))
     with pytest.warns(SiftemWarning, match="no elements are named"):
         elements = run_elements(make_recipe({"input": {"file": "given"}}), si, factors)
     assert set(elements) == {*first, *second}

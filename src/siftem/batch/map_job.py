@@ -6,8 +6,6 @@ Maps that are too large for memory stay on disk meanwhile.
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import shutil
 import time
 import traceback
@@ -35,7 +33,7 @@ from siftem.large.sparse_file import is_sparse_file
 from siftem.pipeline.file_contents import code_state, with_contents
 from siftem.pipeline.input_file import input_file
 from siftem.pipeline.recipe import Recipe, make_recipe
-from siftem.pipeline.step_keys import step_key
+from siftem.pipeline.step_keys import hash_of, step_key
 from siftem.pipeline.workflow import Workflow
 from siftem.progress import Progress
 from siftem.report.folder import write_results
@@ -89,7 +87,7 @@ def job_key(recipe: Recipe) -> str:
     ReadError
         When a file is not there.
     """
-    return _hash([step_key("composition", recipe), recipe.title, recipe_content(recipe)])
+    return hash_of([step_key("composition", recipe), recipe.title, recipe_content(recipe)])
 
 
 def recipe_content(recipe: Recipe) -> dict[str, Any]:
@@ -105,11 +103,7 @@ def recipe_content(recipe: Recipe) -> dict[str, Any]:
 
 def batch_key(recipe: Recipe, shared: Any) -> str:
     """Return the hash of what all maps of a batch share, siftem's code included."""
-    return _hash([code_state(), recipe.title, recipe_content(recipe), shared])
-
-
-def _hash(data: Any) -> str:
-    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
+    return hash_of([code_state(), recipe.title, recipe_content(recipe), shared])
 
 
 def work_on_map(job: MapJob, progress: Progress) -> Outcome:

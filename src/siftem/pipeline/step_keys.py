@@ -61,7 +61,7 @@ def step_keys(recipe: Recipe, given: SpectrumImage | None = None) -> dict[str, s
         "figures": {k: v for k, v in plain(recipe.figures).items() if k in LOOKS},
     }
     data = {"shown": shown, "parents": list(keys.values())}
-    keys["export"] = _hashed(data)
+    keys["export"] = hash_of(data)
     return keys
 
 
@@ -97,9 +97,10 @@ def _keys(
             "own": own,
             "parents": [keys[parent] for parent in step.parents],
         }
-        keys[step.name] = _hashed(data)
+        keys[step.name] = hash_of(data)
     return keys
 
 
-def _hashed(data: dict[str, Any]) -> str:
+def hash_of(data: Any) -> str:
+    """Return the hash of plain data."""
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
