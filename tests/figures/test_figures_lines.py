@@ -1,5 +1,7 @@
 """Labels of lines: which ones, and where they go."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -43,6 +45,17 @@ def test_a_line_under_a_much_stronger_one_gets_no_label():
     assert "Si Kα" in texts
     assert "Ta Mα" not in texts
     assert "Ta Lα" in texts
+
+
+def test_what_the_error_of_its_amplitude_holds_gets_no_label():
+    """A misfit beside Na K looked like Sm M, 2.5 of its errors high, and was labelled."""
+    fit = fitted({"Fe": 2e4, "Ca": 5e3}, asked=["Fe", "Ca"])
+    ca = [i for i, name in enumerate(fit.names) if name.startswith("Ca")]
+    wide = fit.covariance.copy()
+    wide[ca, ca] += (0.4 * fit.amplitudes[ca]) ** 2
+    assert "Ca Kα" in {label.text for label in seen_lines([fit])}
+    texts = {label.text for label in seen_lines([replace(fit, covariance=wide)])}
+    assert "Ca Kα" not in texts and "Fe Kα" in texts
 
 
 def test_labels_of_several_fits_are_merged_and_sorted():

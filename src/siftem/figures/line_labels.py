@@ -269,9 +269,9 @@ def seen_lines(fits: Iterable[LineFit]) -> tuple[LineLabel, ...]:
     """Return the lines that stand out in at least one fitted spectrum.
 
     Within half a width on each side of the line, the fitted counts of the line's family
-    must exceed three times the standard deviation of all counts, and 0.15 of all other counts:
-    what lies invisibly under a stronger line gets no label, nor what is below a tenth of the
-    element's strongest line.
+    must exceed three times the standard deviation of all counts and of the family's amplitude, and
+    0.15 of all other counts: what lies invisibly under a stronger line gets no label, nor what is
+    below a tenth of the element's strongest line.
 
     Parameters
     ----------
@@ -321,9 +321,12 @@ def _seen_in(fit: LineFit) -> list[tuple[tuple[str, str], LineLabel]]:
                 if family.element == element and family.shell.startswith(line.subshell[0])
             ]
             net = float((fit.design[near][:, columns] @ fit.amplitudes[columns]).sum())
+            # Of its own share, with what the model does not tell apart from its neighbours.
+            mine = fit.design[near][:, columns].sum(axis=0)
+            own = float(mine @ fit.covariance[np.ix_(columns, columns)] @ mine)
             noise = float(np.sqrt(fit.spectrum.variance[near].sum()))
             others = max(float(measured[near].sum()) - net, 0.0)
-            if net > _SURE * noise and net > _CLEAR * others:
+            if net > _SURE * np.hypot(noise, np.sqrt(max(own, 0.0))) and net > _CLEAR * others:
                 label = LineLabel(line_text(element, line.name), energy, net / max(noise, 1e-12))
                 out.append(((element, line.name), label))
     return out
