@@ -15,6 +15,7 @@ from siftem.app.overlays import probability_overlay, regions_overlay, traces_ove
 from siftem.app.page import Page
 from siftem.app.spectrum_figure import Curve, LineMark, spectrum_figure
 from siftem.app.step_view import listed, numbers, put_text
+from siftem.app.style import INK, PAPER
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError
 from siftem.pipeline.recipe_sections import Phase
@@ -316,6 +317,16 @@ def test_spectra_have_named_axes_and_marks(log):
     assert plot.y_range.start < plot.y_range.end
     if log:
         assert plot.y_range.start > 0
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_marks_are_nearer_to_the_ground_than_to_the_ink(dark):
+    axis, curves = EnergyAxis(0.0, 0.01, 1000), [Curve("a", np.ones(1000), "#000000")]
+    marks = [LineMark("Si Kα", 1.74)]
+    plot = spectrum_figure(axis, curves, marks=marks, size=(600, 300), dark=dark)
+    span = next(one for one in plot.center if one.__class__.__name__ == "Span")
+    grey, paper, ink = (int(c[1:3], 16) for c in (span.line_color, PAPER[dark], INK[dark]))
+    assert 2 * abs(grey - paper) < abs(ink - paper)
 
 
 @pytest.mark.parametrize(

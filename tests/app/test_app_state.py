@@ -11,9 +11,12 @@ import pytest
 pytest.importorskip("panel")
 
 from siftem.app import overlays
+from siftem.app.component_names import outstanding_elements
 from siftem.app.jobs import JobRunner, error_sentence
 from siftem.app.painting import PaintedTraces
 from siftem.app.session import Session
+from siftem.decomposition.factors import Factors
+from siftem.energy_axis import EnergyAxis
 from siftem.errors import Cancelled, InputError, ReadError, SiftemError
 from siftem.pipeline.recipe import make_recipe, read_recipe
 from siftem.pipeline.starting_recipe import demo_recipe
@@ -201,6 +204,19 @@ def test_bad_names_are_refused_and_the_recipe_stays(session, names):
     with pytest.raises(InputError, match="matrix"):
         session.name_components(["A", "B", "C"], "D")
     assert session.recipe is before
+
+
+def test_a_component_is_not_said_to_hold_what_is_noise_beside_its_lines():
+    axis = EnergyAxis(0.0, 0.01, 1000)
+    energies, rng = {"O": 0.525, "Mg": 1.254, "Si": 1.740, "Ni": 7.472}, np.random.default_rng(0)
+    peaks = {e: np.exp(-(((axis.centers - at) / 0.045) ** 2)) for e, at in energies.items()}
+    held = ({"O": 1.0, "Si": 0.5}, {"O": 1.0, "Mg": 0.5, "Si": 0.1}, {"Ni": 1.0})
+    true = np.array([sum(v * peaks[e] for e, v in one.items()) + 0.01 for one in held])
+    counts = rng.poisson(1e4 * true).astype(float)
+    spectra = counts / counts.sum(axis=1, keepdims=True)
+    factors = Factors(np.ones((3, 2, 2)), spectra, axis, ("A", "E", "G"), 0.0, 1, True)
+    found = outstanding_elements(factors, tuple(energies), 200.0, 130.0)
+    assert found == ("O Si", "O Mg Si", "Ni")
 
 
 def test_another_number_of_components_forgets_phases_that_do_not_fit(session):

@@ -14,6 +14,9 @@ from siftem.pipeline.recipe import Recipe, make_recipe
 
 #: Elements named beside a component whose phase is not known yet.
 _HINTED = 3
+#: Part of the strongest line's share below which a line may be noise, or another's rest: a
+#: sulphide would be "Fe S O".
+_FAINTEST = 0.02
 
 
 def component_numbers(plain: Factors, matched: Factors) -> tuple[int, ...]:
@@ -49,7 +52,11 @@ def outstanding_elements(
         resolution=resolution,
     )
     return tuple(
-        " ".join(elements[i] for i in np.argsort(-row, kind="stable")[:_HINTED] if row[i] > 0)
+        " ".join(
+            elements[i]
+            for i in np.argsort(-row, kind="stable")[:_HINTED]
+            if row[i] > _FAINTEST * row.max()
+        )
         for row in strengths
     )
 

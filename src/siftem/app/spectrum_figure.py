@@ -22,7 +22,7 @@ from bokeh.models import (
 )
 from bokeh.plotting import figure
 
-from siftem.app.style import INK, PAPER, colour_figure
+from siftem.app.style import INK, MARKED, PAPER, colour_figure
 from siftem.decomposition.rank import RankChoice
 from siftem.energy_axis import EnergyAxis
 from siftem.figures.spectra import shown_range
@@ -329,7 +329,7 @@ def add_marks(
             Span(
                 location=mark.energy,
                 dimension="height",
-                line_color="#bbbbbb",
+                line_color=MARKED[dark],
                 line_width=1,
                 line_dash="dotted",
                 level="underlay",

@@ -65,6 +65,8 @@ html.siftem-dark body { background: #17181b; }
 #: Of figures, on a light and on a dark page.
 PAPER, INK = ("#ffffff", "#17181b"), ("#1d1d1f", "#e9e9ec")
 _GRID, _QUIET = ("#eeeeee", "#2b2d33"), ("#666666", "#9a9aa2")
+#: Lines at energies, seen and yet fainter than any curve.
+MARKED = ("#bbbbbb", "#5c5f68")
 
 PAGE_CSS = """
 :host { font-family: "Segoe UI", "Helvetica Neue", Arial, "DejaVu Sans", sans-serif;
@@ -132,7 +134,7 @@ tbody tr:nth-child(even) { background: var(--siftem-stripe, #f5f6f8); }
 /* A long note would keep the next table from standing beside. */
 .tables > .copied-table { width: min-content; min-width: 240px; }
 .tables caption { white-space: nowrap; }
-.copied-table > p.note { display: inline-block; margin-right: 8px; }
+.copied-table > p.note { display: inline; margin-right: 8px; }
 button.copy { font: inherit; font-size: 12px; border: none; background: none; padding: 0 0 8px;
   color: var(--siftem-link, #0050a0); text-decoration: underline; cursor: pointer; }
 button.copy:focus-visible, a:focus-visible { outline: 3px solid #E69F00; }
