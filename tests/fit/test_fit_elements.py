@@ -1,3 +1,4 @@
+import warnings
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -6,7 +7,7 @@ import pytest
 
 from siftem.acquisition import Acquisition
 from siftem.energy_axis import EnergyAxis
-from siftem.errors import InputError
+from siftem.errors import DoubtWarning, InputError
 from siftem.fit.element_search import find_elements, unexplained_lines
 from siftem.fit.greedy_search import GreedySearch
 from siftem.fit.line_fit import fit_lines, fit_response
@@ -329,7 +330,9 @@ def test_k_lines_in_place_of_m_lines_are_told_as_hidden(light):
 def test_what_is_dropped_and_comes_again_does_not_go_on_for_ever(monkeypatch):
     fitted_with = []
     search = "siftem.fit.element_search.GreedySearch."
-    monkeypatch.setattr(search + "calibrate", lambda _s, chosen: fitted_with.append(len(chosen)))
+    monkeypatch.setattr(
+        search + "calibrate", lambda _s, chosen, near: fitted_with.append(len(chosen))
+    )
     monkeypatch.setattr(search + "next_element", lambda _s, chosen, _z: f"E{len(chosen)}")
     monkeypatch.setattr(
         search + "reconsidered", lambda _s, chosen, _z: chosen[: -1 if len(chosen) < 20 else None]
@@ -397,4 +400,28 @@ def test_a_second_search_finds_no_light_element_on_l_lines(monkeypatch):
     monkeypatch.setattr("siftem.fit.element_search.structure_of", lambda fit: fit)
     axis = EnergyAxis(0.0, 0.01, 1000)
     find_elements(Spectrum(np.ones(1000), axis), candidates=("C", "O", "F", "Ba", "Fe"))
-    assert asked == [("C", "O", "F", "Ba", "Fe"), ("C", "O", "Ba", "Fe")]
+    assert asked == [("C", "O", "F", "Ba", "Fe"), *2 * [("C", "O", "Ba", "Fe")]]
+
+
+SHORT = EnergyAxis(0.2, 0.01, 880)
+
+
+@pytest.mark.parametrize("gain", [0.003, 0.006])
+def test_few_soft_lines_of_many_counts_take_no_other_scale(gain):
+    """Zn, Na, Se and Ag had the lines of Ga, N and In, on a scale that was 10% too long.
+
+    The escape peak of Ga K, which lies beyond the axis, is no Ni.
+    """
+    weights = {"Ga": 0.8, "N": 0.16, "Al": 0.02, "In": 0.02}
+    values = counts(weights, 1e6, Calibration(gain=gain, shift=-0.004), axis=SHORT)
+    assert names(find_elements(spectrum(values, SHORT))) == set(weights)
+
+
+def test_lines_that_tell_no_scale_are_told():
+    """L lines of Ga and As lie to each other as those of Ge and Se, and Zn and Ge, do."""
+    values = counts({"Ga": 0.48, "As": 0.52}, 1e4, Calibration(), axis=SHORT)
+    with pytest.warns(DoubtWarning, match=r"few lines tell.* off by \+0 eV, but with .*90 eV"):
+        assert names(find_elements(spectrum(values, SHORT))) == {"Ga", "As"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DoubtWarning)
+        find_elements(spectrum(counts(ROCK, 1e4)), candidates=[*ROCK, "Ni", "Cu", "K"])

@@ -52,16 +52,17 @@ def find_elements(
 ) -> tuple[FoundElement, ...]:
     """Suggest the elements of a spectrum.
 
-    The energy scale may be 150 eV off: it is found first, by the shift at which lines of all
-    candidates explain the spectrum best. Then elements are added to a smooth continuum, one after
-    the other: the one whose lines stand out most from what is left (score test), provided that
-    all its lines that should show do show; an element that is rarely met must show two resolved
-    peaks. Where nothing else explains a K alpha line of a common element that stands out by far,
-    its K beta may be missing: `FoundElement.lacks` says so. The continuum may bend, sum peaks are
-    allowed for, and so are tails, escape peaks and the ratios of lines as far as they are not
-    known (`siftem.xray.lines`); a share of each peak counts as unknown. In the end all are fitted
-    together and what is not significant is dropped. A suggestion: elements whose lines coincide
-    can be mistaken for each other.
+    The energy scale may be 150 eV off: it is found first, by the least shift at which lines of
+    all candidates explain the spectrum about as well as at any; that others do, too, is told.
+    The scale is then kept about there unless that leaves much unexplained. Then elements are
+    added to a smooth continuum, one after the other: the one whose lines stand out most from
+    what is left (score test), provided that all its lines that should show do show; an element
+    that is rarely met must show two resolved peaks. Where nothing else explains a K alpha line
+    of a common element that stands out by far, its K beta may be missing: `FoundElement.lacks`
+    says so. The continuum may bend, sum peaks are allowed for, and so are tails, escape peaks
+    and the ratios of lines as far as they are not known (`siftem.xray.lines`); a share of each
+    peak counts as unknown. In the end all are fitted together and what is not significant is
+    dropped. A suggestion: elements whose lines coincide can be mistaken for each other.
 
     Parameters
     ----------
@@ -88,6 +89,11 @@ def find_elements(
     ------
     InputError
         When the spectrum holds no counts in the range, or no candidate has a line there.
+
+    Warns
+    -----
+    DoubtWarning
+        When too few lines tell the scale of the energies.
 
     Examples
     --------
@@ -117,17 +123,20 @@ def find_elements(
         progress=progress,
     )  # fmt: skip
     with one_blas_thread():
-        found, fit = search(candidates, calibrate_at=_CALIBRATE_AT)
-        if fit is None or structure_of(fit) is None:
-            return found
-        # A scale that was fitted to few elements may have taken lines of others for theirs.
-        again = [e for e in candidates if e not in _left_by_l_lines(found, energy)]
-        later, closer = search(again, calibrate_at=_CALIBRATE_AT[1:])
-        if closer is None:
-            return found
-        # More elements always come closer: what is wrong by the scale is wrong by far.
-        mended = closer.reduced_deviance - 1 < _MENDED * (fit.reduced_deviance - 1)
-        return later if mended else found
+        found, fit = search(candidates, calibrate_at=_CALIBRATE_AT, near=True)
+        for calibrate_at in (_CALIBRATE_AT, _CALIBRATE_AT[1:]):
+            if fit is None or structure_of(fit) is None:
+                break
+            # The scale may be farther off; fitted to few elements, it may have taken lines of
+            # others for theirs.
+            again = [e for e in candidates if e not in _left_by_l_lines(found, energy)]
+            later, closer = search(again, calibrate_at=calibrate_at, near=False)
+            if closer is None:
+                continue
+            # More elements always come closer: what is wrong by the scale is wrong by far.
+            if closer.reduced_deviance - 1 < _MENDED * (fit.reduced_deviance - 1):
+                found, fit = later, closer
+        return found
 
 
 def _left_by_l_lines(found: Sequence[FoundElement], energy: float) -> set[str]:
@@ -151,6 +160,7 @@ def _searched(
     detector: Detector,
     significance: float,
     calibrate_at: Sequence[int],
+    near: bool,
     progress: Progress,
 ) -> tuple[tuple[FoundElement, ...], LineFit | None]:
     """Search once; return the elements and their fit, None without any."""
@@ -167,15 +177,26 @@ def _searched(
         if len(chosen) in waiting:
             # Once at each number: what is dropped then and comes again would go on for ever.
             waiting.remove(len(chosen))
-            search.calibrate(chosen)
+            search.calibrate(chosen, near=near)
             calibrated, chosen = chosen, search.reconsidered(chosen, significance)
     for _ in range(2):
         if chosen == calibrated:  # the scale was fitted with these very elements
             break
         progress(f"checking {len(chosen)} elements", 0.0)
-        search.calibrate(chosen)
+        search.calibrate(chosen, near=near)
         calibrated, chosen = chosen, search.reconsidered(chosen, significance)
-    return search.confirmed(chosen, significance)
+    found, fit = search.confirmed(chosen, significance)
+    if near and found and search.rival_shifts:
+        rivals = ", ".join(f"{1e3 * shift:+.0f}" for shift in search.rival_shifts)
+        warnings.warn(
+            f"{cut.name or 'the spectrum'}: the elements are uncertain, for few lines tell the "
+            f"scale of the energies: taken to be off by {1e3 * search.likely_shift:+.0f} eV, but "
+            f"with {rivals} eV lines of other elements would explain it about as well. Name the "
+            f"elements",
+            DoubtWarning,
+            stacklevel=4,
+        )
+    return found, fit
 
 
 def unexplained_lines(

@@ -164,17 +164,17 @@ class FitSteps:
         design, found, ratios = self._weighed(calibration, bent)
         return self._beside_misfit(calibration, given is None, design, found, ratios)
 
-    def calibrated(self) -> Calibration:
+    def calibrated(self, known: Known | None = None) -> Calibration:
         """Fit the response: without errors, which the other steps give."""
         calibration = Calibration(resolution=self.model.detector.resolution)
         self._fold(calibration)
         calibration = scan_scale(
-            self.model, self.spectrum, self.shapes, calibration, self._penalty()
+            self.model, self.spectrum, self.shapes, calibration, self._penalty(), known
         )
         for turn in range(_TURNS):
             if turn:
                 self._fold(calibration)
-            calibration = self._calibrated(calibration)
+            calibration = self._calibrated(calibration, known)
         return calibration
 
     def _kept_or_moved(self, given: Calibration) -> Calibration:

@@ -13,6 +13,7 @@ from scipy.optimize import nnls
 
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError
+from siftem.fit.calibrate import Known
 from siftem.fit.line_evidence import FoundElement, LineDoubt, line_doubt
 from siftem.fit.line_fit import LineFit, fit_lines, fit_response
 from siftem.fit.line_search import (
@@ -32,6 +33,11 @@ from siftem.xray.response import pile_up
 _TRIED = 4
 #: Shifts of the energy axis that are tried (keV), and how likely one is (standard deviation).
 _SHIFTS = np.linspace(-0.16, 0.16, 17)
+_FINER = 0.01
+#: Steps where the deviance is more than so many times the least are not looked at any closer.
+_WORTH = 3.0
+#: Shifts farther apart than this, keV, put lines on those of other elements.
+_APART = 0.05
 _SHIFT_PRIOR = 0.04
 #: A shift must lower the deviance by this share and number.
 _CLEARLY, _CLEARLY_COUNTS = 0.1, 20.0
@@ -64,9 +70,10 @@ class GreedySearch:
         self._set(Calibration(resolution=detector.resolution))
         if not self.library.families:
             raise InputError("none of the candidate elements has a line in the energy range")
-        shift = self._likely_shift()
-        if shift:
-            self._set(replace(self.calibration, shift=shift))
+        self.rival_shifts: tuple[float, ...] = ()
+        self.likely_shift = self._likely_shift()
+        if self.likely_shift:
+            self._set(replace(self.calibration, shift=self.likely_shift))
 
     def _set(self, calibration: Calibration) -> None:
         axis = self.spectrum.axis
@@ -93,29 +100,52 @@ class GreedySearch:
         if not families:
             return 0.0
         model = SpectrumModel(tuple(families), self.energy, self.detector, 1)
-        cost = {}
-        for shift in _SHIFTS:
-            columns = model.line_columns(
-                self.spectrum.axis, replace(self.calibration, shift=float(shift))
-            )
+
+        def cost(shift: float) -> float:
+            columns = model.line_columns(self.spectrum.axis, replace(self.calibration, shift=shift))
             design = np.hstack([self.smooth, columns[:, columns.any(axis=0)]])
             fit = fit_poisson(
                 design, self.spectrum.counts, offset=self.spectrum.background, max_iter=6, tol=1e-3
             )
-            cost[float(shift)] = fit.deviance + (shift / _SHIFT_PRIOR) ** 2
-        best = min(cost, key=cost.__getitem__)
-        clear = cost[best] < (1 - _CLEARLY) * cost[0.0] - _CLEARLY_COUNTS
-        return best if clear else 0.0
+            return float(fit.deviance + (shift / _SHIFT_PRIOR) ** 2)
 
-    def calibrate(self, chosen: Sequence[str]) -> None:
-        """Fit energy scale and resolution with the elements so far."""
+        costs = np.array([cost(float(shift)) for shift in _SHIFTS])
+        beyond = np.concatenate([[np.inf], costs, [np.inf]])
+        lowest = (costs <= beyond[:-2]) & (costs <= beyond[2:]) & (costs < _WORTH * costs.min())
+        finer = {s + d for s in _SHIFTS[lowest] for d in (-_FINER, 0.0, _FINER)} | {0.0}
+        tried = {float(shift): cost(float(shift)) for shift in sorted(finer, key=abs)}
+        least = min(tried.values())
+        good = [s for s, c in tried.items() if least >= (1 - _CLEARLY) * c - _CLEARLY_COUNTS]
+        if 0.0 in good:
+            likely = 0.0
+        else:  # the best one around the nearest
+            likely = min((s for s in good if abs(s - good[0]) < _APART), key=tried.__getitem__)
+        # L lines of neighbours in the periodic table lie alike, so many eV apart.
+        for shift in sorted((s for s in good if abs(s - likely) > _APART), key=tried.__getitem__):
+            if all(abs(shift - rival) > _APART for rival in self.rival_shifts):
+                self.rival_shifts = (*self.rival_shifts, shift)
+        return likely
+
+    def calibrate(self, chosen: Sequence[str], *, near: bool = False) -> None:
+        """Fit energy scale and resolution with the elements so far.
+
+        Parameters
+        ----------
+        chosen : sequence of str
+        near : bool
+            Keep the scale about where the lines of all elements told it to be.
+        """
         if not chosen:
             return
-        # From the shift so far: a fit of its own would look for it near zero.
-        shift, axis = self.calibration.shift, self.spectrum.axis
+        # From the likely shift: a fit of its own would look for it near zero.
+        shift = self.likely_shift if near else self.calibration.shift
+        axis = self.spectrum.axis
         moved = replace(axis, offset=axis.offset - shift * axis.per_kev)
-        near = replace(self.spectrum, axis=moved)
-        found = fit_response(near, chosen, beam_energy=self.energy, detector=self.detector)
+        known = Known.while_searching(self.detector.resolution, len(chosen)) if near else None
+        found = fit_response(
+            replace(self.spectrum, axis=moved), chosen, beam_energy=self.energy,
+            detector=self.detector, known=known,
+        )  # fmt: skip
         self._set(replace(found, shift=found.shift + shift))
 
     def line_counts(self, spectra: np.ndarray, chosen: Sequence[str]) -> np.ndarray:
@@ -213,8 +243,20 @@ class GreedySearch:
             )
         )
 
+        sure = set(few)
+        if together and few:
+            # One that is a good deal off may be the only one whose lines are all there.
+            few += [
+                e
+                for e in self.library.best(
+                    left, {*chosen, *few}, significance, common=COMMON, most=_TRIED, lenient=True
+                )
+                if e in COMMON
+            ]
+
         def explained(element: str) -> float:
             gain = fit.deviance - self._quick_fit([*chosen, element])[0].deviance
+            gain = gain if element in sure else gain / _RARE_HANDICAP
             return gain if element in COMMON else gain / _RARE_HANDICAP
 
         return few if len(few) < 2 else sorted(few, key=explained, reverse=True)

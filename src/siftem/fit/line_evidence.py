@@ -16,7 +16,13 @@ from scipy.linalg import block_diag
 from siftem.energy_axis import EnergyAxis
 from siftem.fit.spectrum_model import Calibration, SpectrumModel
 from siftem.xray.detector import Detector
-from siftem.xray.lines import LineFamily, family_emission, line_groups, visible_name
+from siftem.xray.lines import (
+    LineFamily,
+    family_emission,
+    line_families,
+    line_groups,
+    visible_name,
+)
 from siftem.xray.profiles import detected_lines, line_profiles
 from siftem.xray.response import spread_exponentially
 
@@ -265,6 +271,8 @@ def seen_lines(
 
 #: Escape peaks are known to this (relative).
 _ESCAPE = 0.5
+#: What they lose, keV: the K line of silicon.
+_ESCAPED = 1.74
 #: Tails: decay length (keV; negative towards high energy, None for a flat shelf below the
 #: peak) and the share of the peak that a detector may put there.
 _TAILS = ((0.06, 0.03), (0.4, 0.02), (None, 0.02), (-0.15, 0.01))
@@ -284,7 +292,8 @@ class LineDoubt:
     owner : ndarray of int, shape (groups,)
         Position of the family of each group.
     lines, escapes : ndarray of shape (channels, families)
-        Counts for one photon; what escapes add and take.
+        Counts for one photon; what escapes add and take, those of an element's lines beyond the
+        axis among them.
     energies : ndarray of shape (families,)
         Of the alpha lines, keV.
     m_of_l : ndarray of shape (families, families)
@@ -379,11 +388,33 @@ def line_doubt(model: SpectrumModel, axis: EnergyAxis, calibration: Calibration)
         groups,
         np.array([i for _, i in parts], dtype=int),
         model.line_columns(axis, calibration),
-        with_escape - without,
+        with_escape - without + _escapes_from_beyond(model, kev, detector) / _ESCAPE,
         np.array([f.alpha_energy for f in model.families]),
         _m_of_l(model),
         kev,
     )
+
+
+def _escapes_from_beyond(model: SpectrumModel, kev: EnergyAxis, detector: Detector) -> np.ndarray:
+    """Escape peaks of lines that lie beyond the axis, by the photons of those that lie on it."""
+    out = np.zeros((kev.size, len(model.families)))
+    own = [f for f in model.families if kev.contains(f.alpha_energy)]
+    for element in dict.fromkeys(f.element for f in own):
+        seen = max((f for f in own if f.element == element), key=lambda f: f.alpha_energy)
+        beyond = line_families(
+            [element], beam_energy=model.beam_energy, low=kev.last, high=kev.last + _ESCAPED
+        )
+        for family in (f for f in beyond if f.alpha_energy > kev.last):
+            ratio = family_emission(family, model.beam_energy) / family_emission(
+                seen, model.beam_energy
+            )
+            with_escape, without = (
+                line_profiles(detected_lines((family,), detector, escape=e), kev, detector)
+                for e in (True, False)
+            )
+            escaped = np.maximum(with_escape - without, 0.0)[:, 0]
+            out[:, model.families.index(seen)] += ratio * escaped
+    return out
 
 
 def _m_of_l(model: SpectrumModel) -> np.ndarray:

@@ -13,6 +13,7 @@ import numpy as np
 
 from siftem.acquisition import Acquisition
 from siftem.errors import InputError
+from siftem.fit.calibrate import Known
 from siftem.fit.fit_steps import FitSteps
 from siftem.fit.propagation import LineFit
 from siftem.fit.spectrum_model import Absorption, Calibration, SpectrumModel
@@ -100,7 +101,12 @@ def fit_lines(
 
 
 def fit_response(
-    spectrum: Spectrum, elements: Sequence[str], *, beam_energy: float, detector: Detector
+    spectrum: Spectrum,
+    elements: Sequence[str],
+    *,
+    beam_energy: float,
+    detector: Detector,
+    known: Known | None = None,
 ) -> Calibration:
     """Fit the detector's response as `fit_lines` does on all channels, and nothing after it.
 
@@ -110,6 +116,8 @@ def fit_response(
     ----------
     spectrum, elements, beam_energy, detector
         As for `fit_lines`.
+    known : Known, optional
+        By default what holds for all detectors.
 
     Returns
     -------
@@ -121,7 +129,7 @@ def fit_response(
         False,
     )  # fmt: skip
     with one_blas_thread():
-        return steps.calibrated()
+        return steps.calibrated(known)
 
 
 def _steps(

@@ -249,6 +249,7 @@ class LineLibrary:
         common: Container[str],
         most: int = 1,
         together: bool = True,
+        lenient: bool = False,
         alone: bool = False,
     ) -> dict[str, tuple[SeenLine, ...]]:
         """Return the credible elements that stand out most, best first, with their peaks.
@@ -266,6 +267,8 @@ class LineLibrary:
             Number of elements at the most.
         together : bool
             Whether to take what stands out by far, when nothing else is left.
+        lenient : bool
+            Whether to take what stands out by far at once.
         alone : bool
             Whether to take common elements whose K alpha stands out by far without a K beta.
         """
@@ -274,7 +277,7 @@ class LineLibrary:
         out: dict[str, tuple[SeenLine, ...]] = {}
         # Lines that lie on those of others not yet found look wrong: what stands out by far
         # counts by one peak, once nothing else is left.
-        for lenient in (False, True) if together else (False,):
+        for mild in (True,) if lenient else (False, True) if together else (False,):
             for place in np.argsort(-z):
                 if z[place] < significance or len(out) == most:
                     break
@@ -282,9 +285,7 @@ class LineLibrary:
                 if element in passed_over or not self.consistent(element, scores):
                     continue
                 usual = element in common
-                seen = self.seen(
-                    element, left, common=usual, lenient=lenient, alone=alone and usual
-                )
+                seen = self.seen(element, left, common=usual, lenient=mild, alone=alone and usual)
                 if seen:
                     out[element] = seen
             if out:
