@@ -101,6 +101,8 @@ class Lies:
     told : bool
         Whether the user says how it lies: what is pure is so, however thin, and what fills its film
         in part does so whatever its labels are worth.
+    perhaps : tuple of int
+        Phases whose elements it holds in their ratios, as if they went on evenly above or below it.
     """
 
     role: str
@@ -111,6 +113,7 @@ class Lies:
     even: bool = True
     below: Below | None = None
     told: bool = False
+    perhaps: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,12 +199,12 @@ class PhaseLayout:
 
     def reordered(self, order: Sequence[int]) -> PhaseLayout:
         """Return the phases in another order; ``order[i]`` is the one that becomes i."""
-        place = {c: i for i, c in enumerate(order)}
+        place = {c: i for i, c in enumerate(order)}.__getitem__
         # The labels of no phase are indices from the end.
-        table = np.array([place[c] for c in range(len(order))] + [MIXED, VACUUM])
+        table = np.array([place(c) for c in range(len(order))] + [MIXED, VACUUM])
         phases = tuple(
-            replace(self.phases[c], hosts=tuple(place[h] for h in self.phases[c].hosts))
-            for c in order
+            replace(p, hosts=tuple(map(place, p.hosts)), perhaps=tuple(map(place, p.perhaps)))
+            for p in (self.phases[c] for c in order)
         )
         mistaken, by_noise = (
             None if shares is None else shares[np.ix_(order, order)]
@@ -243,6 +246,9 @@ class PhaseLayout:
         if thin:
             are = "is thin, its" if len(thin) == 1 else "are thin, their"
             parts.append(f"{in_words(thin)} {are} pixels touch others: nowhere surely pure")
+        for name, lies in zip(names, self.phases, strict=True):
+            above = [names[h] for h in lies.perhaps]
+            parts += [f"{name} may have {in_words(above)} evenly above it"] if above else []
         return f"{self.kind}: " + "; ".join(parts)
 
 
@@ -397,7 +403,7 @@ def find_layout(
     labels = np.where(holes, VACUUM, table[labels])
     phases = [replace(phases[c], hosts=tuple(kept.index(h) for h in phases[c].hosts)) for c in kept]
     islands = {kept.index(c) for c in kept if around[c]}
-    return PhaseLayout(_kind(phases, islands), tuple(phases), labels)
+    return PhaseLayout(kind_of(phases, islands), tuple(phases), labels)
 
 
 def _parents(spectra: np.ndarray, labels: np.ndarray, c: int) -> tuple[int, ...]:
@@ -471,7 +477,8 @@ def _with_support(
     return out, filled
 
 
-def _kind(phases: Sequence[Lies], islands: Collection[int]) -> str:
+def kind_of(phases: Sequence[Lies], islands: Collection[int]) -> str:
+    """Name a layout; ``islands`` are phases that others surround."""
     some = [lies for lies in phases if lies.role != "vacuum"]
     if len(some) == 1:
         return "single"

@@ -44,7 +44,7 @@ def hosts_of(labels: np.ndarray, k: int) -> list[tuple[int, ...]]:
         Class of each pixel, 0 ... k - 1.
     k : int
     """
-    first = [_surroundings(labels, c, k, _MOSTLY) for c in range(k)]
+    first = mostly_around(labels, k)
     # What lies in the same host is no neighbour of its own.
     around = [_surroundings(labels, c, k, _SURROUNDS, first) for c in range(k)]
     out = []
@@ -56,6 +56,11 @@ def hosts_of(labels: np.ndarray, k: int) -> list[tuple[int, ...]]:
             host = around[host]
         out.append(tuple(chain))
     return out
+
+
+def mostly_around(labels: np.ndarray, k: int) -> list[int | None]:
+    """Return for each class the one that makes up most of what surrounds its patches, if any."""
+    return [_surroundings(labels, c, k, _MOSTLY) for c in range(k)]
 
 
 def _surroundings(

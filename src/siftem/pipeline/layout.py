@@ -125,9 +125,10 @@ def corrected_layout(
             role = "support" if wanted == "particles on a support" else "pure"
             lies = replace(lies, role=role, hosts=())
         elif said == "pure" or (wanted == "side by side" and said is None):
-            lies = replace(lies, role="pure", hosts=(), told=said == "pure")
+            lies = replace(lies, role="pure", hosts=(), told=said == "pure", perhaps=())
         elif i != host and (said == "embedded" or wanted in ("matrix", "particles on a support")):
-            lies = replace(lies, role="embedded", hosts=lies.hosts or (host,))
+            hosts = lies.hosts or lies.perhaps or (host,)
+            lies = replace(lies, role="embedded", hosts=hosts, perhaps=())
         phases.append(lies)
     if wanted == "matrix":
         # Nothing is known of how much of the film its grains fill.

@@ -83,13 +83,10 @@ def region_spectra(
         Of each spectrum that is missing.
     """
     wanted = {regions.matrix: regions.pure}
-    alone = {regions.matrix} if by_labels(matched.layout) else set()
     for grain in regions.names:
-        mixture = regions.own(grain)
-        label = spectrum_name(grain, matched)
-        wanted[label] = mixture
-        if label == grain:
-            alone.add(grain)
+        wanted[spectrum_name(grain, matched)] = regions.own(grain)
+    # By labels, a grain that lies in a host may have pixels of a third phase as well.
+    some = wanted if by_labels(matched.layout) else {*regions.names}
     out = {}
     for label, region in wanted.items():
         found = attempted(
@@ -100,11 +97,11 @@ def region_spectra(
         )
         if found is not None:
             out[label] = found
-    for name in sorted(alone & out.keys()):
+    for name in sorted(some & out.keys()):
         chosen = (
             partial(_of_far, si, regions, name, out[name])
             if _is_support(name, matched)
-            else partial(_of_purest, si, regions.own(name), name, out, random_state)
+            else partial(_of_purest, si, wanted[name], name, out, random_state)
         )
         out[name], left = attempted(
             f"the choice of the purest pixels of {name}", chosen, (out[name], 0.0)
@@ -394,15 +391,17 @@ class OwnPixels:
         """Largest share of a phase's counts that may be another's whose pixels look alike.
 
         As much as must be taken off to be rid of it, since the other's pixels are mistaken as
-        well. What a phase lies in has ranges of its own.
+        well. Hosts have ranges of their own; what may go on evenly above it may be all of it.
         """
         layout, names = self.matched.layout, self.matched.factors.names
+        lies = self._lies(name)
+        out = {} if lies is None else dict.fromkeys((names[h] for h in lies.perhaps), 1.0)
         if self._labelled(name) is None or layout is None or layout.mistaken is None:
-            return {}
-        i, out = names.index(name), {}
+            return out
+        i = names.index(name)
         for j, other in enumerate(names):
             share, back = float(layout.mistaken[i, j]), float(layout.mistaken[j, i])
-            if share > _MISTAKEN and other not in self._host_names(name):
+            if share > _MISTAKEN and other not in (*self._host_names(name), *out):
                 out[other] = min(share / max(1.0 - back, 0.1), 1.0)
         return out
 

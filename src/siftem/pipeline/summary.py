@@ -247,6 +247,7 @@ def summarize(result: RunResult) -> dict[str, Any]:
                 name: {
                     "role": lies.role,
                     "holds": [result.factors.names[h] for h in lies.hosts],
+                    "may_hold_evenly": [result.factors.names[h] for h in lies.perhaps],
                     "unevenness": lies.unevenness,
                 }
                 for name, lies in zip(result.factors.names, result.layout.phases, strict=True)

@@ -23,7 +23,6 @@ from siftem.pipeline.composition_doubts import (
     warn_of_window,
     with_stray_counts,
 )
-from siftem.pipeline.even_overlays import warn_of_even_overlays
 from siftem.pipeline.fit_settings import GRID, FitSettings
 from siftem.pipeline.own_pixels import mixture_name
 from siftem.pipeline.parts import attempted
@@ -91,7 +90,6 @@ def quantities(
             # Their lines were searched for others already, in what was left of them.
             found |= compositions_of(mixtures, partial(_quantified, settings), missing, n_jobs)
             warn_of_carbon(pure)
-            warn_of_even_overlays(pure, _may_go_on(recipe, spectra))
             if not (recipe.elements or si.acquisition.elements):
                 warn_of_hidden(pure)
             for name, held in on_support(pure, spectra.pure).items():
@@ -310,19 +308,6 @@ def _owns(recipe: Recipe) -> dict[str, Any]:
     q = recipe.quantify
     drawn = {k: v for k, v in plain(recipe.figures).items() if k not in LOOKS}
     return {"partition": q.partition, "figures": drawn}
-
-
-def _may_go_on(recipe: Recipe, spectra: RegionSpectra) -> set[tuple[str, str]]:
-    """Pairs of a phase of more pixels and one of fewer of which nothing tells how it lies."""
-    pixels = {name: spectra.pure[name].n_pixels for name in spectra.pure}
-    said = {n for n, phase in recipe.phases.items() if phase.anchor or phase.lies}
-    known = {n: one.hosts for n, one in spectra.open_scales.items()}
-    return {
-        (host, n)
-        for n in pixels.keys() - said
-        for host in pixels
-        if pixels[host] > pixels[n] and host not in known.get(n, ())
-    }
 
 
 def _run(recipe: Recipe, done: Mapping[str, Any], by: Circumstances) -> Quantified:

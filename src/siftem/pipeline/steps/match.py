@@ -18,6 +18,7 @@ from siftem.energy_axis import EnergyAxis
 from siftem.errors import DoubtWarning, InputError, RecipeError, SiftemWarning
 from siftem.fit.element_search import FoundElement, find_elements
 from siftem.fit.greedy_search import GreedySearch
+from siftem.pipeline.even_overlays import with_even_overlays
 from siftem.pipeline.fit_settings import GRID, STRONG, shown_elements
 from siftem.pipeline.layout import background, corrected_layout
 from siftem.pipeline.parts import attempted
@@ -59,6 +60,20 @@ def matched_phases(
     """
     elements = run_elements(recipe, si, factors)
     named = _named(recipe, si, factors, elements)
+    if recipe.known_layout == "auto" and elements:
+        layout = attempted(
+            "phases that others go on above or below",
+            lambda: with_even_overlays(
+                named,
+                si,
+                elements,
+                recipe.support,
+                told=[n for n, p in recipe.phases.items() if p.lies],
+                anchored=[n for n, p in recipe.phases.items() if p.anchor],
+            ),
+            named.layout,
+        )
+        named = replace(named, layout=layout)
     matrix = background(recipe, named)
     layout = corrected_layout(named.layout, recipe, named.names, matrix)
     if kinds is not None:
@@ -217,11 +232,12 @@ def _instead(recipe: Recipe, done: Mapping[str, Any]) -> Matched:
 def _owns(recipe: Recipe) -> dict[str, Any]:
     marks = {
         n: p.model_dump(mode="json", include={"high", "absent", "component", "lies"})
+        | {"anchored": bool(p.anchor)}
         for n, p in recipe.phases.items()
     }
     return {
         "elements": recipe.elements,
-        "support": [] if recipe.elements else recipe.support,
+        "support": recipe.support,
         "layout": recipe.known_layout,
         "matrix": recipe.matrix,
         # A list: their order matters.
