@@ -265,6 +265,7 @@ def fit(case):
     )
 
 
+@pytest.mark.filterwarnings("ignore:.*check the elements and the support")
 def test_fit_figure_shows_counts_fit_continuum_and_residuals(fit):
     for width in (85.0, 175.0):
         narrow = fit_figure(fit, name="Brg" if width < 100 else LONG[0], width=width)

@@ -181,6 +181,7 @@ def test_drawing_does_not_depend_on_the_style_of_the_user():
         assert ax.spines["left"].get_linewidth() == 0.5
 
 
+@pytest.mark.filterwarnings("ignore:.*check the elements and the support")
 def test_faint_lines_show_the_error_of_the_model_and_what_is_left():
     axis = EnergyAxis(0.3, 0.01, 900)
     families = line_families(["O", "Si", "Fe"], beam_energy=200.0, low=0.3, high=9.3)

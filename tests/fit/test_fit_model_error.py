@@ -114,6 +114,7 @@ def over_counting(fit, name):
     return np.sqrt(fit.covariance[i, i] / fit.counting_covariance[i, i])
 
 
+@pytest.mark.filterwarnings("ignore:.*check the elements and the support")
 def test_a_scale_may_bend_where_its_errors_are_known(foreign):
     # Ca lies 5 eV above what the lines on both sides of it say.
     def lime(by):
@@ -128,6 +129,7 @@ def test_a_scale_may_bend_where_its_errors_are_known(foreign):
     assert bent.design @ bent.amplitudes == pytest.approx(bent.mean)
 
 
+@pytest.mark.filterwarnings("ignore:.*check the elements and the support")
 @pytest.mark.parametrize("off", [0.0, 0.001])
 def test_a_grain_has_its_own_errors_and_what_was_taken_off_its_own(foreign, off):
     host = expected(3e6, {"O": 0.2, "Si": 0.4, "Mg": 0.1, "Fe": 0.03, "Cu": 0.03, "Cu L": 0.01})
@@ -221,6 +223,7 @@ def test_a_strong_line_beside_its_place_keeps_its_area():
     assert fit.misfit.sigma.max() > 0.02 * mean.max()
 
 
+@pytest.mark.filterwarnings("ignore:.*check the elements and the support")
 def test_a_missing_element_is_told_with_its_energies():
     fit = fitted(drawn(expected(3e5)), ["O", "Mg", "Si", "Fe"])
     found = structure_of(fit)

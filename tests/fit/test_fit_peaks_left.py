@@ -9,9 +9,10 @@ from siftem.acquisition import Acquisition
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import DoubtWarning
 from siftem.fit.element_search import structure_of, warn_of_structure
-from siftem.fit.line_fit import fit_lines
+from siftem.fit.line_fit import LineFitter
 from siftem.fit.peaks_left import peaks_left
 from siftem.spectrum import Spectrum
+from siftem.xray.detector import Detector
 
 AXIS = EnergyAxis(0.2, 0.01, 1000)
 ALPHA = {"O": 0.525, "Mg": 1.254, "Al": 1.487, "Si": 1.740, "Ca": 3.691, "Fe": 6.40}
@@ -35,7 +36,7 @@ def rock(*more):
 def fitted(mean, total, elements, seed=0):
     counts = np.random.default_rng(seed).poisson(total * mean).astype(float)
     spectrum = Spectrum(counts, AXIS, name="rock", acquisition=Acquisition(200.0))
-    return fit_lines(spectrum, elements, beam_energy=200.0)
+    return LineFitter(tuple(elements), (), 200.0, Detector()).fit(spectrum)
 
 
 @pytest.mark.parametrize("total", [1e4, 1e7])

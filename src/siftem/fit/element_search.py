@@ -13,9 +13,10 @@ from siftem.energy_axis import EnergyAxis
 from siftem.errors import DoubtWarning, InputError
 from siftem.fit.greedy_search import COMMON, GreedySearch, left_of, smooth_columns
 from siftem.fit.line_evidence import FoundElement, line_doubt
-from siftem.fit.line_fit import LineFit
 from siftem.fit.line_search import CANDIDATES, LineLibrary, residual_variance
+from siftem.fit.null_elements import null_scatter
 from siftem.fit.peaks_left import peaks_left
+from siftem.fit.propagation import LineFit
 from siftem.hyperspy_input import as_spectrum
 from siftem.machine import one_blas_thread
 from siftem.progress import Progress, shows_progress, silent
@@ -271,6 +272,9 @@ def _stands_out(
 #: A residual over a peak's width is told from this many standard deviations on, and only if
 #: it is this share of the counts there: in sums of 1e7 counts no model is without the first.
 _CLEAR, _LARGE = 8.0, 0.2
+#: Standard deviations from which on a fit tells fainter lines: noise reaches this in one spectrum
+#: of a thousand.
+_UNLISTED = 4.0
 #: Below (keV) windows and the ends of spectra differ from detector to detector.
 _SOFTEST = 0.35
 
@@ -382,6 +386,38 @@ def warn_of_structure(fit: LineFit, name: str = "", *, stacklevel: int = 3) -> b
         stacklevel=stacklevel,
     )
     return True
+
+
+def warn_of_unlisted(fit: LineFit, name: str = "", *, stacklevel: int = 3) -> None:
+    """Warn as `warn_of_structure` does, else of fainter lines of common elements.
+
+    Parameters
+    ----------
+    fit : LineFit
+    name : str
+        Of the spectrum, by default its own.
+    stacklevel : int
+        As of `warnings.warn`.
+
+    Warns
+    -----
+    DoubtWarning
+        With lines, energies and significances.
+    """
+    if warn_of_structure(fit, name, stacklevel=stacklevel + 1):
+        return
+    found = [f for f in null_scatter(fit).contaminants if f.significance > _UNLISTED]
+    if found:
+        told = ", ".join(
+            f"{f.line} ({f.energy:.2f} keV, {f.significance:.1f} sigma)" for f in found
+        )
+        warnings.warn(
+            f"{name or fit.spectrum.name or 'the spectrum'}: {told}: in no list, but there: "
+            f"elements on whose lines they lie get their counts; add them to the elements or to "
+            f"the support",
+            DoubtWarning,
+            stacklevel=stacklevel,
+        )
 
 
 def _within(values: np.ndarray, reach: np.ndarray) -> np.ndarray:

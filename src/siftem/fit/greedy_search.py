@@ -14,8 +14,8 @@ from scipy.optimize import nnls
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError
 from siftem.fit.calibrate import Known
+from siftem.fit.fitter import LineFitter, fit_response
 from siftem.fit.line_evidence import FoundElement, LineDoubt, line_doubt
-from siftem.fit.line_fit import LineFit, fit_lines, fit_response
 from siftem.fit.line_search import (
     Left,
     LineLibrary,
@@ -23,6 +23,7 @@ from siftem.fit.line_search import (
     residual_variance,
 )
 from siftem.fit.poisson import PoissonFit, fit_poisson
+from siftem.fit.propagation import LineFit
 from siftem.fit.spectrum_model import Calibration, SpectrumModel
 from siftem.spectrum import Spectrum
 from siftem.xray.detector import Detector
@@ -309,15 +310,15 @@ class GreedySearch:
         """Fit the chosen elements together; return those still significant, and their fit."""
         hidden: dict[str, str] = {}
         while chosen:
-            fit = fit_lines(
-                self.spectrum,
-                chosen,
-                beam_energy=self.energy,
-                detector=self.detector,
+            fitter = LineFitter(
+                tuple(chosen),
+                (),
+                self.energy,
+                self.detector,
                 calibration=self.calibration,
                 energy_range=(None, None),
-                free_ratios=False,
             )
+            fit = fitter.fit(self.spectrum, free_ratios=False)
             lines = fit.mean - fit.continuum - fit.spectrum.background
             variance = residual_variance(fit.mean, lines, fit.spectrum.axis, self.extra)
             doubt = line_doubt(fit.model, fit.spectrum.axis, fit.calibration)

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property, partial
 
 import numpy as np
 
+from siftem.fit.fitter import LineFitter
 from siftem.fit.greedy_search import COMMON
 from siftem.fit.line_evidence import FoundElement, SeenLine, peaks_of
-from siftem.fit.line_fit import LineFitter
 from siftem.fit.line_search import CANDIDATES
 from siftem.fit.poisson import covariance_of
 from siftem.fit.propagation import LineFit, variance_of
@@ -42,7 +43,8 @@ class NullElements:
         Amount over its error, of each element by itself; normal with a width of one if the
         errors are true.
     contaminants : tuple of FoundElement
-        What was not listed, was found to be there, and was fitted with the rest.
+        What is not listed and stands out as only an element that is there does: it is not
+        absent, and the others are judged beside it.
     """
 
     z: Mapping[str, float]
@@ -72,13 +74,13 @@ class NullElements:
 
     def describe(self) -> str:
         """Say it in a few words."""
+        found = ", ".join(f"{f.line} {f.significance:.1f} sigma" for f in self.contaminants)
+        there = f"not listed but there: {found}; " if found else ""
         if not self.z:
-            return "no absent element has a line of its own here"
-        there = ", ".join(f"{f.line} {f.significance:.1f} sigma" for f in self.contaminants)
+            return f"{there}no absent element has a line of its own here"
         farthest = ", ".join(f"{e} {self.z[e]:+.1f}" for e in self.worst[:3])
         return (
-            f"{f'not listed but there: {there}; ' if there else ''}"
-            f"{len(self.z)} absent elements scatter by {self.rms:.1f} sigma, "
+            f"{there}{len(self.z)} absent elements scatter by {self.rms:.1f} sigma, "
             f"{100 * self.beyond_two:.0f}% beyond two (farthest {farthest})"
         )
 
@@ -86,7 +88,9 @@ class NullElements:
 def null_scatter(fit: LineFit, candidates: Sequence[str] = CANDIDATES) -> NullElements:
     """Return how absent elements scatter about zero beside a fit.
 
-    All that was fitted gives way to each element, the response and the misfit as well.
+    All that was fitted gives way to each element, the response and the misfit as well. What
+    stands out as only an element that is there does (`_seen`) is told apart, and the others are
+    judged beside it: lines on its lines would stand for it.
 
     Parameters
     ----------
@@ -99,35 +103,106 @@ def null_scatter(fit: LineFit, candidates: Sequence[str] = CANDIDATES) -> NullEl
     -------
     NullElements
     """
-    for element in candidates:
-        atomic_number(element)
-    model, axis = fit.model, fit.spectrum.axis
-    kev = axis.to_kev()
-    known = {f.element for f in model.families} | set(fit.dropped)
-    families = line_families(
-        [e for e in candidates if e not in known],
-        beam_energy=model.beam_energy, low=kev.first, high=kev.last,
-    )  # fmt: skip
-    if not families:
-        return NullElements({})
-    lines = SpectrumModel(
-        tuple(families), model.beam_energy, model.detector, 1, model.absorption
-    ).line_columns(axis, fit.calibration)
-    found = beside(fit, lines)
-    out = {}
-    for element in dict.fromkeys(f.element for f in families):
-        at = [i for i, f in enumerate(families) if f.element == element]
-        family = quantified_family([families[i] for i in at], element, axis)
-        if family is None or family.alpha_energy < _SOFTEST:
-            continue
-        place = at.index(families.index(family))
-        lead = at[place]
-        if not found.information[lead, lead] > (1.0 - _HIDDEN) * found.alone[lead]:
-            continue
-        amount, covariance = found.amounts(at)
-        if covariance[place, place] > 0:  # what an anchor pins has no error left
-            out[element] = float(amount[place] / np.sqrt(covariance[place, place]))
-    return NullElements(out)
+    absent = _Absent.of(fit, candidates)
+    found: list[FoundElement] = []
+    passed: set[str] = set()
+    while True:
+        there = [f.element for f in found]
+        z = absent.scatter(there)
+        common = [e for e in z if e in COMMON and e not in passed]
+        best = max(common, key=z.__getitem__, default=None)
+        if best is None or z[best] < _THERE or len(found) == _MOST:
+            return NullElements(z, tuple(found))
+        passed.add(best)
+        seen = absent.seen(best, there)
+        if seen is not None:
+            found.append(seen)
+
+
+@dataclass(frozen=True, eq=False)
+class _Absent:
+    """Families that are not fitted, beside a fit.
+
+    Parameters
+    ----------
+    fit : LineFit
+    families : tuple of LineFamily
+    lines : ndarray of shape (channels, families)
+    beside : Beside
+    """
+
+    fit: LineFit
+    families: tuple[LineFamily, ...]
+    lines: np.ndarray
+    beside: Beside
+
+    @classmethod
+    def of(cls, fit: LineFit, candidates: Sequence[str]) -> _Absent:
+        for element in candidates:
+            atomic_number(element)
+        model, axis = fit.model, fit.spectrum.axis
+        kev = axis.to_kev()
+        known = {f.element for f in model.families} | set(fit.dropped)
+        families = tuple(
+            line_families(
+                [e for e in candidates if e not in known],
+                beam_energy=model.beam_energy, low=kev.first, high=kev.last,
+            )
+        )  # fmt: skip
+        lines = np.zeros((axis.size, 0))
+        if families:
+            lines = SpectrumModel(
+                families, model.beam_energy, model.detector, 1, model.absorption
+            ).line_columns(axis, fit.calibration)
+        return cls(fit, families, lines, beside(fit, lines))
+
+    def _of(self, elements: Sequence[str]) -> list[int]:
+        return [i for e in elements for i, f in enumerate(self.families) if f.element == e]
+
+    @cached_property
+    def leads(self) -> dict[str, int]:
+        """Place of the family by which each element is tried, of those that can be."""
+        out = {}
+        for element in dict.fromkeys(f.element for f in self.families):
+            own = [self.families[i] for i in self._of([element])]
+            family = quantified_family(own, element, self.fit.spectrum.axis)
+            if family is None or family.alpha_energy < _SOFTEST:
+                continue
+            lead = self.families.index(family)
+            left = self.beside.information[lead, lead]
+            if left > (1.0 - _HIDDEN) * self.beside.alone[lead]:
+                out[element] = lead
+        return out
+
+    def scatter(self, there: Sequence[str] = ()) -> dict[str, float]:
+        """Amount over its error of each element, added by itself beside those that are there."""
+        with_them = self._of(there)
+        out = {}
+        for element, lead in self.leads.items():
+            if element in there:
+                continue
+            at = [*self._of([element]), *with_them]
+            amount, covariance = self.beside.amounts(at)
+            place = at.index(lead)
+            if covariance[place, place] > 0:  # what an anchor pins has no error left
+                out[element] = float(amount[place] / np.sqrt(covariance[place, place]))
+        return out
+
+    def seen(self, element: str, there: Sequence[str]) -> FoundElement | None:
+        """Return an element that stands out if it is there, beside others that are."""
+        at = [*self._of([element]), *self._of(there)]
+        amount, covariance = self.beside.amounts(at)
+        lead = self.leads[element]
+        place = at.index(lead)
+
+        def further(column: np.ndarray) -> tuple[float, float]:
+            with_it = beside(self.fit, np.column_stack([self.lines[:, at], column]))
+            amounts, errors = with_it.amounts(range(len(at) + 1))
+            return float(amounts[-1]), float(np.sqrt(errors[-1, -1]))
+
+        photons, sigma = float(amount[place]), float(np.sqrt(covariance[place, place]))
+        counts = photons * float(self.lines[:, lead].sum())
+        return _seen(self.fit, self.families[lead], photons, photons / sigma, counts, further)
 
 
 @dataclass(frozen=True, eq=False)
@@ -231,51 +306,75 @@ def contaminants_of(
     found: list[FoundElement] = []
     passed: set[str] = set()
     for _ in range(_TRIED):
-        z = null_scatter(fit, [e for e in sorted(COMMON) if e not in passed]).z
+        z = _Absent.of(fit, [e for e in sorted(COMMON) if e not in passed]).scatter()
         best = max(z, key=z.__getitem__, default=None)
         if best is None or z[best] < _WORTH or len(found) == _MOST:
             break
         passed.add(best)
         trial = refit((*(f.element for f in found), best))
-        seen = _seen(trial, best)
+        seen = _fitted(trial, best)
         if seen is not None:
             found.append(seen)
             fit = trial
     return tuple(found), fit
 
 
-def _seen(fit: LineFit, element: str) -> FoundElement | None:
+def _fitted(fit: LineFit, element: str) -> FoundElement | None:
     """Return an element of a fit if it is there; None if something else is taken for it."""
     place = fit.index(element)
     photons = float(fit.amplitudes[place])
     # Whether it is there does not hang on how well the ratios of its lines are known.
     variance = fit.covariance[place, place] - fit.ratio_covariance[place, place]
     significance = float(fit.unbounded[place] / np.sqrt(variance))
-    family, model = fit.model.families[place], fit.model
+    counts = photons * float(fit.design[:, place].sum())
+    family = fit.model.families[place]
+    return _seen(fit, family, photons, significance, counts, partial(_further, fit))
+
+
+def _seen(
+    fit: LineFit,
+    family: LineFamily,
+    photons: float,
+    significance: float,
+    counts: float,
+    further: Callable[[np.ndarray], tuple[float, float]],
+) -> FoundElement | None:
+    """Return an element if it is there: clear, where its lines lie, and in their ratios.
+
+    Parameters
+    ----------
+    fit : LineFit
+    family : LineFamily
+        By which it is tried.
+    photons, significance, counts : float
+    further : callable
+        Amount of one more column beside all lines of the element, and its standard deviation.
+    """
+    model = fit.model
     least = _THERE if family.alpha_energy > _SOFT else _THERE_SOFT
     if photons <= 0 or significance < least:
         return None
-    shift, sigma = _further(fit, _change_with_shift(fit, family) * photons)
+    shift, sigma = further(_change_with_shift(fit, family) * photons)
     if abs(shift) > max(_AWAY * sigma, _NEAR):
         return None
     peaks = peaks_of(
         [family], fit.spectrum.axis, model.beam_energy, model.detector, fit.calibration
     )
-    counts = peaks.profiles.sum(axis=0)
-    strongest = int(np.argmax(counts))
+    of_peak = peaks.profiles.sum(axis=0)
+    strongest = int(np.argmax(of_peak))
     evidence = [SeenLine(_name(peaks.parts[strongest]), family.alpha_energy, significance)]
-    for i in np.flatnonzero(np.arange(counts.size) != strongest):
-        more, sigma = _further(fit, peaks.profiles[:, i])
+    for i in np.flatnonzero(np.arange(of_peak.size) != strongest):
+        more, sigma = further(peaks.profiles[:, i])
         if abs(more) > _AWAY * np.hypot(sigma, _RATIO[family.shell[0]] * photons):
             return None
         if photons + more > _AWAY * sigma:
             part = peaks.parts[i]
             evidence.append(SeenLine(_name(part), part.alpha_energy, (photons + more) / sigma))
     return FoundElement(
-        element,
+        family.element,
         family.name,
         family.alpha_energy,
-        photons * float(fit.design[:, place].sum()),
+        counts,
         significance,
         tuple(sorted(evidence, key=lambda e: -e.significance)),
     )
@@ -375,4 +474,5 @@ def null_elements(
         return replace(fitter, support=further, calibration=first.calibration).fit(spectrum)
 
     found, fit = contaminants_of(first, beside)
-    return replace(null_scatter(fit, candidates), contaminants=found)
+    rest = null_scatter(fit, candidates)
+    return replace(rest, contaminants=(*found, *rest.contaminants))

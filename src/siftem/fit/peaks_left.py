@@ -16,8 +16,8 @@ from scipy.ndimage import uniform_filter1d
 
 from siftem.fit.greedy_search import COMMON, left_of, smooth_columns
 from siftem.fit.line_evidence import line_doubt
-from siftem.fit.line_fit import LineFit
 from siftem.fit.line_search import CANDIDATES, Left, LineLibrary, residual_variance
+from siftem.fit.propagation import LineFit
 from siftem.fit.spectrum_model import Calibration
 from siftem.xray.lines import visible_name
 from siftem.xray.response import pile_up

@@ -126,6 +126,7 @@ def composition_data(
             "rms_sigma": absent.rms,
             "beyond_two_percent": 100 * absent.beyond_two,
             "farthest": {e: absent.z[e] for e in absent.worst[:3]},
+            "there": {f.line: f.significance for f in absent.contaminants},
         }
     return data
 

@@ -166,8 +166,15 @@ def warn_of_poor_fits(compositions: Mapping[str, Composition]) -> None:
 
 
 def _warn_of_wide_scatter(name: str, composition: Composition) -> None:
-    """Warn when elements that are not there scatter by more than their errors."""
+    """Warn when elements that are not there scatter by more than their errors, or are there."""
     absent = composition.null_elements
+    if absent.contaminants and not absent.rms > WIDE:
+        warnings.warn(
+            f"{name}: {absent.describe()}: elements on whose lines they lie get their counts; add "
+            f"them to the elements or to the support",
+            DoubtWarning,
+            stacklevel=3,
+        )
     if absent.rms > WIDE:
         warnings.warn(
             f"{name}: {absent.describe()}: errors of trace elements are too small by about that, "
