@@ -187,3 +187,20 @@ def test_fractions_can_be_split(counts):
     first, second = thin(si, share=0.5, random_state=1)
     assert first.counts.sum() + second.counts.sum() == pytest.approx(si.total, rel=0.005)
     assert replace(si, counts=first.counts).total == pytest.approx(si.total / 2, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("change", "last"),
+    [
+        (lambda x: np.minimum(x, 60), 60),
+        (lambda x: np.minimum(x, 4), 4),
+        (lambda x: x % 16, 15),
+        (lambda x: np.minimum(x, 60) / 60.0, 60),
+        (lambda x: np.where((np.arange(x.size) == 99).reshape(x.shape), 500, np.minimum(x, 9)), 9),
+    ],
+)
+def test_counts_that_end_at_any_number_are_told(change, last):
+    values = counted(3000.0)
+    told = as_counted(image(change(values)))
+    assert any(f"would have lie beyond {last}: counts are cut off" in d for d in told.doubts)
+    assert as_counted(told) is told

@@ -247,6 +247,13 @@ _SHARED = 1.15
 _REACHES_FAR = 1.3
 #: Rounding of a file leaves whole numbers of counts within this.
 _NEARLY = 0.25
+#: Values that were due are missing from so many on, where so small a share of them is there; such
+#: large ones are not looked at.
+_DUE, _FELL, _LARGEST = 20.0, 0.2, 1e6
+_CUT_OFF = (
+    "far fewer values than counts would have lie beyond {last}: counts are cut off or wrapped "
+    "round there. Spectra, compositions and errors are wrong: export the counts with more bits"
+)
 #: By this all notes of this module begin: what has one is not looked at again.
 _NOTE = "counts: "
 
@@ -283,12 +290,36 @@ def as_counted(si: SpectrumImage, *, by_scatter: bool = True) -> SpectrumImage:
     seen = sp.csr_array(counts[:, int(np.argmax(beyond)) :])
     if not (beyond.any() and seen.nnz):
         return si
-    unit, scale, doubtful = _unit_of(seen, si.shape, by_scatter)
-    notes = [_NOTE + text for text in (offset, scale) if text]
+    unit, scale, doubtful = _unit_of(seen, si.shape, by_scatter=False)
+    last = 0 if np.ndim(unit) else _last_value(seen.data / unit)
+    cut = _CUT_OFF.format(last=last) if last else ""
+    if by_scatter and not cut:  # what is cut off scatters less
+        unit, scale, doubtful = _unit_of(seen, si.shape, by_scatter)
+    notes = [_NOTE + text for text in (offset, scale, cut) if text]
     if not notes:
         return si
-    doubts = (*si.doubts, _NOTE + scale) if doubtful else si.doubts
+    doubts = (*si.doubts, *(_NOTE + t for t in (scale, cut) if t and (doubtful or t is cut)))
     return replace(si, counts=_divided(counts, unit), notes=(*si.notes, *notes), doubts=doubts)
+
+
+def _last_value(values: np.ndarray) -> int:
+    """The value at which counts are cut off or wrapped round; 0 where they end as counts do.
+
+    Of counts with any means, (k + 1) n(k + 1) / n(k) never falls with k, where n(k) values are k:
+    by it those at k and k - 1 tell how many at least are k + 1.
+    """
+    whole = np.rint(values)
+    if values.size < _FEWEST or np.abs(values - whole).max() > _MISS or whole.max() > _LARGEST:
+        return 0
+    seen = np.bincount(whole.astype(np.int64))
+    k = np.arange(2, seen.size)
+    beyond = seen.sum() - np.cumsum(seen)[2:]
+    fewest = np.maximum(seen[2:] - 3 * np.sqrt(seen[2:]), 0.0)
+    most = seen[1:-1] + 3 * np.sqrt(seen[1:-1]) + 3.0
+    due = fewest**2 / most * k / (k + 1)
+    # One pixel that was multiplied has values with gaps between them.
+    short = np.flatnonzero((due > _DUE) & (beyond < _FELL * due) & (seen[1:-1] > 0))
+    return int(k[short[0]]) if short.size else 0
 
 
 def _unit_of(
