@@ -11,7 +11,6 @@ from siftem.energy_axis import EnergyAxis
 from siftem.errors import DoubtWarning
 from siftem.pipeline.soft_lines import (
     warn_of_dimmed_lines,
-    warn_of_drift,
     warn_of_uneven_phases,
 )
 from siftem.spectrum_image import SpectrumImage
@@ -145,31 +144,3 @@ def test_a_line_that_falls_across_a_phase_is_told(changes):
         assert share == pytest.approx(40, abs=10)
     else:
         assert told == []
-
-
-@pytest.mark.parametrize(
-    ("drift", "wedge"), [(12.0, 0.0), (-12.0, 0.5), (3.0, 0.0), (0.0, 0.8), (1.0, 0.0)]
-)
-def test_peaks_that_move_during_the_scan_are_told(drift, wedge):
-    """12 eV or 3 from the first row to the last; a wedge, and 1 eV, are no drift."""
-    axis = EnergyAxis(0.2, 0.01, 700, "keV")
-    energy = axis.centers[None]
-    mean = 0.02 + 0.1 * np.exp(-energy)
-    for line, height in ((0.525, 3.0), (1.74, 2.0), (6.40, 1.0)):
-        at = line + 1e-3 * drift * np.arange(N)[:, None] / N
-        left = np.exp(-wedge * np.arange(N)[:, None] / N * (0.525 / line) ** 2.7)
-        mean = mean + 0.2 * height * left * np.exp(-0.5 * ((energy - at) / 0.045) ** 2)
-    if 0 < abs(drift) < 5:  # what is faint takes more counts
-        mean = 20 * mean
-    counts = np.random.default_rng(0).poisson(np.repeat(mean[:, None], N, axis=1))
-    si = SpectrumImage(sp.csr_array(counts.reshape(N * N, -1)), (N, N), axis)
-    told = said(warn_of_drift, si, {"film": np.ones((N, N), bool)})
-    if abs(drift) < 2:
-        assert told == []
-    else:
-        (text,) = told
-        way = "the bottom up" if drift > 0 else "the top down"
-        assert text.startswith(f"film: from {way} its peaks move down by")
-        assert float(text.split("by ")[1].split(" eV")[0]) == pytest.approx(
-            0.9 * abs(drift), abs=1.5 if abs(drift) > 5 else 0.5
-        )

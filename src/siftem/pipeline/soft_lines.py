@@ -12,8 +12,6 @@ from itertools import combinations
 
 import numpy as np
 import scipy.sparse as sp
-from scipy.ndimage import gaussian_filter
-from scipy.signal import find_peaks
 
 from siftem.decomposition.purest import FEWEST_COUNTS, MOST_PIXELS
 from siftem.errors import DoubtWarning
@@ -39,13 +37,11 @@ _POWER = -2.7
 #: Soft and hard X-rays are parted at this energy (keV): where films of 100 nm absorb, and not.
 _SOFT = 1.0
 #: A change across a phase that is told, and in standard deviations.
-_FALLS, _FALLS_SURELY = 0.15, 7.0
-#: Shift of peaks that is told (eV).
-_DRIFT = 1.5
+_FALLS, FALLS_SURELY = 0.15, 7.0
 #: Width of windows (keV) among the hard counts, and of these the least part that tells.
 _WINDOW, _STRONG = 0.15, 0.02
 #: Extent of a phase: between these parts of its pixels.
-_EXTENT = (0.05, 0.95)
+EXTENT = (0.05, 0.95)
 
 
 def warn_of_dimmed_lines(compositions: Mapping[str, Composition]) -> None:
@@ -156,7 +152,7 @@ def warn_of_uneven_phases(si: SpectrumImage, insides: Mapping[str, np.ndarray]) 
         hard = held[:, 1:].sum(axis=1)
         if hard.sum() < FEWEST_COUNTS:
             continue
-        extent = np.diff(np.quantile(places, _EXTENT, axis=0), axis=0)[0].clip(1.0)
+        extent = np.diff(np.quantile(places, EXTENT, axis=0), axis=0)[0].clip(1.0)
         away = (places - places.mean(axis=0)) / extent
         soft = held[:, :1]
         if axis.first < 0.5 * _SOFT and soft.sum() > FEWEST_COUNTS:
@@ -166,9 +162,9 @@ def warn_of_uneven_phases(si: SpectrumImage, insides: Mapping[str, np.ndarray]) 
             odds = [max(part * (1 + e * np.hypot(*slopes[0])), 0.0) for e in (0.5, -0.5)]
             high, low = (o / max(1 - o, 1e-9) for o in odds)
             change = 1.0 - low / high
-            if change > _FALLS and np.hypot(*slopes[0]) > _FALLS_SURELY * sigma[0]:
+            if change > _FALLS and np.hypot(*slopes[0]) > FALLS_SURELY * sigma[0]:
                 warnings.warn(
-                    f"{name}: from {_way(slopes[0])} its counts below {_SOFT:g} keV fall by "
+                    f"{name}: from {way(slopes[0])} its counts below {_SOFT:g} keV fall by "
                     f"{100 * change:.0f}% beside the harder ones, as where a film becomes thicker, "
                     f"the detector is in a shadow, or the composition changes: its numbers are of "
                     f"the mean, and contents of light elements may be wrong by as much",
@@ -179,83 +175,18 @@ def warn_of_uneven_phases(si: SpectrumImage, insides: Mapping[str, np.ndarray]) 
         many = many[many > 0]
         slopes, sigma = _slopes(held[:, many], hard, away)
         changes = np.hypot(*slopes.T)
-        told = (changes > _FALLS) & (changes > _FALLS_SURELY * sigma)
+        told = (changes > _FALLS) & (changes > FALLS_SURELY * sigma)
         if told.any():
             i = int(np.where(told, changes / sigma, 0.0).argmax())
             energy = _SOFT + _WINDOW * (many[i] - 0.5)
             warnings.warn(
-                f"{name}: from {_way(slopes[i])} its counts at {energy:.2f} keV fall by "
+                f"{name}: from {way(slopes[i])} its counts at {energy:.2f} keV fall by "
                 f"{100 * min(2 * changes[i] / (2 + changes[i]), 1.0):.0f}% beside others above "
                 f"{_SOFT:g} keV: its composition changes, as by diffusion, it is "
                 f"several phases, or the energy axis drifts: its numbers are of the mean",
                 DoubtWarning,
                 stacklevel=3,
             )
-
-
-def warn_of_drift(si: SpectrumImage, insides: Mapping[str, np.ndarray]) -> None:
-    """Tell when peaks of a phase move along the energy axis from one side of it to the other.
-
-    Spectra of one phase then look like those of several.
-
-    Parameters
-    ----------
-    si, insides
-        As of `warn_of_uneven_phases`.
-
-    Warns
-    -----
-    DoubtWarning
-        Of the phase in which it is most sure.
-    """
-    step = 1e3 * si.axis.to_kev().scale
-    best, text = _FALLS_SURELY, ""
-    for name, inside in insides.items():
-        places = np.argwhere(inside)
-        places = places[:: -(-len(places) // MOST_PIXELS) or 1]
-        rows = sp.csr_array(si.counts[places @ np.array([si.shape[1], 1])])
-        total = np.asarray(rows.sum(axis=1, dtype=np.float64)).ravel()
-        shape = np.asarray(rows.sum(axis=0, dtype=np.float64)).ravel()
-        if shape.sum() < FEWEST_COUNTS:
-            continue
-        shape = shape / shape.sum()
-        moved = _score_of_a_shift(shape, step)
-        told = -float(np.gradient(shape) @ moved)
-        if told <= 0:
-            continue
-        extent = np.diff(np.quantile(places, _EXTENT, axis=0), axis=0)[0].clip(1.0)
-        terms = np.column_stack([np.ones(len(places)), (places - places.mean(axis=0)) / extent])
-        inverse = np.linalg.pinv(terms.T @ (terms * total[:, None]))
-        slope = (inverse @ (terms.T @ (rows @ moved)))[1:] / told
-        size = float(np.hypot(*slope))
-        along = slope / max(size, 1e-300)
-        variance = float(along @ inverse[1:, 1:] @ along) * float(shape @ moved**2)
-        error = np.sqrt(max(variance, 1e-300)) / told
-        if size * step > _DRIFT and size > best * error:
-            best = size / error
-            # Where it falls it goes to lower energies.
-            text = (
-                f"{name}: from {_way(slope)} its peaks move down by {size * step:.2g} eV, as when "
-                f"the energy axis drifts during the scan: spectra of one phase then look like "
-                f"several, and fits are poor. Align the spectra before"
-            )
-    if text:
-        warnings.warn(text, DoubtWarning, stacklevel=3)
-
-
-def _score_of_a_shift(shape: np.ndarray, step: float) -> np.ndarray:
-    """Weights of channels whose sum tells how far peaks are shifted, whatever their heights."""
-    smooth = gaussian_filter(shape, 20.0 / step) + 1e-12
-    half = max(round(90.0 / step), 2)
-    out = np.zeros(shape.size)
-    peaks, about = find_peaks(smooth, height=0.02 * smooth.max(), prominence=0.01 * smooth.max())
-    for peak, prominence in zip(peaks, about["prominences"], strict=True):
-        own = slice(max(peak - half, 0), peak + half + 1)
-        if prominence > 0.5 * smooth[peak] and not out[own].any():
-            # Counts move from where their logarithm rises to where it falls.
-            weight = -np.gradient(np.log(smooth))[own]
-            out[own] = weight - float(weight @ shape[own]) / max(float(shape[own].sum()), 1e-300)
-    return out
 
 
 def _slopes(held: np.ndarray, total: np.ndarray, away: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -272,8 +203,8 @@ def _slopes(held: np.ndarray, total: np.ndarray, away: np.ndarray) -> tuple[np.n
     return slopes, np.sqrt(np.maximum(spread, 1e-300) * (1 - part).clip(0.0) / part)
 
 
-def _way(slope: np.ndarray) -> str:
-    """The way that something falls, by its change with rows and columns."""
+def way(slope: np.ndarray) -> str:
+    """Return the way that something falls, by its change with rows and columns."""
     vertical = abs(slope[0]) > abs(slope[1])
     ends = ("the top down", "the bottom up") if vertical else ("left to right", "right to left")
     return ends[0 if slope[0 if vertical else 1] < 0 else 1]

@@ -12,6 +12,7 @@ from siftem.eels.edges import edges_in_windows
 from siftem.eels.ratios import ElementalRatios, elemental_ratios
 from siftem.errors import DoubtWarning, InputError, SiftemWarning
 from siftem.fit.spectrum_model import Absorption
+from siftem.pipeline.energy_shifts import warn_of_drift, warn_of_shifts
 from siftem.pipeline.file_contents import file_content
 from siftem.pipeline.fit_settings import FitSettings, fit_settings, with_film_calibration
 from siftem.pipeline.open_scales import OpenScale, with_open_ends
@@ -21,7 +22,7 @@ from siftem.pipeline.recipe import Recipe
 from siftem.pipeline.recipe_sections import Phase
 from siftem.pipeline.results import Matched
 from siftem.pipeline.side_processes import SideProcesses
-from siftem.pipeline.soft_lines import warn_of_drift, warn_of_uneven_phases
+from siftem.pipeline.soft_lines import warn_of_uneven_phases
 from siftem.pipeline.steps.step import Circumstances, Step, plain
 from siftem.pipeline.subtraction import pure_losses, pure_spectra
 from siftem.printed_numbers import in_words
@@ -101,6 +102,7 @@ def pure_phases(
     only = {} if matrix is None else {regions.matrix: matrix}
     contaminated = tuple(name for name, phase in recipe.phases.items() if phase.contaminants)
     own = OwnPixels(si, regions, matched, recipe.segment.random_state, contaminated, impure)
+    warn_of_shifts(si, matched.factors)
     if si.signal_type == "EELS":
         anchored = {
             grain: integrated[mixture_name(grain, regions.matrix)]
