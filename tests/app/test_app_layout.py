@@ -19,6 +19,7 @@ from siftem.app.overlays import (
     region_counts_html,
 )
 from siftem.app.page import Page
+from siftem.app.spectrum_figure import Curve, spectrum_figure
 from siftem.decomposition.layout import MIXED, VACUUM
 from siftem.energy_axis import EnergyAxis
 from siftem.pipeline.layout import PhaseMap
@@ -158,7 +159,8 @@ def test_side_by_side_nothing_is_said_of_a_matrix(page):
     labels = page.session.result("match").layout.labels
     assert f"<td>{(labels == 0).sum():,}</td>" in segment.counts.object
     assert "labelled" in segment.counts.object
-    assert "summed: the pixels of its spectrum; 1 pixel at borders is left" in segment.counts.object
+    assert "summed: the pixels of its spectrum, of which the purest may" in segment.counts.object
+    assert "chosen; 1 pixel at borders is left" in segment.counts.object
     page.go(3)
     assert not spectra.known.visible and "nothing is taken off" in spectra.alone.object
     assert spectra.do.name == "Sum the pixels"
@@ -168,6 +170,31 @@ def test_side_by_side_nothing_is_said_of_a_matrix(page):
     spectra.choose_grain(page.session.result("match").grains[0])
     assert decompose.matrix.visible
     assert spectra.known.visible and spectra.do.name == "Subtract"
+
+
+def test_a_spectrum_of_some_pixels_of_a_region_says_so(page):
+    page.session.workflow.run("spectra")
+    page.go(3)
+    spectra, pure = page.views[3], page.session.result("spectra").pure
+    regions = page.session.result("regions").regions
+    for name in page.session.result("match").factors.names:
+        whole = (regions.pure if name == regions.matrix else regions.mixture(name)).n_pixels
+        spectra.choose_grain(name)
+        for n_pixels in (7, whole):
+            spectra._draw_residual(None, replace(pure[name], n_pixels=n_pixels), None)
+            said = f"the sum of 7 of the {whole:,} pixels of its region"
+            assert (said in spectra.found.object) == (n_pixels == 7)
+
+
+def test_names_of_curves_stay_within_the_figure():
+    figures = []
+    for number, rows in ((2, 1), (8, 2)):
+        curves = [Curve(f"pure {n}", np.ones(100), "#000000") for n in range(number)]
+        plot = spectrum_figure(EnergyAxis(0.0, 0.1, 100), curves, size=(460, 300))
+        (legend,) = plot.legend
+        assert -(-number // legend.ncols) == rows
+        figures.append(plot)
+    assert figures[1].legend[0].ncols * 7 * len("pure 0") < 460
 
 
 def test_a_single_phase_has_its_spectrum_on_the_page(page):

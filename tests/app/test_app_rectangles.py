@@ -42,6 +42,12 @@ RECTANGLES = """() => {
         found.spectrum = at
     }
   }
+  // What stands below the spectrum goes up and down; only a table of its own may go sideways.
+  const columns = root => [...root.querySelectorAll("*")].flatMap(one =>
+    [one, ...(one.shadowRoot ? columns(one.shadowRoot) : [])])
+  found.sideways = columns(document)
+    .filter(one => one.classList.contains("scroll-vertical"))
+    .some(one => one.scrollWidth > one.clientWidth)
   found.scrolled = [document.documentElement.scrollWidth, document.documentElement.scrollHeight]
   return found
 }"""
@@ -71,7 +77,7 @@ def measured(page):
             x, y, w, h = (round(v / block) for v in found[name])
             blank[y : y + h, x : x + w] = False
     shares["blank"] = float(blank.mean())
-    return shares, inside, found["scrolled"] == [wide, tall]
+    return shares, inside, found["scrolled"] == [wide, tall] and not found["sideways"]
 
 
 def well_filled(page):

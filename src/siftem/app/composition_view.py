@@ -241,7 +241,7 @@ class CompositionView(MapStep):
         self.errors = pn.widgets.Select(
             name="Errors", options=[_COUNTING, _INTERVALS], value=_COUNTING, width=188, **field
         )
-        self.tables = self.text("")
+        self.tables = self.text("", **WIDE)
         self.hint = self.text("", **WIDE)
         self.controls[:] = [
             self.film,

@@ -18,7 +18,6 @@ from bokeh.models import (
     BoxSelectTool,
     ColumnDataSource,
     CustomJS,
-    Legend,
     NumeralTickFormatter,
     Range1d,
 )
@@ -27,6 +26,7 @@ from bokeh.plotting import figure
 from siftem.app.spectrum_figure import (
     Curve,
     LineMark,
+    add_legend,
     add_marks,
     first_view,
     follow_view,
@@ -39,7 +39,7 @@ from siftem.spectrum_image import SpectrumImage
 #: Channels are summed for the screen until no more than this many are left; spectra that are a
 #: result are looked at more closely than those of single pixels.
 _MOST_BINS, _MOST_OF_RESULTS = 700, 2800
-_BESIDE, _BELOW, _LEGEND = 96, 74, 24
+_BESIDE, _BELOW = 96, 74
 _CURSOR, _MEAN = "#D55E00", "#858585"
 #: The browser tells where it was clicked, or between which energies the mouse was dragged.
 _ASK = """
@@ -161,18 +161,7 @@ class LiveSpectrum:
             )
             if curve:
                 lines.append((curve.name, [drawn]))
-        if curves:
-            legend = Legend(
-                items=lines,
-                orientation="horizontal",
-                label_text_font_size="11px",
-                border_line_color=None,
-                padding=0,
-                margin=2,
-                spacing=8,
-                glyph_width=16,
-            )
-            plot.add_layout(legend, "above")
+        legend = add_legend(plot, lines, size[0] - _BESIDE) if curves else 0
         drag = BoxSelectTool(dimensions="width", renderers=[])
         drag.overlay.fill_color = INK[dark]
         drag.overlay.fill_alpha = 0.15
@@ -185,7 +174,7 @@ class LiveSpectrum:
         band = self._band.properties_with_values(include_defaults=False)
         self._band = BoxAnnotation(**{**band, **_BAND})
         plot.add_layout(self._band)
-        inner = (size[0] - _BESIDE, size[1] - _BELOW - _LEGEND * bool(curves))
+        inner = (size[0] - _BESIDE, size[1] - _BELOW - legend)
         add_marks(plot, [m for m in marks if low <= m.energy <= high], (low, high), inner, dark)
         plain_axes(plot)
         plot.yaxis.formatter = NumeralTickFormatter(format="0,0.[0000]" if log else "0,0.[0]")

@@ -256,7 +256,8 @@ def region_counts_html(
     table = _table(["region", "painted", masked, "summed", "of map"], rows)
     kept_off = "pixel at borders is" if regions.margin == 1 else "pixels at borders are"
     margin = f"; {regions.margin:g} {kept_off} left out" if regions.margin else ""
-    hint = f"{hint} summed: the pixels of its spectrum{margin}."
+    purest = "" if labelled is None else ", of which the purest may be chosen"
+    hint = f"{hint} summed: the pixels of its spectrum{purest}{margin}."
     if reasons and left is not None and not set(left.pixels) <= set(_REASON_COLOURS):
         hint += f" {_RIM}"
     return f"{table}<p class='hint'>{html.escape(hint)}</p>"

@@ -78,7 +78,7 @@ class SegmentView(MapStep):
         tools = self._toolbar = MapToolbar()
         self.overlay, self.of_phase, self.opacity = tools.overlay, tools.of_phase, tools.opacity
         self.traces = tools.traces
-        self.counts = self.text("")
+        self.counts = self.text("", **WIDE)
         self.controls[:] = [
             self.text("<h2>1 Paint pixels of each phase</h2>"),
             self.phases.grid,

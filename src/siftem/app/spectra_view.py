@@ -24,6 +24,7 @@ from siftem.pipeline.recipe import Phase
 from siftem.pipeline.results import Matched
 from siftem.pipeline.steps.spectra import RegionSpectra
 from siftem.printed_numbers import with_error
+from siftem.segment.regions import Regions
 from siftem.unmixing.subtract import PureSpectrum
 from siftem.xray.detector import Detector
 
@@ -216,6 +217,15 @@ class SpectraView(MapStep):
         """Draw the pure spectrum about one line, with its fit."""
         element = self.element.value
         texts = []
+        if pure is not None:
+            regions: Regions = self.session.result("regions").regions
+            alone = self.grain == regions.matrix
+            whole = (regions.pure if alone else regions.mixture(self.grain)).n_pixels
+            if pure.n_pixels < whole:
+                texts.append(
+                    f"Its spectrum is the sum of {pure.n_pixels:,} of the {whole:,} pixels of its "
+                    f"region: those that hold least of other phases."
+                )
         if isinstance(pure, PureSpectrum):
             texts.append(f"Anchor: {pure.anchor}.")
             scale = with_error(pure.scale, pure.scale_sigma)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from bokeh.models import (
@@ -34,6 +35,9 @@ _ROWS = 4
 _ROW_HEIGHT = 13
 #: Room that axes, legend and title take from a figure, pixels.
 _BESIDE, _BELOW, _ABOVE, _LEGEND, _TITLE = 96, 48, 5, 24, 22
+#: Width of a letter in the legend; of a line beside its name, and between two of them.
+_LETTER, _SPACE = 7, 8
+_SAMPLE = 16 + 5 + _SPACE
 _FONT = "12px"
 #: Energies that are shown beyond the last line, keV.
 _BEYOND = 0.6
@@ -154,19 +158,10 @@ def spectrum_figure(
         )
         lines.append((curve.name, [drawn]))
     follow_view(plot, [(drawn.data_source, "y") for _name, (drawn,) in lines], log)
-    if len(curves) > 1:
-        legend = Legend(
-            items=lines,
-            orientation="horizontal",
-            label_text_font_size=_FONT,
-            border_line_color=None,
-            padding=0,
-            margin=2,
-        )
-        plot.add_layout(legend, "above")
+    legend = add_legend(plot, lines, size[0] - _BESIDE) if len(curves) > 1 else 0
     if not log:
         plot.add_layout(Span(location=0, dimension="width", line_color="#999999", line_width=1))
-    above = _ABOVE + (_LEGEND if len(curves) > 1 else 0) + (_TITLE if title else 0)
+    above = _ABOVE + legend + (_TITLE if title else 0)
     inner = (size[0] - _BESIDE, size[1] - _BELOW - above)
     add_marks(plot, [m for m in marks if low <= m.energy <= high], (low, high), inner, dark)
     plain_axes(plot)
@@ -307,6 +302,26 @@ def limits_of_counts(values: Sequence[np.ndarray], log: bool) -> tuple[float, fl
     bottom = float(every.min(initial=0.0))
     room = 0.05 * ((top - bottom) or 1.0)
     return bottom - (room if bottom < 0 else 0), top + room
+
+
+def add_legend(plot: figure, items: list[tuple[str, list[Any]]], width: int) -> int:
+    """Name curves above a figure, in as many rows as keep them within a width; their height."""
+    wide = [_LETTER * len(name) + _SAMPLE for name, _drawn in items]
+    columns = len(items) if sum(wide) <= width else max(1, width // max(wide))
+    legend = Legend(
+        items=items,
+        orientation="horizontal",
+        ncols=columns,
+        label_text_font_size="11px",
+        border_line_color=None,
+        padding=0,
+        margin=2,
+        spacing=_SPACE,
+        glyph_width=16,
+    )
+    plot.add_layout(legend, "above")
+    rows = -(-len(items) // columns)
+    return _LEGEND * rows
 
 
 def add_marks(

@@ -115,10 +115,10 @@ TEXT_CSS = """
   font-size: 13px; line-height: 1.35; color: var(--siftem-ink, #1d1d1f); }
 h2 { font-size: 15px; margin: 2px 0 4px; }
 p { margin: 2px 0; }
-table { border-collapse: collapse; font-size: 12.5px; margin: 0 0 8px; }
+table { border-collapse: collapse; font-size: 12px; margin: 0 0 8px; }
 caption { text-align: left; font-weight: 600; padding: 2px 0 3px; }
 .tables { display: flex; flex-wrap: wrap; gap: 0 22px; align-items: flex-start; }
-th, td { padding: 1.5px 4px; text-align: right; white-space: nowrap; }
+th, td { padding: 1.5px 3px; text-align: right; white-space: nowrap; }
 thead th { white-space: normal; vertical-align: bottom; }
 thead th { border-bottom: 1.5px solid var(--siftem-ink, #1d1d1f); }
 thead th[colspan] { text-align: center; }
@@ -133,6 +133,10 @@ tbody tr:nth-child(even) { background: var(--siftem-stripe, #f5f6f8); }
   border: 1px solid #666666; vertical-align: -1px; }
 /* A long note would keep the next table from standing beside. */
 .tables > .copied-table { width: min-content; min-width: 240px; }
+/* Of many phases the table alone is scrolled sideways, and the elements stay. */
+.copied-table { max-width: 100%; overflow-x: auto; }
+.copied-table tbody th { position: sticky; left: 0; background: var(--siftem-paper, #ffffff); }
+.copied-table tbody tr:nth-child(even) th { background: var(--siftem-stripe, #f5f6f8); }
 .tables caption { white-space: nowrap; }
 .copied-table > p.note { display: inline; margin-right: 8px; }
 button.copy { font: inherit; font-size: 12px; border: none; background: none; padding: 0 0 8px;
