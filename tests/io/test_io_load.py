@@ -297,8 +297,10 @@ class TestManners:
         path = saved(make_signal(counts), tmp_path / "map.hspy")
         seen = []
         siftem.load(path, progress=lambda step, fraction: seen.append((step, fraction)))
-        assert seen[0] == ("reading counts", 0.0)
-        assert seen[-1] == ("reading counts", 1.0)
+        # A file that opens slowly says so before.
+        read = [fraction for step, fraction in seen if step != "opening the file"]
+        assert (read[0], read[-1]) == (0.0, 1.0)
+        assert seen[-1][0] == "reading counts"
 
     def test_what_the_callback_raises_stops_the_work_unchanged(self, tmp_path, make_signal, counts):
         class Cancelled(Exception):

@@ -207,7 +207,10 @@ def _uniform_steps(axis: Any) -> tuple[float, float]:
 def _assumed_unit(axis: Any, signal_type: str, offset: float, scale: float) -> str:
     unit = _unit_of(axis)
     if unit:
-        raise InputError(f"the signal axis is in {unit!r}, not in keV or eV")
+        raise InputError(
+            f"the signal axis is in {unit!r}, not in keV or eV: bring it to even steps of energy in "
+            f"HyperSpy first (interpolate_on_axis), and name their unit in axes_manager[-1].units"
+        )
     if scale == 1 and offset == 0:
         raise InputError(
             "the energy axis is not calibrated (channel numbers without a unit): "
