@@ -208,8 +208,8 @@ def _assumed_unit(axis: Any, signal_type: str, offset: float, scale: float) -> s
     unit = _unit_of(axis)
     if unit:
         raise InputError(
-            f"the signal axis is in {unit!r}, not in keV or eV: bring it to even steps of energy in "
-            f"HyperSpy first (interpolate_on_axis), and name their unit in axes_manager[-1].units"
+            f"the signal axis is in {unit!r}, not in keV or eV: bring it to even steps of energy "
+            f"in HyperSpy first (interpolate_on_axis) and name the unit, axes_manager[-1].units"
         )
     if scale == 1 and offset == 0:
         raise InputError(
