@@ -18,8 +18,9 @@ from siftem.errors import DoubtWarning, RecipeError
 from siftem.pipeline.composition_doubts import hidden_in, warn_of_hidden, with_stray_counts
 from siftem.pipeline.layout import corrected_layout
 from siftem.pipeline.open_scales import Host, open_scale
-from siftem.pipeline.own_pixels import OwnPixels, region_spectra
+from siftem.pipeline.own_pixels import OwnPixels
 from siftem.pipeline.recipe import make_recipe
+from siftem.pipeline.region_spectra import region_spectra
 from siftem.pipeline.results import Matched
 from siftem.pipeline.steps.match import _of_rare_phases, run_elements
 from siftem.pipeline.summary import summarize

@@ -13,8 +13,9 @@ from siftem.energy_axis import EnergyAxis
 from siftem.errors import DoubtWarning
 from siftem.pipeline.even_overlays import evenly_held, with_even_overlays
 from siftem.pipeline.layout import corrected_layout
-from siftem.pipeline.own_pixels import OwnPixels, region_spectra
+from siftem.pipeline.own_pixels import OwnPixels
 from siftem.pipeline.recipe import make_recipe
+from siftem.pipeline.region_spectra import region_spectra
 from siftem.pipeline.results import Matched
 from siftem.segment.regions import Regions
 from siftem.simulate.spectra import Microscope, PhaseModel, phase_spectrum
@@ -203,3 +204,22 @@ def test_a_grain_that_lies_in_another_phase_is_the_sum_of_its_purest_pixels():
     whole = si.counts[np.flatnonzero((labels == 1).ravel())].sum(axis=0)
     extra = [s[magnesium].sum() / s.sum() for s in (spectrum.counts, alone, whole)]
     assert extra[0] - extra[1] < 0.3 * (extra[2] - extra[1])
+
+
+def test_what_a_grain_lies_in_is_no_reason_to_leave_its_pixels_out():
+    """Half of it has twice the feldspar, which is taken off later."""
+    si, factors = map_of(ILMENITE, INSIDE, 0.4, counts=200.0)
+    phases = list(factors.layout.phases)
+    phases[1] = replace(phases[1], role="embedded", hosts=(0,))
+    feldspar = 200 * pure(FELDSPAR) / pure(FELDSPAR).sum()
+    more = np.random.default_rng(1).poisson(feldspar, (N * N, AXIS.size))
+    thick = (INSIDE & (X > 27)).ravel()[:, None]
+    si = replace(si, counts=sp.csr_array(si.counts.toarray() + thick * more))
+    layout = replace(factors.layout, phases=tuple(phases), kind="mixed")
+    assert own_pixels(si, layout)[0]["grain + Fsp"].n_pixels > 0.9 * inner_pixels(layout)
+
+
+def inner_pixels(layout):
+    """Pixels of the grain that the margin of regions leaves."""
+    masks = {n: layout.labels == c for c, n in enumerate(NAMES) if c}
+    return Regions((N, N), matrix="Fsp", masks=masks).own("grain").n_pixels

@@ -11,8 +11,8 @@ from siftem.energy_axis import EnergyAxis
 from siftem.fit.spectrum_model import Calibration, SpectrumModel
 from siftem.pipeline.composition_doubts import assumed_absent
 from siftem.pipeline.fit_settings import fit_settings
-from siftem.pipeline.own_pixels import region_spectra
 from siftem.pipeline.recipe import make_recipe
+from siftem.pipeline.region_spectra import region_spectra
 from siftem.pipeline.results import Matched, RunResult, Segmentation, Truth
 from siftem.pipeline.steps.composition import line_gains, partition_coefficients
 from siftem.pipeline.steps.spectra import RegionSpectra

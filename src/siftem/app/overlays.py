@@ -28,7 +28,7 @@ from siftem.decomposition.layout import MIXED, VACUUM
 from siftem.figures.regions import MIXED_COLOUR, VACUUM_COLOUR
 from siftem.figures.style import MARK_COLOUR
 from siftem.pipeline.layout import PhaseMap, by_labels
-from siftem.pipeline.own_pixels import lies_pure
+from siftem.pipeline.region_spectra import lies_pure
 from siftem.pipeline.results import Classified, Matched
 from siftem.pipeline.steps.segment import from_labels
 from siftem.printed_numbers import in_words, with_error

@@ -19,8 +19,8 @@ from siftem.errors import InputError
 from siftem.figures.line_labels import line_text
 from siftem.fit.line_fit import LineFit
 from siftem.pipeline.open_scales import OpenScale
-from siftem.pipeline.own_pixels import lies_pure, mixture_name
 from siftem.pipeline.recipe import Phase
+from siftem.pipeline.region_spectra import lies_pure, mixture_name
 from siftem.pipeline.results import Matched
 from siftem.pipeline.steps.spectra import RegionSpectra
 from siftem.printed_numbers import with_error

@@ -109,6 +109,7 @@ def purest(
     spectra: np.ndarray,
     own: int,
     *,
+    with_it: Sequence[int] = (),
     by_noise: bool = False,
     fewest: int = FEWEST_PIXELS,
     random_state: int = 0,
@@ -125,6 +126,8 @@ def purest(
         Of what the pixels hold, each summing to one.
     own : int
         Which of them.
+    with_it : sequence of int
+        Those of which pixels may hold any amount: they count as the phase's own.
     by_noise : bool
         Take more pixels where what they add of other phases is less than the noise they take.
     fewest : int
@@ -137,13 +140,17 @@ def purest(
     Purest
         Of all pixels of the region, where there are too few to choose from.
     """
-    return _purest(
-        _Halves.of(counts, inside, random_state), spectra, own, by_noise=by_noise, fewest=fewest
-    )
+    halves = _Halves.of(counts, inside, random_state)
+    return _purest(halves, spectra, (own, *with_it), by_noise=by_noise, fewest=fewest)
 
 
 def _purest(
-    halves: _Halves, spectra: np.ndarray, own: int, *, by_noise: bool, fewest: int = FEWEST_PIXELS
+    halves: _Halves,
+    spectra: np.ndarray,
+    own: tuple[int, ...],
+    *,
+    by_noise: bool,
+    fewest: int = FEWEST_PIXELS,
 ) -> Purest:
     """See `purest`."""
     measured = [_Shares(half, spectra, own) for half in halves.counts]
@@ -158,7 +165,8 @@ def _purest(
             tried.append((size, share, sigma, held))
     _, most, error, _ = max(tried, key=lambda t: t[1] - t[2])
     if by_noise:
-        apart = WORSE * max(float(np.linalg.norm(spectra[own] - s)) for s in spectra)
+        others = np.delete(spectra, own[1:], axis=0)
+        apart = WORSE * float(np.linalg.norm(spectra[own[0]] - others, axis=1).max())
         wrong = [(apart * max(most - t[1], 0.0)) ** 2 + 1 / max(t[3], 1.0) for t in tried]
         size, share, sigma, _ = tried[int(np.argmin(wrong))]
     else:
@@ -213,8 +221,8 @@ class _Halves:
 class _Shares:
     """Shares of a phase in pixels, by one half of the counts."""
 
-    def __init__(self, half: sp.csr_array, spectra: np.ndarray, own: int) -> None:
-        self._weights = share_weights(half, spectra)[own]
+    def __init__(self, half: sp.csr_array, spectra: np.ndarray, own: tuple[int, ...]) -> None:
+        self._weights = share_weights(half, spectra)[list(own)].sum(axis=0)
         self._level = np.asarray(half.sum(axis=1, dtype=np.float64)).ravel()
 
     def order(self, inside: np.ndarray) -> np.ndarray:
@@ -299,7 +307,7 @@ def spectra_inside(
         for _ in range(2):  # the first purest spectra are the better measure of purity
             spectra = spectra / spectra.sum(axis=1, keepdims=True)
             for c, parts in halves.items():
-                one = _purest(parts, spectra, c, by_noise=True)
+                one = _purest(parts, spectra, (c,), by_noise=True)
                 if one.spectrum.sum() > 0:
                     sums[c], pixels[c] = one.spectrum, one.pixels
             spectra = sums + 1e-6 * sums.sum(axis=0) + 1e-12

@@ -1,4 +1,4 @@
-"""Spectra of regions, and of the phases for which their own pixels speak."""
+"""Spectra of the phases for which their own pixels speak."""
 
 from __future__ import annotations
 
@@ -12,12 +12,7 @@ from scipy.ndimage import distance_transform_edt
 
 from siftem.decomposition.layout import Lies
 from siftem.decomposition.purest import (
-    FEWEST_COUNTS,
-    FEWEST_PIXELS,
-    MOST_PIXELS,
     as_mixture,
-    of_one_kind,
-    purest,
     rises_to_middle,
 )
 from siftem.decomposition.support import AS_BESIDE, Below
@@ -26,15 +21,13 @@ from siftem.pipeline.fit_settings import FitSettings
 from siftem.pipeline.layout import by_labels
 from siftem.pipeline.open_scales import Host, OpenScale, border_scale, open_scale
 from siftem.pipeline.parts import attempted
+from siftem.pipeline.region_spectra import BLUR, host_names, spectrum_name
 from siftem.pipeline.results import Matched
 from siftem.printed_numbers import in_words
-from siftem.segment.regions import Region, Regions
+from siftem.segment.regions import Regions
 from siftem.spectrum import Spectrum
 from siftem.spectrum_image import SpectrumImage
-from siftem.unmixing.integrate import integrate
 
-#: Within this many pixels of a border the tails of a probe may reach.
-_BLUR = 4.0
 #: A phase of which no more than the second number is further from a border than the first lies in
 #: threads: where they meet, or at the edge of the map, they are thicker.
 _THREAD, _KNOTS = 2.5, 0.1
@@ -44,167 +37,6 @@ _PART = 0.1
 _MISTAKEN, _HARD_TO_TELL = 0.01, 0.2
 #: Largest part of a small phase's counts that may come from around it.
 _BORDER = 0.1
-
-
-def region_spectra(
-    si: SpectrumImage,
-    regions: Regions,
-    matched: Matched,
-    missing: MutableMapping[str, str] | None = None,
-    *,
-    random_state: int = 0,
-    impure: MutableMapping[str, float] | None = None,
-) -> dict[str, Spectrum]:
-    """Integrate the pure matrix and each mixture.
-
-    Parameters
-    ----------
-    si : SpectrumImage
-    regions : Regions
-    matched : Matched
-        How the phases lie.
-    missing : mutable mapping of str to str, optional
-        Gets the reason for each spectrum that can't be had, as a rule an empty region.
-    random_state : int
-        Of the halves by which the purest pixels are picked.
-    impure : mutable mapping of str to float, optional
-        Gets, for each phase that is the sum of its purest pixels, how much of these may still be
-        other phases; see `siftem.decomposition.purest.Purest`.
-
-    Returns
-    -------
-    dict of str to Spectrum
-        The matrix under its own name, and what is pure in its own pixels; then
-        "<grain> + <matrix>".
-
-    Warns
-    -----
-    SiftemWarning
-        Of each spectrum that is missing.
-    """
-    wanted = {regions.matrix: regions.pure}
-    for grain in regions.names:
-        wanted[spectrum_name(grain, matched)] = regions.own(grain)
-    # By labels, a grain that lies in a host may have pixels of a third phase as well.
-    some = wanted if by_labels(matched.layout) else {*regions.names}
-    out = {}
-    for label, region in wanted.items():
-        found = attempted(
-            f"the spectrum of {label}",
-            partial(_summed, si, region, label),
-            None,
-            missing=missing,
-        )
-        if found is not None:
-            out[label] = found
-    for name in sorted(some & out.keys()):
-        chosen = (
-            partial(_of_far, si, regions, name, out[name])
-            if _is_support(name, matched)
-            else partial(_of_purest, si, wanted[name], name, out, random_state)
-        )
-        out[name], left = attempted(
-            f"the choice of the purest pixels of {name}", chosen, (out[name], 0.0)
-        )
-        if impure is not None:
-            impure[name] = left
-    return out
-
-
-def _is_support(name: str, matched: Matched) -> bool:
-    layout, names = matched.layout, matched.factors.names
-    return (
-        layout is not None and name in names and layout.phases[names.index(name)].role == "support"
-    )
-
-
-def _of_far(
-    si: SpectrumImage, regions: Regions, name: str, whole: Spectrum
-) -> tuple[Spectrum, float]:
-    """Sum those pixels of a support that no probe's tail from what lies on it reaches.
-
-    Its purest pixels would be those where it is thinnest, or has a hole: what lies below a
-    particle is the film as it is on the whole.
-    """
-    own = regions.own(name)
-    others = np.any([regions.masks[n] for n in regions.names if n != name], axis=0)
-    far = own.mask & (distance_transform_edt(~others) > _BLUR)
-    kept = Region(own.name, far, own.advice)
-    if kept.n_pixels < FEWEST_PIXELS:
-        return whole, 0.0
-    found = integrate(si, kept, name=name)
-    return (found, 0.0) if float(found.counts.sum()) >= FEWEST_COUNTS else (whole, 0.0)
-
-
-def _of_purest(
-    si: SpectrumImage, region: Region, name: str, sums: Mapping[str, Spectrum], random_state: int
-) -> tuple[Spectrum, float]:
-    """Sum those pixels of a region that are as pure as its purest ones.
-
-    A probe's tails and borders that run obliquely leave other phases far inside a region. The
-    pixels are picked by one half of the counts and summed from the other, and the reverse.
-    """
-    whole, others = sums[name], [n for n in sums if n != name]
-    if not others or whole.n_pixels > MOST_PIXELS:
-        return whole, 0.0
-    shapes = np.maximum([sums[n].counts for n in (name, *others)], 0.0) + 1e-9
-    shapes = shapes / shapes.sum(axis=1, keepdims=True)
-    found = purest(si.counts, region.mask, shapes, 0, by_noise=True, random_state=random_state)
-    if found.pixels >= whole.n_pixels:
-        return whole, found.impure
-    parts = [whole.counts, *(sums[n].counts for n in others)]
-    if not of_one_kind(found.spectrum, np.stack(parts, axis=1), whole.variance):
-        warnings.warn(
-            f"the pixels of {name} are not alike, beyond what lies around them explains: its "
-            f"spectrum is a mean, perhaps of several phases; try more components",
-            DoubtWarning,
-            stacklevel=3,
-        )
-        return whole, 0.0
-    share = found.pixels / whole.n_pixels
-    background = share * whole.background
-    chosen = replace(
-        whole,
-        values=found.spectrum - background,
-        variance=found.spectrum,
-        background=background,
-        n_pixels=round(found.pixels),
-        acquisition=whole.acquisition.over(share),
-        notes=(*whole.notes, f"the purest {round(found.pixels)} of {whole.n_pixels} pixels"),
-    )
-    return chosen, found.impure
-
-
-def _summed(si: SpectrumImage, region: Region, name: str) -> Spectrum:
-    """Integrate a region; tell when it holds little."""
-    out = integrate(si, region.required(), name=name)
-    counts = float(out.counts.sum())
-    if out.n_pixels < FEWEST_PIXELS or counts < FEWEST_COUNTS:
-        warnings.warn(
-            f"{name}: its spectrum is the sum of {out.n_pixels} pixels with {counts:.3g} counts "
-            f"only",
-            SiftemWarning,
-            stacklevel=3,
-        )
-    return out
-
-
-def spectrum_name(grain: str, matched: Matched) -> str:
-    """Name of the sum of a grain's pixels: its own, where they hold nothing else."""
-    return grain if lies_pure(grain, matched) else mixture_name(grain, matched.matrix)
-
-
-def lies_pure(grain: str, matched: Matched) -> bool:
-    """Whether the pixels of a grain hold nothing else."""
-    layout = matched.layout
-    if layout is None or grain not in matched.factors.names:
-        return False
-    return not layout.phases[matched.factors.names.index(grain)].hosts
-
-
-def mixture_name(grain: str, matrix: str) -> str:
-    """Name of the spectrum of a grain's mixture with the matrix."""
-    return f"{grain} + {matrix}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -370,7 +202,7 @@ class OwnPixels:
             return 1.0
         away = distance_transform_edt(mask)
         lies = self._lies(name)
-        if away.max() > _BLUR or (lies is not None and lies.told):
+        if away.max() > BLUR or (lies is not None and lies.told):
             return self.impure.get(name, 0.0)
         shapes = np.maximum([s.counts for s in near.values()], 0.0) + 1e-9
         shapes = shapes / shapes.sum(axis=1, keepdims=True)
@@ -449,7 +281,7 @@ class OwnPixels:
         mask = self._labelled(name)
         if mask is None:
             return {}
-        near = distance_transform_edt(~mask) <= _BLUR
+        near = distance_transform_edt(~mask) <= BLUR
         out = {}
         for other, spectrum in pure.items():
             theirs = self._labelled(other)
@@ -463,10 +295,7 @@ class OwnPixels:
         return layout.phases[names.index(grain)] if layout is not None and grain in names else None
 
     def _host_names(self, grain: str) -> tuple[str, ...]:
-        lies, names = self._lies(grain), self.matched.factors.names
-        if lies is None:
-            return () if grain == self.regions.matrix else (self.regions.matrix,)
-        return tuple(names[h] for h in lies.hosts[::-1])
+        return host_names(grain, self.matched)
 
     def _waits(self, grain: str, waiting: Collection[str]) -> bool:
         return any(h in waiting for h in self._host_names(grain))

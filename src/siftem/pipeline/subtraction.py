@@ -14,11 +14,11 @@ from siftem.errors import DoubtWarning, InputError, SiftemWarning
 from siftem.fit.line_fit import LineFit
 from siftem.fit.spectrum_model import Absorption
 from siftem.pipeline.fit_settings import FitSettings
-from siftem.pipeline.own_pixels import mixture_name
 from siftem.pipeline.parts import attempted
 from siftem.pipeline.recipe import Recipe
 from siftem.pipeline.recipe_anchors import AnchorSettings
 from siftem.pipeline.recipe_sections import Phase, order_of_subtraction
+from siftem.pipeline.region_spectra import mixture_name
 from siftem.segment.regions import Regions
 from siftem.spectrum import Spectrum
 from siftem.unmixing.anchors import (

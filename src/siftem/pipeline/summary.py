@@ -23,7 +23,7 @@ from siftem.pipeline.minerals import (
     onuma_diagrams,
     strain_data,
 )
-from siftem.pipeline.own_pixels import mixture_name
+from siftem.pipeline.region_spectra import mixture_name
 from siftem.pipeline.results import LineGain, RunResult
 from siftem.pipeline.steps.composition import counts_for_wanted_limits
 from siftem.quantification.composition import Composition

@@ -17,8 +17,8 @@ from siftem.pipeline.file_contents import file_names
 from siftem.pipeline.fit_settings import FitSettings
 from siftem.pipeline.layout import by_labels
 from siftem.pipeline.minerals import onuma_diagrams
-from siftem.pipeline.own_pixels import mixture_name
 from siftem.pipeline.parts import attempted
+from siftem.pipeline.region_spectra import mixture_name
 from siftem.pipeline.results import RunResult
 from siftem.unmixing.unmixed import Unmixed
 from siftem.xray.detector import Detector

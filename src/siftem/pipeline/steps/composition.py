@@ -24,9 +24,9 @@ from siftem.pipeline.composition_doubts import (
     with_stray_counts,
 )
 from siftem.pipeline.fit_settings import GRID, FitSettings
-from siftem.pipeline.own_pixels import mixture_name
 from siftem.pipeline.parts import attempted
 from siftem.pipeline.recipe import Recipe
+from siftem.pipeline.region_spectra import mixture_name
 from siftem.pipeline.results import LineGain, Quantified
 from siftem.pipeline.soft_lines import warn_of_dimmed_lines
 from siftem.pipeline.steps.spectra import RegionSpectra, compositions_of

@@ -16,10 +16,11 @@ from siftem.pipeline.energy_shifts import warn_of_drift, warn_of_shifts
 from siftem.pipeline.file_contents import file_content
 from siftem.pipeline.fit_settings import FitSettings, fit_settings, with_film_calibration
 from siftem.pipeline.open_scales import OpenScale, with_open_ends
-from siftem.pipeline.own_pixels import OwnPixels, mixture_name, region_spectra
+from siftem.pipeline.own_pixels import OwnPixels
 from siftem.pipeline.parts import attempted
 from siftem.pipeline.recipe import Recipe
 from siftem.pipeline.recipe_sections import Phase
+from siftem.pipeline.region_spectra import mixture_name, region_spectra
 from siftem.pipeline.results import Matched
 from siftem.pipeline.side_processes import SideProcesses
 from siftem.pipeline.soft_lines import warn_of_uneven_phases
