@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import gc
+import hashlib
 import os
 import pickle
 import sys
+import warnings
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import fields
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +21,8 @@ import pytest
 # What several threads do is asked of them by name. Read when NumPy is loaded, hence so early.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+#: About a megabyte each.
+_FITS_KEPT = 120
 SHARED_DATA = Path(__file__).resolve().parents[1].parent / "shared" / "data"
 
 
@@ -53,6 +59,60 @@ def _remembered(search: Callable[[Any], Any], found: dict[bytes, Any]) -> Callab
         return found[key]
 
     return find
+
+
+@pytest.fixture(scope="session", autouse=True)
+def fitted_once() -> Iterator[None]:
+    """Runs of this process fit the lines of a spectrum in the same way once, in whatever test.
+
+    Three quarters of what a small run takes for its spectra, which many tests have in common. What
+    is found depends on the arguments alone; what it warns of is said each time. The last ones are
+    kept. Tests of the fit itself call it; those that compare two runs take `fitted_anew`.
+    """
+    module = sys.modules.get("siftem.fit.line_fit")
+    if module is None:  # no test needs it
+        yield
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "fit_lines", _remembered_fits(module.fit_lines))
+        yield
+
+
+@pytest.fixture
+def fitted_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each run of this test fits its lines itself."""
+    module = sys.modules["siftem.fit.line_fit"]
+    own = getattr(module.fit_lines, "__wrapped__", module.fit_lines)
+    monkeypatch.setattr(module, "fit_lines", own)
+
+
+def _remembered_fits(fit_lines: Callable[..., Any]) -> Callable[..., Any]:
+    from siftem.errors import DoubtWarning, SiftemWarning
+    from siftem.pipeline.parts import recorded_warnings
+
+    made: OrderedDict[bytes, Any] = OrderedDict()
+
+    @wraps(fit_lines)
+    def fit(spectrum: Any, *given: Any, **named: Any) -> Any:
+        own = [getattr(spectrum, f.name) for f in fields(spectrum)]
+        try:
+            key = hashlib.sha256(pickle.dumps([own, given, named])).digest()
+        except (pickle.PicklingError, AttributeError, TypeError):  # absorption made by a test
+            return fit_lines(spectrum, *given, **named)
+        if key not in made:
+            with recorded_warnings() as told:
+                found = fit_lines(spectrum, *given, **named)
+            made[key] = (found, list(told), told.doubts)
+            if len(made) > _FITS_KEPT:
+                made.popitem(last=False)
+        made.move_to_end(key)
+        found, notes, doubts = made[key]
+        for note in notes:
+            category = DoubtWarning if note in doubts else SiftemWarning
+            warnings.warn(note, category, stacklevel=2)
+        return found
+
+    return fit
 
 
 @pytest.fixture

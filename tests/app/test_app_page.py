@@ -5,6 +5,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from small_map import SMALL
 
 pytest.importorskip("panel")
 
@@ -19,13 +20,12 @@ from siftem.app.style import INK, PAPER
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError
 from siftem.pipeline.recipe_sections import Phase
-from siftem.pipeline.starting_recipe import demo_recipe
 from siftem.segment.regions import Regions
 
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
-    made = Page(demo_recipe(shape=(32, 32), dose=400.0))
+    made = Page(SMALL)
     made.jobs.wait(240)
     made.refresh()
     made.views[5].folder.value = str(tmp_path_factory.mktemp("out") / "run")

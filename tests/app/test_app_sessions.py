@@ -7,6 +7,7 @@ import shutil
 
 import numpy as np
 import pytest
+from small_map import SMALL
 
 pytest.importorskip("panel")
 
@@ -16,9 +17,6 @@ from siftem.app.saved_sessions import SavedSession, SavedSessions
 from siftem.app.session import Session
 from siftem.errors import Cancelled, SiftemError
 from siftem.pipeline.recipe import make_recipe
-from siftem.pipeline.starting_recipe import demo_recipe
-
-SMALL = demo_recipe(shape=(32, 32), dose=400.0)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numba
 import numpy as np
 import pytest
+from small_map import SMALL
 
 pytest.importorskip("panel")
 
@@ -19,11 +20,8 @@ from siftem.decomposition.factors import Factors
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import Cancelled, InputError, ReadError, SiftemError
 from siftem.pipeline.recipe import make_recipe, read_recipe
-from siftem.pipeline.starting_recipe import demo_recipe
 from siftem.pipeline.steps.segment import painted_masks
 from siftem.pipeline.workflow import Workflow
-
-SMALL = demo_recipe(shape=(32, 32), dose=400.0)
 
 
 @pytest.fixture(scope="module")

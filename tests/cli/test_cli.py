@@ -103,7 +103,7 @@ def finished(small_map, tmp_path_factory):
     return folder / "out", said.getvalue()
 
 
-@pytest.mark.usefixtures("no_pictures")
+@pytest.mark.usefixtures("no_pictures", "fitted_anew")
 def test_a_run_writes_all_that_is_promised_and_runs_again_to_the_same_numbers(
     finished, out, capsys, monkeypatch
 ):

@@ -93,7 +93,7 @@ def test_a_grid_is_that_of_the_whole_image(small_limits, monkeypatch):
 
 @pytest.fixture(scope="module")
 def phantom():
-    return siftem.simulate_demo((64, 80), dose=150, random_state=3)
+    return siftem.simulate_demo((64, 80), channels=1100, dose=150, random_state=3)
 
 
 def workflow_of(si):

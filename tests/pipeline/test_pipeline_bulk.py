@@ -3,10 +3,10 @@
 from dataclasses import replace
 
 import pytest
+from small_demo import small_demo
 
 import siftem
 from siftem.pipeline.changes import changed_recipe, recipe_for
-from siftem.pipeline.starting_recipe import demo_recipe
 from siftem.pipeline.summary import summarize
 from siftem.pipeline.workflow import Workflow
 
@@ -14,9 +14,9 @@ from siftem.pipeline.workflow import Workflow
 @pytest.fixture(scope="module")
 def bulk():
     """The model case as a scanning microscope or an X-ray tube would have it."""
-    si = siftem.simulate_demo((48, 48), dose=500).spectrum_image
+    si = siftem.simulate_demo((48, 48), channels=1100, dose=500).spectrum_image
     si = replace(si, signal_type="EDS_SEM", acquisition=replace(si.acquisition, bulk=True))
-    return Workflow(demo_recipe(shape=(48, 48)), spectrum_image=si)
+    return Workflow(small_demo(shape=(48, 48)), spectrum_image=si)
 
 
 def test_pure_spectra_without_compositions(bulk):

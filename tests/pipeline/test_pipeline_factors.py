@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from small_demo import small_demo
 
 from siftem.errors import DoubtWarning, InputError
 from siftem.io.exchange import write_emsa
 from siftem.pipeline.composition_doubts import differences, flagged
 from siftem.pipeline.factor_sources import read_factors
 from siftem.pipeline.recipe import make_recipe
-from siftem.pipeline.starting_recipe import demo_recipe
 from siftem.pipeline.steps.composition import partition_coefficients
 from siftem.pipeline.subtraction import phase_anchors, pure_spectra
 from siftem.pipeline.summary import summarize
@@ -25,7 +25,7 @@ STOICHIOMETRY = {"stoichiometry": {"ratio": "(Ca+Mg+Fe)/(Si+Al)", "value": 1.0, 
 
 @pytest.fixture(scope="module")
 def base():
-    work = Workflow(demo_recipe(shape=(64, 64), random_state=2))
+    work = Workflow(small_demo(shape=(64, 64), random_state=2))
     work.change(segment={"trees": 30})
     work.run()
     return work

@@ -11,11 +11,11 @@ import warnings
 import dask
 import h5py
 import pytest
+from small_demo import small_demo
 
 from siftem.errors import InputError, SiftemError, SiftemWarning
 from siftem.files.atomic import left_beside, name_beside, replacing
 from siftem.pipeline.changes import merged_recipe
-from siftem.pipeline.starting_recipe import demo_recipe
 from siftem.pipeline.store import check_destination, tidy_up, whole_folder
 from siftem.pipeline.workflow import Workflow
 from siftem.report.folder import write_results
@@ -180,7 +180,7 @@ def test_killed_at_random_moments(writing):
 def result():
     """A small run with few elements: what it finds is not looked at here."""
     changes = {"elements": ["O", "Mg", "Si", "Ca", "Fe"], "segment": {"trees": 10}}
-    return Workflow(merged_recipe(demo_recipe(shape=(32, 32), dose=400), changes)).result()
+    return Workflow(merged_recipe(small_demo(shape=(32, 32), dose=400), changes)).result()
 
 
 def numbers(folder):

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from small_demo import small_demo
 
 import siftem
 from siftem.cli.commands import run_commands
@@ -12,7 +13,6 @@ from siftem.errors import Cancelled, InputError, RecipeError, SiftemWarning
 from siftem.pipeline.changes import merged_recipe
 from siftem.pipeline.fit_settings import FitSettings
 from siftem.pipeline.parts import attempted
-from siftem.pipeline.starting_recipe import demo_recipe
 from siftem.pipeline.workflow import Workflow
 from siftem.report.folder import write_results
 
@@ -76,7 +76,7 @@ def recipe():
     elements = ["O", "Mg", "Si", "Ca", "Fe"]
     figures = {"trace_lines": ["Fe Ka"]}
     return merged_recipe(
-        demo_recipe(shape=(40, 40), dose=400),
+        small_demo(shape=(40, 40), dose=400),
         {
             "elements": elements,
             "unmix": False,
@@ -194,7 +194,7 @@ def test_a_matrix_without_pure_pixels_leaves_mixtures_and_masks(
 @pytest.mark.usefixtures("no_pictures")
 def test_exit_codes(tmp_path, capsys):
     """0 with compositions, 3 when all but these was written, 1 when nothing was."""
-    phantom = siftem.simulate_demo((32, 32), dose=300)
+    phantom = siftem.simulate_demo((32, 32), channels=1100, dose=300)
     si = replace(phantom.spectrum_image, survey=None)
     known = siftem.to_hyperspy(si)
     known.save(tmp_path / "known.hspy")

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from small_demo import small_demo
 
 from siftem.errors import InputError
 from siftem.pipeline.recipe import make_recipe, read_recipe
@@ -157,7 +158,7 @@ def test_progress_names_the_steps_and_can_stop_the_run():
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run(demo_recipe(shape=(32, 32)), progress=note)
+        run(small_demo(shape=(32, 32)), progress=note)
     assert list(dict.fromkeys(seen)) == [
         "load", "simulate", "prepare", "decompose", "match", "features", "segment",
     ]  # fmt: skip
@@ -274,7 +275,7 @@ def test_an_alloy_has_no_oxides(demo):
 
 
 def test_the_number_of_phases_can_be_left_to_the_counts():
-    recipe = demo_recipe(shape=(64, 64))
+    recipe = small_demo(shape=(64, 64))
     auto = recipe.model_copy(
         update={
             "decompose": recipe.decompose.model_copy(update={"components": "auto"}),

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from small_demo import small_demo
 
 from siftem.energy_axis import EnergyAxis
 from siftem.pipeline.starting_recipe import demo_recipe
@@ -19,7 +20,7 @@ from siftem.unmixing.subtract import subtract
 
 @pytest.fixture(scope="module")
 def work():
-    done = Workflow(demo_recipe(shape=(48, 48), random_state=4))
+    done = Workflow(small_demo(shape=(48, 48), random_state=4))
     done.change(segment={"trees": 10})
     done.run("spectra")
     return done

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import roifile
 import tifffile
+from small_demo import small_demo
 
 from siftem.errors import InputError
 from siftem.pipeline.recipe import make_recipe
 from siftem.pipeline.recipe_sections import Shape
-from siftem.pipeline.starting_recipe import demo_recipe
 from siftem.pipeline.steps.segment import grain_traces, painted_masks, shape_mask
 from siftem.pipeline.summary import summary_text
 from siftem.pipeline.workflow import Workflow
@@ -127,7 +127,7 @@ def test_what_must_be_painted():
 @pytest.fixture(scope="module")
 def painted():
     """A workflow of the demo, with strokes where its phases truly are."""
-    work = Workflow(demo_recipe(shape=(64, 64), random_state=1))
+    work = Workflow(small_demo(shape=(64, 64), random_state=1))
     phantom = work.run("load").phantom
     traces = {}
     clear = [phantom.mask(n, at_least=0.3) for n in ("Fp", "Ca-Pv")]
@@ -156,6 +156,7 @@ def exported(painted, tmp_path_factory):
         return export(painted, tmp_path_factory.mktemp("painted") / "out")
 
 
+@pytest.mark.usefixtures("fitted_anew")
 def test_the_recipe_of_a_painted_run_gives_the_same_numbers(exported):
     from siftem.pipeline.recipe import read_recipe
 
@@ -177,7 +178,7 @@ def test_a_saved_classifier_stands_for_the_traces(painted, exported, tmp_path):
 
 
 def test_phases_may_be_named_by_the_number_of_their_component(painted):
-    plain = demo_recipe(shape=(64, 64), random_state=1)
+    plain = small_demo(shape=(64, 64), random_state=1)
     work = Workflow(plain)
     marked, solver = work.run("match").factors, work.run("decompose").factors
     order = [int(np.argmin([np.abs(s - m).sum() for s in solver.spectra])) for m in marked.spectra]

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 from pydantic import BaseModel
+from small_demo import small_demo
 
 import siftem
 from siftem.decomposition.layout import Lies
@@ -24,7 +25,6 @@ from siftem.pipeline.fit_settings import fit_settings
 from siftem.pipeline.parts import recorded_warnings
 from siftem.pipeline.recipe import Phase, Recipe, make_recipe
 from siftem.pipeline.road import ROAD, STEPS
-from siftem.pipeline.starting_recipe import demo_recipe
 from siftem.pipeline.step_keys import step_keys
 from siftem.pipeline.steps import composition, decompose, match, unmix
 from siftem.pipeline.steps.match import run_elements
@@ -40,7 +40,7 @@ def small_recipe():
     """The demo, small, with few trees and elements: what the steps find is not looked at here."""
     elements = ["O", "Mg", "Al", "Si", "Ca", "Fe", "Nd"]
     return merged_recipe(
-        demo_recipe(shape=SHAPE, random_state=1), {"segment": {"trees": 20}, "elements": elements}
+        small_demo(shape=SHAPE, random_state=1), {"segment": {"trees": 20}, "elements": elements}
     )
 
 
@@ -400,6 +400,7 @@ def test_a_missing_file_is_told_when_it_is_needed(tmp_path):
 
 
 class TestCheckpoints:
+    @pytest.mark.usefixtures("fitted_anew")
     def test_step_by_step_and_from_disk_is_the_same_as_all_at_once(
         self, done, tmp_path, monkeypatch
     ):

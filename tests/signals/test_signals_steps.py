@@ -21,7 +21,7 @@ def eels():
 
 @pytest.fixture(scope="module")
 def eds():
-    phantom = siftem.simulate_demo((48, 48), dose=400, random_state=2)
+    phantom = siftem.simulate_demo((48, 48), channels=1100, dose=400, random_state=2)
     return phantom, siftem.to_hyperspy(phantom.spectrum_image)
 
 
@@ -177,7 +177,7 @@ def test_a_plain_spectrum_counts_as_poisson():
 
 
 def test_the_whole_road_on_a_signal():
-    phantom = siftem.simulate_demo((32, 32), dose=500, random_state=1)
+    phantom = siftem.simulate_demo((32, 32), channels=1100, dose=500, random_state=1)
     s = siftem.to_hyperspy(phantom.spectrum_image)
     result = sft.run(
         s, elements=["O", "Mg", "Al", "Si", "Ca", "Fe"], support=["Cu"], unmix=False,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from siftem.acquisition import TYPICAL_RESOLUTION
 from siftem.decomposition.factors import Factors
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import DoubtWarning, InputError
@@ -44,7 +45,7 @@ def line_strengths(
     elements: Sequence[str],
     *,
     beam_energy: float,
-    resolution: float = 130.0,
+    resolution: float = TYPICAL_RESOLUTION,
 ) -> np.ndarray:
     """Net share of each element's strongest line in each spectrum.
 
@@ -104,7 +105,7 @@ def match_phases(
     markers: Mapping[str, Markers],
     *,
     beam_energy: float,
-    resolution: float = 130.0,
+    resolution: float = TYPICAL_RESOLUTION,
 ) -> Factors:
     """Name the components by what marks each phase.
 

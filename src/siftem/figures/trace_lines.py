@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from siftem.acquisition import TYPICAL_RESOLUTION
 from siftem.energy_axis import EnergyAxis
 from siftem.figures.line_labels import (
     LEGEND_ROW,
@@ -80,7 +81,7 @@ class Window:
 
 
 def line_windows(
-    lines: Sequence[TraceLine], axis: EnergyAxis, *, resolution: float = 130.0
+    lines: Sequence[TraceLine], axis: EnergyAxis, *, resolution: float = TYPICAL_RESOLUTION
 ) -> list[Window]:
     """Group lines into windows; those that would overlap become one.
 

@@ -8,6 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
+from siftem.acquisition import TYPICAL_RESOLUTION
 from siftem.energy_axis import EnergyAxis
 from siftem.views import outline
 from siftem.xray.continuum import ContinuumSplines, continuum_basis
@@ -76,7 +77,7 @@ class Calibration:
     shift: float = 0.0
     gain: float = 0.0
     collection_depth: float = 0.0
-    resolution: float = 130.0
+    resolution: float = TYPICAL_RESOLUTION
     bend: float = 0.0
     soft: float = 0.0
     broadening: float = 1.0

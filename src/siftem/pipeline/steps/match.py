@@ -400,7 +400,7 @@ def _stray(
     if own.size < 2 or not some:
         return []  # nothing to compare
     every = [f.element for f in found]
-    beam, width = si.acquisition.beam_energy or 200.0, si.acquisition.resolution or 130.0
+    beam, width = si.acquisition.beam_energy or 200.0, si.acquisition.fwhm
     whole = Spectrum(si.sum_spectrum(), si.axis, acquisition=si.acquisition)
     first = round((factors.axis.offset - si.axis.offset) / si.axis.scale)
     whole = whole.sliced(slice(first, first + factors.axis.size))
