@@ -15,7 +15,7 @@ from siftem.decomposition.purest import of_one_kind, rises_to_middle
 from siftem.decomposition.support import AS_BESIDE
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import DoubtWarning, RecipeError
-from siftem.pipeline.composition_doubts import hidden_in, warn_of_hidden, with_stray_counts
+from siftem.pipeline.composition_doubts import with_stray_counts
 from siftem.pipeline.layout import corrected_layout
 from siftem.pipeline.open_scales import Host, open_scale
 from siftem.pipeline.own_pixels import OwnPixels
@@ -24,6 +24,7 @@ from siftem.pipeline.region_spectra import region_spectra
 from siftem.pipeline.results import Matched
 from siftem.pipeline.steps.match import _of_rare_phases, run_elements
 from siftem.pipeline.summary import summarize
+from siftem.pipeline.unseen_elements import hidden_in, warn_of_hidden, warn_of_unseen
 from siftem.pipeline.workflow import Workflow
 from siftem.quantification.composition import quantify
 from siftem.segment.regions import Region, Regions
@@ -318,10 +319,31 @@ def test_what_would_not_stand_out_of_elements_that_nobody_lists_is_told():
         return quantify(one, elements, warn_above=None)
 
     few = iron(50, "Fe")
-    assert hidden_in(few)["C"] > 0.1 > 10 * hidden_in(iron(3e4, "Fe"))["C"]
+    bare, many = (replace(c, film_ends=None) for c in (few, iron(3e4, "Fe")))
+    assert hidden_in(bare)["C"] > 0.1 > 10 * hidden_in(many)["C"]
     assert "C" not in hidden_in(iron(50, "Fe", "C"))
     with pytest.warns(DoubtWarning, match=r"iron: up to \d+ at% C .* would not stand out"):
         warn_of_hidden({"iron": few})
+    # Most of it would not leave the thickest film, nor pass a window that nobody told.
+    assert hidden_in(few)["C"] > 1.5 * hidden_in(bare)["C"]
+
+
+def test_what_shows_more_continuum_than_lines_is_told():
+    """Of resin on an axis above C K, O is all that is seen; silica and silicon show all."""
+
+    def one(name, *lines):
+        seen = spectrum(*lines, counts=1e5)
+        drawn = Spectrum(seen, AXIS, name=name, acquisition=Acquisition(beam_energy=200.0))
+        return quantify(drawn.sliced(slice(15, None)), ("O", "Si"), warn_above=None)
+
+    phases = {
+        "resin": one("resin", (0.525, 0.25)),
+        "silica": one("silica", (0.525, 1), (1.74, 3)),
+        "silicon": one("silicon", (1.74, 4)),
+    }
+    with pytest.warns(DoubtWarning, match=r"shows no line, as of C, N below the axis") as told:
+        warn_of_unseen(phases)
+    assert [str(w.message).split(":")[0] for w in told] == ["resin"]
 
 
 def test_an_axis_that_shows_no_oxygen_is_told():

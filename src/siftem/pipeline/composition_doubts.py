@@ -19,8 +19,6 @@ from itertools import permutations
 import numpy as np
 
 from siftem.errors import DoubtWarning
-from siftem.fit.null_elements import beside
-from siftem.fit.spectrum_model import SpectrumModel
 from siftem.pipeline.fit_settings import GRID
 from siftem.pipeline.recipe import Recipe
 from siftem.pipeline.results import RunResult
@@ -29,9 +27,6 @@ from siftem.quantification.detection_limit import QUANTILE
 from siftem.quantification.k_values import masses_of
 from siftem.quantification.open_ranges import is_open
 from siftem.spectrum import Spectrum
-from siftem.xray.elements import atomic_weight
-from siftem.xray.k_factors import k_factor_family
-from siftem.xray.lines import line_families
 
 #: Change of atomic percent from which on it is told.
 _WINDOW_TOLD = 0.02
@@ -218,68 +213,6 @@ def _differ_by_carbon(clean: Composition, more: Composition) -> bool:
     allowed = 3 * np.hypot(*sigma) + _SAME_RATIOS * rest[0]
     telling = (rest[0] > _TELLS).sum()
     return bool(telling > 1 and (np.abs(rest[1] - rest[0]) <= allowed).all())
-
-
-#: Elements that most compounds have one of and that show a single soft line each; what one may make
-#: up without standing out is told from this atomic fraction on.
-_LIGHT, _HIDDEN = ("C", "N", "O", "F"), 0.1
-
-
-def warn_of_hidden(compositions: Mapping[str, Composition]) -> None:
-    """Tell how much of a light element may be in phases whose elements were found by their lines.
-
-    What does not stand out was not found, and is in no interval.
-
-    Parameters
-    ----------
-    compositions : mapping of str to Composition
-        Of the pure phases of a map whose elements nobody lists.
-
-    Warns
-    -----
-    DoubtWarning
-    """
-    for name, c in compositions.items():
-        hidden = [f"{100 * most:.2g} at% {e}" for e, most in hidden_in(c).items() if most > _HIDDEN]
-        if hidden:
-            warnings.warn(
-                f"{name}: up to {' or '.join(hidden)} would not stand out from its spectrum, and "
-                f"was not looked for: its composition is of the elements found, summed up to 100%. "
-                f"List the element (--elements) if it may be there: intervals then hold it",
-                DoubtWarning,
-                stacklevel=3,
-            )
-
-
-def hidden_in(composition: Composition) -> dict[str, float]:
-    """Return the most (95%) of each light element beside all that was fitted, atomic fractions."""
-    fit = composition.fit
-    model, axis = fit.model, fit.spectrum.axis
-    known = {f.element for f in model.families}
-    kev = axis.to_kev()
-    families = line_families(
-        [e for e in _LIGHT if e not in known],
-        beam_energy=model.beam_energy, low=kev.first, high=kev.last,
-    )  # fmt: skip
-    if not families:
-        return {}
-    lines = SpectrumModel(
-        tuple(families), model.beam_energy, model.detector, 1, model.absorption
-    ).line_columns(axis, fit.calibration)
-    told = beside(fit, lines)
-    masses = masses_of(fit)
-    atoms = sum(masses[e] / atomic_weight(e) for e in composition.elements if e in masses)
-    out = {}
-    for i, family in enumerate(families):
-        amount, covariance = told.amounts([i])
-        sigma = float(np.sqrt(covariance[0, 0]))
-        # Where next to nothing is counted, as of a Poisson number (Currie 1968).
-        photons = max(float(amount[0]), 0.0) + QUANTILE * sigma
-        photons += QUANTILE**2 / max(float(lines[:, i].sum()), 1e-300)
-        k = k_factor_family(family.element, family.shell, model.beam_energy)
-        more = k * photons / atomic_weight(family.element)
-        out[family.element] = more / max(more + atoms, 1e-300)
-    return out
 
 
 #: A phase is mostly support when this part of its line counts is. It is a film when the same part

@@ -19,7 +19,6 @@ from siftem.pipeline.composition_doubts import (
     line_counts,
     on_support,
     warn_of_carbon,
-    warn_of_hidden,
     warn_of_window,
     with_stray_counts,
 )
@@ -32,6 +31,7 @@ from siftem.pipeline.soft_lines import warn_of_dimmed_lines
 from siftem.pipeline.steps.spectra import RegionSpectra, compositions_of
 from siftem.pipeline.steps.step import Circumstances, Step, plain
 from siftem.pipeline.subtraction import matrix_in
+from siftem.pipeline.unseen_elements import warn_of_hidden, warn_of_unseen
 from siftem.progress import Progress
 from siftem.quantification.composition import Composition
 from siftem.quantification.detection_limit import counts_for_limit
@@ -92,6 +92,7 @@ def quantities(
             warn_of_carbon(pure)
             if not (recipe.elements or si.acquisition.elements):
                 warn_of_hidden(pure)
+            warn_of_unseen(pure)
             for name, held in on_support(pure, spectra.pure).items():
                 warnings.warn(held.describe(name), DoubtWarning, stacklevel=2)
             # As they are summed: of two that pass into each other, one has few lines left.
