@@ -17,6 +17,7 @@ from siftem.app.reliability import (
     poor_fit,
     reliability_table,
 )
+from siftem.app.style import paragraph
 from siftem.pipeline.open_scales import OpenScale
 from siftem.pipeline.starting_recipe import demo_recipe
 from siftem.pipeline.workflow import Workflow
@@ -97,6 +98,13 @@ def test_a_scale_without_an_anchor_is_a_range(result, spectrum):
     known = SimpleNamespace(**{**vars(result), "open_scales": {"Fp": open_scale}})
     row = [c.text for c in reliability_table(known, ("Fp",)).rows[0]]
     assert row[5:7] == ["none", "0.1 to 0.3"]
+
+
+def test_what_was_told_in_plain_letters_has_the_proper_sign():
+    assert (
+        paragraph("gain 3.98 +- 0.03, R&D", "note")
+        == '<p class="note">gain 3.98 ± 0.03, R&amp;D</p>'
+    )
 
 
 def test_what_was_warned_of_a_phase_stands_with_it(result):

@@ -99,6 +99,19 @@ def test_a_session_is_gone_on_with_where_it_was_left(sessions, monkeypatch, work
     assert len(sessions.found()) == 1
 
 
+def test_components_that_were_named_are_there_again_without_another_word(sessions, worked):
+    session = worked(sessions)
+    names = session.result("match").factors.names
+    for change in (
+        lambda: session.name_components(("glass", *names[1:]), "glass"),
+        lambda: session.set_lies({names[1]: "pure"}),
+    ):
+        change()  # nothing follows: the server is killed
+        session._keeper.wait()
+        (saved,) = sessions.found()
+        assert saved.until == "match" and "glass" in saved.recipe.phases
+
+
 def test_each_stroke_is_kept_at_once(sessions, worked):
     session = worked(sessions)
     session.paint("Fp", [(20, 20)], 3)

@@ -336,7 +336,7 @@ class Session:
     def set_lies(self, lies: Mapping[str, str | None]) -> None:
         """Say of phases whether they are pure or embedded in the matrix; None is as found."""
         self.workflow.change(phases={name: {"lies": said} for name, said in lies.items()})
-        self.workflow.run("match")
+        self._match()
 
     def layout_sentence(self) -> str:
         """Say how the phases lie, as found and corrected."""
@@ -382,7 +382,12 @@ class Session:
         traces = self.traces.renamed(dict(zip(old, new, strict=True)))
         self.workflow.set_recipe(changed)
         self.traces = traces
+        self._match()
+
+    def _match(self) -> None:
+        """Match components by a recipe that has changed, which was kept as not yet matched."""
         self.workflow.run("match")
+        self.keep()
 
     def colours(self) -> dict[str, str]:
         """Return the colour of each matched component, the same as in the figures."""

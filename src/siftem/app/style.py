@@ -6,6 +6,8 @@ import html
 from dataclasses import dataclass
 from typing import Any
 
+from siftem.printed_numbers import plus_minus
+
 #: Least and largest width of the column with the controls, with its scroll bar, screen pixels, and
 #: what part of a wide window it takes between these.
 _CONTROLS, _CONTROLS_PART = (302, 460), 0.115
@@ -183,5 +185,5 @@ def swatch(colour: str) -> str:
 
 
 def paragraph(text: str, kind: str = "") -> str:
-    """Return text as an HTML paragraph, safely."""
-    return f'<p class="{kind}">{html.escape(text)}</p>'
+    """Return text as an HTML paragraph, safely, and with the proper sign for "+-"."""
+    return f'<p class="{kind}">{html.escape(plus_minus(text))}</p>'
