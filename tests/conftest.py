@@ -67,41 +67,40 @@ def fitted_once() -> Iterator[None]:
 
     Three quarters of what a small run takes for its spectra, which many tests have in common. What
     is found depends on the arguments alone; what it warns of is said each time. The last ones are
-    kept. Tests of the fit itself call it; those that compare two runs take `fitted_anew`.
+    kept. Tests of the fit itself call `fit_lines`; what compares two runs takes `fitted_anew`.
     """
-    module = sys.modules.get("siftem.fit.line_fit")
+    module = sys.modules.get("siftem.fit.fitter")
     if module is None:  # no test needs it
         yield
         return
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "fit_lines", _remembered_fits(module.fit_lines))
+        patch.setattr(module.LineFitter, "fit", _remembered_fits(module.LineFitter.fit))
         yield
 
 
 @pytest.fixture
 def fitted_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each run of this test fits its lines itself."""
-    module = sys.modules["siftem.fit.line_fit"]
-    own = getattr(module.fit_lines, "__wrapped__", module.fit_lines)
-    monkeypatch.setattr(module, "fit_lines", own)
+    fitter = sys.modules["siftem.fit.fitter"].LineFitter
+    monkeypatch.setattr(fitter, "fit", getattr(fitter.fit, "__wrapped__", fitter.fit))
 
 
-def _remembered_fits(fit_lines: Callable[..., Any]) -> Callable[..., Any]:
+def _remembered_fits(fit_once: Callable[..., Any]) -> Callable[..., Any]:
     from siftem.errors import DoubtWarning, SiftemWarning
     from siftem.pipeline.parts import recorded_warnings
 
     made: OrderedDict[bytes, Any] = OrderedDict()
 
-    @wraps(fit_lines)
-    def fit(spectrum: Any, *given: Any, **named: Any) -> Any:
+    @wraps(fit_once)
+    def fit(fitter: Any, spectrum: Any, **named: Any) -> Any:
         own = [getattr(spectrum, f.name) for f in fields(spectrum)]
         try:
-            key = hashlib.sha256(pickle.dumps([own, given, named])).digest()
+            key = hashlib.sha256(pickle.dumps([fitter, own, named])).digest()
         except (pickle.PicklingError, AttributeError, TypeError):  # absorption made by a test
-            return fit_lines(spectrum, *given, **named)
+            return fit_once(fitter, spectrum, **named)
         if key not in made:
             with recorded_warnings() as told:
-                found = fit_lines(spectrum, *given, **named)
+                found = fit_once(fitter, spectrum, **named)
             made[key] = (found, list(told), told.doubts)
             if len(made) > _FITS_KEPT:
                 made.popitem(last=False)

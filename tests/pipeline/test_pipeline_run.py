@@ -168,7 +168,8 @@ def test_progress_names_the_steps_and_can_stop_the_run():
 def test_a_matrix_without_markers_is_refused():
     recipe = make_recipe(
         {
-            "input": {"demo": {"shape": [32, 32], "dose": 100}},
+            "input": {"demo": {"shape": [32, 32], "dose": 100, "channels": 1100}},
+            "elements": ["O", "Mg", "Si"],
             "matrix": "A",
             "phases": {"A": {}, "B": {}},
         }
