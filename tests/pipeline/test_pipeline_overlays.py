@@ -9,16 +9,20 @@ import scipy.sparse as sp
 
 from siftem.acquisition import Acquisition
 from siftem.decomposition.layout import Lies, PhaseLayout
+from siftem.decomposition.support import AS_BESIDE, over_core
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import DoubtWarning
+from siftem.fit.line_fit import LineFitter
 from siftem.pipeline.even_overlays import evenly_held, with_even_overlays
 from siftem.pipeline.layout import corrected_layout
+from siftem.pipeline.open_scales import Host, open_scale
 from siftem.pipeline.own_pixels import OwnPixels
 from siftem.pipeline.recipe import make_recipe
 from siftem.pipeline.region_spectra import region_spectra
 from siftem.pipeline.results import Matched
-from siftem.segment.regions import Regions
+from siftem.segment.regions import Region, Regions
 from siftem.simulate.spectra import Microscope, PhaseModel, phase_spectrum
+from siftem.spectrum import Spectrum
 from siftem.spectrum_image import SpectrumImage
 
 ELEMENTS = ("O", "Na", "Mg", "Al", "Si", "Ca", "Ti", "Fe", "Ni")
@@ -223,3 +227,53 @@ def inner_pixels(layout):
     """Pixels of the grain that the margin of regions leaves."""
     masks = {n: layout.labels == c for c, n in enumerate(NAMES) if c}
     return Regions((N, N), matrix="Fsp", masks=masks).own("grain").n_pixels
+
+
+@pytest.mark.parametrize("radii", [(12, 16), (8, 16), (7, 18)])
+def test_a_shell_lies_above_and_below_its_core_as_its_width_says(radii):
+    inner, outer = radii
+    away = np.hypot(*(np.mgrid[-20:20, -20:20] + 0.5))
+    path = [2 * np.sqrt(np.maximum(r**2 - away**2, 0.0)) for r in radii]
+    shell = path[1] - path[0]
+    core, ring = away < inner, (away >= inner) & (away < outer)
+    expected = shell[core].mean() / shell[ring].mean()
+    apart = np.pad(ring, ((0, 0), (0, 50)))  # and what is not around a core
+    apart[:, 60:70] = True
+    core = np.pad(core, ((0, 0), (0, 50)))
+    assert over_core(core, apart) == pytest.approx(expected, rel=0.06)
+    assert over_core(core, np.roll(apart, 45, axis=1) & ~core & (np.arange(90) > 45)) == 0.0
+
+
+def test_a_core_on_a_film_is_taken_with_its_shell_above_it():
+    """Particles of Ti with shells of Fe oxide on C: of the shell, the counts leave all open."""
+    shapes = [pure(w) for w in ({"C": 1.0}, {"Fe": 0.7, "O": 0.3}, {"Ti": 0.3, "Fe": 0.7})]
+    film, shell, core = (100.0 * s / s.sum() for s in shapes)
+    counts = np.random.default_rng(0)
+    acquisition = Acquisition(beam_energy=200.0, take_off_angle=22.0)
+    si = SpectrumImage(
+        sp.csr_array(counts.poisson(np.tile(film, (N * N, 1)))), (N, N), AXIS,
+        acquisition=acquisition, signal_type="EDS_TEM",
+    )  # fmt: skip
+    everywhere = Region("all", np.ones((N, N), bool), "")
+
+    def spectrum(mean, name):
+        values = counts.poisson(200.0 * mean).astype(float)
+        return Spectrum(values, AXIS, variance=values, name=name, n_pixels=200)
+
+    fitter = LineFitter.of(acquisition, ("C", "O", "Ti", "Fe"))
+    mixture = spectrum(film + 0.8 * shell + 4.0 * core, "core + film")
+    found = {}
+    for covers in (0.0, 0.8):
+        hosts = {
+            "film": Host(spectrum(film, "film"), AS_BESIDE, everywhere),
+            "shell": Host(spectrum(shell, "shell"), None, everywhere, covers=covers),
+        }
+        known = open_scale(si, "core", mixture, everywhere, hosts, fit=fitter.fit, random_state=0)[
+            1
+        ]
+        found[covers] = known
+    shells = {covers: known.ranges[1] for covers, known in found.items()}
+    assert shells[0.8].covers and not shells[0.0].covers
+    assert shells[0.8].value == pytest.approx(0.8, abs=0.15)
+    assert shells[0.8].ends == pytest.approx(shells[0.0].ends, abs=0.1)
+    assert "round shell" in found[0.8].describe()

@@ -319,8 +319,12 @@ def spectra_inside(
 _RISES, _MIDDLE = 0.03, 12
 
 
-def rises_to_middle(counts: sp.csr_array, away: np.ndarray, spectra: np.ndarray) -> bool:
-    """Whether a phase's share grows up to its middle, as where a probe's tails meet there.
+def most_from_around(counts: sp.csr_array, away: np.ndarray, spectra: np.ndarray) -> float:
+    """Largest share of other phases in a narrow phase, from how its own grows up to its middle.
+
+    All, where it surely grows: a probe's tails meet there. What falls off from a border has fallen
+    by half, or more, over the last pixel, so the outer one of the last two rings holds no more than
+    twice what the share may have grown by, with two errors.
 
     Parameters
     ----------
@@ -330,12 +334,17 @@ def rises_to_middle(counts: sp.csr_array, away: np.ndarray, spectra: np.ndarray)
         Distance of the phase's pixels to its border; 0 outside.
     spectra : ndarray of shape (k, m)
         Of the phase, then of those around it, each summing to one.
+
+    Returns
+    -------
+    float
+        From 0 to 1; 0 as well for a phase of one ring.
     """
     deepest = int(np.ceil(away.max()))
     while deepest > 1 and (away > deepest - 1).sum() < _MIDDLE:
         deepest -= 1
     if deepest < 2:
-        return False
+        return 0.0
     means = []
     for ring in ((away > deepest - 2) & (away <= deepest - 1), away > deepest - 1):
         rows = sp.csr_array(counts[np.flatnonzero(ring.ravel())])
@@ -345,7 +354,8 @@ def rises_to_middle(counts: sp.csr_array, away: np.ndarray, spectra: np.ndarray)
         share = float(weights.sum()) / held
         means.append((share, float(np.sqrt(((weights - share * total) ** 2).sum())) / held))
     (outer, first), (inner, second) = means
-    return inner - outer > _RISES + 2.0 * float(np.hypot(first, second))
+    grown, errors = inner - outer, 2.0 * float(np.hypot(first, second))
+    return 1.0 if grown > _RISES + errors else min(2.0 * (max(grown, 0.0) + errors), 1.0)
 
 
 #: Distances from borders that are tried for phases of which enough pixels are left.

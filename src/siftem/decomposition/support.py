@@ -375,3 +375,29 @@ def find_support(
         if below and rank > largest:
             best, largest = (c, below, sure), rank
     return best
+
+
+def over_core(core: np.ndarray, shell: np.ndarray) -> float:
+    """How much of a shell lies above and below its core, in units of it beside the core.
+
+    Of concentric spheres, as their areas say; the mean over the core's pixels over that of the
+    shell's. Other bodies of one shape, flattened or drawn out along the beam, have the same.
+
+    Parameters
+    ----------
+    core, shell : ndarray of bool, shape (ny, nx)
+
+    Returns
+    -------
+    float
+        0 where no shell touches a core.
+    """
+    patches, n = label(core | shell, structure=_EIGHT)
+    which = np.arange(1, n + 1)
+    areas = np.stack([sum_labels(part, patches, which) for part in (core, shell)])
+    inner, ring = areas[:, (areas > 0).all(axis=0)].sum(axis=1)
+    if not inner or not ring:
+        return 0.0
+    square = 1.0 + ring / inner
+    around = square - 1.0
+    return float((square**1.5 - 1.0 - around**1.5) / around**0.5)

@@ -39,6 +39,8 @@ _BLOCK = 5
 _FEWEST = 4
 #: A support is never known better than this.
 _EVENEST = 0.02
+#: Relative error of what a shell has above and below its core, since neither is a sphere.
+_ROUND = 0.3
 #: Width of windows whose sum may not become negative: about a line, a step of an edge (keV).
 _WINDOWS = {"EDS": 0.13, "EELS": 0.01}
 
@@ -61,6 +63,9 @@ class Host:
         What its spectrum may be as well, since it lies in another host itself.
     goes_on : bool
         It goes on below other grains as thick as beside them.
+    covers : float
+        How much of it lies above and below the grain if it is a shell around it, in units of it
+        beside the grain; 0 where it is none.
     """
 
     spectrum: Spectrum
@@ -68,6 +73,7 @@ class Host:
     region: Region
     ends: tuple[Spectrum, ...] = ()
     goes_on: bool = False
+    covers: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,6 +136,11 @@ class OpenScale:
             if one.together:
                 gone = " and ".join(one.together)
                 text += f" (taken: {one.assumed:.3g}, at which {gone} {_vanish(one)})"
+            elif one.covers:
+                text += (
+                    f" (taken: {one.assumed:.3g}, of what a round shell as wide as seen has above "
+                    f"and below its core, and what the upper end allows)"
+                )
             elif one.assumed:
                 text += f" (taken as it is beside: {one.assumed:.3g})"
             if one.vanishes:
@@ -198,7 +209,9 @@ def _with_spectra(
     """Do the same with the spectra of hosts as they are given."""
     window = _WINDOWS["EELS" if si.signal_type == "EELS" else "EDS"]
 
-    def without(left: Spectrum, rest: tuple[Host, ...]) -> tuple[float, _Taken]:
+    def without(
+        left: Spectrum, rest: tuple[Host, ...], on_film: bool = False
+    ) -> tuple[float, _Taken]:
         """Take all of these off; how likely what then vanishes does so by chance."""
         if not rest:
             return 1.0, []
@@ -209,7 +222,8 @@ def _with_spectra(
         def then(found: ScaleRange) -> tuple[float, _Taken]:
             anchor = GivenScale(found.value, found.sigma, of=host.spectrum.name)
             less = subtract(left, host.spectrum, anchor=anchor, name=grain)
-            chance, more = without(less, tuple(others))
+            on_it = on_film or found.as_beside or host.below is not None
+            chance, more = without(less, tuple(others), on_it)
             return chance, [(host.spectrum, found), *more]
 
         if host.below is not None:
@@ -220,7 +234,10 @@ def _with_spectra(
             low = high
         found = ScaleRange(low, low_sigma, high, high_sigma, what)
         beside = _as_beside(si, host, mixture)
-        least = then(_going_on(found, beside) if host.goes_on else found)
+        if host.covers and on_film:
+            least = then(_covering(found, host, mixture))
+        else:
+            least = then(_going_on(found, beside) if host.goes_on else found)
         gone = None if fits is None else vanishing_together(fits, found.ends[1], beside)
         if gone is None or gone.scale < low or (gone.chance > BY_CHANCE and not others):
             return least
@@ -253,6 +270,22 @@ def _going_on(found: ScaleRange, beside: tuple[float, float] | None) -> ScaleRan
         return found
     scale = min(beside[0], found.ends[1])
     return replace(found, assumed=scale, assumed_sigma=beside[1], as_beside=True)
+
+
+def _covering(found: ScaleRange, host: Host, mixture: Spectrum) -> ScaleRange:
+    """Take what is likeliest of a shell: as much as covers a round core, and nothing negative.
+
+    A particle on a film is whole; a grain of a lamella may be cut, and its shell with it.
+    """
+    scale = host.covers * mixture.n_pixels / max(host.spectrum.n_pixels, 1)
+    sigma = _ROUND * scale
+    if scale > found.high:
+        weights = np.array([sigma**-2, max(found.high_sigma, 1e-9) ** -2])
+        scale = float(weights @ [scale, found.high] / weights.sum())
+        sigma = float(weights.sum() ** -0.5)
+    low, high = found.ends
+    scale = min(max(scale, low), high)
+    return replace(found, assumed=scale, assumed_sigma=sigma, covers=True)
 
 
 def _as_beside(si: SpectrumImage, host: Host, mixture: Spectrum) -> tuple[float, float] | None:

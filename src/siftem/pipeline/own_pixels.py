@@ -12,10 +12,11 @@ from scipy.ndimage import distance_transform_edt
 
 from siftem.decomposition.layout import Lies
 from siftem.decomposition.purest import (
+    FEWEST_PIXELS,
     as_mixture,
-    rises_to_middle,
+    most_from_around,
 )
-from siftem.decomposition.support import AS_BESIDE, Below
+from siftem.decomposition.support import AS_BESIDE, Below, over_core
 from siftem.errors import DoubtWarning, SiftemWarning
 from siftem.pipeline.fit_settings import FitSettings
 from siftem.pipeline.layout import by_labels
@@ -202,13 +203,12 @@ class OwnPixels:
             return 1.0
         away = distance_transform_edt(mask)
         lies = self._lies(name)
-        if away.max() > BLUR or (lies is not None and lies.told):
+        if (away > BLUR).sum() >= FEWEST_PIXELS or (lies is not None and lies.told):
             return self.impure.get(name, 0.0)
         shapes = np.maximum([s.counts for s in near.values()], 0.0) + 1e-9
         shapes = shapes / shapes.sum(axis=1, keepdims=True)
-        if rises_to_middle(self.si.counts, away, shapes):
-            return 1.0
-        return max(self.impure.get(name, 0.0), _BORDER)
+        by_rings = most_from_around(self.si.counts, away, shapes)
+        return max(self.impure.get(name, 0.0), by_rings, _BORDER)
 
     def _is_thin(self, name: str) -> bool:
         """Whether a phase's pixels touch other phases, which a probe reaches as well."""
@@ -317,8 +317,15 @@ class OwnPixels:
                 ends = () if known is None else known.ends_beside(out)
                 goes_on = any(s.goes_on(name) for g, s in scales.items() if g != grain)
                 named = replace(found, name=name)
-                out[name] = Host(named, below, self.regions.own(name), ends, goes_on)
+                covers = self._covers(grain, name)
+                out[name] = Host(named, below, self.regions.own(name), ends, goes_on, covers)
         return out
+
+    def _covers(self, grain: str, host: str) -> float:
+        """How much of a shell is above and below what it lies around; 0 of any other host."""
+        core, shell = self._labelled(grain), self._labelled(host)
+        nearest = host == self._host_names(grain)[-1]
+        return 0.0 if not nearest or core is None or shell is None else over_core(core, shell)
 
     def _below(self, grain: str, host: str) -> Below | None:
         """How much of a host lies below a grain, where it is a film; else None."""

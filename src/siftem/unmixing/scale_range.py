@@ -55,6 +55,8 @@ class ScaleRange:
         The elements that vanish at ``assumed``.
     as_beside : bool
         Whether the host is there as thick as beside the grain.
+    covers : bool
+        Whether ``assumed`` is what a shell as wide as seen has above and below its core.
     """
 
     low: float
@@ -66,6 +68,7 @@ class ScaleRange:
     assumed_sigma: float | None = None
     together: tuple[str, ...] = ()
     as_beside: bool = False
+    covers: bool = False
 
     @property
     def value(self) -> float:
