@@ -26,6 +26,7 @@ from siftem.quantification.minerals import (
 )
 from siftem.quantification.open_ranges import (
     atomic_ratio,
+    errors_at,
     fraction_intervals,
     interval_of,
     is_open,
@@ -261,16 +262,25 @@ class Composition:
         if atomic:
             noise, systematic = self._atomic(noise), self._atomic(systematic)
         fractions = self._as_atoms if atomic else np.asarray
+        now = fractions(self.weight_fractions)
         reach = np.zeros((len(self.elements), 2))
-        for ends in (self.film_ends, self.identification_ends if identification else None):
-            if ends is not None:
-                reach += reach_of(fractions(self.weight_fractions), fractions(ends))
+        if self.film_ends is not None:
+            reach += reach_of(now, fractions(self.film_ends))
         # An element that came out below zero moves the others; whether it ought to is open.
-        bounded = fractions(self.weight_fractions) - fractions(middle)
+        bounded = now - fractions(middle)
         bounded[self.weight_fractions <= 0] = 0.0
         reach += np.stack([np.minimum(bounded, 0.0), np.maximum(bounded, 0.0)], axis=1)
-        return fraction_intervals(
-            fractions(middle), _deviations(noise), _deviations(systematic), reach, level
+        sigmas = _deviations(noise), _deviations(systematic)
+        if self.identification_ends is None or not identification:
+            return fraction_intervals(fractions(middle), *sigmas, reach, level)
+        ends = fractions(self.identification_ends)
+        every = [fraction_intervals(fractions(middle), *sigmas, reach + reach_of(now, ends), level)]
+        every += [
+            fraction_intervals(end, *errors_at(now, end, *sigmas), reach, level) for end in ends
+        ]
+        return np.stack(
+            [np.min(every, axis=0)[:, 0], np.max(every, axis=0)[:, 1]],
+            axis=1,
         )
 
     def film_mode(self, *, atomic: bool = False) -> np.ndarray:

@@ -139,7 +139,7 @@ def interval_of(c: Fractions, proportion: Proportion) -> tuple[float, float]:
     errors = both @ total @ both.T
     found = []
     for fractions in ends_of(c):
-        top, bottom = both @ fractions
+        top, bottom = both @ fractions / growth(c.weight_fractions, fractions)
         found.append(fieller(float(top), float(bottom), errors))
     return min(low for low, _ in found), max(high for _, high in found)
 
@@ -244,6 +244,43 @@ def reach_of(values: np.ndarray, ends: np.ndarray) -> np.ndarray:
     """
     away = np.vstack([np.zeros_like(values), ends - values])
     return np.stack([away.min(axis=0), away.max(axis=0)], axis=1)
+
+
+#: What is less than this of all says nothing of how much is left.
+_SEEN = 1e-3
+
+
+def growth(now: np.ndarray, end: np.ndarray) -> float:
+    """How many times what is left of a phase at an end goes into what was measured; at least 1.
+
+    Elements that are only the phase's own grow by as much.
+    """
+    seen = now > _SEEN
+    return float(max((end[seen] / now[seen]).max(initial=1.0), 1.0))
+
+
+def errors_at(
+    now: np.ndarray, end: np.ndarray, noise: np.ndarray, systematic: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Standard deviations of fractions at an end of what nobody fixed.
+
+    What is left when another phase was taken off has the noise of all that was measured.
+    Systematic errors are factors on amounts.
+
+    Parameters
+    ----------
+    now, end : ndarray of shape (n,)
+        Fractions as estimated and at the end.
+    noise, systematic : ndarray of shape (n,)
+        Standard deviations as estimated.
+
+    Returns
+    -------
+    noise, systematic : ndarray of shape (n,)
+    """
+    inside, there = (np.clip(f, 1e-9, 1 - 1e-9) for f in (now, end))
+    factor = np.minimum(there * (1 - there) / (inside * (1 - inside)), growth(now, end))
+    return growth(now, end) * noise, factor * systematic
 
 
 def _quantiles(ratio: np.ndarray, level: float) -> np.ndarray:
