@@ -10,6 +10,7 @@ from siftem.fit.element_search import warn_of_unlisted
 from siftem.fit.fitter import LineFitter, steps_of
 from siftem.fit.propagation import LineFit
 from siftem.fit.spectrum_model import Absorption, Calibration
+from siftem.fit.stand_ins import warn_of_stand_ins
 from siftem.machine import one_blas_thread
 from siftem.spectrum import Spectrum
 from siftem.xray.detector import Detector
@@ -80,8 +81,8 @@ def fit_lines(
     Warns
     -----
     DoubtWarning
-        When the spectrum shows what is not listed: with energies, and with what it may be. Not
-        with ``model_error`` or ``free_ratios`` false.
+        When the spectrum shows what is not listed, with energies and with what it may be; when
+        a listed element may be another one. Not with ``model_error`` or ``free_ratios`` false.
     """
     steps = steps_of(
         spectrum, elements, support, beam_energy, detector or Detector(), absorption, energy_range,
@@ -91,4 +92,5 @@ def fit_lines(
         fit = steps.fitted(calibration)
         if model_error and free_ratios:
             warn_of_unlisted(fit, stacklevel=4)
+            warn_of_stand_ins(fit, stacklevel=4)
     return fit

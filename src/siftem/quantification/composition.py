@@ -10,6 +10,7 @@ import numpy as np
 from siftem.errors import InputError
 from siftem.fit.line_fit import LineFit, LineFitter
 from siftem.fit.spectrum_model import Absorption, Calibration
+from siftem.fit.stand_ins import warn_of_stand_ins
 from siftem.hyperspy_input import as_spectrum
 from siftem.quantification.detection_limit import family_limits, measurable, warn_of_unexplained
 from siftem.quantification.factor_lines import resolved_factors, warn_of_factors
@@ -213,6 +214,7 @@ def quantify(
     fit, film = settled.fit, settled.film
     if warn_above is not None:
         warn_of_unexplained(fit, spectrum.name, warn_above)
+        warn_of_stand_ins(fit, spectrum.name)
     shares = escaping_shares(fit, index, settled.absorption)
     film_ends = None
     behind_window = known.unknown and detector.window is None and "given" not in k.source

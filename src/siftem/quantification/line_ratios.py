@@ -10,6 +10,7 @@ import numpy as np
 from siftem.errors import InputError
 from siftem.fit.line_fit import LineFitter
 from siftem.fit.spectrum_model import Calibration
+from siftem.fit.stand_ins import warn_of_stand_ins
 from siftem.hyperspy_input import as_spectrum
 from siftem.printed_numbers import measured
 from siftem.quantification.detection_limit import family_limits, measurable, warn_of_unexplained
@@ -229,6 +230,7 @@ def line_ratios(
         )
     if warn_above is not None:
         warn_of_unexplained(fit, spectrum.name, warn_above)
+        warn_of_stand_ins(fit, spectrum.name)
     values = counts / counts[base]
     slopes = np.eye(len(wanted))
     slopes[:, base] -= values

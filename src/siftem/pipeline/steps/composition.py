@@ -13,6 +13,7 @@ import numpy as np
 from siftem.errors import DoubtWarning, InputError, SiftemWarning
 from siftem.fit.element_search import warn_of_structure
 from siftem.fit.null_elements import WIDE
+from siftem.fit.stand_ins import warn_of_stand_ins
 from siftem.pipeline.composition_doubts import (
     assumed_absent,
     carbon_films,
@@ -161,9 +162,13 @@ def _warn_of_unlisted(name: str, composition: Composition, unlisted: Sequence[st
 
 
 def warn_of_poor_fits(compositions: Mapping[str, Composition]) -> None:
-    """Warn of each fit that does not describe its spectrum, under the name given here."""
+    """Warn of each fit that does not describe its spectrum, under the name given here.
+
+    And of elements in it that may be others.
+    """
     for name, composition in compositions.items():
         warn_of_structure(composition.fit, name)
+        warn_of_stand_ins(composition.fit, name)
 
 
 def _warn_of_wide_scatter(name: str, composition: Composition) -> None:

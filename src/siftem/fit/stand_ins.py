@@ -1,0 +1,131 @@
+"""Listed elements that may stand for another one, which nobody lists and whose lines lie there.
+
+A fit can only give a peak to what it holds: Ni of a holder is Yb to a fit that holds Yb alone, and
+Co of a pole piece Er, with errors that are true of a line and say nothing of whose it is.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+
+from siftem.errors import DoubtWarning
+from siftem.fit.greedy_search import COMMON
+from siftem.fit.poisson import covariance_of
+from siftem.fit.propagation import LineFit
+from siftem.fit.spectrum_model import SpectrumModel, quantified_family
+from siftem.xray.lines import line_families
+
+#: An element that stands out by so many standard deviations is asked whether it is another one; it
+#: may be if it stands out by less than the second beside that.
+_SEEN, _NOT_NEEDED = 3.0, 2.0
+#: Of what a column tells by itself, less than this share is told beside the fit by rounding.
+_LEAST = 1e-6
+
+
+@dataclass(frozen=True)
+class StandIn:
+    """A fitted element whose peaks another one would explain as well.
+
+    Parameters
+    ----------
+    line : str
+        Of the fitted one, such as "Yb L".
+    energy : float
+        keV.
+    significance : float
+        Amount over its error as fitted.
+    other : str
+        What it may be, such as "Ni K".
+    """
+
+    line: str
+    energy: float
+    significance: float
+    other: str
+
+    def __str__(self) -> str:
+        seen = f"{self.energy:.2f} keV, {self.significance:.1f} sigma"
+        return f"{self.line} ({seen}) may be {self.other}"
+
+
+def stand_ins(fit: LineFit) -> tuple[StandIn, ...]:
+    """Find elements that are not needed beside a common one that was not fitted.
+
+    With that one free as well, in the ratios of its lines, they stand out by less than two standard
+    deviations; by so much the spectrum tells the two apart.
+
+    Parameters
+    ----------
+    fit : LineFit
+
+    Returns
+    -------
+    tuple of StandIn
+        Of the listed elements, not of the support.
+    """
+    model, axis = fit.model, fit.spectrum.axis
+    kev = axis.to_kev()
+    listed = tuple(dict.fromkeys(f.element for f in model.families))
+    every = line_families(
+        sorted(COMMON - set(listed)),
+        beam_energy=model.beam_energy, low=kev.first, high=kev.last,
+    )  # fmt: skip
+    leads = (quantified_family(every, e, axis) for e in dict.fromkeys(f.element for f in every))
+    others = tuple(f for f in leads if f is not None)
+    if not others:
+        return ()
+    lines = SpectrumModel(
+        others, model.beam_energy, model.detector, 1, model.absorption
+    ).line_columns(axis, fit.calibration)
+    own = np.hstack([fit.design, fit.slopes])
+    p, mean = own.shape[1], np.maximum(fit.mean, 1e-9)
+    weighted, information = fit.misfit.eliminated(np.hstack([own, lines]), 1.0 / mean)
+    cross, alone = information[p:, :p], np.diag(information)[p:]
+    taken = covariance_of(information[:p, :p] + fit.precision) @ cross.T
+    left = np.maximum(alone - (cross * taken.T).sum(axis=1), _LEAST * alone)
+    amounts = weighted[:, p:].T @ (fit.spectrum.counts - fit.mean) / left
+    found = []
+    for element in listed:
+        main = quantified_family(model.families, element, axis)
+        if main is None or element in model.thick:
+            continue
+        i = fit.index(element)
+        photons, variance = fit.unbounded[i], fit.covariance[i, i] - fit.ratio_covariance[i, i]
+        significance = float(photons / np.sqrt(max(variance, 1e-300)))
+        if significance < _SEEN:
+            continue
+        beside = photons - taken[i] * amounts
+        z = beside / np.sqrt(variance + taken[i] ** 2 / left)
+        best = int(np.argmin(z))
+        if z[best] < _NOT_NEEDED:
+            found.append(StandIn(main.name, main.alpha_energy, significance, others[best].name))
+    return tuple(found)
+
+
+def warn_of_stand_ins(fit: LineFit, name: str = "", *, stacklevel: int = 3) -> None:
+    """Warn of elements that may be others which are in no list.
+
+    Parameters
+    ----------
+    fit : LineFit
+    name : str
+        Of the spectrum, by default its own.
+    stacklevel : int
+        As of `warnings.warn`.
+
+    Warns
+    -----
+    DoubtWarning
+    """
+    found = stand_ins(fit)
+    if found:
+        warnings.warn(
+            f"{name or fit.spectrum.name or 'the spectrum'}: {', '.join(map(str, found))}, in no "
+            f"list, whose lines explain it as well: name that as an element or as support to see "
+            f"what is left",
+            DoubtWarning,
+            stacklevel=stacklevel,
+        )

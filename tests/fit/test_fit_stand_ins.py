@@ -1,0 +1,62 @@
+"""Whose a peak is: elements that a list holds beside those that it lacks, on the same lines."""
+
+import numpy as np
+import pytest
+from foreign_physics import AXIS, expected, peak
+
+from siftem.acquisition import Acquisition
+from siftem.errors import DoubtWarning
+from siftem.fit.line_fit import LineFitter, fit_lines
+from siftem.fit.stand_ins import stand_ins
+from siftem.quantification.composition import quantify
+from siftem.spectrum import Spectrum
+from siftem.xray.detector import Detector
+
+ELEMENTS = ["O", "Mg", "Si", "Ca", "Fe"]
+#: keV and weights, from public tables of lines.
+NICKEL = ((7.472, 0.88), (8.265, 0.12))
+COBALT = ((6.925, 0.88), (7.649, 0.12))
+YTTERBIUM = ((7.415, 0.5), (8.402, 0.3), (8.758, 0.1), (9.780, 0.06), (6.545, 0.03))
+
+
+def drawn(lines, counts):
+    mean = expected(3e6) + counts * sum(w * peak(e) for e, w in lines)
+    values = np.random.default_rng(0).poisson(mean).astype(float)
+    return Spectrum(values, AXIS, name="glass", acquisition=Acquisition(200.0, take_off_angle=22.0))
+
+
+def told(lines, counts, listed, support=("Cu",)):
+    fit = LineFitter((*ELEMENTS, listed), support, 200.0, Detector()).fit(drawn(lines, counts))
+    return {(s.line, s.other) for s in stand_ins(fit)}
+
+
+@pytest.mark.parametrize(
+    ("lines", "counts", "listed", "found"),
+    [
+        pytest.param(NICKEL, 5000, "Yb", {("Yb L", "Ni K")}, id="Ni of a holder"),
+        pytest.param(COBALT, 2000, "Er", {("Er L", "Co K")}, id="Co of a pole piece"),
+        # Its other lines, where Ni has none, tell whose it is.
+        pytest.param(YTTERBIUM, 2000, "Yb", set(), id="Yb"),
+        pytest.param(NICKEL, 0, "Yb", set(), id="nothing"),
+    ],
+)
+def test_a_peak_may_be_of_what_is_not_listed(lines, counts, listed, found):
+    assert told(lines, counts, listed) == found
+
+
+def test_both_listed_leave_no_question():
+    assert told(COBALT, 2000, "Er", ("Cu", "Co")) == set()
+    # What is named as the support's is asked for by nobody.
+    fit = LineFitter(tuple(ELEMENTS), ("Cu", "Er"), 200.0, Detector()).fit(drawn(COBALT, 2000))
+    assert stand_ins(fit) == ()
+
+
+def test_fits_and_compositions_say_so():
+    spectrum, listed = drawn(COBALT, 2000), [*ELEMENTS, "Er"]
+    message = r"glass: Er L \(6\.9\d keV, \d\.\d sigma\) may be Co K, in no list"
+    with pytest.warns(DoubtWarning, match=message):
+        fit_lines(spectrum, listed, support=["Cu"], beam_energy=200.0)
+    with pytest.warns(DoubtWarning, match=message):
+        quantify(spectrum, listed, support=["Cu"], thickness=100, density=3.0)
+    # Warnings are errors in tests: who asks for no such looks gets none.
+    quantify(spectrum, listed, support=["Cu"], thickness=100, density=3.0, warn_above=None)
