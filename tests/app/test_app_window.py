@@ -426,9 +426,10 @@ def test_the_histogram_has_as_many_numbers_as_have_room_and_names_what_is_not_se
     look.images["Phase map"] = colours
     look._offer()
     look.choose("Phase map")
-    assert plot.xaxis[0].axis_label == "Total counts under the colours"
+    assert plot.xaxis[0].axis_label == "Total counts beneath"
+    assert 7 * len(plot.xaxis[0].axis_label) < 150  # as wide as a histogram in a notebook's cell
     look.resized(Room())
-    assert look.histogram.pane.object.xaxis[0].axis_label == "Total counts under the colours"
+    assert look.histogram.pane.object.xaxis[0].axis_label == "Total counts beneath"
     look.choose("Total counts")
     assert not look.histogram.pane.object.xaxis[0].axis_label
 

@@ -66,7 +66,7 @@ _FAINTEST = 0.02
 #: Name of the map of all counts.
 TOTAL = "Total counts"
 #: What lies under colours of phases.
-UNDER_COLOURS = f"{TOTAL} under the colours"
+UNDER_COLOURS = f"{TOTAL} beneath"
 #: Before the name of a phase, the map of its component.
 COMPONENT = "Component "
 #: Unit of maps without their background.
