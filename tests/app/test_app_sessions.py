@@ -112,6 +112,17 @@ def test_components_that_were_named_are_there_again_without_another_word(session
         assert saved.until == "match" and "glass" in saved.recipe.phases
 
 
+def test_components_and_regions_stay_when_the_first_anchor_of_a_phase_is_given(sessions, worked):
+    session = worked(sessions)
+    grain = session.result("match").grains[0]
+    for anchor in ({}, {"absent": ["Si"]}):
+        session.set_anchor(grain, anchor)
+        assert bool(session.recipe.phases[grain].anchor) == bool(anchor)
+        assert session.result("match").grains and session.result("regions").regions.names
+        session._keeper.wait()
+        assert sessions.found()[0].until == "regions"
+
+
 def test_each_stroke_is_kept_at_once(sessions, worked):
     session = worked(sessions)
     session.paint("Fp", [(20, 20)], 3)

@@ -444,7 +444,12 @@ class Session:
 
     def set_anchor(self, grain: str, anchor: Mapping[str, Any]) -> None:
         """Say what fixes how much matrix the mixture of a grain holds; {} is nothing."""
+        done = [step for step in ("match", "regions") if self.workflow.done(step)]
         self.workflow.change(phases={grain: {"anchor": [dict(anchor)] if anchor else []}})
+        # Whether a phase has an anchor is asked where the phases lie: what was seen stays.
+        for step in done:
+            self.workflow.run(step)
+        self.keep()
 
     @property
     def pixel_size(self) -> tuple[float, float] | None:
