@@ -1,5 +1,6 @@
 """Grains with as much of another phase above them everywhere look pure: ratios tell."""
 
+import warnings
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -13,7 +14,7 @@ from siftem.decomposition.support import AS_BESIDE, over_core
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import DoubtWarning
 from siftem.fit.line_fit import LineFitter
-from siftem.pipeline.even_overlays import evenly_held, with_even_overlays
+from siftem.pipeline.even_overlays import Held, evenly_held, with_even_overlays
 from siftem.pipeline.layout import corrected_layout
 from siftem.pipeline.open_scales import Host, open_scale
 from siftem.pipeline.own_pixels import OwnPixels
@@ -144,6 +145,33 @@ def test_ratios_and_surroundings_say_where_a_grain_lies(grain, place, role, host
     assert (lies.role, lies.hosts, lies.perhaps) == (role, hosts, perhaps)
     assert layout.phases[0].hosts == layout.phases[2].hosts == ()
     assert ("grain may have Fsp evenly above" in layout.sentence(NAMES)) == bool(perhaps)
+
+
+@pytest.mark.parametrize(
+    ("number", "own", "chance", "hosts", "perhaps"),
+    [
+        (3, 1.0, 0.3, (0,), ()),
+        (3, 1.0, 0.6, (), (0,)),  # three that agree within large errors
+        (3, 1.0, 1.0, (), ()),
+        (2, 1.0, 0.3, (), (0,)),
+        (2, 1.0, 0.6, (), ()),
+        (3, 0.5, 0.3, (), ()),
+    ],
+)
+def test_what_does_not_lie_around_needs_closer_ratios(
+    monkeypatch, number, own, chance, hosts, perhaps
+):
+    one = Held(0.3, np.isin(LISTED, ("Na", "Al", "Si")[:number]), own, chance)
+    module = "siftem.pipeline.even_overlays"
+    monkeypatch.setattr(f"{module}._line_counts", lambda *_: NAMES)
+    monkeypatch.setattr(
+        f"{module}.evenly_held", lambda host, grain: one if (host, grain) == NAMES[:2] else None
+    )
+    si, factors = map_of(ILMENITE, BETWEEN, 0.4)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DoubtWarning)
+        lies = with_even_overlays(factors, si, LISTED, ()).phases[1]
+    assert (lies.hosts, lies.perhaps) == (hosts, perhaps)
 
 
 @pytest.mark.parametrize("grain", [PYROXENE, QUARTZ])

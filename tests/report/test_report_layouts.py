@@ -53,6 +53,15 @@ def beside(made_run):
     return laid_out(made_run, "side by side", own, own, own)
 
 
+def test_what_may_lie_evenly_above_a_phase_is_told_beside_it(beside):
+    first, second, third = beside.layout.phases
+    layout = replace(beside.layout, phases=(first, replace(second, perhaps=(0,)), third))
+    table = phase_table(replace(beside, layout=layout))
+    rows = {row[0].text: [cell.text for cell in row] for row in table.rows}
+    assert rows["Fp"][1] == "pure, unless Brg lies above it"
+    assert rows["Ca-Pv"][1] == "pure in its own pixels"
+
+
 def test_no_word_of_a_matrix_where_there_is_none(beside):
     page = Page(render_report(beside, figures={"figure1": b"1", "figure2": b"2"}))
     # The table of settings is the recipe as it is, with the names of its keys.

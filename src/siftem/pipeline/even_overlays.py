@@ -98,13 +98,16 @@ def with_even_overlays(
     for h, c, one in sorted(held, key=lambda each: -int(each[2].together.sum())):
         beside = around[c] == h
         mistaken = 0.0 if layout.mistaken is None else 2 * layout.mistaken[c, h]
-        if one.share < mistaken or not (beside or (one.own >= _OWN and one.chance < _BY_CHANCE)):
+        many = int(one.together.sum()) >= _MANY
+        # Three that agree within large errors are no proof, yet more than nothing.
+        likely = one.own >= _OWN and one.chance < (1.0 if many else _BY_CHANCE)
+        if one.share < mistaken or not (likely or (beside and one.own >= _SOME)):
             continue
         if (one.together & explained[c]).any():  # of what another one brings with it
             continue
         explained[c] |= one.together
         sure = names[c] in anchored or (
-            one.own >= _OWN and (beside or int(one.together.sum()) >= _MANY)
+            one.own >= _OWN and (beside or (many and one.chance < _BY_CHANCE))
         )
         lies, together = phases[c], in_words(np.array(elements)[one.together].tolist())
         if sure:

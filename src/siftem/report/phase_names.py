@@ -340,6 +340,8 @@ def _roles(result: RunResult) -> dict[str, str]:
         out[phase] = {
             "pure": "thin: its pixels touch others"
             if layout.is_thin(c)
+            else f"pure, unless {' and '.join(names[h] for h in lies.perhaps)} lies above it"
+            if lies.perhaps
             else "pure in its own pixels",
             "embedded": f"{'on' if on else 'in'} {hosts}",
             "uneven": f"mixed with {hosts}",
