@@ -5,7 +5,7 @@ import pytest
 
 from siftem.errors import InputError
 from siftem.quantification.composition import quantify
-from siftem.quantification.open_ranges import fraction_intervals, reach_of
+from siftem.quantification.open_ranges import fraction_intervals, growth, reach_of
 
 NONE = np.zeros((1, 2))
 
@@ -191,3 +191,12 @@ def test_a_phase_that_is_a_hundredth_of_what_was_measured_has_its_errors(glass, 
     assert value * (1 + 1.6 * 0.25) < high < value * (1 + 2.3 * 0.25)
     ratio = found.ratio("Ca/Fe")
     assert ratio.range_95[1] > 1.4 * ratio.value
+
+
+def test_what_is_left_of_a_phase_is_told_from_more_of_another():
+    """PtRh on alumina and ceria, all of which is taken off; silica with more of its carbon film."""
+    alone = growth(np.array([0.11, 0.56, 0.27, 0.048, 0.012]), np.array([0, 0, 0, 0.8, 0.2]))
+    assert alone == pytest.approx(0.8 / 0.048)
+    assert growth(np.array([0.43, 0.55, 0.02]), np.array([0.33, 0.43, 0.24])) == 1.0
+    # What is left of noise alone tells nothing.
+    assert growth(np.array([0.4998, 0.4998, 4e-4]), np.array([0.49, 0.49, 0.02])) == 1.0

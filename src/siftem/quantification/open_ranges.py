@@ -246,17 +246,22 @@ def reach_of(values: np.ndarray, ends: np.ndarray) -> np.ndarray:
     return np.stack([away.min(axis=0), away.max(axis=0)], axis=1)
 
 
-#: What is less than this of all says nothing of how much is left.
-_SEEN = 1e-3
+#: What was less than this of all, or is so little of what is left, does not tell how much that is.
+_SEEN, _MUCH = 1e-3, 0.1
 
 
 def growth(now: np.ndarray, end: np.ndarray) -> float:
     """How many times what is left of a phase at an end goes into what was measured; at least 1.
 
-    Elements that are only the phase's own grow by as much.
+    Elements that are only the phase's own grow by as much. Where another phase is added, its
+    elements grow, and all others fall by less than those would that are taken off: nothing is left
+    over there.
     """
-    seen = now > _SEEN
-    return float(max((end[seen] / now[seen]).max(initial=1.0), 1.0))
+    seen = (now > _SEEN) & (end > _MUCH)
+    grown = max(float((end[seen] / now[seen]).max(initial=1.0)), 1.0)
+    much = now > _MUCH
+    fallen = float((end[much] / now[much]).min(initial=1.0))
+    return grown if 1.0 / grown > fallen else 1.0
 
 
 def errors_at(
