@@ -289,6 +289,9 @@ def test_a_terminal_shows_as_many_phases_abreast_as_its_width_holds(made_run, wi
 
 def test_a_ratio_whose_denominator_may_be_zero_has_no_upper_end():
     assert [c.text for c in value_cells(1.0, 0.2, 0.3, np.inf)] == ["1.0", "(above 0.30)"]
+    # An error that reaches below nothing and beyond all says less than the interval.
+    assert [c.text for c in value_cells(55.0, 80.0, 0.0, 100.0)] == ["60", "(0 to 100)"]
+    assert [c.text for c in value_cells(1.8, 1.1, 0.0, 3.95)] == ["1.8", "± 1.1"]
     assert [c.text for c in interval_cells(1.0, 0.2, 0.3, np.inf)] == [
         "1.00", "± 0.20", "(above 0.30)"
     ]  # fmt: skip

@@ -152,8 +152,9 @@ NO_LIMIT = "no limit"
 _MUCH = 5.0
 #: Behind contents that are found below their detection limit, where text can't be dotted.
 BETWEEN_SIGN = " *"
-#: An interval is told beside its value when it is wider by this factor than counting makes it.
-_WIDER, _QUANTILE = 1.5, 1.96
+#: An interval is told beside its value when it is wider by the first factor than counting makes it,
+#: or narrower than the second, cut off by nothing and all.
+_WIDER, _CUT, _QUANTILE = 1.5, 0.75, 1.96
 #: What a note under a table says of intervals behind values, and of ranges.
 INTERVALS = (
     "In brackets, where k-factors, film or borders leave more open than counting: all that the "
@@ -237,9 +238,14 @@ def content_cells(
 
 
 def value_cells(value: float, sigma: float, low: float, high: float) -> tuple[Cell, ...]:
-    """Return a value with its counting error, or with its interval where that is wider."""
+    """Return a value with its counting error, or with its interval where that says more.
+
+    Where it is wider, or so much narrower that the error would reach below nothing or beyond all.
+    """
     interval = _interval(low, high)
-    if interval.text and high - low > _WIDER * 2 * _QUANTILE * sigma:
+    of_counting = 2 * _QUANTILE * sigma
+    wider, cut = high - low > _WIDER * of_counting, high - low < _CUT * of_counting
+    if interval.text and (wider or cut):
         return Cell(as_in_range(value, low, high)), interval
     return error_cells(value, sigma)
 

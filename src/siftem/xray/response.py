@@ -15,7 +15,7 @@ from functools import partial
 import numpy as np
 from scipy.special import dawsn
 
-from siftem.compiling import inner_kernel, kernel
+from siftem.compiling import kernel
 from siftem.energy_axis import EnergyAxis
 from siftem.xray.absorption import element_attenuation
 
@@ -34,18 +34,8 @@ _WING_SLOPE = (
 )
 
 
-@inner_kernel()
-def _between(values: np.ndarray, slopes: np.ndarray, node: int, t: float) -> float:
-    """Cubic between a node and the next, a share t of the way."""
-    u = 1.0 - t
-    rise = t * t * (3.0 - 2.0 * t)
-    return (
-        values[node] * (1.0 - rise)
-        + values[node + 1] * rise
-        + t * u * (u * slopes[node] - t * slopes[node + 1])
-    )
-
-
+# Both cubics are written out: handed to a kernel of their own, these tables, which are constants of
+# the compiled code, end the process.
 @kernel()
 def normal_below(x: float) -> float:
     """Share of a normal distribution below ``x`` standard deviations; error < 2e-11."""
@@ -55,7 +45,14 @@ def normal_below(x: float) -> float:
     node = int(place)
     if node >= _BELOW.shape[0] - 1:
         return 1.0
-    return _between(_BELOW, _SLOPE, node, place - node)
+    t = place - node
+    u = 1.0 - t
+    rise = t * t * (3.0 - 2.0 * t)
+    return (
+        _BELOW[node] * (1.0 - rise)
+        + _BELOW[node + 1] * rise
+        + t * u * (u * _SLOPE[node] - t * _SLOPE[node + 1])
+    )
 
 
 @kernel()
@@ -71,7 +68,14 @@ def wings_below(x: float) -> float:
     if place <= 0.0 or node >= _WINGS.shape[0] - 1:
         s = 1.0 / (x * x)
         return (1.0 + s * (1.0 + s * (3.0 + 15.0 * s))) / (math.pi * x)
-    return _between(_WINGS, _WING_SLOPE, node, place - node)
+    t = place - node
+    u = 1.0 - t
+    rise = t * t * (3.0 - 2.0 * t)
+    return (
+        _WINGS[node] * (1.0 - rise)
+        + _WINGS[node + 1] * rise
+        + t * u * (u * _WING_SLOPE[node] - t * _WING_SLOPE[node + 1])
+    )
 
 
 @kernel()
