@@ -126,3 +126,12 @@ def test_losses_that_jump_between_pixels_are_told_though_no_component_shows_it(
         assert "root mean square" in said_of[0]
         size = float(said_of[0].split("other by ")[1].split(" eV")[0])
         assert size == pytest.approx(scatter, rel=0.2)
+
+
+def test_phases_that_one_component_stands_for_are_no_shift():
+    """Another valence of one of two edges shifts pixels by .4 eV, but hardly more than else."""
+    half = (np.arange(N) < N / 2)[:, None, None]
+    other = losses(valence=1.0, oxygen=0.3)
+    assert (
+        said(warn_of_shifts, *loss_map(np.where(half, losses(), other), [losses() + other])) == []
+    )
