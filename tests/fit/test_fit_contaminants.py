@@ -6,7 +6,8 @@ from foreign_physics import AXIS, expected, peak
 
 from siftem.errors import DoubtWarning
 from siftem.fit.line_fit import LineFitter, fit_lines
-from siftem.fit.null_elements import null_elements, null_scatter
+from siftem.fit.null_elements import GivingWay, null_elements, null_scatter
+from siftem.fit.poisson import covariance_of
 from siftem.spectrum import Spectrum
 from siftem.xray.detector import Detector
 
@@ -51,6 +52,21 @@ COBALT = ((6.925, 0.88), (7.649, 0.12))
 @pytest.fixture(scope="module")
 def with_cobalt():
     return drawn(0, COBALT, 2000)
+
+
+def test_further_columns_are_told_as_by_a_fit_of_all_at_once(with_cobalt):
+    fit = LineFitter(tuple(ELEMENTS), ("Cu",), 200.0, Detector()).fit(with_cobalt)
+    more = np.column_stack([peak(6.925), peak(2.622)])
+    every = np.hstack([fit.design, fit.slopes, more])
+    p = every.shape[1] - 2
+    weighted, information = fit.misfit.eliminated(every, 1 / fit.mean)
+    information[:p, :p] += fit.precision
+    covariance = covariance_of(information)
+    pull = weighted.T @ (fit.spectrum.counts - fit.mean)
+    told = GivingWay.of(fit).beside(more)
+    assert np.allclose(covariance_of(told.information), covariance[p:, p:], rtol=1e-6)
+    assert np.allclose(told.amounts([0, 1])[0], covariance[p:, p:] @ pull[p:], rtol=1e-6)
+    assert np.allclose(-told.taken @ covariance[p:, p:], covariance[:p, p:], rtol=1e-5)
 
 
 def test_what_is_there_is_told_apart_beside_a_fit_that_is_not_made_anew(with_cobalt):

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from scipy.sparse import csc_array
 
 from siftem.acquisition import Acquisition
 from siftem.energy_axis import EnergyAxis
@@ -387,6 +388,17 @@ def test_a_column_that_is_zero_everywhere_takes_nothing_over():
     plain = Left(residual, np.ones(30), design, np.zeros(2)).of(columns)
     longer = np.column_stack([design, np.zeros(30)])
     assert np.allclose(Left(residual, np.ones(30), longer, np.zeros(3)).of(columns), plain)
+
+
+def test_columns_that_are_mostly_zero_are_tested_as_any_others():
+    rng = np.random.default_rng(1)
+    residual, design = rng.normal(size=40), rng.random((40, 3))
+    left = Left(residual, rng.uniform(1, 3, 40), design, np.array([0.0, 1.0, 5.0]))
+    columns = rng.random((40, 6)) * (rng.random((40, 6)) < 0.2)
+    pull, length, alone = left.of_sparse(csc_array(columns))
+    told = left.tested(columns, np.zeros((6, 0)))
+    assert np.allclose(pull, told[0]) and np.allclose(length, told[1])
+    assert np.allclose(alone, (columns**2 / left.variance[:, None]).sum(axis=0))
 
 
 def test_a_second_search_finds_no_light_element_on_l_lines(monkeypatch):

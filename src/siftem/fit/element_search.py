@@ -406,7 +406,8 @@ def warn_of_unlisted(fit: LineFit, name: str = "", *, stacklevel: int = 3) -> No
     """
     if warn_of_structure(fit, name, stacklevel=stacklevel + 1):
         return
-    found = [f for f in null_scatter(fit).contaminants if f.significance > _UNLISTED]
+    there = null_scatter(fit, sorted(COMMON)).contaminants
+    found = [f for f in there if f.significance > _UNLISTED]
     if found:
         told = ", ".join(
             f"{f.line} ({f.energy:.2f} keV, {f.significance:.1f} sigma)" for f in found

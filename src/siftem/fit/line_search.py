@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 from scipy.ndimage import maximum_filter1d
+from scipy.sparse import csc_array
 
 from siftem.energy_axis import EnergyAxis
 from siftem.fit.line_evidence import LineDoubt, Peaks, SeenLine, line_doubt, peaks_of, seen_lines
@@ -111,6 +112,30 @@ class Left:
             seen.T @ self.pull - inner.T @ (fitted.T @ self.pull),
             length(seen, cross, inner),
             length(seen @ mixed, cross @ mixed, inner @ mixed),
+        )
+
+    def of_sparse(self, columns: csc_array) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Products as `tested` returns them, of columns that are zero nearly everywhere.
+
+        Parameters
+        ----------
+        columns : csc_array of shape (channels, n)
+
+        Returns
+        -------
+        pull, length : ndarray of shape (n,)
+        alone : ndarray of shape (n,)
+            Sums of squares of the columns over the root of the variance.
+        """
+        root = 1.0 / np.sqrt(self.variance)
+        fitted, gram, held = self._fitted
+        cross = (columns.T @ (fitted * root[:, None])).T
+        inner = cho_solve(gram, cross)
+        alone = columns.power(2).T @ root**2
+        return (
+            columns.T @ (root * self.pull) - inner.T @ (fitted.T @ self.pull),
+            alone - (cross * inner + held[:, None] * inner**2).sum(axis=0),
+            alone,
         )
 
     @property

@@ -128,12 +128,14 @@ class _Absent:
     fit : LineFit
     families : tuple of LineFamily
     lines : ndarray of shape (channels, families)
+    fitted : GivingWay
     beside : Beside
     """
 
     fit: LineFit
     families: tuple[LineFamily, ...]
     lines: np.ndarray
+    fitted: GivingWay
     beside: Beside
 
     @classmethod
@@ -154,7 +156,8 @@ class _Absent:
             lines = SpectrumModel(
                 families, model.beam_energy, model.detector, 1, model.absorption
             ).line_columns(axis, fit.calibration)
-        return cls(fit, families, lines, beside(fit, lines))
+        fitted = GivingWay.of(fit)
+        return cls(fit, families, lines, fitted, fitted.beside(lines))
 
     def _of(self, elements: Sequence[str]) -> list[int]:
         return [i for e in elements for i, f in enumerate(self.families) if f.element == e]
@@ -195,10 +198,11 @@ class _Absent:
         lead = self.leads[element]
         place = at.index(lead)
 
-        def further(column: np.ndarray) -> tuple[float, float]:
-            with_it = beside(self.fit, np.column_stack([self.lines[:, at], column]))
-            amounts, errors = with_it.amounts(range(len(at) + 1))
-            return float(amounts[-1]), float(np.sqrt(errors[-1, -1]))
+        def further(columns: np.ndarray) -> list[tuple[float, float]]:
+            with_them = self.fitted.beside(np.hstack([self.lines[:, at], columns]))
+            own = range(len(at))
+            each = (with_them.amounts([*own, len(at) + k]) for k in range(columns.shape[1]))
+            return [(float(a[-1]), float(np.sqrt(e[-1, -1]))) for a, e in each]
 
         photons, sigma = float(amount[place]), float(np.sqrt(covariance[place, place]))
         counts = photons * float(self.lines[:, lead].sum())
@@ -218,12 +222,15 @@ class Beside:
         What it would tell of each column if nothing had been fitted.
     spread : ndarray of shape (n, n)
         Covariance of the pull with all errors of the spectrum.
+    taken : ndarray of shape (p, n)
+        What each column takes of what was fitted.
     """
 
     information: np.ndarray
     pull: np.ndarray
     alone: np.ndarray
     spread: np.ndarray
+    taken: np.ndarray
 
     def amounts(self, at: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
         """Amounts of some columns, added together to the fit, and their covariance."""
@@ -232,34 +239,46 @@ class Beside:
         return inverse @ self.pull[at], inverse @ self.spread[block] @ inverse
 
 
-def beside(fit: LineFit, columns: np.ndarray) -> Beside:
-    """Return what a spectrum tells of further columns beside a fit.
-
-    All that was fitted gives way to them, the response and the misfit as well.
+@dataclass(frozen=True, eq=False)
+class GivingWay:
+    """All that was fitted, which gives way to further columns: response and misfit as well.
 
     Parameters
     ----------
     fit : LineFit
-    columns : ndarray of shape (channels, n)
-
-    Returns
-    -------
-    Beside
+    weighted : ndarray of shape (channels, p)
+        Columns and slopes of the fit over the covariance of channels and misfit.
+    inner : ndarray of shape (p, p)
+        Their covariance.
     """
-    own, spectrum = np.hstack([fit.design, fit.slopes]), fit.spectrum
-    p = own.shape[1]
-    mean = np.maximum(fit.mean, 1e-9)
-    weighted, information = fit.misfit.eliminated(np.hstack([own, columns]), 1.0 / mean)
-    inner = covariance_of(information[:p, :p] + fit.precision)
-    cross, among = information[p:, :p], information[p:, p:]
-    left = among - cross @ inner @ cross.T
-    # The fit is at its optimum within bounds: it is the new columns alone that are pulled.
-    pull = weighted[:, p:].T @ (spectrum.counts - fit.mean)
-    rows = weighted[:, p:] - weighted[:, :p] @ (inner @ cross.T)
-    further = variance_of(spectrum, mean) - mean if spectrum.variance.any() else -mean
-    common, pinned = spectrum.modes @ rows, spectrum.pinned @ rows
-    spread = left + (rows * further[:, None]).T @ rows + common.T @ common - pinned.T @ pinned
-    return Beside(left, pull, np.diag(among), spread)
+
+    fit: LineFit
+    weighted: np.ndarray
+    inner: np.ndarray
+
+    @classmethod
+    def of(cls, fit: LineFit) -> GivingWay:
+        """Return what was fitted, as it gives way."""
+        weighted, information = fit.misfit.eliminated(
+            np.hstack([fit.design, fit.slopes]), 1.0 / np.maximum(fit.mean, 1e-9)
+        )
+        return cls(fit, weighted, covariance_of(information + fit.precision))
+
+    def beside(self, columns: np.ndarray) -> Beside:
+        """Return what a spectrum tells of further columns beside the fit; (channels, n)."""
+        fit, spectrum = self.fit, self.fit.spectrum
+        mean = np.maximum(fit.mean, 1e-9)
+        weighted, among = fit.misfit.eliminated(columns, 1.0 / mean)
+        cross = columns.T @ self.weighted
+        taken = self.inner @ cross.T
+        left = among - cross @ taken
+        # The fit is at its optimum within bounds: it is the new columns alone that are pulled.
+        pull = weighted.T @ (spectrum.counts - fit.mean)
+        rows = weighted - self.weighted @ taken
+        further = variance_of(spectrum, mean) - mean if spectrum.variance.any() else -mean
+        common, pinned = spectrum.modes @ rows, spectrum.pinned @ rows
+        spread = left + (rows * further[:, None]).T @ rows + common.T @ common - pinned.T @ pinned
+        return Beside(left, pull, np.diag(among), spread, taken)
 
 
 #: Standard deviations beside a fit from which on an element is fitted itself.
@@ -337,7 +356,7 @@ def _seen(
     photons: float,
     significance: float,
     counts: float,
-    further: Callable[[np.ndarray], tuple[float, float]],
+    further: Callable[[np.ndarray], list[tuple[float, float]]],
 ) -> FoundElement | None:
     """Return an element if it is there: clear, where its lines lie, and in their ratios.
 
@@ -348,23 +367,24 @@ def _seen(
         By which it is tried.
     photons, significance, counts : float
     further : callable
-        Amount of one more column beside all lines of the element, and its standard deviation.
+        Amount of each of some columns beside all lines of the element, and its standard deviation.
     """
     model = fit.model
     least = _THERE if family.alpha_energy > _SOFT else _THERE_SOFT
     if photons <= 0 or significance < least:
-        return None
-    shift, sigma = further(_change_with_shift(fit, family) * photons)
-    if abs(shift) > max(_AWAY * sigma, _NEAR):
         return None
     peaks = peaks_of(
         [family], fit.spectrum.axis, model.beam_energy, model.detector, fit.calibration
     )
     of_peak = peaks.profiles.sum(axis=0)
     strongest = int(np.argmax(of_peak))
+    others = np.flatnonzero(np.arange(of_peak.size) != strongest)
+    moved = _change_with_shift(fit, family) * photons
+    (shift, sigma), *more_of = further(np.column_stack([moved, peaks.profiles[:, others]]))
+    if abs(shift) > max(_AWAY * sigma, _NEAR):
+        return None
     evidence = [SeenLine(_name(peaks.parts[strongest]), family.alpha_energy, significance)]
-    for i in np.flatnonzero(np.arange(of_peak.size) != strongest):
-        more, sigma = further(peaks.profiles[:, i])
+    for i, (more, sigma) in zip(others, more_of, strict=True):
         if abs(more) > _AWAY * np.hypot(sigma, _RATIO[family.shell[0]] * photons):
             return None
         if photons + more > _AWAY * sigma:
@@ -397,10 +417,11 @@ def _change_with_shift(fit: LineFit, family: LineFamily) -> np.ndarray:
     return np.asarray((up - down) / (2 * _STEP))
 
 
-def _further(fit: LineFit, column: np.ndarray) -> tuple[float, float]:
-    """Amount of one more column beside a fit, and its standard deviation."""
-    amount, covariance = beside(fit, column[:, None]).amounts([0])
-    return float(amount[0]), float(np.sqrt(covariance[0, 0]))
+def _further(fit: LineFit, columns: np.ndarray) -> list[tuple[float, float]]:
+    """Amount of each of some columns beside a fit, by itself, and its standard deviation."""
+    found = GivingWay.of(fit).beside(columns)
+    each = (found.amounts([i]) for i in range(columns.shape[1]))
+    return [(float(amount[0]), float(np.sqrt(error[0, 0]))) for amount, error in each]
 
 
 def null_elements(

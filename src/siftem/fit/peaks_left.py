@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.ndimage import uniform_filter1d
+from scipy.sparse import csc_array
 
 from siftem.fit.greedy_search import COMMON, left_of, smooth_columns
 from siftem.fit.line_evidence import line_doubt
@@ -35,6 +36,8 @@ _MOST, _NAMED = 6, 3
 _PLACES = 6
 #: What is this many times as wide as a line is none.
 _WIDE = 2.0
+#: Standard deviations to both sides beyond which nothing of a line is left.
+_REACH = 6.0
 #: Peaks this near each other, in widths, are told as one.
 _ITS_OWN = 1.5
 #: An element's strongest line lies this near to its peak, as a share of the resolution.
@@ -116,7 +119,7 @@ def peaks_left(fit: LineFit) -> tuple[PeakLeft, ...]:
         if place is None:
             break
         likely, columns = residual.likely(left, place)
-        added = np.hstack([added, residual.lines[:, [place]], columns])
+        added = np.hstack([added, residual.lines[:, [place]].toarray(), columns])
         found.append(place)
         named.append(likely)
     return residual.told(found, named)
@@ -136,8 +139,8 @@ class _Residual:
     read: np.ndarray
     width: np.ndarray
     #: One count each; (channels, places).
-    lines: np.ndarray
-    wide: np.ndarray
+    lines: csc_array
+    wide: csc_array
 
     @classmethod
     def of(cls, fit: LineFit) -> _Residual:
@@ -159,8 +162,6 @@ class _Residual:
             places.append(places[-1] + 1e-3 * float(detector.fwhm(places[-1])) / _PLACES)
         energies = np.array(places[1:-1])
         sigma = detector.sigma(energies)
-        away = (true[:, None] - energies) / sigma
-        lines, wide = np.exp(-0.5 * away**2), np.exp(-0.5 * (away / _WIDE) ** 2)
         return cls(
             fit,
             residual_variance(mean, peaks, axis, extra),
@@ -169,8 +170,8 @@ class _Residual:
             energies,
             np.interp(energies, true, axis.to_kev().centers),
             1e-3 * detector.fwhm(energies),
-            lines / lines.sum(axis=0),
-            wide / wide.sum(axis=0),
+            _gaussians(true, energies, sigma),
+            _gaussians(true, energies, _WIDE * sigma),
         )
 
     def beside(self, added: np.ndarray) -> Left:
@@ -181,8 +182,9 @@ class _Residual:
     def clearest(self, left: Left, found: Sequence[int]) -> int | None:
         """Place of the clearest line away from those found; None where none is clear and narrow."""
         z, counts = _scores(left, self.lines)
-        broad, _ = _scores(left, self.wide)
-        clear = (z > _CLEAR) & (z > broad) & self._large(counts)
+        clear = (z > _CLEAR) & self._large(counts)
+        if clear.any():
+            clear &= z > _scores(left, self.wide)[0]
         for place in found:
             # What a line leaves there is of its own shape.
             clear &= np.abs(self.energies - self.energies[place]) > _ITS_OWN * self.width[place]
@@ -223,9 +225,13 @@ class _Residual:
         )
 
     def _excess(self, counts: np.ndarray) -> np.ndarray:
-        # Of a line as high as one count each, by its shape.
-        under = (self.lines**2).sum(axis=0) / np.maximum(self.lines.T @ self.fit.closest, 1e-9)
-        return np.asarray(counts * under)
+        return np.asarray(counts * self._share)
+
+    @cached_property
+    def _share(self) -> np.ndarray:
+        """What one count more is of what is expected, by a line's shape; (places,)."""
+        under = np.maximum(self.lines.T @ self.fit.closest, 1e-9)
+        return np.asarray(self.lines.power(2).sum(axis=0) / under)
 
     def told(
         self, found: Sequence[int], named: Sequence[tuple[Candidate, ...]]
@@ -233,7 +239,7 @@ class _Residual:
         """The peaks that are still clear beside each other, most significant first."""
         out = []
         for place, likely in zip(found, named, strict=True):
-            others = self.lines[:, [p for p in found if p != place]]
+            others = self.lines[:, [p for p in found if p != place]].toarray()
             z, counts = _scores(self.beside(others), self.lines)
             if z[place] > _CLEAR and self._large(counts)[place]:
                 energy, excess = float(self.read[place]), float(self._excess(counts)[place])
@@ -241,11 +247,24 @@ class _Residual:
         return tuple(sorted(out, key=lambda p: -p.significance))
 
 
-def _scores(left: Left, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _gaussians(true: np.ndarray, energies: np.ndarray, sigma: np.ndarray) -> csc_array:
+    """Gaussians of one count at some energies, on channels of these energies; (channels, n)."""
+    reach = _REACH * sigma
+    # Channels that far away round off: a line holds one more to each side.
+    first = np.maximum(np.searchsorted(true, energies - reach) - 1, 0)
+    last = np.minimum(np.searchsorted(true, energies + reach) + 1, true.size)
+    starts = np.concatenate([[0], np.cumsum(last - first)])
+    line = np.repeat(np.arange(energies.size), last - first)
+    channel = np.arange(starts[-1]) + np.repeat(first - starts[:-1], last - first)
+    values = np.exp(-0.5 * ((true[channel] - energies[line]) / sigma[line]) ** 2)
+    values /= np.bincount(line, values, minlength=energies.size)[line]
+    return csc_array((values, channel, starts), shape=(true.size, energies.size))
+
+
+def _scores(left: Left, columns: csc_array) -> tuple[np.ndarray, np.ndarray]:
     """Standard deviations by which each column alone stands out, and its counts."""
-    pull, length, _ = left.tested(columns, np.zeros((columns.shape[1], 0)))
+    pull, length, alone = left.of_sparse(columns)
     # What the design could take over as well as not is not seen.
-    alone = (columns**2 / left.variance[:, None]).sum(axis=0)
     length = np.maximum(length, 1e-2 * alone)
     return pull / np.sqrt(length), pull / length
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from siftem.errors import DoubtWarning
 from siftem.fit.greedy_search import COMMON
-from siftem.fit.poisson import covariance_of
+from siftem.fit.null_elements import GivingWay
 from siftem.fit.propagation import LineFit
 from siftem.fit.spectrum_model import SpectrumModel, quantified_family
 from siftem.xray.lines import line_families
@@ -80,13 +80,9 @@ def stand_ins(fit: LineFit) -> tuple[StandIn, ...]:
     lines = SpectrumModel(
         others, model.beam_energy, model.detector, 1, model.absorption
     ).line_columns(axis, fit.calibration)
-    own = np.hstack([fit.design, fit.slopes])
-    p, mean = own.shape[1], np.maximum(fit.mean, 1e-9)
-    weighted, information = fit.misfit.eliminated(np.hstack([own, lines]), 1.0 / mean)
-    cross, alone = information[p:, :p], np.diag(information)[p:]
-    taken = covariance_of(information[:p, :p] + fit.precision) @ cross.T
-    left = np.maximum(alone - (cross * taken.T).sum(axis=1), _LEAST * alone)
-    amounts = weighted[:, p:].T @ (fit.spectrum.counts - fit.mean) / left
+    beside = GivingWay.of(fit).beside(lines)
+    left = np.maximum(np.diag(beside.information), _LEAST * beside.alone)
+    taken, amounts = beside.taken, beside.pull / left
     found = []
     for element in listed:
         main = quantified_family(model.families, element, axis)
@@ -97,8 +93,8 @@ def stand_ins(fit: LineFit) -> tuple[StandIn, ...]:
         significance = float(photons / np.sqrt(max(variance, 1e-300)))
         if significance < _SEEN:
             continue
-        beside = photons - taken[i] * amounts
-        z = beside / np.sqrt(variance + taken[i] ** 2 / left)
+        less = photons - taken[i] * amounts
+        z = less / np.sqrt(variance + taken[i] ** 2 / left)
         best = int(np.argmin(z))
         if z[best] < _NOT_NEEDED:
             found.append(StandIn(main.name, main.alpha_energy, significance, others[best].name))

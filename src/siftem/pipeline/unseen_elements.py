@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from siftem.errors import DoubtWarning
-from siftem.fit.null_elements import beside
+from siftem.fit.null_elements import GivingWay
 from siftem.fit.spectrum_model import SpectrumModel
 from siftem.quantification.composition import Composition
 from siftem.quantification.detection_limit import QUANTILE
@@ -67,7 +67,7 @@ def hidden_in(composition: Composition) -> dict[str, float]:
     lines = SpectrumModel(
         tuple(families), model.beam_energy, model.detector, 1, model.absorption
     ).line_columns(axis, fit.calibration)
-    told = beside(fit, lines)
+    told = GivingWay.of(fit).beside(lines)
     masses = masses_of(fit)
     own = {e: masses[e] for e in composition.elements if e in masses}
     atoms = sum(mass / atomic_weight(e) for e, mass in own.items())
