@@ -1,5 +1,7 @@
 """Whose a peak is: elements that a list holds beside those that it lacks, on the same lines."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from foreign_physics import AXIS, expected, peak
@@ -60,3 +62,24 @@ def test_fits_and_compositions_say_so():
         quantify(spectrum, listed, support=["Cu"], thickness=100, density=3.0)
     # Warnings are errors in tests: who asks for no such looks gets none.
     quantify(spectrum, listed, support=["Cu"], thickness=100, density=3.0, warn_above=None)
+
+
+def content(lines, counts, listed):
+    return quantify(
+        drawn(lines, counts), [*ELEMENTS, listed], support=["Cu"], thickness=100, density=3.0,
+        warn_above=None,
+    )  # fmt: skip
+
+
+def test_intervals_hold_that_an_element_is_another_one():
+    in_doubt, sure = content(COBALT, 2000, "Er"), content(YTTERBIUM, 2000, "Yb")
+    (low, high), (sure_low, _) = (c.intervals()[c.index(c.elements[-1])] for c in (in_doubt, sure))
+    assert low == 0.0 and sure_low > 0.0 and sure.stand_in_ends is None
+    assert high > in_doubt.atomic_fractions[in_doubt.index("Er")] > 0
+    # What has no line there keeps its interval.
+    without = replace(in_doubt, stand_in_ends=None).intervals()
+    at = [in_doubt.index(e) for e in ELEMENTS]
+    assert in_doubt.intervals()[at] == pytest.approx(without[at], rel=0.02)
+    assert without[in_doubt.index("Er"), 0] > 0
+    assert in_doubt.ratio("Er/Fe").range_95[0] == 0.0
+    assert in_doubt.ratio("Mg/Si").range_95 is None

@@ -7,7 +7,7 @@ Co of a pole piece Er, with errors that are true of a line and say nothing of wh
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -39,12 +39,16 @@ class StandIn:
         Amount over its error as fitted.
     other : str
         What it may be, such as "Ni K".
+    left : ndarray of shape (p,)
+        Amplitudes of all columns of the fit when so much of the other is there that none is left of
+        the fitted one.
     """
 
     line: str
     energy: float
     significance: float
     other: str
+    left: np.ndarray = field(compare=False, repr=False)
 
     def __str__(self) -> str:
         seen = f"{self.energy:.2f} keV, {self.significance:.1f} sigma"
@@ -97,7 +101,11 @@ def stand_ins(fit: LineFit) -> tuple[StandIn, ...]:
         z = less / np.sqrt(variance + taken[i] ** 2 / left)
         best = int(np.argmin(z))
         if z[best] < _NOT_NEEDED:
-            found.append(StandIn(main.name, main.alpha_energy, significance, others[best].name))
+            # What is left of it beside the other is nothing within errors.
+            whole = fit.unbounded - taken[: fit.unbounded.size, best] * (photons / taken[i, best])
+            found.append(
+                StandIn(main.name, main.alpha_energy, significance, others[best].name, whole)
+            )
     return tuple(found)
 
 

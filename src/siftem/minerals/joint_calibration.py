@@ -356,10 +356,7 @@ def _calibrated(c: Composition, i: int, posterior: Posterior, widths: np.ndarray
     unbounded = c.weight_fractions if c.unbounded is None else c.unbounded
     mass = film_of(posterior, i).value
     density = c.film.density if c.film is not None else 1.0
-    ends = c.identification_ends
-    if ends is not None:
-        ends = ends * moved
-        ends = ends / ends.sum(axis=1, keepdims=True)
+    ends, stand_ins = (_moved(e, moved) for e in (c.identification_ends, c.stand_in_ends))
     k = KValues(
         c.k.values * np.exp(k_logs),
         np.sqrt(np.diag(of_k)),
@@ -382,7 +379,16 @@ def _calibrated(c: Composition, i: int, posterior: Posterior, widths: np.ndarray
         by_ratios=None,
         film_ends=None,
         identification_ends=ends,
+        stand_in_ends=stand_ins,
     )
+
+
+def _moved(ends: np.ndarray | None, by: np.ndarray) -> np.ndarray | None:
+    """Fractions (ends, n) times factors on amounts."""
+    if ends is None:
+        return None
+    amounts = ends * by
+    return np.asarray(amounts / amounts.sum(axis=1, keepdims=True))
 
 
 def _by_factors(

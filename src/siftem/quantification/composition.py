@@ -10,7 +10,7 @@ import numpy as np
 from siftem.errors import InputError
 from siftem.fit.line_fit import LineFit, LineFitter
 from siftem.fit.spectrum_model import Absorption, Calibration
-from siftem.fit.stand_ins import warn_of_stand_ins
+from siftem.fit.stand_ins import stand_ins, warn_of_stand_ins
 from siftem.hyperspy_input import as_spectrum
 from siftem.quantification.detection_limit import family_limits, measurable, warn_of_unexplained
 from siftem.quantification.factor_lines import resolved_factors, warn_of_factors
@@ -229,6 +229,7 @@ def quantify(
         found,
         not_in_range=tuple(dict.fromkeys(e for e in (*asked, *fit.dropped) if e not in wanted)),
         film_ends=film_ends,
+        stand_in_ends=_without_stand_ins(fit, lines),
     )
     mode = found.film_mode()
     found = replace(found, systematic=found.systematic + np.outer(mode, mode))
@@ -396,6 +397,17 @@ def _with_errors(
         model=jacobian @ by_model @ jacobian.T,
         by_ratios=by_ratios,
     )
+
+
+def _without_stand_ins(fit: LineFit, lines: _Lines) -> np.ndarray | None:
+    """Weight fractions when an element that may be another one is that; (stand-ins, n)."""
+    ends = []
+    for one in stand_ins(fit):
+        photons = np.maximum(one.left[lines.index], 0.0)
+        amounts = lines.amount_map @ (lines.k.values * photons)
+        if amounts.sum() > 0:
+            ends.append(_normalised(amounts))
+    return np.array(ends) if ends else None
 
 
 def _normalised(amounts: np.ndarray) -> np.ndarray:

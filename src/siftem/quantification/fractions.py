@@ -26,6 +26,7 @@ from siftem.quantification.minerals import (
 )
 from siftem.quantification.open_ranges import (
     atomic_ratio,
+    ends_of,
     errors_at,
     fraction_intervals,
     interval_of,
@@ -92,6 +93,9 @@ class Composition:
     film_ends, identification_ends : ndarray of shape (ends, n), optional
         Weight fractions at the ends of what is not known: the thickness of the film, and how
         much of other phases was taken off. The intervals hold all of them.
+    stand_in_ends : ndarray of shape (m, n), optional
+        Weight fractions when an element that may be another one, which is in no list, is that one
+        (`siftem.fit.stand_ins`). The intervals hold them.
     not_in_range : tuple of str
         Elements, of the support as well, without a line in the fitted range.
 
@@ -146,6 +150,7 @@ class Composition:
     by_ratios: np.ndarray | None = None
     film_ends: np.ndarray | None = None
     identification_ends: np.ndarray | None = None
+    stand_in_ends: np.ndarray | None = None
     not_in_range: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
@@ -271,9 +276,10 @@ class Composition:
         bounded[self.weight_fractions <= 0] = 0.0
         reach += np.stack([np.minimum(bounded, 0.0), np.maximum(bounded, 0.0)], axis=1)
         sigmas = _deviations(noise), _deviations(systematic)
-        if self.identification_ends is None or not identification:
+        ends = ends_of(self if identification else replace(self, identification_ends=None))[1:]
+        if not len(ends):
             return fraction_intervals(fractions(middle), *sigmas, reach, level)
-        ends = fractions(self.identification_ends)
+        ends = fractions(ends)
         every = [fraction_intervals(fractions(middle), *sigmas, reach + reach_of(now, ends), level)]
         every += [
             fraction_intervals(end, *errors_at(now, end, *sigmas), reach, level) for end in ends
@@ -329,14 +335,16 @@ class Composition:
     def ratio(self, text: str) -> Quantity:
         """Return an atomic ratio such as "(Mg+Fe)/O", with its errors.
 
-        Where nothing fixes how much of another phase is in it, ``range_95`` tells where the
-        ratio lies.
+        Where nothing fixes how much of another phase is in it, or one of the elements may be
+        another, ``range_95`` tells where the ratio lies.
         """
         top, bottom = parse_ratio(text, self.elements)
+        others = self.stand_in_ends
+        within = is_open(self) or (others is not None and not others[:, top + bottom > 0].all())
         return replace(
             ratio(self.atomic_fractions, self.atomic_covariance, top, bottom),
             systematic=self.ratio_systematic(text),
-            range_95=interval_of(self, atomic_ratio(self, text)) if is_open(self) else None,
+            range_95=interval_of(self, atomic_ratio(self, text)) if within else None,
         )
 
     def ratio_systematic(self, text: str) -> float:

@@ -41,6 +41,10 @@ class Fractions(Protocol):
     def identification_ends(self) -> np.ndarray | None:
         """Weight fractions at the ends of what nobody fixed; (ends, n)."""
 
+    @property
+    def stand_in_ends(self) -> np.ndarray | None:
+        """Weight fractions when an element is another one, which is in no list; (ends, n)."""
+
     def intervals(self, *, identification: bool = True) -> np.ndarray:
         """95% intervals of the atomic fractions; (n, 2)."""
 
@@ -70,9 +74,8 @@ def is_open(composition: Fractions) -> bool:
 
 def ends_of(composition: Fractions) -> np.ndarray:
     """Return the weight fractions as estimated, then those at the ends; (1 + ends, n)."""
-    now = composition.weight_fractions[None]
-    ends = composition.identification_ends
-    return now if ends is None else np.vstack([now, ends])
+    every = composition.identification_ends, composition.stand_in_ends
+    return np.vstack([composition.weight_fractions, *(e for e in every if e is not None)])
 
 
 @dataclass(frozen=True, eq=False)
