@@ -18,7 +18,7 @@ from playwright.sync_api import sync_playwright
 
 WATCH = """() => {
   const figure = Bokeh.index.query_one(view => view.model.name === "map").model
-  const overlay = figure.renderers.find(r => r.glyph.type === "ImageRGBA").data_source
+  const overlay = figure.renderers.filter(r => r.glyph.type === "Image")[1].data_source
   window.delays = []
   document.addEventListener("keydown", () => { window.pressed = performance.now() }, true)
   overlay.properties.data.change.connect(() => requestAnimationFrame(

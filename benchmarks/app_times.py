@@ -25,12 +25,12 @@ from scipy.ndimage import distance_transform_edt
 from siftem.simulate.phantom import simulate_demo
 
 #: Notes, for a source of a figure, when it changed and was drawn after the last event.
-WATCH = """([figure, glyph, event]) => {
+WATCH = """([figure, glyph, nth, event]) => {
   const named = v => v.model.type === "Figure" &&
     (figure === "map" ? v.model.name === "map"
                       : v.model.renderers.some(r => r.glyph.type === "Step"))
   const plot = Bokeh.index.query_one(named).model
-  const source = plot.renderers.find(r => r.glyph.type === glyph).data_source
+  const source = plot.renderers.filter(r => r.glyph.type === glyph)[nth].data_source
   const found = window.times = []
   let begun = null
   document.addEventListener(event, () => { begun = performance.now() }, true)
@@ -50,10 +50,17 @@ FRAME = """(figure) => {
 
 
 def timed(
-    page: Page, figure: str, glyph: str, event: str, act: Callable[[int], Any], n: int, wait: int
+    page: Page,
+    figure: str,
+    glyph: str,
+    event: str,
+    act: Callable[[int], Any],
+    n: int,
+    wait: int,
+    nth: int = 0,
 ) -> list[float]:
-    """Milliseconds of n acts, each followed by a wait."""
-    page.evaluate(WATCH, [figure, glyph, event])
+    """Milliseconds of n acts, each followed by a wait, to the nth source of such glyphs."""
+    page.evaluate(WATCH, [figure, glyph, nth, event])
     for i in range(n):
         act(i)
         page.wait_for_timeout(wait)
@@ -141,10 +148,10 @@ def look(page: Page, size: int, dose: float) -> None:
     for i in range(6):
         dab(i)
         page.wait_for_timeout(3000)
-    # The regions are the first colours over the map; the traces, which come sooner, the second.
+    # First the map, over it the regions, over those the traces, which come sooner.
     say(
         "stroke to labels",
-        timed(page, "map", "ImageRGBA", "mouseup", lambda i: dab(i + 6), 8, 4000),
+        timed(page, "map", "Image", "mouseup", lambda i: dab(i + 6), 8, 4000, nth=1),
         "500",
     )
 

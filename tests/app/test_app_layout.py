@@ -94,12 +94,12 @@ def test_the_layout_is_told_with_a_phase_map_and_its_areas(page):
         assert f"{areas[name]:.1f}"[:2] in table
     # It is looked at as any other map: the cursor names the phase.
     view.look.choose("Phase map")
-    assert (view.look.figure.overlay_pixels != 0).all()
+    assert (view.look.figure.overlaid[..., 3] != 0).all()
     assert {image.words(5, 2), image.words(5, 21)} == set(shown.names)
     view.look.figure.mouse.cursor.data = {"y": [5], "x": [2]}
     assert view.look.spectrum.figure.title.text.endswith(image.words(5, 2))
     view.look.choose("Total counts")
-    assert not view.look.figure.overlay_pixels.any()
+    assert not view.look.figure.overlaid.any()
 
 
 def test_regions_that_no_classifier_made_are_not_said_to_be_trained(page):
@@ -113,7 +113,7 @@ def test_regions_that_are_there_lie_over_the_map_at_once(page):
     page.session.workflow.run("regions")
     page.go(2)
     segment = page.views[2]
-    assert segment.overlay.value == "Regions" and segment.figure.overlay_pixels.any()
+    assert segment.overlay.value == "Regions" and segment.figure.overlaid.any()
     # What the colours mean is read under the cursor.
     cursor, title = segment.figure.mouse.cursor, lambda: segment.look.spectrum.figure.title.text
     cursor.data = {"y": [12], "x": [3]}
@@ -303,7 +303,7 @@ def test_each_pixel_that_is_left_out_has_its_reason():
     # Without the images the rest is still told.
     plain = left_out(regions, matched, None)
     assert plain.reasons[plain.numbers[3, 3]] == "excluded"
-    rgba = left_out_overlay(left)
+    rgba = left_out_overlay(left).rgba
     assert rgba[4, 4, 3] == 0 and rgba[3, 3, 3] == 255
     assert rgba[3, 3].tolist() != rgba[1, 3].tolist()
     table = region_counts_html(regions, {"m": "#111111", "a": "#222222", "b": "#333333"}, {}, left)
@@ -320,10 +320,10 @@ def test_overlays_of_phases_and_masks():
     labels = np.array([[0, 1], [MIXED, VACUUM]])
     shown = PhaseMap(("a", "b"), labels)
     colours = {"a": "#102030", "b": "#405060"}
-    rgba = phases_overlay(shown, colours)
+    rgba = phases_overlay(shown, colours).rgba
     assert rgba[0, 0].tolist() == [16, 32, 48, 255]
     assert rgba[0, 1].tolist() == [64, 80, 96, 255]
     assert rgba[1, 0].tolist() == [180, 180, 180, 255]
     assert rgba[1, 1].tolist() == [255, 255, 255, 255]
     assert "25.0" in areas_html(shown, colours) and "vacuum" in areas_html(shown, colours)
-    assert mask_overlay(labels == 1, "#405060")[..., 3].tolist() == [[0, 255], [0, 0]]
+    assert mask_overlay(labels == 1, "#405060").rgba[..., 3].tolist() == [[0, 255], [0, 0]]

@@ -12,7 +12,13 @@ pytest.importorskip("panel")
 from siftem.app.anchor_form import AnchorForm, anchor_elements
 from siftem.app.map_figure import MapFigure, length_text
 from siftem.app.map_images import map_images, mapped_line
-from siftem.app.overlays import probability_overlay, regions_overlay, traces_overlay
+from siftem.app.map_toolbar import PhaseButtons
+from siftem.app.overlays import (
+    mask_overlay,
+    probability_overlay,
+    regions_overlay,
+    traces_overlay,
+)
 from siftem.app.page import Page
 from siftem.app.spectrum_figure import Curve, LineMark, spectrum_figure
 from siftem.app.step_view import listed, numbers, put_text
@@ -62,10 +68,10 @@ def test_the_road_by_buttons(page):
     page.jobs.wait(240)
     assert "Trained on painted traces" in said(page)
     assert segment.overlay.value == "Regions"
-    before = segment.figure.overlay_pixels.copy()
+    before = segment.figure.overlaid
     segment.margin_slider.value = 3
     page.jobs.wait(240)
-    assert (segment.figure.overlay_pixels != before).any()
+    assert (segment.figure.overlaid != before).any()
     counts = page.session.workflow.get("regions").regions.pixel_counts()
     assert f"{counts['pure Brg']:,}" in segment.counts.object
     segment.margin_slider.value = 1
@@ -161,9 +167,9 @@ def test_traces_on_the_wrong_phase_and_places_without_any_are_told(page):
     assert "painted as Fp hold hardly any of its component" in segment.counts.object
     assert "paint some of them next" in segment.counts.object
     segment.overlay.value = "Paint next"
-    shown = segment.figure.overlay_pixels != 0
+    shown = segment.figure.overlaid[..., 3] != 0
     np.testing.assert_array_equal(shown, segment.findings.unlike_painted())
-    colours, place = segment.figure.overlay_pixels, segment.findings.place_to_paint()
+    colours, place = segment.figure.overlaid[..., 1], segment.findings.place_to_paint()
     assert 1 <= (colours[shown] == colours[place]).sum() < 20 < shown.sum()  # a spot of its own
     segment.overlay.value = "None"
     session.paint("Ca-Pv", [(15, 8)], 5)
@@ -271,15 +277,36 @@ def test_overlays_have_the_colours_of_their_phases():
     masks["a"][0, :2], masks["b"][0, 1:3] = True, True
     regions = Regions((4, 4), matrix="m", masks=masks)
     colours = {"m": "#010203", "a": "#102030", "b": "#405060"}
-    rgba = regions_overlay(regions, colours)
+    rgba = regions_overlay(regions, colours).rgba
     assert rgba[0, 0].tolist() == [16, 32, 48, 255]
     assert rgba[0, 2].tolist() == [64, 80, 96, 255]
     assert rgba[3, 3].tolist() == [1, 2, 3, 255]
     assert rgba[0, 1].tolist() == [125, 249, 255, 255]  # seen on dark maps
-    painted = traces_overlay(masks, colours, (4, 4))
+    painted = traces_overlay(masks, colours).rgba
     assert painted[0, 0, :3].tolist() == [16, 32, 48] and painted[3, 3, 3] == 0
-    half = probability_overlay(np.array([[0.0, 0.5, 1.0]]), "#102030")
+    half = probability_overlay(np.array([[0.0, 0.5, 1.0]]), "#102030").rgba
     assert half[0, :, 3].tolist() == [0, 128, 255]
+
+
+def test_a_stroke_waits_for_a_byte_a_pixel_and_no_layout_of_the_page():
+    plot = MapFigure((4, 4), None, box=(400, 300))
+    plot.overlay(mask_overlay(np.eye(4, dtype=bool), "#405060"), 0.5)
+    sources = [r.data_source for r in plot.figure.renderers if hasattr(r.glyph, "color_mapper")]
+    over = sources[1].data["image"][0]
+    assert over.dtype == np.uint8 and over.shape == (4, 4)
+    assert plot.overlaid[1, 1].tolist() == [64, 80, 96, 255] and not plot.overlaid[0, 1].any()
+    plot.overlay(None)
+    assert not plot.overlaid.any()
+    # Another class, or another style sheet, makes Bokeh lay the whole page out anew.
+    buttons = PhaseButtons(Page().views[2].button, print)
+    seen = []
+    for chosen in ("a", "b"):
+        buttons.show({"a": "#102030", "b": "#405060"}, chosen)
+        seen.append([(b.css_classes, b.stylesheets) for b in buttons.grid])
+        assert [b.styles["--chosen"] for b in buttons.grid] == [
+            "true" if name == chosen else "false" for name in "ab"
+        ]
+    assert seen[0] == seen[1]
 
 
 def test_elements_are_mapped_by_the_lines_that_quantify_them(page):

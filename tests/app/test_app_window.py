@@ -25,6 +25,7 @@ from siftem.app.map_images import (
     window_weights,
 )
 from siftem.app.map_mouse import PROFILE
+from siftem.app.overlays import mask_overlay
 from siftem.app.page import Page
 from siftem.app.periodic_table import found_elements, places
 from siftem.app.spectrum_figure import Curve, LineMark, spectrum_figure
@@ -422,7 +423,8 @@ def test_the_histogram_has_as_many_numbers_as_have_room_and_names_what_is_not_se
         assert frame >= 150
         assert 2 <= plot.xaxis[0].ticker.desired_num_ticks <= frame / 45
     assert not plot.xaxis[0].axis_label
-    colours = MapImage("Phase map", "", look._si.total_map, over=lambda: np.zeros((20, 30, 4)))
+    overlay = mask_overlay(np.ones((20, 30), bool), "#405060")
+    colours = MapImage("Phase map", "", look._si.total_map, over=lambda: overlay)
     look.images["Phase map"] = colours
     look._offer()
     look.choose("Phase map")

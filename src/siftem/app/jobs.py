@@ -60,6 +60,9 @@ _TELL_EVERY = 0.1
 #: A quick result is on the page after this time at the latest, seconds, or the page is gone.
 _SHOWN_WITHIN = 2.0
 
+#: Seconds for which what was shown has processor and wire for itself, before more is worked out.
+_ON_ITS_WAY = 0.15
+
 #: What the page says while a kernel, siftem's or a reader's, is compiled for this machine.
 _COMPILING = "compiling, some seconds, once after installation"
 
@@ -129,6 +132,7 @@ class JobRunner:
         self._thread: threading.Thread | None = None
         self._pending: tuple[tuple[Work, Done], ...] | None = None
         self._quick: threading.Thread | None = None
+        self._more = threading.Event()  # quick work is pending
         self.state = JobState()
 
     @property
@@ -179,6 +183,7 @@ class JobRunner:
         """
         with self._lock:
             self._pending = ((work, done), *then)
+            self._more.set()
             if self._quick is not None and self._quick.is_alive():
                 return
             self._quick = threading.Thread(target=self._run_latest, daemon=True)
@@ -266,8 +271,11 @@ class JobRunner:
                     return
                 stages = self._pending
                 self._pending = None
-            for work, done in stages:
+                self._more.clear()
+            for number, (work, done) in enumerate(stages):
                 try:
+                    if number:
+                        self._more.wait(_ON_ITS_WAY)
                     self._give_way("", 0.0)
                     self._shown(done, work(self._give_way))
                 except Cancelled:

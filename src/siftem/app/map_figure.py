@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -66,6 +67,49 @@ _LETTER = 7
 
 
 MapRanges = tuple[Range1d, Range1d]
+
+#: A colour through which all is seen.
+CLEAR = "#00000000"
+
+
+@dataclass(frozen=True, eq=False)
+class Overlay:
+    """Colours over a map, as they are sent: a byte a pixel, for a stroke waits for them.
+
+    Parameters
+    ----------
+    numbers : ndarray of uint8, shape (ny, nx)
+    colours : tuple of str
+        Of each number, "#rrggbb" or "#rrggbbaa".
+    """
+
+    numbers: np.ndarray
+    colours: tuple[str, ...]
+
+    @property
+    def rgba(self) -> np.ndarray:
+        """The colour of each pixel; uint8 (ny, nx, 4)."""
+        table = [list(bytes.fromhex(f"{colour[1:]}ff"[:8])) for colour in self.colours]
+        return np.array(table, np.uint8)[self.numbers]
+
+
+class _Layer:
+    """Colours that lie over the image of a figure, at a place."""
+
+    def __init__(self, plot: Any, place: dict[str, Any]) -> None:
+        self.shown: Overlay | None = None
+        self._source = ColumnDataSource({"image": [np.zeros((1, 1), np.uint8)]})
+        self._mapper = LinearColorMapper(palette=[CLEAR], low=-0.5, high=0.5)
+        self.drawn = plot.image("image", source=self._source, color_mapper=self._mapper, **place)
+
+    def show(self, over: Overlay | None) -> None:
+        """Show other colours; None takes them away."""
+        self.shown = over
+        colours = (CLEAR,) if over is None else over.colours
+        if list(colours) != self._mapper.palette:
+            self._mapper.update(palette=list(colours), high=len(colours) - 0.5)
+        numbers = np.zeros((1, 1), np.uint8) if over is None else over.numbers
+        self._source.data = {"image": [numbers]}
 
 
 def map_ranges(shape: tuple[int, int]) -> MapRanges:
@@ -185,11 +229,7 @@ class MapFigure:
         self._room = beside, FIGURE_TOOLS if tools else 0
         self._aspect = image_aspect(shape, pixel_size)
         if layers:
-            clear = np.zeros(shape, np.uint32)
-            self._overlay = ColumnDataSource({"image": [clear]})
-            self._traces = ColumnDataSource({"image": [clear]})
-            self._over = self.figure.image_rgba("image", source=self._overlay, **place)
-            self.figure.image_rgba("image", source=self._traces, **place)
+            self._overlay, self._traces = _Layer(self.figure, place), _Layer(self.figure, place)
         self._pixel_size = pixel_size
         self._add_scale_bar()
         self.mouse = MapMouse(self.figure, shape) if tools else None
@@ -252,14 +292,14 @@ class MapFigure:
         if self._bar is not None and self._bar.visible != shown:
             self._bar.visible = shown
 
-    def overlay(self, rgba: np.ndarray | None, opacity: float = 1.0) -> None:
-        """Lay colours over the image: uint8 (ny, nx, 4); None takes them away."""
-        self._overlay.data = {"image": [_packed(rgba, self.shape)]}
-        self._over.glyph.global_alpha = opacity
+    def overlay(self, over: Overlay | None, opacity: float = 1.0) -> None:
+        """Lay colours over the image; None takes them away."""
+        self._overlay.show(over)
+        self._overlay.drawn.glyph.global_alpha = opacity
 
-    def traces(self, rgba: np.ndarray | None) -> None:
-        """Show painted pixels: uint8 (ny, nx, 4)."""
-        self._traces.data = {"image": [_packed(rgba, self.shape)]}
+    def traces(self, over: Overlay | None) -> None:
+        """Show painted pixels."""
+        self._traces.show(over)
 
     @property
     def image(self) -> np.ndarray:
@@ -267,9 +307,10 @@ class MapFigure:
         return np.asarray(self._image.data["image"][0])
 
     @property
-    def overlay_pixels(self) -> np.ndarray:
-        """The overlay as packed colours, uint32 (ny, nx)."""
-        return np.asarray(self._overlay.data["image"][0])
+    def overlaid(self) -> np.ndarray:
+        """The overlay; uint8 (ny, nx, 4), all zero without one."""
+        shown = self._overlay.shown
+        return np.zeros((*self.shape, 4), np.uint8) if shown is None else shown.rgba
 
     def place_scale_bar(self) -> None:
         """Put the scale bar into what is seen; the browser does so while it is zoomed."""
@@ -360,9 +401,3 @@ def _frame(aspect: float, box: tuple[int, int], beside: int) -> tuple[int, int]:
     if width * aspect > height:
         return max(40, round(height / aspect)), height
     return width, max(40, round(width * aspect))
-
-
-def _packed(rgba: np.ndarray | None, shape: tuple[int, int]) -> np.ndarray:
-    if rgba is None:
-        return np.zeros(shape, np.uint32)
-    return np.ascontiguousarray(rgba, dtype=np.uint8).view(np.uint32).reshape(shape)

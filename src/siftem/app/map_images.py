@@ -8,6 +8,7 @@ from functools import cache, partial
 
 import numpy as np
 
+from siftem.app.map_figure import Overlay
 from siftem.compiling import kernel
 from siftem.decomposition.factors import Factors
 from siftem.eels.edges import Edge, edge_signal, edges_in_windows
@@ -86,7 +87,7 @@ class MapImage:
     pixels : callable
         Returns the (ny, nx) array.
     over : callable, optional
-        Returns colours that lie over it, uint8 (ny, nx, 4): of phases, not of values.
+        Returns colours that lie over it: of phases, not of values.
     words : callable, optional
         Says what a pixel (y, x) is, in place of its value.
     """
@@ -94,7 +95,7 @@ class MapImage:
     name: str
     unit: str
     pixels: Callable[[], np.ndarray]
-    over: Callable[[], np.ndarray] | None = None
+    over: Callable[[], Overlay] | None = None
     words: Callable[[int, int], str] | None = None
 
 

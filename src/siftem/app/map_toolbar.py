@@ -7,7 +7,7 @@ from typing import Any
 
 import panel as pn
 
-from siftem.app.style import CONTROL_CSS, WIDE, phase_button_css
+from siftem.app.style import CHOSEN, CONTROL_CSS, WIDE, phase_button_css
 
 _OVERLAYS = [
     "None",
@@ -95,8 +95,8 @@ class PhaseButtons:
             self._shown = dict(colours)
             self.grid[:] = [self._button(n, name) for n, name in enumerate(colours, start=1)]
         for button, name in zip(self.grid, colours, strict=True):
-            # A class, as Bokeh walks through the whole page when a style sheet changes.
-            button.css_classes = ["chosen"] if name == chosen else []
+            # Its own styles: for another class Bokeh lays the whole page out anew.
+            button.styles = CHOSEN[name == chosen]
 
     def _button(self, number: int, name: str) -> Any:
         return self._make(

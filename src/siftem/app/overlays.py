@@ -22,6 +22,7 @@ from siftem.app.left_out import (
     left_out,
     region_words,
 )
+from siftem.app.map_figure import CLEAR, Overlay
 from siftem.app.session import Session
 from siftem.app.style import swatch
 from siftem.decomposition.layout import MIXED, VACUUM
@@ -58,15 +59,10 @@ _PLACE_COLOUR = "#FF4FD8"
 _RIM_COLOURS = ("#FF4FD8", "#9D7BFF", "#FFB59E", "#C8FF4D")
 
 #: Colours of traces lie opaque over what they train.
-_TRACE_ALPHA = 235
+_TRACE_ALPHA = "eb"
 
 
-def rgb_of(colour: str) -> tuple[int, int, int]:
-    """Return red, green and blue, 0 to 255, of a hexadecimal colour."""
-    return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
-
-
-def regions_overlay(regions: Regions, colours: Mapping[str, str]) -> np.ndarray:
+def regions_overlay(regions: Regions, colours: Mapping[str, str]) -> Overlay:
     """Colour each region of a map; what is left out stays clear.
 
     Parameters
@@ -77,32 +73,28 @@ def regions_overlay(regions: Regions, colours: Mapping[str, str]) -> np.ndarray:
 
     Returns
     -------
-    ndarray of uint8, shape (ny, nx, 4)
+    Overlay
     """
     layers = [(regions.pure.mask, colours[regions.matrix])]
     layers += [(regions.mixture(name).mask, colours[name]) for name in regions.names]
     layers.append((regions.intersection.mask, OVERLAP_COLOUR))
-    out = np.zeros((*regions.shape, 4), np.uint8)
-    for mask, colour in layers:
-        out[mask] = (*rgb_of(colour), 255)
-    return out
+    numbers = np.zeros(regions.shape, np.uint8)
+    for n, (mask, _) in enumerate(layers, start=1):
+        numbers[mask] = n
+    return Overlay(numbers, (CLEAR, *(colour for _, colour in layers)))
 
 
-def mask_overlay(mask: np.ndarray, colour: str) -> np.ndarray:
-    """Colour the pixels of a mask; uint8 (ny, nx, 4)."""
-    out = np.zeros((*mask.shape, 4), np.uint8)
-    out[mask] = (*rgb_of(colour), 255)
-    return out
+def mask_overlay(mask: np.ndarray, colour: str) -> Overlay:
+    """Colour the pixels of a mask."""
+    return Overlay(mask.astype(np.uint8), (CLEAR, colour))
 
 
-def phases_overlay(shown: PhaseMap, colours: Mapping[str, str]) -> np.ndarray:
-    """Colour each pixel by its phase, mixed ones grey and vacuum white; uint8 (ny, nx, 4)."""
-    table = np.zeros((len(shown.names) + 2, 4), np.uint8)
-    for i, name in enumerate(shown.names):
-        table[i] = (*rgb_of(colours[name]), 255)
-    # These labels are indices from the end.
-    table[VACUUM], table[MIXED] = (*rgb_of(VACUUM_COLOUR), 255), (*rgb_of(MIXED_COLOUR), 255)
-    return table[shown.labels]
+def phases_overlay(shown: PhaseMap, colours: Mapping[str, str]) -> Overlay:
+    """Colour each pixel by its phase, mixed ones grey and vacuum white."""
+    special = {MIXED: MIXED_COLOUR, VACUUM: VACUUM_COLOUR}  # negative labels
+    numbers = (shown.labels + len(special)).astype(np.uint8)
+    ends = [special[label] for label in sorted(special)]
+    return Overlay(numbers, (*ends, *(colours[name] for name in shown.names)))
 
 
 def reason_colours(left: LeftOut) -> dict[str, str]:
@@ -111,34 +103,31 @@ def reason_colours(left: LeftOut) -> dict[str, str]:
     return _REASON_COLOURS | {r: _RIM_COLOURS[i % len(_RIM_COLOURS)] for i, r in enumerate(rims)}
 
 
-def left_out_overlay(left: LeftOut) -> np.ndarray:
-    """Colour each pixel that is left out by its reason; uint8 (ny, nx, 4)."""
-    table = np.zeros((len(left.reasons) + 1, 4), np.uint8)
+def left_out_overlay(left: LeftOut) -> Overlay:
+    """Colour each pixel that is left out by its reason."""
     colours = reason_colours(left)
-    for i, reason in enumerate(left.reasons):
-        table[i] = (*rgb_of(colours[reason]), 255)
-    return table[left.numbers]  # -1 is the last, which stays clear
+    return Overlay(
+        (left.numbers + 1).astype(np.uint8), (CLEAR, *(colours[r] for r in left.reasons))
+    )
 
 
-def probability_overlay(probability: np.ndarray, colour: str) -> np.ndarray:
-    """Colour each pixel the more opaque, the more probable a phase is; uint8 (ny, nx, 4)."""
-    out = np.empty((*probability.shape, 4), np.uint8)
-    out[..., :3] = rgb_of(colour)
-    out[..., 3] = np.rint(255 * np.clip(probability, 0, 1))
-    return out
+def probability_overlay(probability: np.ndarray, colour: str) -> Overlay:
+    """Colour each pixel the more opaque, the more probable a phase is."""
+    numbers = np.rint(255 * np.clip(probability, 0, 1)).astype(np.uint8)
+    return Overlay(numbers, tuple(f"{colour}{alpha:02x}" for alpha in range(256)))
 
 
-def traces_overlay(
-    masks: Mapping[str, np.ndarray], colours: Mapping[str, str], shape: tuple[int, int]
-) -> np.ndarray:
+def traces_overlay(masks: Mapping[str, np.ndarray], colours: Mapping[str, str]) -> Overlay | None:
     """Colour painted pixels; those of two phases have the colour of an overlap."""
-    out = np.zeros((*shape, 4), np.uint8)
-    painted = np.zeros(shape, int)
-    for name, mask in masks.items():
-        out[mask] = (*rgb_of(colours.get(name, "#000000")), _TRACE_ALPHA)
-        painted += mask
-    out[painted > 1] = (*rgb_of(OVERLAP_COLOUR), _TRACE_ALPHA)
-    return out
+    if not masks:
+        return None
+    painted = np.stack(list(masks.values()))
+    numbers = np.zeros(painted.shape[1:], np.uint8)
+    for n, mask in enumerate(painted, start=1):
+        numbers[mask] = n
+    numbers[painted.sum(axis=0) > 1] = len(painted) + 1
+    shown = [colours.get(name, "#000000") for name in masks]
+    return Overlay(numbers, (CLEAR, *(c + _TRACE_ALPHA for c in (*shown, OVERLAP_COLOUR))))
 
 
 class MapFindings:
@@ -307,10 +296,8 @@ def overlay_words(
     return ""
 
 
-def overlay_pixels(
-    kind: str, of: str, session: Session, findings: MapFindings
-) -> np.ndarray | None:
-    """Colours over the map, uint8 (ny, nx, 4); None where there is nothing to show yet."""
+def overlay_pixels(kind: str, of: str, session: Session, findings: MapFindings) -> Overlay | None:
+    """Colours over the map; None where there is nothing to show yet."""
     workflow, colours = session.workflow, session.colours()
     cut, classified = workflow.get("regions"), workflow.get("segment")
     if kind == "Phase map":
@@ -326,15 +313,12 @@ def overlay_pixels(
             return probability_overlay(present, colours[of])
         return probability_overlay(normalised_entropy(np.stack([1 - present, present])), _UNSURE)
     if kind == "Paint next":
-        over = mask_overlay(findings.unlike_painted(), UNLIKE_COLOUR)
+        numbers = findings.unlike_painted().astype(np.uint8)
         place = findings.place_to_paint()
         if place is not None:
-            y, x = (at - i for at, i in zip(place, np.indices(over.shape[:2]), strict=True))
-            over[y**2 + x**2 <= max(2.0, max(over.shape) / 100) ** 2] = (
-                *rgb_of(_PLACE_COLOUR),
-                255,
-            )
-        return over
+            y, x = (at - i for at, i in zip(place, np.indices(numbers.shape), strict=True))
+            numbers[y**2 + x**2 <= max(2.0, max(numbers.shape) / 100) ** 2] = 2
+        return Overlay(numbers, (CLEAR, UNLIKE_COLOUR, _PLACE_COLOUR))
     if cut is None:
         return None
     if kind == "Regions":

@@ -62,6 +62,8 @@ class Labels(JSComponent):
           for (const button of group.querySelectorAll("button"))
             button.setAttribute("aria-pressed", String(button.classList.contains("bk-active")))
         }
+        const chosen = root.host?.style.getPropertyValue("--chosen")
+        if (chosen) root.querySelector("button")?.setAttribute("aria-pressed", chosen)
         for (const scrolled of root.querySelectorAll(":scope > :not(style)"))
           if (scrolled.scrollHeight > scrolled.clientHeight + 1 &&
               /auto|scroll/.test(getComputedStyle(scrolled).overflowY) && scrolled.tabIndex < 0)

@@ -371,8 +371,7 @@ class SegmentView(MapStep):
             return
         colours = self.session.colours()
         masks = self.session.traces.masks() if self.traces.value else {}
-        shape = self.session.spectrum_image.shape
-        self.figure.traces(traces_overlay(masks, colours, shape) if masks else None)
+        self.figure.traces(traces_overlay(masks, colours))
 
     def _words(self, y: int, x: int) -> str:
         """Say what the overlay shows at a pixel."""

@@ -166,16 +166,21 @@ def colour_figure(plot: Any, dark: bool) -> None:
         legend.label_text_color = INK[dark]
 
 
+#: Styles of a button that stands for a phase: not chosen, chosen.
+CHOSEN = (
+    {"--edge": "var(--siftem-line, #c8c8c8)", "--weight": "400", "--chosen": "false"},
+    {"--edge": "var(--siftem-ink, #1d1d1f)", "--weight": "700", "--chosen": "true"},
+)
+
+
 def phase_button_css(colour: str) -> str:
-    """Return the style of a button that stands for a phase; its class tells whether it is on."""
+    """Return the style sheet of a button that stands for a phase; see `CHOSEN`."""
     return (
         CONTROL_CSS
-        + f""".bk-btn {{ border: 2px solid var(--siftem-line, #c8c8c8) !important;
+        + f""".bk-btn {{ border: 2px solid var(--edge) !important;
  background: var(--siftem-field, #ffffff) !important;
  box-shadow: inset 14px 0 0 {colour} !important; padding-left: 24px !important;
- color: var(--siftem-ink, #1d1d1f) !important; font-weight: 400; text-align: left; }}
-:host(.chosen) .bk-btn {{ border-color: var(--siftem-ink, #1d1d1f) !important;
- font-weight: 700; }}"""
+ color: var(--siftem-ink, #1d1d1f) !important; font-weight: var(--weight); text-align: left; }}"""
     )
 
 

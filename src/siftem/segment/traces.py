@@ -23,7 +23,6 @@ from scipy.ndimage import (
     distance_transform_edt,
     gaussian_filter,
     label,
-    maximum,
     maximum_filter,
 )
 from scipy.special import chdtri
@@ -467,19 +466,19 @@ def unlike_painted(
     for i, pixels in enumerate(rows.values()):
         away = pixels - pixels.mean(axis=0)
         own = (away.T @ away + _POOLED * pooled) / (len(pixels) + _POOLED) + floor
-        off = images - pixels.mean(axis=0)
-        distance = np.einsum("ij,ji->i", off, np.linalg.solve(own, off.T))
+        # Off the mean in units of the class's own spread, along axes in which it is round.
+        off = (images - pixels.mean(axis=0)) @ np.linalg.inv(np.linalg.cholesky(own)).T
+        distance = (off**2).sum(axis=1)
         which[distance < nearest] = i
         nearest = np.minimum(nearest, distance)
     far = (nearest > chdtri(images.shape[1], 1 - _WITHIN)).reshape(level.shape)
     like = np.where(far, -1, which.reshape(level.shape))
     patches, number = label(far)
-    every = np.arange(number + 1)
-    beside = np.zeros(number + 1, np.int64)
+    beside, deep = np.zeros(number + 1, np.int64), np.zeros(number + 1)
     for i in range(len(rows)):
         grown = binary_dilation(like == i, iterations=2)
         beside += np.bincount(patches[grown], minlength=number + 1) > 0
-    deep = np.asarray(maximum(distance_transform_edt(far), patches, every))
+    np.maximum.at(deep, patches.ravel(), distance_transform_edt(far).ravel())
     # The blurred border of two classes is like neither, but nothing to paint.
     shown = (np.bincount(patches.ravel()) >= _SMALLEST_PATCH) & ((deep > _BORDER) | (beside < 2))
     shown[0] = False
