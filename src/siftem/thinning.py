@@ -73,20 +73,31 @@ def split_counts(
     first, second : scipy.sparse.csr_array
         Of the same shape and kind of number, without stored zeros.
     """
-    whole = np.floor(counts.data).astype(np.int64)
-    if counts.dtype.kind == "f":
-        fraction = counts.data - whole
-        if fraction.any():
-            whole += rng.random(whole.size) < fraction
-    kept = rng.binomial(whole, share).astype(counts.dtype)
-    rest = whole.astype(counts.dtype) - kept
-    return _with_data(counts, kept), _with_data(counts, rest)
+    data = counts.data
+    fraction = data % 1 if data.dtype.kind == "f" else np.zeros(0)
+    # Fractions are drawn before the halves, and parts of the counts in turn: a large map takes no
+    # more memory than its counts, and the draws are the same.
+    up = rng.random(data.size) < fraction if fraction.any() else None
+    kept = np.empty_like(data)
+    for start in range(0, data.size, _AT_ONCE):
+        part = slice(start, start + _AT_ONCE)
+        whole = np.floor(data[part]).astype(np.int64)
+        if up is not None:
+            whole += up[part]
+        kept[part] = rng.binomial(whole, share)
+    first = _with_data(counts, kept)
+    # From here on the array of the first half's zeros and counts holds those of the second.
+    np.subtract(data if up is None else np.floor(data) + up, kept, out=kept, casting="same_kind")
+    return first, _with_data(counts, kept)
+
+
+#: Entries that are drawn at once.
+_AT_ONCE = 1 << 20
 
 
 def _with_data(counts: sp.csr_array, data: np.ndarray) -> sp.csr_array:
-    # The zeros are taken out in place.
-    out = sp.csr_array(
-        (data.copy(), counts.indices.copy(), counts.indptr.copy()), shape=counts.shape
-    )
-    out.eliminate_zeros()
-    return out
+    held = data != 0
+    rows = np.add.reduceat(np.append(held, False), counts.indptr[:-1], dtype=counts.indptr.dtype)
+    rows[np.diff(counts.indptr) == 0] = 0  # else what follows an empty row
+    indptr = np.concatenate([[0], np.cumsum(rows)]).astype(counts.indptr.dtype)
+    return sp.csr_array((data[held], counts.indices[held], indptr), shape=counts.shape)

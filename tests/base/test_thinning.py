@@ -67,3 +67,24 @@ def test_fractions_are_rounded_by_chance_and_keep_their_mean():
     mean = np.mean([first.counts.toarray() for first, _ in parts], axis=0)
     error = np.sqrt(np.maximum(half.counts.toarray(), 0.05) / 400)
     assert np.abs((mean - 0.5 * half.counts.toarray()) / error).max() < 5
+
+
+@pytest.mark.parametrize("share_of_fractions", [0.0, 0.3])
+def test_parts_of_the_counts_are_drawn_in_turn_and_empty_rows_stay(monkeypatch, share_of_fractions):
+    rng = np.random.default_rng(5)
+    dense = rng.poisson(0.7, (40, 30)).astype(np.float32)
+    dense += share_of_fractions * (dense > 0)
+    dense[[0, 1, 17, 39]] = 0
+    counts = sp.csr_array(dense)
+    at_once = split_counts(counts, 0.4, np.random.default_rng(2))
+    monkeypatch.setattr("siftem.thinning._AT_ONCE", 7)
+    in_turn = split_counts(counts, 0.4, np.random.default_rng(2))
+    for a, b in zip(at_once, in_turn, strict=True):
+        assert (a.toarray() == b.toarray()).all()
+        assert b.has_canonical_format
+        assert b.data.all()
+        assert not b.toarray()[[0, 1, 17, 39]].any()
+    whole = sum(part.toarray() for part in in_turn)
+    assert (abs(whole - dense) < 1).all()
+    if not share_of_fractions:
+        assert (whole == dense).all()

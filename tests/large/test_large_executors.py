@@ -112,6 +112,8 @@ def test_sums_maps_and_regions_are_those_in_memory(opened, phantom):
     assert (opened.total, opened.density) == (whole.total, whole.density)
     np.testing.assert_array_equal(opened.sum_spectrum(), whole.sum_spectrum())
     np.testing.assert_array_equal(opened.total_map(), whole.total_map())
+    opened.total_map()[:] = 0  # a copy, as of a map in memory
+    np.testing.assert_array_equal(opened.total_map(), whole.total_map())
     np.testing.assert_array_equal(opened.window_map(1.2, 1.4), whole.window_map(1.2, 1.4))
     ours, theirs = opened.without_zero_peak(), whole.without_zero_peak()
     assert ours.notes == theirs.notes

@@ -11,8 +11,9 @@ pixel. Of energy losses, by the deviance of counts that are held out by thinning
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -51,6 +52,8 @@ _SMALL = 0.025
 _SOFT, _THICKER, _EXPLAINED, _SMOOTH = 0.1, 2.0, 0.9, 4.0
 #: Larger maps are pooled to this many pixels.
 _MOST_POOLED = 30_000
+#: Of which so many are summed at a time.
+_ROWS = 4096
 
 
 @dataclass(frozen=True)
@@ -130,15 +133,18 @@ def _kinds(si: SpectrumImage, random_state: int) -> Kinds:
     side = int(np.ceil(np.sqrt(si.n_pixels / _MOST_POOLED)))
     counts = pooled_squares(counts, shape, side)
     shape = (-(-shape[0] // side), -(-shape[1] // side))
-    windows = counts @ _windows(np.asarray(counts.sum(axis=0, dtype=np.float64)).ravel())
-    rows = np.asarray(windows.todense(), dtype=np.float64)
+    windows = _windows(np.asarray(counts.sum(axis=0, dtype=np.float64)).ravel())
+    # Some rows at a time, and all let go: pooled pixels of a large map take hundreds of megabytes.
+    some = (counts[i : i + _ROWS] for i in range(0, counts.shape[0], _ROWS))
+    rows = np.concatenate([(part @ windows).toarray() for part in some])
+    del counts, some
     total = rows.sum(axis=1)
     if rows.shape[1] < 2 or not total.any():
         return Kinds(())
     mean = rows.sum(axis=0) / total.sum()
     scale = np.sqrt(np.maximum(mean, 1e-300))
     off = (rows - np.outer(total, mean)) / scale
-    noise = [d / scale for d in _noise(rows, mean, random_state)]
+    noise = (d / scale for d in _noise(rows, mean, random_state))
     found, layers = _directions(off, noise, total, shape)
     kept: list[float] = []
     absorbed: list[float] = []
@@ -168,22 +174,20 @@ def _windows(whole: np.ndarray) -> sp.csr_array:
     return sp.csr_array((np.ones(m), (np.arange(m), into[first])))
 
 
-def _noise(rows: np.ndarray, mean: np.ndarray, random_state: int) -> list[np.ndarray]:
+def _noise(rows: np.ndarray, mean: np.ndarray, random_state: int) -> Iterator[np.ndarray]:
     """Draw maps of the counts' noise alone: each count with its sign by the toss of a coin.
 
     They have the mean 0, and in each pixel and window the variance of the counts.
     """
     rng = np.random.default_rng(random_state)
     whole = np.rint(rows).astype(np.int64)
-    out = []
     for _ in range(_NOISE_MAPS):
         drawn = 2.0 * rng.binomial(whole, 0.5) - whole
-        out.append(drawn - np.outer(drawn.sum(axis=1), mean))
-    return out
+        yield drawn - np.outer(drawn.sum(axis=1), mean)
 
 
 def _directions(
-    off: np.ndarray, noise: Sequence[np.ndarray], total: np.ndarray, shape: tuple[int, int]
+    off: np.ndarray, noise: Iterable[np.ndarray], total: np.ndarray, shape: tuple[int, int]
 ) -> tuple[tuple[np.ndarray, np.ndarray], Near | None]:
     """What neighbours have in common beyond noise, and the layers along which they have most.
 
@@ -202,16 +206,21 @@ def _directions(
         some = (*AROUND, *ROWS, *(ALONG[number % 4 + i] for i in (0, 4, 8)))
         return [float(np.linalg.eigvalsh(of.in_common(near))[-1]) for near in some]
 
-    by_noise = np.array(share_out(largest, list(enumerate(noise)), available()))
+    # As many maps at a time as are worked on: of a large map each takes 20 MB.
+    n_jobs, drawn = available(), enumerate(noise)
+    found: list[list[float]] = []
+    while some := list(islice(drawn, n_jobs)):
+        found += share_out(largest, some, n_jobs)
+    by_noise = np.array(found)
     small, large = by_noise[:, :2].T
     levels = [small, large, *[by_noise[:, 2:4]] * len(ROWS), *[by_noise[:, 4:]] * len(ALONG)]
     of = Neighbours(np.column_stack([off, total]), shape, nears)
     best, best_near = _Found(np.zeros(0), np.zeros((0, len(off))), 0.0), AROUND[0]
     for near, level in zip(nears, levels, strict=True):
-        found = _beyond(of.in_common(near), off, level)
-        clearer = near not in AROUND and found.least > _MUCH_CLEARER * best.least
-        if found.sizes.size > best.sizes.size or (found.sizes.size == best.sizes.size and clearer):
-            best, best_near = found, near
+        ways = _beyond(of.in_common(near), off, level)
+        clearer = near not in AROUND and ways.least > _MUCH_CLEARER * best.least
+        if ways.sizes.size > best.sizes.size or (ways.sizes.size == best.sizes.size and clearer):
+            best, best_near = ways, near
     return (best.sizes, best.amounts), None if best_near in AROUND else best_near
 
 

@@ -157,6 +157,16 @@ class BlockedCounts:
             return float(self._sums[0].sum())
         if axis == 0:
             return self._sums[0].copy()
+        # A copy: who asks may change it.
+        out = new_image((self.shape[0],), np.float64, self.scratch)
+        for first, last in self.blocks:
+            out[first:last] = self._row_sums[first:last]
+            let_go(out, self._row_sums)
+        return out
+
+    @cached_property
+    def _row_sums(self) -> np.ndarray:
+        """Counts of each pixel, which half a dozen parts of a run ask for."""
         task = partial(_row_sum_task, self.reader)
         out = new_image((self.shape[0],), np.float64, self.scratch)
         for (first, last), part in zip(self.blocks, self.work.each(task, self.blocks), strict=True):
