@@ -10,6 +10,7 @@ import siftem
 from siftem.errors import InputError, ReadError, RecipeError, SiftemWarning
 from siftem.pipeline.changes import changed_recipe, merged_recipe, recipe_for
 from siftem.pipeline.recipe import make_recipe, read_recipe
+from siftem.pipeline.recipe_anchors import AnchorChoice, AnchorSettings
 from siftem.pipeline.starting_recipe import demo_recipe
 from siftem.pipeline.workflow import Workflow
 
@@ -63,6 +64,35 @@ def test_one_anchor_or_several_switches_and_shapes_are_read_as_meant():
     assert recipe.segment.traces["A"][0].width == 3
     assert make_recipe(yaml.safe_load(recipe.to_yaml())) == recipe
     assert "null" not in recipe.to_yaml().replace("[0.2, null]", "").replace("[0.25, null]", "")
+
+
+RATIO = {"numerator": "Ca", "denominator": "Si", "value": 1}
+EDGES = {"numerator": "O_K", "denominator": "Mn_L3", "value": 1}
+
+
+@pytest.mark.parametrize(
+    ("anchor", "made", "on", "elements"),
+    [
+        ({"absent": ["Si", "Al"]}, "Absent", "lines", ("Si", "Al")),
+        ({"ratio": RATIO}, "KnownRatio", "lines", ("Ca", "Si")),
+        ({"stoichiometry": {"ratio": "(Ca+Mg)/Si"}}, "Stoichiometry", "lines", ("Ca", "Mg", "Si")),
+        ({"scale": {"value": 0.4}}, "GivenScale", "", ()),
+        ({"most_matrix": ["O"]}, "MostMatrix", "", ("O",)),
+        ({}, "MostMatrix", "", ()),
+        ({"absent_edge": "Ti_L3"}, "AbsentEdge", "edges", ()),
+        ({"edge_ratio": EDGES}, "EdgeRatio", "edges", ()),
+    ],
+)
+def test_each_kind_of_anchor_makes_its_own_and_tells_what_it_stands_on(anchor, made, on, elements):
+    choice = AnchorChoice.model_validate(anchor)
+    assert (choice.on_lines, choice.on_edges) == (on == "lines", on == "edges")
+    assert choice.elements == elements
+    if on == "edges":
+        assert type(choice.make_for_losses()).__name__ == made
+        with pytest.raises(InputError, match="edges of energy losses"):
+            choice.make(AnchorSettings())
+    else:
+        assert type(choice.make(AnchorSettings())).__name__ == made
 
 
 def test_sections_are_laid_over_key_by_key():

@@ -150,11 +150,4 @@ def _two_parts(ratio: str, of: str) -> dict[str, str]:
 
 def anchor_elements(phase: Phase) -> tuple[str, ...]:
     """Return the elements on whose lines the anchors of a phase stand."""
-    found: list[str] = []
-    for anchor in phase.anchor:
-        found += anchor.absent or anchor.most_matrix or ()
-        if anchor.ratio is not None:
-            found += [anchor.ratio.numerator, anchor.ratio.denominator]
-        if anchor.stoichiometry is not None:
-            found += ratio_elements(anchor.stoichiometry.ratio)
-    return tuple(dict.fromkeys(found))
+    return tuple(dict.fromkeys(e for anchor in phase.anchor for e in anchor.elements))

@@ -56,7 +56,23 @@ class AnchorSettings:
     k_of: Callable[[tuple[str, ...]], dict[str, float]] = lambda elements: {}
 
 
-class RatioAnchor(Section):
+class OnLines(Section):
+    """A condition on the grain's lines, as unmixing needs."""
+
+    def make(self, run: AnchorSettings) -> Anchor:
+        """Return the anchor."""
+        raise NotImplementedError
+
+
+class OnEdges(Section):
+    """A condition on edges of energy losses, which says nothing of X-rays."""
+
+    def make(self) -> AbsentEdge | EdgeRatio:
+        """Return the anchor."""
+        raise NotImplementedError
+
+
+class RatioAnchor(OnLines):
     """A known ratio of two elements in the grain."""
 
     numerator: str
@@ -81,7 +97,7 @@ class RatioAnchor(Section):
         )
 
 
-class StoichiometryAnchor(Section):
+class StoichiometryAnchor(OnLines):
     """A known ratio of sums of atoms in the grain, such as (Ca+Mg+Fe)/(Si+Al) = 1."""
 
     ratio: str
@@ -111,7 +127,7 @@ class ScaleAnchor(Section):
         return GivenScale(self.value, self.sigma, of=self.of)
 
 
-class EdgeRatioAnchor(Section):
+class EdgeRatioAnchor(OnEdges):
     """Energy losses: a known ratio of two elements in the grain, by atoms, from their edges."""
 
     numerator: EdgeChoice
@@ -168,12 +184,22 @@ class AnchorChoice(Section):
     @property
     def on_lines(self) -> bool:
         """Whether it is a condition on the grain's lines, as unmixing needs."""
-        return not (self.absent is None and self.ratio is None and self.stoichiometry is None)
+        return self.absent is not None or isinstance(self._section, OnLines)
+
+    @property
+    def elements(self) -> tuple[str, ...]:
+        """Elements on whose lines it stands."""
+        return () if self.on_edges else self.make(AnchorSettings()).elements
 
     @property
     def on_edges(self) -> bool:
         """Whether it is on edges of energy losses, which say nothing of X-rays."""
-        return not (self.absent_edge is None and self.edge_ratio is None)
+        return self.absent_edge is not None or isinstance(self._section, OnEdges)
+
+    @property
+    def _section(self) -> Any:
+        given = (getattr(self, name) for name in type(self).model_fields)
+        return next((one for one in given if isinstance(one, Section)), None)
 
     def make(self, run: AnchorSettings) -> Anchor:
         """Return the anchor of an X-ray spectrum.
@@ -192,17 +218,16 @@ class AnchorChoice(Section):
             raise InputError("an anchor on edges of energy losses says nothing of X-ray lines")
         if self.absent is not None:
             return Absent(*self.absent)
-        for known in (self.ratio, self.stoichiometry, self.scale):
-            if known is not None:
-                return known.make(run)
+        if isinstance(self._section, OnLines | ScaleAnchor):
+            return self._section.make(run)
         return MostMatrix(self.most_matrix or run.elements)
 
     def make_for_losses(self) -> AbsentEdge | EdgeRatio | GivenScale | None:
         """Return the anchor of an energy-loss spectrum; None when it is one on X-ray lines."""
         if self.absent_edge is not None:
             return AbsentEdge(self.absent_edge.made())
-        if self.edge_ratio is not None:
-            return self.edge_ratio.make()
+        if isinstance(self._section, OnEdges):
+            return self._section.make()
         return None if self.scale is None else self.scale.make()
 
 
