@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, replace
 from typing import Any
 
-#: eV at Mn Ka, of detectors of which nothing is said.
-TYPICAL_RESOLUTION = 130.0
+from siftem.errors import DoubtWarning
+
+#: What stands for what is not said: eV at Mn Ka, and keV.
+TYPICAL_RESOLUTION, TYPICAL_BEAM_ENERGY = 130.0, 200.0
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,9 @@ class Acquisition:
     150.0
     >>> acquisition.fwhm  # eV, a typical one: the file does not say
     130.0
+    >>> acquisition.beam
+    200.0
+    >>> acquisition.tell_assumed_beam()  # the file says it: nothing is told
     """
 
     beam_energy: float | None = None
@@ -59,6 +65,26 @@ class Acquisition:
     def fwhm(self) -> float:
         """The resolution, or a typical one where the file does not say: eV at Mn Ka."""
         return self.resolution or TYPICAL_RESOLUTION
+
+    @property
+    def beam(self) -> float:
+        """The beam energy, or a typical one where the file does not say: keV, to choose lines."""
+        return self.beam_energy or TYPICAL_BEAM_ENERGY
+
+    def tell_assumed_beam(self) -> None:
+        """Warn where `beam` is not of the file: other lines may be the strongest.
+
+        Warns
+        -----
+        DoubtWarning
+        """
+        if not self.beam_energy:
+            warnings.warn(
+                f"the beam energy is not known: lines are chosen as those that {self.beam:g} keV "
+                f"excite; give it (beam_energy, keV)",
+                DoubtWarning,
+                stacklevel=3,
+            )
 
     def over(self, share: float) -> Acquisition:
         """Return the acquisition of a part of the map: its share of the live time."""

@@ -47,6 +47,11 @@ def names(found):
     return {f.element for f in found}
 
 
+def test_a_beam_energy_that_nobody_told_is_told():
+    with pytest.warns(DoubtWarning, match="200 keV excite"):
+        find_elements(spectrum(counts(ROCK, 1e4), beam_energy=None), candidates=["Mg", "Si"])
+
+
 @pytest.mark.parametrize("total", [2e5, 5e6])
 def test_elements_of_a_rock(total):
     found = find_elements(spectrum(counts(ROCK, total)))
@@ -413,7 +418,7 @@ def test_a_second_search_finds_no_light_element_on_l_lines(monkeypatch):
     monkeypatch.setattr("siftem.fit.element_search._searched", searched)
     monkeypatch.setattr("siftem.fit.element_search.structure_of", lambda fit: fit)
     axis = EnergyAxis(0.0, 0.01, 1000)
-    find_elements(Spectrum(np.ones(1000), axis), candidates=("C", "O", "F", "Ba", "Fe"))
+    find_elements(spectrum(np.ones(1000), axis), candidates=("C", "O", "F", "Ba", "Fe"))
     assert asked == [("C", "O", "F", "Ba", "Fe"), *2 * [("C", "O", "Ba", "Fe")]]
 
 

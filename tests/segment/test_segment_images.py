@@ -1,11 +1,13 @@
 """Images by name, against counts put where the names say."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from siftem import EnergyAxis, PixelClassifier, SpectrumImage
-from siftem.errors import InputError
+from siftem import Acquisition, EnergyAxis, PixelClassifier, SpectrumImage
+from siftem.errors import DoubtWarning, InputError
 from siftem.segment.images import choose_images
 
 SHAPE = (8, 9)
@@ -27,7 +29,8 @@ def si(request, counted):
     dense = np.zeros((72, 900))
     for name, energy in ENERGIES.items():
         dense[:, round((energy - 0.2) / 0.01)] = counted[name].ravel()
-    return SpectrumImage(sp.csr_array(dense), SHAPE, axis, survey=HAADF)
+    taken = Acquisition(beam_energy=200.0)
+    return SpectrumImage(sp.csr_array(dense), SHAPE, axis, survey=HAADF, acquisition=taken)
 
 
 def test_lines_and_elements_are_the_counts_at_their_energy(si, counted):
@@ -38,6 +41,8 @@ def test_lines_and_elements_are_the_counts_at_their_energy(si, counted):
     strongest = {counted[k].tobytes() for k in ("Fe Ka", "Fe La")}
     assert found.images["Fe"].astype(counted["Fe Ka"].dtype).tobytes() in strongest
     assert found.poisson == ("Fe Ka", "Fe_La", "Si", "Fe")
+    with pytest.warns(DoubtWarning, match="beam energy is not known"):
+        choose_images(replace(si, acquisition=Acquisition()), ["Si"])
 
 
 def test_counts_survey_own_maps_and_windows(si, counted):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -13,6 +14,9 @@ from typing import Any, BinaryIO
 import param
 from panel.custom import JSComponent
 from tornado.web import RequestHandler, stream_request_body
+
+from siftem.errors import InputError
+from siftem.files.atomic import name_beside, replacing
 
 #: Endings of what can be opened.
 _NAMES = "hspy zspy emd bcf pts dm3 dm4 h5 hdf5 nxs rpl ser msa spx elid asw"
@@ -53,15 +57,12 @@ class RecentFiles:
         What came from the browser is dated by it: see `SavedSessions.remove_uploads`.
         """
         names = [str(path), *(str(p) for p in self.found() if p != path)][:_MOST_RECENT]
-        draft = self._list.with_name(f".{_RECENT}.{secrets.token_hex(4)}")
-        try:
+        with contextlib.suppress(OSError, InputError):
             self._list.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            draft.write_text(json.dumps(names), encoding="utf-8")
-            draft.replace(self._list)
+            with replacing(self._list) as draft:
+                draft.write_text(json.dumps(names), encoding="utf-8")
             if path.parent == self._uploads:
                 os.utime(path)
-        except OSError:
-            draft.unlink(missing_ok=True)
 
 
 @stream_request_body
@@ -96,7 +97,7 @@ class Upload(RequestHandler):
                 self._refuse(507, f"there is no room for {name} on the disk of {self._folder}")
                 return
             self._target = self._folder / name
-            self._draft = self._folder / f".{secrets.token_hex(4)}.part"
+            self._draft = name_beside(self._target, ".part")
             self._file = self._draft.open("xb")
 
     def data_received(self, chunk: bytes) -> None:

@@ -104,7 +104,7 @@ def element_lines(si: SpectrumImage, element: str, *, min_weight: float = 0.05) 
     if not si.signal_type.startswith("EDS"):
         return ()
     kev = si.axis.to_kev()
-    beam = si.acquisition.beam_energy or 200.0
+    beam = si.acquisition.beam
     try:
         return visible_lines(
             element,

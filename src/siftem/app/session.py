@@ -358,8 +358,8 @@ class Session:
         """Return the elements that stand out in each matched component, as text."""
         matched: Matched = self.result("match")
         elements = [e for e in matched.elements if self.lines(e)]
-        resolution = self.spectrum_image.acquisition.fwhm
-        return outstanding_elements(matched.factors, elements, self.beam_energy, resolution)
+        taken = self.spectrum_image.acquisition
+        return outstanding_elements(matched.factors, elements, taken.beam, taken.fwhm)
 
     def name_components(self, names: Sequence[str], matrix: str) -> None:
         """Name the matched components, in their order, and say which is the matrix.
@@ -455,11 +455,6 @@ class Session:
     def pixel_size(self) -> tuple[float, float] | None:
         """Height and width of a pixel in nm, None when they are not known."""
         return self.spectrum_image.pixel_size
-
-    @property
-    def beam_energy(self) -> float:
-        """Beam energy in keV, 200 where the file does not say (for the choice of lines)."""
-        return self.spectrum_image.acquisition.beam_energy or 200.0
 
     def lines(self, element: str, *, min_weight: float = 0.05) -> tuple[Any, ...]:
         """Return the lines of an element on the axis of the map, strongest first."""

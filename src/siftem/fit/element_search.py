@@ -94,7 +94,7 @@ def find_elements(
     Warns
     -----
     DoubtWarning
-        When too few lines tell the scale of the energies.
+        When too few lines tell the scale of the energies, or nothing tells the beam energy.
 
     Examples
     --------
@@ -110,7 +110,9 @@ def find_elements(
         raise InputError(f"significance must be positive, got {significance}")
     for element in candidates:
         atomic_number(element)
-    energy = beam_energy or spectrum.acquisition.beam_energy or 200.0
+    if not beam_energy:
+        spectrum.acquisition.tell_assumed_beam()
+    energy = beam_energy or spectrum.acquisition.beam
     detector = detector or Detector.of(spectrum.acquisition)
     cut = spectrum.sliced(spectrum.axis.window_kev(*energy_range))
     kev = cut.axis.to_kev()

@@ -20,8 +20,6 @@ from siftem.xray.lines import parse_line, visible_lines
 
 #: Name of the image of all counts.
 TOTAL = "counts"
-#: keV, where the file does not say.
-_BEAM_ENERGY = 200.0
 
 
 class NamedImages(NamedTuple):
@@ -131,8 +129,8 @@ def _line_energy(si: SpectrumImage, name: str) -> float | None:
         except InputError:
             return None
     else:
-        kev = si.axis.to_kev()
-        beam = si.acquisition.beam_energy or _BEAM_ENERGY
+        si.acquisition.tell_assumed_beam()
+        kev, beam = si.axis.to_kev(), si.acquisition.beam
         low, high = max(kev.first, 0.05), min(kev.last, beam)
         lines = visible_lines(name, beam_energy=beam, low=low, high=high)
         if not lines:

@@ -57,7 +57,11 @@ def matched_phases(
     -----
     SiftemWarning
         When spectra differ in more ways than these components can.
+    DoubtWarning
+        When lines are chosen for a beam energy that nobody told.
     """
+    if si.signal_type.startswith("EDS"):
+        si.acquisition.tell_assumed_beam()
     elements = run_elements(recipe, si, factors)
     named = _named(recipe, si, factors, elements)
     if recipe.known_layout == "auto" and elements:
@@ -110,7 +114,7 @@ def _tell_means(names: Sequence[str], kinds: Kinds) -> None:
 def _named(
     recipe: Recipe, si: SpectrumImage, factors: Factors, elements: tuple[str, ...]
 ) -> Factors:
-    beam = si.acquisition.beam_energy or 200.0
+    beam = si.acquisition.beam
     width = si.acquisition.fwhm
     phases = recipe.phases
     if phases and all(p.component is not None for p in phases.values()):
@@ -319,7 +323,7 @@ def _elements_seen(recipe: Recipe, si: SpectrumImage, factors: Factors | None) -
         DoubtWarning if any(f.lacks for f in found) else SiftemWarning,
         stacklevel=3,
     )
-    unseen = [e for e in _LIGHT if not _has_line(e, si, si.acquisition.beam_energy or 200.0)]
+    unseen = [e for e in _LIGHT if not _has_line(e, si, si.acquisition.beam)]
     if "O" in unseen and not listed:
         warnings.warn(
             f"{in_words(unseen)} show no line from {si.axis.to_kev().first:.2f} keV on, and were "
@@ -345,7 +349,7 @@ def _of_rare_phases(
         # Each phase would be read from disk once more.
         return []
     out: dict[str, FoundElement] = {}
-    kev, beam = si.axis.to_kev(), si.acquisition.beam_energy or 200.0
+    kev, beam = si.axis.to_kev(), si.acquisition.beam
     theirs = [
         f.alpha_energy
         for f in line_families(
@@ -374,7 +378,7 @@ def _surely_beside(
     one: FoundElement, found: Sequence[FoundElement], known: Collection[str], own: Spectrum
 ) -> bool:
     """Whether a spectrum holds an element whatever others, which may be there, have of its line."""
-    beam, width = own.acquisition.beam_energy or 200.0, own.acquisition.fwhm
+    beam, width = own.acquisition.beam, own.acquisition.fwhm
     elements = list(dict.fromkeys([*known, *(f.element for f in found)]))
     try:
         search = GreedySearch(own, elements, beam, Detector(resolution=width))
@@ -400,7 +404,7 @@ def _stray(
     if own.size < 2 or not some:
         return []  # nothing to compare
     every = [f.element for f in found]
-    beam, width = si.acquisition.beam_energy or 200.0, si.acquisition.fwhm
+    beam, width = si.acquisition.beam, si.acquisition.fwhm
     whole = Spectrum(si.sum_spectrum(), si.axis, acquisition=si.acquisition)
     first = round((factors.axis.offset - si.axis.offset) / si.axis.scale)
     whole = whole.sliced(slice(first, first + factors.axis.size))
