@@ -136,84 +136,14 @@ def print_result(
     console: Console, result: RunResult, folder: Path, resources: Mapping[str, float]
 ) -> None:
     """Print layout, compositions, warnings, time and memory."""
-    import numpy as np
-
     # What only results need: other commands, and the start of this one, do without.
-    from siftem.figures.line_labels import spelled_line
-    from siftem.pipeline.composition_doubts import assumed_absent, flagged
-    from siftem.pipeline.minerals import formulas_of, names_of
-    from siftem.quantification.open_ranges import atomic_ratio, interval_of, is_open
-    from siftem.report.composition_tables import headings
-    from siftem.report.phase_names import calibration_lines, layout_sentence, mineral_notes
-    from siftem.report.table import (
-        between_note,
-        content_cells,
-        open_phases,
-        plain_text,
-        value_cells,
-        without_repeats,
-    )
+    from siftem.report.phase_names import layout_sentence
+    from siftem.report.table import without_repeats
 
     console.print(f"layout: {layout_sentence(result)}", markup=False)
-    phases = [n for n in result.pure if n in result.compositions]
-    if phases:
-        assumed = assumed_absent(result.recipe)
-        shown = {n: result.compositions[n] for n in phases}
-        title = "Composition, at% (± counting only; in brackets: all that may be, 95%"
-        title += "; ranges alike)" if open_phases(shown.values()) else ")"
-        elements = tuple(dict.fromkeys(e for c in shown.values() for e in c.elements))
-        columns = {
-            heading: [plain_text(content_cells(c, e, assumed.get(n, ()))) for e in elements]
-            for heading, (n, c) in zip(headings(result, phases), shown.items(), strict=True)
-        }
-        for some in _abreast(columns, console.width):
-            table = Table(title=title, title_justify="left")
-            table.add_column("")
-            for heading in some:
-                table.add_column(heading, justify="right")
-            for row in zip(elements, *(columns[heading] for heading in some), strict=True):
-                table.add_row(*row)
-            console.print(table)
-            title = ""
-        if note := between_note(columns.values()):
-            console.print(note, markup=False)
-    for ratio in result.recipe.quantify.ratios:
-        values = []
-        for name in phases:
-            c = result.compositions[name]
-            try:
-                quantity = c.ratio(ratio)
-            except InputError:  # an element of it is not in this phase's range
-                continue
-            low, high = interval_of(c, atomic_ratio(c, ratio))
-            if is_open(c):
-                values.append(f"{name} {range_text(low, high)}")
-            elif np.isfinite(quantity.value) and quantity.sigma < abs(quantity.value):
-                cells = value_cells(quantity.value, quantity.sigma, low, high)
-                values.append(f"{name} {plain_text(cells)}")
-        if values:
-            console.print(f"{ratio}: {'; '.join(values)}", markup=False)
-    for line in calibration_lines(result):
+    _print_compositions(console, result)
+    for line in (*_ratio_lines(result), *_lines_of_phases(result), *_lines_of_gains(result)):
         console.print(line, markup=False)
-    for name, formula in formulas_of(result).items():
-        console.print(f"{name}: {formula}", markup=False)
-    for name, found in names_of(result).items():
-        console.print(f"{name} may be: {found}", markup=False)
-    for note in mineral_notes(result):
-        console.print(f"note: {note}", markup=False)
-    for pair, text in _partition(result).items():
-        console.print(f"D({pair}), by weight: {text}", markup=False)
-    for phase, far in flagged(result).items():
-        listed = ", ".join(f"{e} by {z:+.1f} sigma" for e, z in far.items())
-        console.print(f"{phase}: unmixing differs from subtraction in {listed}", markup=False)
-    for gain in result.gains:
-        # Nothing over the rectangle, or over both: how many times more says nothing.
-        times = f" ({gain.gain:.1f} times)" if np.isfinite(gain.gain) else ""
-        console.print(
-            f"{spelled_line(gain.line)}: signal to noise {gain.whole:.1f} over the whole pure "
-            f"{result.matrix}, {gain.rectangle:.1f} over a rectangle{times}",
-            markup=False,
-        )
     if result.truth:
         for name, value in result.truth.overlap.items():
             console.print(f"{name}: intersection over union with the true mask {value:.3f}")
@@ -227,6 +157,96 @@ def print_result(
         f"report: {folder / 'report.html'}",
         markup=False,
     )
+
+
+def _print_compositions(console: Console, result: RunResult) -> None:
+    """Print at% of all phases, in as many tables as the width asks for."""
+    from siftem.pipeline.composition_doubts import assumed_absent
+    from siftem.report.composition_tables import headings
+    from siftem.report.table import between_note, content_cells, open_phases, plain_text
+
+    shown = {n: result.compositions[n] for n in result.pure if n in result.compositions}
+    if not shown:
+        return
+    assumed = assumed_absent(result.recipe)
+    title = "Composition, at% (± counting only; in brackets: all that may be, 95%"
+    title += "; ranges alike)" if open_phases(shown.values()) else ")"
+    elements = tuple(dict.fromkeys(e for c in shown.values() for e in c.elements))
+    columns = {
+        heading: [plain_text(content_cells(c, e, assumed.get(n, ()))) for e in elements]
+        for heading, (n, c) in zip(headings(result, list(shown)), shown.items(), strict=True)
+    }
+    for some in _abreast(columns, console.width):
+        table = Table(title=title, title_justify="left")
+        table.add_column("")
+        for heading in some:
+            table.add_column(heading, justify="right")
+        for row in zip(elements, *(columns[heading] for heading in some), strict=True):
+            table.add_row(*row)
+        console.print(table)
+        title = ""
+    if note := between_note(columns.values()):
+        console.print(note, markup=False)
+
+
+def _ratio_lines(result: RunResult) -> Iterator[str]:
+    """Yield each ratio of the recipe in all phases that have it."""
+    import numpy as np
+
+    from siftem.quantification.open_ranges import atomic_ratio, interval_of, is_open
+    from siftem.report.table import plain_text, value_cells
+
+    for ratio in result.recipe.quantify.ratios:
+        values = []
+        for name in (n for n in result.pure if n in result.compositions):
+            c = result.compositions[name]
+            try:
+                quantity = c.ratio(ratio)
+            except InputError:  # an element of it is not in this phase's range
+                continue
+            low, high = interval_of(c, atomic_ratio(c, ratio))
+            if is_open(c):
+                values.append(f"{name} {range_text(low, high)}")
+            elif np.isfinite(quantity.value) and quantity.sigma < abs(quantity.value):
+                cells = value_cells(quantity.value, quantity.sigma, low, high)
+                values.append(f"{name} {plain_text(cells)}")
+        if values:
+            yield f"{ratio}: {'; '.join(values)}"
+
+
+def _lines_of_phases(result: RunResult) -> Iterator[str]:
+    """Yield what phases are and how they compare, beside their compositions."""
+    from siftem.pipeline.composition_doubts import flagged
+    from siftem.pipeline.minerals import formulas_of, names_of
+    from siftem.report.phase_names import calibration_lines, mineral_notes
+
+    yield from calibration_lines(result)
+    for name, formula in formulas_of(result).items():
+        yield f"{name}: {formula}"
+    for name, found in names_of(result).items():
+        yield f"{name} may be: {found}"
+    for note in mineral_notes(result):
+        yield f"note: {note}"
+    for pair, text in _partition(result).items():
+        yield f"D({pair}), by weight: {text}"
+    for phase, far in flagged(result).items():
+        listed = ", ".join(f"{e} by {z:+.1f} sigma" for e, z in far.items())
+        yield f"{phase}: unmixing differs from subtraction in {listed}"
+
+
+def _lines_of_gains(result: RunResult) -> Iterator[str]:
+    """Yield what a faint line gains by the whole pure matrix."""
+    import numpy as np
+
+    from siftem.figures.line_labels import spelled_line
+
+    for gain in result.gains:
+        # Nothing over the rectangle, or over both: how many times more says nothing.
+        times = f" ({gain.gain:.1f} times)" if np.isfinite(gain.gain) else ""
+        yield (
+            f"{spelled_line(gain.line)}: signal to noise {gain.whole:.1f} over the whole pure "
+            f"{result.matrix}, {gain.rectangle:.1f} over a rectangle{times}"
+        )
 
 
 def _abreast(columns: Mapping[str, list[str]], width: int) -> list[list[str]]:

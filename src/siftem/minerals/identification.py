@@ -43,6 +43,8 @@ _ONE = 0.05
 _FAR = 3.0
 #: Candidates from this probability on are listed, the first one always.
 _LISTED = 0.005
+#: Shares of a phase's members, their coordinates, and the covariance of its density.
+_Drawn = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -195,41 +197,11 @@ def identify(
     points = frame.coordinates(possible)
     held = _surely_held(analysis, possible)
     phases = tuple(p for p in phases if held <= set(p.elements))
-    named = np.full(len(phases), -np.inf)
-    broad = np.full(len(phases), -np.inf)
-    drawn: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
-    for i, phase in enumerate(phases):
-        shares = _samples(phase)
-        x = frame.projected(phase, shares)
-        if x is None:
-            continue
-        drawn[i] = shares, x, frame.narrow
-        if len(x) == 1:
-            continue
-        # Scott's rule for a kernel that fills the gaps between the samples.
-        spread = np.cov(x.T, bias=True) * len(x) ** (-2 / (len(phase.members) + 3))
-        drawn[i] = shares, x, frame.narrow + spread
-        named[i] = log_density(points, x, frame.narrow + spread)
-        broad[i] = log_density(points, x, frame.wide + spread)
-    compounds = [i for i, (_, x, _) in drawn.items() if len(x) == 1]
-    if compounds:
-        x = np.concatenate([drawn[i][1] for i in compounds])
-        named[compounds] = log_density(points, x, frame.narrow, apart=True)
-        broad[compounds] = log_density(points, x, frame.wide, apart=True)
+    named, broad, drawn = _densities(phases, frame, points)
     elsewhere = np.logaddexp.reduce(broad)
     if not np.isfinite(elsewhere):
         return Identification(analysis.name, (), 1.0)
-    nearest: dict[int, tuple[np.ndarray, float]] = {}
-    while ahead := [i for i in np.argsort(-named, kind="stable")[:_LOOKED_AT].tolist()
-                    if i in drawn and i not in nearest]:  # fmt: skip
-        for i in ahead:
-            shares, x, covariance = drawn[i]
-            nearest[i] = frame.nearest(phases[i], shares, points)
-            # Beyond its ranges a phase ends as sharply as the errors allow, and not as softly as
-            # the kernel that joins its samples.
-            edge = frame.of_phase(phases[i], nearest[i][0][None])
-            most = float(log_density(edge, x, covariance)) - nearest[i][1] ** 2 / 2
-            named[i] = min(named[i], most)
+    nearest = _nearest(phases, frame, points, named, drawn)
     among = np.exp(named - np.logaddexp.reduce(named))
     alike = _alike(phases, nearest, analysis)
     among = _levelled(among, phases, nearest, frame, alike)
@@ -254,6 +226,56 @@ def identify(
         is_not = _is_not(phases[best], drawn[best][0], analysis)
         too_open = too_open or nearest[best][1] > _FAR or is_not
     return Identification(analysis.name, candidates, none, too_open)
+
+
+def _densities(
+    phases: Sequence[Phase], frame: Frame, points: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, dict[int, _Drawn]]:
+    """Log densities of the phases and of what differs from them, and what was drawn of each."""
+    named = np.full(len(phases), -np.inf)
+    broad = np.full(len(phases), -np.inf)
+    drawn: dict[int, _Drawn] = {}
+    for i, phase in enumerate(phases):
+        shares = _samples(phase)
+        x = frame.projected(phase, shares)
+        if x is None:
+            continue
+        drawn[i] = shares, x, frame.narrow
+        if len(x) == 1:
+            continue
+        # Scott's rule for a kernel that fills the gaps between the samples.
+        spread = np.cov(x.T, bias=True) * len(x) ** (-2 / (len(phase.members) + 3))
+        drawn[i] = shares, x, frame.narrow + spread
+        named[i] = log_density(points, x, frame.narrow + spread)
+        broad[i] = log_density(points, x, frame.wide + spread)
+    compounds = [i for i, (_, x, _) in drawn.items() if len(x) == 1]
+    if compounds:
+        x = np.concatenate([drawn[i][1] for i in compounds])
+        named[compounds] = log_density(points, x, frame.narrow, apart=True)
+        broad[compounds] = log_density(points, x, frame.wide, apart=True)
+    return named, broad, drawn
+
+
+def _nearest(
+    phases: Sequence[Phase],
+    frame: Frame,
+    points: np.ndarray,
+    named: np.ndarray,
+    drawn: Mapping[int, _Drawn],
+) -> dict[int, tuple[np.ndarray, float]]:
+    """The nearest composition of the likely phases, by which ``named`` is cut off, and how far."""
+    nearest: dict[int, tuple[np.ndarray, float]] = {}
+    while ahead := [i for i in np.argsort(-named, kind="stable")[:_LOOKED_AT].tolist()
+                    if i in drawn and i not in nearest]:  # fmt: skip
+        for i in ahead:
+            shares, x, covariance = drawn[i]
+            nearest[i] = frame.nearest(phases[i], shares, points)
+            # Beyond its ranges a phase ends as sharply as the errors allow, and not as softly as
+            # the kernel that joins its samples.
+            edge = frame.of_phase(phases[i], nearest[i][0][None])
+            most = float(log_density(edge, x, covariance)) - nearest[i][1] ** 2 / 2
+            named[i] = min(named[i], most)
+    return nearest
 
 
 def _surely_held(analysis: Analysis, possible: np.ndarray) -> set[str]:

@@ -145,15 +145,12 @@ def quantify(
     asked, support = element_symbols(elements), element_symbols(support)
     if not asked:
         raise InputError("name the elements to quantify, for example elements=['O', 'Mg', 'Si']")
-    acquisition = spectrum.acquisition
-    if acquisition.bulk:
-        raise InputError(
-            f"{spectrum.name or 'the spectrum'} is of a bulk specimen (SEM or XRF), for which "
-            f"k-factors of thin films do not hold: siftem.line_ratios compares its net lines, "
-            f"and an exported spectrum (.msa) can be quantified by a ZAF program"
-        )
+    _refuse_bulk(spectrum)
+    given = _given_factors(k_factors, zeta_factors, thickness, density, dose)
+    if oxygen not in ("measured", "stoichiometry"):
+        raise InputError(f"oxygen must be 'measured' or 'stoichiometry', got {oxygen!r}")
     fitter = LineFitter.of(
-        acquisition,
+        spectrum.acquisition,
         asked,
         support,
         beam_energy=beam_energy,
@@ -164,27 +161,9 @@ def quantify(
         split_l=split_l,
     )
     energy, detector = fitter.beam_energy, fitter.detector
-    angle = take_off_angle or acquisition.take_off_angle
+    angle = take_off_angle or spectrum.acquisition.take_off_angle
     known = film_range(thickness, density, angle) if zeta_factors is None else FilmRange(None)
     film = known.film
-    if zeta_factors is not None:
-        if thickness is not None or density is not None or k_factors is not None:
-            raise InputError(
-                "zeta_factors replace thickness, density and k_factors: give only the dose"
-            )
-        if dose is None or not 0 < dose < np.inf:
-            raise InputError(
-                f"zeta_factors need the dose, the number of electrons that hit the region "
-                f"(current x live time / 1.602e-19 C), got {dose}"
-            )
-        k_factors = zeta_factors.as_k_factors()
-    if k_factors is not None and not isinstance(k_factors, GivenKFactors):
-        raise InputError(
-            f"k_factors must be GivenKFactors, which say what lines their values are for and "
-            f"whether the detector is in them, got {type(k_factors).__name__}"
-        )
-    if oxygen not in ("measured", "stoichiometry"):
-        raise InputError(f"oxygen must be 'measured' or 'stoichiometry', got {oxygen!r}")
     amount_map = oxygen_map(asked, oxygen)
     alone = film is None and zeta_factors is None
     first = fitter.fit(spectrum, model_error=alone)
@@ -193,14 +172,14 @@ def quantify(
         if "O" not in wanted:  # nor can its stoichiometric amount be tied to a line
             oxygen = "measured"
         amount_map = oxygen_map(wanted, oxygen)
-    factors, shells = k_factors, dict.fromkeys(wanted, "")
-    if k_factors is not None:
-        factors = resolved_factors(k_factors, first, wanted, detector)
+    factors, shells = None, dict.fromkeys(wanted, "")
+    if given is not None:
+        factors = resolved_factors(given, first, wanted, detector)
         shells = {e: "".join(factors.shells_of(e)) for e in wanted}
     index = [first.index(e, shells[e] or None) for e in wanted]
     families = [first.model.families[i] for i in index]
-    if k_factors is not None and factors is not None:
-        warn_of_factors(k_factors, factors, families, energy, detector)
+    if given is not None and factors is not None:
+        warn_of_factors(given, factors, families, energy, detector)
     k = k_values(families, energy, detector, factors, cross_sections)
     lines = _Lines(wanted, index, k, amount_map)
 
@@ -211,19 +190,13 @@ def quantify(
     settled = _settled(
         spectrum, first, fitter, lines, film, angle, None if zeta_factors is None else by_dose
     )
-    fit, film = settled.fit, settled.film
+    fit = settled.fit
     if warn_above is not None:
         warn_of_unexplained(fit, spectrum.name, warn_above)
         warn_of_stand_ins(fit, spectrum.name)
     shares = escaping_shares(fit, index, settled.absorption)
-    film_ends = None
     behind_window = known.unknown and detector.window is None and "given" not in k.source
-    if known.ends:
-        seen = k.values * fit.amplitudes[index] * shares
-        film_ends = compositions_in(known.ends, fit, index, wanted, seen, amount_map)
-        if behind_window:
-            seen = seen * window_losses(families, detector, k.source)
-            film_ends[-1:] = compositions_in(known.ends[-1:], fit, index, wanted, seen, amount_map)
+    film_ends = _film_ends(known, fit, lines, shares, behind_window=behind_window)
     found = _with_errors(settled, lines, shares, by_stoichiometry=oxygen == "stoichiometry")
     found = replace(
         found,
@@ -240,6 +213,42 @@ def quantify(
         )
         warn_of_unknown_film(spectrum.name, now, then, known.ends[-1], window=behind_window)
     return found
+
+
+def _given_factors(
+    k_factors: GivenKFactors | None,
+    zeta_factors: ZetaFactors | None,
+    thickness: Range | None,
+    density: Range | None,
+    dose: float | None,
+) -> GivenKFactors | None:
+    """Return the factors that stand in place of computed ones, or refuse what can't be used."""
+    if zeta_factors is not None:
+        if thickness is not None or density is not None or k_factors is not None:
+            raise InputError(
+                "zeta_factors replace thickness, density and k_factors: give only the dose"
+            )
+        if dose is None or not 0 < dose < np.inf:
+            raise InputError(
+                f"zeta_factors need the dose, the number of electrons that hit the region "
+                f"(current x live time / 1.602e-19 C), got {dose}"
+            )
+        return zeta_factors.as_k_factors()
+    if k_factors is not None and not isinstance(k_factors, GivenKFactors):
+        raise InputError(
+            f"k_factors must be GivenKFactors, which say what lines their values are for and "
+            f"whether the detector is in them, got {type(k_factors).__name__}"
+        )
+    return k_factors
+
+
+def _refuse_bulk(spectrum: Spectrum) -> None:
+    if spectrum.acquisition.bulk:
+        raise InputError(
+            f"{spectrum.name or 'the spectrum'} is of a bulk specimen (SEM or XRF), for which "
+            f"k-factors of thin films do not hold: siftem.line_ratios compares its net lines, "
+            f"and an exported spectrum (.msa) can be quantified by a ZAF program"
+        )
 
 
 def behind_a_window(composition: Composition) -> Composition | None:
@@ -280,6 +289,23 @@ class _Lines:
     def shares(self, fractions: np.ndarray) -> dict[str, float]:
         """Weight fractions by element."""
         return dict(zip(self.elements, fractions.tolist(), strict=True))
+
+
+def _film_ends(
+    known: FilmRange, fit: LineFit, lines: _Lines, shares: np.ndarray, *, behind_window: bool
+) -> np.ndarray | None:
+    """Compositions in the films that there may be; in the last, behind a window if it may be."""
+    if not known.ends:
+        return None
+    index, model = lines.index, fit.model
+    seen = lines.k.values * fit.amplitudes[index] * shares
+    ends = compositions_in(known.ends, fit, index, lines.elements, seen, lines.amount_map)
+    if behind_window:
+        families = [model.families[i] for i in index]
+        seen = seen * window_losses(families, model.detector, lines.k.source)
+        last = known.ends[-1:]
+        ends[-1:] = compositions_in(last, fit, index, lines.elements, seen, lines.amount_map)
+    return ends
 
 
 @dataclass(frozen=True, eq=False)
