@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from siftem.compiling import kernel
+from siftem.compiling import inner_kernel, kernel
 from siftem.decomposition.nonnegative_quadratic import minimise_quadratic, safe_step
 
 # Sums may be reordered (SIMD), which changes the last digits but not from run to run.
@@ -58,6 +58,80 @@ def add_up_events(
                 total[c] += y * gives[j - first, c]
         for c in range(k):
             amounts[i, c] = total[c]
+
+
+@inner_kernel(fastmath=_SIMD, error_model="numpy", inline="always")
+def expect(a: np.ndarray, local: np.ndarray, base: float, n: int, mean: np.ndarray) -> None:
+    """Into ``mean`` what amounts make expect where there are counts."""
+    for t in range(n):
+        mean[t] = base
+    for c in range(a.shape[0]):
+        if a[c] > 0:
+            for t in range(n):
+                mean[t] += a[c] * local[c, t]
+
+
+@inner_kernel(fastmath=_SIMD, error_model="numpy", inline="always")
+def free_slopes(
+    a: np.ndarray,
+    local: np.ndarray,
+    pull: np.ndarray,
+    n: int,
+    slopes: np.ndarray,
+    which: np.ndarray,
+) -> int:
+    """Slopes along all amounts; into ``which`` those that may change, and return how many."""
+    f = 0
+    for c in range(a.shape[0]):
+        slope = 1.0
+        for t in range(n):
+            slope -= pull[t] * local[c, t]
+        slopes[c] = slope
+        if a[c] > 0 or slope < 0:
+            which[f] = c
+            f += 1
+    return f
+
+
+@inner_kernel(fastmath=_SIMD, error_model="numpy", inline="always")
+def bend_between(
+    local: np.ndarray, bend: np.ndarray, n: int, which: np.ndarray, f: int, curvature: np.ndarray
+) -> None:
+    """Curvature between the first ``f`` amounts of ``which``."""
+    for p in range(f):
+        c = which[p]
+        for q in range(p + 1):
+            d = which[q]
+            bent = 0.0
+            for t in range(n):
+                bent += bend[t] * local[c, t] * local[d, t]
+            curvature[p, q] = bent
+            curvature[q, p] = bent
+
+
+@inner_kernel(fastmath=_SIMD, error_model="numpy", inline="always")
+def share_lost(
+    w: np.ndarray,
+    new: np.ndarray,
+    which: np.ndarray,
+    f: int,
+    local: np.ndarray,
+    mean: np.ndarray,
+    n: int,
+    lost: np.ndarray,
+) -> float:
+    """Return the largest share of a mean that goes from ``w`` to ``new``; ``lost`` is scratch."""
+    for t in range(n):
+        lost[t] = 0.0
+    for p in range(f):
+        less = w[p] - new[p]
+        if less != 0:
+            for t in range(n):
+                lost[t] += less * local[which[p], t]
+    fall = 0.0
+    for t in range(n):
+        fall = max(fall, lost[t] / mean[t])
+    return fall
 
 
 @kernel(makes_arrays=True, fastmath=_SIMD, error_model="numpy")
@@ -130,35 +204,15 @@ def fit_pixels(
                 a[c] = max(a[c], 0.1 * total / (k - everywhere))
         settled = False
         for _ in range(most):
-            for t in range(n):
-                mean[t] = base
-            for c in range(k):
-                if a[c] > 0:
-                    for t in range(n):
-                        mean[t] += a[c] * local[c, t]
+            expect(a, local, base, n, mean)
             for t in range(n):
                 pull[t] = y[t] / mean[t]
                 bend[t] = pull[t] / mean[t]
-            f = 0
-            for c in range(k):
-                slope = 1.0
-                for t in range(n):
-                    slope -= pull[t] * local[c, t]
-                slopes[c] = slope
-                if a[c] > 0 or slope < 0:
-                    which[f] = c
-                    f += 1
+            f = free_slopes(a, local, pull, n, slopes, which)
             for p in range(f):
-                c = which[p]
-                gradient[p] = slopes[c]
-                w[p] = a[c]
-                for q in range(p + 1):
-                    d = which[q]
-                    bent = 0.0
-                    for t in range(n):
-                        bent += bend[t] * local[c, t] * local[d, t]
-                    curvature[p, q] = bent
-                    curvature[q, p] = bent
+                gradient[p] = slopes[which[p]]
+                w[p] = a[which[p]]
+            bend_between(local, bend, n, which, f, curvature)
             minimise_quadratic(
                 gradient[:f], curvature[:f, :f], w[:f], free[:f], _SWEEPS, _STILL, new[:f], work
             )
@@ -172,16 +226,7 @@ def fit_pixels(
                 settled = True
                 break
             # The means must not fall too far.
-            for t in range(n):
-                pull[t] = 0.0
-            for p in range(f):
-                lost = w[p] - new[p]
-                if lost != 0:
-                    for t in range(n):
-                        pull[t] += lost * local[which[p], t]
-            fall = 0.0
-            for t in range(n):
-                fall = max(fall, pull[t] / mean[t])
+            fall = share_lost(w, new, which, f, local, mean, n, pull)
             step = safe_step(slope, curve, fall)
             for p in range(f):
                 a[which[p]] = new[p] if step == 1.0 else w[p] + step * (new[p] - w[p])

@@ -287,6 +287,63 @@ def gather_statistics(
             statistics[j, p] += bend * products[p]
 
 
+@inner_kernel(fastmath=_SIMD, error_model="numpy", inline="always")
+def copy_row(
+    indices: np.ndarray,
+    data: np.ndarray,
+    start: int,
+    n: int,
+    spectra: np.ndarray,
+    local: np.ndarray,
+    y: np.ndarray,
+    parts: tuple[int, ...],
+) -> None:
+    """Into ``y`` the counts of a row, into ``local`` the spectra in their channels.
+
+    Views made for each row would cost more than the arithmetic on them.
+    """
+    k = len(parts) if len(parts) > 0 else spectra.shape[1]
+    for t in range(n):
+        j = indices[start + t]
+        y[t] = data[start + t]
+        for c in range(k):
+            local[c, t] = spectra[j, c]
+
+
+@inner_kernel(fastmath=_SIMD, error_model="numpy", inline="always")
+def unpack_model(
+    row_sum: np.ndarray,
+    sums: np.ndarray,
+    gradient: np.ndarray,
+    curvature: np.ndarray,
+    parts: tuple[int, ...],
+) -> None:
+    """Gradient and curvature of a row from what `row_sums` gives."""
+    k = len(parts) if len(parts) > 0 else gradient.shape[0]
+    p = k
+    for c in range(k):
+        gradient[c] = sums[c] - row_sum[c]
+        for d in range(c + 1):
+            curvature[c, d] = row_sum[p]
+            curvature[d, c] = row_sum[p]
+            p += 1
+
+
+@inner_kernel(fastmath=_SIMD, error_model="numpy", inline="always")
+def log_sum_of_means(
+    y: np.ndarray, mean: np.ndarray, n: int, values: np.ndarray, bits: np.ndarray
+) -> float:
+    """Return ``sum(y ln mean)`` of a row; ``values``, three longer than it, is scratch."""
+    for t in range(n):
+        values[t] = mean[t] if mean[t] < np.inf else 1e-300
+    # Whole vectors of four: what is left over would be worked on one by one.
+    padded = (n + 3) // 4 * 4
+    for t in range(n, padded):
+        values[t] = 1.0
+        y[t] = 0.0
+    return weighted_log_sum(values, bits, y, padded)
+
+
 @kernel(makes_arrays=True, fastmath=_SIMD, error_model="numpy")
 def _solve_rows(
     indptr: np.ndarray,
@@ -308,7 +365,6 @@ def _solve_rows(
     longest = 1
     for i in range(first, last):
         longest = max(longest, indptr[i + 1] - indptr[i])
-    # Views made in the loop would cost more than the arithmetic on them: rows are copied.
     local = np.empty((k, longest))
     y = np.empty(longest + 3)
     mean = np.empty(longest)
@@ -336,23 +392,13 @@ def _solve_rows(
                     if own[c] and sums[c] > 0:
                         weights[i, c] = 0.0
             continue
-        for t in range(n):
-            j = indices[start + t]
-            y[t] = data[start + t]
-            for c in range(k):
-                local[c, t] = spectra[j, c]
+        copy_row(indices, data, start, n, spectra, local, y, parts)
         if not row_means(local, w, n, mean, parts):
             lift_row(local, y, mean, sums, w, own, n, parts)
         for _ in range(n_passes):
             # A quadratic model, its minimum over w >= 0, and a step there that surely gains.
             row_sums(local, y, mean, n, pull, bend, row_sum, parts)
-            p = k
-            for c in range(k):
-                gradient[c] = sums[c] - row_sum[c]
-                for d in range(c + 1):
-                    curvature[c, d] = row_sum[p]
-                    curvature[d, c] = row_sum[p]
-                    p += 1
+            unpack_model(row_sum, sums, gradient, curvature, parts)
             if not shrink_support(gradient, curvature, w, own, new, work, parts):
                 minimise_quadratic(gradient, curvature, w, own, np.int64(30), 1e-5, new, work)
             slope, curve, fall = model_change(gradient, curvature, w, new, parts)
@@ -373,12 +419,5 @@ def _solve_rows(
                 weights[i, c] = w[c]
         if statistics.shape[1] > 0:
             gather_statistics(indices, start, y, mean, w, n, row_sum, statistics, parts)
-        for t in range(n):
-            pull[t] = mean[t] if mean[t] < np.inf else 1e-300
-        # Whole vectors of four: what is left over would be worked on one by one.
-        padded = (n + 3) // 4 * 4
-        for t in range(n, padded):
-            pull[t] = 1.0
-            y[t] = 0.0
-        log_likelihood += weighted_log_sum(pull, bits, y, padded)
+        log_likelihood += log_sum_of_means(y, mean, n, pull, bits)
     return log_likelihood

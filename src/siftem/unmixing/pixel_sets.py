@@ -21,6 +21,32 @@ from siftem.large.rows_of_counts import BlockedCounts, BlockReader, rows_of
 from siftem.spectrum_image import SpectrumImage
 
 
+@kernel(inline="always")
+def begin_pixel(
+    allowed: np.ndarray, maps: np.ndarray, p: int, total: float, n_allowed: int
+) -> None:
+    """Give what is allowed in a pixel some of its counts where it has none."""
+    given = 0.0
+    for c in range(maps.shape[1]):
+        given += maps[p, c]
+    for c in range(maps.shape[1]):
+        # Nothing known yet, or a phase that had vanished: give it a chance.
+        if allowed[p, c] and maps[p, c] < 1e-3 * total / n_allowed:
+            maps[p, c] = total / n_allowed if given == 0.0 else 1e-3 * total / n_allowed
+
+
+@kernel(inline="always")
+def better_abundance(old: float, slope: float, curvature: float, total: float) -> float:
+    """Where one abundance should go: Newton's step upwards, that of a bound downwards."""
+    new = 0.0
+    if curvature > 0.0:
+        if slope <= 0.0:
+            new = old - slope / curvature
+        elif old > 1e-9 * total:
+            new = old / (1.0 + slope / (curvature * old))
+    return new
+
+
 @kernel(makes_arrays=True)
 def solve_abundances(
     indptr: np.ndarray,
@@ -80,13 +106,7 @@ def solve_abundances(
         for t in range(n):
             for c in range(k):
                 local[t, c] = spectra[indices[start + t], c]
-        given = 0.0
-        for c in range(k):
-            given += maps[p, c]
-        for c in range(k):
-            # Nothing known yet, or a phase that had vanished: give it a chance.
-            if allowed[p, c] and maps[p, c] < 1e-3 * total / n_allowed:
-                maps[p, c] = total / n_allowed if given == 0.0 else 1e-3 * total / n_allowed
+        begin_pixel(allowed, maps, p, total, n_allowed)
         mean = np.zeros(n)
         for t in range(n):
             for c in range(k):
@@ -103,14 +123,7 @@ def solve_abundances(
                     slope -= data[start + t] * ratio
                     curvature += data[start + t] * ratio * ratio
                 old = maps[p, c]
-                if curvature <= 0.0:
-                    new = 0.0
-                elif slope <= 0.0:
-                    new = old - slope / curvature
-                elif old <= 1e-9 * total:
-                    new = 0.0
-                else:
-                    new = old / (1.0 + slope / (curvature * old))
+                new = better_abundance(old, slope, curvature, total)
                 step = new - old
                 if step != 0.0:
                     maps[p, c] = new
