@@ -10,6 +10,7 @@ from scipy.integrate import quad
 
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import DoubtWarning, InputError, SiftemWarning
+from siftem.fit.calibrate import NAMES, PRIOR
 from siftem.fit.element_search import structure_of, warn_of_structure
 from siftem.fit.fit_steps import _with_kept
 from siftem.fit.line_fit import fit_lines
@@ -260,3 +261,21 @@ def test_scatter_of_known_values():
 def test_null_elements_need_a_beam():
     with pytest.raises(InputError, match="beam_energy"):
         null_elements(drawn(expected(1e5)), ["O"])
+
+
+def test_errors_of_a_response_that_is_kept_are_carried_whole(foreign):
+    """They were told once more by the very spectrum, of which the response may be."""
+    at, size = NAMES.index("near_soft"), 0.05
+    covariance = 1e-20 * np.diag(PRIOR**2)
+    covariance[at, at] = size**2
+
+    def kept(near_soft, covariance=None):
+        given = replace(foreign.calibration, near_soft=near_soft, covariance=covariance)
+        return fitted(foreign.spectrum, calibration=given, free_ratios=False)
+
+    fit, less, more = kept(0.1, covariance), kept(0.1 - size), kept(0.1 + size)
+    i = fit.index("O")
+    alone = kept(0.1).counting_covariance[i, i]
+    carried = np.sqrt(fit.counting_covariance[i, i] - alone)
+    assert carried > 2 * np.sqrt(alone)  # this many counts would tell it far better
+    assert carried == pytest.approx(abs(more.amplitudes[i] - less.amplitudes[i]) / 2, rel=0.15)

@@ -162,7 +162,8 @@ class FitSteps:
         # One without errors is exact.
         bent = given is None or given.covariance is not None
         design, found, ratios = self._weighed(calibration, bent)
-        return self._beside_misfit(calibration, given is None, design, found, ratios)
+        held = calibration is given
+        return self._beside_misfit(calibration, given is None, held, design, found, ratios)
 
     def calibrated(self, known: Known | None = None) -> Calibration:
         """Fit the response: without errors, which the other steps give."""
@@ -322,6 +323,7 @@ class FitSteps:
         self,
         calibration: Calibration,
         free: bool,
+        held: bool,
         design: np.ndarray,
         found: PoissonFit,
         ratios: Ratios,
@@ -376,17 +378,27 @@ class FitSteps:
         design = ratios.folded(design, amplitudes, at)
         amplitudes = amplitudes[:p]
         mean = np.maximum(design @ amplitudes + spectrum.background, 1e-9)
-        columns = np.hstack([design, slopes])
-        precision = block_diag(penalty, known)
+        columns, precision, noisy = (
+            np.hstack([design, slopes]),
+            block_diag(penalty, known),
+            spectrum,
+        )
+        if held:
+            # It does not follow this spectrum, which may be the one that it was fitted to and
+            # would tell it twice: its errors move all channels at once.
+            columns, precision = design, penalty
+            noisy = _with_errors_of(calibration, slopes, spectrum)
         nothing = replace(misfit, sigma=np.zeros_like(misfit.sigma))
-        counting = propagated(columns, precision, weights, nothing, spectrum)
-        slopes = np.hstack([slopes, ratios.columns])
-        precision = block_diag(precision, np.eye(ratios.size))
+        counting = propagated(columns, precision, weights, nothing, noisy)
         errors = counting
         if ratios.size or misfit.sigma.any():
             errors = propagated(
-                np.hstack([design, slopes]), precision, weights, misfit, spectrum, apart=ratios.size
-            )
+                np.hstack([columns, ratios.columns]),
+                block_diag(precision, np.eye(ratios.size)),
+                weights, misfit, noisy, apart=ratios.size,
+            )  # fmt: skip
+        slopes = np.hstack([slopes, ratios.columns])
+        precision = block_diag(penalty, known, np.eye(ratios.size))
         weighted, _ = misfit.eliminated(design, 1 / weights)
         score = weighted.T @ (spectrum.counts - mean) - self._of_softer(p) @ amplitudes
         covariance = (errors.covariance + errors.apart)[:p, :p]
@@ -421,6 +433,15 @@ class FitSteps:
             operator=errors.operator[:p],
             unbounded=amplitudes + step,
         )
+
+
+def _with_errors_of(calibration: Calibration, slopes: np.ndarray, spectrum: Spectrum) -> Spectrum:
+    """Return a spectrum whose common modes hold the errors of a response that is kept."""
+    if calibration.covariance is None or not spectrum.variance.any():
+        return spectrum
+    values, vectors = np.linalg.eigh(calibration.covariance)
+    modes = (slopes @ (vectors * np.sqrt(np.maximum(values, 0.0)))).T
+    return replace(spectrum, modes=np.vstack([spectrum.modes, modes]))
 
 
 def _with_kept(covariance: np.ndarray, kept: np.ndarray) -> np.ndarray:
