@@ -9,7 +9,6 @@ from small_map import SMALL
 
 pytest.importorskip("panel")
 
-from siftem.app.anchor_form import AnchorForm, anchor_elements
 from siftem.app.map_figure import MapFigure, length_text
 from siftem.app.map_images import map_images, mapped_line
 from siftem.app.map_toolbar import PhaseButtons
@@ -20,6 +19,7 @@ from siftem.app.overlays import (
     traces_overlay,
 )
 from siftem.app.page import Page
+from siftem.app.spectra_view import AnchorForm, anchor_elements
 from siftem.app.spectrum_figure import Curve, LineMark, spectrum_figure
 from siftem.app.step_view import listed, numbers, put_text
 from siftem.app.style import INK, PAPER

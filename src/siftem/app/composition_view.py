@@ -16,8 +16,7 @@ import panel as pn
 
 from siftem.app.jobs import without_options
 from siftem.app.map_images import COMPONENT, takes_background
-from siftem.app.map_step import MapStep
-from siftem.app.phase_images import PHASES, REGIONS
+from siftem.app.map_step import PHASES, REGIONS, MapStep
 from siftem.app.reliability import (
     grave_notes,
     interval_table,
