@@ -199,42 +199,21 @@ def simulate(
     """
     phases, matrix = _checked_phases(phases)
     ny, nx = _checked_size(shape, channels)
-    if (
-        isinstance(random_state, bool)
-        or not isinstance(random_state, int | np.integer)
-        or random_state < 0
-    ):
-        raise InputError(f"random_state must be a whole number from 0 on, got {random_state!r}")
-    for label, value, low, high in (
-        ("dose", dose, 1e-3, 1e7),
-        ("max_fraction", max_fraction, 0.05, 1.0),
-        ("blur", blur, 0.0, 20.0),
-        ("zero_peak", zero_peak, 0.0, 100.0),
-        ("vacuum", vacuum, 0.0, 0.9),
-        ("energy_shift", energy_shift, -1.0, 1.0),
-    ):
-        if not low <= value <= high:
-            raise InputError(f"{label} must be between {low:g} and {high:g}, got {value}")
+    _check_numbers(
+        random_state,
+        dose=(dose, 1e-3, 1e7),
+        max_fraction=(max_fraction, 0.05, 1.0),
+        blur=(blur, 0.0, 20.0),
+        zero_peak=(zero_peak, 0.0, 100.0),
+        vacuum=(vacuum, 0.0, 0.9),
+        energy_shift=(energy_shift, -1.0, 1.0),
+    )
     microscope = microscope or Microscope()
     geometry, noise, strobe, survey = (
         np.random.default_rng(s) for s in np.random.SeedSequence(random_state).spawn(4)
     )
-    bodies = []
-    for phase in phases:
-        if phase is matrix:
-            continue
-        scatter = scatter_blocks if phase.form == "block" else scatter_needles
-        bodies.append(scatter(geometry, (ny, nx), coverage=phase.coverage, most=max_fraction))
-    # Earlier bodies win where they meet: let the phases given last, the rarer ones, be first.
-    grains = thickness_fractions((ny, nx), bodies[::-1])[::-1]
-    for phase, grain in zip((p for p in phases if p is not matrix), grains, strict=True):
-        if not grain.any():
-            raise InputError(
-                f"no grain of {phase.name} is left in the map, others took its place: give it "
-                "more coverage or another random_state"
-            )
-    if blur:
-        grains = np.array([gaussian_filter(g, blur, mode="nearest") for g in grains])
+    others = [p for p in phases if p is not matrix]
+    grains = _grains(others, (ny, nx), geometry, max_fraction, blur)
     film = np.ones((ny, nx))
     film[: round(vacuum * ny)] = 0.0
     # Rounding may leave the matrix at -1e-16 where grains fill the film.
@@ -242,7 +221,7 @@ def simulate(
     fractions = np.concatenate([rest, grains]) * film
     axis = EnergyAxis(_FIRST, _WIDTH, channels)
     true_axis = EnergyAxis(_FIRST - energy_shift, _WIDTH, channels)
-    ordered = [matrix, *(p for p in phases if p is not matrix)]
+    ordered = [matrix, *others]
     bright = np.array([phase_spectrum(p, true_axis, microscope) for p in ordered])
     for phase, spectrum in zip(ordered, bright, strict=True):
         if not spectrum.any():
@@ -285,6 +264,44 @@ def simulate(
         densities=tuple(p.density for p in ordered),
         microscope=microscope,
     )
+
+
+def _check_numbers(random_state: int, **numbers: tuple[float, float, float]) -> None:
+    """Refuse what is no seed, and each number that is not between its two bounds."""
+    if (
+        isinstance(random_state, bool)
+        or not isinstance(random_state, int | np.integer)
+        or random_state < 0
+    ):
+        raise InputError(f"random_state must be a whole number from 0 on, got {random_state!r}")
+    for label, (value, low, high) in numbers.items():
+        if not low <= value <= high:
+            raise InputError(f"{label} must be between {low:g} and {high:g}, got {value}")
+
+
+def _grains(
+    phases: Sequence[PhaseModel],
+    shape: tuple[int, int],
+    rng: np.random.Generator,
+    most: float,
+    blur: float,
+) -> np.ndarray:
+    """Share of the thickness that each phase but the matrix fills; (phases, ny, nx)."""
+    bodies = []
+    for phase in phases:
+        scatter = scatter_blocks if phase.form == "block" else scatter_needles
+        bodies.append(scatter(rng, shape, coverage=phase.coverage, most=most))
+    # Earlier bodies win where they meet: let the phases given last, the rarer ones, be first.
+    grains = thickness_fractions(shape, bodies[::-1])[::-1]
+    for phase, grain in zip(phases, grains, strict=True):
+        if not grain.any():
+            raise InputError(
+                f"no grain of {phase.name} is left in the map, others took its place: give it "
+                "more coverage or another random_state"
+            )
+    if blur:
+        grains = np.array([gaussian_filter(g, blur, mode="nearest") for g in grains])
+    return grains
 
 
 @takes_old_names(seed="random_state")

@@ -131,22 +131,12 @@ def unmix(
         energy_range=(None, None),
         n_continuum=n_continuum,
     )
-    absorptions = dict(absorption or {})
-
-    def fitted(spectrum: Spectrum) -> LineFit:
-        return replace(fitter, absorption=absorptions.get(spectrum.name)).fit(spectrum)
-
     progress("unmix", 0.0)
     whole = [
         Spectrum(values, axis, name=name, acquisition=si.acquisition)
         for name, values in zip(sets.names, sets.sums(), strict=True)
     ]
-    fits = [fitted(whole[0])]
-    fitter = replace(fitter, calibration=fits[0].calibration)
-    for mixture in whole[1:]:
-        fits.append(fitted(_first_guess(mixture, whole[0], fits[0], fitted)))
-    for fit in fits:
-        warn_of_structure(fit)
+    fits = _first_fits(fitter, whole, dict(absorption or {}))
     if n_continuum is None:
         fits = _with_few_terms(fits)
     for name, fit in zip(sets.names[1:], fits[1:], strict=True):
@@ -189,6 +179,23 @@ def unmix(
         },
         calibration=fits[0].calibration,
     )
+
+
+def _first_fits(
+    fitter: LineFitter, whole: Sequence[Spectrum], absorptions: Mapping[str, Absorption]
+) -> list[LineFit]:
+    """Fits of the pure matrix, and of the mixtures less what they may hold of it."""
+
+    def fitted(spectrum: Spectrum) -> LineFit:
+        return replace(fitter, absorption=absorptions.get(spectrum.name)).fit(spectrum)
+
+    fits = [fitted(whole[0])]
+    fitter = replace(fitter, calibration=fits[0].calibration)
+    for mixture in whole[1:]:
+        fits.append(fitted(_first_guess(mixture, whole[0], fits[0], fitted)))
+    for fit in fits:
+        warn_of_structure(fit, stacklevel=4)
+    return fits
 
 
 def _elements_seen(

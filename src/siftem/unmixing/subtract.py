@@ -6,7 +6,7 @@ The matrix beside a grain may differ from that of all places, which is subtracte
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol, runtime_checkable
 
@@ -287,11 +287,7 @@ def subtract(
             energy_range=energy_range,
             n_continuum=n_continuum,
         )
-        for spectrum in (*contaminants, mixture):
-            fit = fitter.fit(spectrum)
-            fitter = replace(fitter, calibration=fit.calibration)
-            warn_of_structure(fit)
-            fits.append(fit)
+        fits = _fitted_in_turn(fitter, (*contaminants, mixture))
     found, kept = _scales(anchors, contaminants, fits, mixture)
     if found.conflict > _CONFLICT:
         what = f" ('{found.worst}' fits worst)" if found.worst else ""
@@ -307,32 +303,17 @@ def subtract(
         if i not in kept
     ]
     scales = found.values
-    shapes = np.array([c.values for c in contaminants])
-    taken = scales @ shapes
-    variance = np.array(mixture.variance)
-    modes = [mixture.modes]
-    pinned = [mixture.pinned]
-    for scale, c in zip(scales, contaminants, strict=True):
-        variance = variance + scale**2 * np.asarray(c.variance)
-        modes.append(scale * np.asarray(c.modes))
-        pinned.append(scale * np.asarray(c.pinned))
+    taken = scales @ np.array([c.values for c in contaminants])
     window = _fitted_channels(mixture, fits)
     covariance = scale_covariance(found, mixture, contaminants, window)
-    for own, more in zip(
-        (modes, pinned),
-        common_modes(found, covariance, mixture, contaminants, window),
-        strict=True,
-    ):
-        own.append(more)
+    noise = _noise_left(mixture, contaminants, found, covariance, window)
     sigma = np.sqrt(np.diag(covariance))
     systematic = np.sqrt(np.diag(found.systematic))
     safe = np.where(sigma > 0, sigma, 1.0)
     return PureSpectrum(
         values=mixture.values - taken,
         axis=mixture.axis,
-        variance=variance,
-        modes=np.vstack(modes),
-        pinned=np.vstack(pinned),
+        **noise,
         background=mixture.background + taken,
         name=name or mixture.name.removeprefix("mixture "),
         n_pixels=mixture.n_pixels,
@@ -349,6 +330,37 @@ def subtract(
         scale_correlation=covariance / np.outer(safe, safe),
         absent=joined([e for a in anchors if isinstance(a, Absent) for e in a.elements]),
     )
+
+
+def _fitted_in_turn(fitter: LineFitter, spectra: Iterable[Spectrum]) -> list[LineFit]:
+    """Fit spectra, each with the energy scale of the one before; tell what is left."""
+    fits = []
+    for spectrum in spectra:
+        fit = fitter.fit(spectrum)
+        fitter = replace(fitter, calibration=fit.calibration)
+        warn_of_structure(fit, stacklevel=4)
+        fits.append(fit)
+    return fits
+
+
+def _noise_left(
+    mixture: Spectrum,
+    contaminants: list[Spectrum],
+    found: Scales,
+    covariance: np.ndarray,
+    window: slice,
+) -> dict[str, np.ndarray]:
+    """What of a spectrum the noise of all counts, and the error of the scales, make uncertain."""
+    variance = np.array(mixture.variance)
+    modes, pinned = [mixture.modes], [mixture.pinned]
+    for scale, c in zip(found.values, contaminants, strict=True):
+        variance = variance + scale**2 * np.asarray(c.variance)
+        modes.append(scale * np.asarray(c.modes))
+        pinned.append(scale * np.asarray(c.pinned))
+    more = common_modes(found, covariance, mixture, contaminants, window)
+    for own, one in zip((modes, pinned), more, strict=True):
+        own.append(one)
+    return {"variance": variance, "modes": np.vstack(modes), "pinned": np.vstack(pinned)}
 
 
 def _fitted_channels(mixture: Spectrum, fits: list[LineFit]) -> slice:
