@@ -19,6 +19,7 @@ from siftem.app.overlays import (
     region_counts_html,
 )
 from siftem.app.page import Page
+from siftem.app.session import Session
 from siftem.app.spectrum_figure import Curve, spectrum_figure
 from siftem.decomposition.layout import MIXED, VACUUM
 from siftem.energy_axis import EnergyAxis
@@ -270,6 +271,17 @@ def test_an_anchor_does_not_ask_for_another_decomposition(page):
     for grain in session.result("match").grains:
         session.set_anchor(grain, {"absent": ["Ca"]})
     assert session.workflow.done("match")
+
+
+def test_other_names_do_not_ask_for_another_decomposition():
+    """The demo knows by its anchors how the phases lie; numbers of components do not."""
+    session = Session()
+    session.open_demo(size=32, dose=100.0)
+    session.decompose(3)
+    known, before = session.recipe.known_layout, session.result("decompose")
+    session.name_components(["x", "y", "z"], "x")
+    assert known == session.recipe.known_layout == "matrix"
+    assert session.result("decompose") is before
 
 
 def regions_with_rims():

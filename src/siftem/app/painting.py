@@ -41,6 +41,9 @@ class PaintedTraces:
             self.shapes: Shapes = {n: (_runs(m),) for n, m in masks.items()}
         else:
             self.shapes = {n: tuple(s) for n, s in (traces or {}).items()}
+        #: Of each phase the shapes of which the pixels are known, and these: they are asked for
+        #: several times after each stroke, of which most phases have no new one.
+        self._drawn: dict[str, tuple[tuple[Shape, ...], np.ndarray]] = {}
         self._before: list[Shapes] = []
         self._undone: list[Shapes] = []
 
@@ -121,8 +124,14 @@ class PaintedTraces:
         return out
 
     def masks(self) -> dict[str, np.ndarray]:
-        """Return the painted pixels of each phase; bool (ny, nx)."""
-        return painted_masks(self.shapes, self.shape, tuple(self.shapes))
+        """Return the painted pixels of each phase; bool (ny, nx), not to be written to."""
+        now = self.shapes
+        for name, shapes in now.items():
+            if name not in self._drawn or self._drawn[name][0] is not shapes:
+                mask = painted_masks({name: shapes}, self.shape, (name,))[name]
+                mask.flags.writeable = False
+                self._drawn[name] = shapes, mask
+        return {name: self._drawn[name][1] for name in now}
 
     def pixels(self) -> dict[str, int]:
         """Return the number of painted pixels of each phase."""

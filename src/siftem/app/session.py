@@ -379,6 +379,8 @@ class Session:
             return
         numbers = component_numbers(self.result("decompose").factors, matched.factors)
         changed = named_components(recipe, old, new, matrix, numbers)
+        # By these numbers the phases are known in this decomposition, which must stay.
+        changed = changed.model_copy(update={"layout": recipe.known_layout})
         traces = self.traces.renamed(dict(zip(old, new, strict=True)))
         self.workflow.set_recipe(changed)
         self.traces = traces

@@ -420,10 +420,11 @@ def _strokes_off(
 ) -> list[tuple[int, int, float]]:
     """Return a pixel (y, x) in the midst of each patch that holds hardly any, and what it holds."""
     patches, number = label(mask, np.ones((3, 3)))
+    painted, values, own = np.argwhere(mask), shares[mask], patches[mask]
     found = []
     for patch in range(1, number + 1):
-        pixels = np.argwhere(patches == patch)
-        held = float((shares[tuple(pixels.T)].mean() - low) / (high - low))
+        pixels = painted[own == patch]
+        held = float((values[own == patch].mean() - low) / (high - low))
         if len(pixels) >= _FEWEST and held < _HARDLY:
             away = ((pixels - pixels.mean(axis=0)) ** 2).sum(axis=1)
             y, x = pixels[away.argmin()]

@@ -6,11 +6,13 @@ import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import scipy.sparse as sp
 
 from siftem.decomposition.factors import Factors, component_name
+from siftem.decomposition.layout import PhaseLayout
 from siftem.decomposition.matching import Markers, line_strengths, match_phases
 from siftem.decomposition.purest import FEWEST_PIXELS, sum_of
 from siftem.decomposition.rank import Kinds
@@ -21,7 +23,7 @@ from siftem.fit.greedy_search import GreedySearch
 from siftem.pipeline.even_overlays import with_even_overlays
 from siftem.pipeline.fit_settings import GRID, STRONG, shown_elements
 from siftem.pipeline.layout import background, corrected_layout
-from siftem.pipeline.parts import attempted
+from siftem.pipeline.parts import WarningRecord, attempted, recorded_warnings
 from siftem.pipeline.recipe import Recipe
 from siftem.pipeline.results import Matched
 from siftem.pipeline.steps.step import Circumstances, Step
@@ -44,6 +46,8 @@ _LIGHT = ("C", "N", "O", "F")
 #: A component is named by elements whose lines reach this part of its strongest, and which it holds
 #: by so many standard deviations.
 _NAMED_FROM, _SURELY = 0.1, 5.0
+#: Spectrum and pixels of the inside of a phase, and the elements found in it.
+_Inside = tuple[Spectrum, np.ndarray, tuple[FoundElement, ...]]
 #: An element sets a phase apart when its part of the line counts is so many times that of others.
 _SETS_APART = 2.0
 
@@ -356,13 +360,7 @@ def _of_rare_phases(
             [s.element for s in shown], beam_energy=beam, low=kev.first, high=kev.last
         )
     ]
-    faint = _FAINT * max(lies.counts_per_pixel for lies in layout.phases)
-    for lies, inside in zip(layout.phases, layout.insides, strict=True):
-        dim = lies.role in ("vacuum", "support") or lies.counts_per_pixel < faint
-        if dim or inside.sum() < FEWEST_PIXELS:
-            continue
-        own = Spectrum(sum_of(si.counts, inside), si.axis, acquisition=si.acquisition)
-        found = find_elements(own) if own.counts.any() else ()
+    for own, inside, found in _found_inside(si, layout):
         least = _MUCH * sum(f.counts for f in found)
         for f in found:
             if f.element in known or f.counts < least:
@@ -372,6 +370,40 @@ def _of_rare_phases(
             if _surely_beside(f, found, known, own) if near else inside.mean() <= _LARGE:
                 out.setdefault(f.element, f)
     return list(out.values())
+
+
+#: What `_found_inside` found of each map and layout, and the doubts that it told.
+_FOUND: WeakKeyDictionary[
+    SpectrumImage, WeakKeyDictionary[PhaseLayout, tuple[list[_Inside], WarningRecord]]
+]
+_FOUND = WeakKeyDictionary()
+
+
+def _found_inside(si: SpectrumImage, layout: PhaseLayout) -> list[_Inside]:
+    """Search the inside of each phase that is no film; of one layout once.
+
+    It takes seconds, and phases that are named anew are the same phases.
+
+    Warns
+    -----
+    DoubtWarning
+        As `find_elements` does, each time.
+    """
+    known = _FOUND.setdefault(si, WeakKeyDictionary())
+    if layout not in known:
+        faint, out = _FAINT * max(lies.counts_per_pixel for lies in layout.phases), []
+        with recorded_warnings() as told:
+            for lies, inside in zip(layout.phases, layout.insides, strict=True):
+                dim = lies.role in ("vacuum", "support") or lies.counts_per_pixel < faint
+                if not dim and inside.sum() >= FEWEST_PIXELS:
+                    own = Spectrum(sum_of(si.counts, inside), si.axis, acquisition=si.acquisition)
+                    found = find_elements(own) if own.counts.any() else ()
+                    out.append((own, inside, tuple(found)))
+        known[layout] = out, told
+    found_there, told = known[layout]
+    for text in told:
+        warnings.warn(text, DoubtWarning if text in told.doubts else SiftemWarning, stacklevel=2)
+    return found_there
 
 
 def _surely_beside(
