@@ -105,30 +105,8 @@ def pure_phases(
     own = OwnPixels(si, regions, matched, recipe.segment.random_state, contaminated, impure)
     warn_of_shifts(si, matched.factors)
     if si.signal_type == "EELS":
-        anchored = {
-            grain: integrated[mixture_name(grain, regions.matrix)]
-            for grain in regions.names
-            if recipe.phases.get(grain, Phase()).anchor
-            and mixture_name(grain, regions.matrix) in integrated
-        }
-        losses = {} if matrix is None else pure_losses(recipe, anchored, matrix, missing)
-        free, scales = own.spectra(integrated, losses, None, missing)
-        losses = {n: s for n in own.names if (s := losses.get(n, free.get(n))) is not None}
-        ratios = loss_ratios(recipe, losses, integrated, scales)
-        return RegionSpectra(None, integrated, losses, {}, ratios, scales, missing)
-    if not elements:
-        warnings.warn(
-            "no elements are known: name them (--elements) to get compositions"
-            if si.signal_type.startswith("EDS")
-            else f"a signal of type {si.signal_type or 'unknown'}: spectra only",
-            SiftemWarning,
-            stacklevel=2,
-        )
-        pure, scales = own.spectra(integrated, only, None, missing)
-        return RegionSpectra(None, integrated, pure, {}, {}, scales, missing)
-    settings = attempted(
-        "every composition", lambda: fit_settings(recipe, si, elements), None, missing=missing
-    )
+        return _of_losses(recipe, regions, own, integrated, missing)
+    settings = _settings(recipe, si, elements, missing)
     if settings is None:
         pure, scales = own.spectra(integrated, only, None, missing)
         return RegionSpectra(None, integrated, pure, {}, {}, scales, missing)
@@ -144,24 +122,7 @@ def pure_phases(
             partial(_with_film, settings, matrix),
             (settings, None),
         )
-    beside = {} if bulk else _beside(recipe, si, regions)
-    made = pure_spectra(
-        integrated, regions, settings, missing, absorption=absorption, beside=beside
-    )
-    if recipe.quantify.sums == "weighted":
-        weighted = _weighted_sums(recipe, si, regions, made)
-        for grain, mixture in weighted.items():
-            label = mixture_name(grain, regions.matrix)
-            integrated[label] = replace(mixture.spectrum, name=label)
-        made = pure_spectra(
-            integrated,
-            regions,
-            settings,
-            missing,
-            absorption=absorption,
-            weighted=weighted,
-            beside=beside,
-        )
+    made = _made(recipe, si, regions, integrated, settings, absorption, missing, bulk=bulk)
     pure, scales = own.spectra(integrated, made, settings, missing)
     progress("spectra", 0.5)
     compositions: dict[str, Composition] = {}
@@ -183,6 +144,73 @@ def pure_phases(
         )
     progress("spectra", 1.0)
     return RegionSpectra(settings, integrated, pure, compositions, line_ratios, scales, missing)
+
+
+def _of_losses(
+    recipe: Recipe,
+    regions: Regions,
+    own: OwnPixels,
+    integrated: dict[str, Spectrum],
+    missing: dict[str, str],
+) -> RegionSpectra:
+    """Pure spectra of energy losses, with ratios of their edges in place of compositions."""
+    matrix = integrated.get(regions.matrix)
+    anchored = {
+        grain: integrated[mixture_name(grain, regions.matrix)]
+        for grain in regions.names
+        if recipe.phases.get(grain, Phase()).anchor
+        and mixture_name(grain, regions.matrix) in integrated
+    }
+    losses = {} if matrix is None else pure_losses(recipe, anchored, matrix, missing)
+    free, scales = own.spectra(integrated, losses, None, missing)
+    losses = {n: s for n in own.names if (s := losses.get(n, free.get(n))) is not None}
+    ratios = loss_ratios(recipe, losses, integrated, scales)
+    return RegionSpectra(None, integrated, losses, {}, ratios, scales, missing)
+
+
+def _settings(
+    recipe: Recipe, si: SpectrumImage, elements: tuple[str, ...], missing: dict[str, str]
+) -> FitSettings | None:
+    """What all line fits share; None where there is nothing to fit, or no way to."""
+    if not elements:
+        warnings.warn(
+            "no elements are known: name them (--elements) to get compositions"
+            if si.signal_type.startswith("EDS")
+            else f"a signal of type {si.signal_type or 'unknown'}: spectra only",
+            SiftemWarning,
+            stacklevel=3,
+        )
+        return None
+    return attempted(
+        "every composition", lambda: fit_settings(recipe, si, elements), None, missing=missing
+    )
+
+
+def _made(
+    recipe: Recipe,
+    si: SpectrumImage,
+    regions: Regions,
+    integrated: dict[str, Spectrum],
+    settings: FitSettings,
+    absorption: Absorption | None,
+    missing: dict[str, str],
+    *,
+    bulk: bool,
+) -> dict[str, Spectrum]:
+    """Subtract the matrix from the mixtures, summed alike or by weights as the recipe says."""
+    beside = {} if bulk else _beside(recipe, si, regions)
+    subtracted = partial(
+        pure_spectra,
+        integrated, regions, settings, missing, absorption=absorption, beside=beside,
+    )  # fmt: skip
+    made = subtracted()
+    if recipe.quantify.sums == "weighted":
+        weighted = _weighted_sums(recipe, si, regions, made)
+        for grain, mixture in weighted.items():
+            label = mixture_name(grain, regions.matrix)
+            integrated[label] = replace(mixture.spectrum, name=label)
+        made = subtracted(weighted=weighted)
+    return made
 
 
 def compositions_of(
