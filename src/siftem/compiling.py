@@ -29,7 +29,11 @@ def kernel(*, makes_arrays: bool = False, **options: Any) -> Callable[[Callable[
 
 
 def inner_kernel(**options: Any) -> Callable[[Callable[..., Any]], Any]:
-    """Compile a function that kernels alone call, with each of them."""
+    """Compile a function that kernels alone call, with each of them.
+
+    Python must not call it, nor a kernel's ``py_func`` that does: that ends the process. What is
+    tested uncompiled takes `kernel` with ``inline="always"``.
+    """
     return njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, _nrt=False, **options)
 
 
