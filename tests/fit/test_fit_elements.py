@@ -4,11 +4,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from foreign_physics import peak
 from scipy.sparse import csc_array
 
 from siftem.acquisition import Acquisition
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import DoubtWarning, InputError
+from siftem.fit.calibrate import Known
 from siftem.fit.element_search import find_elements, unexplained_lines
 from siftem.fit.fitter import fit_response
 from siftem.fit.greedy_search import GreedySearch
@@ -444,3 +446,44 @@ def test_lines_that_tell_no_scale_are_told():
     with warnings.catch_warnings():
         warnings.simplefilter("error", DoubtWarning)
         find_elements(spectrum(counts(ROCK, 1e4)), candidates=[*ROCK, "Ni", "Cu", "K"])
+
+
+#: keV and share of each line of layers of Si, HfO2, TiN and W, and their counts.
+GATE = {
+    "W L": (1.5, [(8.398, 1.0), (7.388, 0.05)]),
+    "W M": (1.5, [(1.775, 0.6), (1.835, 0.4)]),
+    "Si": (1.9, [(1.740, 0.98), (1.836, 0.02)]),
+    "Ti": (0.56, [(4.510, 0.88), (4.932, 0.12)]),
+    "Hf L": (0.24, [(7.899, 1.0), (6.960, 0.05)]),
+    "Hf M": (0.26, [(1.645, 0.6), (1.698, 0.4)]),
+    "N": (0.17, [(0.392, 1.0)]),
+    "O": (0.126, [(0.525, 1.0)]),
+}
+
+
+def gate_stack(total):
+    """Counts on an axis that is .6% too long."""
+    axis = EnergyAxis(0.2, 0.01, 880)
+    mean = 2.0 * np.exp(-axis.centers) / np.exp(-axis.centers).sum()
+    for amount, lines in GATE.values():
+        for energy, share in lines:
+            mean = mean + amount * share * peak(1.006 * energy - 0.004, axis=axis)
+    values = np.random.default_rng(0).poisson(total * mean / mean.sum()).astype(float)
+    return Spectrum(values, axis, name="gate", acquisition=Acquisition(200.0, take_off_angle=22.0))
+
+
+def test_silicon_beside_tungsten_is_found_and_nothing_takes_its_place():
+    found = names(find_elements(gate_stack(1e6)))
+    assert {"Si", "W", "Ti", "Hf"} <= found <= {"Si", "W", "Ti", "Hf", "N", "O"}
+
+
+def test_a_scale_with_narrow_bounds_is_fitted_from_far_off():
+    known = Known.while_searching(130.0, 5)
+    found = fit_response(
+        gate_stack(1e7), ["W", "Si", "Ti", "Hf", "N"], beam_energy=200.0, detector=Detector(),
+        known=known,
+    )  # fmt: skip
+    # At Ti and W; nothing was fitted at all when every step led to some bound.
+    for energy in (4.510, 8.398):
+        off = found.shift + found.gain * energy - (0.006 * energy - 0.004)
+        assert abs(off) < 0.006

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from scipy.optimize import lsq_linear
 
 from siftem.energy_axis import EnergyAxis
 from siftem.fit.poisson import PoissonFit, covariance_of, fit_poisson
@@ -392,4 +393,27 @@ def _step(
         free &= ~out
         if not free.any():
             break
-    return step, float(2 * gradient @ step - step @ curvature @ step)
+    gain = float(2 * gradient @ step - step @ curvature @ step)
+    if gain <= 0:  # what was put to a bound is not let go again: from far off that may be all
+        step = _bounded(damped, gradient, prior.lowest - now, prior.highest - now, prior.width)
+        gain = float(2 * gradient @ step - step @ curvature @ step)
+    return step, gain
+
+
+def _bounded(
+    curvature: np.ndarray,
+    gradient: np.ndarray,
+    lowest: np.ndarray,
+    highest: np.ndarray,
+    width: np.ndarray,
+) -> np.ndarray:
+    """Step within bounds that gains most by a quadratic; those without room stay."""
+    free = lowest < highest
+    scale = width[free]
+    values, vectors = np.linalg.eigh(curvature[np.ix_(free, free)] * np.outer(scale, scale))
+    root = np.sqrt(np.maximum(values, 1.0))  # no less than the prior tells
+    pulled = vectors.T @ (gradient[free] * scale) / root
+    bounds = (lowest[free] / scale, highest[free] / scale)
+    step = np.zeros(free.size)
+    step[free] = lsq_linear((vectors * root).T, pulled, bounds, method="bvls").x * scale
+    return step

@@ -309,6 +309,7 @@ class GreedySearch:
     ) -> tuple[tuple[FoundElement, ...], LineFit | None]:
         """Fit the chosen elements together; return those still significant, and their fit."""
         hidden: dict[str, str] = {}
+        sure: set[str] = set()
         while chosen:
             fitter = LineFitter(
                 tuple(chosen),
@@ -326,10 +327,15 @@ class GreedySearch:
             whole = left_of(fit.spectrum.counts - fit.mean, variance, fit.design, every)
             sigma = linear_sigma(whole)
             found = [self._confirm(fit, variance, doubt, sigma, e) for e in chosen]
-            for i, f in enumerate(found):
+            doubted: dict[str, str] = {}
+            for f in found:
                 owner = None if f is None else in_place_of_m_lines(f, fit, doubt)
-                if f is not None and owner is not None:
-                    hidden[f.line] = owner
+                if f is not None and owner is not None and f.element not in sure:
+                    doubted[f.element] = owner
+            sure |= self._surely_there(list(doubted), fitter, significance)
+            for i, f in enumerate(found):
+                if f is not None and f.element in doubted and f.element not in sure:
+                    hidden[f.line] = doubted[f.element]
                     found[i] = None
             weak = [f for f in found if f is None or f.significance < significance]
             if not weak:
@@ -343,6 +349,25 @@ class GreedySearch:
             z = [0.0 if f is None else f.significance for f in found]
             chosen = [e for e in chosen if e != chosen[int(np.argmin(z))]]
         return (), None
+
+    def _surely_there(
+        self, doubted: Sequence[str], fitter: LineFitter, significance: float
+    ) -> set[str]:
+        """Those of some elements that are there even if the response and all ratios give way."""
+        if not doubted:
+            return set()
+        free = replace(fitter, calibration=None)
+        rest = tuple(e for e in fitter.elements if e not in doubted)
+        every, without = free.fit(self.spectrum), replace(free, elements=rest).fit(self.spectrum)
+        misfit = every.reduced_deviance
+        gain = self.spectrum.axis.size * (without.reduced_deviance - misfit) / max(misfit, 1.0)
+        if gain < significance**2:
+            return set()
+        sigma = np.sqrt(np.diag(every.covariance))
+        return {
+            e for e in doubted
+            if every.unbounded[every.index(e)] > significance * sigma[every.index(e)]
+        }  # fmt: skip
 
     def _confirm(
         self,
@@ -398,7 +423,7 @@ def in_place_of_m_lines(found: FoundElement, fit: LineFit, doubt: LineDoubt) -> 
 
     Ratios of M lines are not known well, so that P fits a peak of Pt, or S one of Pb, better than
     the M lines themselves. These must be there: where they are not, and would be hardly less than
-    what was found in their place, nothing tells one from the other.
+    what was found in their place, only a fit in which all gives way can tell one from the other.
 
     Parameters
     ----------
