@@ -279,3 +279,13 @@ def test_errors_of_a_response_that_is_kept_are_carried_whole(foreign):
     carried = np.sqrt(fit.counting_covariance[i, i] - alone)
     assert carried > 2 * np.sqrt(alone)  # this many counts would tell it far better
     assert carried == pytest.approx(abs(more.amplitudes[i] - less.amplitudes[i]) / 2, rel=0.15)
+
+
+@pytest.mark.filterwarnings("ignore::siftem.errors.DoubtWarning")
+def test_channels_wider_than_what_the_detector_resolves():
+    # Between two of them lie errors of the model that no channel shows.
+    axis = EnergyAxis(0.2, 0.1, 150)
+    line = np.exp(-0.5 * ((axis.centers - 1.74) / 0.035) ** 2)
+    values = np.random.default_rng(0).poisson(200 * np.exp(-axis.centers) + 6000 * line)
+    fit = fit_lines(Spectrum(values.astype(float), axis), ["Si"], beam_energy=200.0)
+    assert np.isfinite(fit.amplitudes).all() and np.isfinite(fit.covariance).all()

@@ -256,6 +256,7 @@ def estimated_misfit(
     basis = _bumps(axis, detector)
     n, p = basis.shape[1], columns.shape[1]
     reach = np.asarray(basis.sum(axis=0)).ravel()
+    reach[reach == 0] = 1.0  # a bump between two wide channels holds nothing
     lines = np.sqrt(basis.T @ np.maximum(peaks, 0.0) ** 2 / reach)
     heights = gaussian_filter1d(lines, 0.6 * _PER_WIDTH)
     floor = basis.T @ np.maximum(rest, 0.0) / reach
