@@ -46,6 +46,16 @@ def test_a_peak_may_be_of_what_is_not_listed(lines, counts, listed, found):
     assert told(lines, counts, listed) == found
 
 
+#: Br L, from public tables of lines: Al K lies at 1.487 keV.
+BROMINE = ((1.480, 0.62), (1.526, 0.30), (1.293, 0.05), (1.339, 0.03))
+
+
+def test_a_rare_element_is_asked_for_where_it_leaves_nothing():
+    # The axis ends below Br K.
+    assert told(BROMINE, 60000, "Al") == {("Al K", "Br L")}
+    assert told(((1.487, 0.99), (1.557, 0.01)), 60000, "Al") == set()
+
+
 def test_both_listed_leave_no_question():
     assert told(COBALT, 2000, "Er", ("Cu", "Co")) == set()
     # What is named as the support's is asked for by nobody.

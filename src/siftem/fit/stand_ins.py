@@ -13,14 +13,17 @@ import numpy as np
 
 from siftem.errors import DoubtWarning
 from siftem.fit.greedy_search import COMMON
+from siftem.fit.line_search import CANDIDATES
 from siftem.fit.null_elements import GivingWay
 from siftem.fit.propagation import LineFit
 from siftem.fit.spectrum_model import SpectrumModel, quantified_family
 from siftem.xray.lines import line_families
 
 #: An element that stands out by so many standard deviations is asked whether it is another one; it
-#: may be if it stands out by less than the second beside that.
+#: may be if it stands out by less than this beside a common one.
 _SEEN, _NOT_NEEDED = 3.0, 2.0
+#: The same for what is rarely met.
+_SEEN_BY_RARE, _NOT_BESIDE_RARE = 6.0, 1.0
 #: Of what a column tells by itself, less than this share is told beside the fit by rounding.
 _LEAST = 1e-6
 
@@ -56,10 +59,11 @@ class StandIn:
 
 
 def stand_ins(fit: LineFit) -> tuple[StandIn, ...]:
-    """Find elements that are not needed beside a common one that was not fitted.
+    """Find elements that are not needed beside another one that was not fitted.
 
     With that one free as well, in the ratios of its lines, they stand out by less than two standard
-    deviations; by so much the spectrum tells the two apart.
+    deviations (by less than one beside what is rarely met): by so much the spectrum tells the two
+    apart.
 
     Parameters
     ----------
@@ -74,7 +78,7 @@ def stand_ins(fit: LineFit) -> tuple[StandIn, ...]:
     kev = axis.to_kev()
     listed = tuple(dict.fromkeys(f.element for f in model.families))
     every = line_families(
-        sorted(COMMON - set(listed)),
+        sorted(set(CANDIDATES) - set(listed)),
         beam_energy=model.beam_energy, low=kev.first, high=kev.last,
     )  # fmt: skip
     leads = (quantified_family(every, e, axis) for e in dict.fromkeys(f.element for f in every))
@@ -87,6 +91,7 @@ def stand_ins(fit: LineFit) -> tuple[StandIn, ...]:
     beside = GivingWay.of(fit).beside(lines)
     left = np.maximum(np.diag(beside.information), _LEAST * beside.alone)
     taken, amounts = beside.taken, beside.pull / left
+    common = np.array([f.element in COMMON for f in others])
     found = []
     for element in listed:
         main = quantified_family(model.families, element, axis)
@@ -99,8 +104,10 @@ def stand_ins(fit: LineFit) -> tuple[StandIn, ...]:
             continue
         less = photons - taken[i] * amounts
         z = less / np.sqrt(variance + taken[i] ** 2 / left)
-        best = int(np.argmin(z))
-        if z[best] < _NOT_NEEDED:
+        rare = _NOT_BESIDE_RARE if significance > _SEEN_BY_RARE else -np.inf
+        beyond = z - np.where(common, _NOT_NEEDED, rare)
+        best = int(np.argmin(beyond))
+        if beyond[best] < 0:
             # What is left of it beside the other is nothing within errors.
             whole = fit.unbounded - taken[: fit.unbounded.size, best] * (photons / taken[i, best])
             found.append(
