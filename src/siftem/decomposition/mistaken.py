@@ -15,10 +15,12 @@ from __future__ import annotations
 import numpy as np
 import scipy.sparse as sp
 
+from siftem.decomposition.count_sums import share_out
 from siftem.decomposition.evenness import deep
 from siftem.decomposition.neighbours import Near
 from siftem.decomposition.pixel_classes import classes_from, labels_by
 from siftem.decomposition.purest import binning, class_spectra
+from siftem.machine import available
 from siftem.thinning import split_counts
 
 #: Halves that agree on all but this part of each phase, by the spectra of all counts, need no fit.
@@ -67,10 +69,13 @@ def mistaken_labels(
     quick = _shares([labels_by(half, labels.shape, spectra) for half in halves], insides)
     if quick.max() < _CERTAIN:
         return quick, quick
-    fitted = [classes_from(half, labels.shape, spectra, layers=layers) for half in halves]
     pure = spectra[labels_by(counts, labels.shape, spectra) if (labels < 0).any() else labels]
     even = rng.poisson(0.5 * counts.sum(axis=1)[:, None] * pure.reshape(-1, spectra.shape[1]))
-    by_noise = classes_from(sp.csr_array(even), labels.shape, spectra, layers=layers)
+    *fitted, by_noise = share_out(
+        lambda half: classes_from(half, labels.shape, spectra, layers=layers),
+        [*halves, sp.csr_array(even)],
+        available(),
+    )
     mistaken = _shares(fitted, insides)
     # Of one half, where either of two counts.
     return mistaken, np.minimum(mistaken, 2 * _shares([by_noise], insides))
