@@ -88,7 +88,7 @@ def test_a_small_file_is_read_by_a_copy_and_what_cannot_be_read_is_left_to_its_s
     with input_file.reading_ahead(recipe, 2) as ahead:
         read = Workflow(recipe, ahead=ahead).run("load").spectrum_image
     np.testing.assert_array_equal(read.counts.todense(), si.counts.todense())
-    monkeypatch.setattr(input_file, "_LARGEST", 1)
+    monkeypatch.setattr(input_file, "LARGEST", 1)
     for name in ("map.sift", "none.sift"):
         recipe = make_recipe({"input": {"file": str(tmp_path / name)}})
         with input_file.reading_ahead(recipe, 2) as ahead:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -24,6 +24,7 @@ from siftem.cli.display import (
 from siftem.cli.files import convert, maps
 from siftem.cli.runs import batch, run_and_write
 from siftem.errors import Cancelled, InputError, SiftemError
+from siftem.machine import available
 
 #: Exit code of what was stopped with Ctrl-C.
 _INTERRUPTED = 130
@@ -205,10 +206,16 @@ def demo(
     quiet: Quiet = False,
 ) -> None:
     """Simulate the model case, run everything and write the report."""
-    from siftem.pipeline.starting_recipe import demo_recipe
+    from siftem.pipeline.early_reader import EarlyReader, simulation
 
-    made = demo_recipe(shape=(size, size), dose=dose, random_state=random_state)
-    run_and_write(made, out or Path("siftem-demo"), quiet, show=show)
+    with EarlyReader[Any](available()) as early:
+        job = simulation((size, size), dose=dose, random_state=random_state)
+        if job is not None:
+            early.ask(job)
+        from siftem.pipeline.starting_recipe import demo_recipe
+
+        made = demo_recipe(shape=(size, size), dose=dose, random_state=random_state)
+        run_and_write(made, out or Path("siftem-demo"), quiet, show=show, early=early)
 
 
 @app.command()
@@ -277,29 +284,35 @@ def run(
     quiet: Quiet = False,
 ) -> None:
     """Run a file or a recipe, from the counts to the compositions."""
-    from siftem.pipeline.changes import changed_recipe, recipe_for
-    from siftem.pipeline.parts import recorded_warnings
-    from siftem.pipeline.recipe_parts import listed_names
+    from siftem.io.hyperspy_bridge import import_readers
+    from siftem.pipeline.early_reader import EarlyReader
 
-    with recorded_warnings() as notes:
-        read = recipe_for(source)
-    for note in notes:
-        ERRORS.print(f"siftem: {note}", markup=False)
-    wanted = changed_recipe(
-        read,
-        components=phases,
-        elements=listed_names(elements),
-        support=listed_names(support),
-        signal=signal,
-        unmix=unmix,
-    )
-    run_and_write(
-        wanted,
-        out or Path(f"siftem-{source.stem}"),
-        quiet,
-        checkpoints,
-        memory=memory,
-        scheduler=scheduler,
-        again=again,
-        show=show,
-    )
+    in_memory = memory is None and scheduler is None and source.exists()
+    with EarlyReader[Any](available() if in_memory else 1, import_readers) as early:
+        from siftem.pipeline.changes import changed_recipe, recipe_for
+        from siftem.pipeline.parts import recorded_warnings
+        from siftem.pipeline.recipe_parts import listed_names
+
+        with recorded_warnings() as notes:
+            read = recipe_for(source)
+        for note in notes:
+            ERRORS.print(f"siftem: {note}", markup=False)
+        wanted = changed_recipe(
+            read,
+            components=phases,
+            elements=listed_names(elements),
+            support=listed_names(support),
+            signal=signal,
+            unmix=unmix,
+        )
+        run_and_write(
+            wanted,
+            out or Path(f"siftem-{source.stem}"),
+            quiet,
+            checkpoints,
+            memory=memory,
+            scheduler=scheduler,
+            again=again,
+            show=show,
+            early=early,
+        )

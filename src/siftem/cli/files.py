@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,7 +22,8 @@ from siftem.cli.display import (
     compiling_told,
 )
 from siftem.errors import InputError, SeveralMapsError
-from siftem.progress import Progress
+from siftem.machine import available
+from siftem.progress import Progress, silent
 
 if TYPE_CHECKING:
     from siftem.io.signal_choice import SignalEntry
@@ -50,22 +52,51 @@ def describe_file(path: Path, signal: int | None, progress: Progress) -> str:
         When the file cannot be read, its map is damaged, or the asked signal is no spectrum
         image. A file of several maps is only listed.
     """
-    from siftem.io.hyperspy_bridge import load, load_opened
-    from siftem.io.signal_choice import entries_of, list_signals
-    from siftem.io.vendor_files import checked_path, opened
+    from siftem.io.hyperspy_bridge import load
+    from siftem.io.signal_choice import list_signals
+    from siftem.io.vendor_files import checked_path
     from siftem.large.sparse_file import is_sparse_file
+    from siftem.pipeline.side_processes import LARGEST, SideProcesses
 
+    si: SpectrumImage | str
     if is_sparse_file(checked_path(path)):
-        lines = _listed(path, list_signals(path))
-        si = load(path, signal=signal, progress=progress)
-        return "\n".join([*lines, *_describe_map(si), *_describe_elements(si)])
+        lines, si = _listed(path, list_signals(path)), load(path, signal=signal, progress=progress)
+    elif not path.is_file() or path.stat().st_size > LARGEST:
+        lines, si = _read(path, signal, progress)
+    else:
+        with SideProcesses({"map": partial(_read, path, signal)}, available()) as reading:
+            _import_search()
+            lines, si = reading.results()["map"]
+    if isinstance(si, str):
+        return "\n".join([*lines, si])
+    return "\n".join([*lines, *_describe_map(si), *_describe_elements(si)])
+
+
+def _read(
+    path: Path, signal: int | None, progress: Progress = silent
+) -> tuple[list[str], SpectrumImage | str]:
+    """List the signals of a file; return the map that would be used, or why there is no one."""
+    from siftem.io.hyperspy_bridge import load_opened
+    from siftem.io.signal_choice import entries_of
+    from siftem.io.vendor_files import opened
+
     with opened(path, progress=progress) as file:
         lines = _listed(path, entries_of(file))
         try:
-            si = load_opened(file, signal=signal, progress=progress)
+            return lines, load_opened(file, signal=signal, progress=progress)
         except SeveralMapsError as error:
-            return "\n".join([*lines, str(error)])
-    return "\n".join([*lines, *_describe_map(si), *_describe_elements(si)])
+            return lines, str(error)
+
+
+def _import_search() -> None:
+    """Import what finds elements, with its tables and kernels, while a copy reads the map."""
+    from siftem.energy_axis import EnergyAxis
+    from siftem.fit.element_search import CANDIDATES
+    from siftem.fit.line_search import LineLibrary
+    from siftem.fit.spectrum_model import Calibration
+    from siftem.xray.detector import Detector
+
+    LineLibrary(CANDIDATES, EnergyAxis(0.0, 0.01, 2000), 200.0, Detector(), Calibration(near=0.01))
 
 
 def _listed(path: Path, entries: list[SignalEntry]) -> list[str]:

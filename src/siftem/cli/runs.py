@@ -48,6 +48,7 @@ def run_and_write(
     scheduler: str | None = None,
     again: bool = False,
     show: bool = False,
+    early: Any = None,
 ) -> None:
     """Run a recipe and write all that comes of it, as ``siftem run`` and ``siftem demo`` do.
 
@@ -63,6 +64,8 @@ def run_and_write(
         As the options say.
     again, show : bool
         Compute what is there already; open the report.
+    early : EarlyReader, optional
+        What is ready to read the map.
 
     Raises
     ------
@@ -73,7 +76,7 @@ def run_and_write(
 
     # A map that stays on disk does so because there is little memory.
     n_jobs = available() if memory is None and scheduler is None else 1
-    with reading_ahead(recipe, n_jobs) as ahead:
+    with reading_ahead(recipe, n_jobs, early) as ahead:
         _written(
             recipe,
             out,

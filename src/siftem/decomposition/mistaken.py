@@ -69,11 +69,13 @@ def mistaken_labels(
     quick = _shares([labels_by(half, labels.shape, spectra) for half in halves], insides)
     if quick.max() < _CERTAIN:
         return quick, quick
-    pure = spectra[labels_by(counts, labels.shape, spectra) if (labels < 0).any() else labels]
-    even = rng.poisson(0.5 * counts.sum(axis=1)[:, None] * pure.reshape(-1, spectra.shape[1]))
+    known = labels_by(counts, labels.shape, spectra) if (labels < 0).any() else labels
+    mean = 0.5 * counts.sum(axis=1)[:, None] * spectra[known.ravel()]
+    even = sp.csr_array(rng.poisson(mean))
+    del mean
     *fitted, by_noise = share_out(
         lambda half: classes_from(half, labels.shape, spectra, layers=layers),
-        [*halves, sp.csr_array(even)],
+        [*halves, even],
         available(),
     )
     mistaken = _shares(fitted, insides)

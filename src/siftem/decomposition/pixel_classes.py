@@ -87,9 +87,12 @@ class _Directions:
         total = x.sum(axis=1, dtype=np.float64)
         mean = x.sum(axis=0, dtype=np.float64) / max(float(total.sum()), 1e-9)
         noise = np.sqrt(np.maximum(mean, 1e-3 * float(mean.mean()) + 1e-9))
-        off = (x - np.outer(total, mean)) / noise
+        off = np.outer(total, mean)  # in place: as large as the counts, in each of some threads
+        np.subtract(x, off, out=off)
+        off /= noise
         nears = AROUND if layers is None else (layers,)
         neighbours = Neighbours(off, shape, nears)
+        del off
         vectors = np.linalg.eigh(sum(neighbours.in_common(near) for near in nears))[1]
         return cls(mean, noise, vectors[:, -min(max(n, 1), vectors.shape[1]) :], layers)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import os
 from collections.abc import Iterator
 from dataclasses import replace
@@ -39,6 +41,15 @@ from siftem.io.vendor_files import (
 from siftem.large.sparse_file import MapHeader, is_sparse_file, read_sparse_file, spectrum_image
 from siftem.progress import Progress, shows_progress, silent
 from siftem.spectrum_image import SpectrumImage
+
+
+def import_readers() -> None:
+    """Import what HyperSpy imports when it first reads a file, as far as it is there."""
+    with quiet():
+        for name in ("h5py", "zarr", "dask.array", "hyperspy.io", "rsciio.hspy"):
+            with contextlib.suppress(ImportError):
+                importlib.import_module(name)
+        _ = importlib.import_module("hyperspy.signals").Signal1D
 
 
 @shows_progress

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 
 from siftem.datasets import example_path
 from siftem.errors import ReadError
 from siftem.io.hyperspy_bridge import load
+from siftem.pipeline.early_reader import COUNTS, EarlyReader, simulation
 from siftem.pipeline.recipe import DemoInput, Recipe
-from siftem.pipeline.side_processes import SideProcesses
+from siftem.pipeline.side_processes import LARGEST, SideProcesses
 from siftem.simulate.phantom import Phantom, simulate_demo
 from siftem.spectrum_image import SpectrumImage
-
-#: The job of `reading_ahead`.
-COUNTS = "counts"
-#: Bytes of a file, or counts. What a copy has read goes through a pipe, and is there three times.
-_LARGEST = 2**24
 
 
 def input_file(recipe: Recipe) -> Path:
@@ -47,7 +44,9 @@ def simulated(demo: DemoInput) -> Phantom:
     )
 
 
-def reading_ahead(recipe: Recipe, n_jobs: int) -> SideProcesses[SpectrumImage | Phantom]:
+def reading_ahead(
+    recipe: Recipe, n_jobs: int, early: EarlyReader[SpectrumImage | Phantom] | None = None
+) -> AbstractContextManager[SideProcesses[SpectrumImage | Phantom]]:
     """Begin to read the file of a recipe, or to simulate its map.
 
     Importing the libraries that read takes as long as reading, and as importing all others.
@@ -57,20 +56,30 @@ def reading_ahead(recipe: Recipe, n_jobs: int) -> SideProcesses[SpectrumImage | 
     recipe : Recipe
     n_jobs : int
         Processes, this one among them.
+    early : EarlyReader, optional
+        Which is asked to do it, if it can, and let go otherwise.
 
     Returns
     -------
     SideProcesses
         With the job `COUNTS`; without any where nothing small enough is there to be read.
     """
-    jobs: dict[str, Callable[[], SpectrumImage | Phantom]] = {}
+    job: Callable[[], SpectrumImage | Phantom] | None = None
     demo = recipe.input.demo
     try:
         if demo is not None:
-            if demo.dose * demo.shape[0] * demo.shape[1] <= _LARGEST:
-                jobs[COUNTS] = partial(simulated, demo)
-        elif 0 < input_file(recipe).stat().st_size <= _LARGEST:
-            jobs[COUNTS] = partial(load, input_file(recipe), signal=recipe.input.signal)
+            job = simulation(
+                demo.shape,
+                channels=demo.channels,
+                dose=demo.dose,
+                random_state=demo.random_state,
+            )
+        elif 0 < input_file(recipe).stat().st_size <= LARGEST:
+            job = partial(load, input_file(recipe), signal=recipe.input.signal)
     except (OSError, ReadError):  # told when its turn comes
         pass
-    return SideProcesses(jobs, n_jobs)
+    if early is not None:
+        if job is not None and early.ask(job):
+            return nullcontext(early)
+        early.stop()
+    return SideProcesses({} if job is None else {COUNTS: job}, n_jobs)

@@ -9,12 +9,14 @@ import pickle
 import signal
 import warnings
 from collections.abc import Callable, Mapping
-from typing import Generic, TypeVar
+from typing import Generic, Self, TypeVar
 
 from siftem.errors import DoubtWarning, SiftemWarning
 from siftem.pipeline.parts import recorded_warnings
 
 Made = TypeVar("Made")
+#: Bytes of a file, or counts. What a copy has read goes through a pipe, and is there three times.
+LARGEST = 2**24
 #: Linux' prctl: the signal to get when the parent dies.
 _WHEN_PARENT_DIES = 1
 
@@ -52,7 +54,7 @@ class SideProcesses(Generic[Made]):
         os.write(numbers, bytes(range(min(len(self._jobs), 256))))
         os.close(numbers)
 
-    def __enter__(self) -> SideProcesses[Made]:
+    def __enter__(self) -> Self:
         for _ in range(self._copies):
             ours, theirs = os.pipe()
             process = os.fork()
@@ -64,6 +66,10 @@ class SideProcesses(Generic[Made]):
 
     def __exit__(self, *_: object) -> None:
         os.close(self._queue)
+        self.stop()
+
+    def stop(self) -> None:
+        """End the copies, whatever they are at."""
         for process, pipe in self._running.items():
             os.close(pipe)
             os.kill(process, signal.SIGKILL)
