@@ -148,6 +148,30 @@ def shrink_support(
     return good
 
 
+@inner_kernel(fastmath=_SIMD, error_model="numpy", inline="always")
+def eliminate(work: np.ndarray, curvature: np.ndarray) -> bool:
+    """Solve the equations in ``work``, right sides in its last column; False without an answer."""
+    k = curvature.shape[0]
+    unique = True
+    for c in range(k):
+        if not work[c, c] > _LEAST_PIVOT * curvature[c, c] and work[c, c] != 1.0:
+            unique = False
+            break
+        inverse = 1 / work[c, c]
+        for e in range(c + 1, k):
+            factor = work[e, c] * inverse
+            if factor != 0.0:
+                for d in range(c + 1, k + 1):
+                    work[e, d] -= factor * work[c, d]
+    if unique:
+        for c in range(k - 1, -1, -1):
+            total = work[c, k]
+            for d in range(c + 1, k):
+                total -= work[c, d] * work[d, k]
+            work[c, k] = total / work[c, c]
+    return unique
+
+
 @inner_kernel(fastmath=_SIMD, error_model="numpy")
 def solve_support(
     gradient: np.ndarray,
@@ -175,20 +199,8 @@ def solve_support(
             work[c, k] = total
         else:
             work[c, c] = 1.0
-    for c in range(k):
-        if not work[c, c] > _LEAST_PIVOT * curvature[c, c] and work[c, c] != 1.0:
-            return False
-        inverse = 1 / work[c, c]
-        for e in range(c + 1, k):
-            factor = work[e, c] * inverse
-            if factor != 0.0:
-                for d in range(c + 1, k + 1):
-                    work[e, d] -= factor * work[c, d]
-    for c in range(k - 1, -1, -1):
-        total = work[c, k]
-        for d in range(c + 1, k):
-            total -= work[c, d] * work[d, k]
-        work[c, k] = total / work[c, c]
+    if not eliminate(work, curvature):
+        return False
     for c in range(k):
         if free[c] and out[c] > 0:
             if not start[c] + work[c, k] > 0:
