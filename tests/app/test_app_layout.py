@@ -206,6 +206,14 @@ def test_a_single_phase_has_its_spectrum_on_the_page(page):
     assert spectra.grain == "A"
     assert [c.name for c in spectra.look.spectrum._curves] == ["pure A"]
     assert spectra.do.name == "Sum the pixels" and not spectra.known.visible
+    # A stroke on it makes no mixture, and no border at which a pixel is left out.
+    page.go(2)
+    page.views[2].choose_phase("A")
+    page.views[2].painted([(5, 5)])
+    page.session.workflow.run("regions")
+    page.views[2].refresh()
+    said = page.views[2].counts.object
+    assert "100.0%" in said and "mixture" not in said and "left out" not in said
 
 
 def test_names_and_what_single_phases_are_count_as_soon_as_they_are_typed(page):

@@ -244,7 +244,8 @@ def region_counts_html(
     masked = "in mask" if labelled is None else "labelled"
     table = _table(["region", "painted", masked, "summed", "of map"], rows)
     kept_off = "pixel at borders is" if regions.margin == 1 else "pixels at borders are"
-    margin = f"; {regions.margin:g} {kept_off} left out" if regions.margin else ""
+    bordered = regions.margin and regions.names  # a single phase has no border
+    margin = f"; {regions.margin:g} {kept_off} left out" if bordered else ""
     purest = "" if labelled is None else ", of which the purest may be chosen"
     hint = f"{hint} summed: the pixels of its spectrum{purest}{margin}."
     if reasons and left is not None and not set(left.pixels) <= set(_REASON_COLOURS):
@@ -363,7 +364,8 @@ def tables_html(kind: str, session: Session, findings: MapFindings) -> str:
         for n in names
         if lies_pure(n, matched) and not (n == matched.matrix and with_matrix(matched))
     ]
-    if cut is not None and not cut.painted and not cut.out_of_bag:  # the classes of the pixels
+    of_classes = cut is not None and not cut.painted and not cut.out_of_bag
+    if of_classes or len(names) == 1:
         options["hint"] = f"{session.layout_sentence()}."
     if cut is not None and matched.layout is not None and by_labels(matched.layout):
         numbers = np.asarray(matched.layout.labels)
