@@ -258,15 +258,24 @@ def test_without_a_list_the_elements_that_show_are_quantified(done):
     assert not {"Cu", "Ba", "Pt", "P"} & elements
 
 
-def test_elements_without_their_k_beta_are_quantified_with_a_doubt(done, monkeypatch):
+@pytest.mark.parametrize(
+    ("caveat", "told"),
+    [
+        ({"lacks": "K beta"}, r"Ca K \(30 sigma, its K beta does not show\)"),
+        ({"may_hide": ("P K",)}, r"Ca K \(30 sigma, may hide P K\)"),
+    ],
+)
+def test_elements_of_which_something_is_odd_are_quantified_with_a_doubt(
+    done, monkeypatch, caveat, told
+):
     si = done.get("load").spectrum_image
     si = replace(si, acquisition=replace(si.acquisition, elements=()))
     found = (
         FoundElement("O", "O K", 0.525, 9e3, 40.0),
-        FoundElement("Ca", "Ca K", 3.691, 900.0, 30.0, lacks="K beta"),
+        FoundElement("Ca", "Ca K", 3.691, 900.0, 30.0, **caveat),
     )
     monkeypatch.setattr(match, "shown_elements", lambda si: found)
-    with pytest.warns(DoubtWarning, match=r"Ca K \(30 sigma, its K beta does not show\)"):
+    with pytest.warns(DoubtWarning, match=told):
         assert run_elements(make_recipe({"input": {"file": "given"}}), si) == ("O", "Ca")
 
 

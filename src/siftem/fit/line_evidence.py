@@ -95,14 +95,14 @@ class FoundElement:
     @property
     def caveat(self) -> str:
         """What to add where the element is named; empty where all its lines agree."""
-        return f", its {self.lacks} does not show" if self.lacks else ""
+        lacks = f", its {self.lacks} does not show" if self.lacks else ""
+        return lacks + (f", may hide {', '.join(self.may_hide)}" if self.may_hide else "")
 
     def __str__(self) -> str:
         peaks = ", ".join(f"{e.name} {e.significance:.0f}" for e in self.evidence)
-        hidden = f"; may hide {', '.join(self.may_hide)}" if self.may_hide else ""
         return (
             f"{self.line} ({self.energy:.3f} keV, {self.counts:.3g} counts; sigma of its peaks: "
-            f"{peaks}{hidden}{self.caveat})"
+            f"{peaks}{self.caveat})"
         )
 
 

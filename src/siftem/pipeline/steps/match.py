@@ -324,7 +324,7 @@ def _elements_seen(recipe: Recipe, si: SpectrumImage, factors: Factors | None) -
     )
     warnings.warn(
         f"{told}, {lines}; name them (--elements), and those of grid and film (--support)",
-        DoubtWarning if any(f.lacks for f in found) else SiftemWarning,
+        DoubtWarning if any(f.caveat for f in found) else SiftemWarning,
         stacklevel=3,
     )
     unseen = [e for e in _LIGHT if not _has_line(e, si, si.acquisition.beam)]
