@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Container, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any, TypeVar
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
@@ -18,6 +19,8 @@ from siftem.xray.detector import Detector
 from siftem.xray.elements import symbol_of
 from siftem.xray.lines import LineFamily, family_emission, line_families
 
+Asked = TypeVar("Asked")
+Made = TypeVar("Made")
 #: Noble gases, and elements without stable isotopes: not proposed.
 _UNLIKELY = {"He", "Ne", "Ar", "Kr", "Xe", "Tc", "Pm", "Po", "At", "Rn", "Fr", "Ra", "Ac", "Pa"}
 #: From boron to uranium.
@@ -74,6 +77,15 @@ class Left:
     variance: np.ndarray
     design: np.ndarray
     prior: np.ndarray
+    # A search asks the same several times: with what was asked, so that its id stays its own.
+    _known: dict[int, tuple[Any, Any]] = field(default_factory=dict, repr=False)
+
+    def once(self, asked: Asked, make: Callable[[Asked], Made]) -> Made:
+        """Return what is made of something beside this fit, made only once."""
+        if id(asked) not in self._known:
+            self._known[id(asked)] = asked, make(asked)
+        made: Made = self._known[id(asked)][1]
+        return made
 
     def of(self, columns: np.ndarray) -> np.ndarray:
         """Columns over the root of the variance, less what the design could take over."""
@@ -138,7 +150,7 @@ class Left:
             alone,
         )
 
-    @property
+    @cached_property
     def pull(self) -> np.ndarray:
         """The residual over the root of the variance; (channels,)."""
         return np.asarray(self.residual / np.sqrt(self.variance))
@@ -249,7 +261,7 @@ class LineLibrary:
         return seen_lines(
             peaks,
             left.pull,
-            left.of(peaks.profiles),
+            left.once(peaks.profiles, left.of),
             common=common,
             lenient=lenient,
             alone=alone,
@@ -297,7 +309,7 @@ class LineLibrary:
         alone : bool
             Whether to take common elements whose K alpha stands out by far without a K beta.
         """
-        scores = self.scores(left)
+        scores = left.once(self, lambda library: library.scores(left))
         z = scores.significance
         out: dict[str, tuple[SeenLine, ...]] = {}
         # Lines that lie on those of others not yet found look wrong: what stands out by far
