@@ -473,7 +473,8 @@ def gate_stack(total):
 
 
 def test_silicon_beside_tungsten_is_found_and_nothing_takes_its_place():
-    found = names(find_elements(gate_stack(1e6)))
+    candidates = ["N", "O", "Si", "Ti", "Co", "Ni", "Cu", "Rb", "Ba", "Er", "Hf", "W"]
+    found = names(find_elements(gate_stack(1e6), candidates=candidates))
     assert {"Si", "W", "Ti", "Hf"} <= found <= {"Si", "W", "Ti", "Hf", "N", "O"}
 
 
