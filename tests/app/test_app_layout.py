@@ -162,6 +162,17 @@ def test_side_by_side_nothing_is_said_of_a_matrix(page):
     assert "labelled" in segment.counts.object
     assert "summed: the pixels of its spectrum, of which the purest may" in segment.counts.object
     assert "chosen; 1 pixel at borders is left" in segment.counts.object
+    # Traces take the place of the labels, in the table as well.
+    first, second = page.session.result("match").factors.names
+    for name, pixel in zip((first, second), ((5, 2), (5, 6)), strict=True):  # both on the first
+        page.session.paint(name, [pixel], 3)
+    masks = page.session.workflow.run("regions").regions.masks
+    segment.refresh()
+    inside = int(next(iter(masks.values())).sum())
+    assert inside not in {int((labels == i).sum()) for i in (0, 1)}
+    assert f"<td>{inside:,}</td>" in segment.counts.object
+    page.session.clear_traces()
+    page.session.workflow.run("regions")
     page.go(3)
     assert not spectra.known.visible and "nothing is taken off" in spectra.alone.object
     assert spectra.do.name == "Sum the pixels"

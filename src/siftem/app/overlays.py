@@ -215,7 +215,7 @@ def region_counts_html(
     reasons : bool
         Whether the colours of the reasons are on the map; that of several grains always is.
     labelled : mapping of str to int, optional
-        Pixels that bear the label of each phase, where labels make the masks.
+        Pixels that bear the label of each phase, where the purest of them may be chosen.
     """
     rows = []
     if regions is None:
@@ -368,8 +368,12 @@ def tables_html(kind: str, session: Session, findings: MapFindings) -> str:
     if of_classes or len(names) == 1:
         options["hint"] = f"{session.layout_sentence()}."
     if cut is not None and matched.layout is not None and by_labels(matched.layout):
-        numbers = np.asarray(matched.layout.labels)
-        options["labelled"] = {n: int((numbers == i).sum()) for i, n in enumerate(names)}
+        found = np.asarray(matched.layout.labels)
+        every = {n: found == i for i, n in enumerate(names)}
+        if not of_classes:  # traces have told otherwise
+            rest = ~np.any([np.zeros_like(found), *cut.regions.masks.values()], axis=0)
+            every = {matched.matrix: rest, **cut.regions.masks}
+        options["labelled"] = {n: int(mask.sum()) for n, mask in every.items()}
     tables = region_counts_html(regions, colours, session.traces.pixels(), left, **options)
     return _advice(session, findings) + tables
 
