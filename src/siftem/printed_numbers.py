@@ -161,6 +161,12 @@ def significant(value: float, digits: int = 3) -> str:
     return _fixed(value, decimals)
 
 
+def percent(part: float) -> str:
+    """Return a part such as "12%", "0.48%" or "99.7%": two significant digits, three near all."""
+    value = 100 * part
+    return f"{value:.0f}%" if value > 999 else f"{value:.{2 if value < 99.5 else 3}g}%"
+
+
 def whole_number(value: float) -> str:
     """Return a count with a thin space at each thousand."""
     return f"{round(value):,}".replace(",", "\u2009")

@@ -10,6 +10,7 @@ from siftem.printed_numbers import (
     MISSING,
     decimals_of,
     measured,
+    percent,
     significant,
     whole_number,
     with_error,
@@ -92,3 +93,9 @@ def test_significant_digits(value, digits, expected):
 def test_thousands_are_spaced():
     assert whole_number(7134567.2) == "7\u2009134\u2009567"
     assert whole_number(12) == "12"
+
+
+def test_parts_near_all_are_no_powers_of_ten():
+    parts = [0.0, 0.0048, 0.126, 0.994, 0.9966, 0.9999, 1.46, 24.3]
+    told = ["0%", "0.48%", "13%", "99%", "99.7%", "100%", "146%", "2430%"]
+    assert [percent(part) for part in parts] == told

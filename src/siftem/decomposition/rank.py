@@ -31,6 +31,7 @@ from siftem.decomposition.solver_rows import solver_rows
 from siftem.errors import DoubtWarning, InputError, SiftemWarning
 from siftem.hyperspy_input import as_map
 from siftem.machine import available, one_blas_thread
+from siftem.printed_numbers import percent
 from siftem.progress import Progress, shows_progress, silent
 from siftem.spectrum_image import SpectrumImage
 from siftem.thinning import split_counts
@@ -87,11 +88,11 @@ class Kinds:
         if n == 1:
             text += "spectra of neighbours have nothing in common but their mean"
         else:
-            parts = ", ".join(f"{100 * d:.2g}%" for d in self.differences)
+            parts = ", ".join(map(percent, self.differences))
             ways = "1 way" if n == 2 else f"{n - 1} ways"
             text += f"spectra differ from place to place in {ways}, by {parts} (rms)"
         if self.by_thickness:
-            parts = ", ".join(f"{100 * d:.2g}%" for d in self.by_thickness)
+            parts = ", ".join(map(percent, self.by_thickness))
             text += f"; {parts} more follow the thickness, as absorption does"
         return text
 

@@ -12,6 +12,7 @@ from siftem.acquisition import Acquisition
 from siftem.energy_axis import EnergyAxis
 from siftem.errors import InputError
 from siftem.machine import one_blas_thread
+from siftem.printed_numbers import percent
 from siftem.spectrum_image import SpectrumImage
 
 #: Values of similar mean that are pooled for one point of the mean-variance line.
@@ -228,7 +229,7 @@ def as_counts(
     negative = counts < 0
     notes = [found.describe() if noise is None else f"noise given: gain {found.electron:.3g}"]
     if negative.any():
-        notes.append(f"{100 * negative.mean():.2g}% of the values lay below zero: set to zero")
+        notes.append(f"{percent(negative.mean())} of the values lay below zero: set to zero")
         counts[negative] = 0.0
     extra: dict[str, Any] = {} if acquisition is None else {"acquisition": acquisition}
     si = SpectrumImage(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from siftem.minerals.groups import Group
-from siftem.printed_numbers import measured
+from siftem.printed_numbers import measured, percent
 from siftem.quantification.minerals import ANIONS, cation_charges
 
 #: Groups that may hold more oxygen than their cations need, in OH.
@@ -51,7 +51,7 @@ def formula_doubts(
     if held["most"] < 1 - _MUCH:
         out.append(
             f"the charges of the cations need more O than there is (at most "
-            f"{100 * held['most']:.2g}% of it): no oxide with these charges"
+            f"{percent(held['most'])} of it): no oxide with these charges"
         )
     elif held["least"] > 1 + _MUCH and group.name not in _HYDROUS:
         out.append(
@@ -63,7 +63,7 @@ def formula_doubts(
         most = max(_quantile(t, 1) for t in tetrahedra) / full
         if most < 1 - _MUCH:
             out.append(
-                f"site T holds at most {100 * most:.2g}% of what it has in {group.name}: take "
+                f"site T holds at most {percent(most)} of what it has in {group.name}: take "
                 f"another group"
             )
     return tuple(out)

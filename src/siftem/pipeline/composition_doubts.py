@@ -22,6 +22,7 @@ from siftem.errors import DoubtWarning
 from siftem.pipeline.fit_settings import GRID
 from siftem.pipeline.recipe import Recipe
 from siftem.pipeline.results import RunResult
+from siftem.printed_numbers import percent
 from siftem.quantification.composition import Composition, behind_a_window
 from siftem.quantification.detection_limit import QUANTILE
 from siftem.quantification.k_values import masses_of
@@ -241,10 +242,10 @@ class OnSupport:
 
     def describe(self, name: str) -> str:
         """Say it in one or two sentences."""
-        listed = ", ".join(f"{e} {100 * part:.2g}%" for e, part in self.parts.items())
+        listed = ", ".join(f"{e} {percent(part)}" for e, part in self.parts.items())
         text = (
-            f"{name}: {100 * sum(self.parts.values()):.2g}% of its line counts, and "
-            f"{100 * self.mass:.2g}% of its mass, are of the support or of what is not listed "
+            f"{name}: {percent(sum(self.parts.values()))} of its line counts, and "
+            f"{percent(self.mass)} of its mass, are of the support or of what is not listed "
             f"({listed}): its composition is of the rest only, summed up to 100%"
         )
         if not self.film:

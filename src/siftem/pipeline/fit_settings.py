@@ -15,6 +15,7 @@ from siftem.fit.spectrum_model import Absorption, Calibration, quantified_family
 from siftem.pipeline.factor_sources import FactorSources, factor_sources
 from siftem.pipeline.parts import attempted, recorded_warnings
 from siftem.pipeline.recipe import Phase, Recipe
+from siftem.printed_numbers import percent
 from siftem.quantification.composition import Composition, quantify
 from siftem.quantification.detection_limit import warn_of_unexplained
 from siftem.quantification.factor_lines import resolved_factors
@@ -228,7 +229,7 @@ def _unlisted_elements(fit: LineFit, si: SpectrumImage) -> tuple[str, ...]:
     if not beside:
         warn_of_unexplained(fit, fit.spectrum.name, _STANDS_OUT)
     else:
-        lines = ", ".join(f"{f.line} ({100 * f.counts / whole:.2g}%{f.caveat})" for f in beside)
+        lines = ", ".join(f"{f.line} ({percent(f.counts / whole)}{f.caveat})" for f in beside)
         warnings.warn(
             f"lines of elements that are not listed hold a part of all line counts, {lines}. They "
             f"{_AS_SUPPORT}",

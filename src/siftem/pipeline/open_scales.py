@@ -19,6 +19,7 @@ from siftem.decomposition.purest import purest
 from siftem.decomposition.support import ABSORBED, Below
 from siftem.errors import InputError
 from siftem.fit.line_fit import LineFit
+from siftem.printed_numbers import percent
 from siftem.quantification.composition import Composition
 from siftem.segment.regions import Region
 from siftem.spectrum import Spectrum
@@ -122,7 +123,7 @@ class OpenScale:
 
     def describe_borders(self) -> str:
         """Say how much may come over the borders; empty when it is nothing."""
-        parts = [f"{100 * v:.2g}% of {n}" for n, v in self.beside.items() if v > 1e-4]
+        parts = [f"{percent(v)} of {n}" for n, v in self.beside.items() if v > 1e-4]
         return f"its counts may hold up to {' and '.join(parts)}" if parts else ""
 
     def describe(self) -> str:

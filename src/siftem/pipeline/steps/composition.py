@@ -33,6 +33,7 @@ from siftem.pipeline.steps.spectra import RegionSpectra, compositions_of
 from siftem.pipeline.steps.step import Circumstances, Step, plain
 from siftem.pipeline.subtraction import matrix_in
 from siftem.pipeline.unseen_elements import warn_of_hidden, warn_of_unseen
+from siftem.printed_numbers import percent
 from siftem.progress import Progress
 from siftem.quantification.composition import Composition
 from siftem.quantification.detection_limit import counts_for_limit
@@ -151,7 +152,7 @@ def _warn_of_unlisted(name: str, composition: Composition, unlisted: Sequence[st
     counts = line_counts(composition)
     whole = max(sum(counts.values()), 1e-9)
     share = {e: counts.get(e, 0.0) / whole for e in unlisted if e not in GRID}
-    much = [f"{e} ({100 * s:.2g}%)" for e, s in share.items() if s > _MUCH_UNLISTED]
+    much = [f"{e} ({percent(s)})" for e, s in share.items() if s > _MUCH_UNLISTED]
     if much:
         warnings.warn(
             f"{name}: elements that are not listed hold much of its line counts, "

@@ -27,7 +27,7 @@ from siftem.pipeline.recipe import Recipe
 from siftem.pipeline.results import Decomposed
 from siftem.pipeline.side_processes import SideProcesses
 from siftem.pipeline.steps.step import Circumstances, Step, plain
-from siftem.printed_numbers import in_words
+from siftem.printed_numbers import in_words, percent
 from siftem.progress import Progress
 from siftem.spectrum_image import SpectrumImage
 
@@ -199,9 +199,9 @@ def _tell_unseen(si: SpectrumImage) -> None:
     if least > _SMALL_DIFFERENCE:
         # Edges are a smaller part of the counts than lines: of losses the whole spectrum is told.
         told = (
-            f"spectrum differs by less than {100 * least / np.sqrt(3):.2g}% (rms) from another's"
+            f"spectrum differs by less than {percent(least / np.sqrt(3))} (rms) from another's"
             if si.signal_type == "EELS"
-            else f"strong lines differ by less than {100 * least:.2g}% from another's (some "
+            else f"strong lines differ by less than {percent(least)} from another's (some "
             f"{100 * least * 0.3 * 0.7:.2g} at% of an element that makes up 30 at%)"
         )
         warnings.warn(

@@ -27,7 +27,7 @@ from siftem.pipeline.parts import WarningRecord, attempted, recorded_warnings
 from siftem.pipeline.recipe import Recipe
 from siftem.pipeline.results import Matched
 from siftem.pipeline.steps.step import Circumstances, Step
-from siftem.printed_numbers import in_words
+from siftem.printed_numbers import in_words, percent
 from siftem.spectrum import Spectrum
 from siftem.spectrum_image import SpectrumImage
 from siftem.xray.detector import Detector
@@ -107,7 +107,7 @@ def _tell_means(names: Sequence[str], kinds: Kinds) -> None:
         )
     if kinds.by_thickness:
         warnings.warn(
-            f"{phases}: spectra follow the thickness, by {100 * max(kinds.by_thickness):.2g}% "
+            f"{phases}: spectra follow the thickness, by {percent(max(kinds.by_thickness))} "
             f"(root mean square), as absorption in a film of uneven thickness makes them, or a "
             f"phase that is only where it is thick. Compositions are means over all thicknesses",
             DoubtWarning,
