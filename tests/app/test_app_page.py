@@ -64,6 +64,7 @@ def test_the_road_by_buttons(page):
     page.jobs.wait(240)
     live = page.session.workflow.get("regions")  # trained after the last stroke, unasked
     assert live is not None and segment.overlay.value == "Regions"
+    assert segment.findings._words[0] is live  # the cursor need not wait for what it reads
     page.attempt(segment.train)
     page.jobs.wait(240)
     assert "Trained on painted traces" in said(page)

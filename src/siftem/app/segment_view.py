@@ -316,13 +316,15 @@ class SegmentView(MapStep):
         """
         session, findings = self.session, self.findings
         workflow = session.workflow
+
+        def told(_progress: Any) -> str:
+            findings.words()  # ready for the cursor, which comes before the next stroke
+            return tables_html(self.overlay.value, session, findings)
+
         self.jobs.latest(
             lambda progress: workflow.run("regions", progress=progress),
             self._cut,
-            (
-                lambda _progress: tables_html(self.overlay.value, session, findings),
-                lambda said: self.counts.param.update(object=said),
-            ),
+            (told, lambda said: self.counts.param.update(object=said)),
         )
 
     def _cut(self, _result: Any) -> None:
