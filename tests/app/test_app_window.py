@@ -11,6 +11,7 @@ pytest.importorskip("panel")
 import panel as pn
 from bokeh.models import Label
 
+from siftem.acquisition import Acquisition
 from siftem.app.files import Reports
 from siftem.app.gallery import Gallery, tile
 from siftem.app.live_spectrum import LiveSpectrum, pixels_about
@@ -498,7 +499,7 @@ def test_elements_are_chosen_on_a_periodic_table_with_what_is_seen_of_them(page)
 
 
 def test_what_is_known_to_be_absent_is_not_found():
-    peak = image(spacing=0.064)
+    peak = replace(image(spacing=0.064), acquisition=Acquisition(beam_energy=200.0))
     assert found_elements(peak)[0].element == "Fe"
     assert "Fe" not in [one.element for one in found_elements(peak, ("Fe",))]
 
