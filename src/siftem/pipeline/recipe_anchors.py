@@ -5,6 +5,7 @@ An anchor fixes how much matrix the mixture of a grain holds.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -59,17 +60,17 @@ class AnchorSettings:
 class OnLines(Section):
     """A condition on the grain's lines, as unmixing needs."""
 
+    @abstractmethod
     def make(self, run: AnchorSettings) -> Anchor:
         """Return the anchor."""
-        raise NotImplementedError
 
 
 class OnEdges(Section):
     """A condition on edges of energy losses, which says nothing of X-rays."""
 
+    @abstractmethod
     def make(self) -> AbsentEdge | EdgeRatio:
         """Return the anchor."""
-        raise NotImplementedError
 
 
 class RatioAnchor(OnLines):
